@@ -1,0 +1,84 @@
+"""Plain results: what a measurement is, before anyone shows or saves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.measures.uncertainty import Estimate
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measured number with everything needed to read it.
+
+    Attributes
+    ----------
+    estimate : Estimate
+        The value with its interval; ``estimate.value`` is None where the measure is undefined.
+    n : int
+        Rows (or query rows) the value was computed from.
+    chance : float or None
+        Expected value when the student's rows are paired at random.
+    class_chance : float or None
+        Expected value when the student's rows are permuted within each class: what class structure alone explains.
+    reference : float or None
+        The same measure for the teacher against its own first principal components, as many as the student has
+        dimensions.
+    metric : str or None
+        "cosine" or "euclidean" for neighbour measures.
+    note : str or None
+        A caveat in one sentence: why the value is undefined, or what it was estimated from.
+    quantiles : dict or None
+        For measures with a value per dimension: {"0.05": ..., "0.25": ..., "0.5": ..., "0.75": ..., "0.95": ...}.
+    """
+
+    estimate: Estimate
+    n: int
+    chance: float | None = None
+    class_chance: float | None = None
+    reference: float | None = None
+    metric: str | None = None
+    note: str | None = None
+    quantiles: dict[str, float] | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The measured value, or None where it is undefined."""
+        return self.estimate.value
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the 95% interval."""
+        return self.estimate.low
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the 95% interval."""
+        return self.estimate.high
+
+    @property
+    def confidence(self) -> float:
+        """Nominal coverage of the interval."""
+        return self.estimate.confidence
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something about the data that would mislead a reader: a code and its evidence in one sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything measured over one pair of spaces."""
+
+    measures: dict[str, Measure]
+    details: dict[str, Any] = field(default_factory=dict)
+    alarms: list[Alarm] = field(default_factory=list)
+    class_source: str | None = None
+    class_names: np.ndarray | None = None

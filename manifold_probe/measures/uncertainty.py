@@ -1,0 +1,94 @@
+"""Intervals from deviations.
+
+Every estimator of error used here ends in a vector e with standard error |e|_2:
+
+- grouped jackknife, G groups: e_g = sqrt((G - 1) / G) (theta_(-g) - mean theta_(-.)), t with G - 1 degrees;
+- half-splits, S random halvings into a and b: e_s = (theta_a - theta_b) / (2 sqrt(S));
+- query sampling, Q queries: e_i = (theta_i - mean) / sqrt(Q (Q - 1)).
+
+Two students measured on the same groups, halvings or queries have paired vectors, so the difference of two values has
+deviations e_A - e_B and its interval follows by the same rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, the deviations whose norm is its standard error, and the degrees of freedom of its t interval.
+
+    ``value`` None means undefined; ``deviations`` None means no interval.
+    """
+
+    value: float | None
+    deviations: np.ndarray | None = None
+    degrees: float = float("inf")
+    bounds: tuple[float, float] = (-float("inf"), float("inf"))
+    confidence: float = CONFIDENCE
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error, or None without an interval."""
+        if self.value is None or self.deviations is None:
+            return None
+        return float(np.linalg.norm(self.deviations))
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval, never below what the measure can be."""
+        error = self._half_width()
+        return None if error is None or self.value is None else max(self.value - error, self.bounds[0])
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval, never above what the measure can be."""
+        error = self._half_width()
+        return None if error is None or self.value is None else min(self.value + error, self.bounds[1])
+
+    def _half_width(self) -> float | None:
+        error = self.standard_error
+        if error is None:
+            return None
+        from scipy.special import stdtrit
+
+        degrees = min(self.degrees, 1e9)
+        return float(stdtrit(degrees, 0.5 + self.confidence / 2)) * error
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The paired difference self - other, with the interval of the difference.
+
+        Deviations of the same length come from the same groups, halvings or queries and are subtracted one by one;
+        otherwise the two are treated as independent and the errors add in quadrature, which is wider.
+        """
+        if self.value is None or other.value is None:
+            return Estimate(None)
+        mine, theirs = self.deviations, other.deviations
+        if mine is None or theirs is None:
+            return Estimate(self.value - other.value)
+        together = mine - theirs if mine.shape == theirs.shape else np.concatenate([mine, theirs])
+        return Estimate(self.value - other.value, together, min(self.degrees, other.degrees))
+
+
+def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+    """Grouped jackknife: ``left_out`` (G,) holds the statistic without each group in turn."""
+    groups = len(left_out)
+    deviations = np.sqrt((groups - 1) / groups) * (left_out - left_out.mean())
+    return Estimate(float(value), deviations, groups - 1, bounds)
+
+
+def half_splits(value: float, differences: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+    """Random halvings: ``differences`` (S,) holds theta_a - theta_b for each halving."""
+    return Estimate(float(value), differences / (2 * np.sqrt(len(differences))), np.inf, bounds)
+
+
+def over_queries(value: float, terms: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+    """Mean over sampled queries: ``terms`` (Q,) holds one term a query."""
+    queries = len(terms)
+    deviations = (terms - terms.mean()) / np.sqrt(queries * max(queries - 1, 1))
+    return Estimate(float(value), deviations, max(queries - 1, 1), bounds)

@@ -1,0 +1,114 @@
+"""A space: N rows of d numbers with ids, read in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a space came from: the file (None for arrays in memory), the key in it and the format's name."""
+
+    path: str | None = None
+    key: str | None = None
+    format: str = "array"
+
+
+class Space:
+    """N rows of d numbers, their ids and labels where known.
+
+    Rows are fetched in blocks as float32 (from float16, bfloat16, float32 and integers up to 16 bits) or float64 (from
+    float64 and wider integers), so that no value loses precision and a memory-mapped file is never loaded whole.
+
+    Parameters
+    ----------
+    rows : array-like, shape (n, d)
+        A numpy array (memory-mapped or not), a CPU torch tensor, or anything with ``shape``, ``dtype`` and slicing by
+        ``rows[a:b]`` and ``rows[index_array]``.
+    ids, labels : np.ndarray, shape (n,), optional
+        Row ids and class labels: integers or strings.
+    name : str
+        How messages call this space: the path as the user typed it, or "teacher", "student".
+    source : Source, optional
+        Where the rows came from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> space = Space(np.arange(6).reshape(3, 2), ids=np.array(["a", "b", "c"]))
+    >>> space.n, space.d
+    (3, 2)
+    >>> space.select(np.array([2, 0])).read(0, 1)
+    array([[4., 5.]])
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        *,
+        ids: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        name: str = "array",
+        source: Source | None = None,
+        order: np.ndarray | None = None,
+    ) -> None:
+        self._rows = rows
+        self._order = order
+        self.ids = ids
+        self.labels = labels
+        self.name = name
+        self.source = source or Source()
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self._rows) if self._order is None else len(self._order)
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return int(self._rows.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        """The stored type, such as "float16" or "bfloat16"."""
+        return str(self._rows.dtype).removeprefix("torch.").lstrip("<>=|")
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as a float32 or float64 array (stop - start, d)."""
+        stop = min(stop, self.n)
+        return _as_float(self._rows[start:stop] if self._order is None else self._rows[self._order[start:stop]])
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """The rows at ``index`` (m,), in that order, as a float32 or float64 array (m, d)."""
+        return _as_float(self._rows[index if self._order is None else self._order[index]])
+
+    def blocks(self, size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """(start, rows) over the whole space; ``size`` rows at a time, by default about 32 MiB of float32."""
+        size = size or max(1, BLOCK_BYTES // (4 * self.d))
+        for start in range(0, self.n, size):
+            yield start, self.read(start, start + size)
+
+    def select(self, index: np.ndarray) -> Space:
+        """The same rows in another order or fewer of them, still read lazily."""
+        return Space(
+            self._rows,
+            ids=None if self.ids is None else self.ids[index],
+            labels=None if self.labels is None else self.labels[index],
+            name=self.name,
+            source=self.source,
+            order=index if self._order is None else self._order[index],
+        )
+
+
+def _as_float(block: Any) -> np.ndarray:
+    if not isinstance(block, np.ndarray):  # a torch tensor; numpy has no bfloat16
+        block = block.float().numpy() if str(block.dtype) == "torch.bfloat16" else block.numpy()
+    exact_in_single = block.dtype.kind in "fiu" and block.dtype.itemsize <= (4 if block.dtype.kind == "f" else 2)
+    return np.ascontiguousarray(block, dtype=np.float32 if exact_in_single else np.float64)
