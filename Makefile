@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all a fresh clone needs: Python >= 3.11, git and make.
+# Nothing is installed again unless what it was installed from has changed.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
+SOURCES = $(shell find manifold_probe -type f -not -name '*.pyc')
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.package
+	$(BIN)/probe demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.peers
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist probe-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Where the editable install of `make test` is present it already follows the sources.
+$(VENV)/.package: $(SOURCES) pyproject.toml constraints.txt | $(BIN)/python
+	test -e $(VENV)/.dev || $(INSTALL) .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.dev
+	$(INSTALL) -e '.[dev,peers]'
+	@touch $@
