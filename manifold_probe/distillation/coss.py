@@ -1,0 +1,73 @@
+"""CoSS: cosine plus space similarity ("Simple Unsupervised Knowledge Distillation With Space Similarity", Singh &
+Wang, ECCV 2024, arXiv 2409.13939).
+
+    L_co = 1/B sum_i (1 - cos(S[i, :], T[i, :]))         rows: each sample's direction
+    L_ss = 1/D sum_j (1 - cos(S[:, j], T[:, j]))         columns over the batch, not centred: each dimension's profile
+    L    = scale * (L_co + space_weight * L_ss)
+
+At zero loss the rows fix S up to one factor a sample and the columns up to one factor a dimension; together they leave
+one global factor wherever the batch's non-zero entries are connected. The paper writes the negative cosines: its loss
+is this one minus ``scale * (1 + space_weight)``. Its code defaults to a weight of 0.5, its scripts use 1; the released
+gain is 142.857 = 1 / (0.07 * 0.1).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from manifold_probe.distillation.cosine import _cosines, _same_shape, cosine_loss
+
+
+def space_similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over dimensions of one minus the cosine between the student's and the teacher's column over the batch.
+
+    Parameters
+    ----------
+    student, teacher : Tensor, shape (B, D)
+        Embeddings of the same B samples. Half precision is computed in float32. Detach the teacher.
+
+    Returns
+    -------
+    Tensor, shape ()
+        In [0, 2]. A column of zeros counts as cosine 0 and gets no gradient, so a teacher's dead dimensions raise the
+        minimum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> teacher = torch.tensor([[3.0, 1.0], [4.0, 0.0]])
+    >>> space_similarity_loss(torch.tensor([[6.0, 0.0], [8.0, 1.0]]), teacher)  # one parallel column, one orthogonal
+    tensor(0.5000)
+    """
+    student, teacher = _same_shape(student, teacher)
+    return (1 - _cosines(student, teacher, dim=0)).mean()
+
+
+def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale: float = 1.0) -> Tensor:
+    """The CoSS loss: ``scale * (cosine_loss + space_weight * space_similarity_loss)``.
+
+    Parameters
+    ----------
+    student, teacher : Tensor, shape (B, D)
+        Embeddings of the same B samples, the student's after its head where it has one. Detach the teacher.
+    space_weight : float
+        Weight of the columns, lambda in the paper.
+    scale : float
+        A plain multiplier of the loss and its gradient.
+
+    Returns
+    -------
+    Tensor, shape ()
+        In [0, 2 * scale * (1 + space_weight)].
+
+    Examples
+    --------
+    >>> import torch
+    >>> teacher = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
+    >>> coss_loss(2 * teacher, teacher).abs() < 1e-6  # one factor for all: nothing to learn
+    tensor(True)
+    >>> uneven = torch.tensor([[1.0], [5.0]]) * teacher  # one factor a row: only the columns can see it
+    >>> cosine_loss(uneven, teacher).abs() < 1e-6, coss_loss(uneven, teacher) > 0.05
+    (tensor(True), tensor(True))
+    """
+    return scale * (cosine_loss(student, teacher) + space_weight * space_similarity_loss(student, teacher))
