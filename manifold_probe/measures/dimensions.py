@@ -1,0 +1,208 @@
+"""What happened to each dimension, and how many are left: correlations, space similarity, spectra, RankMe.
+
+Per-dimension correlation is read raw where widths agree, and after a map fitted on one half of the rows and read on the
+other (permutation by assignment, orthogonal, ridge), so that a rotated but faithful student is not called a failure.
+Neither sees neighbourhoods: a noise dimension counts as much as one that carries the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import linalg, optimize
+
+from manifold_probe.errors import InputError
+from manifold_probe.measures.alignment import Half, ridge_map, ridge_strength
+from manifold_probe.measures.inputs import as_matrices, as_matrix
+from manifold_probe.measures.moments import Moments, moments_of, total
+
+MAPS = ("permutation", "orthogonal", "ridge")
+
+
+def per_dimension_correlation(x: Any, y: Any) -> np.ndarray:
+    """Pearson correlation of each dimension of x with the same dimension of y, shape (d,).
+
+    Range -1 to 1, 1 is good; NaN where a dimension is constant on either side.
+
+    Raises
+    ------
+    InputError
+        Where the widths differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> per_dimension_correlation(x, x * [1.0, 5.0, -2.0] + 3).round(6)
+    array([ 1.,  1., -1.])
+    """
+    return correlations(_same_width(x, y))
+
+
+def space_similarity(x: Any, y: Any) -> np.ndarray:
+    """CoSS's space similarity: the uncentred cosine of each column of x with the same column of y, shape (d,).
+
+    Range -1 to 1, 1 is good; NaN where a column is all zero. Large means make it large: read it beside its chance.
+
+    References
+    ----------
+    Singh & Wang 2024, Simple Unsupervised Knowledge Distillation With Space Similarity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> space_similarity(x, x * [1.0, 5.0, -2.0]).round(6)
+    array([ 1.,  1., -1.])
+    """
+    return column_cosines(_same_width(x, y))
+
+
+def rankme(x: Any) -> float:
+    """RankMe: the exponential of the entropy of the normalised singular values, uncentred; an effective rank.
+
+    exp(-sum p ln p) with p = sigma / sum sigma + 1e-7. Range 1 to min(n, d). It counts uninformative directions too.
+
+    References
+    ----------
+    Garrido et al. 2023, RankMe, eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(rankme(np.eye(8)), 3)
+    8.0
+    """
+    return effective_rank(linalg.svdvals(as_matrix(x)))
+
+
+def effective_rank(singular_values: np.ndarray) -> float:
+    """RankMe of singular values (r,)."""
+    if not singular_values.sum() > 0:
+        return float("nan")
+    p = singular_values / singular_values.sum() + 1e-7
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+def _same_width(x: Any, y: Any) -> Moments:
+    x, y = as_matrices(x, y)
+    if x.shape[1] != y.shape[1]:
+        raise InputError(f"x has {x.shape[1]} dimensions and y has {y.shape[1]}; the same width is needed")
+    return moments_of(x, y)
+
+
+def correlations(m: Moments) -> np.ndarray:
+    """Per-dimension Pearson correlations (d,) of moments of equal width; NaN for constant dimensions."""
+    return _correlation(m.n, m.sx, m.sy, np.diag(m.xx), np.diag(m.xy), np.diag(m.yy))
+
+
+def column_cosines(m: Moments) -> np.ndarray:
+    """Uncentred column cosines (d,) of moments of equal width; NaN for zero columns."""
+    u, v = m.shift_x, m.shift_y
+    xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
+    yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
+    xy = np.diag(m.xy) + u * m.sy + v * m.sx + m.n * u * v
+    return _divide(xy, np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0)))
+
+
+def column_cosine_chance(m: Moments) -> np.ndarray:
+    """Expected column cosines (d,) when rows are paired at random: what the means alone give."""
+    u, v = m.shift_x, m.shift_y
+    xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
+    yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
+    mean_x, mean_y = m.means
+    return _divide(m.n * mean_x * mean_y, np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0)))
+
+
+def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values of the centred teacher (dx,) and student (dy,), descending."""
+    xx, _, yy = m.covariance
+    return tuple(np.sqrt(np.maximum(linalg.eigvalsh(c)[::-1], 0)) for c in (xx, yy))  # type: ignore[return-value]
+
+
+def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:
+    """RankMe of the teacher from moments, and with each part left out (to first order: eigenvectors are kept)."""
+    values, vectors = linalg.eigh(_raw(m))
+    without = []
+    for part in parts:
+        kept = values - np.einsum("ij,ij->j", vectors, _raw(part) @ vectors)
+        without.append(effective_rank(np.sqrt(np.maximum(kept, 0))))
+    return effective_rank(np.sqrt(np.maximum(values, 0))), np.array(without)
+
+
+def _raw(m: Moments) -> np.ndarray:
+    """Uncentred X'X."""
+    u = m.shift_x
+    return m.xx + np.outer(m.sx, u) + np.outer(u, m.sx) + m.n * np.outer(u, u)
+
+
+def fitted_map(m: Moments, kind: str, strength: float) -> np.ndarray:
+    """A map (dy, dx) from student to teacher dimensions; a teacher dimension without a partner has a zero column."""
+    if kind == "ridge":
+        return ridge_map(m, strength)
+    _, xy, yy = m.covariance
+    if kind == "orthogonal":
+        u, _, vt = linalg.svd(xy, full_matrices=False)
+        return vt.T @ u.T
+    scale = np.sqrt(np.outer(np.maximum(np.diag(m.covariance[0]), 0), np.maximum(np.diag(yy), 0)))
+    rows, columns = optimize.linear_sum_assignment(np.nan_to_num(_divide(xy, scale)), maximize=True)
+    weights = np.zeros((len(yy), len(xy)))
+    weights[columns, rows] = 1
+    return weights
+
+
+def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Per-dimension correlations (dx,) after a map fitted on one half and read on the other, averaged over both ways.
+
+    Also, where asked, the same with each group left out of the half that is read, (G, dx), in the order of the parts.
+    """
+    read, without = [], []
+    for half in both:
+        fit = total(half.fit)
+        weights = fitted_map(fit, kind, ridge_strength(half.fit) if kind == "ridge" else 0.0)
+        sums = [_projected(part, weights) for part in (half.read if leave_out else [total(half.read)])]
+        whole = _add(sums)
+        read.append(_correlation(*whole))
+        without.append([_correlation(*(w - s for w, s in zip(whole, part, strict=True))) for part in sums])
+    values = _mean(read[0], read[1])
+    if not leave_out:
+        return values, np.empty((0, len(values)))
+    first = [_mean(w, read[0]) for w in without[1]]  # the second half reads the first half's groups
+    second = [_mean(w, read[1]) for w in without[0]]
+    return values, np.array(first + second)
+
+
+def _projected(m: Moments, weights: np.ndarray) -> tuple:
+    """(n, sx, sy, xx, xy, yy) per dimension, of the teacher and the mapped student."""
+    if m.n == 0:
+        zero = np.zeros(weights.shape[1])
+        return 0, zero, zero, zero, zero, zero
+    mapped = np.einsum("ij,ij->j", weights, m.yy @ weights)
+    return m.n, m.sx, m.sy @ weights, np.diag(m.xx), np.einsum("ij,ji->i", m.xy, weights), mapped
+
+
+def _add(sums: list[tuple]) -> tuple:
+    return tuple(sum(column[1:], start=column[0]) for column in zip(*sums, strict=True))
+
+
+def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untyped-def]
+    var_x, var_y = xx - sx * sx / n, yy - sy * sy / n
+    # what rounding leaves of a constant dimension is not variance
+    var_x, var_y = (np.where(v > 1e-12 * np.maximum(raw, 0), v, 0) for v, raw in ((var_x, xx), (var_y, yy)))
+    return np.clip(_divide(xy - sx * sy / n, np.sqrt(var_x * var_y)), -1, 1)
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b > 0)
+
+
+def _mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The mean of two arrays, or the one that is defined."""
+    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, (a + b) / 2))
+
+
+def median(values: np.ndarray) -> float:
+    """Median over the defined dimensions, NaN where none is."""
+    kept = values[~np.isnan(values)]
+    return float(np.median(kept)) if len(kept) else float("nan")

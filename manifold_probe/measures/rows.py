@@ -1,0 +1,73 @@
+"""Which rows go together at random: jackknife groups, query samples and permutations, all from one seed.
+
+Groups follow a seeded hash of the row's id, or of its content where there are no ids, never the order of the file: a
+sorted file gives the same groups as a shuffled one, and copies of a row fall into the same group.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+GROUPS = 20
+QUERIES, GROUPING, HALVING, PERMUTING, SAMPLING = range(5)
+
+
+def generator(seed: int, purpose: int) -> np.random.Generator:
+    """An independent random stream for each purpose."""
+    return np.random.default_rng([seed, purpose])
+
+
+def hash_rows(rows: np.ndarray) -> np.ndarray:
+    """A 64-bit hash (n,) of each row's bytes: a sum of its 32-bit words times fixed odd numbers."""
+    rows = np.ascontiguousarray(rows)
+    if rows.dtype.kind == "f":
+        rows = rows + rows.dtype.type(0)  # -0.0 and 0.0 are the same value
+    words = rows.reshape(len(rows), -1).view(np.uint32).astype(np.uint64)
+    factors = np.random.default_rng(20_240_913).integers(0, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
+    mixed = (words + np.uint64(0x9E3779B97F4A7C15)) * factors
+    return _mix((mixed ^ (mixed >> np.uint64(29))).sum(1, dtype=np.uint64))
+
+
+def hash_ids(ids: np.ndarray) -> np.ndarray:
+    """A 64-bit hash (n,) of integer or string ids."""
+    ids = np.asarray(ids)
+    if ids.dtype.kind in "iu":
+        return _mix(ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return hash_rows(ids.astype(str))
+
+
+def _mix(h: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64: every input bit reaches every output bit."""
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+def groups_of(hashes: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+    """Jackknife groups (n,) of equal size from row hashes, and their count: 20, or n // 2 below 40 rows."""
+    n = len(hashes)
+    count = max(2, min(GROUPS, n // 2))
+    seeded = _mix(hashes ^ generator(seed, GROUPING).integers(0, 2**63, dtype=np.uint64))
+    groups = np.empty(n, dtype=np.int64)
+    groups[np.argsort(seeded, kind="stable")] = np.arange(n) * count // n
+    return groups, count
+
+
+def random_groups(n: int, seed: int) -> tuple[np.ndarray, int]:
+    """Groups for rows known only by their number."""
+    return groups_of(np.arange(n, dtype=np.uint64), seed)
+
+
+def sample(n: int, size: int, seed: int, purpose: int = QUERIES) -> np.ndarray:
+    """Row numbers (min(size, n),) drawn without replacement, sorted."""
+    if size >= n:
+        return np.arange(n)
+    return np.sort(generator(seed, purpose).choice(n, size, replace=False))
+
+
+def permuted_within(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A permutation (n,) of row numbers that moves every row within its class."""
+    shuffled = rng.permutation(len(codes))
+    order = np.empty(len(codes), dtype=np.int64)
+    order[np.argsort(codes, kind="stable")] = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    return order
