@@ -1,4 +1,8 @@
-"""Pairing: which teacher row belongs to which student row, decided once."""
+"""Pairing: which teacher row belongs to which student row, decided once.
+
+Ids on both sides join, in the teacher's row order; without ids rows pair by position and nothing vouches for it. All
+students end on the same teacher rows, so that they can be compared row by row.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.space import Space
 
 
@@ -13,8 +20,9 @@ from manifold_probe.spaces.space import Space
 class Pair:
     """Two spaces whose i-th rows belong together.
 
-    ``by`` is "id" or "position"; ``coverage`` the share of all rows (of the larger side) that found their partner;
-    ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order.
+    ``by`` is "id" or "position"; ``coverage`` the share of all rows (of the larger side) that are in the pair;
+    ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order;
+    ``label_conflicts`` in how many rows the labels of the two files disagree.
     """
 
     teacher: Space
@@ -24,3 +32,206 @@ class Pair:
     by: str
     coverage: float
     verified: bool
+    label_conflicts: int = 0
+
+
+@dataclass(frozen=True)
+class _Match:
+    """For each paired row its place in the teacher (ascending) and in the student."""
+
+    teacher: np.ndarray
+    student: np.ndarray
+    by: str
+    verified: bool
+
+
+def pair(
+    teacher: Space,
+    students: dict[str, Space],
+    *,
+    teacher_ids: np.ndarray | None = None,
+    student_ids: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    labels_ids: np.ndarray | None = None,
+    positional: bool = False,
+    allow_missing: bool = False,
+) -> dict[str, Pair]:
+    """Each student paired with the teacher, all on the same teacher rows.
+
+    Parameters
+    ----------
+    teacher, students
+        The spaces; every student is named.
+    teacher_ids, student_ids : np.ndarray, shape (n,), optional
+        Ids that replace those of the teacher, and of every student.
+    labels : np.ndarray, shape (m,), optional
+        Labels in the teacher's row order, or joined by ``labels_ids`` (m,). By default the teacher's own labels, else
+        the student's.
+    positional : bool
+        Pair by position whatever the ids say.
+    allow_missing : bool
+        Go on with the rows that found a partner; otherwise every row must.
+
+    Raises
+    ------
+    InputError
+        Duplicate ids, ids on one side only, unmatched rows, different row counts, fewer than 2 paired rows.
+
+    Examples
+    --------
+    >>> t = Space(np.eye(3), ids=np.array(["a", "b", "c"]))
+    >>> s = Space(np.eye(3)[::-1], ids=np.array(["c", "b", "a"]))
+    >>> pair(t, {"student": s})["student"].student.read(0, 1)
+    array([[1., 0., 0.]])
+    """
+    if teacher_ids is not None:
+        teacher = teacher.with_ids(clean_column(teacher_ids, "ids", teacher.name, teacher.n))
+    if student_ids is not None:
+        students = {
+            name: space.with_ids(clean_column(student_ids, "ids", space.name, space.n))
+            for name, space in students.items()
+        }
+    given = _given_labels(teacher, labels, labels_ids, positional)
+    matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
+    kept = _kept_rows(teacher, matches)
+    pairs = {}
+    for name, space in students.items():
+        match = matches[name]
+        rows = match.student[np.searchsorted(match.teacher, kept)]
+        pairs[name] = _paired(teacher, space, kept, rows, match, given)
+    return pairs
+
+
+def _match(teacher: Space, student: Space, positional: bool, allow_missing: bool) -> _Match:
+    if positional or (teacher.ids is None and student.ids is None):
+        if teacher.n != student.n:
+            hint = "" if positional else "; add ids to both files, or make the row counts agree"
+            raise bad(
+                student.name,
+                f"has {student.n:,} rows and {teacher.name} has {teacher.n:,}, so they cannot pair by position{hint}",
+            )
+        both = teacher.ids is not None and student.ids is not None
+        rows = np.arange(teacher.n)
+        return _Match(rows, rows, "position", both and bool(np.array_equal(*_comparable(teacher.ids, student.ids))))
+    for with_ids, without in ((teacher, student), (student, teacher)):
+        if without.ids is None:
+            raise bad(
+                without.name,
+                f"has no ids but {with_ids.name} has; add ids to it, "
+                "or pair by position with --positional (positional=True)",
+            )
+    return _match_by_id(teacher, student, allow_missing)
+
+
+def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
+    for space in (teacher, student):
+        _check_unique(space)
+    left, right = _comparable(teacher.ids, student.ids)
+    place = locate(left, right)
+    rows = np.flatnonzero(place >= 0)
+    if not allow_missing and (len(rows) < teacher.n or len(rows) < student.n):
+        lost = np.setdiff1d(np.arange(student.n), place[rows], assume_unique=True)
+        raise bad(
+            student.name,
+            f"does not match {teacher.name} by id: {_unmatched(left[place < 0])} of the teacher's and "
+            f"{_unmatched(right[lost])} of the student's are alone; fix the ids or keep the common rows "
+            "with --allow-missing (allow_missing=True)",
+        )
+    return _Match(rows, place[rows], "id", True)
+
+
+def _unmatched(ids: np.ndarray) -> str:
+    named = ", ".join(repr(item) for item in ids[:3].tolist())
+    return f"{len(ids):,}" + (f" ({named}{', ...' if len(ids) > 3 else ''})" if len(ids) else "")
+
+
+def _check_unique(space: Space) -> None:
+    ordered = np.sort(np.asarray(space.ids))
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(twice):
+        sample = ordered[twice[:1]].tolist()[0]
+        raise bad(space.name, f"ids hold {len(twice):,} duplicates (such as {sample!r}); make every id unique")
+
+
+def _comparable(left: np.ndarray | None, right: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Both as they are when of one kind, else both as strings: 7 matches "7"."""
+    left, right = np.asarray(left), np.asarray(right)
+    return (left, right) if left.dtype.kind == right.dtype.kind else (left.astype(str), right.astype(str))
+
+
+def locate(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """For each of ``wanted`` (m,) its place in the unique ``ids`` (n,), or -1.
+
+    >>> locate(np.array([5, 7]), np.array([7, 8]))
+    array([-1,  0])
+    """
+    if np.array_equal(wanted, ids):
+        return np.arange(len(ids))
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    order = np.argsort(ids, kind="stable")
+    place = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[place] == wanted, place, -1)
+
+
+def _kept_rows(teacher: Space, matches: dict[str, _Match]) -> np.ndarray:
+    kept = np.arange(teacher.n)
+    for match in matches.values():
+        kept = np.intersect1d(kept, match.teacher, assume_unique=True)
+    if len(kept) < 2:
+        raise bad(
+            teacher.name,
+            f"only {len(kept)} of its {teacher.n:,} rows are in every student; at least 2 are needed, compare the ids",
+        )
+    return kept
+
+
+def _paired(
+    teacher: Space, student: Space, kept: np.ndarray, rows: np.ndarray, match: _Match, given: np.ndarray | None
+) -> Pair:
+    larger = max(teacher.n, student.n)
+    teacher, student = _rows_of(teacher, kept), _rows_of(student, rows)
+    own = teacher.labels if teacher.labels is not None else student.labels
+    conflicts = 0
+    if teacher.labels is not None and student.labels is not None:
+        left, right = _comparable(teacher.labels, student.labels)
+        conflicts = int((left != right).sum())
+    return Pair(
+        teacher=teacher,
+        student=student,
+        ids=teacher.ids if teacher.ids is not None else student.ids,
+        labels=own if given is None else given[kept],
+        by=match.by,
+        coverage=len(kept) / larger,
+        verified=match.verified,
+        label_conflicts=conflicts,
+    )
+
+
+def _rows_of(space: Space, rows: np.ndarray) -> Space:
+    # Rows already in place keep their fast contiguous reads.
+    return space if np.array_equal(rows, np.arange(space.n)) else space.select(rows)
+
+
+def _given_labels(
+    teacher: Space, labels: np.ndarray | None, labels_ids: np.ndarray | None, positional: bool
+) -> np.ndarray | None:
+    """The given labels in the teacher's row order."""
+    if labels is None:
+        return None
+    if labels_ids is None or (positional and teacher.ids is None):
+        return clean_column(labels, "labels", "labels", teacher.n)
+    if teacher.ids is None:
+        raise bad(
+            teacher.name, "has no ids but the labels have; add ids to it, or give labels in its row order without ids"
+        )
+    labels = clean_column(labels, "labels", "labels")
+    known = Space(labels[:, None], ids=clean_column(labels_ids, "ids", "labels", len(labels)), name="labels")
+    _check_unique(known)
+    wanted, ids = _comparable(teacher.ids, known.ids)
+    place = locate(wanted, ids)
+    if (place < 0).any():
+        raise InputError(
+            f"labels: {_unmatched(wanted[place < 0])} of {teacher.name}'s ids have no label; add them to the table"
+        )
+    return labels[place]

@@ -78,22 +78,27 @@ class Space:
     @property
     def dtype(self) -> str:
         """The stored type, such as "float16" or "bfloat16"."""
-        return str(self._rows.dtype).removeprefix("torch.").lstrip("<>=|")
+        dtype = self._rows.dtype
+        return dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a float32 or float64 array (stop - start, d)."""
         stop = min(stop, self.n)
-        return _as_float(self._rows[start:stop] if self._order is None else self._rows[self._order[start:stop]])
+        return as_float(self._rows[start:stop] if self._order is None else self._rows[self._order[start:stop]])
 
     def take(self, index: np.ndarray) -> np.ndarray:
         """The rows at ``index`` (m,), in that order, as a float32 or float64 array (m, d)."""
-        return _as_float(self._rows[index if self._order is None else self._order[index]])
+        return as_float(self._rows[index if self._order is None else self._order[index]])
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """(start, rows) over the whole space; ``size`` rows at a time, by default about 32 MiB of float32."""
         size = size or max(1, BLOCK_BYTES // (4 * self.d))
         for start in range(0, self.n, size):
             yield start, self.read(start, start + size)
+
+    def with_ids(self, ids: np.ndarray | None) -> Space:
+        """The same rows under other ids (n,)."""
+        return Space(self._rows, ids=ids, labels=self.labels, name=self.name, source=self.source, order=self._order)
 
     def select(self, index: np.ndarray) -> Space:
         """The same rows in another order or fewer of them, still read lazily."""
@@ -107,8 +112,19 @@ class Space:
         )
 
 
-def _as_float(block: Any) -> np.ndarray:
-    if not isinstance(block, np.ndarray):  # a torch tensor; numpy has no bfloat16
-        block = block.float().numpy() if str(block.dtype) == "torch.bfloat16" else block.numpy()
+def to_numpy(block: Any) -> np.ndarray:
+    """A numpy array of the same values; torch's low-precision floats, which numpy lacks, become float32."""
+    if isinstance(block, np.ndarray):
+        return block
+    if str(getattr(block, "dtype", "")).startswith("torch."):
+        if block.dtype.is_floating_point and block.element_size() <= 2:
+            block = block.float()
+        return np.asarray(block.detach().cpu().numpy())
+    return np.asarray(block)
+
+
+def as_float(block: Any) -> np.ndarray:
+    """The block as float32, or float64 where its type needs it."""
+    block = to_numpy(block)
     exact_in_single = block.dtype.kind in "fiu" and block.dtype.itemsize <= (4 if block.dtype.kind == "f" else 2)
     return np.ascontiguousarray(block, dtype=np.float32 if exact_in_single else np.float64)

@@ -1,0 +1,212 @@
+"""Reading .parquet, .arrow, .feather and .ipc: a list column is a matrix, or every numeric column is one dimension.
+
+Both come down to record batches. Sizes are known from the schema and the metadata, so a file that claims to decode to
+absurdly more than it holds is refused before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad, check_inflation, refusing
+from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry
+from manifold_probe.spaces.spool import gather
+
+BATCH_BYTES = 16 * 2**20
+PANDAS_INDEX = "__index_level_0__"
+Batches = Callable[[list[str], int], Iterator[Any]]  # (columns, rows a batch) -> record batches
+
+
+def open_parquet(path: str) -> Contents:
+    """The columns of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with refusing(path, "a Parquet file"):
+        file = pq.ParquetFile(path, memory_map=True)
+        widths = _parquet_widths(file.metadata)
+
+        def batches(columns: list[str], rows: int) -> Iterator[Any]:
+            return pq.ParquetFile(path, memory_map=True).iter_batches(batch_size=rows, columns=columns)
+
+        return _contents(path, "parquet", file.schema_arrow, file.metadata.num_rows, widths.get, batches)
+
+
+def _parquet_widths(metadata: Any) -> dict[str, int]:
+    """Values a row in each top-level column; checked against the rows again when they are decoded."""
+    values: dict[str, int] = {}
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            column = metadata.row_group(group).column(index)
+            name = column.path_in_schema.removesuffix(".list.element").removesuffix(".list.item")
+            values[name] = values.get(name, 0) + column.num_values
+    return {name: count // max(1, metadata.num_rows) for name, count in values.items()}
+
+
+def open_ipc(path: str) -> Contents:
+    """The columns of an Arrow IPC file (Feather 2) or stream, memory-mapped where one uncompressed batch holds all."""
+    with refusing(path, "an Arrow file"):
+        with _ipc_reader(path) as reader:
+            schema = reader.schema
+            in_file = hasattr(reader, "count_rows")
+            n = reader.count_rows() if in_file else sum(batch.num_rows for batch in reader)
+
+        def width(name: str) -> int | None:
+            first = next((batch for batch in _ipc_batches(path, [name], 0) if batch.num_rows), None)
+            lengths = None if first is None else first.column(0).slice(0, 1).value_lengths()
+            return None if lengths is None else lengths[0].as_py()
+
+        return _contents(path, "arrow", schema, n, width, partial(_ipc_batches, path))
+
+
+def _ipc_reader(path: str) -> Any:
+    import pyarrow as pa
+
+    with open(path, "rb") as file:
+        head = file.read(6)
+    source = pa.memory_map(path)
+    return pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)
+
+
+def _ipc_batches(path: str, columns: list[str], rows: int) -> Iterator[Any]:
+    with _ipc_reader(path) as reader:
+        count = getattr(reader, "num_record_batches", None)
+        for batch in reader if count is None else map(reader.get_batch, range(count)):
+            chosen = batch.select(columns)
+            chosen.validate(full=True)  # damaged offsets would point outside the file
+            yield chosen
+
+
+def _contents(
+    path: str, kind: str, schema: Any, n: int, width: Callable[[str], int | None], batches: Batches
+) -> Contents:
+    import pyarrow as pa
+
+    if len(set(schema.names)) < len(schema.names):
+        raise bad(path, "has two columns of one name; rename one")
+    entries, scalars = {}, []
+    for field in schema:
+        storage = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+        name = "ids" if field.name == PANDAS_INDEX and not set(ID_NAMES) & set(schema.names) else field.name
+        if _is_list(storage):
+            entries[name] = _matrix_entry(path, field.name, storage, n, width, batches)
+            continue
+        text = storage.value_type if pa.types.is_dictionary(storage) else storage
+        dtype = "str" if pa.types.is_string(text) or pa.types.is_large_string(text) else _number(text) or str(text)
+        entries[name] = Entry(name, (n,), dtype, partial(_column, path, field.name, batches))
+        if _number(storage) and name not in RESERVED:
+            scalars.append((name, dtype))
+    lists = any(len(entry.shape) == 2 and name not in RESERVED for name, entry in entries.items())
+    if scalars and not lists and "features" not in entries:
+        dtype = np.result_type(*(dtype for _, dtype in scalars)).name
+        opened = partial(_table, path, [name for name, _ in scalars], n, dtype, batches)
+        entries = {"features": Entry("features", (n, len(scalars)), dtype, opened)} | entries
+    return Contents(path, kind, entries)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _number(kind: Any) -> str | None:
+    import pyarrow as pa
+
+    return np.dtype(kind.to_pandas_dtype()).name if pa.types.is_floating(kind) or pa.types.is_integer(kind) else None
+
+
+def _matrix_entry(
+    path: str, name: str, kind: Any, n: int, width: Callable[[str], int | None], batches: Batches
+) -> Entry:
+    import pyarrow as pa
+
+    dtype = _number(kind.value_type) or str(kind.value_type)
+    if _is_list(kind.value_type):
+        return Entry(name, (n,), "object", list, "holds lists of lists: pool each row to d numbers first")
+    d = (kind.list_size if pa.types.is_fixed_size_list(kind) else width(name)) or 0
+    return Entry(name, (n, d), dtype, partial(_matrix, path, name, n, d, dtype, batches))
+
+
+def _matrix(path: str, name: str, n: int, d: int, dtype: str, batches: Batches) -> np.ndarray:
+    return _decoded(
+        path, [name], n, d, dtype, batches, lambda batch, row: _list_rows(path, batch.column(0), name, d, row)
+    )
+
+
+def _table(path: str, names: list[str], n: int, dtype: str, batches: Batches) -> np.ndarray:
+    def rows_of(batch: Any, row: int) -> np.ndarray:
+        return np.stack([_numbers(path, batch.column(name), name, row).astype(dtype) for name in names], axis=1)
+
+    return _decoded(path, names, n, len(names), dtype, batches, rows_of)
+
+
+def _decoded(
+    path: str, names: list[str], n: int, d: int, dtype: str, batches: Batches, rows_of: Callable[[Any, int], np.ndarray]
+) -> np.ndarray:
+    row_bytes = d * np.dtype(dtype).itemsize
+    check_inflation(path, f"column '{names[0]}'", n * row_bytes, os.path.getsize(path))
+
+    def blocks() -> Iterator[np.ndarray]:
+        row = 0
+        for batch in batches(names, max(1, BATCH_BYTES // row_bytes)):
+            if batch.num_rows:
+                yield rows_of(batch, row)
+            row += batch.num_rows
+
+    with refusing(path, "Arrow data"):
+        rest = blocks()
+        first = next(rest)
+        if len(first) == n:
+            return first  # one uncompressed batch stays mapped
+        out = gather(_chain(first, rest), (n, d), dtype, path)
+        if len(out) != n:
+            raise ValueError(f"{len(out)} of {n} rows are there")
+        return out
+
+
+def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    yield first
+    yield from rest
+
+
+def _list_rows(path: str, array: Any, name: str, d: int, row: int) -> np.ndarray:
+    import pyarrow as pa
+
+    array = array.storage if isinstance(array, pa.ExtensionArray) else array
+    _refuse_nulls(path, array, name, row)
+    lengths = np.asarray(array.value_lengths())
+    if (lengths != d).any():
+        at = int(np.argmax(lengths != d))
+        raise bad(
+            path, f"column '{name}' is ragged: row {row + at} has {lengths[at]} values, others {d}; make them equal"
+        )
+    return _numbers(path, array.flatten(), name, row, d).reshape(len(array), d)
+
+
+def _numbers(path: str, array: Any, name: str, row: int, d: int = 1) -> np.ndarray:
+    _refuse_nulls(path, array, name, row, d)
+    return np.asarray(array.to_numpy(zero_copy_only=False))
+
+
+def _refuse_nulls(path: str, array: Any, name: str, row: int, d: int = 1) -> None:
+    if array.null_count:
+        at = row + int(np.argmax(array.is_null().to_numpy(zero_copy_only=False))) // d
+        raise bad(path, f"column '{name}' holds {array.null_count} nulls (first in row {at}); drop those rows")
+
+
+def _column(path: str, name: str, batches: Batches) -> np.ndarray:
+    import pyarrow as pa
+
+    with refusing(path, "Arrow data"):
+        parts = [batch.column(0) for batch in batches([name], 2**16)]
+        parts = [part.dictionary_decode() if pa.types.is_dictionary(part.type) else part for part in parts]
+        row = 0
+        for part in parts:
+            _refuse_nulls(path, part, name, row)
+            row += len(part)
+        return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])

@@ -1,0 +1,157 @@
+"""Refusals that the readers share: every bad input becomes one line naming the file, the field and the mend.
+
+Everything here is decided from names, sizes and headers, before memory is allocated. NaN and Inf are the exception:
+they show only when the rows are read, so whoever reads the blocks calls `check_finite` on each.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.contents import Entry
+from manifold_probe.spaces.space import Space
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+MAGIC = {  # first bytes -> what they mean, and the extensions that may start so
+    b"\x93NUMPY": ("a numpy array", (".npy",)),
+    b"PK\x03\x04": ("a zip archive (.npz or .pt)", (".npz", ".pt", ".pth")),
+    b"PAR1": ("Parquet data", (".parquet",)),
+    b"ARROW1": ("Arrow data", (".arrow", ".feather", ".ipc")),
+    b"\x89HDF\r\n\x1a\n": ("HDF5 data", (".h5", ".hdf5")),
+}
+GIB = 2**30
+POOLING = {3: "x.mean(1)", 4: "x.mean((2, 3)) where channels come second, x.mean((1, 2)) where they come last"}
+NUMBERS = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)} | {
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+}
+
+
+def bad(path: str, text: str) -> InputError:
+    """The error "path: text", kept on one line whatever the path or a library's message contains."""
+    shown = path if path.isprintable() else repr(path)
+    return InputError(f"{shown}: {' '.join(text.split())}")
+
+
+@contextmanager
+def refusing(path: str, what: str) -> Iterator[None]:
+    """Around a library's open and decode calls: whatever they raise on a damaged file becomes one InputError.
+
+    The net is broad on purpose: given broken bytes, libraries raise everything from KeyError to RecursionError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise bad(
+            path, f"cannot be read as {what}; it may be damaged or cut short, write it again ({reason})"
+        ) from error
+
+
+def check_file(path: str) -> None:
+    """Refuse what is not a regular, readable, non-empty file, git-lfs pointers, and content that belies the name."""
+    suffix = os.path.splitext(path)[1].lower()
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise bad(path, "is not a regular file; give a feature file or a folder of shards")
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise bad(path, "no such file; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise bad(path, f"cannot be opened ({reason}); check the path and its permissions") from error
+    if not head:
+        raise bad(path, "is empty (0 bytes); write it again")
+    if head.startswith(LFS_POINTER):
+        raise bad(path, "is a git-lfs pointer, not the data; run git lfs pull")
+    for magic, (meaning, suffixes) in MAGIC.items():
+        if head.startswith(magic) and suffix not in suffixes:
+            raise bad(path, f"is named {suffix} but holds {meaning}; rename it to {' or '.join(suffixes)}")
+
+
+def check_inflation(path: str, field: str, decoded: int, stored: int) -> None:
+    """Refuse data that claims to unpack to over 1 GiB and over 1,000 times its stored bytes."""
+    if decoded > GIB and decoded > 1000 * stored:
+        raise bad(
+            path,
+            f"{field} claims {decoded:,} bytes from {stored:,} stored, like a decompression bomb; "
+            "save it uncompressed if it is real",
+        )
+
+
+def check_array(path: str, entry: Entry) -> None:
+    """Refuse an entry that is not an (n, d) matrix of real numbers with n >= 2 and d >= 1.
+
+    Raises
+    ------
+    InputError
+        Naming the path, the key, its shape or type, and the mend.
+    """
+    where = f"key '{entry.name}'"
+    if entry.problem is not None:
+        raise bad(path, f"{where} {entry.problem}")
+    if entry.dtype not in NUMBERS and not entry.dtype.startswith("float8_"):
+        raise bad(path, f"{where} {_type_mend(entry.dtype)}")
+    if len(entry.shape) < 2:
+        raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row a sample")
+    if len(entry.shape) > 2:
+        pooling = POOLING.get(len(entry.shape), "x.flatten(1)")
+        raise bad(path, f"{where} has shape {entry.shape}: pool it to (n, d) first, e.g. {pooling}")
+    n, d = entry.shape
+    if n < 2:
+        raise bad(path, f"{where} has shape {entry.shape}: {n} row{'s' * (n != 1)}, at least 2 are needed")
+    if d < 1:
+        raise bad(path, f"{where} has shape {entry.shape}: rows without dimensions; check the extraction")
+
+
+def _type_mend(dtype: str) -> str:
+    if dtype.startswith("complex"):
+        return f"is {dtype}: take .real or .abs() first"
+    if dtype == "bool":
+        return "is bool: save it as float32 or uint8 if its bits are features"
+    if dtype.startswith(("str", "bytes", "string")):
+        return "holds text: features are numbers"
+    if dtype == "object":
+        return "is an object array: save a plain float array (are its rows of different lengths?)"
+    return f"has type {dtype}: save float16, bfloat16, float32, float64 or integers"
+
+
+def check_finite(block: np.ndarray, start: int, space: Space) -> None:
+    """Refuse NaN and Inf in ``block`` (m, d), the rows of ``space`` from ``start`` on.
+
+    On the first bad block the rest of the space is counted too, so that the message gives the whole number.
+
+    Raises
+    ------
+    InputError
+        With how many values are NaN or Inf and the first row that holds one.
+    """
+    if np.isfinite(block).all():
+        return
+    first = start + int(np.argmax(~np.isfinite(block).all(axis=1)))
+    nan, inf = int(np.isnan(block).sum()), int(np.isinf(block).sum())
+    step = max(1, len(block))
+    for at in range(start + step, space.n, step):
+        rest = space.read(at, at + step)
+        nan, inf = nan + int(np.isnan(rest).sum()), inf + int(np.isinf(rest).sum())
+    found = " and ".join(f"{count} {name}" for count, name in ((nan, "NaN"), (inf, "Inf")) if count)
+    key = f"key '{space.source.key}' " if space.source.key else ""
+    raise bad(
+        space.source.path or space.name,
+        f"{key}holds {found} value{'s' * (nan + inf != 1)} (first in row {first}); "
+        "drop those rows or fix the extraction",
+    )

@@ -1,0 +1,170 @@
+"""Reading a folder of shards: ``manifest.json`` names them, and its order is the row order.
+
+    {"shards": ["a.npy", {"file": "b.safetensors", "rows": 100, "sha256": "..."}],
+     "key": "features", "ids": "ids.txt", "labels": "labels.npy", "table": "rows.csv"}
+
+Only ``shards`` is needed. Ids and labels come from the shards themselves (all or none of them), or from files of one
+value a row, or from a table of ids and labels. File order on disk never matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad, check_file, refusing
+from manifold_probe.spaces.choose import choose_features
+from manifold_probe.spaces.columns import attached
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
+from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.space import as_float
+
+MANIFEST = "manifest.json"
+EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
+
+
+class Stacked:
+    """Arrays (n_i, d) one after another, sliced and indexed as one (n, d); blocks come as float32 or float64."""
+
+    def __init__(self, parts: list[Any], dtype: str) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([part.shape[0] for part in parts])
+        self.shape = (int(self._ends[-1]), int(parts[0].shape[1]))
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        rows = np.asarray(rows)
+        shard = np.searchsorted(self._ends, rows, side="right")
+        pieces = []
+        for index in np.unique(shard):
+            part, places = self._parts[index], np.flatnonzero(shard == index)
+            local = rows[places] - (self._ends[index] - part.shape[0])
+            pieces.append((places, as_float(part[_as_slice(local)])))
+        if len(pieces) == 1:
+            return pieces[0][1]
+        out = np.empty((len(rows), self.shape[1]), pieces[0][1].dtype if pieces else np.float32)
+        for places, block in pieces:
+            out[places] = block
+        return out
+
+
+def _as_slice(rows: np.ndarray) -> slice | np.ndarray:
+    # Consecutive rows are read as a slice, which a memory map need not copy row by row.
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if np.array_equal(rows, np.arange(first, last + 1)) else rows
+
+
+def open_folder(path: str, key: str | None = None) -> Contents:
+    """The stacked shards as "features", with the folder's "ids" and "labels".
+
+    ``key`` is the array to take from each shard, by default the manifest's "key".
+    """
+    manifest = _manifest(path)
+    key = key or manifest.get("key")
+    parts: list[Entry] = []
+    columns = []
+    for item in manifest["shards"]:
+        part, ids_labels = _shard(path, item, key, parts[0] if parts else None)
+        parts.append(part)
+        columns.append(ids_labels)
+    dtype, shape = parts[0].dtype, (sum(part.shape[0] for part in parts), parts[0].shape[1])
+    entries = {"features": Entry("features", shape, dtype, lambda: Stacked([part.open() for part in parts], dtype))}
+    for place, role in enumerate(("ids", "labels")):
+        values = _column(path, manifest, role, [pair[place] for pair in columns])
+        if values is not None:
+            entries[role] = array_entry(role, values)
+    return Contents(path, "folder", entries)
+
+
+def shard_files(path: str) -> list[str]:
+    """The manifest and the shards in its order, for hashing."""
+    return [os.path.join(path, MANIFEST), *(_inside(path, item["file"]) for item in _manifest(path)["shards"])]
+
+
+def _manifest(path: str) -> dict[str, Any]:
+    file = os.path.join(path, MANIFEST)
+    if not os.path.exists(file):
+        raise bad(path, f"is a folder without {MANIFEST}; write one that lists its shards in row order: {EXAMPLE}")
+    check_file(file)
+    with refusing(file, "JSON"), open(file, encoding="utf-8") as text:
+        manifest = json.load(text)
+    shards = manifest.get("shards") if isinstance(manifest, dict) else None
+    if not isinstance(shards, list) or not shards:
+        raise bad(file, f"lists no shards; it looks like {EXAMPLE}")
+    manifest["shards"] = [{"file": item} if isinstance(item, str) else item for item in shards]
+    for item in manifest["shards"]:
+        if not isinstance(item, dict) or not isinstance(item.get("file"), str):
+            raise bad(file, 'has a shard that is neither a file name nor {"file": ..., "rows": ..., "sha256": ...}')
+    for field in ("key", "ids", "labels", "table"):
+        if not isinstance(manifest.get(field, ""), str):
+            raise bad(file, f"field '{field}' is not a string; it names {'an array' if field == 'key' else 'a file'}")
+    return manifest
+
+
+def _inside(path: str, name: str) -> str:
+    """The file ``name`` of the folder, refused when it (or what it links to) lies outside."""
+    file = os.path.join(path, name)
+    with refusing(file, "a path"):
+        root, real = os.path.realpath(path), os.path.realpath(file)
+    if os.path.commonpath([root, real]) != root:
+        raise bad(os.path.join(path, MANIFEST), f"names '{name}', which is outside the folder; move the shard into it")
+    return file
+
+
+def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None) -> tuple[Entry, tuple[Any, Any]]:
+    file = _inside(path, item["file"])
+    contents = open_file(file)
+    if item.get("sha256") is not None and file_sha256([file]) != item["sha256"]:
+        raise bad(file, "has another sha256 than the manifest says; copy it again or mend the manifest")
+    entry = choose_features(contents, key)
+    if item.get("rows") is not None and item["rows"] != entry.shape[0]:
+        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; mend one of them")
+    if first is not None and (entry.shape[1], entry.dtype) != (first.shape[1], first.dtype):
+        raise bad(
+            file,
+            f"has rows of {entry.shape[1]} {entry.dtype}, the first shard {first.shape[1]} {first.dtype}; "
+            "shards must agree, extract them with one model",
+        )
+    return entry, attached(contents, entry.name, entry.shape[0])
+
+
+def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) -> np.ndarray | None:
+    """Ids or labels of the whole folder: from a file that the manifest names, else from the shards."""
+    if role in manifest:
+        return _read_named(path, manifest[role], ID_NAMES if role == "ids" else LABEL_NAMES, role)[0]
+    if "table" in manifest:
+        labels, ids = _read_named(path, manifest["table"], LABEL_NAMES, "labels")
+        return ids if role == "ids" else labels
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    if len(there) < len(parts):
+        file = manifest["shards"][[part is None for part in parts].index(True)]["file"]
+        raise bad(os.path.join(path, file), f"has no {role} but other shards have; add them to every shard")
+    if len({part.dtype.kind for part in there}) > 1:  # 7 and "a7": strings everywhere
+        there = [part.astype(str) for part in there]
+    return np.concatenate(there)
+
+
+def _read_named(path: str, name: str, names: tuple[str, ...], role: str) -> tuple[np.ndarray, np.ndarray | None]:
+    file, _, key = name.partition("::")
+    return read_column_file(_inside(path, file), key or None, names, role)
+
+
+def file_sha256(files: list[str]) -> str:
+    """The sha256 of the files' bytes, one after another."""
+    digest = hashlib.sha256()
+    for file in files:
+        with refusing(file, "a file"), open(file, "rb") as data:
+            while chunk := data.read(2**20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""Which reader opens which file."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from manifold_probe.spaces.arrow_file import open_ipc, open_parquet
+from manifold_probe.spaces.checks import bad, check_file
+from manifold_probe.spaces.columns import pick_column
+from manifold_probe.spaces.contents import Contents
+from manifold_probe.spaces.hdf5_file import open_hdf5
+from manifold_probe.spaces.numpy_file import open_npy, open_npz
+from manifold_probe.spaces.safetensors_file import open_safetensors
+from manifold_probe.spaces.text_table import open_table, read_lines, read_text_columns
+from manifold_probe.spaces.torch_file import open_torch
+
+READERS = {
+    ".pt": open_torch,
+    ".pth": open_torch,
+    ".npy": open_npy,
+    ".npz": open_npz,
+    ".safetensors": open_safetensors,
+    ".parquet": open_parquet,
+    ".arrow": open_ipc,
+    ".feather": open_ipc,
+    ".ipc": open_ipc,
+    ".csv": open_table,
+    ".tsv": open_table,
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+}
+
+
+def open_file(path: str) -> Contents:
+    """What the file holds, read by its extension.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, it is empty or damaged, or its extension is none of `READERS`.
+    """
+    check_file(path)
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in (".pkl", ".pickle"):
+        raise bad(path, "is a pickle, which runs code when it is opened; save the array with np.save or torch.save")
+    if suffix not in READERS:
+        called = f"extension '{suffix}'" if suffix else "no extension"
+        raise bad(path, f"has {called}; files that are read: {', '.join(READERS)}, or a folder with manifest.json")
+    return READERS[suffix](path)
+
+
+def read_column_file(
+    path: str, key: str | None, names: tuple[str, ...], default: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """One value a row and the ids beside it, from a file of any format or a .txt with one value a line."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in (".csv", ".tsv", ".txt"):
+        check_file(path)
+        return (read_lines(path), None) if suffix == ".txt" else read_text_columns(path, key, names, default)
+    return pick_column(open_file(path), key, names, default)

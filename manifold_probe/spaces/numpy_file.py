@@ -1,0 +1,128 @@
+"""Reading .npy (memory-mapped) and .npz (member by member).
+
+A member of an .npz that is stored uncompressed is memory-mapped inside the archive; a compressed one is unpacked by
+blocks. Every header is held against the bytes that are there before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad, check_inflation, refusing
+from manifold_probe.spaces.contents import Contents, Entry, type_name
+from manifold_probe.spaces.spool import gather
+
+UNPACK_BYTES = 16 * 2**20
+OBJECTS = "is an object array: save a plain array (text as x.astype(str); rows of different lengths cannot be features)"
+
+
+def open_npy(path: str) -> Contents:
+    """The one array of a .npy file, as entry "features"."""
+    with refusing(path, "a .npy array"):
+        with open(path, "rb") as file:
+            shape, fortran, dtype = _header(file)
+            offset = file.tell()
+        _check_size(path, shape, dtype, os.path.getsize(path) - offset)
+        opened = partial(_mapped, path, offset, shape, fortran, dtype)
+        return Contents(path, "npy", {"features": _entry("features", shape, dtype, opened)})
+
+
+def open_npz(path: str) -> Contents:
+    """The arrays of an .npz archive; each is opened only when it is chosen."""
+    with refusing(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
+        entries = {}
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                entry = _member_entry(path, archive, member)
+                entries[entry.name] = entry
+    if not entries:
+        raise bad(path, "holds no arrays; write it with np.savez(path, features=x)")
+    return Contents(path, "npz", entries)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:  # version 3 exists only for structured types with names outside latin-1
+        raise ValueError(f"format version {version}")
+    shape, fortran, dtype = read(file)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"shape {shape}")
+    return shape, fortran, dtype
+
+
+def _entry(name: str, shape: tuple[int, ...], dtype: np.dtype, opened: Any) -> Entry:
+    problem = OBJECTS if dtype.hasobject else None
+    if dtype.names is not None:
+        problem = f"is a structured array with fields {', '.join(dtype.names[:8])}: stack them into one (n, d) array"
+    return Entry(name, shape, type_name(dtype), opened, problem)
+
+
+def _check_size(path: str, shape: tuple[int, ...], dtype: np.dtype, present: int) -> None:
+    if dtype.hasobject:
+        return
+    claimed = math.prod(shape) * dtype.itemsize
+    if present < claimed:
+        raise bad(
+            path, f"is cut short: {shape} {dtype.name} needs {claimed:,} bytes, {present:,} are there; copy it again"
+        )
+    if present > claimed:
+        raise bad(path, f"has {present - claimed:,} bytes after its array; was np.save called twice on one file?")
+
+
+def _mapped(path: str, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
+    if math.prod(shape) == 0:
+        return np.empty(shape, dtype)
+    with refusing(path, "a numpy array"):
+        return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def _member_entry(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
+    name = member.filename.removesuffix(".npy")
+    where = f"{path}::{name}"
+    with archive.open(member) as file:
+        shape, fortran, dtype = _header(file)
+        start = file.tell()
+    check_inflation(path, f"key '{name}'", member.file_size, member.compress_size)
+    _check_size(where, shape, dtype, member.file_size - start)
+    if member.compress_type == zipfile.ZIP_STORED:
+        offset = _data_offset(path, member) + start
+        _check_size(where, shape, dtype, min(member.file_size - start, os.path.getsize(path) - offset))
+        return _entry(name, shape, dtype, partial(_mapped, path, offset, shape, fortran, dtype))
+    return _entry(name, shape, dtype, partial(_unpacked, path, member, start, shape, fortran, dtype))
+
+
+def _data_offset(path: str, member: zipfile.ZipInfo) -> int:
+    # The local header repeats the name and has its own extra field, so its length is not the directory's.
+    with open(path, "rb") as file:
+        file.seek(member.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return int(member.header_offset + 30 + name + extra)
+
+
+def _unpacked(
+    path: str, member: zipfile.ZipInfo, start: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype
+) -> np.ndarray:
+    size = math.prod(shape)
+    with refusing(path, "an .npz archive"), zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        file.read(start)
+        flat = gather(_values(file, dtype, size), (size,), dtype, path)
+        if len(flat) != size:
+            raise ValueError(f"{member.filename} ends early")
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _values(file: IO[bytes], dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
+    step = max(1, UNPACK_BYTES // max(1, dtype.itemsize))
+    for at in range(0, size, step):
+        yield np.frombuffer(file.read(min(step, size - at) * dtype.itemsize), dtype)
+    if file.read(1):  # reaching the end is what makes zipfile compare the checksum
+        raise ValueError("more bytes than the header promised")

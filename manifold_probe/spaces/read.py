@@ -1,0 +1,142 @@
+"""From what a user typed or holds to a Space: ``read("t.pt")``, ``read("t.npz::layer4")``, ``as_space(array)``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad, check_array
+from manifold_probe.spaces.choose import choose_features
+from manifold_probe.spaces.columns import attached, clean_column, pick_column
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
+from manifold_probe.spaces.folder import open_folder
+from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.space import Source, Space
+
+
+def split_key(path: str) -> tuple[str, str | None]:
+    """ "t.npz::a" as ("t.npz", "a"); an existing file whose name holds "::" wins."""
+    if "::" not in path or os.path.exists(path):
+        return path, None
+    file, _, key = path.rpartition("::")
+    return file, key
+
+
+def open_contents(path: str, key: str | None = None) -> Contents:
+    """What a file or a folder of shards holds; ``key`` is the features' key in the shards."""
+    return open_folder(path, key) if os.path.isdir(path) else open_file(path)
+
+
+def read(path: str, key: str | None = None) -> Space:
+    """The features in a file or folder, with the ids and labels that lie beside them.
+
+    Parameters
+    ----------
+    path : str
+        A feature file or a folder with ``manifest.json``; "file::key" names the array in it.
+    key : str, optional
+        The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
+
+    Raises
+    ------
+    InputError
+        For everything that cannot be used, in one line that names the file, the key and the mend.
+    """
+    file, typed = split_key(path)
+    key = key or typed
+    contents = open_contents(file, key)
+    if os.path.isdir(file):
+        key = None  # the folder's features are the shards' arrays of that key
+    entry = choose_features(contents, key)
+    ids, labels = attached(contents, entry.name, entry.shape[0])
+    source = Source(file, entry.name, contents.format)
+    return Space(entry.open(), ids=ids, labels=labels, name=path, source=source)
+
+
+def as_space(thing: Any, name: str = "array") -> Space:
+    """Whatever holds features as a Space: a path, an array, a torch tensor, a DataFrame, or a Space as it is.
+
+    A DataFrame's numeric columns are the dimensions; its ids are the column "ids" or "id", else an index that is not
+    just 0..n-1; its labels the column "labels" or "label". ``name`` is what messages call it.
+
+    Examples
+    --------
+    >>> as_space(np.eye(3)).d
+    3
+    """
+    if isinstance(thing, Space):
+        return thing
+    if isinstance(thing, str | Path):
+        return read(str(thing))
+    torch, pandas = sys.modules.get("torch"), sys.modules.get("pandas")
+    if torch is not None and isinstance(thing, torch.Tensor):
+        from manifold_probe.spaces.torch_file import tensor_entry
+
+        return _from_entry(tensor_entry("features", thing), name)
+    if pandas is not None and isinstance(thing, pandas.DataFrame):
+        return _from_frame(thing, name)
+    if isinstance(thing, np.ndarray) or hasattr(thing, "__array__"):
+        return _from_entry(array_entry("features", np.asarray(thing)), name)
+    raise bad(name, f"is a {type(thing).__name__}; give a path, an (n, d) array, a tensor, a DataFrame or a Space")
+
+
+def _from_entry(entry: Entry, name: str, ids: Any = None, labels: Any = None) -> Space:
+    check_array(name, entry)
+    n = entry.shape[0]
+    return Space(
+        entry.open(),
+        ids=None if ids is None else clean_column(ids, "ids", name, n),
+        labels=None if labels is None else clean_column(labels, "labels", name, n),
+        name=name,
+    )
+
+
+def _from_frame(frame: Any, name: str) -> Space:
+    import pandas as pd
+
+    taken: list[Any] = [None, None]
+    for place, names in enumerate((ID_NAMES, LABEL_NAMES)):
+        column = next((column for column in names if column in frame.columns), None)
+        if column is not None:
+            taken[place] = frame[column].to_numpy()
+            frame = frame.drop(columns=column)
+    if taken[0] is None and not frame.index.equals(pd.RangeIndex(len(frame))):
+        taken[0] = frame.index.to_numpy()
+    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+            raise bad(name, f"column '{column}' has type {dtype}; drop it or make it the index, features are numbers")
+    floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)  # pd.NA becomes NaN
+    values = frame.to_numpy(dtype=np.float64, na_value=np.nan) if floats else frame.to_numpy()
+    return _from_entry(array_entry("features", values), name, *taken)
+
+
+def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """One value a row, from a file of any format or a .txt with one a line, and the ids beside it if there are any.
+
+    Parameters
+    ----------
+    path : str
+        The file, "::key" picks the column.
+    names : tuple of str
+        The keys to look for when none is given, such as ("labels", "label").
+    default : str
+        What the column is, "ids" or "labels": it rules which values it may have and names it in messages.
+
+    Returns
+    -------
+    values : np.ndarray, shape (n,)
+    ids : np.ndarray, shape (n,), or None
+
+    Raises
+    ------
+    InputError
+        When no such column is there or it is not one integer or string a row.
+    """
+    file, key = split_key(path)
+    if os.path.isdir(file):
+        return pick_column(open_folder(file), key, names, default)
+    return read_column_file(file, key, names, default)

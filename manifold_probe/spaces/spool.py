@@ -1,0 +1,61 @@
+"""Decoded blocks gathered into one array: in memory while little is, in an unlinked temporary file after that.
+
+Compressed formats cannot be memory-mapped. All the arrays decoded so far may hold 512 MiB of memory together; past
+that, rows go to a temporary file that is mapped back, so that neither a big file nor a hundred shards sit in anonymous
+memory. The file has no name and is gone when the array is.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad
+
+IN_MEMORY = 512 * 2**20
+_held: dict[int, int] = {}  # bytes of each decoded array that is still alive in memory
+
+
+def gather(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype | str, path: str) -> np.ndarray:
+    """The blocks one after another along the first axis.
+
+    ``shape[0]`` is an upper bound: the result ends where the blocks end. Raises InputError when the temporary disk is
+    too small, ValueError when the blocks hold more rows than ``shape[0]``.
+    """
+    dtype = np.dtype(dtype)
+    needed = math.prod(shape) * dtype.itemsize
+    if sum(_held.values()) + needed > IN_MEMORY:
+        return _gather_on_disk(blocks, shape, dtype, path)
+    out = np.empty(shape, dtype)
+    _held[id(out)] = needed
+    weakref.finalize(out, _held.pop, id(out), None)
+    filled = 0
+    for block in blocks:
+        out[filled : filled + len(block)] = block
+        filled += len(block)
+    return out[:filled]
+
+
+def _gather_on_disk(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype, path: str) -> np.ndarray:
+    needed = math.prod(shape) * dtype.itemsize
+    folder = tempfile.gettempdir()
+    full = bad(path, f"needs {needed:,} bytes of temporary disk to unpack, more than {folder} has; set TMPDIR")
+    if shutil.disk_usage(folder).free < needed:
+        raise full
+    filled = 0
+    with tempfile.TemporaryFile() as file:
+        for block in blocks:
+            filled += len(block)
+            if filled > shape[0]:
+                raise ValueError(f"more than the {shape[0]} rows promised")
+            try:  # written, not mapped: a full disk is an error here, and a crash in a mapping
+                file.write(np.ascontiguousarray(block, dtype=dtype).data)
+            except OSError as error:
+                raise full from error
+        file.flush()
+        return np.memmap(file, dtype, "r", shape=(filled, *shape[1:])) if filled else np.empty((0, *shape[1:]), dtype)
