@@ -24,8 +24,7 @@ def hash_rows(rows: np.ndarray) -> np.ndarray:
         rows = rows + rows.dtype.type(0)  # -0.0 and 0.0 are the same value
     words = rows.reshape(len(rows), -1).view(np.uint32).astype(np.uint64)
     factors = np.random.default_rng(20_240_913).integers(0, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
-    mixed = (words + np.uint64(0x9E3779B97F4A7C15)) * factors
-    return _mix((mixed ^ (mixed >> np.uint64(29))).sum(1, dtype=np.uint64))
+    return _mix(words @ factors)
 
 
 def hash_ids(ids: np.ndarray) -> np.ndarray:

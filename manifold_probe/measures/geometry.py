@@ -1,0 +1,138 @@
+"""The shape of one space, and what a cosine cannot see: intrinsic dimension, hubness, norms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import as_matrices, as_matrix
+from manifold_probe.measures.neighbours import Neighbours
+
+TWONN_KEPT = 0.9
+MLE_NEIGHBOURS = 20
+
+
+def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
+    """Number of directions the data locally spread in, from Euclidean distances to near neighbours.
+
+    - "twonn": with mu = r2 / r1 of each row, the slope through the origin of -ln(1 - F(mu)) over ln mu, F the empirical
+      distribution, the largest tenth left out.
+    - "mle": 1 / mean of ln(T_20 / T_j) over rows and j < 20 (T_j the j-th distance; fewer where n is small).
+
+    Rows at distance 0 are not counted as neighbours. Invariant to rotation, offset and one global scale. Both estimates
+    fall below the truth in high dimensions at any practical n: compare the two spaces, do not read it as a truth.
+
+    Raises
+    ------
+    InputError
+        Where the method is not known or fewer than three distinct rows exist.
+
+    References
+    ----------
+    Facco et al. 2017, Estimating the intrinsic dimension of datasets by a minimal neighborhood information; Levina &
+    Bickel 2004 with the averaging of MacKay & Ghahramani 2005.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.random.default_rng(0).uniform(size=(2000, 2)) @ np.array([[1.0, 0, 1], [0, 1, 1]])
+    >>> 1.8 < intrinsic_dimension(plane) < 2.2
+    True
+    """
+    x = as_matrix(x)
+    if method not in ("twonn", "mle"):
+        raise InputError(f"method {method!r} is not known; give 'twonn' or 'mle'")
+    k = min(len(x) - 1, MLE_NEIGHBOURS if method == "mle" else 2)
+    found = Neighbours.search(x, k, "euclidean")
+    dimension = twonn(found.distances) if method == "twonn" else maximum_likelihood(found.distances[:, :k])
+    if not np.isfinite(dimension):
+        raise InputError("x has too few distinct rows for an intrinsic dimension; give at least three, not all equidistant")
+    return dimension
+
+
+def twonn(distances: np.ndarray) -> float:
+    """TwoNN from ascending squared distances (q, w >= 2); rows with fewer than two positive distances are left out."""
+    positive = np.where(distances > 0, distances, np.inf)
+    nearest = np.partition(positive, 1, axis=1)[:, :2]
+    nearest = nearest[np.isfinite(nearest[:, 1])]
+    if len(nearest) < 2:
+        return float("nan")
+    log_ratio = np.sort(np.log(nearest[:, 1] / nearest[:, 0]) / 2)
+    kept = int(len(log_ratio) * TWONN_KEPT)
+    log_ratio = log_ratio[:kept]
+    tail = -np.log1p(-np.arange(kept) / len(nearest))
+    power = log_ratio @ log_ratio
+    return float(log_ratio @ tail / power) if power > 0 else float("nan")
+
+
+def maximum_likelihood(distances: np.ndarray) -> float:
+    """Levina-Bickel estimate from ascending squared distances (q, k), inverses averaged over rows."""
+    positive = np.where(distances > 0, distances, np.nan)
+    logs = np.log(positive[:, -1:] / positive[:, :-1]) / 2
+    mean = np.nanmean(logs) if np.isfinite(logs).any() else 0.0
+    return float(1 / mean) if mean > 0 else float("nan")
+
+
+def hubness_skewness(x: Any, k: int = 10) -> float:
+    """Skewness of how often each row is among the k nearest (cosine) of the others.
+
+    0 means evenly; above about 1 a few rows ("hubs") fill many neighbourhoods, which hurts retrieval.
+
+    References
+    ----------
+    Radovanovic et al. 2010, Hubs in Space, eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ring = np.exp(2j * np.pi * np.arange(12) / 12)
+    >>> hubness_skewness(np.stack([ring.real, ring.imag], 1), k=2)
+    0.0
+    """
+    found = Neighbours.search(as_matrix(x), k)
+    return skewness(found.members, found.weights, found.n, len(found.queries))
+
+
+def skewness(members: np.ndarray, weights: np.ndarray, n: int, asked: int) -> float:
+    """Skewness of the k-occurrences of n rows, from the neighbours of ``asked`` of them.
+
+    Where only some rows were asked the counts are thinned; factorial moments, which thinning only scales (by
+    n_(r) / asked_(r)), give back those of the full counts.
+    """
+    held = members >= 0
+    counts = np.bincount(members[held], weights[held], minlength=n)
+    mean = weights.sum() / asked
+    pairs = (counts * (counts - 1)).mean() * n * (n - 1) / (asked * max(asked - 1, 1))
+    triples = (counts * (counts - 1) * (counts - 2)).mean()
+    triples *= n * (n - 1) * (n - 2) / (asked * max(asked - 1, 1) * max(asked - 2, 1))
+    variance = pairs + mean - mean**2
+    third = triples + 3 * pairs + mean - 3 * mean * (pairs + mean) + 2 * mean**3
+    if variance <= 1e-12 * mean:
+        return 0.0 if asked == n else float("nan")
+    return float(third / variance**1.5)
+
+
+def norm_correlation(x: Any, y: Any) -> float:
+    """Pearson correlation of the raw row norms |x_i| and |y_i|: exactly what a cosine cannot see.
+
+    Range -1 to 1, higher is better; NaN where a space's norms are all equal. Sensitive to offsets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> round(norm_correlation(x, 3 * x[:, ::-1]), 6)
+    1.0
+    """
+    x, y = as_matrices(x, y)
+    return pearson(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of two vectors (n,); NaN where one is constant."""
+    u, v = a - a.mean(), b - b.mean()
+    if np.abs(u).max() <= 1e-12 * np.abs(a).max() or np.abs(v).max() <= 1e-12 * np.abs(b).max():
+        return float("nan")
+    return float(np.clip(u @ v / np.sqrt((u @ u) * (v @ v)), -1, 1))

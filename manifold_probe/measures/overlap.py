@@ -1,0 +1,191 @@
+"""Neighbourhoods of two spaces against each other: overlap, Jaccard, trustworthiness, continuity.
+
+All are invariant to rotation and one global scale; cosine neighbours also to a scale per row, Euclidean ones to offsets.
+They see only who is near, not how far: a student may stretch the space between clusters unseen. Overlap falls as rows
+are added (more rivals for the same k places), so n and k belong beside every value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import as_matrices, check_k, check_metric
+from manifold_probe.measures.neighbours import Cloud, Neighbours, ranks
+from manifold_probe.spaces.space import Space
+
+
+def neighbourhood_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
+    """Mean over rows of |N_k^x(i) & N_k^y(i)| / k.
+
+    A row is never its own neighbour; rows that tie for the k-th place share it, and the intersection is the sum over
+    rows of the smaller share, so that a space scores 1 against itself even where rows repeat.
+    Range 0 to 1, higher is better; chance is k / (n - 1).
+
+    Parameters
+    ----------
+    x, y : array-like, shape (n, dx) and (n, dy)
+    k : int, 1 <= k < n
+    metric : "cosine" or "euclidean"
+
+    Raises
+    ------
+    InputError
+        Where shapes, values, k or the metric cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> neighbourhood_overlap(x, 3 * x[:, ::-1], k=5)
+    1.0
+    """
+    a, b = _both(x, y, k, metric)
+    return float(intersections(a, b).mean() / k)
+
+
+def jaccard_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
+    """Mean over rows of I / (2k - I), with I the (tie-sharing) intersection of ``neighbourhood_overlap``.
+
+    Range 0 to 1, higher is better; a harsher reading of the same sets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> jaccard_overlap(x, 3 * x[:, ::-1], k=5)
+    1.0
+    """
+    common = intersections(*_both(x, y, k, metric))
+    return float((common / (2 * k - common)).mean())
+
+
+def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
+    """How far the student's neighbours y are from being the teacher's x: 1 - 2/(nk(2n-3k-1)) sum (rank_x(i, j) - k).
+
+    The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k. Ranks count
+    the rows that are strictly nearer. Range 0 to 1, higher is better, about .5 by chance; the same metric in both spaces.
+    It saturates: at a million rows nearly everything is .999, so read the rank quantiles beside it.
+
+    Raises
+    ------
+    InputError
+        Where k >= n / 2: the normalisation does not hold there.
+
+    References
+    ----------
+    Venna & Kaski 2001, Neighborhood preservation in nonlinear projection methods.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> trustworthiness(x, 3 * x[:, ::-1], k=5)
+    1.0
+    """
+    x, y = as_matrices(x, y)
+    check_metric(metric)
+    if 2 * check_k(k, len(x)) >= len(x):
+        raise InputError(f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k")
+    found = Neighbours.search(y, k, metric)
+    away = ranks(Cloud(Space(x)), found.queries, found.members, metric)
+    return float(1 - penalties(found, away).mean())
+
+
+def continuity(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
+    """How far the teacher's neighbours x are from being the student's y: trustworthiness with the spaces exchanged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> continuity(x, x[:, :2], k=5) == trustworthiness(x[:, :2], x, k=5)
+    True
+    """
+    return trustworthiness(y, x, k, metric)
+
+
+def _both(x: Any, y: Any, k: int, metric: str) -> tuple[Neighbours, Neighbours]:
+    x, y = as_matrices(x, y)
+    return Neighbours.search(x, k, metric), Neighbours.search(y, k, metric)
+
+
+def intersections(a: Neighbours, b: Neighbours) -> np.ndarray:
+    """Sum over rows of the smaller share (q,), for the same queries in two spaces."""
+    first, second = _keys(a.members, a.n), _keys(b.members, b.n)
+    _, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
+    smaller = np.minimum(a.weights.ravel()[first[1][i]], b.weights.ravel()[second[1][j]])
+    return np.bincount(first[1][i] // a.members.shape[1], smaller, minlength=len(a.queries))
+
+
+def _keys(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """One number a (query, row) and where it stands in the flattened array; padding left out."""
+    flat = np.flatnonzero(rows.ravel() >= 0)
+    return flat // rows.shape[1] * np.int64(n) + rows.ravel()[flat], flat
+
+
+def positions(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """Where each row of the lists a (q, da) stands in the lists b (q, db); db where it does not."""
+    first, second = _keys(a, n), _keys(b, n)
+    _, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
+    found = np.full(a.shape, b.shape[1])
+    found.ravel()[first[1][i]] = second[1][j] % b.shape[1]
+    return found
+
+
+def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float]:
+    """Overlap at each k of ``ks`` from ordered lists (q, depth); ties broken by the order of the lists."""
+    last = np.maximum(np.arange(a.shape[1]), positions(a, b, n)).ravel()
+    within = np.cumsum(np.bincount(last[last < a.shape[1]], minlength=a.shape[1]))
+    return [float(within[k - 1] / (k * len(a))) for k in ks]
+
+
+def penalties(found: Neighbours, away: np.ndarray) -> np.ndarray:
+    """Per query (q,) the share of the worst possible rank excess; trustworthiness is 1 minus their mean."""
+    n, k = found.n, found.k
+    excess = (found.weights * np.maximum(away - k, 0)).sum(1)
+    return 2 * excess / (k * (2 * n - 3 * k - 1))
+
+
+def overlap_chance(n: int, k: int) -> float:
+    """Expected overlap of two random neighbourhoods."""
+    return k / (n - 1)
+
+
+def jaccard_chance(n: int, k: int) -> float:
+    """Expected I / (2k - I) with I hypergeometric: k draws of n - 1 rows, k of them the right ones."""
+    from scipy.stats import hypergeom
+
+    common = np.arange(k + 1)
+    return float((common / (2 * k - common) * hypergeom(n - 1, k, k).pmf(common)).sum())
+
+
+def trustworthiness_chance(n: int, k: int) -> float:
+    """Expected trustworthiness of neighbours drawn at random."""
+    return 1 - (n - 1 - k) * (n - k) / ((n - 1) * (2 * n - 3 * k - 1))
+
+
+def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> float:
+    """Expected intersection over k when b's rows are permuted within each class of ``codes`` (n,).
+
+    A neighbour of class c' then stands for any of its members with equal probability (its own class without the query),
+    so the expectation follows from how many neighbours of each class the queries of each class have; no draw is needed.
+    """
+    classes = int(codes.max()) + 1
+    own = codes[a.queries]
+    first, second = _class_counts(a, own, codes, classes), _class_counts(b, own, codes, classes)
+    keys, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
+    mine, other = keys // classes, keys % classes
+    members = np.bincount(codes, minlength=classes)[other] - (mine == other)
+    asked = np.bincount(own, minlength=classes)[mine]
+    return float((first[1][i] * second[1][j] / (asked * np.maximum(members, 1))).sum() / (len(own) * a.k))
+
+
+def _class_counts(found: Neighbours, own: np.ndarray, codes: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Total share that queries of class c give to rows of class c', for the pairs c * classes + c' that occur."""
+    held = found.members >= 0
+    keys = (own[:, None] * classes + codes[found.members])[held]
+    unique, inverse = np.unique(keys, return_inverse=True)
+    return unique, np.bincount(inverse, found.weights[held])
