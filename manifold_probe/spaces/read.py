@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached, clean_column, pick_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
-from manifold_probe.spaces.folder import open_folder
+from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.space import Source, Space
 
@@ -48,13 +49,15 @@ def read(path: str, key: str | None = None) -> Space:
     """
     file, typed = split_key(path)
     key = key or typed
-    contents = open_contents(file, key)
-    if os.path.isdir(file):
-        key = None  # the folder's features are the shards' arrays of that key
+    # A folder's key is the key in its shards; what it holds itself is "features".
+    return _space(open_contents(file, key), None if os.path.isdir(file) else key, path)
+
+
+def _space(contents: Contents, key: str | None, name: str) -> Space:
     entry = choose_features(contents, key)
     ids, labels = attached(contents, entry.name, entry.shape[0])
-    source = Source(file, entry.name, contents.format)
-    return Space(entry.open(), ids=ids, labels=labels, name=path, source=source)
+    source = Source(contents.path, entry.name, contents.format)
+    return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
 def as_space(thing: Any, name: str = "array") -> Space:
@@ -112,6 +115,89 @@ def _from_frame(frame: Any, name: str) -> Space:
     floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)  # pd.NA becomes NaN
     values = frame.to_numpy(dtype=np.float64, na_value=np.nan) if floats else frame.to_numpy()
     return _from_entry(array_entry("features", values), name, *taken)
+
+
+def sha256(path: str) -> str:
+    """The hash of a file's bytes; of a folder, of its manifest and its shards in the manifest's order."""
+    file, _ = split_key(path)
+    return file_sha256(shard_files(file) if os.path.isdir(file) else [file])
+
+
+def inspect(path: str) -> dict[str, Any]:
+    """What a file holds, as plain values.
+
+    Returns
+    -------
+    dict
+        ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
+        (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
+        (count, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
+        None: a file with a problem can still be looked into.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read at all.
+    """
+    file, key = split_key(path)
+    contents = open_contents(file, key)
+    files = shard_files(file) if os.path.isdir(file) else [file]
+    found: dict[str, Any] = {
+        "path": path,
+        "format": contents.format,
+        "bytes": sum(os.path.getsize(part) for part in files),
+        "sha256": file_sha256(files),
+        "keys": [
+            {"key": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "problem": entry.problem}
+            for entry in contents.entries.values()
+        ],
+        "features": None,
+        "ids": None,
+        "labels": None,
+        "problem": None,
+    }
+    try:
+        space = _space(contents, None if os.path.isdir(file) else key, path)
+    except InputError as error:
+        return found | {"problem": str(error)}
+    found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype} | _statistics(
+        space
+    )
+    if space.ids is not None:
+        unique = len(np.unique(space.ids)) == space.n
+        found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}
+    if space.labels is not None:
+        classes = len(np.unique(space.labels))
+        found["labels"] = {"count": space.n, "type": _kind(space.labels), "classes": classes}
+    return found
+
+
+def _kind(column: np.ndarray) -> str:
+    return "string" if column.dtype.kind == "U" else "integer"
+
+
+def _statistics(space: Space) -> dict[str, Any]:
+    """Counts, norms and range in one pass; rows with NaN or Inf are left out of the norms and the range."""
+    nan = inf = 0
+    low, high = np.inf, -np.inf
+    norms = []
+    for _, block in space.blocks():
+        nan, inf = nan + int(np.isnan(block).sum()), inf + int(np.isinf(block).sum())
+        block = block[np.isfinite(block).all(axis=1)].astype(np.float64)
+        if len(block):
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            norms.append(np.sqrt(np.einsum("ij,ij->i", block, block)))
+    length = np.concatenate(norms) if norms else np.zeros(0)
+    spread = (
+        {"min": float(length.min()), "median": float(np.median(length)), "max": float(length.max())} if norms else None
+    )
+    return {
+        "nan": nan,
+        "inf": inf,
+        "zero_rows": int((length == 0).sum()),
+        "norms": spread,
+        "range": {"min": low, "max": high} if norms else None,
+    }
 
 
 def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.ndarray, np.ndarray | None]:

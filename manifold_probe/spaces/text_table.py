@@ -1,7 +1,7 @@
 """Reading .csv and .tsv: one column a dimension, beside columns called ids (or id) and labels (or label).
 
-Ids and labels are read as text, so that "007" stays "007". A first line that is all numbers counts as data unless it just
-numbers the columns 0, 1, 2, ... (as pandas writes them); an unnamed first column is pandas' index.
+Ids and labels are read as text, so that "007" stays "007". A first line that is all numbers counts as data unless it
+just numbers the columns 0, 1, 2, ... (as pandas writes them); an unnamed first column is pandas' index.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _frames(path: str, layout: _Layout, dims: list[int], texts: dict[str, int]) 
         skiprows=int(layout.header),
         names=range(len(layout.names)),
         usecols=sorted({*dims, *texts.values()}),
-        dtype={place: str for place in texts.values()},
+        dtype=dict.fromkeys(texts.values(), str),
         index_col=False,
         keep_default_na=False,
         na_values={place: [""] for place in dims},
