@@ -1,0 +1,85 @@
+"""What to do next: concrete steps that follow from the alarms and the measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.words import listed, number, percent, shown
+
+FOR_ALARM = {
+    "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
+    "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
+    "dead_dimensions": "See why some dimensions never change (a dead activation, a masked head) or drop them.",
+    "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
+    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
+    "common_offset": "Subtract the mean before comparing angles: a shared offset hides the differences.",
+    "hubs": "A few points are everyone's neighbour: centre the features, or use fewer neighbours to see past them.",
+    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
+    "few_rows": "Use more rows: the intervals are wide and chance is high.",
+    "unverified_pairing": "Store ids in both files (or give --teacher-ids and --student-ids) so that nothing hangs on order.",
+}
+
+
+def next_steps(document: dict[str, Any]) -> list[str]:
+    """Sentences, the most urgent first."""
+    codes = list(dict.fromkeys(alarm["code"] for alarm in document["alarms"]))
+    urgent = [FOR_ALARM[code] for code in codes if code in FOR_ALARM and code != "unverified_pairing"]
+    late = [FOR_ALARM[code] for code in codes if code == "unverified_pairing"]
+    k = document["settings"]["k"]
+    measures = {key: each for key, each in readings(document).items() if each.value is not None}
+    steps = [*urgent, *_from_measures(measures, k), *_from_classes(document), *_from_rows(document), *late]
+    if document["settings"].get("classes") != "labels":
+        steps.append("Give --labels FILE to see which classes suffer.")
+    return steps
+
+
+def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
+    def value(key: str) -> float:
+        found = measures.get(key)
+        return float("nan") if found is None or found.value is None else found.value
+
+    steps = []
+    overlap, r2 = value(f"overlap@{k}"), value("linear_r2")
+    if r2 >= 0.9 and overlap < 0.7:
+        steps.append(
+            f"Try a linear map from student to teacher: it predicts {percent(r2)} of the teacher's variance, so "
+            "much of what looks lost is still there."
+        )
+    raw, turned = value("per_dimension_correlation"), value("per_dimension_correlation:orthogonal")
+    if turned - raw > 0.2:
+        steps.append(
+            f"Align the student by a rotation before using coordinates as they are: it lifts their median correlation "
+            f"from {number(raw)} to {number(turned)}."
+        )
+    if value("norm_correlation") < 0.5:
+        steps.append(
+            f"Check whether vector lengths matter to you: the student's hardly follow the teacher's "
+            f"({number(value('norm_correlation'))}), which a cosine loss cannot see; one on columns or norms can."
+        )
+    floor = measures[f"overlap@{k}"].class_chance if f"overlap@{k}" in measures else None
+    if floor is not None and overlap < 2 * floor:
+        steps.append("Train on neighbours within a class: what survives is little more than the classes themselves.")
+    return steps
+
+
+def _from_classes(document: dict[str, Any]) -> list[str]:
+    rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
+    overlaps = sorted(row["overlap"] for row in rows)
+    if len(rows) < 3:
+        return []
+    worst, middle = min(rows, key=lambda row: row["overlap"]), overlaps[len(overlaps) // 2]
+    if worst["overlap"] >= 0.75 * middle:
+        return []
+    name = shown(worst["class"])
+    kind = "cluster" if document["settings"].get("classes") == "k-means" else "class"
+    return [f"Look at {kind} {name}: it keeps {percent(worst['overlap'])}, the median {kind} {percent(middle)}."]
+
+
+def _from_rows(document: dict[str, Any]) -> list[str]:
+    rows = document["details"].get("worst_rows") or []
+    if not rows or (rows[0].get("overlap") or 0) >= 0.5:
+        return []
+    named = rows[0].get("id") is not None
+    names = listed([row["id"] if named else row["row"] for row in rows], most=8)
+    return [f"Look at the points that lost most of their neighbours: {'ids' if named else 'rows'} {names}."]

@@ -1,0 +1,75 @@
+"""A comparison as tidy rows: one for every measure, k, metric and class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.document import readings, students_of
+
+COLUMNS = (
+    "student",
+    "measure",
+    "k",
+    "metric",
+    "class",
+    "value",
+    "low",
+    "high",
+    "chance",
+    "class_chance",
+    "reference",
+    "n",
+    "note",
+)
+
+
+def tidy_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows, every one with all of `COLUMNS`; ``class`` is None for the whole set."""
+    rows = []
+    for name, student in students_of(document).items():
+        rows += [{"student": name, **row} for row in _measure_rows(student) + _k_rows(student) + _class_rows(student)]
+    return [{column: row.get(column) for column in COLUMNS} for row in rows]
+
+
+def _measure_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for key, measure in readings(document).items():
+        base, mark, variant = key.partition(":")
+        name, _, k = base.partition("@")
+        if mark and variant != measure.metric:
+            name = f"{name}:{variant}"
+        values = {column: getattr(measure, column) for column in COLUMNS if hasattr(measure, column)}
+        rows.append({**values, "measure": name, "k": int(k) if k else None})
+    return rows
+
+
+def _k_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Overlap at every other k."""
+    table = document["details"].get("overlap_by_k") or {"k": []}
+    rows = []
+    for place, k in enumerate(table["k"]):
+        if k == document["settings"]["k"]:
+            continue
+        for metric in ("cosine", "euclidean"):
+            row = {"measure": "overlap", "k": k, "metric": metric, "value": table[metric][place]}
+            rows.append({**row, "chance": _at(table.get("chance"), place)})
+            if metric == "cosine":
+                rows[-1]["reference"] = _at(table.get("reference"), place)
+    return rows
+
+
+def _class_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    k = document["settings"]["k"]
+    names = ("overlap", "knn_agreement", "knn_accuracy_teacher", "knn_accuracy_student")
+    rows = []
+    for each in document["details"].get("per_class") or []:
+        for name in names:
+            if name in each:
+                row = {"measure": name, "k": k, "metric": "cosine", "class": each["class"], "n": each["n"]}
+                limits = {"low": each.get("low"), "high": each.get("high")} if name == "overlap" else {}
+                rows.append({**row, **limits, "value": each[name]})
+    return rows
+
+
+def _at(values: list[Any] | None, place: int) -> Any:
+    return values[place] if values and place < len(values) else None

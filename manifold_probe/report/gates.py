@@ -1,0 +1,136 @@
+"""Gates: thresholds a comparison must reach, and drops from a baseline that it may not exceed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.document import SEVERAL, readings, students_of
+from manifold_probe.report.readings import faithful_names, measure_names
+from manifold_probe.report.words import shown
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The lower confidence bound of a measure must reach the threshold."""
+
+    measure: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether one gate passed, and the line that says so."""
+
+    passed: bool
+    line: str
+
+
+def parse_gates(text: str, k: int) -> list[Gate]:
+    """Gates from "overlap@10=0.7,linear_cka=0.9".
+
+    >>> parse_gates("overlap@10=0.7", k=10)
+    [Gate(measure='overlap@10', threshold=0.7)]
+
+    Raises
+    ------
+    InputError
+        For a wrong form, an unknown measure or a threshold that is no number.
+    """
+    known, gates = measure_names(k), []
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or not value:
+            raise InputError(f"--fail-under: {part.strip()!r} is not MEASURE=NUMBER; write it as overlap@{k}=0.7")
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"--fail-under: no measure is called {name!r} with --k {k}; {hint}")
+        try:
+            threshold = float(value)
+        except ValueError:
+            threshold = math.nan
+        if not math.isfinite(threshold):
+            raise InputError(f"--fail-under: {value!r} in {part.strip()!r} is not a number; write {name}=0.7")
+        gates.append(Gate(name, threshold))
+    return gates
+
+
+def check_gates(document: dict[str, Any], gates: list[Gate]) -> list[Outcome]:
+    """Every gate for every student."""
+    outcomes = []
+    for name, student in students_of(document).items():
+        measures = readings(student)
+        prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
+        for gate in gates:
+            measure = measures.get(gate.measure)
+            if measure is None or measure.value is None:
+                why = measure.note if measure is not None and measure.note else "it was not measured"
+                outcomes.append(_outcome(False, f"{prefix}{gate.measure} is undefined: {why}"))
+                continue
+            bound = measure.value if measure.low is None else measure.low
+            passed = bound >= gate.threshold
+            called = "value (no interval)" if measure.low is None else "lower bound"
+            told = f"{called} {bound:.6g} {'>=' if passed else '<'} {gate.threshold:g} (value {measure.value:.6g})"
+            outcomes.append(_outcome(passed, f"{prefix}{gate.measure} {told}"))
+    return outcomes
+
+
+def check_baseline(baseline: dict[str, Any], where: str, names: list[str], k: int) -> None:
+    """Refuse a baseline that the coming comparison cannot be held against.
+
+    Raises
+    ------
+    InputError
+        For another k, or students that the baseline lacks.
+    """
+    for student in students_of(baseline).values():
+        if student["settings"]["k"] != k:
+            raise InputError(f"{where}: was measured with k = {student['settings']['k']}, not {k}; give the same --k")
+    if baseline["schema"] == SEVERAL:
+        missing = [name for name in names if name not in baseline["students"]]
+        if missing:
+            known = ", ".join(shown(name) for name in baseline["students"])
+            raise InputError(f"{where}: holds no student {missing[0]!r} but {known}; name it with --student NAME=PATH")
+
+
+def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float) -> list[Outcome]:
+    """Every faithfulness measure that both have, for every student: it may not fall by more than ``most``."""
+    outcomes = []
+    for name, student in students_of(document).items():
+        before, now = readings(baseline_of(baseline, name)), readings(student)
+        prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
+        for key in faithful_names(student["settings"]["k"]):
+            old, new = before.get(key), now.get(key)
+            if old is None or new is None or old.value is None or new.value is None:
+                continue
+            drop = old.value - new.value
+            told = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
+            told += f"{'down' if drop > 0 else 'up'} {abs(drop):.6g}, at most {most:g} down is allowed"
+            outcomes.append(_outcome(drop <= most, told))
+    return outcomes
+
+
+def baseline_warnings(document: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+    """What makes the baseline less comparable: another teacher, another number of rows."""
+    warnings: dict[str, None] = {}
+    for name, student in students_of(document).items():
+        before = baseline_of(baseline, name)
+        if before["inputs"]["teacher"].get("sha256") != student["inputs"]["teacher"]["sha256"]:
+            warnings["the baseline was measured against another teacher (its sha256 differs)"] = None
+        rows, now = before["pairing"].get("rows"), student["pairing"]["rows"]
+        if rows != now:
+            warnings[f"the baseline has {rows} rows, this comparison {now}: overlap depends on that number"] = None
+    return list(warnings)
+
+
+def baseline_of(baseline: dict[str, Any], name: str) -> dict[str, Any]:
+    """The baseline of one student: that of the same name, or the only one."""
+    return baseline["students"][name] if baseline["schema"] == SEVERAL else baseline
+
+
+def _outcome(passed: bool, line: str) -> Outcome:
+    return Outcome(passed, f"{'PASS' if passed else 'FAIL'} {line}")

@@ -1,0 +1,81 @@
+"""Progress with the remaining time on stderr, for whatever takes more than two seconds.
+
+On a terminal a bar; elsewhere a plain line now and then. Work that is done sooner prints nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 5.0
+
+
+class Progress:
+    """A callable for ``compare(..., progress=...)``: ``progress(stage, done, total)``.
+
+    Examples
+    --------
+    >>> with Progress() as progress:
+    ...     progress("reading", 1, 2)
+    """
+
+    def __init__(self, clock: Any = time.monotonic) -> None:
+        self._clock = clock
+        self._start = self._stage_start = clock()
+        self._last_line = float("-inf")
+        self._stage = ""
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note how far a stage is."""
+        now = self._clock()
+        if stage != self._stage:
+            self._stage, self._stage_start = stage, now
+            if self._bar is not None:
+                self._bar.reset(self._task)
+        if now - self._start < QUIET_SECONDS or sys.stderr is None:
+            return
+        if sys.stderr.isatty():
+            self._draw(stage, done, total)
+        elif now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            print(f"probe: {line(stage, done, total, now - self._stage_start)}", file=sys.stderr, flush=True)
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(stage, total=total)
+        self._bar.update(self._task, description=stage, completed=done, total=total)
+
+
+def line(stage: str, done: int, total: int, seconds: float) -> str:
+    """What a plain line of progress says.
+
+    >>> line("neighbours", 1000, 4000, 3.0)
+    'neighbours 25%, about 9 s left'
+    """
+    text = f"{stage} {done / max(total, 1):.0%}"
+    if not 0 < done < total:
+        return text
+    left = seconds * (total - done) / done
+    return f"{text}, about {left:.0f} s left" if left < 100 else f"{text}, about {left / 60:.0f} min left"

@@ -1,0 +1,86 @@
+"""Parts that every report has: what was compared, alarms, worst classes, next steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from manifold_probe.report.document import readings
+from manifold_probe.report.layout import heading, paragraph, table
+from manifold_probe.report.words import interval, number, one_line, percent, shown, student_name, teacher_name
+
+
+def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
+    """What was compared, how the rows were paired, how many there were."""
+    return [
+        *paragraph(f"teacher {size(document, 'teacher')}; student {size(document, 'student')}.", width),
+        *paragraph(pairing(document), width),
+    ]
+
+
+def pairing(document: dict[str, Any]) -> str:
+    """How the rows were paired and how many queries the neighbour measures rest on."""
+    how, settings = document["pairing"], document["settings"]
+    rows = f"{how['rows']:,} rows paired by {how['by']}"
+    vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
+    if how["coverage"] < 1:
+        vouched += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
+    if how.get("label_conflicts"):
+        vouched += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
+    k = settings["k"]
+    overlap = readings(document).get(f"overlap@{k}")
+    queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
+    return f"{rows}{vouched}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
+
+
+def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
+    """The alarms, one a paragraph."""
+    if not alarms:
+        return []
+    lines = heading("Alarms")
+    for alarm in alarms:
+        text = f"{shown(alarm['code'])}: {one_line(alarm['message'])}"
+        lines.extend(paragraph(text, width, style="yellow", indent=2, first="! "))
+    return lines
+
+
+def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> list[Text]:
+    """The classes that keep the fewest neighbours."""
+    rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
+    if len(rows) < 2:
+        return []
+    rows = sorted(rows, key=lambda row: row["overlap"])[:most]
+    clusters = document["settings"].get("classes") == "k-means"
+    kind = "cluster" if clusters else "class"
+    cells = [[kind, "rows", "overlap", "95% interval", "agreement"]]
+    cells += [
+        [
+            shown(row["class"], 24),
+            f"{row['n']:,}",
+            number(row["overlap"]),
+            interval(row.get("low"), row.get("high")),
+            number(row.get("knn_agreement")),
+        ]
+        for row in rows
+    ]
+    title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
+    return [*heading(title), *table(cells, width)]
+
+
+def step_lines(steps: list[str], width: int | None) -> list[Text]:
+    """What to do next, as a numbered list."""
+    if not steps:
+        return []
+    lines = heading("What to do next")
+    for place, step in enumerate(steps, start=1):
+        lines.extend(paragraph(step, width, indent=len(f"{place}. "), first=f"{place}. "))
+    return lines
+
+
+def size(document: dict[str, Any], side: str) -> str:
+    """ "t.pt (10,000 x 512 float32)"."""
+    space = document["inputs"][side]
+    name = teacher_name(document) if side == "teacher" else student_name(document)
+    rows, dimensions = space["shape"]
+    return f"{name} ({rows:,} x {dimensions:,} {space['dtype']})"

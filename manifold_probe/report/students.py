@@ -1,0 +1,194 @@
+"""The report of several students: a verdict each, one table with the students as columns, and paired differences."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+from rich.text import Text
+
+from manifold_probe.report.advice import next_steps
+from manifold_probe.report.document import readings
+from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
+from manifold_probe.report.readings import faithful_names, gloss, grouped
+from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines
+from manifold_probe.report.verdict import verdict
+from manifold_probe.report.words import interval, number, shown
+
+MAIN = (
+    "overlap@K",
+    "overlap@K:euclidean",
+    "debiased_linear_cka",
+    "procrustes",
+    "linear_r2",
+    "norm_correlation",
+    "knn_agreement@K",
+)
+LEGEND = "*: ahead of every other student, each paired 95% interval of the difference above zero; -: undefined."
+
+
+def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
+    """The whole report of several students."""
+    students = document["students"]
+    lines = [line for each in students.values() for line in paragraph(verdict(each), width, style="bold")]
+    return [
+        *lines,
+        Text(),
+        *_compared(students, width),
+        *_measures(document, width),
+        *_differences(document, width),
+        *_alarms(students, width),
+        *_classes(students, width),
+        *_steps(students, width),
+    ]
+
+
+def best(document: dict[str, Any], key: str) -> str | None:
+    """The student ahead of every other one in a measure, where each paired interval excludes zero."""
+    names = list(document["students"])
+    ahead: dict[str, set[str]] = {name: set() for name in names}
+    for row in document["differences"]:
+        if row["measure"] == key and row["low"] is not None and row["high"] is not None:
+            if row["low"] > 0:
+                ahead[row["a"]].add(row["b"])
+            elif row["high"] < 0:
+                ahead[row["b"]].add(row["a"])
+    return next((name for name in names if len(names) > 1 and len(ahead[name]) == len(names) - 1), None)
+
+
+def _compared(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
+    first = next(iter(students.values()))
+    sizes = ", ".join(f"{shown(name)} = {size(each, 'student')}" for name, each in students.items())
+    how = dict.fromkeys(pairing(each) for each in students.values())
+    lines = paragraph(f"teacher {size(first, 'teacher')}; students {sizes}.", width)
+    if len(how) == 1:
+        return [*lines, *paragraph(next(iter(how)), width)]
+    for name, each in students.items():
+        lines.extend(paragraph(f"{shown(name)}: {pairing(each)}", width))
+    return lines
+
+
+def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
+    """One table, students as columns; those that do not fit follow in further tables."""
+    students = document["students"]
+    k = next(iter(students.values()))["settings"]["k"]
+    measures = {name: readings(each) for name, each in students.items()}
+    groups = [
+        (title, [key for key in keys if any(key in each for each in measures.values())]) for title, keys in grouped(k)
+    ]
+    keys = [key for _, keys in groups for key in keys]
+    faithful = set(faithful_names(k))
+    marks = {key: best(document, key) for key in keys if key in faithful}
+    for with_interval in (True, False):
+        rows = {key: [_label(key)] for key in keys}
+        for name, each in measures.items():
+            for key in keys:
+                rows[key].append(_cell(each.get(key), marks.get(key) == name, with_interval))
+        header = ["measure", *(shown(name, 24) for name in students)]
+        widths = sizes([header, *rows.values()])
+        if width is None or total(widths) <= width:
+            break
+    lines: list[Text] = []
+    for block in _blocks(widths, width):
+        lines += [Text(), Text(_row(header, widths, block), style="dim")]
+        for title, members in groups:
+            lines += [Text(title, style="bold")] if members else []
+            for key in members:
+                words = gloss(key, k) if block[0] == 1 else ""
+                text = _row(rows[key], widths, block)
+                lines.append(Text(f"{text}{GAP}{words}" if width is None else text))
+                lines += paragraph(words, width, style="dim", indent=4) if width is not None and words else []
+    return [*lines, Text(), *paragraph(LEGEND, width, style="dim")]
+
+
+def _blocks(widths: list[int], width: int | None) -> list[list[int]]:
+    """The columns of each table, at least one student in each."""
+    blocks: list[list[int]] = [[]]
+    for place in range(1, len(widths)):
+        taken = [widths[0], *(widths[other] for other in [*blocks[-1], place])]
+        if blocks[-1] and width is not None and total(taken) > width:
+            blocks.append([])
+        blocks[-1].append(place)
+    return blocks
+
+
+def _row(cells: list[str], widths: list[int], block: list[int]) -> str:
+    places = [0, *block]
+    return columns([[cells[place] for place in places]], [widths[place] for place in places])[0]
+
+
+def _label(key: str) -> str:
+    base, mark, variant = key.partition(":")
+    return f"  :{variant}" if mark and base == "per_dimension_correlation" else key
+
+
+def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:
+    if measure is None or measure.value is None:
+        return "- "
+    text = number(measure.value)
+    if with_interval and measure.low is not None:
+        text += f" ({interval(measure.low, measure.high)})"
+    return text + ("*" if is_best else " ")
+
+
+def _differences(document: dict[str, Any], width: int | None) -> list[Text]:
+    """The paired differences of the main measures, a block for every two students."""
+    k = next(iter(document["students"].values()))["settings"]["k"]
+    main = [key.replace("@K", f"@{k}") for key in MAIN]
+    lines: list[Text] = []
+    for a, b in combinations(document["students"], 2):
+        found = {row["measure"]: row for row in document["differences"] if (row["a"], row["b"]) == (a, b)}
+        rows = [
+            [key, number(found[key]["value"]), interval(found[key]["low"], found[key]["high"]), _ahead(found[key])]
+            for key in main
+            if key in found and found[key]["value"] is not None
+        ]
+        if rows:
+            lines += heading(f"{shown(a)} minus {shown(b)}, paired over the same rows")
+            lines += table([["measure", "difference", "95% interval", "ahead"], *rows], width)
+    return lines
+
+
+def _ahead(row: dict[str, Any]) -> str:
+    if row["low"] is None or row["low"] <= 0 <= row["high"]:
+        return "neither"
+    return shown(row["a"] if row["low"] > 0 else row["b"], 24)
+
+
+def _alarms(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
+    """Every alarm once; one that not all students raise names those that do."""
+    raised: dict[tuple[str, str], list[str]] = {}
+    for name, each in students.items():
+        for alarm in each["alarms"]:
+            raised.setdefault((alarm["code"], alarm["message"]), []).append(name)
+    merged = [{"code": code, "message": _of(message, names, students)} for (code, message), names in raised.items()]
+    return alarm_lines(merged, width)
+
+
+def _steps(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
+    steps: dict[str, list[str]] = {}
+    for name, each in students.items():
+        for step in next_steps(each):
+            steps.setdefault(step, []).append(name)
+    return step_lines([_of(step, names, students) for step, names in steps.items()], width)
+
+
+def _of(text: str, names: list[str], students: dict[str, Any]) -> str:
+    return text if len(names) == len(students) else f"{', '.join(shown(name, 24) for name in names)}: {text}"
+
+
+def _classes(students: dict[str, dict[str, Any]], width: int | None, most: int = 5) -> list[Text]:
+    """Overlap of the classes that suffer most in any student."""
+    overlaps: dict[Any, dict[str, float]] = {}
+    for name, each in students.items():
+        for row in each["details"].get("per_class") or []:
+            if row.get("overlap") is not None:
+                overlaps.setdefault(row["class"], {})[name] = row["overlap"]
+    if len(overlaps) < 2:
+        return []
+    worst = sorted(overlaps.items(), key=lambda item: min(item[1].values()))[:most]
+    rows = [[shown(kind, 24), *(number(kept.get(name)) for name in students)] for kind, kept in worst]
+    clusters = next(iter(students.values()))["settings"].get("classes") == "k-means"
+    title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
+    header = ["cluster" if clusters else "class", *(shown(name, 24) for name in students)]
+    return [*heading(f"{title}, by overlap"), *table([header, *rows], width)]

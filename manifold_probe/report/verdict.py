@@ -1,0 +1,70 @@
+"""The verdict: one honest sentence from overlap, its yardsticks and CKA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name
+
+BROKEN = "misaligned_rows"
+
+
+def verdict(document: dict[str, Any]) -> str:
+    """How faithfully the student kept the teacher's manifold, in a sentence."""
+    measures = readings(document)
+    overlap = measures.get(f"overlap@{document['settings']['k']}")
+    cka = measures.get("debiased_linear_cka")
+    if overlap is None or overlap.value is None:
+        return f"{student_name(document)}: neighbourhoods could not be compared; {_coarse(cka)[1]}."
+    head = _numbers(document, overlap, overlap.value)
+    if any(alarm["code"] == BROKEN for alarm in document["alarms"]):
+        return f"{head}: some rows seem to be paired with the wrong partner, so mend that before believing any number."
+    coarse_kept, coarse = _coarse(cka)
+    fine_kept, fine = _fine(overlap, overlap.value)
+    return f"{head}: {coarse}{', and ' if coarse_kept == fine_kept else ', but '}{fine}."
+
+
+def _numbers(document: dict[str, Any], overlap: Reading, value: float) -> str:
+    classes = "cluster" if document["settings"].get("classes") == "k-means" else "class"
+    beside = []
+    if overlap.low is not None and overlap.high is not None:
+        beside.append(f"95% interval {percents(overlap.low, overlap.high)}")
+    if overlap.chance is not None:
+        beside.append(f"chance {percent(overlap.chance)}")
+    if overlap.class_chance is not None:
+        beside.append(f"{classes} structure alone {percent(overlap.class_chance)}")
+    if overlap.reference is not None:
+        beside.append(f"a PCA of the teacher to the same width keeps {percent(overlap.reference)}")
+    head = f"{student_name(document)} keeps {percent(value)} of each point's {neighbours(document['settings']['k'])}"
+    return f"{head} ({'; '.join(beside)})" if beside else head
+
+
+def _coarse(cka: Reading | None) -> tuple[bool, str]:
+    """Whether the coarse shape is kept, and the clause that says so."""
+    if cka is None or cka.value is None:
+        return True, "the coarse shape could not be judged"
+    steps = ((0.95, "kept"), (0.8, "mostly kept"), (0.5, "kept in part"), (0.2, "mostly lost"))
+    words = degree(cka.value, *steps, otherwise="lost")
+    return cka.value >= 0.8, f"the coarse shape is {words} (debiased linear CKA {number(cka.value)})"
+
+
+def _fine(overlap: Reading, value: float) -> tuple[bool, str]:
+    """Whether the neighbourhoods are kept: where the overlap lies between what is free and what the width allows."""
+    low = value if overlap.low is None else overlap.low
+    if overlap.chance is not None and low <= overlap.chance:
+        return False, "the neighbourhoods are no better than chance"
+    if overlap.class_chance is not None and low <= overlap.class_chance:
+        return False, "neighbourhoods hold no more than the classes alone explain"
+    floor = max(overlap.chance or 0, overlap.class_chance or 0)
+    ceiling = 1 if overlap.reference is None else max(overlap.reference, floor + 1e-9)
+    kept = (value - floor) / (ceiling - floor)
+    steps = (
+        (0.9, "nearly all of the fine structure is kept"),
+        (0.65, "most of the fine structure is kept"),
+        (0.4, "about half of the fine structure is kept"),
+        (0.1, "most of the fine structure is lost"),
+    )
+    width = "" if overlap.reference is None or overlap.reference > 0.99 or kept < 0.4 else " that its width allows"
+    words = degree(kept, *steps, otherwise="almost all of the fine structure is lost")
+    return kept >= 0.65, words.replace("fine structure", f"fine structure{width}")

@@ -1,0 +1,156 @@
+"""Numbers and names as words: what every report says is put together from these."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+FRACTIONS = (
+    (1 / 10, "a tenth"),
+    (1 / 5, "a fifth"),
+    (1 / 4, "a quarter"),
+    (1 / 3, "a third"),
+    (1 / 2, "half"),
+    (2 / 3, "two thirds"),
+    (3 / 4, "three quarters"),
+    (4 / 5, "four fifths"),
+    (9 / 10, "nine tenths"),
+)
+
+
+def count(number: int) -> str:
+    """A small count as a word.
+
+    >>> count(10), count(15)
+    ('ten', '15')
+    """
+    return COUNTS[number] if number < len(COUNTS) else f"{number:,}"
+
+
+def neighbours(k: int) -> str:
+    """ "ten nearest neighbours", or "nearest neighbour" for one."""
+    return "nearest neighbour" if k == 1 else f"{count(k)} nearest neighbours"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, fewer for large values, more where three would read as nothing or as everything.
+
+    >>> number(0.1612), number(345.2), number(0.00001), number(0.99998), number(None)
+    ('0.161', '345', '1e-05', '0.99998', '-')
+    """
+    if value is None:
+        return "-"
+    size = abs(value)
+    if size >= 99.95:
+        return f"{value:,.0f}" if size < 1e7 else f"{value:.2g}"
+    if size >= 9.9995:
+        return f"{value:.1f}"
+    if 0.9995 <= size < 1 - 1e-7:
+        return f"{value:.7f}".rstrip("0") if size > 0.999995 else f"{value:.5f}"
+    if 0 < size < 0.0005:
+        return f"{value:.1g}" if size > 1e-12 else "0.000"
+    return f"{value:.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """ "0.158 to 0.164", or "-" where there is none."""
+    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent.
+
+    >>> percent(0.161), percent(0.0091), percent(0.0001), percent(0.9996), percent(1)
+    ('16%', '0.9%', '0.01%', '99.96%', '100%')
+    """
+    value = 100 * share
+    if value in (0, 100) or 10 <= value < 99.5:
+        return f"{value:.0f}%"
+    if value >= 99.95:
+        return f"{min(value, 99.99):.2f}%"
+    if value >= 0.1:
+        return f"{value:.1f}%"
+    return f"{value:.1g}%" if value > 0.0001 else "0%"
+
+
+def percents(low: float, high: float) -> str:
+    """An interval of shares in percent.
+
+    >>> percents(0.158, 0.164)
+    '15.8 to 16.4%'
+    """
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
+
+
+def fraction(share: float) -> str:
+    """A share as a reader would say it.
+
+    >>> fraction(0.49), fraction(0.16), fraction(1.0)
+    ('about half', '16%', 'all')
+    """
+    if share >= 0.9995:
+        return "all"
+    if share <= 0.0005:
+        return "almost none"
+    close = [words for value, words in FRACTIONS if abs(share - value) <= 0.012]
+    return f"about {close[0]}" if close else percent(share)
+
+
+def degree(value: float, *steps: tuple[float, str], otherwise: str) -> str:
+    """The words of the first step whose bound ``value`` reaches.
+
+    >>> degree(0.8, (0.9, "fully"), (0.5, "partly"), otherwise="hardly")
+    'partly'
+    """
+    return next((words for bound, words in steps if value >= bound), otherwise)
+
+
+def shown(thing: Any, limit: int = 48) -> str:
+    r"""A name, id or label as it can be printed: control characters visible, the middle of a long one left out.
+
+    >>> shown("a\x1b[31mb"), shown("x" * 100, limit=9)
+    ('a\\x1b[31mb', 'xxx...xxx')
+    """
+    text = str(thing)
+    if len(text) > limit:
+        half = (limit - 3) // 2
+        text = text[: limit - 3 - half] + "..." + text[len(text) - half :]
+    return "".join(_visible(character) for character in text)
+
+
+def listed(things: list[Any], most: int = 5) -> str:
+    """The first few of a list, and how many more there are.
+
+    >>> listed([1, 2, 3], most=2)
+    '1, 2 and 1 more'
+    """
+    text = ", ".join(shown(thing, 24) for thing in things[:most])
+    return text if len(things) <= most else f"{text} and {len(things) - most:,} more"
+
+
+def one_line(text: str) -> str:
+    """A message on one line, with control characters visible."""
+    return "".join(_visible(character) for character in " ".join(text.splitlines()))
+
+
+def student_name(document: dict[str, Any]) -> str:
+    """How the report calls the student: its file's name where that is where the name came from."""
+    return _called(document["inputs"]["student"])
+
+
+def teacher_name(document: dict[str, Any]) -> str:
+    """How the report calls the teacher."""
+    return _called(document["inputs"]["teacher"])
+
+
+def _called(space: dict[str, Any]) -> str:
+    base = str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1]
+    same = base and base.split(".", 1)[0] == str(space["name"]).split(".", 1)[0]
+    return shown(base if same else space["name"])
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode()
+    return character
