@@ -17,7 +17,7 @@ FOR_ALARM = {
     "hubs": "A few points are everyone's neighbour: centre the features, or use fewer neighbours to see past them.",
     "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
     "few_rows": "Use more rows: the intervals are wide and chance is high.",
-    "unverified_pairing": "Store ids in both files (or give --teacher-ids and --student-ids) so that nothing hangs on order.",
+    "unverified_pairing": "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing.",
 }
 
 

@@ -1,0 +1,281 @@
+"""``compare`` and ``load``, and the results they return.
+
+A result is its JSON document (see ``manifold_probe.report.document``) with a few ways to look at it, so that one loaded
+from a file answers the same questions as one just measured.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.report import document as documents
+from manifold_probe.report.document import Reading
+from manifold_probe.report.provenance import describe_input, provenance_of
+from manifold_probe.report.result import Result
+from manifold_probe.spaces.pairing import Pair
+from manifold_probe.spaces.space import Space
+
+TABLE_IDS, TABLE_LABELS = ("ids", "id"), ("labels", "label")
+
+
+class Comparison(Result):
+    """How faithfully one student kept its teacher's manifold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> teacher = np.random.default_rng(0).normal(size=(200, 8))
+    >>> comparison = compare(teacher, teacher + 0.1, k=5)
+    >>> comparison.measures["debiased_linear_cka"].value > 0.999
+    True
+    """
+
+    @property
+    def measures(self) -> dict[str, Reading]:
+        """Measures by key, such as ``measures["overlap@10"].value``; also ``.low``, ``.high``, ``.chance``,
+        ``.class_chance``, ``.reference``, ``.n``, ``.metric``, ``.note``."""
+        return documents.readings(self._document)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What figures are drawn from: ``overlap_by_k``, ``spectra``, ``per_class``, ``worst_rows`` and others."""
+        return self._document["details"]
+
+    @property
+    def alarms(self) -> list[dict[str, str]]:
+        """What in the data would mislead a reader: ``{"code", "message"}`` each."""
+        return self._document["alarms"]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Name, path, sha256, shape, dtype and key of ``teacher`` and ``student``."""
+        return self._document["inputs"]
+
+    @property
+    def pairing(self) -> dict[str, Any]:
+        """How the rows were paired: ``by``, ``rows``, ``coverage``, ``verified``."""
+        return self._document["pairing"]
+
+    def __repr__(self) -> str:
+        from manifold_probe.report.verdict import verdict
+
+        return f"<Comparison: {verdict(self._document)}>"
+
+
+class Comparisons(Result, Mapping[str, Comparison]):
+    """Several students of one teacher: a mapping from name to `Comparison`, and the paired differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> teacher = rng.normal(size=(200, 8))
+    >>> both = compare(teacher, {"near": teacher + 0.1, "far": rng.normal(size=(200, 8))}, k=5)
+    >>> both["near"].measures["overlap@5"].value > both["far"].measures["overlap@5"].value
+    True
+    >>> [row["low"] > 0 for row in both.differences if row["measure"] == "overlap@5"]
+    [True]
+    """
+
+    def __getitem__(self, name: str) -> Comparison:
+        return Comparison(self._document["students"][name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._document["students"])
+
+    def __len__(self) -> int:
+        return len(self._document["students"])
+
+    @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Paired differences a - b of every measure: ``{"measure", "a", "b", "value", "low", "high"}`` each."""
+        return self._document["differences"]
+
+    def __repr__(self) -> str:
+        return f"<Comparisons of {', '.join(self)}>"
+
+
+def compare(
+    teacher: Any,
+    student: Any,
+    *,
+    labels: Any = None,
+    ids: Any = None,
+    k: int = 10,
+    queries: int = 5000,
+    seed: int = 0,
+    positional: bool = False,
+    allow_missing: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Any:
+    """Measure how faithfully a student, or each of several, kept its teacher's embedding manifold.
+
+    Parameters
+    ----------
+    teacher : path, (n, d) array or tensor, DataFrame or Space
+        A path may name the array in its file: "features.npz::layer4".
+    student : the same, or a dict of named students
+        The student may have another width; rows pair by id where both have ids, else by position.
+    labels : sequence of length n, path, or table with ids, optional
+        Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
+    ids : sequence of length n, or a pair of sequences, optional
+        Row ids for both, or (teacher's, student's); they replace those in the files.
+    k : int
+        Neighbours of each point.
+    queries : int
+        Rows whose neighbours are looked up, among all rows, where there are more rows than that.
+    seed : int
+        Seed of everything drawn at random.
+    positional : bool
+        Pair by position whatever the ids say.
+    allow_missing : bool
+        Go on with the rows that found a partner.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    Comparison, or Comparisons for a dict of students
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> teacher = np.random.default_rng(0).normal(size=(200, 8))
+    >>> compare(teacher, teacher[:, :4], k=5).measures["overlap@5"].chance < 0.03
+    True
+    """
+    from manifold_probe.spaces.pairing import pair
+    from manifold_probe.spaces.read import as_space
+
+    check_settings(k, queries, seed)
+    several = isinstance(student, Mapping)
+    named = _named_students(student) if several else {"student": student}
+    spaces = {name: as_space(thing, name) for name, thing in named.items()}
+    space = as_space(teacher, "teacher")
+    teacher_ids, student_ids = _both_ids(ids)
+    values, values_ids = _labels(labels)
+    pairs = pair(
+        space,
+        spaces,
+        teacher_ids=teacher_ids,
+        student_ids=student_ids,
+        labels=values,
+        labels_ids=values_ids,
+        positional=positional,
+        allow_missing=allow_missing,
+    )
+    rows = next(iter(pairs.values())).teacher.n
+    if k >= rows:
+        raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
+    settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
+    results = _measured(pairs, space, spaces, settings, several, progress)
+    return Comparisons(results) if several else Comparison(results)
+
+
+def load(path: str | Path) -> Any:
+    """A saved result (.json) as `Comparison` or `Comparisons`, or a file of features as a `Space`.
+
+    Raises
+    ------
+    InputError
+        When the file is neither, or damaged.
+    """
+    if Path(path).suffix.lower() == ".json":
+        document = documents.read_document(path)
+        return Comparisons(document) if document["schema"] == documents.SEVERAL else Comparison(document)
+    from manifold_probe.spaces.read import read
+
+    return read(str(path))
+
+
+def check_settings(k: Any, queries: Any, seed: Any) -> None:
+    """Refuse what no comparison can be run with.
+
+    Raises
+    ------
+    InputError
+        For a k or queries too small, a seed that is negative or beyond 32 bits, and what is no whole number.
+    """
+    for name, value, least, most in (("k", k, 1, 2**31), ("queries", queries, 2, 2**31), ("seed", seed, 0, 2**32)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < most:
+            raise InputError(f"{name} is {value!r}; give a whole number of at least {least} and below {most:,}")
+
+
+def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
+    if not students:
+        raise InputError("student: the dict of students is empty; give at least one name and its features")
+    for name in students:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"student: {name!r} is no name; name every student by a string")
+    return dict(students)
+
+
+def _both_ids(ids: Any) -> tuple[Any, Any]:
+    """Ids of the teacher and of the student; either may be None."""
+    if ids is None:
+        return None, None
+    if isinstance(ids, list | tuple) and len(ids) == 2 and all(x is None or np.ndim(x) == 1 for x in ids):
+        return tuple(None if x is None else np.asarray(x) for x in ids)  # type: ignore[return-value]
+    return np.asarray(ids), np.asarray(ids)
+
+
+def _labels(labels: Any) -> tuple[Any, Any]:
+    """Labels and, where a table gives them, the ids they belong to."""
+    if labels is None:
+        return None, None
+    if isinstance(labels, str | Path):
+        from manifold_probe.spaces.read import read_column
+
+        return read_column(str(labels), TABLE_LABELS, "labels")
+    if hasattr(labels, "to_pandas"):
+        labels = labels.to_pandas()
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(labels, pandas.Series):
+        labels = labels.rename("labels").to_frame()
+    if pandas is None or not isinstance(labels, pandas.DataFrame):
+        return np.asarray(labels), None
+    found = [next((name for name in names if name in labels.columns), None) for names in (TABLE_LABELS, TABLE_IDS)]
+    if found[0] is None:
+        raise InputError("labels: the table has no column 'labels' or 'label'; rename the column that holds them")
+    if found[1] is not None:
+        return labels[found[0]].to_numpy(), labels[found[1]].to_numpy()
+    counted = labels.index.equals(pandas.RangeIndex(len(labels)))
+    return labels[found[0]].to_numpy(), None if counted else labels.index.to_numpy()
+
+
+def _measured(
+    pairs: dict[str, Pair],
+    teacher: Space,
+    students: dict[str, Space],
+    settings: dict[str, Any],
+    several: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, Any]:
+    """The document of all students, or of the only one."""
+    from manifold_probe.measures.measure import measure_students
+
+    measurements = measure_students(pairs, **settings, progress=progress)
+    provenance = provenance_of(settings["seed"])
+    teacher_input = describe_input(teacher, None)
+    made = {
+        name: documents.comparison_document(
+            pairs[name],
+            measurement,
+            {"teacher": teacher_input, "student": describe_input(students[name], name if several else None)},
+            settings,
+            provenance,
+        )
+        for name, measurement in measurements.items()
+    }
+    return documents.comparisons_document(made, measurements) if several else next(iter(made.values()))

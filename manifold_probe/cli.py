@@ -1,0 +1,303 @@
+"""The command line: one thin function a verb.
+
+Exit codes: 0 all is well, 1 a gate failed, 2 bad input (one plain line on stderr), 70 an internal error, 130 Ctrl-C.
+Everything heavy is imported inside the verbs, so that ``probe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from manifold_probe import __version__
+from manifold_probe.errors import InputError
+
+DEFAULT_DROP = 0.02
+# What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
+UsageProblem: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    debug = "--debug" in sys.argv
+    if not debug:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; the exit code."""
+    debug = "--debug" in arguments
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("probe", list(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as error:
+        return _flushed(error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        return _flushed(141)
+    except InputError as error:
+        return _fail(str(error), 2, debug)
+    except UsageProblem as error:
+        verb = getattr(getattr(error, "ctx", None), "command_path", "probe")
+        return _fail(f"{error.format_message().rstrip('.')}; see {verb} --help", 2, debug)
+    except OSError as error:
+        where = error.filename or "standard output"
+        return _fail(f"{where}: {error.strerror or error}; free some space or choose another place", 2, debug)
+    except Exception as error:
+        message = f"internal error: {type(error).__name__}: {error}; --debug shows the traceback, please report it"
+        return _fail(message, 70, debug)
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def probe(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Debug = False,
+) -> None:
+    """How faithfully did a student model keep its teacher's embedding manifold?"""
+    if version:
+        _write(f"manifold_probe {__version__}\n")
+    elif context.invoked_subcommand is None:
+        _write(context.get_help() + "\n")
+
+
+@app.command()
+def compare(
+    teacher: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features.")],
+    student: Annotated[
+        list[str],
+        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's features; repeat it to compare several."),
+    ],
+    k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
+    queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
+    ] = None,
+    teacher_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")] = None,
+    student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")] = None,
+    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
+    ] = False,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(metavar="MEASURE=X,...", help="Exit 1 where a lower confidence bound is below X."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="OLD.json", help="Exit 1 where a measure fell against this saved result.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help=f"How far a measure may fall from the baseline.  [default: {DEFAULT_DROP}]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
+    from manifold_probe.report import gates
+    from manifold_probe.report.document import read_document
+
+    _check_settings(k, queries, seed)
+    students = named_students(student)
+    wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
+    drop = _checked_drop(max_drop, baseline)
+    before = read_document(baseline) if baseline is not None else None
+    if before is not None and baseline is not None:
+        gates.check_baseline(before, baseline, list(students), k)
+
+    result = _compare(
+        teacher,
+        students,
+        labels=labels,
+        ids=(_ids(teacher_ids), _ids(student_ids)),
+        k=k,
+        queries=queries,
+        seed=seed,
+        positional=positional,
+        allow_missing=allow_missing,
+    )
+    if json:
+        _write(result.to_json() + "\n")
+    else:
+        _show(result.to_dict())
+    outcomes = gates.check_gates(result.to_dict(), wanted)
+    if before is not None:
+        outcomes += gates.check_drops(result.to_dict(), before, drop)
+        for warning in gates.baseline_warnings(result.to_dict(), before):
+            _complain(f"warning: {warning}")
+    _judge(outcomes, sys.stderr if json else sys.stdout)
+
+
+@app.command()
+def info(
+    file: Annotated[str, typer.Argument(metavar="FILE[::KEY]", help="A feature file or a folder of shards.")],
+    debug: Debug = False,
+) -> None:
+    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash."""
+    from manifold_probe.report.contents import contents_lines
+    from manifold_probe.spaces.read import inspect
+
+    _write("\n".join(contents_lines(inspect(file))) + "\n")
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Where the features are written.")] = "probe-demo",
+    debug: Debug = False,
+) -> None:
+    """Train a small teacher and two students on digits, in seconds, and compare them."""
+    folder = _writable_folder(out)
+    print("probe: training a teacher and two students on scikit-learn's digits, a few seconds", file=sys.stderr)
+    from manifold_probe.demo import run_demo
+
+    paths = run_demo(folder, seed=0)
+    students = [str(path) for name, path in paths.items() if name != "teacher"]
+    result = _compare(str(paths["teacher"]), named_students(students))
+    _show(result.to_dict())
+    again = ["probe", "compare", "--teacher", str(paths["teacher"])]
+    again += [word for path in students for word in ("--student", path)]
+    _write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
+
+
+def named_students(texts: list[str]) -> dict[str, str]:
+    """{name: path} from PATH or NAME=PATH; a path's default name is its file's stem.
+
+    >>> named_students(["runs/a.pt", "best=runs/b.pt"])
+    {'a': 'runs/a.pt', 'best': 'runs/b.pt'}
+    """
+    students: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
+            file = text.rpartition("::")[0] or text
+            name, path = Path(file).stem or Path(file).resolve().name, text
+        name = name.strip()
+        if not name or not path:
+            raise InputError(f"--student: {text!r} is neither PATH nor NAME=PATH; write --student best=runs/s.pt")
+        if name in students:
+            raise InputError(
+                f"--student: {students[name]} and {path} are both called {name!r}; name them, "
+                f"as in --student {name}1={students[name]} --student {name}2={path}"
+            )
+        students[name] = path
+    return students
+
+
+def _check_settings(k: int, queries: int, seed: int) -> None:
+    from manifold_probe.api import check_settings
+
+    check_settings(k, queries, seed)
+
+
+def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:
+    """The comparison of one student, or the comparisons of several, with progress on stderr."""
+    from manifold_probe import api
+    from manifold_probe.report.progress import Progress
+
+    with Progress() as progress:
+        results = api.compare(teacher, students, progress=progress, **options)
+    return results if len(students) > 1 else next(iter(results.values()))
+
+
+def _ids(path: str | None) -> Any:
+    from manifold_probe.spaces.read import read_column
+
+    return None if path is None else read_column(path, ("ids", "id"), "ids")[0]
+
+
+def _checked_drop(max_drop: float | None, baseline: str | None) -> float:
+    if max_drop is None:
+        return DEFAULT_DROP
+    if baseline is None:
+        raise InputError("--max-drop: there is no --baseline to fall from; add --baseline OLD.json")
+    if not math.isfinite(max_drop) or max_drop < 0:
+        raise InputError(f"--max-drop: {max_drop} is not a number of at least 0; write --max-drop {DEFAULT_DROP}")
+    return max_drop
+
+
+def _writable_folder(path: str) -> Path:
+    """The folder, made if missing; refused before any work if nothing can be written there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written to ({why}); choose another folder with --out") from error
+    return Path(path)
+
+
+def _show(document: dict[str, Any]) -> None:
+    """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
+    from manifold_probe.report.terminal import plain_report, report_lines
+
+    if sys.stdout is None or not sys.stdout.isatty():
+        _write(plain_report(document))
+        return
+    width = shutil.get_terminal_size().columns
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    for line in report_lines(document, width):
+        console.print(line, soft_wrap=True)
+
+
+def _judge(outcomes: list[Any], stream: Any) -> None:
+    """Print a line for every gate; leave with 1 if any failed."""
+    for outcome in outcomes:
+        print(outcome.line, file=stream)
+    if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _write(text: str) -> None:
+    if sys.stdout is None:
+        raise InputError("standard output: is closed; leave it open or send it to a file")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    from manifold_probe.report.words import one_line
+
+    with contextlib.suppress(OSError):
+        print(f"probe: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    """One line on stderr."""
+    if debug:
+        traceback.print_exc()
+    _complain(message)
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code; what stdout cannot take any more is dropped, so that Python does not complain at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

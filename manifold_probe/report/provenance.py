@@ -1,0 +1,61 @@
+"""Where a result comes from: the inputs, the versions, the machine and the time."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import manifold_probe
+from manifold_probe.spaces.space import Space
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
+
+
+def describe_input(space: Space, name: str | None) -> dict[str, Any]:
+    """What was read: name (that of the file unless given), path, sha256, shape, dtype and key."""
+    path = space.source.path
+    if name is None:
+        name = space.name if path is None else Path(path).stem or Path(path).resolve().name
+    return {
+        "name": name,
+        "path": path,
+        "sha256": _sha256(space),
+        "shape": [space.n, space.d],
+        "dtype": space.dtype,
+        "key": space.source.key,
+    }
+
+
+def _sha256(space: Space) -> str:
+    """Of the file, or of the rows of an array in memory."""
+    if space.source.path is not None:
+        from manifold_probe.spaces.read import sha256
+
+        return sha256(space.source.path)
+    digest = hashlib.sha256()
+    for _, rows in space.blocks():
+        digest.update(rows.tobytes())
+    return digest.hexdigest()
+
+
+def provenance_of(seed: int) -> dict[str, Any]:
+    """What a result was made with; ``when`` follows SOURCE_DATE_EPOCH where it is set."""
+    versions = {"manifold_probe": manifold_probe.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "unknown"
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    when = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
+    return {
+        "versions": versions,
+        "seed": seed,
+        "platform": platform.platform(),
+        "when": when.isoformat(timespec="seconds"),
+    }

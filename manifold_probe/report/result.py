@@ -1,0 +1,54 @@
+"""A result: a JSON document and the ways to show and save it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.report.document import to_json
+
+
+class Result:
+    """What the results of one and of several students have in common."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document; undefined values are None."""
+        return self._document
+
+    def to_json(self) -> str:
+        """The JSON document as one line of strict JSON."""
+        return to_json(self._document)
+
+    def to_frame(self) -> Any:
+        """A tidy pandas DataFrame: a row for every measure, k, metric and class."""
+        import pandas as pd
+
+        from manifold_probe.report.frame import COLUMNS, tidy_rows
+
+        return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
+
+    def summary(self) -> str:
+        """The report of the terminal as plain text, nothing wrapped."""
+        from manifold_probe.report.terminal import plain_report
+
+        return plain_report(self._document)
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON document, whole or not at all; ``load(path)`` reads it again.
+
+        Raises
+        ------
+        InputError
+            When the place cannot be written to.
+        """
+        from manifold_probe.report.files import write_whole
+
+        write_whole(path, self.to_json() + "\n")
+
+    def _repr_html_(self) -> str:
+        from manifold_probe.report.notebook import html_table
+
+        return html_table(self._document)
