@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -129,27 +130,36 @@ def _frames(path: str, layout: _Layout, dims: list[int], texts: dict[str, int]) 
     # From pandas 3.1 numbers are always parsed exactly and the argument is on its way out.
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     exact: dict[str, Any] = {} if version >= (3, 1) else {"float_precision": "round_trip"}
-    with pd.read_csv(
-        path,
-        sep=layout.separator,
-        header=None,
-        skiprows=int(layout.header),
-        names=range(len(layout.names)),
-        usecols=sorted({*dims, *texts.values()}),
-        dtype=dict.fromkeys(texts.values(), str),
-        index_col=False,
-        keep_default_na=False,
-        na_values={place: [""] for place in dims},
-        low_memory=False,
-        encoding="utf-8-sig",
-        chunksize=max(1, BLOCK_BYTES // (8 * len(layout.names))),
-        **exact,
-    ) as frames:
-        yield from frames
+    # pandas cuts lines that are all longer than the first to fit, with no more than this warning.
+    warnings.simplefilter("error", pd.errors.ParserWarning)
+    width = len(layout.names)
+    try:
+        with pd.read_csv(
+            path,
+            sep=layout.separator,
+            header=None,
+            skiprows=int(layout.header),
+            names=range(width),
+            dtype=dict.fromkeys(texts.values(), str),
+            index_col=False,
+            keep_default_na=False,
+            na_values={place: [""] for place in dims},
+            low_memory=False,
+            encoding="utf-8-sig",
+            chunksize=max(1, BLOCK_BYTES // (8 * width)),
+            **exact,
+        ) as frames:
+            yield from frames
+    except pd.errors.ParserWarning as error:
+        raise bad(
+            path, f"has lines of more than {width} cells, but its first line has {width}; make them equal"
+        ) from error
 
 
 def _numbers(path: str, layout: _Layout, frame: Any, dims: list[int], row: int) -> np.ndarray:
     block = np.empty((len(frame), len(dims)))
+    if frame.empty:
+        return block
     for place, dim in enumerate(dims):
         column = frame[dim]
         if column.dtype.kind not in "iuf" or column.isna().any():
