@@ -48,7 +48,9 @@ def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
     found = Neighbours.search(x, k, "euclidean")
     dimension = twonn(found.distances) if method == "twonn" else maximum_likelihood(found.distances[:, :k])
     if not np.isfinite(dimension):
-        raise InputError("x has too few distinct rows for an intrinsic dimension; give at least three, not all equidistant")
+        raise InputError(
+            "x has too few distinct rows for an intrinsic dimension; give at least three, not all equidistant"
+        )
     return dimension
 
 

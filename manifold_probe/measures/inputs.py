@@ -24,7 +24,9 @@ def as_matrix(x: Any, name: str = "x") -> np.ndarray:
         x = x.detach().cpu().double().numpy()
     matrix = np.asarray(x)
     if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 1:
-        raise InputError(f"{name} has shape {matrix.shape}; give a matrix (n, d) with n >= 2 rows and d >= 1 dimensions")
+        raise InputError(
+            f"{name} has shape {matrix.shape}; give a matrix (n, d) with n >= 2 rows and d >= 1 dimensions"
+        )
     if matrix.dtype.kind not in "fiu":
         raise InputError(f"{name} has dtype {matrix.dtype}; give real numbers")
     matrix = np.ascontiguousarray(matrix, dtype=np.float64)
@@ -60,7 +62,7 @@ def check_k(k: int, n: int) -> int:
 
 
 def check_metric(metric: str) -> str:
-    """"cosine" or "euclidean"."""
+    """ "cosine" or "euclidean"."""
     if metric not in ("cosine", "euclidean"):
         raise InputError(f"metric {metric!r} is not known; give 'cosine' or 'euclidean'")
     return metric

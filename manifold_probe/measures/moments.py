@@ -64,7 +64,9 @@ class Moments:
             self.shift_x, self.shift_y = x.mean(0), y.mean(0)
             self._allocate()
         if x.shape[1] != len(self.sx) or y.shape[1] != len(self.sy):
-            raise InputError(f"block widths {x.shape[1]} and {y.shape[1]} differ from {len(self.sx)} and {len(self.sy)}")
+            raise InputError(
+                f"block widths {x.shape[1]} and {y.shape[1]} differ from {len(self.sx)} and {len(self.sy)}"
+            )
         return self.add(np.concatenate([x - self.shift_x, y - self.shift_y], axis=1))
 
     def add(self, z: np.ndarray) -> Moments:
@@ -113,7 +115,15 @@ class Moments:
         new.aa = float(self.aa + 4 * u @ self.xx @ u + n * c * c + 4 * u @ self.ax + 2 * c * a + 4 * c * ux)
         new.bb = float(self.bb + 4 * v @ self.yy @ v + n * e * e + 4 * v @ self.by + 2 * e * b + 4 * e * vy)
         new.ab = float(
-            self.ab + 2 * v @ self.ay + e * a + 2 * u @ self.bx + 4 * u @ self.xy @ v + 2 * e * ux + c * b + 2 * c * vy + n * c * e
+            self.ab
+            + 2 * v @ self.ay
+            + e * a
+            + 2 * u @ self.bx
+            + 4 * u @ self.xy @ v
+            + 2 * e * ux
+            + c * b
+            + 2 * c * vy
+            + n * c * e
         )
         sum_a, sum_b = a + 2 * ux + n * c, b + 2 * vy + n * e
         new.ax = self.ax + 2 * self.xx @ u + c * self.sx + u * sum_a

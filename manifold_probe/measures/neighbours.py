@@ -325,7 +325,9 @@ class _Members:
         self.held[part] = np.minimum(self.held[part] + mask.sum(1).numpy(), self.rows.shape[1])
 
 
-def ranks(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, progress: Progress | None = None) -> np.ndarray:
+def ranks(
+    cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, progress: Progress | None = None
+) -> np.ndarray:
     """Rank (q, c) of each given row among all others by distance from its query: 1 + how many are strictly nearer."""
     _, distances = measured(cloud, queries, rows, metric, sort=False)
     tolerance = _tolerance(cloud, queries, np.zeros(len(queries)), metric)[:, None]

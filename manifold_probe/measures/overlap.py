@@ -88,7 +88,9 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
     x, y = as_matrices(x, y)
     check_metric(metric)
     if 2 * check_k(k, len(x)) >= len(x):
-        raise InputError(f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k")
+        raise InputError(
+            f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k"
+        )
     found = Neighbours.search(y, k, metric)
     away = ranks(Cloud(Space(x)), found.queries, found.members, metric)
     return float(1 - penalties(found, away).mean())
@@ -167,25 +169,20 @@ def trustworthiness_chance(n: int, k: int) -> float:
     return 1 - (n - 1 - k) * (n - k) / ((n - 1) * (2 * n - 3 * k - 1))
 
 
-def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> float:
-    """Expected intersection over k when b's rows are permuted within each class of ``codes`` (n,).
+def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> np.ndarray:
+    """Expected intersection over k (q,) when b's rows are permuted within each class of ``codes`` (n,).
 
     A neighbour of class c' then stands for any of its members with equal probability (its own class without the query),
     so the expectation follows from how many neighbours of each class the queries of each class have; no draw is needed.
     """
     classes = int(codes.max()) + 1
     own = codes[a.queries]
-    first, second = _class_counts(a, own, codes, classes), _class_counts(b, own, codes, classes)
-    keys, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
+    held = b.members >= 0
+    keys, inverse = np.unique((own[:, None] * classes + codes[b.members])[held], return_inverse=True)
     mine, other = keys // classes, keys % classes
-    members = np.bincount(codes, minlength=classes)[other] - (mine == other)
+    rivals = np.bincount(codes, minlength=classes)[other] - (mine == other)
     asked = np.bincount(own, minlength=classes)[mine]
-    return float((first[1][i] * second[1][j] / (asked * np.maximum(members, 1))).sum() / (len(own) * a.k))
-
-
-def _class_counts(found: Neighbours, own: np.ndarray, codes: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Total share that queries of class c give to rows of class c', for the pairs c * classes + c' that occur."""
-    held = found.members >= 0
-    keys = (own[:, None] * classes + codes[found.members])[held]
-    unique, inverse = np.unique(keys, return_inverse=True)
-    return unique, np.bincount(inverse, found.weights[held])
+    rate = np.bincount(inverse, b.weights[held]) / (asked * np.maximum(rivals, 1))
+    wanted = own[:, None] * classes + codes[a.members]
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return (a.weights * np.where(keys[place] == wanted, rate[place], 0.0)).sum(1) / a.k

@@ -60,6 +60,11 @@ class Estimate:
         degrees = min(self.degrees, 1e9)
         return float(stdtrit(degrees, 0.5 + self.confidence / 2)) * error
 
+    def widened(self, factor: float) -> Estimate:
+        """The same value with its standard error multiplied."""
+        deviations = None if self.deviations is None else self.deviations * factor
+        return Estimate(self.value, deviations, self.degrees, self.bounds, self.confidence)
+
     def minus(self, other: Estimate) -> Estimate:
         """The paired difference self - other, with the interval of the difference.
 

@@ -1,0 +1,197 @@
+"""Alarms: what about the data itself would mislead a reader, each with its evidence in one sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.moments import Moments
+from manifold_probe.measures.neighbours import Neighbours
+from manifold_probe.measures.profile import Profile
+from manifold_probe.measures.results import Alarm
+from manifold_probe.measures.rows import PERMUTING, generator
+from manifold_probe.spaces.pairing import Pair
+
+FEW_ROWS = 200
+FLOAT16_EDGE = 65_504.0
+OFFSET = 3.0
+COLLAPSED = 1 / 3
+HUB_SHARE = 0.1
+INFLUENTIAL = 10
+INFLUENTIAL_SHARE = 0.2
+INFLUENTIAL_CHANGE = 0.02
+SCAN_PERMUTATIONS = 200
+
+
+def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
+    """What one space's rows and columns say."""
+    n, d = len(found.norms), len(found.mean)
+    alarms = []
+    repeated = n - len(np.unique(found.hashes))
+    if repeated:
+        alarms.append(Alarm("duplicate_rows", f"{side}: {repeated:,} of {n:,} rows repeat another row exactly."))
+    dead = np.flatnonzero(found.constant_columns)
+    if len(dead):
+        listed = ", ".join(map(str, dead[:5])) + (", ..." if len(dead) > 5 else "")
+        alarms.append(Alarm("dead_dimensions", f"{side}: {len(dead)} of {d} dimensions are constant ({listed})."))
+    zeros = int((found.norms == 0).sum())
+    if zeros:
+        first = int(np.argmax(found.norms == 0))
+        alarms.append(Alarm("zero_vectors", f"{side}: {zeros:,} of {n:,} rows are zero vectors (first: row {first})."))
+    flat = int((found.constant_rows & (found.norms > 0)).sum())
+    if flat:
+        alarms.append(Alarm("constant_rows", f"{side}: {flat:,} of {n:,} rows hold one value in every dimension."))
+    if dtype == "float16" and found.largest >= FLOAT16_EDGE:
+        alarms.append(
+            Alarm("float16_range", f"{side}: values reach {found.largest:,.0f}, the edge of float16's range.")
+        )
+    return alarms
+
+
+def common_offset(teacher: Profile, student: Profile) -> list[Alarm]:
+    """A mean so long against the spread that cosines see mostly the mean."""
+    alarms = []
+    for side, found, other in (("teacher", teacher, student), ("student", student, teacher)):
+        if found.offset > OFFSET and (side == "teacher" or found.offset > OFFSET * other.offset):
+            against = f" (the {'student' if side == 'teacher' else 'teacher'}'s: {other.offset:.3g})"
+            alarms.append(
+                Alarm(
+                    "common_offset",
+                    f"{side}: the mean is {found.offset:.3g} times as long as the spread{against}, so a cosine "
+                    "sees mostly the mean; centre before searching.",
+                )
+            )
+    return alarms
+
+
+def collapsed_rank(teacher: float | None, student: float | None, reference: float | None) -> list[Alarm]:
+    """A student that uses far fewer directions than the teacher cut to its width."""
+    if teacher is None or student is None:
+        return []
+    yardstick = min(teacher, reference or teacher)
+    if student >= COLLAPSED * yardstick:
+        return []
+    return [
+        Alarm(
+            "collapsed_rank",
+            f"student: effective rank {student:.1f}, where the teacher cut to the same width has {yardstick:.1f}.",
+        )
+    ]
+
+
+def hubs(side: str, found: Neighbours, other_share: float) -> tuple[list[Alarm], float]:
+    """One row in very many neighbourhoods; also returns its share of the queries."""
+    held = found.members >= 0
+    counts = np.bincount(found.members[held], found.weights[held])
+    share = float(counts.max() / len(found.queries))
+    # in a small set a fair share, k / n, is large by itself
+    if share < max(HUB_SHARE, 3 * other_share, 10 * found.k / found.n):
+        return [], share
+    return [
+        Alarm("hubs", f"{side}: row {counts.argmax()} is among the neighbours of {share:.0%} of the queries.")
+    ], share
+
+
+def influential_rows(side: str, powers: np.ndarray, whole: Moments, without: Moments, rows: np.ndarray) -> list[Alarm]:
+    """A few far rows that decide CKA: their share of the sum of fourth powers, and CKA without them."""
+    share = float((powers[rows] ** 2).sum() / max((powers**2).sum(), 1e-300))
+    before, after = debiased_cka(whole), debiased_cka(without)
+    if share < INFLUENTIAL_SHARE or not abs(after - before) > INFLUENTIAL_CHANGE:
+        return []
+    return [
+        Alarm(
+            "influential_rows",
+            f"{side}: {len(rows)} rows (first: row {rows[0]}) hold {share:.0%} of the fourth power of the distances "
+            f"from the mean; without them debiased CKA is {after:.3f} instead of {before:.3f}.",
+        )
+    ]
+
+
+def few_rows(n: int, widest: int) -> list[Alarm]:
+    """Too few rows for what is estimated."""
+    if n >= max(FEW_ROWS, widest):
+        return []
+    return [
+        Alarm(
+            "few_rows",
+            f"{n:,} rows in up to {widest:,} dimensions: biased CKA and Procrustes are large by chance alone, "
+            "and neighbourhoods say little about larger databases.",
+        )
+    ]
+
+
+def pairing(pair: Pair) -> list[Alarm]:
+    """What is known, or not, about which rows belong together."""
+    alarms = []
+    if not pair.verified:
+        alarms.append(
+            Alarm("unverified_pairing", "rows were paired by position and no ids vouch for it; give ids on both sides.")
+        )
+    if pair.label_conflicts:
+        n = pair.teacher.n
+        alarms.append(
+            Alarm(
+                "misaligned_rows",
+                f"the labels in the two files disagree on {pair.label_conflicts:,} of {n:,} paired rows.",
+            )
+        )
+    return alarms
+
+
+def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray) -> list[Alarm]:
+    """A run of rows whose overlap (q,) is at chance (q,) while the rest is not.
+
+    Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest; the lowest counts where
+    it lies beyond all of 200 random row orders and its overlap is no longer far above chance.
+    """
+    q = len(terms)
+    if q < 100:
+        return []
+    excess = terms - chance
+    rng = generator(0, PERMUTING)
+    score, start, stop = _sharpened(excess, *_lowest_window(excess))
+    null = [_lowest_window(rng.permutation(excess))[0] for _ in range(SCAN_PERMUTATIONS)]
+    if score >= min(null):
+        return []
+    inside = np.zeros(q, dtype=bool)
+    inside[start:stop] = True
+    rest, block = excess[~inside].mean(), excess[inside].mean()
+    if rest <= 0 or block > 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
+        return []
+    return [
+        Alarm(
+            "misaligned_rows",
+            f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their neighbours, no "
+            f"more than chance, where the rest keep {terms[~inside].mean():.1%}: check the order of that block.",
+        )
+    ]
+
+
+def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
+    """The window whose mean lies furthest below the rest, in standard errors: (score, start, stop)."""
+    q = len(values)
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    spread = values.std() or 1.0
+    best = (0.0, 0, q)
+    length = q // 2
+    while length >= max(20, q // 64):
+        step = max(1, length // 16)
+        starts = np.append(np.arange(0, q - length, step), q - length)
+        scores = (sums[starts + length] - sums[starts]) / (spread * np.sqrt(length * (1 - length / q)))
+        lowest = int(scores.argmin())
+        if scores[lowest] < best[0]:
+            best = (float(scores[lowest]), int(starts[lowest]), int(starts[lowest] + length))
+        length = int(length / 1.25)
+    return best
+
+
+def _sharpened(values: np.ndarray, score: float, start: int, stop: int) -> tuple[float, int, int]:
+    """The same window with both ends moved to where it stands out most."""
+    q, reach = len(values), max(1, (stop - start) // 8)
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    starts = np.arange(max(0, start - reach), start + reach + 1)[:, None]
+    stops = np.arange(stop - reach, min(q, stop + reach) + 1)[None, :]
+    lengths = np.clip(stops - starts, 1, q - 1)
+    scores = (sums[stops] - sums[starts]) / ((values.std() or 1.0) * np.sqrt(lengths * (1 - lengths / q)))
+    row, column = np.unravel_index(int(scores.argmin()), scores.shape)
+    return float(scores[row, column]), int(starts[row, 0]), int(stops[0, column])

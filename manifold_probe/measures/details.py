@@ -1,0 +1,139 @@
+"""What figures need beyond the measures: curves, spectra, classes and rows as plain lists, ready for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.measures import classes, overlap
+from manifold_probe.measures.dimensions import spectrum
+from manifold_probe.measures.from_moments import LEVELS, quantiles
+from manifold_probe.measures.moments import Moments
+from manifold_probe.measures.profile import Profile
+from manifold_probe.measures.sides import DEEPEST, Side, Teacher
+from manifold_probe.measures.uncertainty import over_queries
+from manifold_probe.spaces.pairing import Pair
+
+KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
+WORST = 50
+
+
+def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[str, Any]:
+    """Overlap at k = 1 to 200 in both metrics, with chance and, from its own queries, the reference."""
+    n, k = teacher.n, teacher.k
+    ks = sorted({*(j for j in KS if j < n), *([k] if k <= DEEPEST else [])})
+
+    def curve(a: np.ndarray, b: np.ndarray) -> list[float]:
+        return overlap.overlap_curve(a[:, :DEEPEST], b[:, :DEEPEST], n, ks)
+
+    found: dict[str, Any] = {"k": ks, "n": n, "queries": len(teacher.queries)}
+    for metric in ("cosine", "euclidean"):
+        mine, theirs = getattr(teacher, metric), getattr(student, metric)
+        found[metric] = curve(mine.deep, theirs.deep)
+        if k in ks:  # exact there, ties shared
+            found[metric][ks.index(k)] = float(overlap.intersections(mine, theirs).mean() / k)
+    found["chance"] = [overlap.overlap_chance(n, j) for j in ks]
+    found["reference"] = None
+    if reference is not None:
+        rows = np.searchsorted(teacher.queries, reference.queries)
+        found["reference"] = curve(teacher.cosine.deep[rows], reference.cosine.deep)
+    return found
+
+
+def spectra(m: Moments) -> dict[str, list[float]]:
+    """Singular values of both centred spaces, descending."""
+    teacher, student = spectrum(m)
+    return {"teacher": teacher.tolist(), "student": student.tolist()}
+
+
+def per_class(teacher: Teacher, student: Side, wider: float) -> list[dict[str, Any]]:
+    """Overlap (with its interval), agreement and accuracies within each class that has queries."""
+    codes, side = teacher.codes, teacher.side
+    own, k = codes[side.queries], side.k
+    terms = overlap.intersections(side.cosine, student.cosine) / k
+    first, second = classes.predictions(side.cosine, codes), classes.predictions(student.cosine, codes)
+    rows = []
+    for code, name in enumerate(teacher.class_names):
+        of = own == code
+        count = int(of.sum())
+        if not count:
+            continue
+        value = over_queries(float(terms[of].mean()), terms[of] if count > 1 else np.zeros(2), (0.0, 1.0))
+        half = (value.high or 0.0) - value.value if value.value is not None and value.high is not None else 0.0
+        low, high = value.value - half * wider, value.value + half * wider  # type: ignore[operator]
+        rows.append(
+            {
+                "class": name.item() if hasattr(name, "item") else name,
+                "n": count,
+                "overlap": value.value,
+                "low": max(0.0, low) if count > 1 else None,
+                "high": min(1.0, high) if count > 1 else None,
+                "knn_agreement": float((first[of] == second[of]).mean()),
+                "knn_accuracy_teacher": float((first[of] == code).mean()),
+                "knn_accuracy_student": float((second[of] == code).mean()),
+            }
+        )
+    return rows
+
+
+def per_dimension(by_dimension: dict[str, np.ndarray]) -> dict[str, list[float | None] | None]:
+    """Correlations of every dimension, raw and after each held-out map, and space similarities; None where undefined."""
+
+    def plain(key: str) -> list[float | None] | None:
+        values = by_dimension.get(key)
+        return None if values is None else [None if np.isnan(v) else float(v) for v in values]
+
+    prefix = "per_dimension_correlation"
+    found = {kind: plain(f"{prefix}:{kind}") for kind in ("permutation", "orthogonal", "ridge")}
+    return {"raw": plain(prefix)} | found | {"space_similarity": plain("space_similarity")}
+
+
+def rank_quantiles(in_student: np.ndarray, in_teacher: np.ndarray, teacher: Side, student: Side) -> dict[str, Any]:
+    """Quantiles over queries of where each of one space's k nearest stands in the other, nearest first."""
+
+    def table(ranks: np.ndarray, k: int) -> list[list[float]]:
+        columns = [column[column > 0] for column in ranks[:, :k].T]
+        return [[float(q) for q in np.quantile(column, LEVELS)] for column in columns if len(column)]
+
+    return {
+        "k": teacher.k,
+        "n": teacher.n,
+        "quantiles": list(LEVELS),
+        "teacher_neighbours_in_student": table(in_student, teacher.k),
+        "student_neighbours_in_teacher": table(in_teacher, student.k),
+    }
+
+
+def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float]]:
+    """Quantiles of the raw row norms, with the extremes, and the length of the mean over the spread."""
+    found = {}
+    for side, known in (("teacher", teacher), ("student", student)):
+        extremes = {"min": float(known.norms.min()), "max": float(known.norms.max())}
+        offset = known.offset if np.isfinite(known.offset) else None
+        found[side] = (quantiles(known.norms) or {}) | extremes | {"offset": offset}  # type: ignore[dict-item]
+    return found
+
+
+def worst_rows(teacher: Side, student: Side, pair: Pair) -> list[dict[str, Any]]:
+    """The 50 queries that keep fewest neighbours, in file order where equal, with who the neighbours were and became."""
+    terms = overlap.intersections(teacher.cosine, student.cosine) / teacher.k
+
+    def names(rows: np.ndarray) -> list[Any]:
+        kept = rows[rows >= 0][: teacher.k]
+        return (kept if pair.ids is None else pair.ids[kept]).tolist()
+
+    def one(values: np.ndarray | None, row: int) -> Any:
+        return None if values is None else values[row].item()
+
+    return [
+        {
+            "row": int(teacher.queries[i]),
+            "id": one(pair.ids, teacher.queries[i]),
+            "label": one(pair.labels, teacher.queries[i]),
+            "overlap": float(terms[i]),
+            "teacher_neighbours": names(teacher.cosine.members[i]),
+            "student_neighbours": names(student.cosine.members[i]),
+        }
+        for i in np.argsort(terms, kind="stable")[:WORST]
+    ]

@@ -1,0 +1,151 @@
+"""All measures that need only moments, with grouped-jackknife intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.measures import alignment, dimensions
+from manifold_probe.measures.geometry import pearson
+from manifold_probe.measures.moments import Moments, grouped, total
+from manifold_probe.measures.neighbours import Cloud
+from manifold_probe.measures.results import Measure
+from manifold_probe.measures.rows import PERMUTING, generator, permuted_within
+from manifold_probe.measures.sides import Teacher
+from manifold_probe.measures.uncertainty import Estimate, jackknife
+
+UNIT = (0.0, 1.0)
+SIGNED = (-1.0, 1.0)
+AT_MOST_ONE = (-np.inf, 1.0)
+FEWEST_GROUPS = 5
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def values(parts: list[Moments]) -> dict[str, float]:
+    """Every moment measure by key, without intervals: what reference and permuted pairs are measured by."""
+    m, both = total(parts), alignment.halves(parts)
+    found = {
+        "linear_cka": alignment.cka(m),
+        "debiased_linear_cka": alignment.debiased_cka(m),
+        "procrustes": alignment.procrustes(m),
+        "linear_r2": alignment.ridge_r2(both),
+    }
+    if len(m.sx) == len(m.sy):
+        found["per_dimension_correlation"] = dimensions.median(dimensions.correlations(m))
+        found["space_similarity"] = dimensions.median(dimensions.column_cosines(m))
+    for kind in dimensions.MAPS:
+        held_out = dimensions.held_out_correlations(both, kind, leave_out=False)[0]
+        found[f"per_dimension_correlation:{kind}"] = dimensions.median(held_out)
+    return found
+
+
+def estimates(parts: list[Moments]) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+    """Every moment measure by key with its interval, and the per-dimension values behind the medians."""
+    m, both = total(parts), alignment.halves(parts)
+    without = [m - part for part in parts]
+    ranks = {"rankme_teacher": dimensions.effective_ranks(m, parts)}
+    ranks["rankme_student"] = dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts])
+    found = {
+        "linear_cka": jackknife(alignment.cka(m), np.array([alignment.cka(w) for w in without]), UNIT),
+        "debiased_linear_cka": jackknife(
+            alignment.debiased_cka(m), np.array([alignment.debiased_cka(w) for w in without]), AT_MOST_ONE
+        ),
+        "procrustes": jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
+        "linear_r2": jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
+    }
+    for key, (rank, left_out) in ranks.items():
+        found[key] = jackknife(rank, left_out, (1.0, np.inf))
+    by_dimension = {}
+    if len(m.sx) == len(m.sy):
+        for key, measure in (
+            ("per_dimension_correlation", dimensions.correlations),
+            ("space_similarity", dimensions.column_cosines),
+        ):
+            by_dimension[key] = measure(m)
+            found[key] = _median(by_dimension[key], np.array([measure(w) for w in without]))
+    for kind in dimensions.MAPS:
+        key = f"per_dimension_correlation:{kind}"
+        by_dimension[key], left_out = dimensions.held_out_correlations(both, kind, leave_out=True)
+        found[key] = _median(by_dimension[key], left_out)
+    if len(parts) < FEWEST_GROUPS:
+        found = {key: Estimate(estimate.value) for key, estimate in found.items()}
+    return {key: defined(estimate) for key, estimate in found.items()}, by_dimension
+
+
+def _median(by_dimension: np.ndarray, left_out: np.ndarray) -> Estimate:
+    return jackknife(dimensions.median(by_dimension), np.array([dimensions.median(row) for row in left_out]), SIGNED)
+
+
+def defined(estimate: Estimate) -> Estimate:
+    """The estimate with None in place of NaN, for the value or for deviations that cannot be trusted."""
+    if estimate.value is None or not np.isfinite(estimate.value):
+        return Estimate(None)
+    if estimate.deviations is not None and not np.isfinite(estimate.deviations).all():
+        return Estimate(estimate.value)
+    return estimate
+
+
+def norm_correlation(a: np.ndarray, b: np.ndarray, groups: np.ndarray, count: int) -> Estimate:
+    """Correlation of row norms (n,) with its grouped jackknife."""
+    left_out = np.array([pearson(a[groups != g], b[groups != g]) for g in range(count)])
+    return defined(jackknife(pearson(a, b), left_out, SIGNED) if count >= FEWEST_GROUPS else Estimate(pearson(a, b)))
+
+
+def measure_moments(
+    m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, seed: int
+) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
+    """Every moment measure with interval, chance and class chance, and the per-dimension values."""
+    found, by_dimension = estimates(parts)
+    norms = teacher.cloud.profile.norms, cloud.profile.norms
+    found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count)
+    permuted, within = _permuted(teacher, cloud, seed)
+    asked = len(teacher.side.queries)
+    chance = {key: 0.0 for key in found if not key.startswith("rankme")} | {
+        "linear_cka": alignment.cka_chance(m),
+        # nuclear norms of independent rows fall with the square root of their number
+        "procrustes": permuted * np.sqrt((asked - 1) / (m.n - 1)),
+    }
+    widths = f"the widths differ ({len(m.sx)} and {len(m.sy)}); see the held-out maps"
+    notes = {"per_dimension_correlation": widths, "space_similarity": widths}
+    if "space_similarity" in found:
+        chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
+    if asked < m.n:
+        notes["procrustes"] = f"chance and class chance from {asked:,} rows, chance scaled to {m.n:,}"
+    measures = {}
+    for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
+        estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
+        if estimate.value is None:
+            measures[key] = Measure(estimate, m.n, note=notes.get(key, "not defined: constant or too few rows"))
+            continue
+        left_out = 0 if values_ is None else int(np.isnan(values_).sum())
+        note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
+        measures[key] = Measure(
+            estimate,
+            m.n,
+            _finite(chance.get(key)),
+            _finite(within.get(key)),
+            note=note if left_out else notes.get(key) if key == "procrustes" else None,
+            quantiles=None if values_ is None else quantiles(values_),
+        )
+    return measures, by_dimension
+
+
+def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
+    """The 5, 25, 50, 75 and 95% quantiles of the defined values, by level."""
+    kept = by_dimension[~np.isnan(by_dimension)]
+    return {str(level): float(np.quantile(kept, level)) for level in LEVELS} if len(kept) else None
+
+
+def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[str, float]]:
+    """Over the query rows: Procrustes with the student's rows permuted; everything with them permuted within classes."""
+    rows = teacher.side.queries
+    x, y = teacher.cloud.space.take(rows).astype(np.float64), cloud.space.take(rows).astype(np.float64)
+    rng = generator(seed, PERMUTING)
+    shuffled = Moments().update(x, y[rng.permutation(len(rows))])
+    order = permuted_within(teacher.codes[rows], rng)
+    within = values(grouped(x, y[order], teacher.groups[rows], teacher.group_count))
+    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[rows], cloud.profile.norms[rows][order])
+    return alignment.procrustes(shuffled), within
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)

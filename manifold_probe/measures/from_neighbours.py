@@ -1,0 +1,204 @@
+"""All measures that need only neighbour lists, with half-split or per-query intervals.
+
+Queries share neighbours, so a per-query standard error is too small where most rows are queries; there random halves of
+the rows are compared (see halving.py): SE = sqrt(mean (a - b)^2) / 2. Where at most a quarter of the rows are queries
+the per-query error is right and is used. Rows are never resampled: copies would be false neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from manifold_probe.measures import classes, geometry, overlap
+from manifold_probe.measures.from_moments import AT_MOST_ONE, UNIT, defined
+from manifold_probe.measures.halving import half_differences
+from manifold_probe.measures.neighbours import Cloud, Neighbours, ranks
+from manifold_probe.measures.results import Measure
+from manifold_probe.measures.rows import random_groups, sample
+from manifold_probe.measures.sides import Progress, Side, Teacher
+from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife, over_queries
+
+SPARSE_QUERIES = 0.25
+FEWEST_HUB_QUERIES = 0.05
+ALL_RANKS = 5_000
+RANK_QUERIES = 1_000
+
+
+def per_query(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """The terms (q,) whose means are the measures, by key without the k."""
+    k = teacher.k
+    common = overlap.intersections(teacher.cosine, student.cosine)
+    first, second, own = _predicted(teacher, codes), _predicted(student, codes), codes[teacher.queries]
+    return {
+        "overlap": common / k,
+        "overlap:euclidean": overlap.intersections(teacher.euclidean, student.euclidean) / k,
+        "jaccard": common / (2 * k - common),
+        "knn_agreement": (first == second).astype(float),
+        "knn_accuracy_teacher": (first == own).astype(float),
+        "knn_accuracy_student": (second == own).astype(float),
+    }
+
+
+def values(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, float]:
+    """Every neighbour measure by key without the k, and without an interval."""
+    found = {key: float(term.mean()) for key, term in per_query(teacher, student, codes).items()}
+    return found | _others(teacher, student, codes)
+
+
+def estimates(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> tuple[dict[str, Estimate], float]:
+    """Every neighbour measure by key (without the k) and interval, and how much dependence between queries widens it."""
+    whole, terms = values(teacher, student, codes), per_query(teacher, student, codes)
+    if len(teacher.queries) <= SPARSE_QUERIES * teacher.n or teacher.n // 2 <= teacher.k + 1:
+        found = {key: over_queries(whole[key], term, UNIT) for key, term in terms.items()}
+        found |= _jackknifed(teacher, student, codes, whole, seed)
+        return {key: defined(estimate) for key, estimate in found.items()}, 1.0
+    differences = half_differences(teacher, student, codes, seed)
+    found = {key: half_splits(whole[key], differences[key], _bounds(key)) for key in whole}
+    alone = over_queries(whole["overlap"], terms["overlap"]).standard_error
+    together = found["overlap"].standard_error
+    wider = together / alone if alone and together else 1.0
+    return {key: defined(estimate) for key, estimate in found.items()}, wider
+
+
+def _bounds(key: str) -> tuple[float, float]:
+    if key == "knn_kappa":
+        return AT_MOST_ONE
+    return (-np.inf, np.inf) if key.startswith("hubness") else (0.0, np.inf) if key.startswith("intrinsic") else UNIT
+
+
+def _others(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, float]:
+    """The measures that are no mean over queries."""
+    found = {"knn_kappa": classes.kappa(_predicted(teacher, codes), _predicted(student, codes))}
+    for name, side in (("teacher", teacher), ("student", student)):
+        found[f"hubness_{name}"] = _hubness(side.cosine)
+        found[f"intrinsic_dimension_{name}"] = geometry.twonn(side.euclidean.distances)
+    return found
+
+
+def _predicted(side: Side, codes: np.ndarray) -> np.ndarray:
+    return classes.predictions(side.cosine, codes)
+
+
+def _hubness(found: Neighbours) -> float:
+    asked = len(found.queries)
+    if asked < FEWEST_HUB_QUERIES * found.n:
+        return float("nan")
+    if asked == found.n:
+        return geometry.skewness(found.members, found.weights, found.n, asked)
+    first = found.deep[:, : found.k]  # factorial moments need whole counts
+    return geometry.skewness(first, np.ones(first.shape), found.n, asked)
+
+
+def _jackknifed(
+    teacher: Side, student: Side, codes: np.ndarray, whole: dict[str, float], seed: int
+) -> dict[str, Estimate]:
+    """Intervals of the measures that are no mean, over groups of queries."""
+    groups, count = random_groups(len(teacher.queries), seed)
+    left_out = [_others(teacher.only(groups != g), student.only(groups != g), codes) for g in range(count)]
+    return {key: jackknife(whole[key], np.array([row[key] for row in left_out]), _bounds(key)) for key in left_out[0]}
+
+
+def named(key: str, k: int) -> str:
+    """overlap:euclidean -> overlap@10:euclidean; intrinsic dimensions have no k."""
+    if key.startswith("intrinsic"):
+        return key
+    name, _, metric = key.partition(":")
+    return f"{name}@{k}" + (f":{metric}" if metric else "")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Ranks of each space's neighbours in the other, for the queries at positions ``kept``."""
+
+    kept: np.ndarray
+    in_teacher: np.ndarray
+    in_student: np.ndarray
+
+
+def measure_neighbours(
+    teacher: Teacher, cloud: Cloud, student: Side, seed: int, report: Progress
+) -> tuple[dict[str, Measure], Ranked, float]:
+    """Every neighbour measure with interval, chance and class chance; the ranks; and how dependence widens errors."""
+    n, k, codes, side = student.n, student.k, teacher.codes, teacher.side
+    found, wider = estimates(side, student, codes, seed)
+    first, second, own = _predicted(side, codes), _predicted(student, codes), codes[student.queries]
+    expected = classes.expected_agreement
+    agreed, agreed_within = expected(first, second), expected(first, second, own)
+    chance = {
+        "overlap": overlap.overlap_chance(n, k),
+        "overlap:euclidean": overlap.overlap_chance(n, k),
+        "jaccard": overlap.jaccard_chance(n, k),
+        "knn_agreement": agreed,
+        "knn_kappa": 0.0,
+        "knn_accuracy_teacher": expected(first, own),
+        "knn_accuracy_student": expected(second, own),
+    }
+    within = {
+        "overlap": float(overlap.class_overlap(side.cosine, student.cosine, codes).mean()),
+        "overlap:euclidean": float(overlap.class_overlap(side.euclidean, student.euclidean, codes).mean()),
+        "knn_agreement": agreed_within,
+        "knn_kappa": (agreed_within - agreed) / (1 - agreed) if agreed < 1 else None,
+    }
+    measures = {}
+    for key, estimate in found.items():
+        metric = "euclidean" if key in ("overlap:euclidean",) or key.startswith("intrinsic") else "cosine"
+        note = _note(key, found, teacher, student)
+        measures[named(key, k)] = Measure(
+            estimate, len(own), chance.get(key), within.get(key), metric=metric, note=note
+        )
+    ranked = _ranks(teacher, cloud, student, report)
+    return measures | _rank_measures(side, student, ranked, wider), ranked, wider
+
+
+def _note(key: str, found: dict[str, Estimate], teacher: Teacher, student: Side) -> str | None:
+    asked, n = len(student.queries), student.n
+    if key.startswith("hubness") and asked < n:
+        few = found[key].value is None
+        return (
+            f"{asked:,} queries are too few of {n:,} rows for it"
+            if few
+            else (f"from {asked:,} of {n:,} queries, corrected for thinning")
+        )
+    if found[key].value is None:
+        return "not defined for these rows: too few of them are distinct"
+    stand_in = "" if teacher.class_source == "labels" else "no labels: classes are the teacher's k-means clusters"
+    if key == "knn_agreement":
+        one, two = found["knn_accuracy_teacher"].value or 0.0, found["knn_accuracy_student"].value or 0.0
+        alone = classes.agreement_from_accuracies(one, two, len(teacher.class_names))
+        return f"the two accuracies alone would give {alone:.3f}" + (f"; {stand_in}" if stand_in else "")
+    return stand_in if key.startswith("knn") and stand_in else None
+
+
+def _ranks(teacher: Teacher, cloud: Cloud, student: Side, report: Progress) -> Ranked:
+    """Ranks for every query up to 5,000 rows, else for 1,000 of them."""
+    asked = len(student.queries)
+    kept = np.arange(asked) if student.n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
+    queries = student.queries[kept]
+
+    def of(space: Cloud, found: Neighbours, name: str) -> np.ndarray:
+        stage = f"ranks in {name}"
+        return ranks(space, queries, found.members[kept], "cosine", lambda _, done, n: report(stage, done, n))
+
+    return Ranked(kept, of(teacher.cloud, student.cosine, "teacher"), of(cloud, teacher.side.cosine, "student"))
+
+
+def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -> dict[str, Measure]:
+    n, k, asked = student.n, student.k, len(ranked.kept)
+    measures = {}
+    for key, side, away in (
+        ("trustworthiness", student, ranked.in_teacher),
+        ("continuity", teacher, ranked.in_student),
+    ):
+        if 2 * k >= n:
+            note = f"not defined for k >= n / 2 (k = {k}, n = {n})"
+            measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=note)
+            continue
+        terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, away)
+        # the same dependence between queries that half-splits found in the overlap
+        estimate = over_queries(float(terms.mean()), terms, UNIT).widened(wider)
+        chance = overlap.trustworthiness_chance(n, k)
+        note = None if asked == len(student.queries) else f"from {asked:,} of the {len(student.queries):,} queries"
+        measures[f"{key}@{k}"] = Measure(estimate, asked, chance, metric="cosine", note=note)
+    return measures

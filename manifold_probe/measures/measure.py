@@ -1,0 +1,126 @@
+"""Everything measured over pairs of spaces, once: files are read in blocks, summarised, and the summaries measured.
+
+    profile -> grouped moments -> from_moments.py        alignment, dimensions, norms: every row
+            -> neighbour lists -> from_neighbours.py     overlap, classes, geometry: query rows against every row
+
+The teacher is read and searched once for all students.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from manifold_probe.measures import alarms, details, overlap
+from manifold_probe.measures.from_moments import measure_moments
+from manifold_probe.measures.from_neighbours import measure_neighbours
+from manifold_probe.measures.inputs import check_k
+from manifold_probe.measures.moments import Moments, add_grouped, total
+from manifold_probe.measures.neighbours import BLOCK, Cloud
+from manifold_probe.measures.profile import profile
+from manifold_probe.measures.reference import measure_reference
+from manifold_probe.measures.results import Alarm, Measurement
+from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side
+from manifold_probe.spaces.pairing import Pair
+
+
+def measure_students(
+    pairs: dict[str, Pair], *, k: int = 10, queries: int = 5_000, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Measurement]:
+    """Measure every student against the teacher they share.
+
+    Parameters
+    ----------
+    pairs : dict of name -> Pair
+        All with the same teacher rows, as ``spaces.pairing.pair`` makes them.
+    k : int
+        Neighbours, 1 <= k < n.
+    queries : int
+        Rows sampled as queries of the neighbour searches; the database is always every row.
+    seed : int
+        Seed of every random choice.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+
+    Raises
+    ------
+    InputError
+        Where k does not fit the rows or a value is NaN or infinite.
+    """
+    first = next(iter(pairs.values()))
+    settings = Settings(check_k(k, first.teacher.n), queries, seed)
+    report = progress or (lambda stage, done, total: None)
+    clouds = {name: _read(name, pair, report) for name, pair in pairs.items()}
+    teacher = read_teacher(first, settings, report)
+    return {name: _measure(pair, clouds[name], teacher, settings, report) for name, pair in pairs.items()}
+
+
+def _read(name: str, pair: Pair, report: Progress) -> Cloud:
+    return Cloud(pair.student, profile(pair.student, lambda done, n: report(f"reading {name}", done, n)))
+
+
+def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, report: Progress) -> Measurement:
+    parts, powers = _moments(teacher, cloud, report)
+    m = total(parts)
+    student = search_side(cloud, teacher.side.queries, settings.k, "student", report)
+    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
+    local, ranked, wider = measure_neighbours(teacher, cloud, student, settings.seed, report)
+    reference = measure_reference(teacher, m, cloud.space.d, settings, report)
+    measures = {
+        key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
+        for key, measure in (measures | local).items()
+    }
+    ranks = measures["rankme_teacher"].value, measures["rankme_student"].value, reference.rank
+    found = _alarms(pair, teacher, cloud, student, m, powers) + alarms.collapsed_rank(*ranks)
+    extra = {
+        "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
+        "spectra": details.spectra(m),
+        "per_class": details.per_class(teacher, student, wider),
+        "per_dimension": details.per_dimension(by_dimension),
+        "rank_quantiles": details.rank_quantiles(ranked.in_student, ranked.in_teacher, teacher.side, student),
+        "norms": details.norms(teacher.cloud.profile, cloud.profile),
+        "worst_rows": details.worst_rows(teacher.side, student, pair),
+    }
+    return Measurement(measures, extra, found, teacher.class_source, teacher.class_names)
+
+
+def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Moments], np.ndarray]:
+    """Moments of every group about the spaces' means, and each row's squared distance from them, (2, n)."""
+    pair = (teacher.cloud, cloud)
+    n = cloud.space.n
+    parts = [Moments(teacher.cloud.centre, cloud.centre) for _ in range(teacher.group_count)]
+    powers = np.empty((2, n))
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        blocks = [side.space.read(start, start + BLOCK) for side in pair]
+        add_grouped(parts, *blocks, teacher.groups[rows])
+        for power, block, side in zip(powers, blocks, pair, strict=True):
+            away = block - side.centre
+            power[rows] = np.einsum("ij,ij->i", away, away)
+        report("moments", rows.stop, n)
+    return parts, powers
+
+
+def _alarms(pair: Pair, teacher: Teacher, cloud: Cloud, student: Side, m: Moments, powers: np.ndarray) -> list[Alarm]:
+    side, own, theirs = teacher.side, teacher.cloud.profile, cloud.profile
+    terms = overlap.intersections(side.cosine, student.cosine) / side.k
+    expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
+    in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
+    in_student, _ = alarms.hubs("student", student.cosine, share)
+    found = [
+        *alarms.pairing(pair),
+        *alarms.misaligned_block(side.queries, terms, expected),
+        *alarms.of_space("teacher", own, pair.teacher.dtype),
+        *alarms.of_space("student", theirs, pair.student.dtype),
+        *alarms.common_offset(own, theirs),
+        *in_teacher,
+        *in_student,
+        *alarms.few_rows(m.n, max(pair.teacher.d, pair.student.d)),
+    ]
+    for name, power in zip(("teacher", "student"), powers, strict=True):
+        rows = np.argsort(-power, kind="stable")[: min(alarms.INFLUENTIAL, m.n // 20)]
+        if len(rows):
+            far = Moments(m.shift_x, m.shift_y).update(pair.teacher.take(rows), pair.student.take(rows))
+            found += alarms.influential_rows(name, power, m, m - far, rows)
+    return found

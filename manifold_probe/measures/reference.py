@@ -1,0 +1,93 @@
+"""The yardstick: the teacher against its own first principal components, as many as the student has dimensions.
+
+The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; the other measures can
+beat it (a PCA of normalised rows can score a higher overlap).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from manifold_probe.measures import from_moments, from_neighbours, overlap
+from manifold_probe.measures.dimensions import effective_ranks
+from manifold_probe.measures.geometry import pearson
+from manifold_probe.measures.moments import Moments, grouped, total
+from manifold_probe.measures.neighbours import Cloud, ranks
+from manifold_probe.measures.rows import sample
+from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, search_side
+from manifold_probe.spaces.space import Space
+
+MANY_ROWS = 200_000
+FEW_QUERIES = 1_000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference values by measure key, its effective rank, and its neighbours (None where the teacher is narrower)."""
+
+    values: dict[str, float]
+    rank: float | None
+    side: Side | None
+
+
+class _PrincipalRows:
+    """Rows of a space in its principal directions (d, r), with the mean's remaining length as one more column."""
+
+    def __init__(self, space: Space, mean: np.ndarray, directions: np.ndarray) -> None:
+        self.space, self.directions = space, directions
+        self.rest = float(np.linalg.norm(mean - directions @ (directions.T @ mean)))
+        self.shape = (space.n, directions.shape[1] + 1)
+        self.dtype = np.dtype(np.float64)
+
+    def __len__(self) -> int:
+        return self.space.n
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        rows = self.space.read(index.start, index.stop) if isinstance(index, slice) else self.space.take(index)
+        return np.pad(rows @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
+
+
+def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settings, report: Progress) -> Reference:
+    """Measure the reference; moment measures from the query rows, neighbours from 1,000 queries above 200,000 rows."""
+    space = teacher.cloud.space
+    if width >= space.d:
+        return Reference(dict.fromkeys(_perfect(settings.k), 1.0), None, None)
+    directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
+    cut = Space(_PrincipalRows(space, teacher.cloud.centre, directions))
+    rows = teacher.side.queries
+    parts = grouped(space.take(rows).astype(np.float64), cut.take(rows), teacher.groups[rows], teacher.group_count)
+    values = from_moments.values(parts)
+    for key in ("per_dimension_correlation", "space_similarity"):  # its columns are not the teacher's
+        values.pop(key, None)
+    cloud = Cloud(cut)
+    values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
+    values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
+    asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
+    side = search_side(cloud, rows[asked], settings.k, "reference", report)
+    values |= _local(teacher, teacher.side.only(asked), cloud, side, settings)
+    return Reference({key: value for key, value in values.items() if np.isfinite(value)}, rank, side)
+
+
+def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Settings) -> dict[str, float]:
+    """The neighbour measures of the reference."""
+    k = settings.k
+    values = from_neighbours.values(own, side, teacher.codes)
+    values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
+    if 2 * k < side.n:
+        some = sample(len(own.queries), FEW_QUERIES, settings.seed)
+        for key, here, there in (("trustworthiness", side, teacher.cloud), ("continuity", own, cloud)):
+            few = here.only(some).cosine
+            away = ranks(there, few.queries, few.members, "cosine")
+            values[f"{key}@{k}"] = float(1 - overlap.penalties(few, away).mean())
+    return values
+
+
+def _perfect(k: int) -> list[str]:
+    """Measures that are 1 where the student is the teacher itself."""
+    local = ("overlap", "jaccard", "trustworthiness", "continuity", "knn_agreement", "knn_kappa")
+    maps = [f"per_dimension_correlation{kind}" for kind in ("", ":permutation", ":orthogonal", ":ridge")]
+    plain = ["linear_cka", "debiased_linear_cka", "procrustes", "linear_r2", "norm_correlation", "space_similarity"]
+    return [f"{key}@{k}" for key in local] + [f"overlap@{k}:euclidean"] + plain + maps

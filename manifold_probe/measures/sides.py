@@ -1,0 +1,111 @@
+"""The two sides of a measurement: a space, its neighbour lists, and what the teacher's side is asked once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from manifold_probe.measures.inputs import as_codes
+from manifold_probe.measures.neighbours import Cloud, Neighbours, search
+from manifold_probe.measures.profile import profile
+from manifold_probe.measures.rows import SAMPLING, groups_of, hash_ids, sample
+from manifold_probe.spaces.pairing import Pair
+
+Progress = Callable[[str, int, int], None]
+DEPTH = 6
+DEEPEST = 200
+STAND_IN_CLASSES = 20
+STAND_IN_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose: neighbours k, rows sampled as queries, and the seed of every random choice."""
+
+    k: int = 10
+    queries: int = 5_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """The neighbours of one space's queries in both metrics."""
+
+    cosine: Neighbours
+    euclidean: Neighbours
+
+    @property
+    def k(self) -> int:
+        """Neighbours a query."""
+        return self.cosine.k
+
+    @property
+    def n(self) -> int:
+        """Rows searched."""
+        return self.cosine.n
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Row numbers of the queries."""
+        return self.cosine.queries
+
+    def only(self, kept: np.ndarray) -> Side:
+        """The same for some of the queries, by mask or position."""
+        return Side(_only(self.cosine, kept), _only(self.euclidean, kept))
+
+
+def _only(found: Neighbours, kept: np.ndarray) -> Neighbours:
+    lists = (found.members[kept], found.weights[kept], found.distances[kept], found.deep[kept])
+    return Neighbours(found.queries[kept], found.n, found.k, found.metric, *lists)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The teacher's side of every pair: read, searched and labelled once.
+
+    ``codes`` (n,) index ``class_names``; ``class_source`` is "labels" or "k-means"; ``groups`` (n,) are the jackknife's.
+    """
+
+    cloud: Cloud
+    side: Side
+    codes: np.ndarray
+    class_names: np.ndarray
+    class_source: str
+    groups: np.ndarray
+    group_count: int
+
+
+def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
+    """Profile, group, label and search the teacher of a pair."""
+    space = pair.teacher
+    cloud = Cloud(space, profile(space, lambda done, n: report("reading teacher", done, n)))
+    groups, count = groups_of(cloud.profile.hashes if pair.ids is None else hash_ids(pair.ids), settings.seed)
+    if pair.labels is None:
+        codes, source = stand_in_classes(cloud, settings.seed), "k-means"
+        names = np.unique(codes)
+    else:
+        (codes, names), source = as_codes(pair.labels, space.n), "labels"
+    side = search_side(cloud, sample(space.n, settings.queries, settings.seed), settings.k, "teacher", report)
+    return Teacher(cloud, side, codes, names, source, groups, count)
+
+
+def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Progress) -> Side:
+    """Neighbours in both metrics, as deep as half-splits and the overlap curve need."""
+    depths = {"cosine": max(DEEPEST, DEPTH * k), "euclidean": max(DEEPEST, DEPTH * k)}
+    found = search(cloud, queries, k, depths, lambda _, done, n: report(f"neighbours of {name}", done, n))
+    return Side(found["cosine"], found["euclidean"])
+
+
+def stand_in_classes(cloud: Cloud, seed: int) -> np.ndarray:
+    """k-means clusters (n,) of the teacher's unit rows, fitted on at most 5,000 of them, numbered 0..C-1."""
+    from scipy.cluster.vq import kmeans2
+
+    n = cloud.space.n
+    count = max(2, min(STAND_IN_CLASSES, n // 50))
+    rows = cloud.points(cloud.space.take(sample(n, STAND_IN_ROWS, seed, SAMPLING)), "cosine")
+    centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
+    halves = (centres**2).sum(1) / 2
+    parts = [(cloud.points(block, "cosine") @ centres.T - halves).argmax(1) for _, block in cloud.space.blocks()]
+    return np.unique(np.concatenate(parts), return_inverse=True)[1]
