@@ -7,6 +7,7 @@ Everything heavy is imported inside the verbs, so that ``probe --help`` answers 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import shlex
@@ -26,7 +27,7 @@ from manifold_probe.errors import InputError
 
 DEFAULT_DROP = 0.02
 # What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
-UsageProblem: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -34,12 +35,16 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    debug = "--debug" in sys.argv
-    if not debug:
-        warnings.simplefilter("ignore")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    if sys.stdout is None:
+        _complain("standard output is closed; leave it open or send it to a file")
+        sys.exit(2)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "--debug" not in sys.argv:
+        warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -254,7 +259,7 @@ def _show(document: dict[str, Any]) -> None:
     """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
     from manifold_probe.report.terminal import plain_report, report_lines
 
-    if sys.stdout is None or not sys.stdout.isatty():
+    if not sys.stdout.isatty():
         _write(plain_report(document))
         return
     width = shutil.get_terminal_size().columns
@@ -272,8 +277,6 @@ def _judge(outcomes: list[Any], stream: Any) -> None:
 
 
 def _write(text: str) -> None:
-    if sys.stdout is None:
-        raise InputError("standard output: is closed; leave it open or send it to a file")
     sys.stdout.write(text)
     sys.stdout.flush()
 

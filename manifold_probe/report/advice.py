@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
-from manifold_probe.report.words import listed, number, percent, shown
+from manifold_probe.report.words import number, percent, shown
 
 FOR_ALARM = {
     "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
@@ -52,9 +52,9 @@ def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
             f"Align the student by a rotation before using coordinates as they are: it lifts their median correlation "
             f"from {number(raw)} to {number(turned)}."
         )
-    if value("norm_correlation") < 0.5:
+    if value("norm_correlation") < 0.8:
         steps.append(
-            f"Check whether vector lengths matter to you: the student's hardly follow the teacher's "
+            f"Check whether vector lengths matter to you: the student's do not follow the teacher's closely "
             f"({number(value('norm_correlation'))}), which a cosine loss cannot see; one on columns or norms can."
         )
     floor = measures[f"overlap@{k}"].class_chance if f"overlap@{k}" in measures else None
@@ -77,9 +77,9 @@ def _from_classes(document: dict[str, Any]) -> list[str]:
 
 
 def _from_rows(document: dict[str, Any]) -> list[str]:
-    rows = document["details"].get("worst_rows") or []
-    if not rows or (rows[0].get("overlap") or 0) >= 0.5:
+    rows = [row for row in document["details"].get("worst_rows") or [] if (row.get("overlap") or 0) < 0.5][:8]
+    if not rows:
         return []
     named = rows[0].get("id") is not None
-    names = listed([row["id"] if named else row["row"] for row in rows], most=8)
-    return [f"Look at the points that lost most of their neighbours: {'ids' if named else 'rows'} {names}."]
+    names = ", ".join(shown(row["id"] if named else row["row"], 24) for row in rows)
+    return [f"Look at the points that lost most of their neighbours, such as {'ids' if named else 'rows'} {names}."]

@@ -42,12 +42,12 @@ class Progress:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Note how far a stage is."""
-        now = self._clock()
+        now, done = self._clock(), min(done, total)
         if stage != self._stage:
             self._stage, self._stage_start = stage, now
             if self._bar is not None:
                 self._bar.reset(self._task)
-        if now - self._start < QUIET_SECONDS or sys.stderr is None:
+        if now - self._start < QUIET_SECONDS:
             return
         if sys.stderr.isatty():
             self._draw(stage, done, total)

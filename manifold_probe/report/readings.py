@@ -83,6 +83,12 @@ def faithful_names(k: int) -> list[str]:
     return [key for key in keys if not key.startswith("knn_accuracy")]
 
 
+def label(key: str, width: int | None) -> str:
+    """The key as a table shows it: in full, or on a terminal with variants under their parent to save room."""
+    base, mark, variant = key.partition(":")
+    return f"  :{variant}" if width is not None and mark and base == "per_dimension_correlation" else key
+
+
 def gloss(key: str, k: int) -> str:
     """What a measure is, whatever its value.
 

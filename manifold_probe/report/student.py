@@ -9,7 +9,7 @@ from rich.text import Text
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.layout import GAP, columns, paragraph, sizes, total
-from manifold_probe.report.readings import grouped, reading
+from manifold_probe.report.readings import grouped, label, reading
 from manifold_probe.report.sections import alarm_lines, class_lines, compared_lines, step_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, one_line
@@ -42,7 +42,7 @@ def measure_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     known = {key for _, keys in groups for key in keys}
     groups.append(("Others", [key for key in measures if key not in known]))
     groups = [(title, keys) for title, keys in groups if keys]
-    cells = {key: _cells(key, measures[key]) for _, keys in groups for key in keys}
+    cells = {key: _cells(key, measures[key], width) for _, keys in groups for key in keys}
     widths = sizes([HEADER, *cells.values()])
     beside = width is None or width >= total(widths) + len(GAP) + READING_ROOM
     narrow = width is not None and width < total(widths)
@@ -64,11 +64,14 @@ def measure_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     return [*lines, Text(), *paragraph(_legend(document), width, style="dim")]
 
 
-def _cells(key: str, measure: Reading) -> list[str]:
-    base, mark, variant = key.partition(":")
-    name = f"  :{variant}" if mark and base == "per_dimension_correlation" else key
+def _cells(key: str, measure: Reading, width: int | None) -> list[str]:
     values = (measure.chance, measure.class_chance, measure.reference)
-    return [name, number(measure.value), interval(measure.low, measure.high), *(number(value) for value in values)]
+    return [
+        label(key, width),
+        number(measure.value),
+        interval(measure.low, measure.high),
+        *(number(value) for value in values),
+    ]
 
 
 def _beside(numbers: str, words: str, width: int | None) -> list[Text]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
-from manifold_probe.report.readings import faithful_names, gloss, grouped
+from manifold_probe.report.readings import faithful_names, gloss, grouped, label
 from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
@@ -80,7 +80,7 @@ def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
     faithful = set(faithful_names(k))
     marks = {key: best(document, key) for key in keys if key in faithful}
     for with_interval in (True, False):
-        rows = {key: [_label(key)] for key in keys}
+        rows = {key: [label(key, width)] for key in keys}
         for name, each in measures.items():
             for key in keys:
                 rows[key].append(_cell(each.get(key), marks.get(key) == name, with_interval))
@@ -115,11 +115,6 @@ def _blocks(widths: list[int], width: int | None) -> list[list[int]]:
 def _row(cells: list[str], widths: list[int], block: list[int]) -> str:
     places = [0, *block]
     return columns([[cells[place] for place in places]], [widths[place] for place in places])[0]
-
-
-def _label(key: str) -> str:
-    base, mark, variant = key.partition(":")
-    return f"  :{variant}" if mark and base == "per_dimension_correlation" else key
 
 
 def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:

@@ -34,7 +34,7 @@ def _numbers(document: dict[str, Any], overlap: Reading, value: float) -> str:
         beside.append(f"chance {percent(overlap.chance)}")
     if overlap.class_chance is not None:
         beside.append(f"{classes} structure alone {percent(overlap.class_chance)}")
-    if overlap.reference is not None:
+    if overlap.reference is not None and overlap.reference < 1:
         beside.append(f"a PCA of the teacher to the same width keeps {percent(overlap.reference)}")
     head = f"{student_name(document)} keeps {percent(value)} of each point's {neighbours(document['settings']['k'])}"
     return f"{head} ({'; '.join(beside)})" if beside else head

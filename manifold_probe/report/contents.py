@@ -1,0 +1,52 @@
+"""What a file holds, as lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.layout import GAP, pad, sizes
+from manifold_probe.report.words import listed, number, one_line, shown
+
+
+def contents_lines(found: dict[str, Any]) -> list[str]:
+    """Plain lines about what ``spaces.read.inspect`` found."""
+    rows = [
+        ("file", f"{shown(found['path'], 400)} ({found['format']}, {found['bytes']:,} bytes)"),
+        ("sha256", found["sha256"]),
+        *_features(found["features"]),
+    ]
+    ids, labels = found["ids"], found["labels"]
+    if found["features"] is not None:
+        unique = "" if ids is None or ids["unique"] else ", with duplicates"
+        first = "" if ids is None else f"; the first are {listed(ids['first'])}"
+        rows.append(("ids", "none" if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
+        classes = "none" if labels is None else f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes)"
+        rows.append(("labels", classes))
+    if found["problem"]:
+        rows.append(("problem", one_line(found["problem"])))
+    return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows] + ["", *_keys(found["keys"])]
+
+
+def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if features is None:
+        return []
+    n, d = features["shape"]
+    bad = f"{features['nan']:,} NaN, {features['inf']:,} infinite, {features['zero_rows']:,} zero rows"
+    rows = [("features", f"{shown(features['key'])}: {n:,} rows x {d:,} dimensions, {features['dtype']}; {bad}")]
+    if features["norms"] is not None:
+        norms, values = features["norms"], features["range"]
+        rows.append(("values", f"{number(values['min'])} to {number(values['max'])}"))
+        middle = f"{number(norms['min'])} to {number(norms['max'])}, median {number(norms['median'])}"
+        rows.append(("norms", middle))
+    return rows
+
+
+def _keys(keys: list[dict[str, Any]]) -> list[str]:
+    cells = [["key", "shape", "dtype"]]
+    cells += [[shown(each["key"]), " x ".join(f"{size:,}" for size in each["shape"]), each["dtype"]] for each in keys]
+    widths = sizes(cells)
+    lines = [GAP.join(pad(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
+    problems = ["", *(each["problem"] for each in keys)]
+    return [
+        f"{text}{GAP}{one_line(problem)}" if problem else text for text, problem in zip(lines, problems, strict=True)
+    ]
