@@ -36,7 +36,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")
+        sys.stderr = io.StringIO()
     if sys.stdout is None:
         _complain("standard output is closed; leave it open or send it to a file")
         sys.exit(2)

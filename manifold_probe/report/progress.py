@@ -51,7 +51,7 @@ class Progress:
             return
         if sys.stderr.isatty():
             self._draw(stage, done, total)
-        elif now - self._last_line >= LINE_SECONDS:
+        elif done < total and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             print(f"probe: {line(stage, done, total, now - self._stage_start)}", file=sys.stderr, flush=True)
 

@@ -33,6 +33,7 @@ def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     lines = [line for each in students.values() for line in paragraph(verdict(each), width, style="bold")]
     return [
         *lines,
+        *paragraph(ranking(document), width, style="bold"),
         Text(),
         *_compared(students, width),
         *_measures(document, width),
@@ -41,6 +42,27 @@ def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
         *_classes(students, width),
         *_steps(students, width),
     ]
+
+
+def ranking(document: dict[str, Any]) -> str:
+    """Whether one student keeps more neighbours than every other, in a sentence; empty for a single student."""
+    names = list(document["students"])
+    k = document["students"][names[0]]["settings"]["k"]
+    if len(names) < 2:
+        return ""
+    first = best(document, f"overlap@{k}")
+    if first is None:
+        return "No student clearly keeps more neighbours than every other."
+    gaps = [
+        row for row in document["differences"] if row["measure"] == f"overlap@{k}" and first in (row["a"], row["b"])
+    ]
+    nearest = min(gaps, key=lambda row: abs(row["value"]))
+    other = nearest["b"] if nearest["a"] == first else nearest["a"]
+    low, high = sorted((abs(nearest["low"]), abs(nearest["high"])))
+    return (
+        f"{shown(first)} keeps the most neighbours: {100 * abs(nearest['value']):.1f} points more than {shown(other)} "
+        f"(95% interval {100 * low:.1f} to {100 * high:.1f})."
+    )
 
 
 def best(document: dict[str, Any], key: str) -> str | None:
@@ -73,6 +95,7 @@ def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
     students = document["students"]
     k = next(iter(students.values()))["settings"]["k"]
     measures = {name: readings(each) for name, each in students.items()}
+    first = next(iter(measures.values()))
     groups = [
         (title, [key for key in keys if any(key in each for each in measures.values())]) for title, keys in grouped(k)
     ]
@@ -94,7 +117,7 @@ def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
         for title, members in groups:
             lines += [Text(title, style="bold")] if members else []
             for key in members:
-                words = gloss(key, k) if block[0] == 1 else ""
+                words = _gloss(key, k, first.get(key)) if block[0] == 1 else ""
                 text = _row(rows[key], widths, block)
                 lines.append(Text(f"{text}{GAP}{words}" if width is None else text))
                 lines += paragraph(words, width, style="dim", indent=4) if width is not None and words else []
@@ -115,6 +138,11 @@ def _blocks(widths: list[int], width: int | None) -> list[list[int]]:
 def _row(cells: list[str], widths: list[int], block: list[int]) -> str:
     places = [0, *block]
     return columns([[cells[place] for place in places]], [widths[place] for place in places])[0]
+
+
+def _gloss(key: str, k: int, measure: Any) -> str:
+    chance = f"; chance {number(measure.chance)}" if measure is not None and measure.chance else ""
+    return gloss(key, k) + chance
 
 
 def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:
