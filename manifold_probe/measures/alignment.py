@@ -8,7 +8,7 @@ linear map can succeed on noise when dimensions are many, hence the cross-fittin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -128,14 +128,19 @@ def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
 
 def cka(m: Moments) -> float:
     """Biased linear CKA of moments."""
-    xx, xy, yy = m.covariance
-    return _ratio(np.vdot(xy, xy), linalg.norm(xx) * linalg.norm(yy))
+    own = _centred_square(m.xx, m.sx, m.sx, m.n) * _centred_square(m.yy, m.sy, m.sy, m.n)
+    return _ratio(_centred_square(m.xy, m.sx, m.sy, m.n), np.sqrt(max(own, 0.0)))
+
+
+def _centred_square(products: np.ndarray, u: np.ndarray, v: np.ndarray, n: int) -> float:
+    """|A - uv'/n|_F^2 without forming it."""
+    return float(np.vdot(products, products) - 2 * u @ products @ v / n + (u @ u) * (v @ v) / n**2)
 
 
 def cka_chance(m: Moments) -> float:
     """Expected biased linear CKA when one space's rows are permuted: tr(X'X) tr(Y'Y) / ((n - 1) |X'X| |Y'Y|)."""
-    xx, _, yy = m.covariance
-    return _ratio(np.trace(xx) * np.trace(yy), (m.n - 1) * linalg.norm(xx) * linalg.norm(yy))
+    own = _centred_square(m.xx, m.sx, m.sx, m.n) * _centred_square(m.yy, m.sy, m.sy, m.n)
+    return _ratio(np.prod(m.variances), (m.n - 1) * np.sqrt(max(own, 0.0)))
 
 
 def debiased_cka(m: Moments) -> float:
@@ -158,26 +163,39 @@ def _hsic(n, xy, sx, sy, trace_x, trace_y, bx, ay, ab) -> float:  # type: ignore
 
 def procrustes(m: Moments) -> float:
     """Procrustes similarity of moments."""
-    xx, xy, yy = m.covariance
-    return _ratio(linalg.svdvals(xy).sum(), np.sqrt(np.trace(xx) * np.trace(yy)))
+    return _ratio(linalg.svdvals(m.covariance[1]).sum(), np.sqrt(np.prod(m.variances)))
 
 
 def procrustes_without(m: Moments, parts: list[Moments]) -> np.ndarray:
-    """Procrustes similarity with each part left out, to first order in the part: the singular vectors are kept."""
+    """Procrustes similarity with each part left out, to first order in the part: the best rotation is kept."""
     u, _, vt = linalg.svd(m.covariance[1], full_matrices=False)
+    rotation = u @ vt
+    whole = np.vdot(rotation, m.xy)
     values = []
     for part in parts:
-        xx, xy, yy = (m - part).covariance
-        values.append(_ratio(np.einsum("ij,ji->", u.T @ xy, vt.T), np.sqrt(np.trace(xx) * np.trace(yy))))
+        n, sx, sy = m.n - part.n, m.sx - part.sx, m.sy - part.sy
+        aligned = whole - np.vdot(rotation, part.xy) - sx @ rotation @ sy / n
+        traces = [np.trace(m.xx) - np.trace(part.xx) - sx @ sx / n, np.trace(m.yy) - np.trace(part.yy) - sy @ sy / n]
+        values.append(_ratio(aligned, np.sqrt(np.prod(traces))))
     return np.array(values)
 
 
-@dataclass(frozen=True)
 class Half:
-    """One direction of a cross-fit: the groups a map is fitted on and those it is read on."""
+    """One direction of a cross-fit: the groups a map is fitted on and those it is read on, and their sums."""
 
-    fit: list[Moments]
-    read: list[Moments]
+    def __init__(self, fit: list[Moments], read: list[Moments]) -> None:
+        self.fit, self.read = fit, read
+        self.fit_total, self.read_total = total(fit), total(read)
+
+    @cached_property
+    def strength(self) -> float:
+        """Ridge strength chosen inside the training half."""
+        return ridge_strength(self.fit)
+
+    @cached_property
+    def ridge(self) -> np.ndarray:
+        """Ridge map (dy, dx) from student to teacher fitted on the training half."""
+        return ridge_map(self.fit_total, self.strength)
 
 
 def halves(parts: list[Moments]) -> tuple[Half, Half]:
@@ -201,9 +219,7 @@ def ridge_strength(fit: list[Moments]) -> float:
     test_xy, test_yy = _about(test, train)[1:]
     gains = np.einsum("ij,ij->i", fitted, vectors.T @ test_xy.T)
     costs = (vectors.T @ test_yy @ vectors) * (fitted @ fitted.T)
-    scale = _scale(train)
-    strengths = RIDGE_GRID * scale
-    shrunk = [1 / (np.maximum(values, 0) + strength) for strength in strengths]
+    shrunk = [1 / (np.maximum(values, 0) + strength) for strength in RIDGE_GRID * _scale(train)]
     errors = [f @ costs @ f - 2 * f @ gains for f in shrunk]
     return float(RIDGE_GRID[int(np.argmin(errors))] * _scale(total(fit)))
 
@@ -216,8 +232,8 @@ def ridge_map(m: Moments, strength: float) -> np.ndarray:
 
 def ridge_r2(both: tuple[Half, Half]) -> float:
     """Cross-fitted, variance-weighted R2 over both directions."""
-    errors, squares = zip(*(_errors(half, ridge_strength(half.fit)) for half in both), strict=True)
-    return 1 - _ratio(sum(errors), sum(squares))
+    errors = sum(_squared_errors(half.ridge, half.fit_total, half.read_total) for half in both)
+    return 1 - _ratio(errors, sum(half.read_total.variances[0] for half in both))
 
 
 def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
@@ -225,26 +241,16 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
 
     The ridge strengths stay those of the whole.
     """
-    strengths = [ridge_strength(half.fit) for half in both]
-    whole = [_errors(half, strength) for half, strength in zip(both, strengths, strict=True)]
-    values: list[list[float]] = []
-    for mine, (half, other) in enumerate([both, both[::-1]]):
-        # groups that half.fit trains on are those that `other` reads
-        trained, read_total = total(half.fit), total(half.read)
-        weights = ridge_map(total(other.fit), strengths[1 - mine])
-        other_read = total(other.read)
-        values.append([])
+    left_out = []
+    for half, other in (both, both[::-1]):  # a group that `half` is fitted on is one that `other` is read on
+        read_errors = _squared_errors(other.ridge, other.fit_total, other.read_total)
         for group in half.fit:
-            refit = _squared_errors(ridge_map(trained - group, strengths[mine]), trained - group, read_total)
-            reread = _squared_errors(weights, total(other.fit), other_read - group)
-            squares = whole[mine][1] + np.trace((other_read - group).covariance[0])
-            values[-1].append(1 - _ratio(refit + reread, squares))
-    return np.array(values[0] + values[1])
-
-
-def _errors(half: Half, strength: float) -> tuple[float, float]:
-    fit, read = total(half.fit), total(half.read)
-    return _squared_errors(ridge_map(fit, strength), fit, read), float(np.trace(read.covariance[0]))
+            fewer = half.fit_total - group
+            refit = _squared_errors(ridge_map(fewer, half.strength), fewer, half.read_total)
+            reread = read_errors - _squared_errors(other.ridge, other.fit_total, group)
+            squares = half.read_total.variances[0] + fewer.variances[0]
+            left_out.append(1 - _ratio(refit + reread, squares))
+    return np.array(left_out)
 
 
 def _squared_errors(weights: np.ndarray, fit: Moments, read: Moments) -> float:
@@ -262,8 +268,7 @@ def _about(m: Moments, centre: Moments) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _scale(m: Moments) -> float:
     """Mean over dimensions of the student's sum of squares; never 0."""
-    yy = m.covariance[2]
-    return float(np.trace(yy) / len(yy)) or 1.0
+    return float(m.variances[1] / len(m.sy)) or 1.0
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import linalg, optimize
 
 from manifold_probe.errors import InputError
-from manifold_probe.measures.alignment import Half, ridge_map, ridge_strength
+from manifold_probe.measures.alignment import Half
 from manifold_probe.measures.inputs import as_matrices, as_matrix
-from manifold_probe.measures.moments import Moments, moments_of, total
+from manifold_probe.measures.moments import Moments, moments_of
 
 MAPS = ("permutation", "orthogonal", "ridge")
 
@@ -137,17 +137,18 @@ def _raw(m: Moments) -> np.ndarray:
     return m.xx + np.outer(m.sx, u) + np.outer(u, m.sx) + m.n * np.outer(u, u)
 
 
-def fitted_map(m: Moments, kind: str, strength: float) -> np.ndarray:
-    """A map (dy, dx) from student to teacher dimensions; a teacher dimension without a partner has a zero column."""
-    if kind == "ridge":
-        return ridge_map(m, strength)
-    _, xy, yy = m.covariance
+def rigid_map(m: Moments, kind: str) -> np.ndarray:
+    """A permutation or orthogonal map (dy, dx) from student to teacher dimensions.
+
+    A teacher dimension that the permutation gives no partner has a zero column.
+    """
+    xx, xy, yy = m.covariance
     if kind == "orthogonal":
         u, _, vt = linalg.svd(xy, full_matrices=False)
         return vt.T @ u.T
-    scale = np.sqrt(np.outer(np.maximum(np.diag(m.covariance[0]), 0), np.maximum(np.diag(yy), 0)))
+    scale = np.sqrt(np.outer(np.maximum(np.diag(xx), 0), np.maximum(np.diag(yy), 0)))
     rows, columns = optimize.linear_sum_assignment(np.nan_to_num(_divide(xy, scale)), maximize=True)
-    weights = np.zeros((len(yy), len(xy)))
+    weights = np.zeros((len(yy), len(xx)))
     weights[columns, rows] = 1
     return weights
 
@@ -159,9 +160,8 @@ def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -
     """
     read, without = [], []
     for half in both:
-        fit = total(half.fit)
-        weights = fitted_map(fit, kind, ridge_strength(half.fit) if kind == "ridge" else 0.0)
-        sums = [_projected(part, weights) for part in (half.read if leave_out else [total(half.read)])]
+        weights = half.ridge if kind == "ridge" else rigid_map(half.fit_total, kind)
+        sums = [_projected(part, weights) for part in (half.read if leave_out else [half.read_total])]
         whole = _add(sums)
         read.append(_correlation(*whole))
         without.append([_correlation(*(w - s for w, s in zip(whole, part, strict=True))) for part in sums])
@@ -187,6 +187,8 @@ def _add(sums: list[tuple]) -> tuple:
 
 
 def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untyped-def]
+    if n < 2:
+        return np.full(len(xx), np.nan)
     var_x, var_y = xx - sx * sx / n, yy - sy * sy / n
     # what rounding leaves of a constant dimension is not variance
     var_x, var_y = (np.where(v > 1e-12 * np.maximum(raw, 0), v, 0) for v, raw in ((var_x, xx), (var_y, yy)))

@@ -41,31 +41,33 @@ def values(parts: list[Moments]) -> dict[str, float]:
 def estimates(parts: list[Moments]) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
     """Every moment measure by key with its interval, and the per-dimension values behind the medians."""
     m, both = total(parts), alignment.halves(parts)
-    without = [m - part for part in parts]
-    ranks = {"rankme_teacher": dimensions.effective_ranks(m, parts)}
-    ranks["rankme_student"] = dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts])
+    same_width = len(m.sx) == len(m.sy)
+    columns = {"per_dimension_correlation": dimensions.correlations, "space_similarity": dimensions.column_cosines}
+    by_dimension = {key: measure(m) for key, measure in columns.items()} if same_width else {}
+    left_out: dict[str, list] = {key: [] for key in ("linear_cka", "debiased_linear_cka", *by_dimension)}
+    for part in parts:
+        without = m - part
+        left_out["linear_cka"].append(alignment.cka(without))
+        left_out["debiased_linear_cka"].append(alignment.debiased_cka(without))
+        for key in by_dimension:
+            left_out[key].append(columns[key](without))
     found = {
-        "linear_cka": jackknife(alignment.cka(m), np.array([alignment.cka(w) for w in without]), UNIT),
+        "linear_cka": jackknife(alignment.cka(m), np.array(left_out["linear_cka"]), UNIT),
         "debiased_linear_cka": jackknife(
-            alignment.debiased_cka(m), np.array([alignment.debiased_cka(w) for w in without]), AT_MOST_ONE
+            alignment.debiased_cka(m), np.array(left_out["debiased_linear_cka"]), AT_MOST_ONE
         ),
         "procrustes": jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
         "linear_r2": jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
+        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, np.inf)),
+        "rankme_student": jackknife(
+            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, np.inf)
+        ),
     }
-    for key, (rank, left_out) in ranks.items():
-        found[key] = jackknife(rank, left_out, (1.0, np.inf))
-    by_dimension = {}
-    if len(m.sx) == len(m.sy):
-        for key, measure in (
-            ("per_dimension_correlation", dimensions.correlations),
-            ("space_similarity", dimensions.column_cosines),
-        ):
-            by_dimension[key] = measure(m)
-            found[key] = _median(by_dimension[key], np.array([measure(w) for w in without]))
+    found |= {key: _median(by_dimension[key], np.array(left_out[key])) for key in by_dimension}
     for kind in dimensions.MAPS:
         key = f"per_dimension_correlation:{kind}"
-        by_dimension[key], left_out = dimensions.held_out_correlations(both, kind, leave_out=True)
-        found[key] = _median(by_dimension[key], left_out)
+        by_dimension[key], without_group = dimensions.held_out_correlations(both, kind, leave_out=True)
+        found[key] = _median(by_dimension[key], without_group)
     if len(parts) < FEWEST_GROUPS:
         found = {key: Estimate(estimate.value) for key, estimate in found.items()}
     return {key: defined(estimate) for key, estimate in found.items()}, by_dimension

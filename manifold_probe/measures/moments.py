@@ -10,6 +10,7 @@ sums are taken in float64 and add up, so moments of blocks, groups or machines m
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,11 @@ class Moments:
             setattr(new, name, operation(getattr(self, name), getattr(other, name)))
         return new
 
+    def accumulate(self, other: Moments) -> None:
+        """Add moments about the same shifts in place."""
+        for name in _SUMS:
+            setattr(self, name, operator.iadd(getattr(self, name), getattr(other, name)))
+
     def __add__(self, other: Moments) -> Moments:
         return self._combine(other, lambda p, q: p + q)
 
@@ -153,6 +159,12 @@ class Moments:
             self.xy - np.outer(self.sx, self.sy) / self.n,
             self.yy - np.outer(self.sy, self.sy) / self.n,
         )
+
+    @property
+    def variances(self) -> tuple[float, float]:
+        """Traces of the centred X'X and Y'Y."""
+        x, y = np.trace(self.xx) - self.sx @ self.sx / self.n, np.trace(self.yy) - self.sy @ self.sy / self.n
+        return float(max(x, 0.0)), float(max(y, 0.0))
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +224,7 @@ def add_grouped(parts: list[Moments], x: np.ndarray, y: np.ndarray, groups: np.n
 
 def total(parts: list[Moments]) -> Moments:
     """The sum of moments that share their shifts."""
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
+    whole = Moments(parts[0].shift_x, parts[0].shift_y)
+    for part in parts:
+        whole.accumulate(part)
     return whole

@@ -22,6 +22,7 @@ from manifold_probe.spaces.space import Space
 
 MANY_ROWS = 200_000
 FEW_QUERIES = 1_000
+IN_MEMORY = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
     if width >= space.d:
         return Reference(dict.fromkeys(_perfect(settings.k), 1.0), None, None)
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
-    cut = Space(_PrincipalRows(space, teacher.cloud.centre, directions))
+    principal = _PrincipalRows(space, teacher.cloud.centre, directions)
+    cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
     rows = teacher.side.queries
     parts = grouped(space.take(rows).astype(np.float64), cut.take(rows), teacher.groups[rows], teacher.group_count)
     values = from_moments.values(parts)
