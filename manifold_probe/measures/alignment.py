@@ -140,7 +140,7 @@ def _centred_square(products: np.ndarray, u: np.ndarray, v: np.ndarray, n: int) 
 def cka_chance(m: Moments) -> float:
     """Expected biased linear CKA when one space's rows are permuted: tr(X'X) tr(Y'Y) / ((n - 1) |X'X| |Y'Y|)."""
     own = _centred_square(m.xx, m.sx, m.sx, m.n) * _centred_square(m.yy, m.sy, m.sy, m.n)
-    return _ratio(np.prod(m.variances), (m.n - 1) * np.sqrt(max(own, 0.0)))
+    return _ratio(float(np.prod(m.variances)), (m.n - 1) * np.sqrt(max(own, 0.0)))
 
 
 def debiased_cka(m: Moments) -> float:

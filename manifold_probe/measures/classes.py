@@ -1,7 +1,7 @@
 """What a k-nearest-neighbour classifier makes of a space: accuracy, and agreement between two spaces.
 
-The class of a row is the uniform majority of its k nearest other rows (cosine), ties going to the lowest label. Agreement
-says whether two spaces would decide alike; it is blind to everything inside a class.
+The class of a row is the uniform majority of its k nearest other rows (cosine), ties going to the lowest label.
+Agreement says whether two spaces would decide alike; it is blind to everything inside a class.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def expected_agreement(first: np.ndarray, second: np.ndarray, within: np.ndarray
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa: agreement beyond what the two spaces' class frequencies alone give, as a share of what is possible."""
+    """Cohen's kappa: agreement beyond what the spaces' class frequencies alone give, as a share of what is possible."""
     expected = expected_agreement(first, second)
     agreed = float((first == second).mean())
     return (agreed - expected) / (1 - expected) if expected < 1 else float("nan")

@@ -78,7 +78,7 @@ def per_class(teacher: Teacher, student: Side, wider: float) -> list[dict[str, A
 
 
 def per_dimension(by_dimension: dict[str, np.ndarray]) -> dict[str, list[float | None] | None]:
-    """Correlations of every dimension, raw and after each held-out map, and space similarities; None where undefined."""
+    """Correlations of every dimension, raw and after each map, and space similarities; None where undefined."""
 
     def plain(key: str) -> list[float | None] | None:
         values = by_dimension.get(key)
@@ -105,18 +105,18 @@ def rank_quantiles(in_student: np.ndarray, in_teacher: np.ndarray, teacher: Side
     }
 
 
-def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float]]:
+def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float | None]]:
     """Quantiles of the raw row norms, with the extremes, and the length of the mean over the spread."""
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for side, known in (("teacher", teacher), ("student", student)):
         extremes = {"min": float(known.norms.min()), "max": float(known.norms.max())}
         offset = known.offset if np.isfinite(known.offset) else None
-        found[side] = (quantiles(known.norms) or {}) | extremes | {"offset": offset}  # type: ignore[dict-item]
+        found[side] = {**(quantiles(known.norms) or {}), **extremes, "offset": offset}
     return found
 
 
 def worst_rows(teacher: Side, student: Side, pair: Pair) -> list[dict[str, Any]]:
-    """The 50 queries that keep fewest neighbours, in file order where equal, with who the neighbours were and became."""
+    """The 50 queries that keep fewest neighbours, in file order where equal, and who those were and became."""
     terms = overlap.intersections(teacher.cosine, student.cosine) / teacher.k
 
     def names(rows: np.ndarray) -> list[Any]:

@@ -118,7 +118,8 @@ def column_cosine_chance(m: Moments) -> np.ndarray:
 def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Singular values of the centred teacher (dx,) and student (dy,), descending."""
     xx, _, yy = m.covariance
-    return tuple(np.sqrt(np.maximum(linalg.eigvalsh(c)[::-1], 0)) for c in (xx, yy))  # type: ignore[return-value]
+    teacher, student = (np.sqrt(np.maximum(linalg.eigvalsh(c)[::-1], 0)) for c in (xx, yy))
+    return teacher, student
 
 
 def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:

@@ -138,7 +138,7 @@ def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
 
 
 def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[str, float]]:
-    """Over the query rows: Procrustes with the student's rows permuted; everything with them permuted within classes."""
+    """Over the query rows: Procrustes with the student's rows permuted; everything, permuted within classes."""
     rows = teacher.side.queries
     x, y = teacher.cloud.space.take(rows).astype(np.float64), cloud.space.take(rows).astype(np.float64)
     rng = generator(seed, PERMUTING)

@@ -48,7 +48,7 @@ def values(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, float]:
 
 
 def estimates(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> tuple[dict[str, Estimate], float]:
-    """Every neighbour measure by key (without the k) and interval, and how much dependence between queries widens it."""
+    """Every neighbour measure by key (without the k) with its interval, and how much dependence widens it."""
     whole, terms = values(teacher, student, codes), per_query(teacher, student, codes)
     if len(teacher.queries) <= SPARSE_QUERIES * teacher.n or teacher.n // 2 <= teacher.k + 1:
         found = {key: over_queries(whole[key], term, UNIT) for key, term in terms.items()}
@@ -192,8 +192,8 @@ def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -
         ("continuity", teacher, ranked.in_student),
     ):
         if 2 * k >= n:
-            note = f"not defined for k >= n / 2 (k = {k}, n = {n})"
-            measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=note)
+            undefined = f"not defined for k >= n / 2 (k = {k}, n = {n})"
+            measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=undefined)
             continue
         terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, away)
         # the same dependence between queries that half-splits found in the overlap

@@ -93,9 +93,9 @@ def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Mom
     powers = np.empty((2, n))
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
-        blocks = [side.space.read(start, start + BLOCK) for side in pair]
-        add_grouped(parts, *blocks, teacher.groups[rows])
-        for power, block, side in zip(powers, blocks, pair, strict=True):
+        x, y = (side.space.read(start, start + BLOCK) for side in pair)
+        add_grouped(parts, x, y, teacher.groups[rows])
+        for power, block, side in zip(powers, (x, y), pair, strict=True):
             away = block - side.centre
             power[rows] = np.einsum("ij,ij->i", away, away)
         report("moments", rows.stop, n)

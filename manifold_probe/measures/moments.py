@@ -42,13 +42,14 @@ class Moments:
     """
 
     def __init__(self, shift_x: np.ndarray | None = None, shift_y: np.ndarray | None = None) -> None:
-        self.shift_x, self.shift_y = shift_x, shift_y
         self.n = 0
+        self.shift_x = self.shift_y = np.empty(0)
         if shift_x is not None and shift_y is not None:
-            self._allocate()
+            self._allocate(shift_x, shift_y)
 
-    def _allocate(self) -> None:
-        dx, dy = len(self.shift_x), len(self.shift_y)  # type: ignore[arg-type]
+    def _allocate(self, shift_x: np.ndarray, shift_y: np.ndarray) -> None:
+        self.shift_x, self.shift_y = shift_x, shift_y
+        dx, dy = len(shift_x), len(shift_y)
         self.sx, self.sy = np.zeros(dx), np.zeros(dy)
         self.xx, self.xy, self.yy = np.zeros((dx, dx)), np.zeros((dx, dy)), np.zeros((dy, dy))
         self.aa = self.ab = self.bb = 0.0
@@ -61,9 +62,8 @@ class Moments:
             raise InputError(f"moments need paired blocks (m, dx) and (m, dy), not {x.shape} and {y.shape}")
         if not len(x):
             return self
-        if self.shift_x is None or self.shift_y is None:
-            self.shift_x, self.shift_y = x.mean(0), y.mean(0)
-            self._allocate()
+        if not len(self.shift_x):
+            self._allocate(x.mean(0), y.mean(0))
         if x.shape[1] != len(self.sx) or y.shape[1] != len(self.sy):
             raise InputError(
                 f"block widths {x.shape[1]} and {y.shape[1]} differ from {len(self.sx)} and {len(self.sy)}"
@@ -91,9 +91,9 @@ class Moments:
 
     def merge(self, other: Moments) -> Moments:
         """The moments of both sets of rows; another shift is brought to this one's first."""
-        if not other.n or other.shift_x is None or other.shift_y is None:
+        if not other.n:
             return self
-        if not self.n or self.shift_x is None or self.shift_y is None:
+        if not self.n:
             return other
         if len(self.sx) != len(other.sx) or len(self.sy) != len(other.sy):
             raise InputError("moments of spaces of different widths do not merge; give the same pair of models")
@@ -101,7 +101,7 @@ class Moments:
 
     def shifted(self, shift_x: np.ndarray, shift_y: np.ndarray) -> Moments:
         """The same rows' moments about other shifts."""
-        if np.array_equal(shift_x, self.shift_x) and np.array_equal(shift_y, self.shift_y):  # type: ignore[arg-type]
+        if np.array_equal(shift_x, self.shift_x) and np.array_equal(shift_y, self.shift_y):
             return self
         n, u, v = self.n, self.shift_x - shift_x, self.shift_y - shift_y
         c, e = u @ u, v @ v

@@ -235,7 +235,7 @@ def _tolerance(cloud: Cloud, queries: np.ndarray, kth: np.ndarray, metric: str) 
 def measured(
     cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, sort: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidate rows (q, c) by exact distance from their query (or as they came), and those distances; -1 is infinite."""
+    """Candidate rows (q, c) by exact distance from their query (or as they came), with it; infinite for -1."""
     distances = np.empty(rows.shape)
     zero = cloud.profile.norms == 0
     for first in range(0, len(queries), 256):

@@ -1,6 +1,6 @@
 """Neighbourhoods of two spaces against each other: overlap, Jaccard, trustworthiness, continuity.
 
-All are invariant to rotation and one global scale; cosine neighbours also to a scale per row, Euclidean ones to offsets.
+All are invariant to rotation and one global scale; cosine ones also to a scale per row, Euclidean ones to offsets.
 They see only who is near, not how far: a student may stretch the space between clusters unseen. Overlap falls as rows
 are added (more rivals for the same k places), so n and k belong beside every value.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import gammaln
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import as_matrices, check_k, check_metric
@@ -65,8 +66,9 @@ def jaccard_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
 def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
     """How far the student's neighbours y are from being the teacher's x: 1 - 2/(nk(2n-3k-1)) sum (rank_x(i, j) - k).
 
-    The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k. Ranks count
-    the rows that are strictly nearer. Range 0 to 1, higher is better, about .5 by chance; the same metric in both spaces.
+    The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k. Ranks
+    count the rows that are strictly nearer. Range 0 to 1, higher is better, about .5 by chance; the same metric in
+    both spaces.
     It saturates: at a million rows nearly everything is .999, so read the rank quantiles beside it.
 
     Raises
@@ -158,10 +160,13 @@ def overlap_chance(n: int, k: int) -> float:
 
 def jaccard_chance(n: int, k: int) -> float:
     """Expected I / (2k - I) with I hypergeometric: k draws of n - 1 rows, k of them the right ones."""
-    from scipy.stats import hypergeom
+    common = np.arange(max(0, 2 * k - (n - 1)), k + 1)
+    ways = _log_choose(k, common) + _log_choose(n - 1 - k, k - common) - _log_choose(n - 1, k)
+    return float((common / (2 * k - common) * np.exp(ways)).sum())
 
-    common = np.arange(k + 1)
-    return float((common / (2 * k - common) * hypergeom(n - 1, k, k).pmf(common)).sum())
+
+def _log_choose(n: int, r: np.ndarray | int) -> np.ndarray:
+    return gammaln(n + 1) - gammaln(np.asarray(r) + 1) - gammaln(n - np.asarray(r) + 1)
 
 
 def trustworthiness_chance(n: int, k: int) -> float:

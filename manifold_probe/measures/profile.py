@@ -45,7 +45,8 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
     """
     n, d = space.n, space.d
     norms, hashes, flat = np.empty(n), np.empty(n, dtype=np.uint64), np.zeros(n, dtype=bool)
-    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    low: np.ndarray = np.full(d, np.inf)
+    high: np.ndarray = np.full(d, -np.inf)
     shift, sums, power = np.zeros(d), np.zeros(d), 0.0
     for start, block in space.blocks():
         check_finite(block, start, space)
@@ -70,5 +71,5 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         hashes=hashes,
         constant_columns=low == high,
         constant_rows=flat & (d > 1),
-        largest=float(np.maximum(np.abs(low), np.abs(high)).max()),
+        largest=float(max(-low.min(), high.max())),
     )

@@ -1,6 +1,6 @@
 """The yardstick: the teacher against its own first principal components, as many as the student has dimensions.
 
-The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; the other measures can
+The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; other measures can
 beat it (a PCA of normalised rows can score a higher overlap).
 """
 

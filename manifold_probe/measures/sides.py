@@ -65,7 +65,7 @@ def _only(found: Neighbours, kept: np.ndarray) -> Neighbours:
 class Teacher:
     """The teacher's side of every pair: read, searched and labelled once.
 
-    ``codes`` (n,) index ``class_names``; ``class_source`` is "labels" or "k-means"; ``groups`` (n,) are the jackknife's.
+    ``codes`` (n,) index ``class_names``; ``class_source``: "labels" or "k-means"; ``groups`` (n,) the jackknife's.
     """
 
     cloud: Cloud
