@@ -122,10 +122,11 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
+    from manifold_probe.api import check_settings
     from manifold_probe.report import gates
     from manifold_probe.report.document import read_document
 
-    _check_settings(k, queries, seed)
+    check_settings(k, queries, seed)
     students = named_students(student)
     wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
     drop = _checked_drop(max_drop, baseline)
@@ -153,6 +154,8 @@ def compare(
         outcomes += gates.check_drops(result.to_dict(), before, drop)
         for warning in gates.baseline_warnings(result.to_dict(), before):
             _complain(f"warning: {warning}")
+    if outcomes and not json:
+        _write("\n")
     _judge(outcomes, sys.stderr if json else sys.stdout)
 
 
@@ -211,14 +214,8 @@ def named_students(texts: list[str]) -> dict[str, str]:
     return students
 
 
-def _check_settings(k: int, queries: int, seed: int) -> None:
-    from manifold_probe.api import check_settings
-
-    check_settings(k, queries, seed)
-
-
 def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:
-    """The comparison of one student, or the comparisons of several, with progress on stderr."""
+    """One student's comparison, or the comparisons of several, with progress on stderr."""
     from manifold_probe import api
     from manifold_probe.report.progress import Progress
 

@@ -53,7 +53,7 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         rows = slice(start, start + len(block))
         hashes[rows] = hash_rows(block)
         flat[rows] = block.max(1) == block.min(1)
-        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+        low, high = np.minimum(low, np.min(block, axis=0)), np.maximum(high, np.max(block, axis=0))
         wide = block.astype(np.float64, copy=False)
         norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         if not start:

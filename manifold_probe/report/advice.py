@@ -41,12 +41,13 @@ def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
 
     steps = []
     overlap, r2 = value(f"overlap@{k}"), value("linear_r2")
-    if r2 >= 0.9 and overlap < 0.7:
+    raw, mapped = value("per_dimension_correlation"), value("per_dimension_correlation:ridge")
+    if r2 >= 0.9 and overlap < 0.7 and not mapped - raw < 0.05:
         steps.append(
             f"Try a linear map from student to teacher: it predicts {percent(r2)} of the teacher's variance, so "
             "much of what looks lost is still there."
         )
-    raw, turned = value("per_dimension_correlation"), value("per_dimension_correlation:orthogonal")
+    turned = value("per_dimension_correlation:orthogonal")
     if turned - raw > 0.2:
         steps.append(
             f"Align the student by a rotation before using coordinates as they are: it lifts their median correlation "

@@ -109,7 +109,8 @@ def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float)
                 continue
             drop = old.value - new.value
             told = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
-            told += f"{'down' if drop > 0 else 'up'} {abs(drop):.6g}, at most {most:g} down is allowed"
+            told += f"{'down ' if drop > 0 else 'up '}{abs(drop):.6g}" if drop else "unchanged"
+            told += f", at most {most:g} down is allowed"
             outcomes.append(_outcome(drop <= most, told))
     return outcomes
 

@@ -17,6 +17,8 @@ def heading(text: str) -> list[Text]:
 
 def paragraph(text: str, width: int | None, *, style: str = "", indent: int = 0, first: str = "") -> list[Text]:
     """Text wrapped to the width; ``first`` (a bullet) opens the first line in place of its indentation."""
+    if not text:
+        return []
     margin = " " * indent
     opening = margin if not first else first.rjust(indent)
     if width is None:

@@ -83,4 +83,4 @@ def size(document: dict[str, Any], side: str) -> str:
     space = document["inputs"][side]
     name = teacher_name(document) if side == "teacher" else student_name(document)
     rows, dimensions = space["shape"]
-    return f"{name} ({rows:,} x {dimensions:,} {space['dtype']})"
+    return f"{'' if name == side else name + ' '}({rows:,} x {dimensions:,} {space['dtype']})"

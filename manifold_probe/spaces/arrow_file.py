@@ -28,23 +28,12 @@ def open_parquet(path: str) -> Contents:
 
     with refusing(path, "a Parquet file"):
         file = pq.ParquetFile(path, memory_map=True)
-        widths = _parquet_widths(file.metadata)
 
         def batches(columns: list[str], rows: int) -> Iterator[Any]:
             return pq.ParquetFile(path, memory_map=True).iter_batches(batch_size=rows, columns=columns)
 
-        return _contents(path, "parquet", file.schema_arrow, file.metadata.num_rows, widths.get, batches)
-
-
-def _parquet_widths(metadata: Any) -> dict[str, int]:
-    """Values a row in each top-level column; checked against the rows again when they are decoded."""
-    values: dict[str, int] = {}
-    for group in range(metadata.num_row_groups):
-        for index in range(metadata.num_columns):
-            column = metadata.row_group(group).column(index)
-            name = column.path_in_schema.removesuffix(".list.element").removesuffix(".list.item")
-            values[name] = values.get(name, 0) + column.num_values
-    return {name: count // max(1, metadata.num_rows) for name, count in values.items()}
+        # Only the row count is taken from the metadata: asked about columns, a damaged one ends the whole process.
+        return _contents(path, "parquet", file.schema_arrow, file.metadata.num_rows, batches)
 
 
 def open_ipc(path: str) -> Contents:
@@ -54,13 +43,7 @@ def open_ipc(path: str) -> Contents:
             schema = reader.schema
             in_file = hasattr(reader, "count_rows")
             n = reader.count_rows() if in_file else sum(batch.num_rows for batch in reader)
-
-        def width(name: str) -> int | None:
-            first = next((batch for batch in _ipc_batches(path, [name], 0) if batch.num_rows), None)
-            lengths = None if first is None else first.column(0).slice(0, 1).value_lengths()
-            return None if lengths is None else lengths[0].as_py()
-
-        return _contents(path, "arrow", schema, n, width, partial(_ipc_batches, path))
+        return _contents(path, "arrow", schema, n, partial(_ipc_batches, path))
 
 
 def _ipc_reader(path: str) -> Any:
@@ -82,7 +65,7 @@ def _ipc_batches(path: str, columns: list[str], rows: int) -> Iterator[Any]:
 
 
 def _contents(
-    path: str, kind: str, schema: Any, n: int, width: Callable[[str], int | None], batches: Batches
+    path: str, kind: str, schema: Any, n: int, batches: Batches
 ) -> Contents:
     import pyarrow as pa
 
@@ -93,7 +76,7 @@ def _contents(
         storage = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
         name = "ids" if field.name == PANDAS_INDEX and not set(ID_NAMES) & set(schema.names) else field.name
         if _is_list(storage):
-            entries[name] = _matrix_entry(path, field.name, storage, n, width, batches)
+            entries[name] = _matrix_entry(path, field.name, storage, n, batches)
             continue
         text = storage.value_type if pa.types.is_dictionary(storage) else storage
         dtype = "str" if pa.types.is_string(text) or pa.types.is_large_string(text) else _number(text) or str(text)
@@ -121,15 +104,25 @@ def _number(kind: Any) -> str | None:
 
 
 def _matrix_entry(
-    path: str, name: str, kind: Any, n: int, width: Callable[[str], int | None], batches: Batches
+    path: str, name: str, kind: Any, n: int, batches: Batches
 ) -> Entry:
     import pyarrow as pa
 
     dtype = _number(kind.value_type) or str(kind.value_type)
     if _is_list(kind.value_type):
         return Entry(name, (n,), "object", list, "holds lists of lists: pool each row to d numbers first")
-    d = (kind.list_size if pa.types.is_fixed_size_list(kind) else width(name)) or 0
+    d = kind.list_size if pa.types.is_fixed_size_list(kind) else _first_length(path, name, batches)
     return Entry(name, (n, d), dtype, partial(_matrix, path, name, n, d, dtype, batches))
+
+
+def _first_length(path: str, name: str, batches: Batches) -> int:
+    """How many values the first row has; the others are held against it when they are decoded."""
+    first = next((batch for batch in batches([name], 1) if batch.num_rows), None)
+    if first is None:
+        return 0
+    row = first.column(0).slice(0, 1)
+    _refuse_nulls(path, row, name, 0)
+    return int(row.value_lengths()[0].as_py())
 
 
 def _matrix(path: str, name: str, n: int, d: int, dtype: str, batches: Batches) -> np.ndarray:

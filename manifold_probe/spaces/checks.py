@@ -65,15 +65,18 @@ def check_file(path: str) -> None:
     """Refuse what is not a regular, readable, non-empty file, git-lfs pointers, and content that belies the name."""
     suffix = os.path.splitext(path)[1].lower()
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise bad(path, "is not a regular file; give a feature file or a folder of shards")
-        with open(path, "rb") as file:
-            head = file.read(64)
+        regular = stat.S_ISREG(os.stat(path).st_mode)  # opening a pipe would wait for ever
+        head = b""
+        if regular:
+            with open(path, "rb") as file:
+                head = file.read(64)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise bad(path, "no such file; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise bad(path, f"cannot be opened ({reason}); check the path and its permissions") from error
+    if not regular:
+        raise bad(path, "is not a regular file; give a feature file or a folder of shards")
     if not head:
         raise bad(path, "is empty (0 bytes); write it again")
     if head.startswith(LFS_POINTER):

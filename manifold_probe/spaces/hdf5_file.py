@@ -7,6 +7,7 @@ dataset is memory-mapped where it lies; a chunked one is decoded block by block.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import Contents, Entry
 from manifold_probe.spaces.spool import gather
 
+HEAP = b"GCOL\x01\0\0\0"
 BLOCK_BYTES = 16 * 2**20
 
 
@@ -73,14 +75,43 @@ def _opened(path: str, name: str) -> np.ndarray:
     h5py = _library(path)
     with refusing(path, "an HDF5 file"), h5py.File(path, "r") as file:
         dataset = file[name]
-        if h5py.check_string_dtype(dataset.dtype) is not None:
-            return np.asarray(dataset.asstr()[()])
         shape, dtype = dataset.shape, dataset.dtype
-        offset = dataset.id.get_offset()
-        if offset is not None and math.prod(shape):
-            return np.memmap(path, dtype, "r", offset, shape)
         size = math.prod(shape) * dtype.itemsize
         check_inflation(path, f"key '{name}'", size, os.path.getsize(path))
+        _check_written(path, name, dataset)
+        if h5py.check_string_dtype(dtype) is not None:
+            _check_string_heaps(path)
+            return np.asarray(dataset.asstr()[()])
+        offset = dataset.id.get_offset()
+        if offset is not None and size:
+            return np.memmap(path, dtype, "r", offset, shape)
         step = max(1, BLOCK_BYTES // max(1, size // max(1, shape[0])))
         blocks = (dataset[start : start + step] for start in range(0, shape[0], step))
         return gather(blocks, shape, dtype, path)
+
+
+def _check_written(path: str, name: str, dataset: Any) -> None:
+    # HDF5 reads what was never written as zeros, in silence.
+    if dataset.chunks is not None:
+        expected = math.prod(-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        written = dataset.id.get_num_chunks()
+    else:
+        expected, written = dataset.size, dataset.size if dataset.id.get_storage_size() else 0
+    if written < expected:
+        raise bad(path, f"key '{name}' was written only in part ({written:,} of {expected:,}); write it again")
+
+
+def _check_string_heaps(path: str) -> None:
+    """Refuse string heaps whose sizes do not fit: the library believes them, and takes minutes and gigabytes."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(HEAP)
+        while at >= 0:
+            end = at + int.from_bytes(data[at + 8 : at + 16], "little")
+            if not at < end <= len(data):
+                raise ValueError("a string heap ends outside the file")
+            place = at + 16
+            while place + 16 <= end and data[place : place + 2] != b"\0\0":  # index 0 is the free space at the end
+                place += 16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
+            if place > end:
+                raise ValueError("a string ends outside its heap")
+            at = data.find(HEAP, at + 8)

@@ -31,7 +31,7 @@ def open_torch(path: str) -> Contents:
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except pickle.UnpicklingError as error:
-            raise bad(path, f"holds Python objects (or damaged bytes) instead of tensors; {PLAIN}") from error
+            raise bad(path, f"holds Python objects (or damaged bytes) beyond plain tensors; {PLAIN}") from error
         entries = {entry.name: entry for entry in _entries(loaded)}
     if not entries:
         raise bad(path, f"holds a {type(loaded).__name__} without tensors; {PLAIN}")

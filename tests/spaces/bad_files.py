@@ -246,6 +246,7 @@ add("nan_parquet", "NaN value (first in row 1)", "x.parquet", table(a=[1.0, np.n
 # Columns and tables.
 LISTS = pa.list_(pa.float32())
 add("null_row", "holds 1 nulls (first in row 1)", "x.parquet", table(x=pa.array([[1, 2], None, [3, 4]], LISTS)))
+add("null_first_row", "holds 1 nulls (first in row 0)", "x.parquet", table(x=pa.array([None, [1, 2], [3, 4]], LISTS)))
 add("null_cell", "holds 1 nulls (first in row 2)", "x.parquet", table(x=pa.array([[1, 2], [2, 3], [None, 4]], LISTS)))
 add("null_number", "column 'b' holds 1 nulls", "x.parquet", table(a=[1.0, 2.0], b=[1.0, None]))
 add("ragged", "is ragged: row 1 has 1 values", "x.parquet", table(x=pa.array([[1, 2], [3], [4, 5, 6]], LISTS)))
