@@ -10,9 +10,9 @@ from rich.text import Text
 GAP = "  "
 
 
-def heading(text: str) -> list[Text]:
+def heading(text: str, width: int | None) -> list[Text]:
     """An empty line and a title."""
-    return [Text(), Text(text, style="bold")]
+    return [Text(), *paragraph(text, width, style="bold")]
 
 
 def paragraph(text: str, width: int | None, *, style: str = "", indent: int = 0, first: str = "") -> list[Text]:

@@ -38,7 +38,7 @@ def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
     """The alarms, one a paragraph."""
     if not alarms:
         return []
-    lines = heading("Alarms")
+    lines = heading("Alarms", width)
     for alarm in alarms:
         text = f"{shown(alarm['code'])}: {one_line(alarm['message'])}"
         lines.extend(paragraph(text, width, style="yellow", indent=2, first="! "))
@@ -65,14 +65,14 @@ def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> l
         for row in rows
     ]
     title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
-    return [*heading(title), *table(cells, width)]
+    return [*heading(title, width), *table(cells, width)]
 
 
 def step_lines(steps: list[str], width: int | None) -> list[Text]:
     """What to do next, as a numbered list."""
     if not steps:
         return []
-    lines = heading("What to do next")
+    lines = heading("What to do next", width)
     for place, step in enumerate(steps, start=1):
         lines.extend(paragraph(step, width, indent=len(f"{place}. "), first=f"{place}. "))
     return lines

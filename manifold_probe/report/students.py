@@ -24,6 +24,7 @@ MAIN = (
     "norm_correlation",
     "knn_agreement@K",
 )
+MOST_PAIRS = 6
 LEGEND = "*: ahead of every other student, each paired 95% interval of the difference above zero; -: undefined."
 
 
@@ -155,21 +156,30 @@ def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:
 
 
 def _differences(document: dict[str, Any], width: int | None) -> list[Text]:
-    """The paired differences of the main measures, a block for every two students."""
+    """Paired differences of the main measures, a block for every two students; of overlap alone where they are many."""
     k = next(iter(document["students"].values()))["settings"]["k"]
-    main = [key.replace("@K", f"@{k}") for key in MAIN]
-    lines: list[Text] = []
-    for a, b in combinations(document["students"], 2):
+    pairs = list(combinations(document["students"], 2))
+    if len(pairs) > MOST_PAIRS:
+        rows = {(row["a"], row["b"]): row for row in document["differences"] if row["measure"] == f"overlap@{k}"}
+        lines = heading(f"overlap@{k}, paired over the same rows (--json has every measure)", width)
+        return lines + _difference_table(
+            "students", {f"{shown(a)} - {shown(b)}": rows.get((a, b)) for a, b in pairs}, width
+        )
+    lines = []
+    for a, b in pairs:
         found = {row["measure"]: row for row in document["differences"] if (row["a"], row["b"]) == (a, b)}
-        rows = [
-            [key, number(found[key]["value"]), interval(found[key]["low"], found[key]["high"]), _ahead(found[key])]
-            for key in main
-            if key in found and found[key]["value"] is not None
-        ]
-        if rows:
-            lines += heading(f"{shown(a)} minus {shown(b)}, paired over the same rows")
-            lines += table([["measure", "difference", "95% interval", "ahead"], *rows], width)
+        lines += heading(f"{shown(a)} minus {shown(b)}, paired over the same rows", width)
+        main = [key.replace("@K", f"@{k}") for key in MAIN]
+        lines += _difference_table("measure", {key: found.get(key) for key in main}, width)
     return lines
+
+
+def _difference_table(first: str, rows: dict[str, dict[str, Any] | None], width: int | None) -> list[Text]:
+    cells = [[first, "difference", "95% interval", "ahead"]]
+    for name, row in rows.items():
+        if row is not None and row["value"] is not None:
+            cells.append([name, number(row["value"]), interval(row["low"], row["high"]), _ahead(row)])
+    return table(cells, width)
 
 
 def _ahead(row: dict[str, Any]) -> str:
@@ -214,4 +224,4 @@ def _classes(students: dict[str, dict[str, Any]], width: int | None, most: int =
     clusters = next(iter(students.values()))["settings"].get("classes") == "k-means"
     title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
     header = ["cluster" if clusters else "class", *(shown(name, 24) for name in students)]
-    return [*heading(f"{title}, by overlap"), *table([header, *rows], width)]
+    return [*heading(f"{title}, by overlap", width), *table([header, *rows], width)]

@@ -1,0 +1,37 @@
+"""Tidy rows and the notebook table."""
+
+from __future__ import annotations
+
+from manifold_probe.report.frame import COLUMNS, tidy_rows
+from manifold_probe.report.notebook import html_table
+from tests.report.hand import CLASSES, document, documents, measurement
+
+BY_K = {"k": [5, 10], "cosine": [0.1, 0.161], "euclidean": [0.1, 0.15], "chance": [0.01, 0.02], "reference": [1, 1]}
+
+
+def test_a_row_for_every_measure_k_metric_and_class() -> None:
+    rows = tidy_rows(document(measurement(details={"per_class": CLASSES, "overlap_by_k": BY_K})))
+    assert all(tuple(row) == COLUMNS for row in rows)
+
+    def find(**wanted: object) -> list[dict]:
+        return [row for row in rows if all(row[column] == value for column, value in wanted.items())]
+
+    assert [row["value"] for row in find(measure="overlap", k=10, metric="cosine", **{"class": None})] == [0.161]
+    assert [row["value"] for row in find(measure="overlap", k=5, metric="euclidean")] == [0.1]
+    assert [row["value"] for row in find(measure="overlap", **{"class": "shirt"})] == [0.05]
+    assert [row["k"] for row in find(measure="debiased_linear_cka")] == [None]
+    assert len(find(measure="per_dimension_correlation:orthogonal")) == 1
+
+
+def test_several_students_are_told_apart() -> None:
+    rows = tidy_rows(documents(a=measurement(), b=measurement()))
+    assert {row["student"] for row in rows} == {"a", "b"}
+
+
+def test_the_notebook_table_is_escaped() -> None:
+    nasty = "<script>alert(1)</script>"
+    for made in (document(name=nasty), documents(**{nasty: measurement(), "b": measurement()})):
+        text = html_table(made)
+        assert "<script>" not in text
+        assert "&lt;script&gt;" in text
+        assert "overlap@10" in text
