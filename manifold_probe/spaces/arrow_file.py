@@ -64,9 +64,7 @@ def _ipc_batches(path: str, columns: list[str], rows: int) -> Iterator[Any]:
             yield chosen
 
 
-def _contents(
-    path: str, kind: str, schema: Any, n: int, batches: Batches
-) -> Contents:
+def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Contents:
     import pyarrow as pa
 
     if len(set(schema.names)) < len(schema.names):
@@ -103,9 +101,7 @@ def _number(kind: Any) -> str | None:
     return np.dtype(kind.to_pandas_dtype()).name if pa.types.is_floating(kind) or pa.types.is_integer(kind) else None
 
 
-def _matrix_entry(
-    path: str, name: str, kind: Any, n: int, batches: Batches
-) -> Entry:
+def _matrix_entry(path: str, name: str, kind: Any, n: int, batches: Batches) -> Entry:
     import pyarrow as pa
 
     dtype = _number(kind.value_type) or str(kind.value_type)

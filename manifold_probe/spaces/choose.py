@@ -32,7 +32,9 @@ def _only_matrix(contents: Contents) -> Entry:
     if len(candidates) == 1:
         return candidates[0]
     if not matrices:
-        raise bad(contents.path, f"holds no matrix of features (n, d), only {contents.listing()}; save one as 'features'")
+        raise bad(
+            contents.path, f"holds no matrix of features (n, d), only {contents.listing()}; save one as 'features'"
+        )
     listed = Contents(contents.path, contents.format, {entry.name: entry for entry in matrices}).listing()
     pick = f"{contents.path}::{matrices[0].name}"
     raise bad(contents.path, f"several arrays could be the features ({listed}); pick one with {pick}")
