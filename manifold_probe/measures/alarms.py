@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.geometry import occurrences
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.profile import Profile
@@ -81,8 +82,7 @@ def collapsed_rank(teacher: float | None, student: float | None, reference: floa
 
 def hubs(side: str, found: Neighbours, other_share: float) -> tuple[list[Alarm], float]:
     """One row in very many neighbourhoods; also returns its share of the queries."""
-    held = found.members >= 0
-    counts = np.bincount(found.members[held], found.weights[held])
+    counts = occurrences(found)
     share = float(counts.max() / len(found.queries))
     # in a small set a fair share, k / n, is large by itself
     if share < max(HUB_SHARE, 3 * other_share, 10 * found.k / found.n):

@@ -61,19 +61,27 @@ def knn_agreement(x: Any, y: Any, labels: Any, k: int = 10) -> float:
 
 def predictions(found: Neighbours, codes: np.ndarray) -> np.ndarray:
     """The class (q,) that each query's neighbours vote for; tied rows vote with the share they hold."""
-    return majority(codes[found.members], found.weights, int(codes.max()) + 1)
+    query, place = np.nonzero(found.weights)
+    votes, weights = codes[found.members[query, place]], found.weights[query, place]
+    return majority(query, votes, weights, len(found.queries), int(codes.max()) + 1)
 
 
-def majority(votes: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
-    """The class with the most weight in each row of votes (q, w); the lowest where several have it."""
-    chosen = np.empty(len(votes), dtype=np.int64)
+def majority(
+    query: np.ndarray, votes: np.ndarray, weights: np.ndarray | None, queries: int, classes: int
+) -> np.ndarray:
+    """The class (queries,) with the most weight among the votes of each query; the lowest where several have it.
+
+    ``query`` (m,) ascending, says whose vote each of ``votes`` (m,) is.
+    """
+    chosen = np.empty(queries, dtype=np.int64)
     step = max(1, VOTES_AT_ONCE // classes)
-    for first in range(0, len(votes), step):
-        part = slice(first, first + step)
-        rows = np.arange(len(votes[part]))[:, None] * classes
-        counts = np.bincount((rows + votes[part]).ravel(), weights[part].ravel(), minlength=len(rows) * classes)
+    for first in range(0, queries, step):
+        stop = min(first + step, queries)
+        part = slice(*np.searchsorted(query, [first, stop]))
+        cells = (query[part] - first) * classes + votes[part]
+        counts = np.bincount(cells, None if weights is None else weights[part], minlength=(stop - first) * classes)
         # shares of tied rows add up with rounding: equal counts must stay equal
-        chosen[part] = counts.reshape(len(rows), classes).round(9).argmax(1)
+        chosen[first:stop] = counts.reshape(-1, classes).round(9).argmax(1)
     return chosen
 
 

@@ -86,9 +86,9 @@ def _hubness(found: Neighbours) -> float:
     if asked < FEWEST_HUB_QUERIES * found.n:
         return float("nan")
     if asked == found.n:
-        return geometry.skewness(found.members, found.weights, found.n, asked)
-    first = found.deep[:, : found.k]  # factorial moments need whole counts
-    return geometry.skewness(first, np.ones(first.shape), found.n, asked)
+        return geometry.skewness(geometry.occurrences(found), asked)
+    # factorial moments need whole counts
+    return geometry.skewness(np.bincount(found.deep[:, : found.k].ravel(), minlength=found.n), asked)
 
 
 def _jackknifed(

@@ -94,18 +94,17 @@ def hubness_skewness(x: Any, k: int = 10) -> float:
     0.0
     """
     found = Neighbours.search(as_matrix(x), k)
-    return skewness(found.members, found.weights, found.n, len(found.queries))
+    return skewness(occurrences(found), found.n)
 
 
-def skewness(members: np.ndarray, weights: np.ndarray, n: int, asked: int) -> float:
-    """Skewness of the k-occurrences of n rows, from the neighbours of ``asked`` of them.
+def skewness(counts: np.ndarray, asked: int) -> float:
+    """Skewness of the k-occurrences (n,) of n rows, counted over the neighbours of ``asked`` of them.
 
     Where only some rows were asked the counts are thinned; factorial moments, which thinning only scales (by
     n_(r) / asked_(r)), give back those of the full counts.
     """
-    held = members >= 0
-    counts = np.bincount(members[held], weights[held], minlength=n)
-    mean = weights.sum() / asked
+    n = len(counts)
+    mean = counts.sum() / asked
     pairs = (counts * (counts - 1)).mean() * n * (n - 1) / (asked * max(asked - 1, 1))
     triples = (counts * (counts - 1) * (counts - 2)).mean()
     triples *= n * (n - 1) * (n - 2) / (asked * max(asked - 1, 1) * max(asked - 2, 1))
@@ -114,6 +113,12 @@ def skewness(members: np.ndarray, weights: np.ndarray, n: int, asked: int) -> fl
     if variance <= 1e-12 * mean:
         return 0.0 if asked == n else float("nan")
     return float(third / variance**1.5)
+
+
+def occurrences(found: Neighbours) -> np.ndarray:
+    """How often each of the n rows (n,) is among the queries' neighbours, by the shares they hold."""
+    held = found.members >= 0
+    return np.bincount(found.members[held], found.weights[held], minlength=found.n)
 
 
 def norm_correlation(x: Any, y: Any) -> float:

@@ -6,6 +6,8 @@ search is needed; the halves' values differ by what sampling does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from manifold_probe.measures import classes, geometry, overlap
@@ -13,77 +15,79 @@ from manifold_probe.measures.rows import HALVING, generator
 from manifold_probe.measures.sides import DEPTH, Side
 
 SPLITS = 40
+METRICS = ("cosine", "euclidean")
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Both sides' neighbour lists (q, depth), and the flat places where a row stands in both, with its query."""
+
+    teacher: dict[str, np.ndarray]
+    student: dict[str, np.ndarray]
+    shared: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def half_differences(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """For each measure the difference (SPLITS,) between the two halves of random halvings of the rows."""
-    n, k, queries = teacher.n, teacher.k, teacher.queries
-    depth = min(n - 1, DEPTH * k)
-    lists = {
-        (side, metric): getattr(owner, metric).deep[:, :depth]
-        for side, owner in (("teacher", teacher), ("student", student))
-        for metric in ("cosine", "euclidean")
-    }
-    where = {m: overlap.positions(lists["teacher", m], lists["student", m], n) for m in ("cosine", "euclidean")}
+    n, depth = teacher.n, min(teacher.n - 1, DEPTH * teacher.k)
+    first, second = ({m: getattr(side, m).deep[:, :depth] for m in METRICS} for side in (teacher, student))
+    lists = Lists(first, second, {m: overlap.shared(first[m], second[m], n) for m in METRICS})
     rng = generator(seed, HALVING)
     differences: dict[str, list[float]] = {}
     for _ in range(SPLITS):
         half = np.zeros(n, dtype=bool)
         half[rng.permutation(n)[: n // 2]] = True
-        inside = half[queries]
-        chosen = {key: _first_in_half(rows, half, inside, k) for key, rows in lists.items()}
-        terms = _half_terms(chosen, lists, where, codes, queries, k)
-        pair = [
-            _half_values(part, half == side, chosen, lists, terms, teacher, student)
-            for side, part in ((True, inside), (False, ~inside))
-        ]
-        for key, value in pair[0].items():
-            differences.setdefault(key, []).append(value - pair[1][key])
+        one, other = _halves(teacher, student, lists, codes, half)
+        for key, value in one.items():
+            differences.setdefault(key, []).append(value - other[key])
     return {key: np.array(row) for key, row in differences.items()}
 
 
-def _first_in_half(rows: np.ndarray, half: np.ndarray, inside: np.ndarray, k: int) -> np.ndarray:
-    """Mask (q, depth) of each query's first k neighbours that lie in its half."""
-    same = half[rows] == inside[:, None]
-    return same & (np.cumsum(same, axis=1, dtype=np.int16) <= k)
-
-
-def _half_terms(chosen, lists, where, codes, queries, k) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
-    """Per-query terms (q,) within the halves."""
+def _halves(teacher: Side, student: Side, lists: Lists, codes: np.ndarray, half: np.ndarray) -> list[dict[str, float]]:
+    """Every measure within the half and within the rest."""
+    k, queries = teacher.k, teacher.queries
+    inside, own = half[queries], codes[queries]
+    masks = {
+        name: {m: _first_in_half(rows[m], half, inside, k) for m in METRICS}
+        for name, rows in (("teacher", lists.teacher), ("student", lists.student))
+    }
     common = {}
-    for metric in ("cosine", "euclidean"):
-        padded = np.pad(chosen["student", metric], ((0, 0), (0, 1)))
-        both = chosen["teacher", metric] & np.take_along_axis(padded, where[metric], axis=1)
-        common[metric] = both.sum(1)
-    count = int(codes.max()) + 1
+    for m, (query, here, there) in lists.shared.items():
+        both = masks["teacher"][m].ravel()[here] & masks["student"][m].ravel()[there]
+        common[m] = np.bincount(query[both], minlength=len(queries))
+    votes = {}
+    for name, rows in (("teacher", lists.teacher), ("student", lists.student)):
+        query, place = np.nonzero(masks[name]["cosine"])
+        neighbours = rows["cosine"][query, place]
+        votes[name] = (query, neighbours)
     first, second = (
-        classes.majority(codes[lists[side, "cosine"]], chosen[side, "cosine"].astype(float), count)
-        for side in ("teacher", "student")
+        classes.majority(query, codes[rows], None, len(queries), int(codes.max()) + 1) for query, rows in votes.values()
     )
-    own = codes[queries]
-    return {
+    terms = {
         "overlap": common["cosine"] / k,
         "overlap:euclidean": common["euclidean"] / k,
         "jaccard": common["cosine"] / (2 * k - common["cosine"]),
         "knn_agreement": first == second,
         "knn_accuracy_teacher": first == own,
         "knn_accuracy_student": second == own,
-        "first": first,
-        "second": second,
     }
+    found = []
+    for rows, part in ((half, inside), (~half, ~inside)):
+        values = {key: float(term[part].mean()) for key, term in terms.items()}
+        values["knn_kappa"] = classes.kappa(first[part], second[part])
+        for name, side in (("teacher", teacher), ("student", student)):
+            query, neighbours = votes[name]
+            counts = np.bincount(neighbours[part[query]], minlength=len(half))[rows]
+            values[f"hubness_{name}"] = geometry.skewness(counts, int(part.sum()))
+            distances = side.euclidean.distances[part]
+            near = masks[name]["euclidean"][part][:, : distances.shape[1]]
+            nearest = np.where(near, distances[:, : near.shape[1]], 0.0)
+            values[f"intrinsic_dimension_{name}"] = geometry.twonn(nearest)
+        found.append(values)
+    return found
 
 
-def _half_values(part, half, chosen, lists, terms, teacher, student) -> dict[str, float]:  # type: ignore[no-untyped-def]
-    """Every measure within one half."""
-    size, asked = int(half.sum()), int(part.sum())
-    values = {key: float(term[part].mean()) for key, term in terms.items() if key not in ("first", "second")}
-    values["knn_kappa"] = classes.kappa(terms["first"][part], terms["second"][part])
-    for name, side in (("teacher", teacher), ("student", student)):
-        mask = chosen[name, "cosine"][part]
-        members = np.where(mask, lists[name, "cosine"][part], -1)
-        renumbered = np.where(mask, (np.cumsum(half) - 1)[members], -1)
-        values[f"hubness_{name}"] = geometry.skewness(renumbered, mask.astype(float), size, asked)
-        distances = side.euclidean.distances[part]
-        near = chosen[name, "euclidean"][part][:, : distances.shape[1]]
-        values[f"intrinsic_dimension_{name}"] = geometry.twonn(np.where(near, distances[:, : near.shape[1]], 0.0))
-    return values
+def _first_in_half(rows: np.ndarray, half: np.ndarray, inside: np.ndarray, k: int) -> np.ndarray:
+    """Mask (q, depth) of each query's first k neighbours that lie in its half."""
+    same = half[rows] == inside[:, None]
+    return same & (np.cumsum(same, axis=1, dtype=np.int16) <= k)

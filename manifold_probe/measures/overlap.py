@@ -118,10 +118,9 @@ def _both(x: Any, y: Any, k: int, metric: str) -> tuple[Neighbours, Neighbours]:
 
 def intersections(a: Neighbours, b: Neighbours) -> np.ndarray:
     """Sum over rows of the smaller share (q,), for the same queries in two spaces."""
-    first, second = _keys(a.members, a.n), _keys(b.members, b.n)
-    _, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
-    smaller = np.minimum(a.weights.ravel()[first[1][i]], b.weights.ravel()[second[1][j]])
-    return np.bincount(first[1][i] // a.members.shape[1], smaller, minlength=len(a.queries))
+    query, here, there = shared(a.members, b.members, a.n)
+    smaller = np.minimum(a.weights.ravel()[here], b.weights.ravel()[there])
+    return np.bincount(query, smaller, minlength=len(a.queries))
 
 
 def _keys(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,19 +129,19 @@ def _keys(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return flat // rows.shape[1] * np.int64(n) + rows.ravel()[flat], flat
 
 
-def positions(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """Where each row of the lists a (q, da) stands in the lists b (q, db); db where it does not."""
+def shared(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that the lists a (q, da) and b (q, db) of a query share: the query and the flat places in a and in b."""
     first, second = _keys(a, n), _keys(b, n)
     _, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
-    found = np.full(a.shape, b.shape[1])
-    found.ravel()[first[1][i]] = second[1][j] % b.shape[1]
-    return found
+    here, there = first[1][i], second[1][j]
+    return here // a.shape[1], here, there
 
 
 def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float]:
     """Overlap at each k of ``ks`` from ordered lists (q, depth); ties broken by the order of the lists."""
-    last = np.maximum(np.arange(a.shape[1]), positions(a, b, n)).ravel()
-    within = np.cumsum(np.bincount(last[last < a.shape[1]], minlength=a.shape[1]))
+    _, here, there = shared(a, b, n)
+    last = np.maximum(here % a.shape[1], there % b.shape[1])
+    within = np.cumsum(np.bincount(last, minlength=max(a.shape[1], b.shape[1])))
     return [float(within[k - 1] / (k * len(a))) for k in ks]
 
 

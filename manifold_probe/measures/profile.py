@@ -53,7 +53,8 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         rows = slice(start, start + len(block))
         hashes[rows] = hash_rows(block)
         flat[rows] = block.max(1) == block.min(1)
-        low, high = np.minimum(low, np.min(block, axis=0)), np.maximum(high, np.max(block, axis=0))
+        np.minimum(low, np.min(block, axis=0), out=low)
+        np.maximum(high, np.max(block, axis=0), out=high)
         wide = block.astype(np.float64, copy=False)
         norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         if not start:
