@@ -56,13 +56,11 @@ def _halves(teacher: Side, student: Side, lists: Lists, codes: np.ndarray, half:
         both = masks["teacher"][m].ravel()[here] & masks["student"][m].ravel()[there]
         common[m] = np.bincount(query[both], minlength=len(queries))
     votes = {}
-    for name, rows in (("teacher", lists.teacher), ("student", lists.student)):
+    for name, owned in (("teacher", lists.teacher), ("student", lists.student)):
         query, place = np.nonzero(masks[name]["cosine"])
-        neighbours = rows["cosine"][query, place]
-        votes[name] = (query, neighbours)
-    first, second = (
-        classes.majority(query, codes[rows], None, len(queries), int(codes.max()) + 1) for query, rows in votes.values()
-    )
+        votes[name] = (query, owned["cosine"][query, place])
+    count = int(codes.max()) + 1
+    first, second = (classes.majority(query, codes[near], None, len(queries), count) for query, near in votes.values())
     terms = {
         "overlap": common["cosine"] / k,
         "overlap:euclidean": common["euclidean"] / k,

@@ -53,8 +53,8 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         rows = slice(start, start + len(block))
         hashes[rows] = hash_rows(block)
         flat[rows] = block.max(1) == block.min(1)
-        np.minimum(low, np.min(block, axis=0), out=low)
-        np.maximum(high, np.max(block, axis=0), out=high)
+        low = np.minimum(low, block.min(axis=0))
+        high = np.maximum(high, block.max(axis=0))
         wide = block.astype(np.float64, copy=False)
         norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         if not start:
@@ -67,7 +67,7 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
     moved = sums / n
     return Profile(
         mean=shift + moved,
-        spread=float(np.sqrt(max(power / n - moved @ moved, 0.0))),
+        spread=float(np.sqrt(max(power / n - float(moved @ moved), 0.0))),
         norms=norms,
         hashes=hashes,
         constant_columns=low == high,
