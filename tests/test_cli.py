@@ -1,0 +1,268 @@
+"""The command line: streams, exit codes, gates. In this process where it can be, in real ones where streams matter."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manifold_probe import api, cli
+from tests.test_bad_input import PROBE
+
+RNG = np.random.default_rng(0)
+N = 60
+TEACHER = RNG.normal(size=(N, 5))
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("features")
+    np.savez(place / "t.npz", features=TEACHER, ids=np.arange(N), labels=RNG.integers(0, 3, N))
+    for name, noise in (("a", 0.05), ("b", 0.5)):
+        np.savez(place / f"{name}.npz", features=TEACHER + noise * RNG.normal(size=(N, 5)), ids=np.arange(N))
+    np.savez(place / "narrow.npz", features=TEACHER[:, :3], ids=np.arange(N))
+    return place
+
+
+def probe(folder: Path, capfd: Capture, *extra: str, student: str = "a") -> tuple[int, str, str]:
+    sides = ["--teacher", f"{folder}/t.npz", "--student", f"{folder}/{student}.npz", "--k", "4"]
+    code = cli.run(["compare", *sides, *extra])
+    out, error = capfd.readouterr()
+    return code, out, error
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    defaults: dict = {"capture_output": True, "text": True, "timeout": 300, "check": False}
+    return subprocess.run([*PROBE, *arguments], **(defaults | options))
+
+
+def test_the_report(folder: Path, capfd: Capture) -> None:
+    code, out, error = probe(folder, capfd)
+    assert code == 0
+    assert error == ""
+    assert out.startswith("a.npz keeps ")
+    assert "\x1b" not in out
+    assert "60 rows paired by id. k = 4: neighbours of 60 query rows among all 60." in out
+
+
+def test_json_is_one_object_and_nothing_else(folder: Path, capfd: Capture) -> None:
+    code, out, _ = probe(folder, capfd, "--json", "--fail-under", "overlap@4=0.1")
+    made = json.loads(out)
+    assert code == 0
+    assert out.count("\n") == 1
+    assert made["schema"] == "manifold-probe/comparison/1"
+    assert made["inputs"]["teacher"]["path"] == f"{folder}/t.npz"
+    assert made["inputs"]["student"]["name"] == "a"
+
+
+def test_several_students(folder: Path, capfd: Capture) -> None:
+    code, out, _ = probe(folder, capfd, "--student", f"noisy={folder}/b.npz", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert list(made["students"]) == ["a", "noisy"]
+    code, out, _ = probe(folder, capfd, "--student", f"noisy={folder}/b.npz")
+    assert "a keeps the most neighbours" in out
+    assert "a minus noisy, paired over the same rows" in out
+
+
+def test_gates(folder: Path, capfd: Capture) -> None:
+    code, out, _ = probe(folder, capfd, "--fail-under", "overlap@4=0.1,overlap@4:euclidean=0.999")
+    assert code == 1
+    passed, failed = out.splitlines()[-2:]
+    assert passed.startswith("PASS overlap@4 lower bound")
+    assert failed.startswith("FAIL overlap@4:euclidean lower bound")
+    code, out, error = probe(folder, capfd, "--fail-under", "overlap@4=0.999", "--json")
+    assert code == 1
+    assert json.loads(out)
+    assert error.startswith("FAIL overlap@4")
+
+
+def test_an_undefined_measure_fails_its_gate(folder: Path, capfd: Capture) -> None:
+    code, out, _ = probe(folder, capfd, "--fail-under", "per_dimension_correlation=0", student="narrow")
+    assert code == 1
+    assert "FAIL per_dimension_correlation is undefined: the widths differ" in out
+
+
+def test_a_baseline(folder: Path, capfd: Capture, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text(probe(folder, capfd, "--json")[1])
+    assert probe(folder, capfd, "--baseline", str(old))[0] == 0
+    code, out, error = probe(folder, capfd, "--baseline", str(old), "--max-drop", "0.05", student="b")
+    assert code == 1
+    assert "FAIL overlap@4 " in out
+    assert error == ""
+    made = json.loads(old.read_text())
+    made["inputs"]["teacher"]["sha256"] = "f" * 64
+    old.write_text(json.dumps(made))
+    code, _, error = probe(folder, capfd, "--baseline", str(old))
+    assert code == 0
+    assert error.startswith("probe: warning: the baseline was measured against another teacher")
+    made["settings"]["k"] = 9
+    old.write_text(json.dumps(made))
+    code, out, error = probe(folder, capfd, "--baseline", str(old))
+    assert (code, out) == (2, "")
+    assert "k = 9, not 4" in error
+
+
+def test_labels_and_ids_from_files(folder: Path, capfd: Capture, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("\n".join(f"x{place}" for place in range(N)))
+    (tmp_path / "labels.csv").write_text("id,label\n" + "\n".join(f"x{place},{place % 2}" for place in range(N)))
+    ids = ["--teacher-ids", str(tmp_path / "ids.txt"), "--student-ids", str(tmp_path / "ids.txt")]
+    code, out, error = probe(folder, capfd, *ids, "--labels", str(tmp_path / "labels.csv"), "--json")
+    assert code == 0, error
+    assert {row["class"] for row in json.loads(out)["details"]["per_class"]} == {0, 1}
+
+
+def test_names_of_students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lr=0.1").mkdir()
+    (tmp_path / "lr=0.1" / "s.npy").touch()
+    (tmp_path / "x=y.npy").touch()
+    monkeypatch.chdir(tmp_path)
+    assert cli.named_students(["x=y.npy"]) == {"x=y": "x=y.npy"}
+    assert cli.named_students(["lr=0.1/s.npy"]) == {"s": "lr=0.1/s.npy"}
+    assert cli.named_students(["best=lr=0.1/s.npy::a"]) == {"best": "lr=0.1/s.npy::a"}
+    assert cli.named_students(["a/run.1/s.pt::x"]) == {"s": "a/run.1/s.pt::x"}
+
+
+def test_info(folder: Path, capfd: Capture) -> None:
+    assert cli.run(["info", f"{folder}/t.npz"]) == 0
+    out, _ = capfd.readouterr()
+    assert "60 rows x 5 dimensions, float64; 0 NaN" in out
+    assert "3 classes" in out
+
+
+def test_help_and_version(capfd: Capture) -> None:
+    for arguments in ([], ["--help"], ["compare", "--help"], ["--version"]):
+        assert cli.run(arguments) == 0
+        out, error = capfd.readouterr()
+        assert out
+        assert error == ""
+
+
+def test_an_internal_error_is_one_line(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(api, "compare", fail)
+    code, out, error = probe(folder, capfd)
+    assert (code, out) == (70, "")
+    assert error.count("\n") == 1
+    assert error.startswith("probe: internal error: RuntimeError: two lines; --debug")
+    code, _, error = probe(folder, capfd, "--debug")
+    assert code == 70
+    assert "Traceback" in error
+
+
+def test_interrupted_in_the_middle(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "compare", stop)
+    assert probe(folder, capfd) == (130, "", "probe: interrupted\n")
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "manifold_probe", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == run("--version").stdout
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    for arguments in (["--help"], ["info", f"{folder}/t.npz"]):
+        with open("/dev/full", "w") as full:
+            done = run(*arguments, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("probe: standard output: No space left on device")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run("info", f"{folder}/t.npz", stdout=writer, stderr=subprocess.PIPE, capture_output=False)
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("t", "s"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(200_000, 64)).astype(np.float32))
+    command = [*PROBE, "compare", "--teacher", f"{tmp_path}/t.npy", "--student", f"{tmp_path}/s.npy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()  # the first line of progress: the work is under way
+        assert first.startswith("probe: ")
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert out == ""
+    assert error.splitlines()[-1] == "probe: interrupted"
+    assert "Traceback" not in error
+
+
+def test_a_terminal_gets_its_width_and_no_colour_is_honoured(folder: Path) -> None:
+    arguments = ["compare", "--teacher", f"{folder}/t.npz", "--student", f"{folder}/a.npz", "--k", "4"]
+    text = _on_terminal(arguments, COLUMNS="70", TERM="xterm-256color")
+    assert "\x1b[1m" in text
+    assert max(len(line) for line in _plain(text).splitlines()) <= 70
+    text = _on_terminal(arguments, COLUMNS="70", TERM="xterm-256color", NO_COLOR="1")
+    assert "\x1b[3" not in text
+
+
+def _on_terminal(arguments: list[str], **environment: str) -> str:
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    with subprocess.Popen(
+        [*PROBE, *arguments], stdout=theirs, stderr=subprocess.DEVNULL, env=clean | environment
+    ) as process:
+        os.close(theirs)
+        chunks = []
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            chunks.append(chunk)
+    os.close(ours)
+    assert process.returncode == 0
+    return b"".join(chunks).decode().replace("\r\n", "\n")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_the_demo(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifold_probe import demo
+
+    def quick(folder: Path, seed: int = 0) -> dict[str, Path]:
+        paths = {name: Path(folder) / f"{name}.npy" for name in ("teacher", "cosine", "coss")}
+        for place, path in enumerate(paths.values()):
+            np.save(path, TEACHER + 0.1 * place * np.random.default_rng(seed + place).normal(size=TEACHER.shape))
+        return paths
+
+    monkeypatch.setattr(demo, "run_demo", quick)
+    out_folder = tmp_path / "a place"
+    assert cli.run(["demo", "--out", str(out_folder)]) == 0
+    out, error = capfd.readouterr()
+    assert "cosine minus coss" in out
+    again = out.splitlines()[-1].strip()
+    assert again.startswith(f"probe compare --teacher '{out_folder}/teacher.npy' --student")
+    assert error.startswith("probe: training")
+    assert sorted(path.name for path in out_folder.iterdir()) == ["cosine.npy", "coss.npy", "teacher.npy"]
