@@ -19,7 +19,7 @@ from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import Contents, Entry
 from manifold_probe.spaces.spool import gather
 
-HEAP = b"GCOL\x01\0\0\0"
+REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("item", "<u4")])
 BLOCK_BYTES = 16 * 2**20
 
 
@@ -79,10 +79,10 @@ def _opened(path: str, name: str) -> np.ndarray:
         size = math.prod(shape) * dtype.itemsize
         check_inflation(path, f"key '{name}'", size, os.path.getsize(path))
         _check_written(path, name, dataset)
-        if h5py.check_string_dtype(dtype) is not None:
-            _check_string_heaps(path)
-            return np.asarray(dataset.asstr()[()])
         offset = dataset.id.get_offset()
+        if h5py.check_string_dtype(dtype) is not None:
+            by_hand = offset is not None and h5py.check_string_dtype(dtype).length is None
+            return _strings(path, dataset) if by_hand else np.asarray(dataset.asstr()[()])
         if offset is not None and size:
             return np.memmap(path, dtype, "r", offset, shape)
         step = max(1, BLOCK_BYTES // max(1, size // max(1, shape[0])))
@@ -101,17 +101,34 @@ def _check_written(path: str, name: str, dataset: Any) -> None:
         raise bad(path, f"key '{name}' was written only in part ({written:,} of {expected:,}); write it again")
 
 
-def _check_string_heaps(path: str) -> None:
-    """Refuse string heaps whose sizes do not fit: the library believes them, and takes minutes and gigabytes."""
+def _strings(path: str, dataset: Any) -> np.ndarray:
+    """Text of variable length that lies contiguous (as h5py writes a list), looked up in its heaps by hand.
+
+    The library believes every size in a damaged heap, and then takes minutes, gigabytes or for ever.
+    """
+    references = np.memmap(path, REFERENCE, "r", dataset.id.get_offset(), dataset.shape)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(HEAP)
-        while at >= 0:
-            end = at + int.from_bytes(data[at + 8 : at + 16], "little")
-            if not at < end <= len(data):
-                raise ValueError("a string heap ends outside the file")
-            place = at + 16
-            while place + 16 <= end and data[place : place + 2] != b"\0\0":  # index 0 is the free space at the end
-                place += 16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
-            if place > end:
-                raise ValueError("a string ends outside its heap")
-            at = data.find(HEAP, at + 8)
+        heaps = {address: _heap(data, address) for address in np.unique(references["heap"]).tolist() if address}
+    texts = [heaps[heap][item][:length] if length else b"" for length, heap, item in references.ravel().tolist()]
+    return np.array([text.decode() for text in texts], dtype=object).reshape(dataset.shape)
+
+
+def _heap(data: mmap.mmap, address: int) -> dict[int, bytes]:
+    """The items of the global heap at ``address``: 16 bytes of header each, then the bytes padded to eight."""
+    end = address + int.from_bytes(data[address + 8 : address + 16], "little")
+    if data[address : address + 4] != b"GCOL" or end > len(data):
+        raise ValueError("a string heap is damaged")
+    items = {}
+    place = address + 16
+    while place + 16 <= end:
+        item, size = (
+            int.from_bytes(data[place : place + 2], "little"),
+            int.from_bytes(data[place + 8 : place + 16], "little"),
+        )
+        if item == 0:  # the free space at the end
+            break
+        if place + 16 + size > end:
+            raise ValueError("a string ends outside its heap")
+        items[item] = data[place + 16 : place + 16 + size]
+        place += 16 + -(-size // 8) * 8
+    return items

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -194,7 +195,7 @@ add("object_npz", "object array", "x.npz", npz(features=X.astype(object)))
 add("structured", "structured array with fields a, b", "x.npy", npy(np.zeros(9, [("a", "f4"), ("b", "f4")])))
 add("float128", "float", "x.npy", npy(X.astype(np.longdouble)))
 add("sparse", "is a sparse tensor: save x.to_dense()", "x.pt", pt({"features": torch.from_numpy(X).to_sparse()}))
-add("nested_tensor", "x.pt", "x.pt", lambda path: torch.save(torch.nested.nested_tensor([torch.ones(2)] * 3), path))
+add("nested_tensor", "x.pt", "x.pt", lambda path: torch.save(_nested(), path))
 add("quantised", "is a quantised tensor", "x.pt", lambda path: torch.save(_quantised(), path))
 add("python_objects", "Python objects", "x.pt", pt({"features": torch.from_numpy(X), "when": Path("x")}))
 add("numpy_in_pt", "Python objects", "x.pt", pt({"features": X}))
@@ -214,9 +215,13 @@ class _Runs:
         return os.system, (f"touch {self.folder}/OWNED",)
 
 
-def _quantised() -> Any:
-    import warnings
+def _nested() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.ones(2)] * 3)
 
+
+def _quantised() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.quantize_per_tensor(torch.from_numpy(X), 0.1, 0, torch.qint8)
@@ -269,6 +274,13 @@ add("csv_blank_first_line", "begins with an empty line", "x.csv", put("\n1,2\n3,
 LAYOUT = h5py.VirtualLayout(shape=(20, 4), dtype="f4")
 LAYOUT[:] = h5py.VirtualSource("other.h5", "x", shape=(20, 4))
 add("h5_external_link", "external link", "x.h5", h5(lambda f, p: f.update({"x": h5py.ExternalLink("y.h5", "/x")})))
+
+
+def _half_written(file: Any, path: Path) -> None:
+    file.create_dataset("x", (20, 4), "f4", chunks=(5, 4))[:10] = X[:10]
+
+
+add("h5_half_written", "was written only in part (2 of 4)", "x.h5", h5(_half_written))
 add("h5_soft_link", "soft link", "x.h5", h5(lambda f, p: f.update({"x": h5py.SoftLink("/y")})))
 add("h5_virtual", "virtual dataset", "x.h5", h5(lambda f, p: f.create_virtual_dataset("x", LAYOUT)))
 add("h5_empty", "holds no datasets", "x.h5", h5(lambda f, p: None))

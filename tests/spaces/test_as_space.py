@@ -59,8 +59,6 @@ def test_nullable_frames_keep_their_gaps_as_nan() -> None:
         (X.astype(np.longdouble), "longdouble|float128|float64"),
         (X.view([("a", "f4"), ("b", "f4"), ("c", "f4")]), "structured"),
         (torch.from_numpy(X).to_sparse(), "sparse"),
-        (torch.from_numpy(X).to_sparse_csr(), "sparse"),
-        (torch.quantize_per_tensor(torch.from_numpy(X), 0.1, 0, torch.qint8), "quantised"),
         (torch.zeros(1).expand(6, 3), "expanded"),
         (torch.empty(6, 3, device="meta"), "meta"),
         (X.tolist(), "is a list"),

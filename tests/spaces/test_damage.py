@@ -45,7 +45,7 @@ def manifest(path: Path, x: np.ndarray) -> Path:
 
 WRITERS = [
     npy, good.npz, good.compressed_npz, good.pt, good.legacy_pt, safetensors, good.parquet, good.list_parquet,
-    good.column_parquet, good.feather, good.arrow_stream, good.arrow_file, csv, manifest,
+    good.column_parquet, good.feather, good.arrow_stream, good.arrow_file, good.hdf5, good.chunked_hdf5, csv, manifest,
 ]  # fmt: skip
 
 
