@@ -72,7 +72,7 @@ def test_damaged_files_are_read_or_refused(write: Callable, tmp_path: Path) -> N
     typed = str(path.parent if path.name == "manifest.json" else path)
 
     @given(damage())
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     def check(change: Callable[[bytes], bytes]) -> None:
         path.unlink()  # an earlier example's maps must not see the file shrink
         path.write_bytes(change(whole))
