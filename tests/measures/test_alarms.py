@@ -1,0 +1,165 @@
+"""Every alarm fires on its fault, and none on healthy pairs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from manifold_probe.measures.measure import measure_students
+from manifold_probe.measures.results import Alarm
+from tests.measures import cases
+
+EXPECTED = {"unverified_pairing", "few_rows"}
+
+
+def alarms(x: np.ndarray, y: np.ndarray, labels: np.ndarray | None = None, ids: np.ndarray | None = None) -> list[Alarm]:
+    return measure_students(cases.paired(x, y, labels, ids))["student"].alarms
+
+
+def codes(*arguments: np.ndarray | None) -> set[str]:
+    return {alarm.code for alarm in alarms(*arguments)}
+
+
+def rotated(seed: int, n: int = 400, d: int = 12) -> tuple:
+    """A student that is the teacher rotated, with mild noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) * np.linspace(2, 1, d)
+    return x, x @ cases.rotation(d, seed) + 0.2 * rng.normal(size=(n, d))
+
+
+def relu(seed: int) -> tuple:
+    """Two random ReLU layers of the same input."""
+    x, _ = rotated(seed)
+    rng = np.random.default_rng(seed + 100)
+    layers = (rng.normal(size=(12, d)) / 4 for d in (32, 24))
+    return tuple(np.maximum(x @ w, 0) for w in layers)
+
+
+def clustered(seed: int, hard: bool = False, n: int = 500) -> tuple:
+    """Five classes in class order; one of them, where asked, lost most of its detail."""
+    rng = np.random.default_rng(seed)
+    labels = np.sort(rng.integers(0, 5, n))
+    x = 3 * rng.normal(size=(5, 12))[labels] + rng.normal(size=(n, 12))
+    noise = np.where((labels == 2) & hard, 1.0, 0.2)[:, None]
+    return x, x @ cases.rotation(12, seed) + noise * rng.normal(size=(n, 12)), labels
+
+
+def weak(seed: int) -> tuple:
+    """A student that keeps about a fifth of the neighbours."""
+    x, _ = rotated(seed)
+    return x, x + 2.2 * np.random.default_rng(seed + 50).normal(size=x.shape)
+
+
+def narrow(seed: int) -> tuple:
+    x, _ = rotated(seed, d=16)
+    return x, cases.student_of(x, width=6, noise=0.1, seed=seed)
+
+
+HEALTHY: dict[str, Callable] = {
+    "rotated": rotated,
+    "relu": relu,
+    "sorted": clustered,
+    "hard_class": lambda seed: clustered(seed, hard=True),
+    "weak": weak,
+    "narrow": narrow,
+}
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 10))])
+def test_healthy_pairs_raise_none(kind: str, seed: int) -> None:
+    assert codes(*HEALTHY[kind](seed)) <= EXPECTED
+
+
+def test_a_weak_student_is_what_it_is_meant_to_be() -> None:
+    found = measure_students(cases.paired(*weak(0)))["student"].measures
+    assert 0.1 < found["overlap@10"].value < 0.3
+
+
+def block(pair: tuple, start: int, length: int, seed: int = 0) -> tuple:
+    """The same pair with a run of student rows in another order."""
+    x, y, *rest = pair
+    y = y.copy()
+    rows = np.arange(start, start + length)
+    y[rows] = y[np.random.default_rng(seed).permutation(rows)]
+    return x, y, *rest
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("start", [0, 230, 540])
+def test_a_shuffled_tenth_is_found(start: int, seed: int) -> None:
+    found = [a for a in alarms(*block(rotated(seed, n=600), start, 60)) if a.code == "misaligned_rows"]
+    assert len(found) == 1
+    named = [int(word.replace(",", "")) for word in found[0].message.split() if word.replace(",", "").isdigit()]
+    assert abs(named[0] - start) < 20
+    assert abs(named[1] - (start + 59)) < 20
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+@pytest.mark.parametrize("start", [100, 420])
+def test_and_in_a_file_sorted_by_class(start: int, with_labels: bool) -> None:
+    x, y, labels = block(clustered(3, n=1000), start, 100)
+    assert "misaligned_rows" in codes(x, y, labels if with_labels else None)
+
+
+def fault(name: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = rotated(0, n=500)
+    if name == "duplicate_rows":
+        y[17] = y[480]
+    elif name == "dead_dimensions":
+        y[:, 3] = 0.7
+    elif name == "zero_vectors":
+        y[44] = 0
+    elif name == "collapsed_rank":
+        y = np.outer(y[:, 0], np.ones(12)) + 1e-3 * y
+    elif name == "common_offset":
+        y = y + 10
+    elif name == "hubs":
+        x, y = rotated(0, n=500, d=40)
+        y[3] = y.mean(0)
+        y = y + np.linspace(5, 6, 40)
+        y = y / np.linalg.norm(y, axis=1, keepdims=True)
+    elif name == "influential_rows":
+        y[:6] *= 50
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["duplicate_rows", "dead_dimensions", "zero_vectors", "collapsed_rank", "common_offset", "hubs", "influential_rows"],
+)
+def test_each_fault_raises_its_alarm(name: str) -> None:
+    x, y = fault(name)
+    found = [alarm for alarm in alarms(x, y) if alarm.code == name]
+    assert len(found) == 1
+    assert found[0].message.startswith("student")
+    assert found[0].message.endswith(".")
+    if name not in ("collapsed_rank",):  # that one speaks of the student only
+        assert any(a.code == name and a.message.startswith("teacher") for a in alarms(y, x))
+
+
+@pytest.mark.parametrize("scale", [10, 100, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("count", [1, 6])
+def test_far_rows_are_named_however_far(scale: float, count: int) -> None:
+    x, y = rotated(0)
+    y[:count] *= scale
+    assert "influential_rows" in codes(x, y)
+
+
+def test_few_rows_and_unverified_pairing() -> None:
+    x, y = rotated(0, n=60)
+    assert codes(x, y) >= EXPECTED
+    x, y = rotated(0, n=250)
+    assert codes(x, y) == {"unverified_pairing"}
+    assert codes(x, y, None, np.arange(250)) == set()
+
+
+def test_labels_that_disagree_say_misaligned() -> None:
+    from manifold_probe.spaces.pairing import pair
+    from manifold_probe.spaces.space import Space
+
+    x, y, labels = clustered(0)
+    other = labels.copy()
+    other[:40] = (other[:40] + 1) % 5
+    found = measure_students(pair(Space(x, labels=labels), {"s": Space(y, labels=other)}))["s"].alarms
+    assert any(a.code == "misaligned_rows" and "40 of 500" in a.message for a in found)
