@@ -197,10 +197,9 @@ def page() -> str:
             f"| `probe --help` | {found['help']['seconds']:.2f} | | {found['help']['peak_mib']:,} | |",
         ]
         for name, peer in found["peers"].items():
-            lines.append(
-                f"| {PEERS[name]} ({peer['version']}) | {peer['seconds']:.1f} | {peer['seconds'] / ours['seconds']:.1f} "
-                f"| {peer['peak_mib']:,} | {peer['peak_mib'] / ours['peak_mib']:.1f} |"
-            )
+            slower, larger = peer["seconds"] / ours["seconds"], peer["peak_mib"] / ours["peak_mib"]
+            label = f"{PEERS[name]} ({peer['version']})"
+            lines.append(f"| {label} | {peer['seconds']:.1f} | {slower:.1f} | {peer['peak_mib']:,} | {larger:.1f} |")
         lines += ["", f"`probe compare` is the median of {len(ours['all_seconds'])} runs; peers ran once.", ""]
         lines += ["What they found, ours first:", ""]
         lines += [f"- {key}: {value:.6f}" for key, value in found["values"].items()]
