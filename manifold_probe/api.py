@@ -161,8 +161,8 @@ def compare(
     check_settings(k, queries, seed)
     several = isinstance(student, Mapping)
     named = _named_students(student) if several else {"student": student}
-    spaces = {name: as_space(thing, name) for name, thing in named.items()}
     space = as_space(teacher, "teacher")
+    spaces = {name: as_space(thing, name) for name, thing in named.items()}
     teacher_ids, student_ids = _both_ids(ids)
     values, values_ids = _labels(labels)
     pairs = pair(

@@ -110,8 +110,7 @@ def compare(
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
     fail_under: Annotated[
-        str | None,
-        typer.Option(metavar="MEASURE=X,...", help="Exit 1 where a lower confidence bound is below X."),
+        str | None, typer.Option(metavar="MEASURE=X,...", help="Exit 1 where a lower confidence bound is below X.")
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="OLD.json", help="Exit 1 where a measure fell against this saved result.")
@@ -206,10 +205,8 @@ def named_students(texts: list[str]) -> dict[str, str]:
         if not name or not path:
             raise InputError(f"--student: {text!r} is neither PATH nor NAME=PATH; write --student best=runs/s.pt")
         if name in students:
-            raise InputError(
-                f"--student: {students[name]} and {path} are both called {name!r}; name them, "
-                f"as in --student {name}1={students[name]} --student {name}2={path}"
-            )
+            mend = f"name them, as in --student {name}1={students[name]} --student {name}2={path}"
+            raise InputError(f"--student: {students[name]} and {path} are both called {name!r}; {mend}")
         students[name] = path
     return students
 

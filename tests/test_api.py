@@ -148,7 +148,7 @@ def test_progress_is_reported() -> None:
     seen: list[tuple[str, int, int]] = []
     mp.compare(TEACHER, STUDENT, progress=lambda *step: seen.append(step), **SETTINGS)
     assert {stage for stage, _, _ in seen}
-    assert all(0 <= done and 0 < total for _, done, total in seen)
+    assert all(done >= 0 and total > 0 for _, done, total in seen)
 
 
 @pytest.mark.parametrize(
