@@ -69,7 +69,9 @@ def summary(rows: list[dict[str, tuple[float, float, float]]]) -> dict[str, dict
             "expectation": round(float(truth), 5),
             "spread": round(float(spread), 5),
             "coverage": round(float(covered.mean()), 4),
-            "half_width_over_spread": round(float((values[:, 2] - values[:, 1]).mean() / 2 / spread), 3) if spread else None,
+            "half_width_over_spread": round(float((values[:, 2] - values[:, 1]).mean() / 2 / spread), 3)
+            if spread
+            else None,
         }
     return table
 
@@ -85,7 +87,9 @@ def main() -> None:
             count = 5 if arguments.quick else REPETITIONS[n]
             rows = pool.map(repetition, [(n, tails, order, seed) for seed in range(count)], chunksize=1)
             report[f"n={n} {tails} {order}"] = {"repetitions": count, "measures": summary(rows)}
-            print(n, tails, order, {key: report[f"n={n} {tails} {order}"]["measures"][key]["coverage"] for key in SHOWN})
+            print(
+                n, tails, order, {key: report[f"n={n} {tails} {order}"]["measures"][key]["coverage"] for key in SHOWN}
+            )
             if not arguments.quick:
                 write(report)
 
@@ -101,7 +105,9 @@ def write(report: dict) -> None:
         cells = [case["measures"].get(key, {}).get("coverage") for case in report.values()]
         lines.append(f"| {key} | " + " | ".join("-" if c is None else f"{100 * c:.1f}" for c in cells) + " |")
     counts = ", ".join(f"{name}: {case['repetitions']}" for name, case in report.items())
-    note = f"\nCoverage in % of nominal 95% intervals. Repetitions: {counts}; a true 95% shows as 95 with a standard error"
+    note = (
+        f"\nCoverage in % of nominal 95% intervals. Repetitions: {counts}; a true 95% shows as 95 with a standard error"
+    )
     note += " of 1.1 (400), 1.3 (300) and 2.2 (100) points.\n"
     (RESULTS / "coverage.md").write_text("\n".join(lines) + "\n" + note)
 

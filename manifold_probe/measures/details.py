@@ -20,11 +20,11 @@ WORST = 50
 
 
 def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[str, Any]:
-    """Overlap at k = 1 to 200 in both metrics, with chance and, from its own queries, the reference."""
+    """Overlap at k = 1 to 200 (Euclidean as deep as its lists go), chance and, from its own queries, the reference."""
     n, k = teacher.n, teacher.k
     ks = sorted({*(j for j in KS if j < n), *([k] if k <= DEEPEST else [])})
 
-    def curve(a: np.ndarray, b: np.ndarray) -> list[float]:
+    def curve(a: np.ndarray, b: np.ndarray) -> list[float | None]:
         return overlap.overlap_curve(a[:, :DEEPEST], b[:, :DEEPEST], n, ks)
 
     found: dict[str, Any] = {"k": ks, "n": n, "queries": len(teacher.queries)}

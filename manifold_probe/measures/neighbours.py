@@ -150,10 +150,12 @@ class _Best:
     def update(self, part: slice, scores: torch.Tensor, start: int) -> None:
         """Take in the scores (q, b) of the database rows from ``start`` on, for the queries of ``part``."""
         best, place = torch.topk(scores, min(self.keep, scores.shape[1]), dim=1)
-        best = torch.cat([self.scores[part], best.cpu()], dim=1)
-        place = torch.cat([self.rows[part], place.cpu() + start], dim=1)
-        self.scores[part], order = torch.topk(best, self.keep, dim=1)
-        self.rows[part] = place.gather(1, order)
+        best, place = best.cpu(), place.cpu() + start
+        if start or best.shape[1] < self.keep:
+            best = torch.cat([self.scores[part], best], dim=1)
+            best, order = torch.topk(best, self.keep, dim=1)
+            place = torch.cat([self.rows[part], place], dim=1).gather(1, order)
+        self.scores[part], self.rows[part] = best, place
 
 
 def _scan(

@@ -137,12 +137,13 @@ def shared(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray
     return here // a.shape[1], here, there
 
 
-def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float]:
-    """Overlap at each k of ``ks`` from ordered lists (q, depth); ties broken by the order of the lists."""
+def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float | None]:
+    """Overlap at each k of ``ks`` from ordered lists (q, depth), None beyond; ties broken by the lists' order."""
     _, here, there = shared(a, b, n)
     last = np.maximum(here % a.shape[1], there % b.shape[1])
     within = np.cumsum(np.bincount(last, minlength=max(a.shape[1], b.shape[1])))
-    return [float(within[k - 1] / (k * len(a))) for k in ks]
+    depth = min(a.shape[1], b.shape[1])
+    return [float(within[k - 1] / (k * len(a))) if k <= depth else None for k in ks]
 
 
 def penalties(found: Neighbours, away: np.ndarray) -> np.ndarray:

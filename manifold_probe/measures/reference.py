@@ -60,11 +60,10 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
     principal = _PrincipalRows(space, teacher.cloud.centre, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
     rows = teacher.side.queries
-    parts = grouped(space.take(rows).astype(np.float64), cut.take(rows), teacher.groups[rows], teacher.group_count)
-    values = from_moments.values(parts)
-    for key in ("per_dimension_correlation", "space_similarity"):  # its columns are not the teacher's
-        values.pop(key, None)
-    cloud = Cloud(cut)
+    x, centre = space.take(rows).astype(np.float64), teacher.cloud.centre
+    put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
+    parts = grouped(x, put_back, teacher.groups[rows], teacher.group_count)
+    values, cloud = from_moments.values(parts), Cloud(cut)
     values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
     asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))

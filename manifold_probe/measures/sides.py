@@ -92,8 +92,8 @@ def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
 
 
 def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Progress) -> Side:
-    """Neighbours in both metrics, as deep as half-splits and the overlap curve need."""
-    depths = {"cosine": max(DEEPEST, DEPTH * k), "euclidean": max(DEEPEST, DEPTH * k)}
+    """Neighbours in both metrics, as deep as half-splits and, for the cosine, the overlap curve need."""
+    depths = {"cosine": max(DEEPEST, DEPTH * k), "euclidean": DEPTH * k}
     found = search(cloud, queries, k, depths, lambda _, done, n: report(f"neighbours of {name}", done, n))
     return Side(found["cosine"], found["euclidean"])
 
