@@ -16,15 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from manifold_probe import distillation, measures, report, spaces
-    from manifold_probe.api import Comparison, compare, load
+    from manifold_probe.api import Comparison, Comparisons, compare, load
     from manifold_probe.errors import InputError
     from manifold_probe.spaces.space import Space
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "InputError", "Space", "compare", "distillation", "load", "measures", "report", "spaces"]
+__all__ = [
+    "Comparison",
+    "Comparisons",
+    "InputError",
+    "Space",
+    "compare",
+    "distillation",
+    "load",
+    "measures",
+    "report",
+    "spaces",
+]
 
 _HOME = {
     "Comparison": "manifold_probe.api",
+    "Comparisons": "manifold_probe.api",
     "InputError": "manifold_probe.errors",
     "Space": "manifold_probe.spaces.space",
     "compare": "manifold_probe.api",

@@ -341,7 +341,7 @@ def ranks(
         slots = torch.searchsorted(sorted_limits[part].to(away.device), away, right=True).cpu()
         counts[part].scatter_add_(1, slots, torch.ones(1).expand(slots.shape))
         if progress:
-            progress("ranks", start + part.stop * BLOCK // len(queries), cloud.space.n)
+            progress("ranks", min(start + part.stop * BLOCK // len(queries), cloud.space.n), cloud.space.n)
     nearer = np.empty(rows.shape, dtype=np.int64)
     np.put_along_axis(nearer, order, counts[:, :-1].cumsum(1).numpy().astype(np.int64), 1)
     return np.where(rows >= 0, nearer + 1, 0)
