@@ -12,6 +12,7 @@ import numpy as np
 from scipy import linalg
 
 from manifold_probe.measures import from_moments, from_neighbours, overlap
+from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.dimensions import effective_ranks
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
@@ -55,7 +56,11 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
     """Measure the reference; moment measures from the query rows, neighbours from 1,000 queries above 200,000 rows."""
     space = teacher.cloud.space
     if width >= space.d:
-        return Reference(dict.fromkeys(_perfect(settings.k), 1.0), None, None)
+        perfect = dict.fromkeys(_perfect(settings.k), 1.0)
+        accuracy = float(
+            (predictions(teacher.side.cosine, teacher.codes) == teacher.codes[teacher.side.queries]).mean()
+        )
+        return Reference(perfect | {f"knn_accuracy_student@{settings.k}": accuracy}, None, None)
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
     principal = _PrincipalRows(space, teacher.cloud.centre, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])

@@ -99,14 +99,20 @@ def distances(x, metric):
 
 
 def nearer(away, limit):
-    """Mask of the distances strictly below a limit."""
-    return away < limit * (1 - TIE) - np.longdouble(1e-17)
+    """Mask of the distances strictly below a limit; rounding in extended precision is no difference."""
+    return away < limit * (1 - TIE) - np.longdouble(1e-30)
+
+
+def relative(away):
+    """Distances over the largest of them."""
+    largest = away[np.isfinite(away)].max()
+    return away / largest if largest > 0 else away
 
 
 def shares(x, k, metric="cosine"):
     """Membership weights (n, n): 1 for rows nearer than the k-th, equal parts of what is left for its ties."""
     weights = np.zeros((len(x), len(x)))
-    for i, away in enumerate(distances(x, metric)):
+    for i, away in enumerate(relative(distances(x, metric))):
         kth = np.sort(away)[k - 1]
         whole = nearer(away, kth)
         tied = ~whole & ~nearer(kth, away)
@@ -118,7 +124,7 @@ def shares(x, k, metric="cosine"):
 
 def ranks(x, metric="cosine"):
     """Rank matrix (n, n): 1 + how many other rows are strictly nearer."""
-    away = distances(x, metric)
+    away = relative(distances(x, metric))
     return np.array([[1 + nearer(row, limit).sum() for limit in row] for row in away])
 
 

@@ -97,7 +97,7 @@ def test_every_measure_is_in_the_table() -> None:
     assert all(kind in TRANSFORMS for _, kind in HOLDS)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(n=st.integers(24, 60), d=st.integers(2, 8), seed=st.integers(0, 10_000))
 @pytest.mark.parametrize(("name", "kind"), HOLDS)
 def test_holds(name: str, kind: str, n: int, d: int, seed: int) -> None:

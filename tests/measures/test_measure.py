@@ -182,11 +182,10 @@ def test_odd_spaces_are_measured(name: str) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 10, 20, 39, 41])
-@pytest.mark.parametrize("with_labels", [True, False])
-def test_few_rows_are_measured(n: int, with_labels: bool) -> None:
+def test_few_rows_are_measured(n: int) -> None:
     x, y, labels = make(n)
     k = min(3, n - 1)
-    found = measured(x, y, labels if with_labels else None, k=k)
+    found = measured(x, y, labels if n % 2 else None, k=k)
     sound(found)
     assert 0 <= found.measures[f"overlap@{k}"].value <= 1
     assert "few_rows" in {a.code for a in found.alarms}

@@ -23,7 +23,7 @@ def within(measure: Measure, expected: float | None, errors: float = 4.0) -> boo
     return abs(measure.value - expected) <= errors * measure.estimate.standard_error + 1e-12
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("n", "widths"), [(300, (8, 8)), (500, (24, 10)), (800, (6, 30)), (1500, (12, 12))])
 def test_independent_spaces_score_chance(n: int, widths: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -75,7 +75,8 @@ def test_the_first_principal_components_score_the_reference(mean: float) -> None
     found = measured(x, x @ directions, rng.integers(0, 3, 400))
     checked = [key for key, m in found.items() if m.reference is not None]
     for key in checked:
-        assert found[key].value == pytest.approx(found[key].reference, abs=1e-6), key
+        ridge = key in ("linear_r2", "per_dimension_correlation:ridge")  # its strength follows the number of columns
+        assert found[key].value == pytest.approx(found[key].reference, abs=1e-3 if ridge else 1e-6), key
     assert {"linear_cka", "debiased_linear_cka", "linear_r2", "overlap@10", "knn_agreement@10"} <= set(checked)
     assert found["overlap@10"].reference < 0.95
 
