@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from manifold_probe.measures import alarms, details, overlap
 from manifold_probe.measures.from_moments import measure_moments
@@ -23,6 +24,8 @@ from manifold_probe.measures.reference import measure_reference
 from manifold_probe.measures.results import Alarm, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side
 from manifold_probe.spaces.pairing import Pair
+
+SMALL = 1024
 
 
 def measure_students(
@@ -64,9 +67,11 @@ def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, rep
     parts, powers = _moments(teacher, cloud, report)
     m = total(parts)
     student = search_side(cloud, teacher.side.queries, settings.k, "student", report)
-    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
+    # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
+    with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
+        measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
+        reference = measure_reference(teacher, m, cloud.space.d, settings, report)
     local, ranked, wider = measure_neighbours(teacher, cloud, student, settings.seed, report)
-    reference = measure_reference(teacher, m, cloud.space.d, settings, report)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
         for key, measure in (measures | local).items()
