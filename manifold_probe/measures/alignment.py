@@ -246,6 +246,9 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
         read_errors = _squared_errors(other.ridge, other.fit_total, other.read_total)
         for group in half.fit:
             fewer = half.fit_total - group
+            if fewer.n < 2:
+                left_out.append(np.nan)
+                continue
             refit = _squared_errors(ridge_map(fewer, half.strength), fewer, half.read_total)
             reread = read_errors - _squared_errors(other.ridge, other.fit_total, group)
             squares = half.read_total.variances[0] + fewer.variances[0]

@@ -56,6 +56,8 @@ def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
 
 def twonn(distances: np.ndarray) -> float:
     """TwoNN from ascending squared distances (q, w >= 2); rows with fewer than two positive distances are left out."""
+    if distances.shape[1] < 2:
+        return float("nan")
     positive = np.where(distances > 0, distances, np.inf)
     nearest = np.partition(positive, 1, axis=1)[:, :2]
     nearest = nearest[np.isfinite(nearest[:, 1])]
@@ -64,7 +66,7 @@ def twonn(distances: np.ndarray) -> float:
     log_ratio = np.sort(np.log(nearest[:, 1] / nearest[:, 0]) / 2)
     kept = int(len(log_ratio) * TWONN_KEPT)
     log_ratio = log_ratio[:kept]
-    tail = -np.log1p(-np.arange(kept) / len(nearest))
+    tail = -np.log1p(-np.arange(1, kept + 1) / len(nearest))
     power = log_ratio @ log_ratio
     return float(log_ratio @ tail / power) if power > 0 else float("nan")
 

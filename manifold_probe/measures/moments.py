@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Moments:
         if not other.n:
             return self
         if not self.n:
-            return other
+            return other + Moments(other.shift_x, other.shift_y)
         if len(self.sx) != len(other.sx) or len(self.sy) != len(other.sy):
             raise InputError("moments of spaces of different widths do not merge; give the same pair of models")
         return self + other.shifted(self.shift_x, self.shift_y)
@@ -149,7 +150,7 @@ class Moments:
         return self._combine(other, lambda p, q: p + q)
 
     def __sub__(self, other: Moments) -> Moments:
-        return self._combine(other, lambda p, q: p - q)
+        return self._combine(other.shifted(self.shift_x, self.shift_y), lambda p, q: p - q)
 
     @property
     def covariance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,7 +196,7 @@ class Moments:
                 for name in (*_SUMS, "shift_x", "shift_y"):
                     value = stored[name]
                     setattr(new, name, value if value.ndim else value.item())
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise InputError(f"{path}: not saved moments ({error}); write them again with Moments.save") from None
         return new
 

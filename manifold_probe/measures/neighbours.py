@@ -231,7 +231,8 @@ def _lowest_score(cloud: Cloud, kth: np.ndarray, metric: str, terms: _Terms, rea
 def _tolerance(cloud: Cloud, queries: np.ndarray, kth: np.ndarray, metric: str) -> np.ndarray:
     """Distances this close to the k-th (q,) tie with it: what rounding in float64 can do, nothing more."""
     points = cloud.points(cloud.space.take(queries), metric)
-    return TIE * kth + 1e-14 * (cloud.scale(metric) + np.einsum("ij,ij->i", points, points))
+    scale = cloud.scale(metric) if metric == "cosine" else 0.0  # one far row would make all others tie
+    return TIE * kth + 1e-14 * (scale + np.einsum("ij,ij->i", points, points))
 
 
 def measured(

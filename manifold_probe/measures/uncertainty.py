@@ -43,13 +43,13 @@ class Estimate:
     def low(self) -> float | None:
         """Lower end of the interval, never below what the measure can be."""
         error = self._half_width()
-        return None if error is None or self.value is None else max(self.value - error, self.bounds[0])
+        return None if error is None or self.value is None else min(self.value, max(self.value - error, self.bounds[0]))
 
     @property
     def high(self) -> float | None:
         """Upper end of the interval, never above what the measure can be."""
         error = self._half_width()
-        return None if error is None or self.value is None else min(self.value + error, self.bounds[1])
+        return None if error is None or self.value is None else max(self.value, min(self.value + error, self.bounds[1]))
 
     def _half_width(self) -> float | None:
         error = self.standard_error

@@ -205,10 +205,10 @@ def positive_neighbours(x):
 
 
 def twonn(x):
-    """Facco et al. 2017: slope through the origin of -ln(1 - F) over ln mu, F the share of rows below mu."""
+    """Facco et al. 2017: slope through the origin of -ln(1 - F) over ln mu, F(mu_(i)) = i / N."""
     logs = np.sort([float(np.log(r[1] / r[0])) for r in positive_neighbours(x) if len(r) > 1])
     kept = int(0.9 * len(logs))
-    points = [(mu, -np.log(1 - i / len(logs))) for i, mu in enumerate(logs[:kept])]
+    points = [(mu, -np.log(1 - i / len(logs))) for i, mu in enumerate(logs[:kept], 1)]
     return sum(mu * f for mu, f in points) / sum(mu * mu for mu, _ in points)
 
 

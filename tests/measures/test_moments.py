@@ -1,5 +1,6 @@
 """Moments: however the rows are cut up, shifted and merged, the same sums come out."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_any_blocks_in_any_merge_order_and_any_shift(n: int, seed: int, cuts: li
     rng = np.random.default_rng(seed)
     edges = [0, *sorted(min(c, n) for c in cuts), n]
     parts = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         shifts = (rng.normal(size=4), rng.normal(size=3)) if rng.random() < 0.7 else (None, None)
         parts.append(Moments(*shifts).update(x[start:stop], y[start:stop]))
     rng.shuffle(parts)  # type: ignore[arg-type]
@@ -65,7 +66,7 @@ def test_any_blocks_in_any_merge_order_and_any_shift(n: int, seed: int, cuts: li
         merged = merged.merge(part)
     agree(merged, brute(x, y, merged.shift_x, merged.shift_y))
     streamed = Moments()
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         streamed.update(x[start:stop], y[start:stop])
     agree(streamed, brute(x, y, streamed.shift_x, streamed.shift_y))
 

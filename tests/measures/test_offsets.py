@@ -45,7 +45,9 @@ def test_a_far_offset_changes_nothing(name: str, dtype: type) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_nor_when_everything_is_measured(dtype: type) -> None:
     x, y, near_x, near_y = moved(dtype, -1.0)
-    far, near = (measure_students(cases.paired(*p, ids=np.arange(400)))["student"].measures for p in ((x, y), (near_x, near_y)))
+    far, near = (
+        measure_students(cases.paired(*p, ids=np.arange(400)))["student"].measures for p in ((x, y), (near_x, near_y))
+    )
     for key in KEYS:
         assert far[key].value == pytest.approx(near[key].value, abs=1e-4), key
         assert far[key].low == pytest.approx(near[key].low, abs=1e-3), key
