@@ -9,7 +9,8 @@ wipes out the norm of what passes through: it comes back only where the loss ask
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
     order = np.random.default_rng(seed).permutation(len(images))
     seen, unseen = torch.tensor(order[:TRAINING_ROWS]), torch.tensor(np.sort(order[TRAINING_ROWS:]))
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         teacher = train_teacher(images[seen], labels[seen])
         networks = {"teacher": teacher}
@@ -96,6 +97,17 @@ def train_student(images: Tensor, targets: Tensor, loss: Callable[[Tensor, Tenso
 def embed(network: nn.Module, images: Tensor) -> Tensor:
     """The network's output, without a gradient."""
     return network(images)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """These networks are so small that threads would spend their time waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _minimise(loss: Callable[[Tensor], Tensor], model: nn.Module, rows: int, epochs: int, rate: float) -> None:
