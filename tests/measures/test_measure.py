@@ -210,7 +210,8 @@ def test_trustworthiness_is_null_from_half_of_the_rows_on(k: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["linear_cka", "debiased_linear_cka", "overlap@10", "knn_agreement@10"])
 def test_standard_errors_are_those_of_fresh_samples(key: str) -> None:
-    runs = [measured(*make(400, seed=100 + 2 * s)).measures[key] for s in range(30)]
+    everyone = make(12_000)  # one population, thirty samples of it
+    runs = [measured(*(z[s * 400 : s * 400 + 400] for z in everyone)).measures[key] for s in range(30)]
     spread = np.std([m.value for m in runs], ddof=1)
     claimed = np.sqrt(np.mean([m.estimate.standard_error**2 for m in runs]))
     assert spread / 1.5 < claimed < spread * 1.5
