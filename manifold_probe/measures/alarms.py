@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.geometry import occurrences
-from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.profile import Profile
-from manifold_probe.measures.results import Alarm
+from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
 from manifold_probe.spaces.pairing import Pair
 
@@ -20,8 +18,13 @@ COLLAPSED = 1 / 3
 HUB_SHARE = 0.1
 INFLUENTIAL = 10
 INFLUENTIAL_SHARE = 0.2
+DOMINANT_SHARE = 0.5
 INFLUENTIAL_CHANGE = 0.02
+INFLUENTIAL_ERRORS = 3.0
 SCAN_PERMUTATIONS = 200
+SHORTEST = 20
+NESTED = 4
+NESTED_SCORE = -4.0
 
 
 def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
@@ -67,8 +70,9 @@ def common_offset(teacher: Profile, student: Profile) -> list[Alarm]:
 
 def collapsed_rank(teacher: float | None, student: float | None, reference: float | None) -> list[Alarm]:
     """A student that uses far fewer directions than the teacher cut to its width."""
-    if teacher is None or student is None:
+    if teacher is None:
         return []
+    student = student or 0.0  # undefined for a student that is zero everywhere
     yardstick = min(teacher, reference or teacher)
     if student >= COLLAPSED * yardstick:
         return []
@@ -92,17 +96,32 @@ def hubs(side: str, found: Neighbours, other_share: float) -> tuple[list[Alarm],
     ], share
 
 
-def influential_rows(side: str, powers: np.ndarray, whole: Moments, without: Moments, rows: np.ndarray) -> list[Alarm]:
-    """A few far rows that decide CKA: their share of the sum of fourth powers, and CKA without them."""
-    share = float((powers[rows] ** 2).sum() / max((powers**2).sum(), 1e-300))
-    before, after = debiased_cka(whole), debiased_cka(without)
-    if share < INFLUENTIAL_SHARE or not abs(after - before) > INFLUENTIAL_CHANGE:
+def far_rows(powers: np.ndarray) -> tuple[np.ndarray, float]:
+    """The ten rows (fewer below 200) farthest from the mean, none unless they hold a large share of the fourth powers.
+
+    ``powers`` (n,) are squared distances from the mean; CKA is decided by their squares. Also returns the share.
+    """
+    rows = np.argsort(-powers, kind="stable")[: min(INFLUENTIAL, len(powers) // 20)]
+    relative = powers / (powers.max() or 1.0)
+    share = (relative[rows] ** 2).sum() / max((relative**2).sum(), 1e-300)
+    return (rows if share >= INFLUENTIAL_SHARE else rows[:0]), float(share)
+
+
+def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, without: float) -> list[Alarm]:
+    """A few far rows that decide CKA: debiased CKA without them lies well outside what sampling does.
+
+    Where they hold most of the fourth powers the standard error is theirs too, and is not asked.
+    """
+    if not len(rows) or whole.value is None:
+        return []
+    error = 0.0 if share > DOMINANT_SHARE else whole.estimate.standard_error or 0.0
+    if abs(without - whole.value) <= max(INFLUENTIAL_CHANGE, INFLUENTIAL_ERRORS * error):
         return []
     return [
         Alarm(
             "influential_rows",
-            f"{side}: {len(rows)} rows (first: row {rows[0]}) hold {share:.0%} of the fourth power of the distances "
-            f"from the mean; without them debiased CKA is {after:.3f} instead of {before:.3f}.",
+            f"{side}: {len(rows)} far rows (first: row {rows[0]}) decide the overall shape; without them debiased CKA "
+            f"is {without:.3f} instead of {whole.value:.3f}.",
         )
     ]
 
@@ -142,7 +161,8 @@ def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray)
     """A run of rows whose overlap (q,) is at chance (q,) while the rest is not.
 
     Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest; the lowest counts where
-    it lies beyond all of 200 random row orders and its overlap is no longer far above chance.
+    it lies beyond all of 200 random row orders and its overlap is no longer far above chance. A window that is low but
+    not at chance may hold one that is (rows of a class whose neighbours were shuffled away), so it is searched again.
     """
     q = len(terms)
     if q < 100:
@@ -153,18 +173,24 @@ def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray)
     null = [_lowest_window(rng.permutation(excess))[0] for _ in range(SCAN_PERMUTATIONS)]
     if score >= min(null):
         return []
-    inside = np.zeros(q, dtype=bool)
-    inside[start:stop] = True
-    rest, block = excess[~inside].mean(), excess[inside].mean()
-    if rest <= 0 or block > 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
-        return []
-    return [
-        Alarm(
-            "misaligned_rows",
-            f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their neighbours, no "
-            f"more than chance, where the rest keep {terms[~inside].mean():.1%}: check the order of that block.",
-        )
-    ]
+    for _ in range(NESTED):
+        inside = np.zeros(q, dtype=bool)
+        inside[start:stop] = True
+        rest, block = excess[~inside].mean(), excess[inside].mean()
+        if rest > 0 and block <= 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
+            message = (
+                f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their "
+                f"neighbours, no more than chance, where the rest keep {terms[~inside].mean():.1%}: check their order."
+            )
+            return [Alarm("misaligned_rows", message)]
+        part = excess[start:stop]
+        if len(part) < 2 * SHORTEST:
+            return []
+        score, first, last = _sharpened(part, *_lowest_window(part))
+        if score >= NESTED_SCORE or last - first == len(part):
+            return []
+        start, stop = start + first, start + last
+    return []
 
 
 def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
@@ -174,7 +200,7 @@ def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
     spread = values.std() or 1.0
     best = (0.0, 0, q)
     length = q // 2
-    while length >= max(20, q // 64):
+    while length >= max(SHORTEST, q // 64):
         step = max(1, length // 16)
         starts = np.append(np.arange(0, q - length, step), q - length)
         scores = (sums[starts + length] - sums[starts]) / (spread * np.sqrt(length * (1 - length / q)))

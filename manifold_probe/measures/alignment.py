@@ -176,7 +176,7 @@ def procrustes_without(m: Moments, parts: list[Moments]) -> np.ndarray:
         n, sx, sy = m.n - part.n, m.sx - part.sx, m.sy - part.sy
         aligned = whole - np.vdot(rotation, part.xy) - sx @ rotation @ sy / n
         traces = [np.trace(m.xx) - np.trace(part.xx) - sx @ sx / n, np.trace(m.yy) - np.trace(part.yy) - sy @ sy / n]
-        values.append(_ratio(aligned, np.sqrt(np.prod(traces))))
+        values.append(_ratio(aligned, np.sqrt(max(np.prod(traces), 0.0))))
     return np.array(values)
 
 

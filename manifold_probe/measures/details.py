@@ -9,6 +9,7 @@ import numpy as np
 from manifold_probe.measures import classes, overlap
 from manifold_probe.measures.dimensions import spectrum
 from manifold_probe.measures.from_moments import LEVELS, quantiles
+from manifold_probe.measures.from_neighbours import Ranked
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.sides import DEEPEST, Side, Teacher
@@ -89,19 +90,19 @@ def per_dimension(by_dimension: dict[str, np.ndarray]) -> dict[str, list[float |
     return {"raw": plain(prefix)} | found | {"space_similarity": plain("space_similarity")}
 
 
-def rank_quantiles(in_student: np.ndarray, in_teacher: np.ndarray, teacher: Side, student: Side) -> dict[str, Any]:
+def rank_quantiles(ranked: Ranked, teacher: Side, student: Side) -> dict[str, Any]:
     """Quantiles over queries of where each of one space's k nearest stands in the other, nearest first."""
 
-    def table(ranks: np.ndarray, k: int) -> list[list[float]]:
-        columns = [column[column > 0] for column in ranks[:, :k].T]
-        return [[float(q) for q in np.quantile(column, LEVELS)] for column in columns if len(column)]
+    def table(places: tuple[np.ndarray, np.ndarray], members: np.ndarray, k: int) -> list[list[float]]:
+        ranks = np.where(members >= 0, places[0] + (places[1] + 1) / 2, np.nan)[:, :k]
+        return [np.nanquantile(column, LEVELS).tolist() for column in ranks.T if np.isfinite(column).any()]
 
     return {
         "k": teacher.k,
         "n": teacher.n,
         "quantiles": list(LEVELS),
-        "teacher_neighbours_in_student": table(in_student, teacher.k),
-        "student_neighbours_in_teacher": table(in_teacher, student.k),
+        "teacher_neighbours_in_student": table(ranked.in_student, teacher.cosine.members[ranked.kept], teacher.k),
+        "student_neighbours_in_teacher": table(ranked.in_teacher, student.cosine.members[ranked.kept], student.k),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.measures import alignment, dimensions
+from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
-from manifold_probe.measures.neighbours import Cloud
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import PERMUTING, generator, permuted_within
 from manifold_probe.measures.sides import Teacher
@@ -144,7 +144,7 @@ def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[st
     rng = generator(seed, PERMUTING)
     shuffled = Moments().update(x, y[rng.permutation(len(rows))])
     order = permuted_within(teacher.codes[rows], rng)
-    within = values(grouped(x, y[order], teacher.groups[rows], teacher.group_count))
+    within = values(grouped(x, y[order], *teacher.quarters(rows)))
     within["norm_correlation"] = pearson(teacher.cloud.profile.norms[rows], cloud.profile.norms[rows][order])
     return alignment.procrustes(shuffled), within
 

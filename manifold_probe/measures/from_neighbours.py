@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifold_probe.measures import classes, geometry, overlap
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.exact import places
 from manifold_probe.measures.from_moments import AT_MOST_ONE, UNIT, defined
 from manifold_probe.measures.halving import half_differences
-from manifold_probe.measures.neighbours import Cloud, Neighbours, ranks
+from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import random_groups, sample
 from manifold_probe.measures.sides import Progress, Side, Teacher
@@ -110,11 +112,11 @@ def named(key: str, k: int) -> str:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Ranks of each space's neighbours in the other, for the queries at positions ``kept``."""
+    """Where each space's neighbours stand in the other, for the queries at positions ``kept``: nearer and tied rows."""
 
     kept: np.ndarray
-    in_teacher: np.ndarray
-    in_student: np.ndarray
+    in_teacher: tuple[np.ndarray, np.ndarray]
+    in_student: tuple[np.ndarray, np.ndarray]
 
 
 def measure_neighbours(
@@ -177,9 +179,9 @@ def _ranks(teacher: Teacher, cloud: Cloud, student: Side, report: Progress) -> R
     kept = np.arange(asked) if student.n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
     queries = student.queries[kept]
 
-    def of(space: Cloud, found: Neighbours, name: str) -> np.ndarray:
+    def of(space: Cloud, found: Neighbours, name: str) -> tuple[np.ndarray, np.ndarray]:
         stage = f"ranks in {name}"
-        return ranks(space, queries, found.members[kept], "cosine", lambda _, done, n: report(stage, done, n))
+        return places(space, queries, found.members[kept], "cosine", lambda _, done, n: report(stage, done, n))
 
     return Ranked(kept, of(teacher.cloud, student.cosine, "teacher"), of(cloud, teacher.side.cosine, "student"))
 
@@ -195,7 +197,7 @@ def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -
             undefined = f"not defined for k >= n / 2 (k = {k}, n = {n})"
             measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=undefined)
             continue
-        terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, away)
+        terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, *away)
         # the same dependence between queries that half-splits found in the overlap
         estimate = over_queries(float(terms.mean()), terms, UNIT).widened(wider)
         chance = overlap.trustworthiness_chance(n, k)

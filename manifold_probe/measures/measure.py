@@ -14,14 +14,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifold_probe.measures import alarms, details, overlap
+from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.exact import BLOCK
 from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.inputs import check_k
 from manifold_probe.measures.moments import Moments, add_grouped, total
-from manifold_probe.measures.neighbours import BLOCK, Cloud
 from manifold_probe.measures.profile import profile
 from manifold_probe.measures.reference import measure_reference
-from manifold_probe.measures.results import Alarm, Measurement
+from manifold_probe.measures.results import Alarm, Measure, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side
 from manifold_probe.spaces.pairing import Pair
 
@@ -77,13 +79,14 @@ def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, rep
         for key, measure in (measures | local).items()
     }
     ranks = measures["rankme_teacher"].value, measures["rankme_student"].value, reference.rank
-    found = _alarms(pair, teacher, cloud, student, m, powers) + alarms.collapsed_rank(*ranks)
+    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers)
+    found += alarms.collapsed_rank(*ranks)
     extra = {
         "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
         "spectra": details.spectra(m),
         "per_class": details.per_class(teacher, student, wider),
         "per_dimension": details.per_dimension(by_dimension),
-        "rank_quantiles": details.rank_quantiles(ranked.in_student, ranked.in_teacher, teacher.side, student),
+        "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
         "norms": details.norms(teacher.cloud.profile, cloud.profile),
         "worst_rows": details.worst_rows(teacher.side, student, pair),
     }
@@ -94,20 +97,22 @@ def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Mom
     """Moments of every group about the spaces' means, and each row's squared distance from them, (2, n)."""
     pair = (teacher.cloud, cloud)
     n = cloud.space.n
-    parts = [Moments(teacher.cloud.centre, cloud.centre) for _ in range(teacher.group_count)]
+    parts = [Moments(teacher.cloud.profile.mean, cloud.profile.mean) for _ in range(teacher.group_count)]
     powers = np.empty((2, n))
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
         x, y = (side.space.read(start, start + BLOCK) for side in pair)
         add_grouped(parts, x, y, teacher.groups[rows])
         for power, block, side in zip(powers, (x, y), pair, strict=True):
-            away = block - side.centre
+            away = block - side.profile.mean
             power[rows] = np.einsum("ij,ij->i", away, away)
         report("moments", rows.stop, n)
     return parts, powers
 
 
-def _alarms(pair: Pair, teacher: Teacher, cloud: Cloud, student: Side, m: Moments, powers: np.ndarray) -> list[Alarm]:
+def _alarms(
+    pair: Pair, teacher: Teacher, cloud: Cloud, student: Side, whole: Measure, powers: np.ndarray
+) -> list[Alarm]:
     side, own, theirs = teacher.side, teacher.cloud.profile, cloud.profile
     terms = overlap.intersections(side.cosine, student.cosine) / side.k
     expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
@@ -121,11 +126,19 @@ def _alarms(pair: Pair, teacher: Teacher, cloud: Cloud, student: Side, m: Moment
         *alarms.common_offset(own, theirs),
         *in_teacher,
         *in_student,
-        *alarms.few_rows(m.n, max(pair.teacher.d, pair.student.d)),
+        *alarms.few_rows(whole.n, max(pair.teacher.d, pair.student.d)),
     ]
     for name, power in zip(("teacher", "student"), powers, strict=True):
-        rows = np.argsort(-power, kind="stable")[: min(alarms.INFLUENTIAL, m.n // 20)]
+        rows, share = alarms.far_rows(power)
         if len(rows):
-            far = Moments(m.shift_x, m.shift_y).update(pair.teacher.take(rows), pair.student.take(rows))
-            found += alarms.influential_rows(name, power, m, m - far, rows)
+            found += alarms.influential_rows(name, rows, share, whole, _cka_without(teacher.cloud, cloud, rows))
     return found
+
+
+def _cka_without(teacher: Cloud, student: Cloud, rows: np.ndarray) -> float:
+    """Debiased CKA of all other rows, in a pass of its own: what far rows leave of float64 sums is not precise."""
+    m, n = Moments(), student.space.n
+    for start in range(0, n, BLOCK):
+        kept = np.setdiff1d(np.arange(start, min(start + BLOCK, n)), rows)
+        m.update(teacher.space.take(kept), student.space.take(kept))
+    return debiased_cka(m)

@@ -13,8 +13,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.exact import places
 from manifold_probe.measures.inputs import as_matrices, check_k, check_metric
-from manifold_probe.measures.neighbours import Cloud, Neighbours, ranks
+from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.spaces.space import Space
 
 
@@ -66,9 +68,8 @@ def jaccard_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
 def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
     """How far the student's neighbours y are from being the teacher's x: 1 - 2/(nk(2n-3k-1)) sum (rank_x(i, j) - k).
 
-    The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k. Ranks
-    count the rows that are strictly nearer. Range 0 to 1, higher is better, about .5 by chance; the same metric in
-    both spaces.
+    The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k; rows
+    that tie share ranks. Range 0 to 1, higher is better, about .5 by chance; the same metric in both spaces.
     It saturates: at a million rows nearly everything is .999, so read the rank quantiles beside it.
 
     Raises
@@ -94,8 +95,8 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
             f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k"
         )
     found = Neighbours.search(y, k, metric)
-    away = ranks(Cloud(Space(x)), found.queries, found.members, metric)
-    return float(1 - penalties(found, away).mean())
+    nearer, tied = places(Cloud(Space(x)), found.queries, found.members, metric)
+    return float(1 - penalties(found, nearer, tied).mean())
 
 
 def continuity(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
@@ -146,11 +147,17 @@ def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[f
     return [float(within[k - 1] / (k * len(a))) if k <= depth else None for k in ks]
 
 
-def penalties(found: Neighbours, away: np.ndarray) -> np.ndarray:
-    """Per query (q,) the share of the worst possible rank excess; trustworthiness is 1 minus their mean."""
+def penalties(found: Neighbours, nearer: np.ndarray, tied: np.ndarray) -> np.ndarray:
+    """Per query (q,) the share of the worst possible rank excess; trustworthiness is 1 minus their mean.
+
+    A neighbour with ``nearer`` strictly nearer rows in the other space, tied with ``tied`` - 1 more, holds a share of
+    the first k places there; only what it holds here beyond that counts, at the mean excess of the tied ranks past k.
+    So a space is at no distance from itself however many rows repeat, and a space that holds one point scores chance.
+    """
     n, k = found.n, found.k
-    excess = (found.weights * np.maximum(away - k, 0)).sum(1)
-    return 2 * excess / (k * (2 * n - 3 * k - 1))
+    inside = np.minimum(found.weights, np.clip((k - nearer) / tied, 0, 1))
+    excess = np.where(nearer >= k, nearer + (tied + 1) / 2 - k, (nearer + tied - k + 1) / 2)
+    return 2 * ((found.weights - inside) * excess).sum(1) / (k * (2 * n - 3 * k - 1))
 
 
 def overlap_chance(n: int, k: int) -> float:

@@ -13,16 +13,18 @@ from scipy import linalg
 
 from manifold_probe.measures import from_moments, from_neighbours, overlap
 from manifold_probe.measures.classes import predictions
+from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.dimensions import effective_ranks
+from manifold_probe.measures.exact import places
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
-from manifold_probe.measures.neighbours import Cloud, ranks
 from manifold_probe.measures.rows import sample
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, search_side
 from manifold_probe.spaces.space import Space
 
-MANY_ROWS = 200_000
-FEW_QUERIES = 1_000
+MANY_ROWS = 5_000
+FEW_QUERIES = 2_000
+FEW_RANKS = 1_000
 IN_MEMORY = 256 * 2**20
 
 
@@ -53,7 +55,7 @@ class _PrincipalRows:
 
 
 def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settings, report: Progress) -> Reference:
-    """Measure the reference; moment measures from the query rows, neighbours from 1,000 queries above 200,000 rows."""
+    """Measure the reference; moment measures from the query rows, neighbours from 2,000 queries above 5,000 rows."""
     space = teacher.cloud.space
     if width >= space.d:
         perfect = dict.fromkeys(_perfect(settings.k), 1.0)
@@ -62,13 +64,14 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
         )
         return Reference(perfect | {f"knn_accuracy_student@{settings.k}": accuracy}, None, None)
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
-    principal = _PrincipalRows(space, teacher.cloud.centre, directions)
+    principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
     rows = teacher.side.queries
-    x, centre = space.take(rows).astype(np.float64), teacher.cloud.centre
+    x, centre = space.take(rows).astype(np.float64), teacher.cloud.profile.mean
     put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
-    parts = grouped(x, put_back, teacher.groups[rows], teacher.group_count)
+    parts = grouped(x, put_back, *teacher.quarters(rows))
     values, cloud = from_moments.values(parts), Cloud(cut)
+    values.pop("per_dimension_correlation:permutation")  # it has all the teacher's axes, a narrower student has not
     values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
     asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
@@ -83,11 +86,11 @@ def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Sett
     values = from_neighbours.values(own, side, teacher.codes)
     values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
     if 2 * k < side.n:
-        some = sample(len(own.queries), FEW_QUERIES, settings.seed)
+        some = sample(len(own.queries), FEW_RANKS, settings.seed)
         for key, here, there in (("trustworthiness", side, teacher.cloud), ("continuity", own, cloud)):
             few = here.only(some).cosine
-            away = ranks(there, few.queries, few.members, "cosine")
-            values[f"{key}@{k}"] = float(1 - overlap.penalties(few, away).mean())
+            nearer, tied = places(there, few.queries, few.members, "cosine")
+            values[f"{key}@{k}"] = float(1 - overlap.penalties(few, nearer, tied).mean())
     return values
 
 

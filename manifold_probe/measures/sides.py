@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.inputs import as_codes
-from manifold_probe.measures.neighbours import Cloud, Neighbours, search
+from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.profile import profile
 from manifold_probe.measures.rows import SAMPLING, groups_of, hash_ids, sample
 from manifold_probe.spaces.pairing import Pair
@@ -17,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 DEPTH = 6
 DEEPEST = 200
 STAND_IN_CLASSES = 20
-STAND_IN_ROWS = 5_000
+STAND_IN_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Teacher:
     groups: np.ndarray
     group_count: int
 
+    def quarters(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
+        """The jackknife's groups of some rows, joined to at most four: enough for values without intervals."""
+        count = min(4, self.group_count)
+        return self.groups[rows] * count // self.group_count, count
+
 
 def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
     """Profile, group, label and search the teacher of a pair."""
@@ -99,13 +106,15 @@ def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Pr
 
 
 def stand_in_classes(cloud: Cloud, seed: int) -> np.ndarray:
-    """k-means clusters (n,) of the teacher's unit rows, fitted on at most 5,000 of them, numbered 0..C-1."""
+    """k-means clusters (n,) of the teacher's unit rows, fitted on at most 2,000 of them, numbered 0..C-1."""
     from scipy.cluster.vq import kmeans2
 
     n = cloud.space.n
     count = max(2, min(STAND_IN_CLASSES, n // 50))
     rows = cloud.points(cloud.space.take(sample(n, STAND_IN_ROWS, seed, SAMPLING)), "cosine")
-    centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty cluster among repeated rows is only one class fewer
+        centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
     halves = (centres**2).sum(1) / 2
     parts = [(cloud.points(block, "cosine") @ centres.T - halves).argmax(1) for _, block in cloud.space.blocks()]
     return np.unique(np.concatenate(parts), return_inverse=True)[1]

@@ -122,10 +122,12 @@ def shares(x, k, metric="cosine"):
     return weights
 
 
-def ranks(x, metric="cosine"):
-    """Rank matrix (n, n): 1 + how many other rows are strictly nearer."""
+def standings(x, metric="cosine"):
+    """Two matrices (n, n): how many other rows are strictly nearer than row j, and how many as near (j too)."""
     away = relative(distances(x, metric))
-    return np.array([[1 + nearer(row, limit).sum() for limit in row] for row in away])
+    before = np.array([[nearer(row, limit).sum() for limit in row] for row in away])
+    beyond = np.array([[nearer(limit, row).sum() for limit in row] for row in away])  # infinite to itself: beyond all
+    return before, len(x) - before - beyond
 
 
 def intersections(x, y, k, metric):
@@ -142,9 +144,18 @@ def jaccard_overlap(x, y, k=10, metric="cosine"):
 
 
 def trustworthiness(x, y, k=10, metric="cosine"):
-    """Venna & Kaski 2001."""
-    n, weights, rank = len(x), shares(y, k, metric), ranks(x, metric)
-    total = sum(weights[i, j] * max(rank[i, j] - k, 0) for i in range(n) for j in range(n) if i != j)
+    """Venna & Kaski 2001. Rows that tie in x take the ranks they span in turn; what a row holds of the first k places
+    in both spaces costs nothing, the rest takes the ranks beyond k."""
+    n, weights, (before, tied) = len(x), shares(y, k, metric), standings(x, metric)
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            ranks = range(before[i, j] + 1, before[i, j] + tied[i, j] + 1)
+            beyond = [rank - k for rank in ranks if rank > k]
+            if i == j or not beyond:
+                continue
+            outside = weights[i, j] - min(weights[i, j], 1 - len(beyond) / len(ranks))
+            total += outside * sum(beyond) / len(beyond)
     return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * total
 
 
