@@ -163,7 +163,12 @@ def _hsic(n, xy, sx, sy, trace_x, trace_y, bx, ay, ab) -> float:  # type: ignore
 
 def procrustes(m: Moments) -> float:
     """Procrustes similarity of moments."""
-    return _ratio(linalg.svdvals(m.covariance[1]).sum(), np.sqrt(np.prod(m.variances)))
+    return procrustes_of(m.covariance[1], *m.variances)
+
+
+def procrustes_of(xy: np.ndarray, square_x: float, square_y: float) -> float:
+    """Procrustes similarity of a centred X'Y and the spaces' squared Frobenius norms."""
+    return _ratio(linalg.svdvals(xy).sum(), np.sqrt(square_x * square_y))
 
 
 def procrustes_without(m: Moments, parts: list[Moments]) -> np.ndarray:
@@ -237,22 +242,31 @@ def ridge_r2(both: tuple[Half, Half]) -> float:
 
 
 def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
-    """R2 with each group left out in turn, in the order of the parts: refitted where it trained, subtracted where read.
+    """R2 with each group left out in turn, in the order of the parts, to first order in the group.
 
+    Where the group trained, the map W moves by -A^-1 (Y'X - Y'Y W) of the group (A the ridge system), which changes the
+    errors E read on the other half by the product with dE/dW = 2 (Y'Y W - Y'X); where it was read, its own errors go.
     The ridge strengths stay those of the whole.
     """
+    errors = sum(_squared_errors(half.ridge, half.fit_total, half.read_total) for half in both)
+    squares = sum(half.read_total.variances[0] for half in both)
     left_out = []
     for half, other in (both, both[::-1]):  # a group that `half` is fitted on is one that `other` is read on
-        read_errors = _squared_errors(other.ridge, other.fit_total, other.read_total)
+        fit, weights = half.fit_total, half.ridge
+        _, xy, yy = _about(half.read_total, fit)
+        system = fit.covariance[2] + half.strength * np.eye(len(yy))
+        slope = linalg.solve(system, 2 * (yy @ weights - xy.T), assume_a="pos")
+        slope_square, other_square = slope @ weights.T, other.ridge @ other.ridge.T
         for group in half.fit:
-            fewer = half.fit_total - group
-            if fewer.n < 2:
-                left_out.append(np.nan)
+            if min(group.n, fit.n - group.n) < 1:
+                left_out.append(float("nan"))
                 continue
-            refit = _squared_errors(ridge_map(fewer, half.strength), fewer, half.read_total)
-            reread = read_errors - _squared_errors(other.ridge, other.fit_total, group)
-            squares = half.read_total.variances[0] + fewer.variances[0]
-            left_out.append(1 - _ratio(refit + reread, squares))
+            _, xy, yy = _about(group, fit)
+            trained = np.vdot(slope_square, yy) - np.vdot(slope.T, xy)
+            xx, xy, yy = _about(group, other.fit_total)
+            read = np.trace(xx) - 2 * np.vdot(other.ridge.T, xy) + np.vdot(other_square, yy)
+            fewer = squares - other.read_total.variances[0] + (fit - group).variances[0]
+            left_out.append(1 - _ratio(errors + trained - read, fewer))
     return np.array(left_out)
 
 

@@ -66,8 +66,11 @@ class Cloud:
 
     def points(self, rows: np.ndarray, metric: str) -> np.ndarray:
         """Float64 points near the origin whose squared distances (halved for cosine) are the metric's distances."""
-        wide = rows.astype(np.float64, copy=False)
+        wide = rows.astype(np.float64)  # a copy, changed in place: at most one more matrix is held
         if metric == "euclidean":
-            return wide - self.centre
+            wide -= self.centre
+            return wide
         norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-        return wide / np.where(norms > 0, norms, 1)[:, None] - self.centre / self.size
+        wide /= np.where(norms > 0, norms, 1)[:, None]
+        wide -= self.centre / self.size
+        return wide

@@ -19,15 +19,12 @@ WHOLE = 128 * 2**20
 Progress = Callable[[str, int, int], None]
 
 
-def tolerance(cloud: Cloud, queries: np.ndarray, kth: np.ndarray, metric: str) -> np.ndarray:
-    """Distances this close to the k-th (q,) tie with it: what rounding in float64 can do, nothing more."""
-    points = cloud.points(cloud.space.take(queries), metric)
-    return TIE * kth + 1e-14 * (cloud.scale(metric) + np.einsum("ij,ij->i", points, points))
+def measured(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (q, c) of candidate rows from their queries, by direct differences; infinite for -1.
 
-
-def measured(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str) -> np.ndarray:
-    """Distances (q, c) of candidate rows from their queries, by direct differences; infinite for -1."""
-    distances = np.empty(rows.shape)
+    Also what rounding in float64 can do to a distance from each query (q,): distances closer than that tie.
+    """
+    distances, rounding = np.empty(rows.shape), np.empty(len(queries))
     zero = cloud.profile.norms == 0
     step = len(queries) if cloud.space.n * cloud.space.d * 8 <= WHOLE else 256
     for start in range(0, len(queries), step):
@@ -35,15 +32,17 @@ def measured(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str) -
         wanted, inverse = np.unique(np.concatenate([own, near.ravel()]), return_inverse=True)
         points = torch.from_numpy(cloud.points(cloud.space.take(wanted), metric)).to(device())
         place = torch.from_numpy(inverse).to(points.device)
+        mine = points[place[: len(own)]]
+        rounding[start : start + step] = 1e-14 * (cloud.scale(metric) + mine.square().sum(1).cpu().numpy())
         for first in range(0, len(own), 256):
             last = min(first + 256, len(own))
             candidates = points[place[len(own) :].view(near.shape)[first:last]]
-            away = torch.cdist(points[place[first:last]][:, None], candidates, 2, "donot_use_mm_for_euclid_dist")
+            away = torch.cdist(mine[first:last, None], candidates, 2, "donot_use_mm_for_euclid_dist")
             distances[start + first : start + last] = away[:, 0].square().cpu().numpy()
     if metric == "cosine":
         distances = np.where(zero[rows] | zero[queries][:, None], 1.0, distances / 2)
     distances[rows < 0] = np.inf
-    return distances
+    return distances, rounding
 
 
 def nearest_first(rows: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,9 +108,10 @@ def exhaustive(
     best = Best(len(queries), width, torch.float64)
     for part, start, away in distance_blocks(cloud, queries, metric):
         best.update(part, -away, start)
-    distances = np.sort(measured(cloud, queries, best.rows.numpy(), metric), axis=1)
+    distances, rounding = measured(cloud, queries, best.rows.numpy(), metric)
+    distances.sort(axis=1)
     kth = distances[:, k - 1]
-    close = tolerance(cloud, queries, kth, metric)
+    close = TIE * kth + rounding
     nearer = _Members(len(queries), k)
     tied = _Members(len(queries), max(256, TIES_KEPT // len(queries)))
     for part, start, away in distance_blocks(cloud, queries, metric):
@@ -149,9 +149,9 @@ def places(
 
     Its rank is 1 + the first, where the second is 1.
     """
-    distances = measured(cloud, queries, rows, metric)
+    distances, rounding = measured(cloud, queries, rows, metric)
     distances[rows < 0] = 0.0
-    close = TIE * distances + tolerance(cloud, queries, np.zeros(len(queries)), metric)[:, None]
+    close = TIE * distances + rounding[:, None]
     limits = np.concatenate([distances - close, distances + close], axis=1)
     limits[np.tile(rows < 0, 2)] = np.inf
     order = np.argsort(limits, axis=1)

@@ -9,8 +9,8 @@ from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.rows import PERMUTING, generator, permuted_within
-from manifold_probe.measures.sides import Teacher
+from manifold_probe.measures.rows import PERMUTING, generator, permuted_within, sample
+from manifold_probe.measures.sides import NULL_ROWS, Teacher
 from manifold_probe.measures.uncertainty import Estimate, jackknife
 
 UNIT = (0.0, 1.0)
@@ -111,7 +111,7 @@ def measure_moments(
     if "space_similarity" in found:
         chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
     if asked < m.n:
-        notes["procrustes"] = f"chance and class chance from {asked:,} rows, chance scaled to {m.n:,}"
+        notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
     measures = {}
     for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
         estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
@@ -138,15 +138,18 @@ def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
 
 
 def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[str, float]]:
-    """Over the query rows: Procrustes with the student's rows permuted; everything, permuted within classes."""
-    rows = teacher.side.queries
-    x, y = teacher.cloud.space.take(rows).astype(np.float64), cloud.space.take(rows).astype(np.float64)
-    rng = generator(seed, PERMUTING)
-    shuffled = Moments().update(x, y[rng.permutation(len(rows))])
-    order = permuted_within(teacher.codes[rows], rng)
-    within = values(grouped(x, y[order], *teacher.quarters(rows)))
-    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[rows], cloud.profile.norms[rows][order])
-    return alignment.procrustes(shuffled), within
+    """Procrustes with the student's query rows permuted; everything with up to 2,000 rows permuted within classes."""
+    rows, rng = teacher.side.queries, generator(seed, PERMUTING)
+    x, y = (
+        space.take(rows) - space.take(rows).mean(0, dtype=np.float64) for space in (teacher.cloud.space, cloud.space)
+    )
+    shuffled = alignment.procrustes_of(x.T @ y[rng.permutation(len(rows))], float(np.vdot(x, x)), float(np.vdot(y, y)))
+    few = rows[sample(len(rows), NULL_ROWS, seed)]
+    x, y = teacher.cloud.space.take(few).astype(np.float64), cloud.space.take(few).astype(np.float64)
+    order = permuted_within(teacher.codes[few], rng)
+    within = values(grouped(x, y[order], *teacher.quarters(few)))
+    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[few], cloud.profile.norms[few][order])
+    return shuffled, within
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """Half-splits: what the neighbour measures do between two random halves of the rows.
 
-Within each half every query takes its first k neighbours that lie in its half, from lists about 6k deep, so no new
-search is needed; the halves' values differ by what sampling does.
+Within each half every query takes its first k neighbours that lie in its half, from lists a little over 3k deep, so no
+new search is needed; the halves' values differ by what sampling does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from manifold_probe.measures import classes, geometry, overlap
 from manifold_probe.measures.rows import HALVING, generator
-from manifold_probe.measures.sides import DEPTH, Side
+from manifold_probe.measures.sides import Side, half_depth
 
 SPLITS = 40
 METRICS = ("cosine", "euclidean")
@@ -29,7 +29,7 @@ class Lists:
 
 def half_differences(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """For each measure the difference (SPLITS,) between the two halves of random halvings of the rows."""
-    n, depth = teacher.n, min(teacher.n - 1, DEPTH * teacher.k)
+    n, depth = teacher.n, min(teacher.n - 1, half_depth(teacher.k))
     first, second = ({m: getattr(side, m).deep[:, :depth] for m in METRICS} for side in (teacher, student))
     lists = Lists(first, second, {m: overlap.shared(first[m], second[m], n) for m in METRICS})
     rng = generator(seed, HALVING)

@@ -24,7 +24,7 @@ from manifold_probe.measures.moments import Moments, add_grouped, total
 from manifold_probe.measures.profile import profile
 from manifold_probe.measures.reference import measure_reference
 from manifold_probe.measures.results import Alarm, Measure, Measurement
-from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side
+from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent
 from manifold_probe.spaces.pairing import Pair
 
 SMALL = 1024
@@ -55,7 +55,7 @@ def measure_students(
     """
     first = next(iter(pairs.values()))
     settings = Settings(check_k(k, first.teacher.n), queries, seed)
-    report = progress or (lambda stage, done, total: None)
+    report = progress or silent
     clouds = {name: _read(name, pair, report) for name, pair in pairs.items()}
     teacher = read_teacher(first, settings, report)
     return {name: _measure(pair, clouds[name], teacher, settings, report) for name, pair in pairs.items()}
@@ -72,7 +72,7 @@ def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, rep
     # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
     with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
         measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
-        reference = measure_reference(teacher, m, cloud.space.d, settings, report)
+        reference = measure_reference(teacher, m, cloud.space.d, settings)
     local, ranked, wider = measure_neighbours(teacher, cloud, student, settings.seed, report)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure

@@ -26,19 +26,19 @@ import torch
 from manifold_probe.measures.cloud import Cloud, Terms, device
 from manifold_probe.measures.exact import (
     BLOCK,
+    TIE,
     Best,
     Progress,
     exhaustive,
     measured,
     nearest_first,
     shares,
-    tolerance,
 )
 from manifold_probe.measures.inputs import as_matrix, check_k, check_metric
 from manifold_probe.spaces.space import Space
 
 MARGIN = 8
-QUERY_BLOCK = 1024
+QUERY_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _scan(
                 if metric == "euclidean":
                     torch.sub(products, half, out=scores)
                 else:
-                    torch.mul(products, r, out=scores).add_(h).addcmul_(eq[part], rho)
+                    torch.addmm(h, eq[part], rho[None], out=scores).addcmul_(products, r)
                 scores[selves] = -torch.inf
                 best.update(part, scores, start)
         if progress:
@@ -138,8 +138,9 @@ def _settle(
     n = cloud.space.n
     width = min(n - 1, k + MARGIN)
     rows = best.rows[:, :width].numpy()
-    rows, distances = nearest_first(rows, measured(cloud, queries, rows, metric))
-    close = tolerance(cloud, queries, distances[:, k - 1], metric)
+    found, rounding = measured(cloud, queries, rows, metric)
+    rows, distances = nearest_first(rows, found)
+    close = TIE * distances[:, k - 1] + rounding
     members, weights = shares(rows, distances, k, close)
     deep = best.rows.numpy()
     deep[:, :width] = rows

@@ -19,12 +19,12 @@ from manifold_probe.measures.exact import places
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.rows import sample
-from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, search_side
+from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, search_side
 from manifold_probe.spaces.space import Space
 
 MANY_ROWS = 5_000
-FEW_QUERIES = 2_000
-FEW_RANKS = 1_000
+FEW_QUERIES = 1_000
+FEW_RANKS = 500
 IN_MEMORY = 256 * 2**20
 
 
@@ -54,8 +54,8 @@ class _PrincipalRows:
         return np.pad(rows @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
 
 
-def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settings, report: Progress) -> Reference:
-    """Measure the reference; moment measures from the query rows, neighbours from 2,000 queries above 5,000 rows."""
+def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settings) -> Reference:
+    """Measure the reference; moment measures from 2,000 rows, neighbours from 1,000 queries above 5,000 rows."""
     space = teacher.cloud.space
     if width >= space.d:
         perfect = dict.fromkeys(_perfect(settings.k), 1.0)
@@ -67,15 +67,16 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
     principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
     rows = teacher.side.queries
-    x, centre = space.take(rows).astype(np.float64), teacher.cloud.profile.mean
+    few = rows[sample(len(rows), NULL_ROWS, settings.seed)]
+    x, centre = space.take(few).astype(np.float64), teacher.cloud.profile.mean
     put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
-    parts = grouped(x, put_back, *teacher.quarters(rows))
+    parts = grouped(x, put_back, *teacher.quarters(few))
     values, cloud = from_moments.values(parts), Cloud(cut)
     values.pop("per_dimension_correlation:permutation")  # it has all the teacher's axes, a narrower student has not
     values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
     asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
-    side = search_side(cloud, rows[asked], settings.k, "reference", report)
+    side = search_side(cloud, rows[asked], settings.k, "reference")
     values |= _local(teacher, teacher.side.only(asked), cloud, side, settings)
     return Reference({key: value for key, value in values.items() if np.isfinite(value)}, rank, side)
 

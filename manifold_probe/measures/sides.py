@@ -16,10 +16,15 @@ from manifold_probe.measures.rows import SAMPLING, groups_of, hash_ids, sample
 from manifold_probe.spaces.pairing import Pair
 
 Progress = Callable[[str, int, int], None]
-DEPTH = 6
+DEPTH, DEPTH_MORE = 3, 12
 DEEPEST = 200
+NULL_ROWS = 2_000
 STAND_IN_CLASSES = 20
 STAND_IN_ROWS = 2_000
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,14 @@ def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
     return Teacher(cloud, side, codes, names, source, groups, count)
 
 
-def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Progress) -> Side:
+def half_depth(k: int) -> int:
+    """How deep lists must go for k of their rows to lie in a random half, but for a chance below one in 2,000."""
+    return DEPTH * k + DEPTH_MORE
+
+
+def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Progress = silent) -> Side:
     """Neighbours in both metrics, as deep as half-splits and, for the cosine, the overlap curve need."""
-    depths = {"cosine": max(DEEPEST, DEPTH * k), "euclidean": DEPTH * k}
+    depths = {"cosine": max(DEEPEST, half_depth(k)), "euclidean": half_depth(k)}
     found = search(cloud, queries, k, depths, lambda _, done, n: report(f"neighbours of {name}", done, n))
     return Side(found["cosine"], found["euclidean"])
 
