@@ -4,10 +4,10 @@
     python experiments/coverage/run.py --quick    # a few repetitions, to see that it runs
 
 Each repetition draws n new rows from one fixed world (ten classes, a teacher of 32 dimensions, a student of 24 that is
-a linear map of it plus noise; Gaussian, or heavy-tailed with Student-t rows of five degrees of freedom), runs the public
-``compare`` and notes for each measure whether its interval holds the expectation over samples of that n (the mean over
-all repetitions). "sorted" files hold the same rows ordered by class. Results go to results/coverage.json and a table in
-results/coverage.md.
+a linear map of it plus noise; Gaussian, or heavy-tailed with Student-t rows of five degrees of freedom), runs the
+public ``compare`` and notes for each measure whether its interval holds the expectation over samples of that n (the
+mean over all repetitions). "sorted" files hold the same rows ordered by class. Results go to results/coverage.json and
+a table in results/coverage.md.
 """
 
 import argparse

@@ -245,7 +245,8 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
     """R2 with each group left out in turn, in the order of the parts, to first order in the group.
 
     Where the group trained, the map W moves by -A^-1 (Y'X - Y'Y W) of the group (A the ridge system), which changes the
-    errors E read on the other half by the product with dE/dW = 2 (Y'Y W - Y'X); where it was read, its own errors go.
+    errors E read on the other half by the product with dE/dW = 2 (Y'Y W - Y'X), and the fitted means move; where it was
+    read, its own errors go.
     The ridge strengths stay those of the whole.
     """
     errors = sum(_squared_errors(half.ridge, half.fit_total, half.read_total) for half in both)
@@ -261,12 +262,14 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
             if min(group.n, fit.n - group.n) < 1:
                 left_out.append(float("nan"))
                 continue
+            fewer = fit - group
             _, xy, yy = _about(group, fit)
             trained = np.vdot(slope_square, yy) - np.vdot(slope.T, xy)
+            trained += _offset_errors(weights, fewer, half.read_total) - _offset_errors(weights, fit, half.read_total)
             xx, xy, yy = _about(group, other.fit_total)
             read = np.trace(xx) - 2 * np.vdot(other.ridge.T, xy) + np.vdot(other_square, yy)
-            fewer = squares - other.read_total.variances[0] + (fit - group).variances[0]
-            left_out.append(1 - _ratio(errors + trained - read, fewer))
+            left_squares = squares - other.read_total.variances[0] + fewer.variances[0]
+            left_out.append(1 - _ratio(errors + trained - read, left_squares))
     return np.array(left_out)
 
 
@@ -274,6 +277,12 @@ def _squared_errors(weights: np.ndarray, fit: Moments, read: Moments) -> float:
     """Sum of squared errors of the map on the rows of ``read``: tr(X'X - 2 W'Y'X + W'Y'YW) about the fitted means."""
     xx, xy, yy = _about(read, fit)
     return float(np.trace(xx) - 2 * np.vdot(weights.T, xy) + np.vdot(weights, yy @ weights))
+
+
+def _offset_errors(weights: np.ndarray, fit: Moments, read: Moments) -> float:
+    """The part of the squared errors on ``read`` that comes from the fitted means."""
+    away = read.sx / read.n - fit.sx / fit.n - (read.sy / read.n - fit.sy / fit.n) @ weights
+    return float(read.n * away @ away)
 
 
 def _about(m: Moments, centre: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
