@@ -5,6 +5,8 @@ VENV ?= .venv
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
+# One thread a worker: on two cores 104 s, against 141 s with the default threads and 225 s without workers.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 SOURCES = $(shell find manifold_probe -type f -not -name '*.pyc')
 
 .PHONY: demo test test-all lint clean
@@ -13,10 +15,10 @@ demo: $(VENV)/.package
 	$(BIN)/probe demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/.peers
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
