@@ -31,7 +31,7 @@ CASES = [
     for tails in ("gaussian", "heavy")
     for order in (("random", "sorted") if n == 1000 else ("random",))
 ]
-REPETITIONS = {200: 400, 1000: 300, 5000: 100}
+REPETITIONS = {200: 400, 1000: 200, 5000: 100}
 SHOWN = ["linear_cka", "debiased_linear_cka", "overlap@10", "knn_agreement@10", "linear_r2"]
 
 
@@ -108,7 +108,7 @@ def write(report: dict) -> None:
     note = (
         f"\nCoverage in % of nominal 95% intervals. Repetitions: {counts}; a true 95% shows as 95 with a standard error"
     )
-    note += " of 1.1 (400), 1.3 (300) and 2.2 (100) points.\n"
+    note += " of 1.1 (400), 1.5 (200) and 2.2 (100) points.\n"
     (RESULTS / "coverage.md").write_text("\n".join(lines) + "\n" + note)
 
 

@@ -3,7 +3,8 @@
 Every estimator of error used here ends in a vector e with standard error |e|_2:
 
 - grouped jackknife, G groups: e_g = sqrt((G - 1) / G) (theta_(-g) - mean theta_(-.)), t with G - 1 degrees;
-- half-splits, S random halvings into a and b: e_s = (theta_a - theta_b) / (2 sqrt(S));
+- half-splits, S random halvings into a and b: e_s = (theta_a - theta_b) / (2 sqrt(S)), t with S - 1 degrees (over
+  fresh samples the standard error of 40 halvings varies by .10 to .12, as that of 35 to 45 degrees does);
 - query sampling, Q queries: e_i = (theta_i - mean) / sqrt(Q (Q - 1)).
 
 Two students measured on the same groups, halvings or queries have paired vectors, so the difference of two values has
@@ -89,7 +90,8 @@ def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = 
 
 def half_splits(value: float, differences: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
     """Random halvings: ``differences`` (S,) holds theta_a - theta_b for each halving."""
-    return Estimate(float(value), differences / (2 * np.sqrt(len(differences))), np.inf, bounds)
+    splits = len(differences)
+    return Estimate(float(value), differences / (2 * np.sqrt(splits)), splits - 1, bounds)
 
 
 def over_queries(value: float, terms: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
