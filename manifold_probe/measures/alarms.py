@@ -24,6 +24,7 @@ INFLUENTIAL_ERRORS = 3.0
 SCAN_PERMUTATIONS = 200
 SHORTEST = 20
 NESTED = 4
+ONE_CLASS = 0.8
 NESTED_SCORE = -4.0
 
 
@@ -61,11 +62,15 @@ def common_offset(teacher: Profile, student: Profile) -> list[Alarm]:
             alarms.append(
                 Alarm(
                     "common_offset",
-                    f"{side}: the mean is {found.offset:.3g} times as long as the spread{against}, so a cosine "
+                    f"{side}: the mean is {_times(found.offset)} as long as the spread{against}, so a cosine "
                     "sees mostly the mean; centre before searching.",
                 )
             )
     return alarms
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g} times" if np.isfinite(ratio) else "infinitely many times"
 
 
 def collapsed_rank(teacher: float | None, student: float | None, reference: float | None) -> list[Alarm]:
@@ -97,12 +102,14 @@ def hubs(side: str, found: Neighbours, other_share: float) -> tuple[list[Alarm],
 
 
 def far_rows(powers: np.ndarray) -> tuple[np.ndarray, float]:
-    """The ten rows (fewer below 200) farthest from the mean, none unless they hold a large share of the fourth powers.
+    """Up to ten rows (fewer below 200) far from the mean, none unless they hold a large share of the fourth powers.
 
-    ``powers`` (n,) are squared distances from the mean; CKA is decided by their squares. Also returns the share.
+    ``powers`` (n,) are squared distances from the mean; CKA is decided by their squares. Rows with less than a
+    hundredth of the farthest one's are left out. Also returns the share.
     """
     rows = np.argsort(-powers, kind="stable")[: min(INFLUENTIAL, len(powers) // 20)]
     relative = powers / (powers.max() or 1.0)
+    rows = rows[relative[rows] ** 2 >= 0.01]
     share = (relative[rows] ** 2).sum() / max((relative**2).sum(), 1e-300)
     return (rows if share >= INFLUENTIAL_SHARE else rows[:0]), float(share)
 
@@ -120,8 +127,8 @@ def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, 
     return [
         Alarm(
             "influential_rows",
-            f"{side}: {len(rows)} far rows (first: row {rows[0]}) decide the overall shape; without them debiased CKA "
-            f"is {without:.3f} instead of {whole.value:.3f}.",
+            f"{side}: {len(rows)} far rows ({', '.join(map(str, rows))}) decide the overall shape; without them "
+            f"debiased CKA is {without:.3f} instead of {whole.value:.3f}.",
         )
     ]
 
@@ -157,8 +164,8 @@ def pairing(pair: Pair) -> list[Alarm]:
     return alarms
 
 
-def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray) -> list[Alarm]:
-    """A run of rows whose overlap (q,) is at chance (q,) while the rest is not.
+def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:
+    """A run of rows whose overlap (q,) is at what their classes ``names`` (q,) give by chance (q,), unlike the rest.
 
     Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest; the lowest counts where
     it lies beyond all of 200 random row orders and its overlap is no longer far above chance. A window that is low but
@@ -180,7 +187,8 @@ def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray)
         if rest > 0 and block <= 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
             message = (
                 f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their "
-                f"neighbours, no more than chance, where the rest keep {terms[~inside].mean():.1%}: check their order."
+                f"neighbours, no more than their classes alone give, where the rest keep {terms[~inside].mean():.1%}: "
+                f"check their order{_or_one_class(names[inside])}."
             )
             return [Alarm("misaligned_rows", message)]
         part = excess[start:stop]
@@ -191,6 +199,15 @@ def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray)
             return []
         start, stop = start + first, start + last
     return []
+
+
+def _or_one_class(names: np.ndarray) -> str:
+    """The other reading of a block that is one class: the student may have lost that class."""
+    found, counts = np.unique(names, return_counts=True)
+    most = int(counts.argmax())
+    if counts[most] < ONE_CLASS * len(names):
+        return ""
+    return f"; if it is right, the student lost class {found[most]}, which {counts[most] / len(names):.0%} of them are"
 
 
 def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:

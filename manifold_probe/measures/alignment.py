@@ -104,9 +104,9 @@ def procrustes_similarity(x: Any, y: Any) -> float:
 def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
     """Share of x's variance that a ridge map from y predicts on rows it was not fitted on.
 
-    R2 = 1 - sum of squared errors / sum of squares about the mean, over both halves of a seeded split, all dimensions
-    together (variance-weighted); the ridge strength is chosen inside each training half.
-    At most 1, higher is better; about 0, or a little below, where y tells nothing about x.
+    R2 = 1 - sum of squared errors / sum of squares about the other half's mean (what is predicted without y), over both
+    halves of a seeded split, all dimensions together (variance-weighted); the ridge strength is chosen inside each
+    training half. At most 1, higher is better; about 0 where y tells nothing about x.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def ridge_map(m: Moments, strength: float) -> np.ndarray:
 def ridge_r2(both: tuple[Half, Half]) -> float:
     """Cross-fitted, variance-weighted R2 over both directions."""
     errors = sum(_squared_errors(half.ridge, half.fit_total, half.read_total) for half in both)
-    return 1 - _ratio(errors, sum(half.read_total.variances[0] for half in both))
+    return 1 - _ratio(errors, sum(_squares(half.fit_total, half.read_total) for half in both))
 
 
 def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
@@ -250,7 +250,7 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
     The ridge strengths stay those of the whole.
     """
     errors = sum(_squared_errors(half.ridge, half.fit_total, half.read_total) for half in both)
-    squares = sum(half.read_total.variances[0] for half in both)
+    squares = sum(_squares(half.fit_total, half.read_total) for half in both)
     left_out = []
     for half, other in (both, both[::-1]):  # a group that `half` is fitted on is one that `other` is read on
         fit, weights = half.fit_total, half.ridge
@@ -268,7 +268,8 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
             trained += _offset_errors(weights, fewer, half.read_total) - _offset_errors(weights, fit, half.read_total)
             xx, xy, yy = _about(group, other.fit_total)
             read = np.trace(xx) - 2 * np.vdot(other.ridge.T, xy) + np.vdot(other_square, yy)
-            left_squares = squares - other.read_total.variances[0] + fewer.variances[0]
+            moved = _squares(fewer, half.read_total) - _squares(fit, half.read_total)
+            left_squares = squares + moved - _squares(other.fit_total, group)
             left_out.append(1 - _ratio(errors + trained - read, left_squares))
     return np.array(left_out)
 
@@ -277,6 +278,12 @@ def _squared_errors(weights: np.ndarray, fit: Moments, read: Moments) -> float:
     """Sum of squared errors of the map on the rows of ``read``: tr(X'X - 2 W'Y'X + W'Y'YW) about the fitted means."""
     xx, xy, yy = _about(read, fit)
     return float(np.trace(xx) - 2 * np.vdot(weights.T, xy) + np.vdot(weights, yy @ weights))
+
+
+def _squares(fit: Moments, read: Moments) -> float:
+    """Sum of squares of the teacher's rows of ``read`` about the fitted mean."""
+    away = read.sx / read.n - fit.sx / fit.n
+    return read.variances[0] + float(read.n * away @ away)
 
 
 def _offset_errors(weights: np.ndarray, fit: Moments, read: Moments) -> float:

@@ -13,7 +13,7 @@ from manifold_probe.measures.from_neighbours import Ranked
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.sides import DEEPEST, Side, Teacher
-from manifold_probe.measures.uncertainty import over_queries
+from manifold_probe.measures.uncertainty import Estimate, over_queries
 from manifold_probe.spaces.pairing import Pair
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
@@ -60,16 +60,16 @@ def per_class(teacher: Teacher, student: Side, wider: float) -> list[dict[str, A
         count = int(of.sum())
         if not count:
             continue
-        value = over_queries(float(terms[of].mean()), terms[of] if count > 1 else np.zeros(2), (0.0, 1.0))
-        half = (value.high or 0.0) - value.value if value.value is not None and value.high is not None else 0.0
-        low, high = value.value - half * wider, value.value + half * wider  # type: ignore[operator]
+        value = Estimate(float(terms[of].mean()))
+        if count > 1:
+            value = over_queries(float(terms[of].mean()), terms[of], (0.0, 1.0)).widened(wider)
         rows.append(
             {
                 "class": name.item() if hasattr(name, "item") else name,
                 "n": count,
                 "overlap": value.value,
-                "low": max(0.0, low) if count > 1 else None,
-                "high": min(1.0, high) if count > 1 else None,
+                "low": value.low,
+                "high": value.high,
                 "knn_agreement": float((first[of] == second[of]).mean()),
                 "knn_accuracy_teacher": float((first[of] == code).mean()),
                 "knn_accuracy_student": float((second[of] == code).mean()),

@@ -17,6 +17,7 @@ UNIT = (0.0, 1.0)
 SIGNED = (-1.0, 1.0)
 AT_MOST_ONE = (-np.inf, 1.0)
 FEWEST_GROUPS = 5
+ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -99,6 +100,9 @@ def measure_moments(
     found, by_dimension = estimates(parts)
     norms = teacher.cloud.profile.norms, cloud.profile.norms
     found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count)
+    equal = [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)]
+    if equal:
+        found["norm_correlation"] = Estimate(None)
     permuted, within = _permuted(teacher, cloud, seed)
     asked = len(teacher.side.queries)
     chance = {key: 0.0 for key in found if not key.startswith("rankme")} | {
@@ -110,13 +114,15 @@ def measure_moments(
     notes = {"per_dimension_correlation": widths, "space_similarity": widths}
     if "space_similarity" in found:
         chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
+    if equal:
+        notes["norm_correlation"] = f"the {' and the '.join(equal)}'s rows all have the same length"
     if asked < m.n:
         notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
     measures = {}
     for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
         estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
         if estimate.value is None:
-            measures[key] = Measure(estimate, m.n, note=notes.get(key, "not defined: constant or too few rows"))
+            measures[key] = Measure(estimate, m.n, note=notes.get(key, "a space is constant, or the rows are too few"))
             continue
         left_out = 0 if values_ is None else int(np.isnan(values_).sum())
         note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
@@ -129,6 +135,12 @@ def measure_moments(
             quantiles=None if values_ is None else quantiles(values_),
         )
     return measures, by_dimension
+
+
+def _equal_norms(cloud: Cloud) -> bool:
+    """Whether the rows' lengths differ by no more than the rounding of their stored type."""
+    norms = cloud.profile.norms
+    return float(np.ptp(norms)) <= 4 * ROUNDING.get(cloud.space.dtype, 1e-12) * float(norms.max())
 
 
 def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:

@@ -23,7 +23,7 @@ from manifold_probe.measures.sides import Progress, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife, over_queries
 
 SPARSE_QUERIES = 0.25
-FEWEST_HUB_QUERIES = 0.05
+FEWEST_HUB_QUERIES, LEAST_HUB_SHARE = 500, 0.05
 ALL_RANKS = 5_000
 RANK_QUERIES = 1_000
 
@@ -85,10 +85,10 @@ def _predicted(side: Side, codes: np.ndarray) -> np.ndarray:
 
 def _hubness(found: Neighbours) -> float:
     asked = len(found.queries)
-    if asked < FEWEST_HUB_QUERIES * found.n:
-        return float("nan")
     if asked == found.n:
         return geometry.skewness(geometry.occurrences(found), asked)
+    if asked < max(FEWEST_HUB_QUERIES, LEAST_HUB_SHARE * found.n):
+        return float("nan")
     # factorial moments need whole counts
     return geometry.skewness(np.bincount(found.deep[:, : found.k].ravel(), minlength=found.n), asked)
 
@@ -164,7 +164,7 @@ def _note(key: str, found: dict[str, Estimate], teacher: Teacher, student: Side)
             else (f"from {asked:,} of {n:,} queries, corrected for thinning")
         )
     if found[key].value is None:
-        return "not defined for these rows: too few of them are distinct"
+        return "too few of these rows are distinct"
     stand_in = "" if teacher.class_source == "labels" else "no labels: classes are the teacher's k-means clusters"
     if key == "knn_agreement":
         one, two = found["knn_accuracy_teacher"].value or 0.0, found["knn_accuracy_student"].value or 0.0
@@ -194,7 +194,7 @@ def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -
         ("continuity", teacher, ranked.in_student),
     ):
         if 2 * k >= n:
-            undefined = f"not defined for k >= n / 2 (k = {k}, n = {n})"
+            undefined = f"k must be below n / 2 (k = {k}, n = {n})"
             measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=undefined)
             continue
         terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, *away)

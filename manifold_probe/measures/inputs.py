@@ -56,8 +56,8 @@ def as_codes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def check_k(k: int, n: int) -> int:
     """k as an int with 1 <= k < n."""
-    if isinstance(k, bool) or int(k) != k or not 1 <= k < n:
-        raise InputError(f"k = {k} does not fit {n} rows; give a whole number with 1 <= k <= {n - 1}")
+    if isinstance(k, bool) or not isinstance(k, int | float | np.number) or int(k) != k or not 1 <= k < n:
+        raise InputError(f"k = {k!r} does not fit {n} rows; give a whole number with 1 <= k <= {n - 1}")
     return int(k)
 
 

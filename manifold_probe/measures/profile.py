@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.measures.rows import hash_rows
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import Space
+
+LARGEST = 1e70
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,12 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         power += float(np.vdot(away, away))
         if progress:
             progress(rows.stop, n)
+    largest = float(max(-low.min(), high.max()))
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        raise InputError(
+            f"{space.name}: the largest absolute value is {largest:.3g}, whose fourth power float64 cannot hold; "
+            "multiply the features by a constant (no measure but the norms changes)"
+        )
     moved = sums / n
     return Profile(
         mean=shift + moved,
@@ -72,5 +81,5 @@ def profile(space: Space, progress: Callable[[int, int], None] | None = None) ->
         hashes=hashes,
         constant_columns=low == high,
         constant_rows=flat & (d > 1),
-        largest=float(max(-low.min(), high.max())),
+        largest=largest,
     )

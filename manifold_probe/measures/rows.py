@@ -1,7 +1,7 @@
 """Which rows go together at random: jackknife groups, query samples and permutations, all from one seed.
 
-Groups follow a seeded hash of the row's id, or of its content where there are no ids, never the order of the file: a
-sorted file gives the same groups as a shuffled one, and copies of a row fall into the same group.
+Groups follow a seeded hash of the row's id, or of its number where there are no ids: neighbours in the file fall into
+different groups, and no change of the values (an offset, another type) changes them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def groups_of(hashes: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
 
 def random_groups(n: int, seed: int) -> tuple[np.ndarray, int]:
     """Groups for rows known only by their number."""
-    return groups_of(np.arange(n, dtype=np.uint64), seed)
+    return groups_of(hash_ids(np.arange(n)), seed)
 
 
 def sample(n: int, size: int, seed: int, purpose: int = QUERIES) -> np.ndarray:

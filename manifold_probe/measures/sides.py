@@ -93,7 +93,8 @@ def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
     """Profile, group, label and search the teacher of a pair."""
     space = pair.teacher
     cloud = Cloud(space, profile(space, lambda done, n: report("reading teacher", done, n)))
-    groups, count = groups_of(cloud.profile.hashes if pair.ids is None else hash_ids(pair.ids), settings.seed)
+    known = np.arange(space.n) if pair.ids is None else pair.ids
+    groups, count = groups_of(hash_ids(known), settings.seed)
     if pair.labels is None:
         codes, source = stand_in_classes(cloud, settings.seed), "k-means"
         names = np.unique(codes)

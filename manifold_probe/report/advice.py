@@ -7,31 +7,52 @@ from typing import Any
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.words import number, percent, shown
 
+MISPAIRED = (
+    "Check which rows belong together before anything else: the neighbourhoods are at chance, which is what wrongly "
+    "paired rows look like, and no ids vouch for the pairing."
+)
+# The most urgent first.
 FOR_ALARM = {
     "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
+    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
+    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
+    "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
+    "constant_rows": "Look at the rows that hold one value in every dimension: they carry no direction.",
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
     "dead_dimensions": "See why some dimensions never change (a dead activation, a masked head) or drop them.",
-    "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
-    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
+    "float16_range": "Save the features as float32: values at the edge of float16's range are cut off.",
     "common_offset": "Subtract the mean before comparing angles: a shared offset hides the differences.",
     "hubs": "A few points are everyone's neighbour: centre the features, or use fewer neighbours to see past them.",
-    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
     "few_rows": "Use more rows: the intervals are wide and chance is high.",
-    "unverified_pairing": "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing.",
 }
+UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
+VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else mend the ids."
 
 
 def next_steps(document: dict[str, Any]) -> list[str]:
     """Sentences, the most urgent first."""
-    codes = list(dict.fromkeys(alarm["code"] for alarm in document["alarms"]))
-    urgent = [FOR_ALARM[code] for code in codes if code in FOR_ALARM and code != "unverified_pairing"]
-    late = [FOR_ALARM[code] for code in codes if code == "unverified_pairing"]
-    k = document["settings"]["k"]
+    codes = {alarm["code"] for alarm in document["alarms"]}
+    verified, k = document["pairing"]["verified"], document["settings"]["k"]
+    steps = [step for code, step in FOR_ALARM.items() if code in codes]
+    if verified and "misaligned_rows" in codes:
+        steps[0] = VERIFIED_BLOCK
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
-    steps = [*urgent, *_from_measures(measures, k), *_from_classes(document), *_from_rows(document), *late]
+    overlap = measures.get(f"overlap@{k}")
+    if overlap is not None and _at_chance(overlap) and not verified:
+        steps.insert(0, MISPAIRED)
+    else:
+        steps += [*_from_measures(measures, k), *_from_classes(document), *_from_rows(document)]
+    if "unverified_pairing" in codes:
+        steps.append(UNVERIFIED)
     if document["settings"].get("classes") != "labels":
         steps.append("Give --labels FILE to see which classes suffer.")
     return steps
+
+
+def _at_chance(overlap: Reading) -> bool:
+    """Whether neighbours survive no better than in rows paired at random, all over or within classes."""
+    low = overlap.value if overlap.low is None else overlap.low
+    return low is not None and low <= max(overlap.chance or 0, overlap.class_chance or 0)
 
 
 def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
@@ -58,8 +79,9 @@ def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
             f"Check whether vector lengths matter to you: the student's do not follow the teacher's closely "
             f"({number(value('norm_correlation'))}), which a cosine loss cannot see; one on columns or norms can."
         )
-    floor = measures[f"overlap@{k}"].class_chance if f"overlap@{k}" in measures else None
-    if floor is not None and overlap < 2 * floor:
+    found = measures.get(f"overlap@{k}")
+    floor = None if found is None else found.class_chance
+    if found is not None and floor is not None and floor > 2 * (found.chance or 0) and overlap < 2 * floor:
         steps.append("Train on neighbours within a class: what survives is little more than the classes themselves.")
     return steps
 
@@ -70,7 +92,7 @@ def _from_classes(document: dict[str, Any]) -> list[str]:
     if len(rows) < 3:
         return []
     worst, middle = min(rows, key=lambda row: row["overlap"]), overlaps[len(overlaps) // 2]
-    if worst["overlap"] >= 0.75 * middle:
+    if worst["overlap"] >= 0.75 * middle or (worst.get("high") or 0) >= middle:
         return []
     name = shown(worst["class"])
     kind = "cluster" if document["settings"].get("classes") == "k-means" else "class"

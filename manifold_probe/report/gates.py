@@ -98,14 +98,18 @@ def check_baseline(baseline: dict[str, Any], where: str, names: list[str], k: in
 
 
 def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float) -> list[Outcome]:
-    """Every faithfulness measure that both have, for every student: it may not fall by more than ``most``."""
+    """Every faithfulness measure of the baseline, for every student: it may not fall by more than ``most``."""
     outcomes = []
     for name, student in students_of(document).items():
         before, now = readings(baseline_of(baseline, name)), readings(student)
         prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
         for key in faithful_names(student["settings"]["k"]):
             old, new = before.get(key), now.get(key)
-            if old is None or new is None or old.value is None or new.value is None:
+            if old is None or old.value is None:
+                continue
+            if new is None or new.value is None:
+                why = new.note if new is not None and new.note else "it was not measured"
+                outcomes.append(_outcome(False, f"{prefix}{key} is undefined ({why}), baseline {old.value:.6g}"))
                 continue
             drop = old.value - new.value
             told = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
@@ -116,7 +120,7 @@ def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float)
 
 
 def baseline_warnings(document: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
-    """What makes the baseline less comparable: another teacher, another number of rows."""
+    """What makes the baseline less comparable: another teacher, number of rows, queries or seed."""
     warnings: dict[str, None] = {}
     for name, student in students_of(document).items():
         before = baseline_of(baseline, name)
@@ -125,6 +129,10 @@ def baseline_warnings(document: dict[str, Any], baseline: dict[str, Any]) -> lis
         rows, now = before["pairing"].get("rows"), student["pairing"]["rows"]
         if rows != now:
             warnings[f"the baseline has {rows} rows, this comparison {now}: overlap depends on that number"] = None
+        for setting in ("queries", "seed"):
+            was, given = before["settings"].get(setting), student["settings"][setting]
+            if was != given:
+                warnings[f"the baseline has {setting} {was}, this comparison {given}: sampling differs"] = None
     return list(warnings)
 
 

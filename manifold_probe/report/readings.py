@@ -80,7 +80,7 @@ def grouped(k: int) -> list[tuple[str, list[str]]]:
 def faithful_names(k: int) -> list[str]:
     """The measures of which more is more faithful."""
     keys = [key for heading, keys in grouped(k) if heading in FAITHFUL for key in keys]
-    return [key for key in keys if not key.startswith("knn_accuracy")]
+    return [key for key in keys if not key.startswith("knn_accuracy_teacher")]
 
 
 def label(key: str, width: int | None) -> str:

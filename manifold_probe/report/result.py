@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ class Result:
         self._document = document
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document; undefined values are None."""
-        return self._document
+        """A copy of the JSON document; undefined values are None."""
+        return copy.deepcopy(self._document)
 
     def to_json(self) -> str:
         """The JSON document as one line of strict JSON."""
@@ -28,7 +29,10 @@ class Result:
 
         from manifold_probe.report.frame import COLUMNS, tidy_rows
 
-        return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
+        rows = tidy_rows(self._document)
+        frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"k": "Int64", "n": "Int64"})
+        frame["class"] = pd.Series([row["class"] for row in rows], dtype=object)  # pandas makes integers floats
+        return frame
 
     def summary(self) -> str:
         """The report of the terminal as plain text, nothing wrapped."""

@@ -78,9 +78,9 @@ def step_lines(steps: list[str], width: int | None) -> list[Text]:
     return lines
 
 
-def size(document: dict[str, Any], side: str) -> str:
+def size(document: dict[str, Any], side: str, named: bool = True) -> str:
     """ "t.pt (10,000 x 512 float32)"."""
     space = document["inputs"][side]
     name = teacher_name(document) if side == "teacher" else student_name(document)
     rows, dimensions = space["shape"]
-    return f"{'' if name == side else name + ' '}({rows:,} x {dimensions:,} {space['dtype']})"
+    return f"{name + ' ' if named and name != side else ''}({rows:,} x {dimensions:,} {space['dtype']})"

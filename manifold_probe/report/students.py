@@ -81,7 +81,7 @@ def best(document: dict[str, Any], key: str) -> str | None:
 
 def _compared(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
     first = next(iter(students.values()))
-    sizes = ", ".join(f"{shown(name)} = {size(each, 'student')}" for name, each in students.items())
+    sizes = ", ".join(f"{shown(name)} = {_size(each)}" for name, each in students.items())
     how = dict.fromkeys(pairing(each) for each in students.values())
     lines = paragraph(f"teacher {size(first, 'teacher')}; students {sizes}.", width)
     if len(how) == 1:
@@ -89,6 +89,12 @@ def _compared(students: dict[str, dict[str, Any]], width: int | None) -> list[Te
     for name, each in students.items():
         lines.extend(paragraph(f"{shown(name)}: {pairing(each)}", width))
     return lines
+
+
+def _size(document: dict[str, Any]) -> str:
+    """A student's file and size."""
+    path = str(document["inputs"]["student"].get("path") or "").rstrip("/").rsplit("/", 1)[-1]
+    return f"{shown(path)} {size(document, 'student', named=False)}" if path else size(document, "student", named=False)
 
 
 def _measures(document: dict[str, Any], width: int | None) -> list[Text]:

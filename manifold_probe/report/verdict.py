@@ -18,7 +18,8 @@ def verdict(document: dict[str, Any]) -> str:
     if overlap is None or overlap.value is None:
         return f"{student_name(document)}: neighbourhoods could not be compared; {_coarse(cka)[1]}."
     head = _numbers(document, overlap, overlap.value)
-    if any(alarm["code"] == BROKEN for alarm in document["alarms"]):
+    # ids that vouch for the pairing leave another reading: the student lost those rows
+    if not document["pairing"]["verified"] and any(alarm["code"] == BROKEN for alarm in document["alarms"]):
         return f"{head}: some rows seem to be paired with the wrong partner, so mend that before believing any number."
     coarse_kept, coarse = _coarse(cka)
     fine_kept, fine = _fine(overlap, overlap.value)
@@ -56,6 +57,8 @@ def _fine(overlap: Reading, value: float) -> tuple[bool, str]:
         return False, "the neighbourhoods are no better than chance"
     if overlap.class_chance is not None and low <= overlap.class_chance:
         return False, "neighbourhoods hold no more than the classes alone explain"
+    if value == 1:
+        return True, "all of the fine structure is kept"
     floor = max(overlap.chance or 0, overlap.class_chance or 0)
     ceiling = 1 if overlap.reference is None else max(overlap.reference, floor + 1e-9)
     kept = (value - floor) / (ceiling - floor)

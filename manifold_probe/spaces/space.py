@@ -65,6 +65,9 @@ class Space:
         self.name = name
         self.source = source or Source()
 
+    def __repr__(self) -> str:
+        return f"<Space {self.name}: {self.n:,} x {self.d:,} {self.dtype}>"
+
     @property
     def n(self) -> int:
         """Number of rows."""

@@ -78,7 +78,7 @@ def linear_r2(x, y, seed=0):
         ]
         strength = grid[int(np.argmin(losses))] * mean_power(y[fit])
         errors += np.sum((x[~fit] - ridge_predict(y[fit], x[fit], y[~fit], strength)) ** 2)
-        squares += np.sum(centred(x[~fit]) ** 2)
+        squares += np.sum((x[~fit] - x[fit].mean(0)) ** 2)
     return 1 - errors / squares
 
 

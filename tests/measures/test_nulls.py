@@ -31,7 +31,7 @@ def test_independent_spaces_score_chance(n: int, widths: tuple[int, int], seed: 
     found = measured(x, y, rng.integers(0, 5, n))
     checked = {key: within(m, m.chance) for key, m in found.items() if m.chance is not None}
     assert {key for key, fine in checked.items() if not fine} == set()
-    assert len(checked) >= 18 if widths[0] == widths[1] else 16
+    assert len(checked) >= (18 if widths[0] == widths[1] else 16)
     assert found["linear_cka"].chance > 5e-3  # biased: its chance is far from 0
     assert found["procrustes"].chance > 0.05
 

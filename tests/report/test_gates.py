@@ -63,9 +63,16 @@ def test_a_drop_beyond_the_allowed_fails() -> None:
     assert all(outcome.passed for outcome in check_drops(new, old, 0.06))
 
 
-def test_what_either_lacks_is_not_held_against_the_student() -> None:
-    old, new = document(), document(measurement({"overlap@10": None}))
+def test_what_the_baseline_lacks_is_not_held_against_the_student() -> None:
+    old, new = document(measurement({"overlap@10": None})), document()
     assert not any("overlap@10 " in outcome.line for outcome in check_drops(new, old, 0.02))
+
+
+def test_a_measure_that_became_undefined_fails() -> None:
+    old, new = document(), document(measurement({"overlap@10": None}))
+    told = [outcome for outcome in check_drops(new, old, 0.02) if "overlap@10 " in outcome.line]
+    assert [outcome.passed for outcome in told] == [False]
+    assert "is undefined" in told[0].line
 
 
 def test_baselines_that_do_not_fit_are_refused() -> None:
@@ -82,3 +89,5 @@ def test_another_teacher_or_row_count_is_a_warning() -> None:
     old["inputs"]["teacher"]["sha256"] = "1" * 64
     old["pairing"]["rows"] = 7
     assert len(baseline_warnings(document(), old)) == 2
+    old["settings"]["seed"] = 99
+    assert len(baseline_warnings(document(), old)) == 3

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from manifold_probe.report.advice import FOR_ALARM, next_steps
+from manifold_probe.report.advice import FOR_ALARM, MISPAIRED, UNVERIFIED, next_steps
 from manifold_probe.report.readings import GLOSSES, GROUPS, READINGS, measure_names
 from manifold_probe.report.terminal import plain_report, report_lines
 from manifold_probe.report.verdict import verdict
@@ -53,8 +53,16 @@ def test_the_verdict_grows_with_overlap(overlap: float, cka: float, words: str) 
 
 
 def test_misaligned_rows_come_before_any_number() -> None:
-    text = verdict(document(measurement(alarms=(("misaligned_rows", "rows 0 to 99"),))))
-    assert "mend that before believing any number" in text
+    found = measurement(alarms=(("misaligned_rows", "rows 0 to 99"),))
+    assert "mend that before believing any number" in verdict(document(found, verified=False))
+    assert "mend that" not in verdict(document(found, verified=True))  # the student may have lost those rows
+
+
+def test_neighbourhoods_at_chance_send_the_reader_to_the_pairing() -> None:
+    lost = measurement({"overlap@10": 0.001})
+    assert next_steps(document(lost, verified=False))[0] == MISPAIRED
+    assert MISPAIRED not in next_steps(document(lost, verified=True))
+    assert MISPAIRED not in next_steps(document(verified=False))
 
 
 def test_clusters_are_not_called_classes() -> None:
@@ -101,8 +109,8 @@ def test_alarms_classes_and_steps_are_shown() -> None:
 
 def test_every_alarm_has_a_next_step() -> None:
     for code in FOR_ALARM:
-        assert FOR_ALARM[code] in next_steps(document(measurement(alarms=((code, "evidence"),))))
-    assert len(FOR_ALARM) == 10
+        assert FOR_ALARM[code] in next_steps(document(measurement(alarms=((code, "evidence"),)), verified=False))
+    assert UNVERIFIED in next_steps(document(measurement(alarms=(("unverified_pairing", "no ids"),)), verified=False))
 
 
 def test_positional_pairing_is_called_unverified() -> None:
