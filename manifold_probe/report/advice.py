@@ -38,7 +38,7 @@ def next_steps(document: dict[str, Any]) -> list[str]:
         steps[0] = VERIFIED_BLOCK
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
     overlap = measures.get(f"overlap@{k}")
-    if overlap is not None and _at_chance(overlap) and not verified:
+    if overlap is not None and _at_chance(overlap) and not verified and "collapsed_rank" not in codes:
         steps.insert(0, MISPAIRED)
     else:
         steps += [*_from_measures(measures, k), *_from_classes(document), *_from_rows(document)]
