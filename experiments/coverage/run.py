@@ -1,6 +1,6 @@
 """Do the 95% intervals cover? Fresh samples of the same pair of models, again and again.
 
-    python experiments/coverage/run.py            # everything, about an hour on two cores
+    python experiments/coverage/run.py            # everything, about a quarter of an hour on two cores
     python experiments/coverage/run.py --quick    # a few repetitions, to see that it runs
 
 Each repetition draws n new rows from one fixed world (ten classes, a teacher of 32 dimensions, a student of 24 that is
@@ -31,7 +31,7 @@ CASES = [
     for tails in ("gaussian", "heavy")
     for order in (("random", "sorted") if n == 1000 else ("random",))
 ]
-REPETITIONS = {200: 400, 1000: 200, 5000: 100}
+REPETITIONS = {200: 300, 1000: 150, 5000: 60}
 SHOWN = ["linear_cka", "debiased_linear_cka", "overlap@10", "knn_agreement@10", "linear_r2"]
 
 
@@ -108,7 +108,7 @@ def write(report: dict) -> None:
     note = (
         f"\nCoverage in % of nominal 95% intervals. Repetitions: {counts}; a true 95% shows as 95 with a standard error"
     )
-    note += " of 1.1 (400), 1.5 (200) and 2.2 (100) points.\n"
+    note += " of 1.3 (300), 1.8 (150) and 2.8 (60) points.\n"
     (RESULTS / "coverage.md").write_text("\n".join(lines) + "\n" + note)
 
 

@@ -38,7 +38,7 @@ def brute(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict:
     }
 
 
-def agree(m: Moments, expected: dict, tolerance: float = 1e-10) -> None:
+def assert_agree(m: Moments, expected: dict, tolerance: float = 1e-10) -> None:
     for name in SUMS:
         value = np.asarray(expected[name])
         scale = max(1.0, float(np.abs(value).max())) * expected["n"]
@@ -64,11 +64,11 @@ def test_any_blocks_in_any_merge_order_and_any_shift(n: int, seed: int, cuts: li
     merged = Moments()
     for part in parts:
         merged = merged.merge(part)
-    agree(merged, brute(x, y, merged.shift_x, merged.shift_y))
+    assert_agree(merged, brute(x, y, merged.shift_x, merged.shift_y))
     streamed = Moments()
     for start, stop in itertools.pairwise(edges):
         streamed.update(x[start:stop], y[start:stop])
-    agree(streamed, brute(x, y, streamed.shift_x, streamed.shift_y))
+    assert_agree(streamed, brute(x, y, streamed.shift_x, streamed.shift_y))
 
 
 @pytest.mark.parametrize("measure", [cka, debiased_cka, procrustes])
@@ -94,7 +94,7 @@ def test_a_group_can_be_taken_away_again() -> None:
     groups = np.random.default_rng(0).integers(0, 5, 60)
     parts = grouped(x, y, groups, 5)
     kept = groups != 3
-    agree(total(parts) - parts[3], brute(x[kept], y[kept], x.mean(0), y.mean(0)))
+    assert_agree(total(parts) - parts[3], brute(x[kept], y[kept], x.mean(0), y.mean(0)))
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_accumulator_does_not_write_into_what_was_merged() -> None:
 def test_taking_away_moments_about_another_shift() -> None:
     x, y = data()
     rest = Moments().update(x, y) - Moments().update(x[:20], y[:20])
-    agree(rest, brute(x[20:], y[20:], rest.shift_x, rest.shift_y))
+    assert_agree(rest, brute(x[20:], y[20:], rest.shift_x, rest.shift_y))
 
 
 @pytest.mark.parametrize(("a", "b"), [((3, 4), (2, 3)), ((5,), (5,)), ((3, 4), (3, 9))])
