@@ -7,6 +7,11 @@ Every estimator of error used here ends in a vector e with standard error |e|_2:
   fresh samples the standard error of 40 halvings varies by .10 to .12, as that of 35 to 45 degrees does);
 - query sampling, Q queries: e_i = (theta_i - mean) / sqrt(Q (Q - 1)).
 
+Measured coverage of the nominal 95% (experiments/coverage; n = 200, 1,000 and 5,000, Gaussian and heavy-tailed, sorted
+files too): CKA 91 to 99%, overlap 93 to 99%, k-NN agreement 93 to 97%, R2 95 to 98%, each figure with a standard error
+of 1 to 3 points. Less sure: hubness 85 to 97%, trustworthiness and continuity (whose errors borrow the dependence
+found in the overlap) 90 to 98%; medians over few dimensions are wide, 92 to 99%.
+
 Two students measured on the same groups, halvings or queries have paired vectors, so the difference of two values has
 deviations e_A - e_B and its interval follows by the same rule.
 """
