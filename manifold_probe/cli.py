@@ -184,7 +184,9 @@ def demo(
     students = [str(path) for name, path in paths.items() if name != "teacher"]
     result = _compare(str(paths["teacher"]), named_students(students))
     _show(result.to_dict())
-    again = ["probe", "compare", "--teacher", str(paths["teacher"])]
+    # a command of an environment that is not activated is only found by its path
+    command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
+    again = [command, "compare", "--teacher", str(paths["teacher"])]
     again += [word for path in students for word in ("--student", path)]
     _write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
 
