@@ -13,7 +13,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import traceback
 import warnings
 from pathlib import Path
@@ -176,11 +175,13 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Train a small teacher and two students on digits, in seconds, and compare them."""
-    folder = _writable_folder(out)
+    from manifold_probe.report.files import check_folder
+
+    check_folder(out, "--out")
     print("probe: training a teacher and two students on scikit-learn's digits, a few seconds", file=sys.stderr)
     from manifold_probe.demo import run_demo
 
-    paths = run_demo(folder, seed=0)
+    paths = run_demo(out, seed=0)
     students = [str(path) for name, path in paths.items() if name != "teacher"]
     result = _compare(str(paths["teacher"]), named_students(students))
     _show(result.to_dict())
@@ -237,18 +238,6 @@ def _checked_drop(max_drop: float | None, baseline: str | None) -> float:
     if not math.isfinite(max_drop) or max_drop < 0:
         raise InputError(f"--max-drop: {max_drop} is not a number of at least 0; write --max-drop {DEFAULT_DROP}")
     return max_drop
-
-
-def _writable_folder(path: str) -> Path:
-    """The folder, made if missing; refused before any work if nothing can be written there."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be written to ({why}); choose another folder with --out") from error
-    return Path(path)
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -251,7 +251,8 @@ def _plain(text: str) -> str:
 def test_the_demo(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     from manifold_probe import demo
 
-    def quick(folder: Path, seed: int = 0) -> dict[str, Path]:
+    def quick(folder: str, seed: int = 0) -> dict[str, Path]:
+        Path(folder).mkdir()
         paths = {name: Path(folder) / f"{name}.npy" for name in ("teacher", "cosine", "coss")}
         for place, path in enumerate(paths.values()):
             np.save(path, TEACHER + 0.1 * place * np.random.default_rng(seed + place).normal(size=TEACHER.shape))

@@ -1,32 +1,98 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and asking beforehand whether a place can be written to."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from manifold_probe.errors import InputError
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write ``text`` under a temporary name beside ``path``, then rename it, so that no half-written file is left.
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write ``content`` under a temporary name beside ``path``, then rename it, so that no half-written file is left.
 
     Raises
     ------
     InputError
         When the place cannot be written to or the disk is full.
     """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    write_all({path: content})
+
+
+def write_all(contents: dict[str | Path, str | bytes] | dict[Path, bytes]) -> None:
+    """Write several files: every one under a temporary name, and only when all are on disk are they renamed.
+
+    Raises
+    ------
+    InputError
+        When a place cannot be written to or the disk is full; no file has changed then.
+    """
+    scratches: dict[Path, Path] = {}
+    path = Path()
     try:
         try:
-            with open(scratch, "x", encoding="utf-8") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(scratch, path)
+            for path, content in ((Path(each), content) for each, content in contents.items()):
+                scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+                with open(scratch, "xb") as out:
+                    scratches[path] = scratch
+                    out.write(content.encode() if isinstance(content, str) else content)
+                    out.flush()
+                    os.fsync(out.fileno())
+            for path, scratch in scratches.items():
+                os.replace(scratch, path)
         finally:
-            scratch.unlink(missing_ok=True)
+            for scratch in scratches.values():
+                scratch.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def check_file(path: str | Path, option: str) -> None:
+    """Refuse a file that cannot be written, before any work; nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        When it is a folder, or its folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    if _asked(path.is_dir, path, option):
+        raise InputError(f"{option}: {path} is a folder; name a file in it")
+    if not _asked(path.parent.is_dir, path, option):
+        raise InputError(f"{option}: {path}: the folder {path.parent} does not exist; make it, or choose another place")
+    _try(path.parent, path, option)
+
+
+def check_folder(path: str | Path, option: str) -> None:
+    """Refuse a folder that cannot be made or written to, before any work; nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        When it, or the nearest folder above it that exists, cannot be written to.
+    """
+    nearest = path = Path(path)
+    while not _asked(nearest.exists, path, option) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"{option}: {nearest} is a file, not a folder; choose another place")
+    _try(nearest, path, option)
+
+
+def _asked(question: object, path: Path, option: str) -> bool:
+    try:
+        return bool(question())  # type: ignore[operator]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{option}: {str(path)[:80]!r} is no path ({why}); choose another place") from error
+
+
+def _try(folder: Path, path: Path, option: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{option}: {path} cannot be written to ({why}); choose another place") from error

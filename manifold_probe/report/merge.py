@@ -1,0 +1,76 @@
+"""Several saved results of one teacher as one document, so that their students stand in the same figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.document import ONE, SEVERAL, students_of
+
+
+def merged(documents: dict[str, dict[str, Any]], names: dict[str, str] | None = None) -> dict[str, Any]:
+    """One document with the students of all.
+
+    Parameters
+    ----------
+    documents : dict
+        The documents by the file they came from.
+    names : dict, optional
+        File -> what its only student shall be called.
+
+    Raises
+    ------
+    InputError
+        For another teacher, other rows, another k, or two students of one name.
+    """
+    if len(documents) == 1 and not names:
+        return next(iter(documents.values()))
+    students: dict[str, dict[str, Any]] = {}
+    origin: dict[str, str] = {}
+    for path, document in documents.items():
+        for own, student in _called(path, document, (names or {}).get(path)).items():
+            if own in students:
+                mend = f"name them, as in {own}1={origin[own]} {own}2={path}"
+                raise InputError(f"{path}: a student of {origin[own]} is called {own!r} too; {mend}")
+            students[own], origin[own] = student, path
+    _check_alike(students, origin)
+    differences = [
+        row for document in documents.values() if document["schema"] == SEVERAL for row in document["differences"]
+    ]
+    return {"schema": SEVERAL, "students": students, "differences": differences}
+
+
+def _called(path: str, document: dict[str, Any], name: str | None) -> dict[str, dict[str, Any]]:
+    if name is None:
+        return students_of(document)
+    if document["schema"] != ONE:
+        raise InputError(f"{path}: holds several students, so {name!r} cannot name it; give it without a name")
+    student = {**document["inputs"]["student"], "name": name, "path": None}
+    return {name: {**document, "inputs": {**document["inputs"], "student": student}}}
+
+
+def _check_alike(students: dict[str, dict[str, Any]], origin: dict[str, str]) -> None:
+    first, *others = students
+    here = students[first]
+    for name in others:
+        student, where = students[name], f"{origin[name]}: student {name!r}"
+        for what, value in (
+            ("inputs.teacher.sha256", lambda each: each["inputs"]["teacher"].get("sha256")),
+            ("pairing.rows", lambda each: each["pairing"].get("rows")),
+            ("settings.k", lambda each: each["settings"]["k"]),
+        ):
+            mine, theirs = value(here), value(student)
+            if mine != theirs:
+                meaning = {
+                    "inputs.teacher.sha256": "has another teacher than",
+                    "pairing.rows": "was measured on other rows than",
+                    "settings.k": "was measured with another k than",
+                }[what]
+                raise InputError(
+                    f"{where} {meaning} {first!r} of {origin[first]} ({what} {_short(theirs)}, not {_short(mine)}); "
+                    "draw them apart, or compare them together"
+                )
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 16 else f"{value!r}"
