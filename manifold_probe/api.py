@@ -44,7 +44,8 @@ class Comparison(Result):
 
     @property
     def details(self) -> dict[str, Any]:
-        """What figures are drawn from: ``overlap_by_k``, ``spectra``, ``per_class``, ``worst_rows`` and others."""
+        """What figures are drawn from: ``overlap_by_k``, ``spectra``, ``per_class``, ``worst_rows`` and others,
+        with ``maps`` where they were asked for."""
         return self._document["details"]
 
     @property
@@ -112,6 +113,7 @@ def compare(
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
+    maps: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
     """Measure how faithfully a student, or each of several, kept its teacher's embedding manifold.
@@ -136,6 +138,8 @@ def compare(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner.
+    maps : bool
+        Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
 
@@ -179,7 +183,7 @@ def compare(
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
-    results = _measured(pairs, space, spaces, settings, several, progress)
+    results = _measured(pairs, space, spaces, settings, several, maps, progress)
     return Comparisons(results) if several else Comparison(results)
 
 
@@ -260,12 +264,13 @@ def _measured(
     students: dict[str, Space],
     settings: dict[str, Any],
     several: bool,
+    maps: bool,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     """The document of all students, or of the only one."""
     from manifold_probe.measures.measure import measure_students
 
-    measurements = measure_students(pairs, **settings, progress=progress)
+    measurements = measure_students(pairs, **settings, maps=maps, progress=progress)
     provenance = provenance_of(settings["seed"])
     teacher_input = describe_input(teacher, None)
     made = {

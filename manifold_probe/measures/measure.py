@@ -20,6 +20,7 @@ from manifold_probe.measures.exact import BLOCK
 from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.inputs import check_k
+from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.moments import Moments, add_grouped, total
 from manifold_probe.measures.profile import profile
 from manifold_probe.measures.reference import measure_reference
@@ -31,7 +32,13 @@ SMALL = 1024
 
 
 def measure_students(
-    pairs: dict[str, Pair], *, k: int = 10, queries: int = 5_000, seed: int = 0, progress: Progress | None = None
+    pairs: dict[str, Pair],
+    *,
+    k: int = 10,
+    queries: int = 5_000,
+    seed: int = 0,
+    maps: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Measurement]:
     """Measure every student against the teacher they share.
 
@@ -45,6 +52,8 @@ def measure_students(
         Rows sampled as queries of the neighbour searches; the database is always every row.
     seed : int
         Seed of every random choice.
+    maps : bool
+        Also lay out both spaces in two dimensions: seconds for each student.
     progress : callable, optional
         Called as progress(stage, done, total).
 
@@ -58,14 +67,26 @@ def measure_students(
     report = progress or silent
     clouds = {name: _read(name, pair, report) for name, pair in pairs.items()}
     teacher = read_teacher(first, settings, report)
-    return {name: _measure(pair, clouds[name], teacher, settings, report) for name, pair in pairs.items()}
+    start = _teacher_layout(teacher, seed, report) if maps else None
+    return {name: _measure(pair, clouds[name], teacher, settings, start, report) for name, pair in pairs.items()}
+
+
+def _teacher_layout(teacher: Teacher, seed: int, report: Progress) -> np.ndarray | None:
+    """The teacher's map, from which every student's starts; None for too few rows to draw."""
+    asked = map_rows(teacher.side, seed)
+    if len(asked) < FEWEST:
+        return None
+    report("map of teacher", 0, 1)
+    return layout(teacher.cloud, teacher.side.queries[asked], seed)
 
 
 def _read(name: str, pair: Pair, report: Progress) -> Cloud:
     return Cloud(pair.student, profile(pair.student, lambda done, n: report(f"reading {name}", done, n)))
 
 
-def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, report: Progress) -> Measurement:
+def _measure(
+    pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, start: np.ndarray | None, report: Progress
+) -> Measurement:
     parts, powers = _moments(teacher, cloud, report)
     m = total(parts)
     student = search_side(cloud, teacher.side.queries, settings.k, "student", report)
@@ -90,6 +111,11 @@ def _measure(pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, rep
         "norms": details.norms(teacher.cloud.profile, cloud.profile),
         "worst_rows": details.worst_rows(teacher.side, student, pair),
     }
+    if start is not None:
+        report("map of student", 0, 1)
+        drawn = teacher.side.queries[map_rows(teacher.side, settings.seed)]
+        moved = layout(cloud, drawn, settings.seed, start)
+        extra["maps"] = linked_maps(teacher, start, student, moved, pair, settings.seed)
     return Measurement(measures, extra, found, teacher.class_source, teacher.class_names)
 
 

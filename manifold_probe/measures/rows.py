@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 GROUPS = 20
-QUERIES, GROUPING, HALVING, PERMUTING, SAMPLING = range(5)
+QUERIES, GROUPING, HALVING, PERMUTING, SAMPLING, MAPPING = range(6)
 
 
 def generator(seed: int, purpose: int) -> np.random.Generator:

@@ -1,0 +1,64 @@
+"""Two linked maps, an illustration beside the measures: UMAP layouts of teacher and student on the same sampled rows.
+
+The student's layout starts from the teacher's, so that what stayed in place stays in place for the eye. A map shows
+groups and tears; distances on it, sizes of groups and empty space mean nothing, and no measure is read off it.
+(McInnes, Healy, Melville 2018, arXiv:1802.03426.)
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.measures import overlap
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.rows import MAPPING, sample
+from manifold_probe.measures.sides import Side, Teacher
+from manifold_probe.spaces.pairing import Pair
+
+MAP_ROWS = 2_000
+FEWEST = 10
+NEIGHBOURS = 15
+DIGITS = 3
+
+
+def map_rows(side: Side, seed: int) -> np.ndarray:
+    """Positions among the queries (m,) of the rows that are drawn: at most 2,000, the same for every student."""
+    return sample(len(side.queries), MAP_ROWS, seed, MAPPING)
+
+
+def layout(cloud: Cloud, rows: np.ndarray, seed: int, start: np.ndarray | None = None) -> np.ndarray:
+    """UMAP of some rows by angle, (m, 2), from ``start`` (m, 2) where given; the same on every run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of duplicates and graphs in parts, which a map may well show
+        from umap import UMAP  # importing it takes seconds
+
+        points = cloud.points(cloud.space.take(rows), "cosine").astype(np.float32)
+        mapper = UMAP(
+            n_neighbors=min(NEIGHBOURS, len(rows) - 1),
+            init="spectral" if start is None else start,
+            random_state=seed % 2**31,
+            n_jobs=1,
+        )
+        return np.asarray(mapper.fit_transform(points), dtype=np.float64)
+
+
+def linked_maps(
+    teacher: Teacher, teacher_layout: np.ndarray, student: Side, student_layout: np.ndarray, pair: Pair, seed: int
+) -> dict[str, Any]:
+    """Coordinates of both maps with what colours them: each row's class, by its place in ``classes``, and overlap."""
+    asked = map_rows(teacher.side, seed)
+    rows = teacher.side.queries[asked]
+    kept = overlap.intersections(teacher.side.only(asked).cosine, student.only(asked).cosine) / teacher.side.k
+    return {
+        "rows": rows.tolist(),
+        "ids": None if pair.ids is None else pair.ids[rows].tolist(),
+        "classes": teacher.class_names.tolist(),
+        "class": teacher.codes[rows].tolist(),
+        "overlap": np.round(kept, DIGITS).tolist(),
+        "teacher": np.round(teacher_layout, DIGITS).tolist(),
+        "student": np.round(student_layout, DIGITS).tolist(),
+        "method": {"name": "UMAP", "metric": "cosine", "neighbours": min(NEIGHBOURS, len(rows) - 1), "seed": seed},
+    }
