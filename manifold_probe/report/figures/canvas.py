@@ -1,0 +1,121 @@
+"""What every figure is drawn with: a sheet, axes that say little, a legend that stands below the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, floor, log10
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from manifold_probe.report.figures.look import GREY, INK, Look
+
+HANDLE = 3.4  # of the text size: a legend's sample of a line, and the gaps about it
+
+
+def sheet(look: Look, height: float) -> Figure:
+    """An empty figure as wide as the look says, ``height`` inches high."""
+    return Figure(figsize=(look.width, height), layout="constrained")
+
+
+def legend_below(figure: Figure, look: Look, handles: Sequence[Any]) -> None:
+    """A legend under all axes, the sheet made higher by what it takes."""
+    figure.set_figheight(figure.get_figheight() + legend_height(look, handles))
+    legend(figure, look, handles)
+
+
+def legend(figure: FigureBase, look: Look, handles: Sequence[Any]) -> None:
+    """A legend under the axes of a figure, or of a part of one, in as many columns as fit."""
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=_columns(look, handles))
+
+
+def legend_height(look: Look, handles: Sequence[Any]) -> float:
+    """The inches that a legend takes."""
+    return -(-len(handles) // _columns(look, handles)) * 1.45 * look.text / 72 + 0.05 if handles else 0.0
+
+
+def _columns(look: Look, handles: Sequence[Any]) -> int:
+    """As many columns as fit, the rows as even as they can be."""
+    widest = max(text_width(str(handle.get_label()), look) for handle in handles) + HANDLE * look.text / 72
+    most = max(1, min(len(handles), int((look.width - 0.1) / widest)))
+    return -(-len(handles) // -(-len(handles) // most))
+
+
+def text_width(text: str, look: Look, weight: str = "normal") -> float:
+    """The width of a line of text in inches."""
+    from matplotlib.textpath import TextPath
+
+    if not text.strip():
+        return 0.0
+    path = TextPath((0, 0), text, size=look.text, prop=FontProperties(weight=weight))
+    return float(path.get_extents().width) / 72
+
+
+def sample_line(label: str, **style: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **style)
+
+
+def rows_axis(axes: Axes, labels: Sequence[str], places: Sequence[float] | None = None) -> None:
+    """A vertical axis of named rows, the first on top, by default at 0, 1, 2, ...; without tick marks."""
+    places = range(len(labels)) if places is None else places
+    axes.set_yticks(list(places), labels=list(labels), parse_math=False)
+    axes.set_ylim(places[-1] + 0.6, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def count_axis(axes: Axes, ticks: Sequence[float], which: str = "x") -> None:
+    """A logarithmic axis with ticks where asked, written as plain numbers."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def plain(value: float) -> str:
+    """A number as short as it can be read.
+
+    >>> plain(100000.0), plain(0.001), plain(2.0)
+    ('100,000', '0.001', '2')
+    """
+    return f"{value:,.0f}" if value >= 1 else f"{value:.6f}".rstrip("0")
+
+
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Powers of ten within [low, high], at most ``most`` of them; with 2 and 5 between them where they are few.
+
+    >>> round_ticks(1, 2000), round_ticks(1, 20)
+    ([1.0, 10.0, 100.0, 1000.0], [1.0, 2.0, 5.0, 10.0, 20.0])
+    """
+    first, last = ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9)
+    if log10(high / low) > 2.5:
+        step = max(1, -(-(last - first + 1) // most))
+        return [10.0**power for power in range(first, last + 1, step)]
+    every = (digit * 10.0**power for power in range(first - 1, last + 1) for digit in (1, 2, 5))
+    return [value for value in every if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+
+
+def zero_line(axes: Axes, value: float = 0.0) -> None:
+    """A thin vertical line that stands for "none" """
+    axes.axvline(value, color=INK, linewidth=0.6, zorder=0.5)
+
+
+def remark(axes: Axes, text: str) -> None:
+    """A short grey sentence at the top right of the axes, above the data."""
+    axes.set_title(text, loc="right", color=GREY, fontweight="normal")
+
+
+def finish(figure: Figure, adjust: Callable[[Figure], None] | None = None) -> Figure:
+    """Lay the figure out once and for all, so that every format gets the same and none pays for it again."""
+    figure.draw_without_rendering()
+    if adjust is not None:
+        adjust(figure)
+    figure.set_layout_engine("none")
+    return figure

@@ -1,0 +1,48 @@
+"""What each figure shows and how to read it, in plain sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.document import students_of
+from manifold_probe.report.words import neighbours, shown
+
+CAPTIONS = {
+    "measures": (
+        "Every measure with its 95% interval, between what chance or class structure alone gives and the reference, "
+        "the teacher against its own first principal components."
+    ),
+    "overlap-by-k": (
+        "Share of each point's k nearest neighbours that the student keeps, from the nearest one to the 200 nearest."
+    ),
+    "dimensions": (
+        "Correlation of each dimension of the teacher with the student's, sorted: as it is, and after a map fitted on "
+        "the other half of the rows. Where a curve rises far above the raw one, that map is what separates the two."
+    ),
+    "spectra": (
+        "Singular values of both centred spaces over the root of their sum of squares. A cliff means collapsed "
+        "dimensions; RankMe counts the effective ones."
+    ),
+    "classes": "Overlap, with its 95% interval, and k-NN agreement within each class, the lowest overlap on top.",
+    "ranks": (
+        "Where each point's {neighbours} of one space stand in the other. The closer to the dashed line of perfect "
+        "order, the better; the dotted line is the median for random pairs."
+    ),
+    "maps": (
+        "An illustration, not a measurement: UMAP of the same rows in both spaces, the student's layout started from "
+        "the teacher's. Above by class, below by how many neighbours the row kept. Distances between groups mean "
+        "nothing."
+    ),
+    "differences": (
+        "Paired differences from the first student on the same rows, with 95% intervals; a filled mark means that the "
+        "interval excludes zero. Each group has its own scale."
+    ),
+}
+
+
+def caption(name: str, document: dict[str, Any]) -> str:
+    """The sentences for a figure of `draw`."""
+    first = next(iter(students_of(document).values()))
+    kind, _, of = name.partition("-") if name.startswith("maps-") else (name, "", "")
+    text = CAPTIONS[kind].format(neighbours=neighbours(first["settings"]["k"]))
+    return f"{shown(of)}: {text}" if of else text

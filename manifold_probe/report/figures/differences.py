@@ -1,0 +1,85 @@
+"""Students by measures: the paired difference of each from the first, filled where its interval excludes zero.
+
+Paired on the same rows, a difference is known far better than the two values are: overlapping intervals of two students
+do not mean that they are alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from manifold_probe.report.document import SEVERAL
+from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
+from manifold_probe.report.figures.labels import student_labels
+from manifold_probe.report.figures.look import INK, Look, colour, marker
+from manifold_probe.report.readings import faithful_names, grouped
+from manifold_probe.report.titles import title
+
+
+def draw(document: dict[str, Any], look: Look) -> Figure | None:
+    """A panel a group of measures, each with its own scale, since differences of one group dwarf those of another."""
+    if document["schema"] != SEVERAL:
+        return None
+    names = list(document["students"])
+    first, k = names[0], document["students"][names[0]]["settings"]["k"]
+    gaps = {name: from_first(document, first, name) for name in names[1:]}
+    groups, faithful = [], faithful_names(k)
+    for heading, keys in grouped(k):
+        known = [key for key in keys if key in faithful and any(key in rows for rows in gaps.values())]
+        if known:
+            groups.append((heading, known))
+    if not groups:
+        return None
+    tall = max(1.0, 0.4 + 0.28 * (len(names) - 1))
+    heights = [len(keys) * tall + 2.2 for _, keys in groups]
+    figure = sheet(look, sum(heights) * look.row)
+    panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (heading, keys) in zip(panels, groups, strict=True):
+        rows_axis(axes, [title(key, k) for key in keys])
+        axes.set_title(heading, loc="left")
+        for turn, name in enumerate(names[1:]):
+            for place, key in enumerate(keys):
+                middle = place + 0.62 * ((turn + 0.5) / (len(names) - 1) - 0.5)
+                _mark(axes, gaps[name].get(key), middle, turn + 1, look)
+        axes.grid(axis="both")
+        axes.margins(x=0.06)
+        axes.locator_params(axis="x", nbins=5)
+        zero_line(axes)
+    labels = student_labels(document)
+    panels[-1].set_xlabel(f"difference from {labels[first]} (paired, 95% interval)")
+    handles = [
+        sample_line(labels[name], color=colour(turn), marker=marker(turn), linewidth=1.4 * look.line)
+        for turn, name in enumerate(names)
+        if turn
+    ]
+    empty = {"color": INK, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+    legend_below(figure, look, [*handles, sample_line("interval holds zero", **empty)])
+    return finish(figure)
+
+
+def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dict[str, float | None]]:
+    """Measure -> {"value", "low", "high"} of ``name`` minus ``first``."""
+    found = {}
+    for row in document["differences"]:
+        if row["value"] is None:
+            continue
+        if (row["a"], row["b"]) == (name, first):
+            found[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
+        elif (row["a"], row["b"]) == (first, name):
+            low, high = (None if row[part] is None else -row[part] for part in ("high", "low"))
+            found[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
+    return found
+
+
+def _mark(axes: Axes, gap: dict[str, float | None] | None, place: float, turn: int, look: Look) -> None:
+    if gap is None:
+        return
+    low, high = gap["low"], gap["high"]
+    sure = low is not None and high is not None and (low > 0 or high < 0)
+    if low is not None and high is not None:
+        axes.plot([low, high], [place, place], color=colour(turn), linewidth=1.4 * look.line, alpha=0.55)
+    fill = colour(turn) if sure else "white"
+    axes.plot([gap["value"]], [place], marker(turn), color=colour(turn), markerfacecolor=fill, zorder=3)

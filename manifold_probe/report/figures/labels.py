@@ -1,0 +1,49 @@
+"""Names that fit a figure: short, told apart, and drawn as they are whatever they contain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from manifold_probe.report.document import SEVERAL, students_of
+from manifold_probe.report.figures.fonts import drawable
+from manifold_probe.report.words import shown, student_name, teacher_name
+
+
+def student_labels(document: dict[str, Any], limit: int = 28) -> dict[str, str]:
+    """Student -> what a figure calls it."""
+    if document["schema"] != SEVERAL:
+        return {name: fitting(student_name(one), limit) for name, one in students_of(document).items()}
+    return dict(zip(document["students"], distinct(list(document["students"]), limit), strict=True))
+
+
+def teacher_label(document: dict[str, Any], limit: int = 28) -> str:
+    """What a figure calls the teacher."""
+    return fitting(teacher_name(next(iter(students_of(document).values()))), limit)
+
+
+def distinct(names: list[Any], limit: int) -> list[str]:
+    """Names cut to ``limit`` characters; those that read the same then are numbered.
+
+    >>> distinct(["a", "b" * 30, "b" * 40], 9)
+    ['a', 'bbb...bbb (1)', 'bbb...bbb (2)']
+    """
+    short = [fitting(name, limit) for name in names]
+    times, seen = Counter(short), Counter[str]()
+    found = []
+    for name in short:
+        seen[name] += 1
+        found.append(name if times[name] == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+def fitting(thing: Any, limit: int) -> str:
+    """One name: control characters and those that no font has written out, the middle of a long one left out."""
+    text = str(thing)
+    ends = text if len(text) <= 2 * limit else text[:limit] + text[-limit:]
+    return shown("".join(_written(character) for character in ends), limit) or "(empty)"
+
+
+def _written(character: str) -> str:
+    visible = shown(character)
+    return visible if ord(character) in drawable() else character.encode("unicode_escape").decode()

@@ -1,0 +1,102 @@
+"""Linked maps of teacher and student: an illustration, coloured by class and by how many neighbours each row kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from manifold_probe.report.figures.canvas import finish, legend, legend_height, sample_line, sheet
+from manifold_probe.report.figures.labels import distinct
+from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look
+
+NAMED = len(MAP_COLOURS)
+SIGNS = ("o", "s", "^")
+SCALE = "viridis"
+OTHERS = "#bdbdbd"
+SIDES = ("teacher", "student")
+PARTS = 6
+
+
+def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure | None:
+    """Teacher left and student right, by class above and by overlap below; ``names`` as the figure calls the two."""
+    maps = student["details"].get("maps")
+    if not maps:
+        return None
+    places = {side: np.asarray(maps[side]) for side in SIDES}
+    clusters = student["settings"].get("classes") == "k-means"
+    styles, handles = _classes(maps, clusters)
+    size = 0.86 * (look.width - 0.1) / 2
+    room = size + 0.4 * look.text / 8 + legend_height(look, handles)
+    figure = sheet(look, room + size + 0.75 * look.text / 8)
+    above, below = figure.subfigures(2, 1, height_ratios=[room, size + 0.75 * look.text / 8])
+    area = np.clip(8_000 / len(maps["rows"]), 3, 24) * (look.width / 5.5) ** 2
+    _by_class(above.subplots(1, 2), places, np.asarray(maps["class"]), styles, area)
+    for axes, side, name in zip(above.axes, SIDES, names, strict=True):
+        axes.set_title(f"{side}: {name}" if name != side else side, loc="center")
+    legend(above, look, handles)
+    _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
+    what = f"UMAP of {len(maps['rows']):,} rows"
+    figure.suptitle(f"Illustration, not a measurement: {what}", fontsize=look.text, color=GREY)
+    return finish(figure)
+
+
+def _classes(maps: dict[str, Any], clusters: bool) -> tuple[dict[int, dict[str, Any]], list[Any]]:
+    """Colour and marker of the classes that are named, the largest, and the entries of the legend."""
+    sizes = np.bincount(maps["class"], minlength=len(maps["classes"]))
+    largest = [code for code in np.argsort(-sizes, kind="stable").tolist() if sizes[code]]
+    named = sorted(largest if len(largest) <= NAMED else largest[: NAMED - 1])
+    styles = {code: {"c": MAP_COLOURS[turn], "marker": SIGNS[turn % len(SIGNS)]} for turn, code in enumerate(named)}
+    names = [f"cluster {maps['classes'][code]}" if clusters else maps["classes"][code] for code in named]
+    labelled = zip(styles.values(), distinct(names, 16), strict=True)
+    handles = [sample_line(label, color=s["c"], marker=s["marker"], linestyle="none") for s, label in labelled]
+    if len(named) < len(largest):
+        kind = "clusters" if clusters else "classes"
+        label = f"{len(largest) - len(named):,} other {kind}"
+        handles.append(sample_line(label, color=OTHERS, marker="o", linestyle="none"))
+    return styles, handles
+
+
+def _by_class(
+    panels: Any, places: dict[str, np.ndarray], codes: np.ndarray, styles: dict[int, dict[str, Any]], area: float
+) -> None:
+    others = {"c": OTHERS, "marker": "o"}
+    for axes, side in zip(panels, SIDES, strict=True):
+        _frame(axes)
+        for part in _parts(len(codes)):
+            for code in np.unique(codes[part]).tolist():
+                rows = part[codes[part] == code]
+                _scatter(axes, places[side][rows], area, **styles.get(code, others))
+
+
+def _by_overlap(below: Any, places: dict[str, np.ndarray], kept: np.ndarray, area: float, k: int) -> None:
+    order = np.concatenate(_parts(len(kept)))
+    top = max(0.1, float(np.ceil(10 * np.quantile(kept, 0.99)) / 10))
+    panels = below.subplots(1, 2)
+    for axes, side in zip(panels, SIDES, strict=True):
+        _frame(axes)
+        drawn = _scatter(axes, places[side][order], area, c=kept[order], cmap=SCALE, vmin=0, vmax=top)
+    beyond = "max" if kept.max() > top else "neither"
+    bar = below.colorbar(drawn, ax=list(panels), location="bottom", fraction=0.05, aspect=40, pad=0.03, extend=beyond)
+    bar.set_label(f"share of its neighbours that the row kept (overlap@{k})", color=INK)
+    bar.outline.set_visible(False)
+
+
+def _parts(count: int) -> list[np.ndarray]:
+    """The rows in a few random parts, drawn one after the other so that no class hides all others."""
+    return np.array_split(np.random.default_rng(0).permutation(count), PARTS)
+
+
+def _frame(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(GREY)
+
+
+def _scatter(axes: Axes, points: np.ndarray, area: float, **style: Any) -> Any:
+    return axes.scatter(points[:, 0], points[:, 1], s=area, linewidths=0, alpha=0.85, rasterized=True, **style)
