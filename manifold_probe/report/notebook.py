@@ -5,32 +5,56 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from manifold_probe.report.document import readings, students_of
+from manifold_probe.report.document import Reading, students_of
 from manifold_probe.report.readings import gloss, measure_names
+from manifold_probe.report.table_rows import BOLD, distinct, leaders, measured, neighbours_of
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
 
+# Colours are the notebook's own, light or dark; only what some notebooks centre or wrap is set.
+CELL = ' style="text-align:right;white-space:nowrap"'
+HEAD = ' style="text-align:right;overflow-wrap:anywhere"'
+FIRST = ' style="text-align:left"'
+
 
 def html_table(document: dict[str, Any]) -> str:
-    """Verdicts and measures; one student with its interval and yardsticks, several as columns. All text is escaped."""
-    students = students_of(document)
-    measures = {name: readings(student) for name, student in students.items()}
-    settings = next(iter(students.values()))["settings"]
-    one = next(iter(measures.values())) if len(students) == 1 else None
-    header = ["measure", "value", "95% interval", "chance", "class chance", "reference"]
-    header = header if one is not None else ["measure", *(shown(name) for name in students)]
+    """Verdicts and measures, each value with its interval; one student with its yardsticks, several as columns.
+
+    In bold is the student ahead of every other one where each paired difference excludes zero. All text is escaped.
+    """
+    students, k = measured(document), neighbours_of(document)
+    several = len(students) > 1
+    header = ["value", "95% interval", "chance", "class chance", "reference"]
+    header = distinct(shown(name, 24) for name in students) if several else header
+    ahead = leaders(document)
     rows = []
-    for key in measure_names(settings["k"]):
-        found = [each.get(key) for each in measures.values()]
-        if all(measure is None for measure in found):
-            continue
-        cells = [number(None if measure is None else measure.value) for measure in found]
-        if one is not None:
-            m = one[key]
-            cells += [interval(m.low, m.high), *(number(v) for v in (m.chance, m.class_chance, m.reference))]
-        title = escape(gloss(key, settings["k"]), quote=True)
-        row = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row" style="text-align:left" title="{title}">{escape(key)}</th>{row}</tr>')
-    verdicts = "".join(f"<p>{escape(verdict(student))}</p>" for student in students.values())
-    columns = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    return f"<div>{verdicts}<table><thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    for key in measure_names(k):
+        read = {name: each.get(key) for name, each in students.items()}
+        if any(read.values()):
+            cells = _several(read, ahead.get(key)) if several else _one(next(iter(read.values())))
+            title = escape(gloss(key, k))
+            row = "".join(f"<td{CELL}>{cell}</td>" for cell in cells)
+            rows.append(f'<tr><th scope="row"{FIRST} title="{title}">{escape(key)}</th>{row}</tr>')
+    verdicts = "".join(f"<p>{escape(verdict(each))}</p>" for each in students_of(document).values())
+    columns = "".join(f'<th scope="col"{HEAD}>{escape(cell)}</th>' for cell in header)
+    head = f'<thead><tr><th scope="col"{FIRST}>measure</th>{columns}</tr></thead>'
+    legend = f"<p><small>{BOLD}</small></p>" if several else ""
+    return f"<div>{verdicts}<table>{head}<tbody>{''.join(rows)}</tbody></table>{legend}</div>"
+
+
+def _one(measure: Reading | None) -> list[str]:
+    if measure is None:
+        return []
+    yardsticks = (measure.chance, measure.class_chance, measure.reference)
+    return [number(measure.value), interval(measure.low, measure.high), *map(number, yardsticks)]
+
+
+def _several(read: dict[str, Reading | None], best: str | None) -> list[str]:
+    """The value of every student, its interval small below it."""
+    cells = []
+    for name, measure in read.items():
+        value = number(None if measure is None else measure.value)
+        value = f"<strong>{value}</strong>" if name == best else value
+        known = measure is not None and measure.value is not None and measure.low is not None
+        cells.append(f"{value}<br><small>{interval(measure.low, measure.high)}</small>" if known and measure else value)
+    return cells

@@ -35,3 +35,25 @@ def test_the_notebook_table_is_escaped() -> None:
         assert "<script>" not in text
         assert "&lt;script&gt;" in text
         assert "overlap@10" in text
+
+
+def test_the_notebook_shows_every_students_interval_and_marks_the_one_ahead() -> None:
+    ahead = {"overlap@10": 0.5, "norm_correlation": 0.95}
+    made = documents(a=measurement(ahead), b=measurement())
+    for row in made["differences"]:
+        if row["measure"] == "norm_correlation":
+            row["low"] = -0.01
+    text = html_table(made)
+    for name in "ab":
+        overlap = made["students"][name]["measures"]["overlap@10"]
+        assert f"<small>{overlap['low']:.3f} to {overlap['high']:.3f}</small>" in text
+    assert text.count("<strong>") == 1
+    assert "<strong>0.500</strong>" in text
+    assert "color" not in text
+    assert "background" not in text
+
+
+def test_the_notebook_tells_students_apart_whose_names_look_alike() -> None:
+    text = html_table(documents(**{"x" * 99 + "y" + "x" * 100: measurement(), "x" * 200: measurement()}))
+    assert text.count("xxx</th>") == 1
+    assert text.count("xxx (2)</th>") == 1

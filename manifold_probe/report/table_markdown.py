@@ -1,0 +1,58 @@
+"""A result as a pipe table of GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from manifold_probe.report.document import Reading
+from manifold_probe.report.table_rows import (
+    distinct,
+    facts,
+    leaders,
+    main_keys,
+    meanings,
+    measured,
+    neighbours_of,
+    yardsticks,
+)
+from manifold_probe.report.titles import title
+from manifold_probe.report.words import interval, number, shown
+
+MARKUP = re.compile(r"([\\`*_\[\]~|$])")
+UNDEFINED = "\N{EN DASH}"
+HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def markdown_table(document: dict[str, Any]) -> str:
+    """Students down, the main measures across, each with its interval; yardsticks below, and what the marks mean."""
+    keys, ahead = main_keys(document), leaders(document)
+    students = measured(document)
+    rows = [["student", *(title(key, neighbours_of(document)) for key in keys)]]
+    for label, (name, each) in zip(distinct(shown(name) for name in students), students.items(), strict=True):
+        rows.append([escaped(label), *(_cell(each.get(key), ahead.get(key) == name) for key in keys)])
+    rows += [[row.label, *(_range(row.values[key]) for key in keys)] for row in yardsticks(document)]
+    rows.insert(1, ["---", *("---:" for _ in keys)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    legend = [escaped(facts(document)), "In brackets: 95% intervals.", *meanings(document)]
+    return "\n".join([*lines, "", " ".join(legend), ""])
+
+
+def escaped(text: str) -> str:
+    r"""Text that Markdown shows as it is, also in the cell of a table.
+
+    >>> print(escaped("a|b *c* <d> e\\f"))
+    a\|b \*c\* &lt;d&gt; e\\f
+    """
+    return re.sub("[&<>]", lambda found: HTML[found[0]], MARKUP.sub(r"\\\1", text))
+
+
+def _cell(measure: Reading | None, bold: bool) -> str:
+    if measure is None or measure.value is None:
+        return UNDEFINED
+    value = f"**{number(measure.value)}**" if bold else number(measure.value)
+    return value if measure.low is None else f"{value} ({interval(measure.low, measure.high)})"
+
+
+def _range(values: list[float]) -> str:
+    return " to ".join(dict.fromkeys((number(min(values)), number(max(values))))) if values else UNDEFINED

@@ -1,0 +1,111 @@
+"""Results as files: CSV and Parquet for machines, Markdown and LaTeX for people."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.files import write_whole
+from manifold_probe.report.frame import COLUMNS, tidy_rows
+from manifold_probe.report.table_latex import latex_table
+from manifold_probe.report.table_markdown import markdown_table
+from manifold_probe.report.words import one_line
+
+WHOLE = ("k", "n")
+NUMBERS = ("value", "low", "high", "chance", "class_chance", "reference")
+# What a spreadsheet takes for the start of a formula, also in the full width of East Asian keyboards.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def write_table(document: dict[str, Any], path: str | Path) -> None:
+    """Write the result as a table, whole or not at all.
+
+    ``.csv`` and ``.parquet`` hold a row for every student, measure, k, metric and class, in full precision; ``.md`` and
+    ``.tex`` hold the main measures as a paper prints them, a row for every student.
+
+    Raises
+    ------
+    InputError
+        For another suffix, or a place that cannot be written to.
+    """
+    check_table(path)
+    write_whole(path, WRITERS[Path(path).suffix.lower()](document))
+
+
+def check_table(path: str | Path) -> None:
+    """Refuse a file whose suffix names no kind of table, before any work.
+
+    Raises
+    ------
+    InputError
+        When the suffix is none of .csv, .parquet, .tex and .md.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in WRITERS:
+        raise InputError(
+            f"{one_line(str(path))}: {f'no table is written as {one_line(suffix)}' if suffix else 'has no suffix'}; "
+            "choose a name that ends in .csv, .parquet, .tex or .md"
+        )
+
+
+def csv_table(document: dict[str, Any]) -> str:
+    """The tidy rows as CSV: an empty cell where there is nothing, quotes where a text needs them, one line end."""
+    rows = [list(COLUMNS), *(list(row.values()) for row in tidy_rows(document))]
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
+
+
+def parquet_table(document: dict[str, Any]) -> bytes:
+    """The tidy rows as Parquet, one type a column: classes are integers where every one is, and text otherwise."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [{column: _storable(cell) for column, cell in row.items()} for row in tidy_rows(document)]
+    whole: tuple[str, ...] = WHOLE
+    if all(type(row["class"]) is int and abs(row["class"]) < 2**63 for row in rows if row["class"] is not None):
+        whole = (*WHOLE, "class")
+    else:
+        rows = [{**row, "class": None if row["class"] is None else str(row["class"])} for row in rows]
+    types = {column: pa.float64() if column in NUMBERS else pa.string() for column in COLUMNS}
+    types.update(dict.fromkeys(whole, pa.int64()))
+    # by way of pandas, so that it reads whole numbers beside missing ones as integers again
+    frame = pd.DataFrame({column: pd.Series([row[column] for row in rows], dtype=object) for column in COLUMNS})
+    frame = frame.astype(dict.fromkeys(whole, "Int64"))
+    out = io.BytesIO()
+    parquet.write_table(pa.Table.from_pandas(frame, schema=pa.schema(types), preserve_index=False), out)
+    return out.getvalue()
+
+
+def _csv_cell(cell: Any) -> str:
+    r"""One cell; a text that a spreadsheet would run gets a leading apostrophe.
+
+    Quoted here, because the csv module leaves a lone carriage return bare, which ends the row for many readers.
+
+    >>> _csv_cell(0.1), _csv_cell(None), _csv_cell("=1+1"), _csv_cell("-1.5"), _csv_cell("a,b")
+    ('0.1', '', "'=1+1", '-1.5', '"a,b"')
+    """
+    if cell is None or isinstance(cell, int | float):
+        return "" if cell is None else str(cell)
+    text = str(_storable(cell)).replace("\0", r"\x00")
+    if text.startswith(FORMULA) and not PLAIN_NUMBER.fullmatch(text):
+        text = f"'{text}"
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"' if not text or any(character in text for character in ',"\r\n') else text
+
+
+def _storable(cell: Any) -> Any:
+    """Half of a surrogate pair, which JSON can hold and UTF-8 cannot, made visible."""
+    return cell.encode(errors="backslashreplace").decode() if isinstance(cell, str) else cell
+
+
+WRITERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
+    ".csv": csv_table,
+    ".parquet": parquet_table,
+    ".tex": latex_table,
+    ".md": markdown_table,
+}
