@@ -1,0 +1,176 @@
+"""The whole page, put together from the plain JSON document of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from manifold_probe.report.advice import next_steps
+from manifold_probe.report.document import readings, students_of
+from manifold_probe.report.figures.look import PALETTE
+from manifold_probe.report.page.colours import MARKS, style_sheet
+from manifold_probe.report.page.embed import script
+from manifold_probe.report.page.measures import grouped_keys, groups
+from manifold_probe.report.page.pictures import pictures
+from manifold_probe.report.page.rows import MOST_CLASSES, classes, worst_rows
+from manifold_probe.report.page.strips import SHARES, Strip, class_strip
+from manifold_probe.report.page.students import by_students, differences, many, table
+from manifold_probe.report.readings import gloss
+from manifold_probe.report.sections import pairing, size
+from manifold_probe.report.students import ranking
+from manifold_probe.report.titles import title
+from manifold_probe.report.verdict import verdict
+from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
+
+# The parts of the page in order, and what must not be empty for a part to be there.
+PARTS = (
+    ("next", "What to do next", "steps"),
+    ("alarms", "Alarms", "alarms"),
+    ("students", "Side by side", "table"),
+    ("measures", "Measures", "groups"),
+    ("figures", "Figures", "figures"),
+    ("classes", "Classes", "classes"),
+    ("rows", "Rows that lost most", "worst"),
+    ("about", "About this report", "inputs"),
+)
+
+
+def render(document: dict[str, Any]) -> str:
+    """The page as text: one file that asks for nothing else, the same bytes for the same document."""
+    return _environment().from_string(_own("page.html")).render(_context(document))
+
+
+def _environment() -> Environment:
+    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters |= {
+        "shown": shown,
+        "plain": one_line,
+        "number": lambda value: "–" if value is None else number(value),
+        "limits": _limits,
+        "verdict": verdict,
+        "size": size,
+        "class_strip": _class_strip,
+    }
+    return found
+
+
+def _own(name: str) -> str:
+    """The text of a file that lies beside this module."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _context(document: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the template names."""
+    students = students_of(document)
+    first = next(iter(students.values()))
+    several = len(students) > 1
+    clusters = first["settings"].get("classes") == "k-means"
+    rows = classes(students)
+    figures, left_out = pictures(document)
+    worst = {name: found for name, each in students.items() if (found := worst_rows(each))}
+    context = {
+        "title": _title(students),
+        "css": style_sheet() + Markup(_own("page.css")),
+        "marks": MARKS,
+        "colours": len(PALETTE),
+        "students": students,
+        "names": list(students),
+        "several": several,
+        "first": first,
+        "ranking": ranking(document) if several else "",
+        "pairings": by_students(students, lambda each: [pairing(each)]),
+        **_steps(students),
+        "alarms": by_students(students, _alarms),
+        "table": table(document) if several else [],
+        "differences": differences(document) if several else [],
+        "many": several and many(document),
+        "kind": "cluster" if clusters else "class",
+        "kinds": "clusters" if clusters else "classes",
+        "stand_in": " (k-means of the teacher stands in for labels)" if clusters else "",
+        "groups": groups(students),
+        "figures": figures,
+        "figures_left_out": left_out,
+        "unit": SHARES,
+        "classes": rows[:MOST_CLASSES] if len(rows) > 1 else [],
+        "class_count": len(rows),
+        "worst": worst,
+        "by_id": any(row.id is not None for rows in worst.values() for row in rows),
+        "glossary": list(_glossary(students)),
+        "inputs": list(_inputs(students)),
+        "provenance": list(_provenance(students)),
+        "json": script(document),
+    }
+    return {**context, "parts": [(id, text) for id, text, needed in PARTS if context[needed]]}
+
+
+def _title(students: dict[str, dict[str, Any]]) -> str:
+    first = next(iter(students.values()))
+    if len(students) == 1:
+        who, whose = student_name(first), "its"
+    else:
+        who, whose = f"{count(len(students)).capitalize()} students", "their"
+    teacher = teacher_name(first)
+    return f"{who} against {whose} teacher" + (f" {teacher}" if teacher != "teacher" else "")
+
+
+def _steps(students: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What to do next: what holds for every student, and what for some."""
+    steps = by_students(students, next_steps)
+    own = {name: [step for step, names in steps if name in names] for name in students}
+    return {
+        "steps": steps,
+        "shared_steps": [step for step, names in steps if not names],
+        "own_steps": {name: sentences for name, sentences in own.items() if sentences},
+    }
+
+
+def _limits(thing: Any) -> str:
+    """The interval of a measure, a difference or a class."""
+    low, high = (thing.get("low"), thing.get("high")) if isinstance(thing, dict) else (thing.low, thing.high)
+    return "–" if low is None or high is None else interval(low, high)
+
+
+def _class_strip(row: dict[str, Any]) -> Strip:
+    return class_strip(row.get("overlap"), row.get("low"), row.get("high"))
+
+
+def _alarms(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(shown(alarm["code"]).replace("_", " "), one_line(alarm["message"])) for alarm in document["alarms"]]
+
+
+def _glossary(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """(key, printed name, what it is) of every measure that has words."""
+    k = next(iter(students.values()))["settings"]["k"]
+    for key in (key for keys in grouped_keys(students).values() for key in keys):
+        if words := gloss(key, k):
+            yield key, title(key, k), words[0].upper() + words[1:]
+
+
+def _inputs(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(role, size, space) of the teacher and of every student."""
+    first = next(iter(students.values()))
+    yield "Teacher", size(first, "teacher", named=False), first["inputs"]["teacher"]
+    for name, each in students.items():
+        yield "Student", size(each, "student", named=False), {**each["inputs"]["student"], "name": name}
+
+
+def _provenance(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[tuple[tuple[str, Any], list[str]]]]]:
+    """(heading, items) where an item is its name and value, and the students it holds for if not for all."""
+
+    def items(part: str) -> list[tuple[tuple[str, Any], list[str]]]:
+        return by_students(students, lambda each: [(key, str(value)) for key, value in each[part].items()])
+
+    yield "Pairing", items("pairing")
+    yield "Settings", items("settings")
+    yield "Made with", by_students(students, _made_with)
+
+
+def _made_with(document: dict[str, Any]) -> list[tuple[str, str]]:
+    made = document["provenance"]
+    versions = made.get("versions") or {}
+    rest = {key: value for key, value in made.items() if key != "versions"}
+    return [(key, str(value)) for key, value in {**versions, **rest}.items()]

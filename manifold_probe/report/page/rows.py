@@ -1,0 +1,69 @@
+"""The classes, and the rows that lost most of their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MOST_CLASSES = 100
+MOST_NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: how many queries, and what every student keeps of it (None where it was not measured)."""
+
+    name: Any
+    n: int
+    students: list[dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class WorstRow:
+    """A row, its neighbours with whether both spaces name them, and how many are left out of each list."""
+
+    row: int
+    id: Any
+    label: Any
+    overlap: float | None
+    teacher: list[tuple[Any, bool]]
+    student: list[tuple[Any, bool]]
+    left_out: int
+
+
+def worst_first(classes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Classes by overlap, the undefined last."""
+    return sorted(classes, key=_overlap)
+
+
+def classes(students: dict[str, dict[str, Any]]) -> list[ClassRow]:
+    """Every class, that which suffers most in any student first."""
+    found = [{row["class"]: row for row in each["details"].get("per_class") or []} for each in students.values()]
+    rows = []
+    for name in dict.fromkeys(name for each in found for name in each):
+        of_name = [each.get(name) for each in found]
+        rows.append(ClassRow(name, max(row["n"] for row in of_name if row), of_name))
+    return sorted(rows, key=lambda row: min(_overlap(each) for each in row.students if each))
+
+
+def worst_rows(document: dict[str, Any]) -> list[WorstRow]:
+    """The rows that lost most, as the document lists them."""
+    return [_worst(row) for row in document["details"].get("worst_rows") or []]
+
+
+def _worst(row: dict[str, Any]) -> WorstRow:
+    teacher, student = row["teacher_neighbours"], row["student_neighbours"]
+    both = set(teacher) & set(student)
+    return WorstRow(
+        row["row"],
+        row.get("id"),
+        row.get("label"),
+        row.get("overlap"),
+        [(name, name in both) for name in teacher[:MOST_NEIGHBOURS]],
+        [(name, name in both) for name in student[:MOST_NEIGHBOURS]],
+        max(len(teacher), len(student)) - MOST_NEIGHBOURS,
+    )
+
+
+def _overlap(row: dict[str, Any]) -> float:
+    return float("inf") if row.get("overlap") is None else row["overlap"]

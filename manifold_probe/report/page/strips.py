@@ -1,0 +1,111 @@
+"""Measures as marks on an axis: every place in percent of the axis's length, so that a strip is sharp at any width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from manifold_probe.report.document import Reading
+from manifold_probe.report.words import number
+
+OVERHANG = 4.0  # percent by which a mark may leave the axis, so that -0.03 is not drawn as 0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear axis from ``low`` to ``high`` with a tick at every ``step``."""
+
+    low: float
+    high: float
+    step: float
+
+    def place(self, value: float) -> float:
+        """Where a value lies, in percent; what is off the axis stays at its end."""
+        share = 100 * (value - self.low) / (self.high - self.low)
+        return round(min(max(share, -OVERHANG), 100 + OVERHANG), 2)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """(place, text) of every tick.
+
+        >>> Axis(-0.5, 1, 0.5).ticks()
+        [(0.0, '-0.5'), (33.33, '0'), (66.67, '0.5'), (100.0, '1')]
+        """
+        values = [self.low + place * self.step for place in range(round((self.high - self.low) / self.step) + 1)]
+        return [(self.place(value), f"{value:,.4g}") for value in values]
+
+
+SHARES = Axis(0.0, 1.0, 0.25)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The places of one measure's value, interval and yardsticks; None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    chance: float | None
+    class_chance: float | None
+    reference: float | None
+    label: str
+
+
+def strip(measure: Reading, axis: Axis) -> Strip:
+    """One measure on an axis."""
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else axis.place(value)
+
+    return Strip(
+        at(measure.value),
+        at(measure.low),
+        at(measure.high),
+        at(measure.chance),
+        at(measure.class_chance),
+        at(measure.reference),
+        _label(measure),
+    )
+
+
+def class_strip(overlap: float | None, low: float | None, high: float | None) -> Strip:
+    """The overlap of one class."""
+    return strip(Reading(overlap, low, high, None, None, None, None, None, None, None), SHARES)
+
+
+def common_axis(measures: Iterable[Reading]) -> Axis:
+    """From 0 to 1; from -0.5 or -1 where a value is clearly negative.
+
+    >>> common_axis([])
+    Axis(low=0.0, high=1.0, step=0.25)
+    """
+    lowest = min((measure.value for measure in measures if measure.value is not None), default=0.0)
+    if lowest >= -OVERHANG / 100:
+        return SHARES
+    return Axis(-0.5 if lowest >= -0.5 else -1.0, 1.0, 0.5)
+
+
+def own_axis(measures: Iterable[Reading]) -> Axis:
+    """From 0, or below where an interval is, to a round number that holds every interval."""
+    ends = [end for each in measures for end in (each.value, each.low, each.high) if end is not None]
+    high = _round_up(max(ends)) if ends and max(ends) > 0 else 1.0
+    step = high / 4
+    return Axis(min(0.0, step * math.floor(min(ends, default=0.0) / step)), high, step)
+
+
+def _round_up(value: float) -> float:
+    """The next number whose quarters have few digits.
+
+    >>> _round_up(710.0), _round_up(18.1), _round_up(1.49)
+    (800.0, 20.0, 1.6)
+    """
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(round(step * unit, 12) for step in (1, 1.2, 1.6, 2, 4, 6, 8, 10) if step * unit >= value)
+
+
+def _label(measure: Reading) -> str:
+    """What a screen reader says in place of the drawing."""
+    if measure.value is None:
+        return "undefined"
+    limits = "" if measure.low is None or measure.high is None else f", {number(measure.low)} to {number(measure.high)}"
+    return number(measure.value) + limits

@@ -1,0 +1,109 @@
+"""Several students side by side: a table of their values, and the paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.page.measures import grouped_keys
+from manifold_probe.report.readings import faithful_names
+from manifold_probe.report.students import MAIN, MOST_PAIRS, best
+from manifold_probe.report.titles import title
+from manifold_probe.report.words import shown
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A student's value of a measure; ``best`` where every paired difference to another excludes zero."""
+
+    measure: Reading | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of all students."""
+
+    title: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A paired difference: of the measure in ``title``, or of overlap between the students ``a`` and ``b``."""
+
+    title: str
+    a: str
+    b: str
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def ahead(self) -> str | None:
+        """Who is ahead, where the interval excludes zero."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return None
+        return self.a if self.low > 0 else self.b
+
+
+def table(document: dict[str, Any]) -> list[tuple[str, list[Row]]]:
+    """(heading, rows) with the students as columns."""
+    students = document["students"]
+    measures = {name: readings(each) for name, each in students.items()}
+    faithful = set(faithful_names(_k(document)))
+
+    def row(key: str) -> Row:
+        first = best(document, key) if key in faithful else None
+        cells = [Cell(each.get(key), name == first) for name, each in measures.items()]
+        return Row(title(key, _k(document)), cells)
+
+    return [(heading, [row(key) for key in keys]) for heading, keys in grouped_keys(students).items()]
+
+
+def differences(document: dict[str, Any]) -> list[tuple[str, list[Gap]]]:
+    """(caption, gaps): the main measures for every two students, or overlap alone where the pairs are many."""
+    rows = {(row["a"], row["b"], row["measure"]): row for row in document["differences"]}
+    pairs, k = list(combinations(document["students"], 2)), _k(document)
+    main = [key.replace("@K", f"@{k}") for key in MAIN]
+
+    def gaps(wanted: list[tuple[str, str, str]]) -> list[Gap]:
+        found = [rows[each] for each in wanted if each in rows]
+        return [_gap(row, k) for row in found if row["value"] is not None]
+
+    if many(document):
+        tables = [(title(main[0], k), gaps([(a, b, main[0]) for a, b in pairs]))]
+    else:
+        tables = [(f"{shown(a)} minus {shown(b)}", gaps([(a, b, key) for key in main])) for a, b in pairs]
+    return [each for each in tables if each[1]]
+
+
+def many(document: dict[str, Any]) -> bool:
+    """Whether there are too many pairs for a table each."""
+    return len(list(combinations(document["students"], 2))) > MOST_PAIRS
+
+
+def by_students(
+    students: dict[str, dict[str, Any]], items: Callable[[dict[str, Any]], Iterable[Any]]
+) -> list[tuple[Any, list[str]]]:
+    """Every item once, with the students that have it; no names where all have it.
+
+    >>> by_students({"a": {"x": [1, 2]}, "b": {"x": [2]}}, lambda each: each["x"])
+    [(1, ['a']), (2, [])]
+    """
+    found: dict[Any, list[str]] = {}
+    for name, each in students.items():
+        for item in items(each):
+            found.setdefault(item, []).append(name)
+    return [(item, [] if len(names) == len(students) else names) for item, names in found.items()]
+
+
+def _gap(row: dict[str, Any], k: int) -> Gap:
+    return Gap(title(row["measure"], k), row["a"], row["b"], row["value"], row["low"], row["high"])
+
+
+def _k(document: dict[str, Any]) -> int:
+    return next(iter(document["students"].values()))["settings"]["k"]
