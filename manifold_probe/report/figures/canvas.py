@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Any
 
@@ -112,10 +112,9 @@ def remark(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="right", color=GREY, fontweight="normal")
 
 
-def finish(figure: Figure, adjust: Callable[[Figure], None] | None = None) -> Figure:
+def finish(figure: Figure) -> Figure:
     """Lay the figure out once and for all, so that every format gets the same and none pays for it again."""
-    figure.draw_without_rendering()
-    if adjust is not None:
-        adjust(figure)
+    for _ in range(2):  # the room that ticks take is known only once they are laid out
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -74,7 +75,7 @@ def _known(found: list[dict[Any, dict[str, Any]]], key: str) -> list[float]:
 def _shares(axes: Axes, low: float) -> None:
     """From 0, or from one half where everything lies above it, so that differences can be seen."""
     start = 0.5 if low > 0.55 else 0.0
-    high = max([start + 0.1, *(float(max(drawn.get_xdata())) for drawn in axes.lines)])
+    high = max([start + 0.1, *(float(np.max(np.asarray(drawn.get_xdata()))) for drawn in axes.lines)])
     axes.set_xlim(start - 0.01, min(1.02, high * 1.06) if start == 0 else 1.02)
     axes.locator_params(axis="x", nbins=4)
 

@@ -49,7 +49,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         axes.locator_params(axis="x", nbins=5)
         zero_line(axes)
     labels = student_labels(document)
-    panels[-1].set_xlabel(f"difference from {labels[first]} (paired, 95% interval)")
+    panels[-1].set_xlabel(f"minus {labels[first]} (paired, 95% interval)", loc="right")
     handles = [
         sample_line(labels[name], color=colour(turn), marker=marker(turn), linewidth=1.4 * look.line)
         for turn, name in enumerate(names)
@@ -75,7 +75,7 @@ def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dic
 
 
 def _mark(axes: Axes, gap: dict[str, float | None] | None, place: float, turn: int, look: Look) -> None:
-    if gap is None:
+    if gap is None or gap["value"] is None:
         return
     low, high = gap["low"], gap["high"]
     sure = low is not None and high is not None and (low > 0 or high < 0)

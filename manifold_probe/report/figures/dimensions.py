@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -86,7 +87,7 @@ def _curve(axes: Axes, values: list[float | None] | None, **style: Any) -> None:
 
 def _finish_axes(axes: Axes) -> None:
     axes.set_xlim(0, 100)
-    low = min([0.0, *(float(min(drawn.get_ydata())) for drawn in axes.lines)])
+    low = min([0.0, *(float(np.min(np.asarray(drawn.get_ydata()))) for drawn in axes.lines)])
     axes.set_ylim(min(low - 0.03, axes.get_ylim()[0] if axes.get_ylim()[0] < 0 else 0), 1.02)
     axes.grid(axis="y")
     axes.set_yticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= low - 0.03])

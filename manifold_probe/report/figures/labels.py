@@ -6,7 +6,9 @@ from collections import Counter
 from typing import Any
 
 from manifold_probe.report.document import SEVERAL, students_of
+from manifold_probe.report.figures.canvas import text_width
 from manifold_probe.report.figures.fonts import drawable
+from manifold_probe.report.figures.look import Look
 from manifold_probe.report.words import shown, student_name, teacher_name
 
 
@@ -42,6 +44,14 @@ def fitting(thing: Any, limit: int) -> str:
     text = str(thing)
     ends = text if len(text) <= 2 * limit else text[:limit] + text[-limit:]
     return shown("".join(_written(character) for character in ends), limit) or "(empty)"
+
+
+def fitting_width(thing: Any, look: Look, inches: float) -> str:
+    """One name in bold, cut until it is no wider than this."""
+    limit = 28
+    while limit > 8 and text_width(fitting(thing, limit), look, "bold") > inches:
+        limit -= 1
+    return fitting(thing, limit)
 
 
 def _written(character: str) -> str:

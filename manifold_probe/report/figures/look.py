@@ -27,7 +27,7 @@ WIDTHS = {
     "cvpr-column": 3.25,
     "cvpr-page": 6.875,
 }
-NARROWEST, WIDEST = 3.0, 40.0
+NARROWEST, WIDEST = 2.5, 40.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class Look:
 
 
 STYLES = {"paper": Look(WIDTHS["neurips"], 8), "slides": Look(10, 16)}
-COLUMN_TEXT = 7
-PAGE = Look(3.5, 8, clear=True)
+FULL_TEXT = 3.25 / 7  # inches of width a point of text needs; below, the text shrinks with the figure
+PAGE = Look(3.72, 8, clear=True)
 
 
 def look_of(style: str = "paper", width: str | float | None = None) -> Look:
     """The look of a style at a width: a venue's name or a number of inches.
 
     >>> look_of("paper", "icml-column")
-    Look(width=3.25, text=7, clear=False)
+    Look(width=3.25, text=7.0, clear=False)
 
     Raises
     ------
@@ -89,7 +89,7 @@ def look_of(style: str = "paper", width: str | float | None = None) -> Look:
         if not NARROWEST <= inches <= WIDEST:
             known = f"one of {', '.join(WIDTHS)}, or inches from {NARROWEST:g} to {WIDEST:g}"
             raise InputError(f"--width: {width!r} is no width; give {known}")
-    return replace(look, width=inches, text=COLUMN_TEXT if style == "paper" and inches < 4 else look.text)
+    return replace(look, width=inches, text=round(look.text * min(1, inches / (FULL_TEXT * look.text)), 2))
 
 
 def colour(place: int) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifold_probe.report.figures.canvas import finish, legend, legend_height, sample_line, sheet
-from manifold_probe.report.figures.labels import distinct
+from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look
 
 NAMED = len(MAP_COLOURS)
@@ -31,11 +31,12 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     size = 0.86 * (look.width - 0.1) / 2
     room = size + 0.4 * look.text / 8 + legend_height(look, handles)
     figure = sheet(look, room + size + 0.75 * look.text / 8)
-    above, below = figure.subfigures(2, 1, height_ratios=[room, size + 0.75 * look.text / 8])
+    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[room, size + 0.75 * look.text / 8])))
     area = np.clip(8_000 / len(maps["rows"]), 3, 24) * (look.width / 5.5) ** 2
     _by_class(above.subplots(1, 2), places, np.asarray(maps["class"]), styles, area)
     for axes, side, name in zip(above.axes, SIDES, names, strict=True):
-        axes.set_title(f"{side}: {name}" if name != side else side, loc="center")
+        label = fitting_width(f"{side}: {name}" if name != side else side, look, size / 0.86 - 0.1)
+        axes.set_title(label, loc="center")
     legend(above, look, handles)
     _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
     what = f"UMAP of {len(maps['rows']):,} rows"

@@ -52,7 +52,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         for turn, each in enumerate(measured):
             _mark(axes, each.get(key), turns[turn], turn, look)
         if len(students) == 1 and not look.narrow:
-            beside = {"transform": axes.get_yaxis_transform(), "va": "center_baseline"}
+            beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center_baseline"}
             axes.text(1.04, place, _numbers(measured[0][key]), **beside)
     _scale(axes, measured, [key for _, key in rows if key is not None])
     legend_below(figure, look, _legend(document, measured, look))

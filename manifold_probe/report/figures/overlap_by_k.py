@@ -28,14 +28,14 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     labels = student_labels(document)
     for turn, name in enumerate(students):
         if name in known:
-            style = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
+            style: dict[str, Any] = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
             suffix = ", cosine" if len(students) == 1 else ""
             axes.plot(known[name]["k"], _numbers(known[name]["cosine"]), **style, zorder=3)
             handles.append(sample_line(labels[name] + suffix, **style))
     first = next(iter(known.values()))
     if len(students) == 1:
         handles += _beside(axes, first, labels[next(iter(known))])
-    chance = {"color": GREY, "linestyle": (0, (1, 1.5))}
+    chance: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5))}
     axes.plot(first["k"], _numbers(first["chance"]), **chance)
     handles.append(sample_line("chance", **chance))
     deepest = max(max(curve["k"]) for curve in known.values())
@@ -44,6 +44,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     highest = max(float(np.nanmax(drawn.get_ydata(), initial=0)) for drawn in axes.lines)
     top = min(1.0, np.ceil(5 * highest + 0.1) / 5)
     axes.set_ylim(-0.015 * top, 1.02 * top)
+    axes.set_yticks(np.arange(0, top + 0.01, top / 4 if top < 0.5 else 0.2))
     axes.grid(axis="y")
     axes.set_xlabel("k (neighbours of each point)")
     axes.set_ylabel("overlap@k")

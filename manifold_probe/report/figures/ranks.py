@@ -16,8 +16,8 @@ from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import GREY, INK, Look, colour, line, marker
 
 PANELS = {
-    "teacher_neighbours_in_student": ("teacher's neighbours, in the student", "teacher's j-th nearest"),
-    "student_neighbours_in_teacher": ("student's neighbours, in the teacher", "student's j-th nearest"),
+    "teacher_neighbours_in_student": ("teacher's neighbours", "teacher's j-th nearest"),
+    "student_neighbours_in_teacher": ("student's neighbours", "student's j-th nearest"),
 }
 LOW, LOWER, MIDDLE, UPPER, HIGH = range(5)  # of the quantiles .05, .25, .5, .75, .95
 
@@ -45,8 +45,8 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         axes.set_xticks(_ticks(count))
         axes.grid(axis="y")
         axes.set_xlabel(below)
-        axes.set_title(text if not look.narrow else text.replace(", in", ",\nin"), loc="left")
-    panels[0].set_ylabel(f"rank there (of {first['n']:,})")
+        axes.set_title(text, loc="left")
+    panels[0].set_ylabel("rank in the other space")
     legend_below(figure, look, _legend(document, known, look))
     return finish(figure)
 

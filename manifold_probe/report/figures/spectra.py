@@ -30,7 +30,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     axes = figure.add_subplot()
     labels = student_labels(document)
     name, first = next(iter(known.items()))
-    shape = {"color": INK, "linewidth": 1.4 * look.line}
+    shape: dict[str, Any] = {"color": INK, "linewidth": 1.4 * look.line}
     drawn = [(first["teacher"], shape, _named(teacher_label(document), students[name], "teacher"))]
     for turn, (name, student) in enumerate(students.items()):
         if name in known:
