@@ -7,7 +7,7 @@ from typing import Any
 
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.page.strips import Axis, Strip, common_axis, own_axis, strip
-from manifold_probe.report.readings import FAITHFUL, GROUPS, gloss, grouped, reading
+from manifold_probe.report.readings import FAITHFUL, gloss, grouped, reading
 from manifold_probe.report.titles import title
 from manifold_probe.report.words import interval, number
 
@@ -85,15 +85,11 @@ def _block(key: str, axis: Axis, students: dict[str, dict[str, Any]]) -> Block:
     k = first["settings"]["k"]
     found = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
     lines = [Line(place, each, strip(each, axis)) for place, each in found if each is not None]
-    if _of_teacher(key) and len({_printed(line.measure) for line in lines}) == 1:
+    # what tells of the teacher alone is the same beside every student
+    if key.split("@")[0].endswith("_teacher") and len({_printed(line.measure) for line in lines}) == 1:
         lines = [Line(None, lines[0].measure, lines[0].strip)]
     words = reading(key, first) if len(students) == 1 else gloss(key, k)
     return Block(key, title(key, k), words, lines, axis)
-
-
-def _of_teacher(key: str) -> bool:
-    """Whether a measure tells of the teacher alone, and so is the same beside every student."""
-    return "_teacher" in key and key.split("@")[0] in {name.split("@")[0] for keys in GROUPS.values() for name in keys}
 
 
 def _printed(measure: Reading) -> tuple[str, str]:

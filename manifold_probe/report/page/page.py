@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from manifold_probe.report.advice import next_steps
-from manifold_probe.report.document import readings, students_of
+from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.colours import MARKS, style_sheet
 from manifold_probe.report.page.embed import script
@@ -26,6 +26,7 @@ from manifold_probe.report.titles import title
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
 
+UNDEFINED = "\u2013"
 # The parts of the page in order, and what must not be empty for a part to be there.
 PARTS = (
     ("next", "What to do next", "steps"),
@@ -41,15 +42,17 @@ PARTS = (
 
 def render(document: dict[str, Any]) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document."""
-    return _environment().from_string(_own("page.html")).render(_context(document))
+    return _environment().get_template("page.html").render(_context(document))
 
 
 def _environment() -> Environment:
-    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(
+        loader=FunctionLoader(_own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     found.filters |= {
         "shown": shown,
         "plain": one_line,
-        "number": lambda value: "–" if value is None else number(value),
+        "number": lambda value: UNDEFINED if value is None else number(value),
         "limits": _limits,
         "verdict": verdict,
         "size": size,
@@ -131,7 +134,7 @@ def _steps(students: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _limits(thing: Any) -> str:
     """The interval of a measure, a difference or a class."""
     low, high = (thing.get("low"), thing.get("high")) if isinstance(thing, dict) else (thing.low, thing.high)
-    return "–" if low is None or high is None else interval(low, high)
+    return UNDEFINED if low is None or high is None else interval(low, high)
 
 
 def _class_strip(row: dict[str, Any]) -> Strip:
@@ -158,19 +161,20 @@ def _inputs(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dic
         yield "Student", size(each, "student", named=False), {**each["inputs"]["student"], "name": name}
 
 
-def _provenance(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[tuple[tuple[str, Any], list[str]]]]]:
-    """(heading, items) where an item is its name and value, and the students it holds for if not for all."""
-
-    def items(part: str) -> list[tuple[tuple[str, Any], list[str]]]:
-        return by_students(students, lambda each: [(key, str(value)) for key, value in each[part].items()])
-
-    yield "Pairing", items("pairing")
-    yield "Settings", items("settings")
-    yield "Made with", by_students(students, _made_with)
+def _provenance(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[tuple[Any, list[str]]]]]:
+    """(heading, items) where an item is a name and a value, with the students it holds for if not for all."""
+    yield "Pairing", by_students(students, lambda each: _items(each["pairing"]))
+    yield "Settings", by_students(students, lambda each: _items(each["settings"]))
+    yield "Made with", by_students(students, lambda each: _items(each["provenance"]))
 
 
-def _made_with(document: dict[str, Any]) -> list[tuple[str, str]]:
-    made = document["provenance"]
-    versions = made.get("versions") or {}
-    rest = {key: value for key, value in made.items() if key != "versions"}
-    return [(key, str(value)) for key, value in {**versions, **rest}.items()]
+def _items(part: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values, those of a part within it among them."""
+    found = []
+    for key, value in part.items():
+        if isinstance(value, dict):
+            found += _items(value)
+        elif value is not None:
+            words = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+            found.append((shown(key).replace("_", " "), words))
+    return found

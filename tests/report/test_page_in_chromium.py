@@ -1,0 +1,141 @@
+"""The page in a browser: quiet, self-contained, within its width, and the same without JavaScript and on paper."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manifold_probe.report.words import shown
+from tests.report.test_page import ALARM, DOCUMENTS, HOSTILE, rendered
+
+pytestmark = pytest.mark.slow
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
+WIDTHS = (360, 768, 1440)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    found = {name: folder / f"{name}.html" for name in DOCUMENTS}
+    for name, path in found.items():
+        path.write_text(rendered(name), encoding="utf-8")
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_is_quiet_and_fits(browser: Any, files: dict[str, Path], name: str, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: heard.append(dialog.message))
+    page.on("request", lambda request: heard.append(request.url))
+    page.goto(files[name].as_uri())
+    asked = [url for url in heard if not url.startswith("data:")]  # an image within the file is no request
+    assert asked == [files[name].as_uri()]
+    for details in page.locator("details").all():
+        details.evaluate("each => each.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_nothing_is_cut_or_too_small_to_read(browser: Any, files: dict[str, Path], name: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(files[name].as_uri())
+    cut = page.evaluate(
+        """width => [...document.querySelectorAll("body *")].filter(each => {
+            const box = each.getBoundingClientRect();
+            return box.width && box.right > width + 1 && !each.closest(".scroll, .defs, svg");
+        }).map(each => each.outerHTML.slice(0, 200))""",
+        width,
+    )
+    assert cut == []
+    smallest = page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll("p, li, th, td, small, dd, code, figcaption, .words")]
+            .map(each => parseFloat(getComputedStyle(each).fontSize)))"""
+    )
+    assert smallest >= 12
+    in_figures = page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll("svg.figure")].map(each =>
+            8 * each.getBoundingClientRect().width / each.viewBox.baseVal.width))"""
+    )
+    assert in_figures >= 10
+    page.close()
+
+
+def test_text_stands_out_in_light_and_dark(browser: Any, files: dict[str, Path]) -> None:
+    """The contrast of every text on its ground, as WCAG AA asks (4.5 to 1)."""
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(files["two"].as_uri())
+        faint = page.evaluate(
+            """() => {
+                const light = colour => {
+                    const parts = colour.match(/[\\d.]+/g).map(Number);
+                    const linear = parts.slice(0, 3).map(part => part / 255)
+                        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+                    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+                };
+                const ground = each => {
+                    const own = getComputedStyle(each).backgroundColor;
+                    return /, 0\\)/.test(own) && each.parentElement ? ground(each.parentElement) : own;
+                };
+                return [...document.querySelectorAll("body *")].filter(each =>
+                    !each.closest("svg") && [...each.childNodes].some(n => n.nodeType == 3 && n.data.trim())
+                ).filter(each => {
+                    const [a, b] = [light(getComputedStyle(each).color), light(ground(each))].sort((x, y) => y - x);
+                    return (a + 0.05) / (b + 0.05) < 4.5;
+                }).map(each => each.outerHTML.slice(0, 200));
+            }"""
+        )
+        assert faint == []
+        page.close()
+
+
+def test_hostile_text_is_seen_as_text(browser: Any, files: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(files["hostile"].as_uri())
+    text = page.inner_text("body")
+    for name in HOSTILE:
+        assert shown(name, 24) in text
+    assert page.locator("script").count() == 1
+    assert page.locator("img").count() == 0
+    assert page.evaluate("JSON.parse(document.getElementById('document').textContent).schema").startswith("manifold")
+    page.close()
+
+
+def test_it_says_the_same_without_javascript_and_prints_on_a4(browser: Any, files: dict[str, Path]) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme="dark")
+    page = context.new_page()
+    page.goto(files["two"].as_uri())
+    for words in ("keeps the most neighbours", "What to do next", ALARM[1], "Where this comes from"):
+        assert page.get_by_text(words).first.is_visible()
+    page.get_by_text("Where this comes from").click()
+    assert page.get_by_text("label conflicts").is_visible()
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.get_by_text("Correlation of the vectors' lengths.").is_visible()  # unfolded on paper
+    printed = page.pdf(prefer_css_page_size=True)
+    assert printed.startswith(b"%PDF")
+    assert b"/MediaBox [0 0 594.95996 841.91998]" in printed
+    context.close()
