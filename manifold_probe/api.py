@@ -196,11 +196,15 @@ def load(path: str | Path) -> Any:
         When the file is neither, or damaged.
     """
     if Path(path).suffix.lower() == ".json":
-        document = documents.read_document(path)
-        return Comparisons(document) if document["schema"] == documents.SEVERAL else Comparison(document)
+        return of_document(documents.read_document(path))
     from manifold_probe.spaces.read import read
 
     return read(str(path))
+
+
+def of_document(document: dict[str, Any]) -> Comparison | Comparisons:
+    """The result that a JSON document is."""
+    return Comparisons(document) if document["schema"] == documents.SEVERAL else Comparison(document)
 
 
 def check_settings(k: Any, queries: Any, seed: Any) -> None:

@@ -29,6 +29,10 @@ DEFAULT_DROP = 0.02
 UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
+Table = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -117,15 +121,24 @@ def compare(
     max_drop: Annotated[
         float | None, typer.Option(help=f"How far a measure may fall from the baseline.  [default: {DEFAULT_DROP}]")
     ] = None,
+    report: Page = None,
+    table: Table = None,
+    figures: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
+    ] = None,
+    no_maps: Annotated[bool, typer.Option("--no-maps", help="Leave the maps (UMAP) out of figures and page.")] = False,
     debug: Debug = False,
 ) -> None:
     """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
     from manifold_probe.api import check_settings
     from manifold_probe.report import gates
     from manifold_probe.report.document import read_document
+    from manifold_probe.report.outputs import Outputs
 
     check_settings(k, queries, seed)
     students = named_students(student)
+    outputs = Outputs(report=report, table=table, figures=figures)
+    outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
     wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
     drop = _checked_drop(max_drop, baseline)
     before = read_document(baseline) if baseline is not None else None
@@ -142,6 +155,7 @@ def compare(
         seed=seed,
         positional=positional,
         allow_missing=allow_missing,
+        maps=not no_maps and bool(report or figures),
     )
     if json:
         _write(result.to_json() + "\n")
@@ -154,7 +168,47 @@ def compare(
             _complain(f"warning: {warning}")
     if outcomes and not json:
         _write("\n")
+    _tell(outputs.write(result))
     _judge(outcomes, sys.stderr if json else sys.stdout)
+
+
+@app.command()
+def figures(
+    results: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]RESULT.json...", help="Saved results of one teacher.")
+    ],
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
+    ] = None,
+    style: Annotated[str, typer.Option(help="paper or slides.")] = "paper",
+    width: Annotated[
+        str | None,
+        typer.Option(
+            help="neurips, icml-column, icml-page, cvpr-column, cvpr-page, or inches.  [default: the style's]"
+        ),
+    ] = None,
+    report: Page = None,
+    table: Table = None,
+    debug: Debug = False,
+) -> None:
+    """Draw saved results: figures, and where asked the page and a table, without the features."""
+    from manifold_probe.api import of_document
+    from manifold_probe.report.document import SEVERAL, read_document
+    from manifold_probe.report.merge import merged
+    from manifold_probe.report.outputs import Outputs
+    from manifold_probe.report.students import APART, paired
+
+    if not (out or report or table):
+        raise InputError("--out: nothing is asked for; give --out DIR, --report FILE.html or --table FILE")
+    names = named_results(results)
+    outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
+    outputs.check(list(names))
+    documents = {path: read_document(path) for path in names}
+    called = {path: name for path, name in names.items() if name is not None}
+    document = merged(documents, called)
+    _tell(outputs.write(of_document(document)))
+    if document["schema"] == SEVERAL and not paired(document):
+        _complain(f"note: {APART}")
 
 
 @app.command()
@@ -214,6 +268,25 @@ def named_students(texts: list[str]) -> dict[str, str]:
     return students
 
 
+def named_results(texts: list[str]) -> dict[str, str | None]:
+    """{path: name, or None} from PATH or NAME=PATH.
+
+    >>> named_results(["a.json", "best=runs/b.json"])
+    {'a.json': None, 'runs/b.json': 'best'}
+    """
+    found: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or "/" in name or os.path.exists(text):
+            name, path = "", text
+        elif not name.strip() or not path:
+            raise InputError(f"RESULT: {text!r} is neither PATH nor NAME=PATH; write best=runs/b.json")
+        if path in found:
+            raise InputError(f"RESULT: {path} is given twice; give every result once")
+        found[path] = name.strip() or None
+    return found
+
+
 def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:
     """One student's comparison, or the comparisons of several, with progress on stderr."""
     from manifold_probe import api
@@ -251,6 +324,12 @@ def _show(document: dict[str, Any]) -> None:
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     for line in report_lines(document, width):
         console.print(line, soft_wrap=True)
+
+
+def _tell(lines: list[str]) -> None:
+    """What was written, on stderr."""
+    for line in lines:
+        _complain(line)
 
 
 def _judge(outcomes: list[Any], stream: Any) -> None:

@@ -89,7 +89,7 @@ def main() -> None:
     if preprocessing != "lite":
         data, results = data / preprocessing, results / preprocessing
     write_features(data, preprocessing)
-    comparison = mp.compare(data / "t.pt", data / "s.pt")
+    comparison = mp.compare(data / "t.pt", data / "s.pt", maps=True)
     results.mkdir(parents=True, exist_ok=True)
     comparison.save(results / "comparison.json")
     (results / "report.txt").write_text(comparison.summary())

@@ -18,11 +18,12 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.results import Measure, Measurement
+from manifold_probe.report.schema import DIFFERENCE, mismatch, problem
 from manifold_probe.spaces.pairing import Pair
 
 ONE = "manifold-probe/comparison/1"
 SEVERAL = "manifold-probe/comparisons/1"
-PARTS = ("inputs", "pairing", "settings", "measures", "details", "alarms", "provenance")
+FAMILY = "manifold-probe/"
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,16 @@ def read_document(path: str | Path) -> dict[str, Any]:
         _check_one(document, str(path))
     elif schema == SEVERAL:
         students = document.get("students")
-        if not isinstance(students, dict) or not students or not isinstance(document.get("differences"), list):
-            raise InputError(f"{path}: 'students' or 'differences' is missing; write the file again with --json")
+        if not isinstance(students, dict) or not students:
+            raise InputError(f"{path}: 'students' is missing or empty; write the file again with --json")
+        wrong = mismatch(document, {"differences": [DIFFERENCE]})
+        if wrong is not None:
+            raise InputError(f"{path}: {wrong}; write the file again with --json")
         for name, student in students.items():
             _check_one(student, f"{path}: student {name!r}")
+    elif isinstance(schema, str) and schema.startswith(FAMILY):
+        mend = "compare again with this version, or use the one that wrote the file"
+        raise InputError(f"{path}: schema is {schema!r}, which this version does not read ({ONE!r}); {mend}")
     else:
         raise InputError(f"{path}: schema is {schema!r}, not {ONE!r} or {SEVERAL!r}; give a saved comparison")
     return document
@@ -165,15 +172,6 @@ def _check_one(document: Any, where: str) -> None:
     mend = "write the file again with --json"
     if not isinstance(document, dict) or document.get("schema") != ONE:
         raise InputError(f"{where}: not a comparison of schema {ONE!r}; {mend}")
-    for part in PARTS:
-        if not isinstance(document.get(part), list if part == "alarms" else dict):
-            raise InputError(f"{where}: {part!r} is missing or has the wrong type; {mend}")
-    inputs = document["inputs"]
-    if not all(isinstance(inputs.get(side), dict) and "name" in inputs[side] for side in ("teacher", "student")):
-        raise InputError(f"{where}: 'inputs' does not name the teacher and the student; {mend}")
-    if not isinstance(document["settings"].get("k"), int):
-        raise InputError(f"{where}: 'settings' does not give k; {mend}")
-    for key, measure in document["measures"].items():
-        numbers = [measure.get(part) for part in ("value", "low", "high")] if isinstance(measure, dict) else [""]
-        if not all(value is None or (isinstance(value, int | float) and math.isfinite(value)) for value in numbers):
-            raise InputError(f"{where}: measure {key!r} is not a number or null; {mend}")
+    wrong = problem(document)
+    if wrong is not None:
+        raise InputError(f"{where}: {wrong}; {mend}")

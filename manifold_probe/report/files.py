@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from manifold_probe.errors import InputError
 
@@ -21,7 +23,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     write_all({path: content})
 
 
-def write_all(contents: dict[str | Path, str | bytes] | dict[Path, bytes]) -> None:
+def write_all(contents: Mapping[Any, str | bytes]) -> None:
     """Write several files: every one under a temporary name, and only when all are on disk are they renamed.
 
     Raises
@@ -77,13 +79,13 @@ def check_folder(path: str | Path, option: str) -> None:
     while not _asked(nearest.exists, path, option) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise InputError(f"{option}: {nearest} is a file, not a folder; choose another place")
+        raise InputError(f"{option}: {path}: cannot be written to ({nearest} is a file); choose another folder")
     _try(nearest, path, option)
 
 
-def _asked(question: object, path: Path, option: str) -> bool:
+def _asked(question: Callable[[], bool], path: Path, option: str) -> bool:
     try:
-        return bool(question())  # type: ignore[operator]
+        return question()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{option}: {str(path)[:80]!r} is no path ({why}); choose another place") from error
@@ -95,4 +97,4 @@ def _try(folder: Path, path: Path, option: str) -> None:
             pass
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"{option}: {path} cannot be written to ({why}); choose another place") from error
+        raise InputError(f"{option}: {path}: cannot be written to ({why}); choose another place") from error

@@ -74,7 +74,9 @@ def line(stage: str, done: int, total: int, seconds: float) -> str:
     >>> line("neighbours", 1000, 4000, 3.0)
     'neighbours 25%, about 9 s left'
     """
-    text = f"{stage} {done / max(total, 1):.0%}"
+    if total <= 1:
+        return stage
+    text = f"{stage} {done / total:.0%}"
     if not 0 < done < total:
         return text
     left = seconds * (total - done) / done

@@ -52,6 +52,63 @@ class Result:
 
         write_whole(path, self.to_json() + "\n")
 
+    def to_table(self, path: str | Path) -> None:
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.tables import write_table
+
+        write_table(self._document, path)
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report as one page that needs no network and no script.
+
+        Raises
+        ------
+        InputError
+            When the place cannot be written to.
+        """
+        from manifold_probe.report.files import write_whole
+        from manifold_probe.report.page import render
+
+        write_whole(path, render(self._document))
+
+    def figures(
+        self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
+    ) -> Any:
+        """The figures: Matplotlib's by name, or, where a folder is given, the PDF, SVG and PNG files written there.
+
+        Parameters
+        ----------
+        folder : path, optional
+            Made if missing.
+        style : str
+            "paper" or "slides".
+        width : str or float, optional
+            "neurips", "icml-column", "icml-page", "cvpr-column", "cvpr-page", or inches. By default the style's.
+
+        Returns
+        -------
+        dict of name -> matplotlib.figure.Figure, or list of Path
+            The maps are among them where ``compare(..., maps=True)`` made them.
+
+        Raises
+        ------
+        InputError
+            For a style or width that does not exist, or a folder that cannot be written to.
+        """
+        from manifold_probe.report.figures import draw
+        from manifold_probe.report.figures.look import look_of
+        from manifold_probe.report.figures.save import write_figures
+
+        look = look_of(style, width)
+        drawn = draw(self._document, look)
+        return drawn if folder is None else write_figures(drawn, folder, look)
+
     def _repr_html_(self) -> str:
         from manifold_probe.report.notebook import html_table
 

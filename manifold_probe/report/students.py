@@ -25,6 +25,7 @@ MAIN = (
     "knn_agreement@K",
 )
 MOST_PAIRS = 6
+APART = "Not all students were compared together, so who is ahead is not known: give them all to one probe compare."
 LEGEND = "*: ahead of every other student, each paired 95% interval of the difference above zero; -: undefined."
 
 
@@ -51,6 +52,8 @@ def ranking(document: dict[str, Any]) -> str:
     k = document["students"][names[0]]["settings"]["k"]
     if len(names) < 2:
         return ""
+    if not paired(document):
+        return APART
     first = best(document, f"overlap@{k}")
     if first is None:
         return "No student clearly keeps more neighbours than every other."
@@ -64,6 +67,12 @@ def ranking(document: dict[str, Any]) -> str:
         f"{shown(first)} keeps the most neighbours: {100 * abs(nearest['value']):.1f} points more than {shown(other)} "
         f"(95% interval {100 * low:.1f} to {100 * high:.1f})."
     )
+
+
+def paired(document: dict[str, Any]) -> bool:
+    """Whether every two students were compared together, so that their differences are known."""
+    known = {frozenset((row["a"], row["b"])) for row in document["differences"]}
+    return all(frozenset(two) in known for two in combinations(document["students"], 2))
 
 
 def best(document: dict[str, Any], key: str) -> str | None:

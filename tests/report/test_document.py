@@ -13,6 +13,7 @@ from manifold_probe.report.document import plain, read_document, readings, to_js
 from manifold_probe.report.files import write_whole
 from tests.report.hand import document, documents, measurement
 
+MAPS = {"classes": ["a"], "class": [0], "overlap": [0.5], "teacher": [[0.0, 1.0]], "student": [[0.0, 1.0]]}
 FIELDS = {"value", "low", "high", "confidence", "chance", "class_chance", "reference", "n", "metric", "note"}
 
 
@@ -68,14 +69,24 @@ def _broken(change: object) -> str:
         ("[" * 100_000, "not valid JSON"),
         ('{"a": NaN}', "not valid JSON"),
         ("[]", "schema is None"),
-        ('{"schema": "manifold-probe/comparison/2"}', "comparison/2"),
+        ('{"schema": "manifold-probe/comparison/2"}', "comparison/2', which this version does not read"),
         ('{"schema": "manifold-probe/comparison/1"}', "'inputs' is missing"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {}}', "'students'"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {"a": 1}, "differences": []}', "student 'a'"),
-        (_broken(lambda d: d["measures"]["overlap@10"].update(value="high")), "'overlap@10' is not a number"),
-        (_broken(lambda d: d["measures"].update({"overlap@10": 3})), "'overlap@10' is not a number"),
-        (_broken(lambda d: d["settings"].clear()), "'settings' does not give k"),
-        (_broken(lambda d: d["inputs"].clear()), "'inputs' does not name"),
+        (
+            _broken(lambda d: d["measures"]["overlap@10"].update(value="high")),
+            "'measures.overlap@10.value' is not a number",
+        ),
+        (_broken(lambda d: d["measures"].update({"overlap@10": 3})), "'measures.overlap@10' is not an object"),
+        (_broken(lambda d: d["measures"]["overlap@10"].update(chance=True)), "'measures.overlap@10.chance' is not"),
+        (_broken(lambda d: d["settings"].clear()), "'settings.k' is missing"),
+        (_broken(lambda d: d["inputs"].clear()), "'inputs.teacher' is missing"),
+        (_broken(lambda d: d["pairing"].update(verified="yes")), "'pairing.verified' is not true or false"),
+        (_broken(lambda d: d["alarms"].append("no")), "'alarms[0]' is not an object"),
+        (_broken(lambda d: d["details"].update(spectra={"teacher": [1, None]})), "'details.spectra.teacher[1]'"),
+        (_broken(lambda d: d["details"].update(overlap_by_k={"k": [1], "cosine": []})), "differ in length"),
+        (_broken(lambda d: d["details"].update(maps=MAPS | {"class": [3]})), "'details.maps.class' names a class"),
+        (_broken(lambda d: d["details"].update(maps=MAPS | {"teacher": [[0.5]]})), "has not 2 numbers"),
     ],
 )
 def test_damaged_documents_are_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:

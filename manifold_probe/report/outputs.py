@@ -1,0 +1,73 @@
+"""The files a user asked for beside the report: checked before any work, written after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.files import check_file, check_folder
+from manifold_probe.report.result import Result
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A page, a table and a folder of figures, each where asked for."""
+
+    report: str | None = None
+    table: str | None = None
+    figures: str | None = None
+    style: str = "paper"
+    width: str | None = None
+    figures_option: str = "--figures"
+
+    def check(self, inputs: Iterable[str | None]) -> None:
+        """Refuse what cannot be written, and what would overwrite one of the inputs ("FILE" or "FILE::KEY").
+
+        Raises
+        ------
+        InputError
+            Naming the option.
+        """
+        if self.figures is not None:
+            from manifold_probe.report.figures.look import look_of
+
+            look_of(self.style, self.width)
+            check_folder(self.figures, self.figures_option)
+        if self.report is not None:
+            if Path(self.report).suffix.lower() not in (".html", ".htm"):
+                raise InputError(f"--report: {self.report} is no page; give it a name that ends in .html")
+            check_file(self.report, "--report")
+        if self.table is not None:
+            from manifold_probe.report.tables import check_table
+
+            check_table(self.table)
+            check_file(self.table, "--table")
+            for each in inputs:
+                path = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
+                if path and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(self.table):
+                    raise InputError(f"--table: {self.table} is an input of this command; choose another file")
+
+    def write(self, result: Result) -> list[str]:
+        """Write them; a line about each.
+
+        Raises
+        ------
+        InputError
+            When a place cannot be written to any more.
+        """
+        lines = []
+        if self.figures is not None:
+            written = result.figures(self.figures, style=self.style, width=self.width)
+            lines.append(
+                f"wrote {len({path.stem for path in written})} figures, as PDF, SVG and PNG, to {self.figures}"
+            )
+        if self.table is not None:
+            result.to_table(self.table)
+            lines.append(f"wrote the table {self.table}")
+        if self.report is not None:
+            result.to_html(self.report)
+            lines.append(f"wrote the page {self.report}")
+        return lines
