@@ -142,7 +142,11 @@ def _class_strip(row: dict[str, Any]) -> Strip:
 
 
 def _alarms(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(shown(alarm["code"]).replace("_", " "), one_line(alarm["message"])) for alarm in document["alarms"]]
+    return [(_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in document["alarms"]]
+
+
+def _spaced(key: str) -> str:
+    return shown(key).replace("_", " ")
 
 
 def _glossary(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -176,5 +180,5 @@ def _items(part: dict[str, Any]) -> list[tuple[str, str]]:
             found += _items(value)
         elif value is not None:
             words = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-            found.append((shown(key).replace("_", " "), words))
+            found.append((_spaced(key), words))
     return found
