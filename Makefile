@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 SOURCES = $(shell find manifold_probe -type f -not -name '*.pyc')
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all figures lint clean
 
 demo: $(VENV)/.package
 	$(BIN)/probe demo
@@ -19,6 +19,9 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.peers
 	$(PYTEST) -m "slow or not slow"
+
+figures: $(VENV)/.dev
+	$(BIN)/python figures/draw.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,5 +45,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.peers: $(VENV)/.dev
-	$(INSTALL) -e '.[dev,peers]'
+	$(INSTALL) -e '.[dev,peers,slow]'
 	@touch $@

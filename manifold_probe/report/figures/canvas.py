@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil, floor, log10
 from typing import Any
 
@@ -46,6 +47,7 @@ def _columns(look: Look, handles: Sequence[Any]) -> int:
     return -(-len(handles) // -(-len(handles) // most))
 
 
+@lru_cache(maxsize=1000)
 def text_width(text: str, look: Look, weight: str = "normal") -> float:
     """The width of a line of text in inches."""
     from matplotlib.textpath import TextPath

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.document import students_of
+from manifold_probe.report.figures.labels import map_names
 from manifold_probe.report.words import neighbours, shown
 
 CAPTIONS = {
@@ -43,6 +44,6 @@ CAPTIONS = {
 def caption(name: str, document: dict[str, Any]) -> str:
     """The sentences for a figure of `draw`."""
     first = next(iter(students_of(document).values()))
-    kind, _, of = name.partition("-") if name.startswith("maps-") else (name, "", "")
-    text = CAPTIONS[kind].format(neighbours=neighbours(first["settings"]["k"]))
-    return f"{shown(of)}: {text}" if of else text
+    of = map_names(document).get(name)
+    text = CAPTIONS[name if of is None else "maps"].format(neighbours=neighbours(first["settings"]["k"]))
+    return text if of is None or name == "maps" else f"{shown(of)}: {text}"

@@ -35,7 +35,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         return None
     tall = max(1.0, 0.4 + 0.28 * (len(names) - 1))
     heights = [len(keys) * tall + 2.2 for _, keys in groups]
-    figure = sheet(look, sum(heights) * look.row)
+    figure = sheet(look, (sum(heights) + 1) * look.row)
     panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (heading, keys) in zip(panels, groups, strict=True):
         rows_axis(axes, [title(key, k) for key in keys])

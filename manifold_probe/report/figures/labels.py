@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -57,3 +58,24 @@ def fitting_width(thing: Any, look: Look, inches: float) -> str:
 def _written(character: str) -> str:
     visible = shown(character)
     return visible if ord(character) in drawable() else character.encode("unicode_escape").decode()
+
+
+def map_names(document: dict[str, Any]) -> dict[str, str]:
+    """Name of a figure of maps -> the student it shows."""
+    students = list(students_of(document))
+    if document["schema"] != SEVERAL:
+        return {"maps": students[0]}
+    return dict(zip((f"maps-{slug}" for slug in slugs(students)), students, strict=True))
+
+
+def slugs(names: list[str]) -> list[str]:
+    """Names as parts of file names, no two alike.
+
+    >>> slugs(["CoSS, b=1", "../x", "CoSS b=1"])
+    ['coss-b-1', 'x', 'coss-b-1-3']
+    """
+    found: list[str] = []
+    for place, name in enumerate(names, start=1):
+        slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40].strip("-.") or str(place)
+        found.append(f"{slug}-{place}" if slug in found else slug)
+    return found

@@ -17,7 +17,7 @@ SIGNS = ("o", "s", "^")
 SCALE = "viridis"
 OTHERS = "#bdbdbd"
 SIDES = ("teacher", "student")
-PARTS = 6
+PARTS = 4
 
 
 def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure | None:
@@ -32,14 +32,15 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     room = size + 0.4 * look.text / 8 + legend_height(look, handles)
     figure = sheet(look, room + size + 0.75 * look.text / 8)
     above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[room, size + 0.75 * look.text / 8])))
-    area = np.clip(8_000 / len(maps["rows"]), 3, 24) * (look.width / 5.5) ** 2
-    _by_class(above.subplots(1, 2), places, np.asarray(maps["class"]), styles, area)
+    area = np.clip(8_000 / len(maps["class"]), 3, 24) * (look.width / 5.5) ** 2
+    codes = np.asarray(maps["class"])
+    _by_class(above.subplots(1, 2), places, np.where(np.isin(codes, list(styles)), codes, -1), styles, area)
     for axes, side, name in zip(above.axes, SIDES, names, strict=True):
         label = fitting_width(f"{side}: {name}" if name != side else side, look, size / 0.86 - 0.1)
         axes.set_title(label, loc="center")
     legend(above, look, handles)
     _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
-    what = f"UMAP of {len(maps['rows']):,} rows"
+    what = f"UMAP of {len(maps['class']):,} rows"
     figure.suptitle(f"Illustration, not a measurement: {what}", fontsize=look.text, color=GREY)
     return finish(figure)
 

@@ -1,0 +1,280 @@
+"""Figures: every number from the document, every label whole, the same bytes twice."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import manifold_probe as mp
+from manifold_probe.errors import InputError
+from manifold_probe.report.figures import FIGURES, draw
+from manifold_probe.report.figures.captions import caption
+from manifold_probe.report.figures.differences import from_first
+from manifold_probe.report.figures.labels import slugs
+from manifold_probe.report.figures.look import MARKERS, PAGE, PALETTE, WIDTHS, colour, look_of, marker
+from manifold_probe.report.figures.save import contents, svg_with_text, write_figures
+from tests.report.figures.drawn import faults, words
+from tests.report.hand import document, measurement
+
+LABELS = ["$a_b^{2}$", "</script>", "50%_&#{}\\", "x" * 200, "\u202eright to left", "\x1b[31mred\n", "中文", "  "]
+NAMES = {
+    "one": ["s"],
+    "two": ["cosine", "coss"],
+    "hostile": ["$x_1$ \\textbf{a} & 50%", "<b>bold</b>" * 20, "n" * 200, "n" * 99 + "m" + "n" * 100, "\u202ename"],
+}
+LOOKS = {
+    **{name: look_of("paper", name) for name in WIDTHS},
+    "slides": look_of("slides"),
+    "a narrow slide": look_of("slides", 4),
+    "free": look_of("paper", 12.5),
+    "page": PAGE,
+}
+Drawn = dict[str, dict[str, Figure]]
+QUICK, SLOW = ("neurips", "icml-column", "slides", "page"), pytest.mark.slow
+
+
+def compared(names: list[str], labels: list[str] | None = None, n: int = 240) -> dict[str, Any]:
+    """The document of students that are ever worse copies of a teacher, the last ones narrower."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(8, 12)) * 3
+    codes = np.arange(n) % 8
+    teacher = (centres[codes] + rng.normal(size=(n, 12))) * rng.uniform(0.5, 2, (n, 1))
+    students = {
+        name: (teacher + rng.normal(size=teacher.shape) * (0.2 + place))[:, : 12 - place]
+        for place, name in enumerate(names)
+    }
+    labels = np.array(labels or [f"class {code}" for code in range(8)])[codes]
+    result = mp.compare(teacher, students, labels=labels, k=7)
+    return result.to_dict() if len(names) > 1 else result[names[0]].to_dict()
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, dict[str, Any]]:
+    """One, two and five students; the maps by hand, since the layout is not what is tested."""
+    made = {kind: compared(names, LABELS if kind == "hostile" else None) for kind, names in NAMES.items()}
+    for each in made.values():
+        for student in each.get("students", {"": each}).values():
+            student["details"]["maps"] = maps(student)
+    return made
+
+
+@pytest.fixture(scope="module")
+def drawn(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Figure]]:
+    """Their figures for a NeurIPS page."""
+    return {kind: draw(document, look_of()) for kind, document in documents.items()}
+
+
+def maps(student: dict[str, Any]) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    names = sorted(row["class"] for row in student["details"]["per_class"])
+    places = rng.normal(size=(2, 120, 2)).round(3)
+    return {
+        "classes": names,
+        "class": (np.arange(120) % len(names)).tolist(),
+        "overlap": rng.uniform(size=120).round(3).tolist(),
+        "teacher": places[0].tolist(),
+        "student": places[1].tolist(),
+    }
+
+
+@pytest.mark.parametrize("look", [name if name in QUICK else pytest.param(name, marks=SLOW) for name in LOOKS])
+@pytest.mark.parametrize("kind", NAMES)
+def test_nothing_is_clipped_or_hidden(kind: str, look: str, documents: dict[str, dict[str, Any]]) -> None:
+    drawn = draw(documents[kind], LOOKS[look])
+    several = len(NAMES[kind]) > 1
+    assert len(drawn) == len(FIGURES) - (not several) + len(NAMES[kind])
+    for name, figure in drawn.items():
+        assert figure.get_figwidth() == LOOKS[look].width
+        assert faults(figure) == [], name
+
+
+def test_every_width_that_venues_ask_for() -> None:
+    assert {name: look_of("paper", name).width for name in WIDTHS} == {
+        "neurips": 5.5,
+        "icml-column": 3.25,
+        "icml-page": 6.75,
+        "cvpr-column": 3.25,
+        "cvpr-page": 6.875,
+    }
+    assert all(look_of("paper", name).text >= 7 for name in WIDTHS)  # points, in print
+    assert look_of("slides").text == 16
+    assert look_of("paper", "4.2").width == 4.2
+
+
+@pytest.mark.parametrize(
+    ("style", "width", "words"),
+    [
+        ("poster", None, "--style: there is no style 'poster'"),
+        ("paper", "wide", "--width: 'wide' is no width"),
+        ("paper", "0", "'0' is no width"),
+        ("paper", "nan", "'nan' is no width"),
+    ],
+)
+def test_styles_and_widths_that_do_not_exist(style: str, width: str | None, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        look_of(style, width)
+
+
+def test_the_measures_are_those_of_the_document(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    figure = drawn["one"]["measures"]
+    axes = figure.axes[0]
+    rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    for key, label in (("overlap@7", "overlap@7"), ("debiased_linear_cka", "debiased linear CKA")):
+        measure = documents["one"]["measures"][key]
+        at = [line for line in axes.lines if line.get_ydata()[0] == rows[label] and len(line.get_xdata()) < 3]
+        drawn = {tuple(line.get_xdata()) for line in at}
+        assert (measure["value"],) in drawn
+        assert (measure["low"], measure["high"]) in drawn
+        assert {(measure[part],) for part in ("chance", "class_chance", "reference")} <= drawn
+    assert any(f"{documents['one']['measures']['overlap@7']['value']:.3f}" in text for text in words(figure))
+    assert "k-NN accuracy@7, teacher" not in rows  # the student's panel does not take credit for the teacher
+
+
+def test_curves_are_those_of_the_document(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    figures = drawn["two"]
+    for name, turn in (("cosine", 0), ("coss", 1)):
+        details = documents["two"]["students"][name]["details"]
+        lines = [line for line in figures["overlap-by-k"].axes[0].lines if line.get_color() == colour(turn)]
+        assert [line.get_ydata().tolist() for line in lines] == [details["overlap_by_k"]["cosine"]]
+        assert lines[0].get_xdata().tolist() == details["overlap_by_k"]["k"]
+        medians = [row[2] for row in details["rank_quantiles"]["teacher_neighbours_in_student"]]
+        ranks = [
+            line.get_ydata().tolist() for line in figures["ranks"].axes[0].lines if line.get_color() == colour(turn)
+        ]
+        assert medians in ranks
+        spectrum = np.array(details["spectra"]["student"])
+        shares = [line.get_ydata() for line in figures["spectra"].axes[0].lines if line.get_color() == colour(turn)]
+        assert np.allclose(shares[0], spectrum / np.linalg.norm(spectrum))
+        for kind, axes in zip(("permutation", "orthogonal", "ridge"), figures["dimensions"].axes[-3:], strict=True):
+            curve = [line.get_ydata() for line in axes.lines if line.get_color() == colour(turn)]
+            assert np.allclose(curve[0], sorted(filter(None, details["per_dimension"][kind]), reverse=True))
+
+
+def test_classes_are_sorted_by_overlap(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    figure = drawn["one"]["classes"]
+    order = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    rows = sorted(documents["one"]["details"]["per_class"], key=lambda row: row["overlap"])
+    assert order == [row["class"] for row in rows]
+
+
+def test_many_classes_and_few() -> None:
+    rows = [{"class": code, "n": 9, "overlap": code / 1000, "knn_agreement": 0.9} for code in range(1000)]
+    look = look_of("paper", "icml-column")
+    figure = draw(document(measurement(details={"per_class": rows})), look)["classes"]
+    assert len(figure.axes[0].get_yticks()) == 25
+    assert "the 25 lowest of 1,000 classes" in words(figure)
+    assert faults(figure) == []
+    assert "classes" not in draw(document(measurement(details={"per_class": rows[:1]})), look)
+
+
+def test_differences_are_from_the_first_student() -> None:
+    rows = [
+        {"measure": "overlap@10", "a": "a", "b": "b", "value": 0.1, "low": 0.05, "high": 0.15},
+        {"measure": "overlap@10", "a": "c", "b": "a", "value": 0.2, "low": -0.1, "high": 0.5},
+        {"measure": "linear_cka", "a": "a", "b": "b", "value": None, "low": None, "high": None},
+    ]
+    both = {"schema": "manifold-probe/comparisons/1", "differences": rows}
+    assert from_first(both, "a", "b") == {"overlap@10": {"value": -0.1, "low": -0.15, "high": -0.05}}
+    assert from_first(both, "a", "c") == {"overlap@10": {"value": 0.2, "low": -0.1, "high": 0.5}}
+    both["students"] = {name: document(name=name) for name in "abc"}
+    axes = draw(both, look_of())["differences"].axes[0]
+    marks = {line.get_xdata()[0]: line.get_markerfacecolor() for line in axes.lines if len(line.get_xdata()) == 1}
+    assert marks == {-0.1: colour(1), 0.2: "white"}  # filled only where the interval excludes zero
+
+
+def test_without_details_the_measures_are_still_drawn() -> None:
+    drawn = draw(document(), look_of())
+    assert list(drawn) == ["measures"]
+    assert faults(drawn["measures"]) == []
+    undefined = document(measurement({"overlap@10": None, "linear_r2": -40.0, "debiased_linear_cka": -0.02}))
+    assert faults(draw(undefined, look_of("paper", "cvpr-column"))["measures"]) == []
+
+
+def test_students_differ_in_more_than_colour() -> None:
+    looks = [(colour(place), marker(place)) for place in range(len(PALETTE) * len(MARKERS))]
+    assert len(set(looks)) == len(looks)
+    grey = [0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:], 16) for c in PALETTE]
+    assert max(grey) < 180  # dark enough on white
+
+
+def test_labels_survive_as_they_are(drawn: Drawn) -> None:
+    seen = words(drawn["hostile"]["classes"])
+    for label in ("$a_b^{2}$", "</script>", "50%_&#{}\\", "\\u202eright to left", "\\x1b[31mred\\n"):
+        assert label in seen
+    names = words(drawn["hostile"]["overlap-by-k"])
+    assert sum(name.startswith("nnnn") for name in names) == 2
+    assert len(set(names)) == len(names)
+
+
+def test_the_same_bytes_twice(documents: dict[str, dict[str, Any]]) -> None:
+    look = look_of()
+    first, second = (draw(documents["one"], look) for _ in range(2))
+    for name in first:
+        for format in ("pdf", "svg", "png"):
+            assert contents(first[name], look, format) == contents(second[name], look, format), (name, format)
+
+
+def test_fonts_are_embedded_as_type_42(drawn: Drawn) -> None:
+    for name, figure in drawn["one"].items():
+        pdf = contents(figure, look_of(), "pdf")
+        parts = [pdf, *map(_inflated, re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL))]
+        assert any(b"/FontFile2" in part for part in parts), name  # a TrueType program
+        assert not any(b"/Type3" in part for part in parts), name
+        assert b"CreationDate" not in pdf
+
+
+def _inflated(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""
+
+
+def test_svg_for_a_page_keeps_text_as_text(drawn: Drawn) -> None:
+    svg = svg_with_text(drawn["hostile"]["classes"], PAGE)
+    assert "&lt;/script&gt;" in svg
+    assert "$a_b^{2}$" in svg
+    assert "<script" not in svg
+
+
+def test_pictures_have_the_asked_width(documents: dict[str, dict[str, Any]]) -> None:
+    look = look_of("paper", "icml-column")
+    png = Image.open(io.BytesIO(contents(draw(documents["one"], look)["spectra"], look, "png")))
+    assert png.width == round(3.25 * 300)
+    assert len(png.convert("L").getcolors() or []) > 10
+
+
+def test_all_files_or_none(drawn: Drawn, tmp_path: Path) -> None:
+    look = look_of()
+    figures = {name: drawn["one"][name] for name in ("spectra", "ranks")}
+    written = write_figures(figures, tmp_path / "new" / "folder", look)
+    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == sorted(path.name for path in written)
+    assert len(written) == 6
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match="taken"):
+        write_figures(figures, tmp_path / "taken", look)
+    with pytest.raises(InputError, match="taken"):
+        write_figures(figures, tmp_path / "taken" / "below", look)
+    assert (tmp_path / "taken").read_text() == ""
+
+
+def test_names_of_files() -> None:
+    found = slugs(["../../etc/passwd", "a/b", "A B", "", "中文", "x" * 300, "x" * 301, "..", "con"])
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", slug) and len(slug) < 50 for slug in found)
+
+
+def test_captions_are_sentences(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    for kind, made in documents.items():
+        for name in drawn[kind]:
+            text = caption(name, made)
+            assert text.endswith("."), (kind, name)
+            assert "{" not in text.replace("{a}", "")
