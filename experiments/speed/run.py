@@ -154,7 +154,11 @@ def ten_thousand(peers: str, runs: int) -> dict[str, Any]:
         compare = [*PROBE, "compare", "--teacher", str(paths[0]), "--student", str(paths[1])]
         results["compare"] = repeated(compare, runs)
         results["help"] = repeated([*PROBE, "--help"], runs)
-        print({name: results[name] for name in ("compare", "help")})
+        shown = [*compare, "--figures", f"{folder}/figures", "--report", f"{folder}/page.html"]
+        results["shown"] = repeated([*shown, "--no-maps"], runs)
+        results["shown_with_maps"] = repeated(shown, runs)
+        results["page_mib"] = round(os.path.getsize(f"{folder}/page.html") / MIB, 2)
+        print({name: results[name] for name in ("compare", "help", "shown", "shown_with_maps")})
         measures = json.loads(timed([*compare, "--json"])["out"])["measures"]
         keys = ("linear_cka", "debiased_linear_cka", "trustworthiness@10", "continuity@10")
         results["values"] = {key: measures[key]["value"] for key in keys}
@@ -196,11 +200,23 @@ def page() -> str:
             f"| `probe compare`, all measures | {ours['seconds']:.2f} | 1 | {ours['peak_mib']:,} | 1 |",
             f"| `probe --help` | {found['help']['seconds']:.2f} | | {found['help']['peak_mib']:,} | |",
         ]
+        for key, what in (("shown", "`--figures --report --no-maps`"), ("shown_with_maps", "`--figures --report`")):
+            if key in found:
+                ratio = found[key]["seconds"] / ours["seconds"]
+                peak = found[key]["peak_mib"]
+                cells = f"{found[key]['seconds']:.1f} | {ratio:.2f} | {peak:,} | {peak / ours['peak_mib']:.2f}"
+                lines.append(f"| the same with {what} | {cells} |")
         for name, peer in found["peers"].items():
             slower, larger = peer["seconds"] / ours["seconds"], peer["peak_mib"] / ours["peak_mib"]
             label = f"{PEERS[name]} ({peer['version']})"
             lines.append(f"| {label} | {peer['seconds']:.1f} | {slower:.1f} | {peer['peak_mib']:,} | {larger:.1f} |")
         lines += ["", f"`probe compare` is the median of {len(ours['all_seconds'])} runs; peers ran once.", ""]
+        if "shown" in found:
+            more = [found[key]["seconds"] - ours["seconds"] for key in ("shown", "shown_with_maps")]
+            text = (
+                f"Figures and page take {more[0]:.1f} s beyond the comparison, {more[1]:.1f} s with maps (2,000 rows); "
+            )
+            lines += [f"{text}the page has {found['page_mib']:g} MiB.", ""]
         lines += ["It samples queries (5,000 of the rows, 1,000 for trustworthiness); the peers use all rows.", ""]
         lines += ["What they found, ours first:", ""]
         lines += [f"- {key}: {value:.6f}" for key, value in found["values"].items()]

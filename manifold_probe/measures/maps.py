@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy.linalg import orthogonal_procrustes
 
 from manifold_probe.measures import overlap
 from manifold_probe.measures.cloud import Cloud
@@ -21,6 +22,9 @@ from manifold_probe.spaces.pairing import Pair
 MAP_ROWS = 2_000
 FEWEST = 10
 NEIGHBOURS = 15
+# From a start, groups that stayed what they were should not drift: with UMAP's own 500 steps of full size a teacher and
+# its copy (160 rows, four groups) ended at a Procrustes disparity of 0.57, with these at 0.16; unrelated spaces at 0.98.
+FROM_START = {"n_epochs": 100, "learning_rate": 0.25}
 DIGITS = 3
 
 
@@ -36,13 +40,17 @@ def layout(cloud: Cloud, rows: np.ndarray, seed: int, start: np.ndarray | None =
         from umap import UMAP  # importing it takes seconds
 
         points = cloud.points(cloud.space.take(rows), "cosine").astype(np.float32)
-        mapper = UMAP(
-            n_neighbors=min(NEIGHBOURS, len(rows) - 1),
-            init="spectral" if start is None else start,
-            random_state=seed % 2**31,
-            n_jobs=1,
-        )
-        return np.asarray(mapper.fit_transform(points), dtype=np.float64)
+        begin = {"init": "spectral"} if start is None else {"init": start, **FROM_START}
+        mapper = UMAP(n_neighbors=min(NEIGHBOURS, len(rows) - 1), random_state=seed % 2**31, n_jobs=1, **begin)
+        found = np.asarray(mapper.fit_transform(points), dtype=np.float64)
+    return found if start is None else _onto(found, start)
+
+
+def _onto(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """A layout (m, 2) turned, resized and moved to lie as close as it can to another: UMAP leaves these open."""
+    here, there = moving - moving.mean(0), fixed - fixed.mean(0)
+    turn, reach = orthogonal_procrustes(here, there)
+    return here @ turn * (reach / max((here**2).sum(), 1e-12)) + fixed.mean(0)
 
 
 def linked_maps(

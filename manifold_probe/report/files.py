@@ -84,6 +84,8 @@ def check_folder(path: str | Path, option: str) -> None:
 
 
 def _asked(question: Callable[[], bool], path: Path, option: str) -> bool:
+    if "\0" in str(path):
+        raise InputError(f"{option}: {str(path)!r} is no path (it holds a null character); choose another place")
     try:
         return question()
     except (OSError, ValueError) as error:

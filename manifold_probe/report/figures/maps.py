@@ -66,7 +66,7 @@ def _by_class(
 ) -> None:
     others = {"c": OTHERS, "marker": "o"}
     for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes)
+        _frame(axes, places)
         for part in _parts(len(codes)):
             for code in np.unique(codes[part]).tolist():
                 rows = part[codes[part] == code]
@@ -78,7 +78,7 @@ def _by_overlap(below: Any, places: dict[str, np.ndarray], kept: np.ndarray, are
     top = max(0.1, float(np.ceil(10 * np.quantile(kept, 0.99)) / 10))
     panels = below.subplots(1, 2)
     for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes)
+        _frame(axes, places)
         drawn = _scatter(axes, places[side][order], area, c=kept[order], cmap=SCALE, vmin=0, vmax=top)
     beyond = "max" if kept.max() > top else "neither"
     bar = below.colorbar(drawn, ax=list(panels), location="bottom", fraction=0.05, aspect=40, pad=0.03, extend=beyond)
@@ -91,7 +91,13 @@ def _parts(count: int) -> list[np.ndarray]:
     return np.array_split(np.random.default_rng(0).permutation(count), PARTS)
 
 
-def _frame(axes: Axes) -> None:
+def _frame(axes: Axes, places: dict[str, np.ndarray]) -> None:
+    """No ticks, and the same part of the plane in every panel, so that the eye may compare places."""
+    every = np.concatenate(list(places.values()))
+    low, high = every.min(0), every.max(0)
+    margin = 0.04 * max((high - low).max(), 1e-9)
+    axes.set_xlim(low[0] - margin, high[0] + margin)
+    axes.set_ylim(low[1] - margin, high[1] + margin)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
