@@ -18,6 +18,7 @@ SCALE = "viridis"
 OTHERS = "#bdbdbd"
 SIDES = ("teacher", "student")
 PARTS = 4
+FLATTEST, TALLEST = 0.6, 1.1  # height of a panel over its width
 
 
 def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure | None:
@@ -28,18 +29,20 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     places = {side: np.asarray(maps[side]) for side in SIDES}
     clusters = student["settings"].get("classes") == "k-means"
     styles, handles = _classes(maps, clusters)
-    size = 0.86 * (look.width - 0.1) / 2
-    room = size + 0.4 * look.text / 8 + legend_height(look, handles)
-    figure = sheet(look, room + size + 0.75 * look.text / 8)
-    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[room, size + 0.75 * look.text / 8])))
+    limits = _shared_limits(places)
+    wide = (look.width - 0.1) / 2
+    tall = wide * float(np.ptp(limits[1]) / np.ptp(limits[0]))
+    heights = [tall + 0.4 * look.text / 8 + legend_height(look, handles), tall + 0.7 * look.text / 8]
+    figure = sheet(look, sum(heights))
+    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=heights)))
     area = np.clip(8_000 / len(maps["class"]), 3, 24) * (look.width / 5.5) ** 2
     codes = np.asarray(maps["class"])
-    _by_class(above.subplots(1, 2), places, np.where(np.isin(codes, list(styles)), codes, -1), styles, area)
+    _by_class(above.subplots(1, 2), places, np.where(np.isin(codes, list(styles)), codes, -1), styles, limits, area)
     for axes, side, name in zip(above.axes, SIDES, names, strict=True):
-        label = fitting_width(f"{side}: {name}" if name != side else side, look, size / 0.86 - 0.1)
+        label = fitting_width(f"{side}: {name}" if name != side else side, look, wide - 0.1)
         axes.set_title(label, loc="center")
     legend(above, look, handles)
-    _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
+    _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), limits, area, student["settings"]["k"])
     what = f"UMAP of {len(maps['class']):,} rows"
     figure.suptitle(f"Illustration, not a measurement: {what}", fontsize=look.text, color=GREY)
     return finish(figure)
@@ -62,23 +65,30 @@ def _classes(maps: dict[str, Any], clusters: bool) -> tuple[dict[int, dict[str, 
 
 
 def _by_class(
-    panels: Any, places: dict[str, np.ndarray], codes: np.ndarray, styles: dict[int, dict[str, Any]], area: float
+    panels: Any,
+    places: dict[str, np.ndarray],
+    codes: np.ndarray,
+    styles: dict[int, dict[str, Any]],
+    limits: np.ndarray,
+    area: float,
 ) -> None:
     others = {"c": OTHERS, "marker": "o"}
     for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes, places)
+        _frame(axes, limits)
         for part in _parts(len(codes)):
             for code in np.unique(codes[part]).tolist():
                 rows = part[codes[part] == code]
                 _scatter(axes, places[side][rows], area, **styles.get(code, others))
 
 
-def _by_overlap(below: Any, places: dict[str, np.ndarray], kept: np.ndarray, area: float, k: int) -> None:
+def _by_overlap(
+    below: Any, places: dict[str, np.ndarray], kept: np.ndarray, limits: np.ndarray, area: float, k: int
+) -> None:
     order = np.concatenate(_parts(len(kept)))
     top = max(0.1, float(np.ceil(10 * np.quantile(kept, 0.99)) / 10))
     panels = below.subplots(1, 2)
     for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes, places)
+        _frame(axes, limits)
         drawn = _scatter(axes, places[side][order], area, c=kept[order], cmap=SCALE, vmin=0, vmax=top)
     beyond = "max" if kept.max() > top else "neither"
     bar = below.colorbar(drawn, ax=list(panels), location="bottom", fraction=0.05, aspect=40, pad=0.03, extend=beyond)
@@ -91,16 +101,22 @@ def _parts(count: int) -> list[np.ndarray]:
     return np.array_split(np.random.default_rng(0).permutation(count), PARTS)
 
 
-def _frame(axes: Axes, places: dict[str, np.ndarray]) -> None:
-    """No ticks, and the same part of the plane in every panel, so that the eye may compare places."""
+def _shared_limits(places: dict[str, np.ndarray]) -> np.ndarray:
+    """The part of the plane that every panel shows, ((left, right), (bottom, top)), no flatter or taller than fits."""
     every = np.concatenate(list(places.values()))
     low, high = every.min(0), every.max(0)
-    margin = 0.04 * max((high - low).max(), 1e-9)
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
+    reach = 1.08 * np.maximum(high - low, 1e-9)
+    reach = np.maximum(reach, (reach[1] / TALLEST, reach[0] * FLATTEST))
+    middle = (low + high) / 2
+    return np.stack([middle - reach / 2, middle + reach / 2], axis=1)
+
+
+def _frame(axes: Axes, limits: np.ndarray) -> None:
+    axes.set_xlim(*limits[0])
+    axes.set_ylim(*limits[1])
+    axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_aspect("equal", adjustable="datalim")
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(GREY)
