@@ -171,16 +171,20 @@ def million(folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"machine": machine(), "rows": 1_000_000, "dimensions": [768, 384], "dtype": "float16"}
     paths = write_pair(folder, 1_000_000, (768, 384), "float16")
-    run = timed([*PROBE, "compare", "--teacher", str(paths[0]), "--student", str(paths[1]), "--json"])
-    if run["code"]:
-        raise SystemExit(run["err"])
+    compare = [*PROBE, "compare", "--teacher", str(paths[0]), "--student", str(paths[1]), "--json"]
+    run = timed(compare)
+    shown = timed([*compare, "--figures", f"{folder}/figures", "--report", f"{folder}/page.html"])
+    if run["code"] or shown["code"]:
+        raise SystemExit(run["err"] + shown["err"])
+    results["shown_seconds"] = round(shown["seconds"], 1)
+    results["page_mib"] = round(os.path.getsize(folder / "page.html") / MIB, 2)
     samples = run["anonymous_mib"]
     results["seconds"] = round(run["seconds"], 1)
     results["peak_anonymous_mib"] = round(max(mib for _, mib in samples))
     results["peak_resident_mib"] = round(run["peak_mib"])
     results["anonymous_mib"] = [[round(when, 1), round(mib)] for when, mib in samples[:: max(1, len(samples) // 100)]]
     results["measures"] = {key: each["value"] for key, each in json.loads(run["out"])["measures"].items()}
-    print({key: results[key] for key in ("seconds", "peak_anonymous_mib", "peak_resident_mib")})
+    print({key: results[key] for key in ("seconds", "shown_seconds", "peak_anonymous_mib", "peak_resident_mib")})
     return results
 
 
@@ -233,6 +237,10 @@ def page() -> str:
             f"{found['peak_resident_mib']:,} MiB, which counts mapped pages of the files).",
             "",
         ]
+        if "shown_seconds" in found:
+            ratio = found["shown_seconds"] / found["seconds"]
+            text = f"With `--figures --report` and maps {found['shown_seconds']:.0f} s, {ratio:.2f} times as long"
+            lines += [f"{text}; the page has {found['page_mib']:g} MiB.", ""]
     return "\n".join(lines)
 
 
