@@ -7,7 +7,7 @@ from typing import Any
 
 from manifold_probe.report.document import Reading, students_of
 from manifold_probe.report.readings import gloss, measure_names
-from manifold_probe.report.table_rows import BOLD, distinct, leaders, measured, neighbours_of
+from manifold_probe.report.tables.rows import BOLD, distinct, leaders, measured, neighbours_of
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
 

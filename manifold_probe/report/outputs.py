@@ -41,7 +41,7 @@ class Outputs:
                 raise InputError(f"--report: {self.report} is no page; give it a name that ends in .html")
             check_file(self.report, "--report")
         if self.table is not None:
-            from manifold_probe.report.tables import check_table
+            from manifold_probe.report.tables.write import check_table
 
             check_table(self.table)
             check_file(self.table, "--table")

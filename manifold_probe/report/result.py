@@ -60,7 +60,7 @@ class Result:
         InputError
             For another suffix, or when the place cannot be written to.
         """
-        from manifold_probe.report.tables import write_table
+        from manifold_probe.report.tables.write import write_table
 
         write_table(self._document, path)
 

@@ -16,11 +16,11 @@ import pytest
 
 from manifold_probe.errors import InputError
 from manifold_probe.report.frame import COLUMNS, tidy_rows
-from manifold_probe.report.latex import escaped as latex_escaped
-from manifold_probe.report.table_latex import latex_table
-from manifold_probe.report.table_markdown import escaped as markdown_escaped
-from manifold_probe.report.table_markdown import markdown_table
-from manifold_probe.report.tables import check_table, csv_table, parquet_table, write_table
+from manifold_probe.report.tables.latex import latex_table
+from manifold_probe.report.tables.markdown import escaped as markdown_escaped
+from manifold_probe.report.tables.markdown import markdown_table
+from manifold_probe.report.tables.tex_text import escaped as latex_escaped
+from manifold_probe.report.tables.write import check_table, csv_table, parquet_table, write_table
 from tests.report.hand import CLASSES, document, documents, measurement
 
 HOSTILE = (

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from manifold_probe.report.document import Reading
-from manifold_probe.report.table_rows import (
+from manifold_probe.report.tables.rows import (
     distinct,
     facts,
     leaders,

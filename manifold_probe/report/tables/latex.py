@@ -8,8 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from manifold_probe.report.document import Reading
-from manifold_probe.report.latex import Symbol, escaped, symbols
-from manifold_probe.report.table_rows import (
+from manifold_probe.report.tables.rows import (
     distinct,
     facts,
     leaders,
@@ -19,6 +18,7 @@ from manifold_probe.report.table_rows import (
     neighbours_of,
     yardsticks,
 )
+from manifold_probe.report.tables.tex_text import Symbol, escaped, symbols
 from manifold_probe.report.titles import title
 from manifold_probe.report.words import number, shown
 

@@ -1,0 +1,1 @@
+"""Results as tables: tidy for machines, and as a paper prints them."""
