@@ -1,32 +1,25 @@
-"""The command line: one thin function a verb.
+"""The command line: one thin function a verb. How a verb runs, and how it fails, is in shell.py.
 
-Exit codes: 0 all is well, 1 a gate failed, 2 bad input (one plain line on stderr), 70 an internal error, 130 Ctrl-C.
 Everything heavy is imported inside the verbs, so that ``probe --help`` answers at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import os
 import shlex
 import shutil
 import sys
-import traceback
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
-from manifold_probe import __version__
+from manifold_probe import __version__, shell
 from manifold_probe.errors import InputError
+from manifold_probe.shell import complain, judge, show, tell, write
 
 DEFAULT_DROP = 0.02
-# What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
-UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
@@ -37,46 +30,13 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with its code."""
-    if sys.stderr is None:
-        sys.stderr = io.StringIO()
-    if sys.stdout is None:
-        _complain("standard output is closed; leave it open or send it to a file")
-        sys.exit(2)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    if "--debug" not in sys.argv:
-        warnings.simplefilter("ignore")
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line of this process and exit with its code."""
+    shell.main(app)
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; the exit code."""
-    debug = "--debug" in arguments
-    try:
-        command = typer.main.get_command(app)
-        with command.make_context("probe", list(arguments)) as context:
-            command.invoke(context)
-        sys.stdout.flush()
-    except typer.Exit as error:
-        return _flushed(error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130, debug)
-    except BrokenPipeError:
-        return _flushed(141)
-    except InputError as error:
-        return _fail(str(error), 2, debug)
-    except UsageProblem as error:
-        verb = getattr(getattr(error, "ctx", None), "command_path", "probe")
-        return _fail(f"{error.format_message().rstrip('.')}; see {verb} --help", 2, debug)
-    except OSError as error:
-        where = error.filename or "standard output"
-        return _fail(f"{where}: {error.strerror or error}; free some space or choose another place", 2, debug)
-    except Exception as error:
-        message = f"internal error: {type(error).__name__}: {error}; --debug shows the traceback, please report it"
-        return _fail(message, 70, debug)
-    return 0
+    """Run a command line; the exit code."""
+    return shell.run(app, arguments)
 
 
 @app.callback(invoke_without_command=True)
@@ -87,9 +47,9 @@ def probe(
 ) -> None:
     """How faithfully did a student model keep its teacher's embedding manifold?"""
     if version:
-        _write(f"manifold_probe {__version__}\n")
+        write(f"manifold_probe {__version__}\n")
     elif context.invoked_subcommand is None:
-        _write(context.get_help() + "\n")
+        write(context.get_help() + "\n")
 
 
 @app.command()
@@ -158,18 +118,18 @@ def compare(
         maps=not no_maps and bool(report or figures),
     )
     if json:
-        _write(result.to_json() + "\n")
+        write(result.to_json() + "\n")
     else:
-        _show(result.to_dict())
+        show(result.to_dict())
     outcomes = gates.check_gates(result.to_dict(), wanted)
     if before is not None:
         outcomes += gates.check_drops(result.to_dict(), before, drop)
         for warning in gates.baseline_warnings(result.to_dict(), before):
-            _complain(f"warning: {warning}")
+            complain(f"warning: {warning}")
     if outcomes and not json:
-        _write("\n")
-    _tell(outputs.write(result))
-    _judge(outcomes, sys.stderr if json else sys.stdout)
+        write("\n")
+    tell(outputs.write(result))
+    judge(outcomes, sys.stderr if json else sys.stdout)
 
 
 @app.command()
@@ -206,9 +166,9 @@ def figures(
     documents = {path: read_document(path) for path in names}
     called = {path: name for path, name in names.items() if name is not None}
     document = merged(documents, called)
-    _tell(outputs.write(of_document(document)))
+    tell(outputs.write(of_document(document)))
     if document["schema"] == SEVERAL and not paired(document):
-        _complain(f"note: {APART}")
+        complain(f"note: {APART}")
 
 
 @app.command()
@@ -220,7 +180,7 @@ def info(
     from manifold_probe.report.contents import contents_lines
     from manifold_probe.spaces.read import inspect
 
-    _write("\n".join(contents_lines(inspect(file))) + "\n")
+    write("\n".join(contents_lines(inspect(file))) + "\n")
 
 
 @app.command()
@@ -238,12 +198,12 @@ def demo(
     paths = run_demo(out, seed=0)
     students = [str(path) for name, path in paths.items() if name != "teacher"]
     result = _compare(str(paths["teacher"]), named_students(students))
-    _show(result.to_dict())
+    show(result.to_dict())
     # a command of an environment that is not activated is only found by its path
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
     again = [command, "compare", "--teacher", str(paths["teacher"])]
     again += [word for path in students for word in ("--student", path)]
-    _write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
+    write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
 
 
 def named_students(texts: list[str]) -> dict[str, str]:
@@ -311,60 +271,3 @@ def _checked_drop(max_drop: float | None, baseline: str | None) -> float:
     if not math.isfinite(max_drop) or max_drop < 0:
         raise InputError(f"--max-drop: {max_drop} is not a number of at least 0; write --max-drop {DEFAULT_DROP}")
     return max_drop
-
-
-def _show(document: dict[str, Any]) -> None:
-    """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
-    from manifold_probe.report.terminal import plain_report, report_lines
-
-    if not sys.stdout.isatty():
-        _write(plain_report(document))
-        return
-    width = shutil.get_terminal_size().columns
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    for line in report_lines(document, width):
-        console.print(line, soft_wrap=True)
-
-
-def _tell(lines: list[str]) -> None:
-    """What was written, on stderr."""
-    for line in lines:
-        _complain(line)
-
-
-def _judge(outcomes: list[Any], stream: Any) -> None:
-    """Print a line for every gate; leave with 1 if any failed."""
-    for outcome in outcomes:
-        print(outcome.line, file=stream)
-    if not all(outcome.passed for outcome in outcomes):
-        raise typer.Exit(1)
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _complain(message: str) -> None:
-    from manifold_probe.report.words import one_line
-
-    with contextlib.suppress(OSError):
-        print(f"probe: {one_line(message)}", file=sys.stderr, flush=True)
-
-
-def _fail(message: str, code: int, debug: bool) -> int:
-    """One line on stderr."""
-    if debug:
-        traceback.print_exc()
-    _complain(message)
-    return _flushed(code)
-
-
-def _flushed(code: int) -> int:
-    """The exit code; what stdout cannot take any more is dropped, so that Python does not complain at exit."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code

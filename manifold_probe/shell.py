@@ -1,0 +1,125 @@
+"""How a command runs: exit codes, one line for an error, and what goes to which stream.
+
+Exit codes: 0 all is well, 1 a gate failed, 2 bad input (one plain line on stderr), 70 an internal error, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from manifold_probe.errors import InputError
+
+# What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
+UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+
+def main(app: typer.Typer) -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if sys.stdout is None:
+        complain("standard output is closed; leave it open or send it to a file")
+        sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if "--debug" not in sys.argv:
+        warnings.simplefilter("ignore")
+    sys.exit(run(app, sys.argv[1:]))
+
+
+def run(app: typer.Typer, arguments: list[str]) -> int:
+    """Run a command line; the exit code."""
+    debug = "--debug" in arguments
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("probe", list(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as error:
+        return _flushed(error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        return _flushed(141)
+    except InputError as error:
+        return _fail(str(error), 2, debug)
+    except UsageProblem as error:
+        verb = getattr(getattr(error, "ctx", None), "command_path", "probe")
+        return _fail(f"{error.format_message().rstrip('.')}; see {verb} --help", 2, debug)
+    except OSError as error:
+        where = error.filename or "standard output"
+        return _fail(f"{where}: {error.strerror or error}; free some space or choose another place", 2, debug)
+    except Exception as error:
+        message = f"internal error: {type(error).__name__}: {error}; --debug shows the traceback, please report it"
+        return _fail(message, 70, debug)
+    return 0
+
+
+def show(document: dict[str, Any]) -> None:
+    """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
+    from manifold_probe.report.terminal import plain_report, report_lines
+
+    if not sys.stdout.isatty():
+        write(plain_report(document))
+        return
+    width = shutil.get_terminal_size().columns
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    for line in report_lines(document, width):
+        console.print(line, soft_wrap=True)
+
+
+def tell(lines: list[str]) -> None:
+    """What was written, on stderr."""
+    for line in lines:
+        complain(line)
+
+
+def judge(outcomes: list[Any], stream: Any) -> None:
+    """Print a line for every gate; leave with 1 if any failed."""
+    for outcome in outcomes:
+        print(outcome.line, file=stream)
+    if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def write(text: str) -> None:
+    """To stdout, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    from manifold_probe.report.words import one_line
+
+    with contextlib.suppress(OSError):
+        print(f"probe: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    """One line on stderr."""
+    if debug:
+        traceback.print_exc()
+    complain(message)
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code; what stdout cannot take any more is dropped, so that Python does not complain at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
