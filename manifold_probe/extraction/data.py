@@ -1,0 +1,88 @@
+"""From what a user typed to data: ``open_data("images/")``, ``open_data("texts.jsonl::body")``.
+
+Every source comes down to `Data`: a kind, ids that stay, labels and slices where known, and one item at a time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from manifold_probe.extraction.image_arrays import open_idx_images, open_npz_images
+from manifold_probe.extraction.image_folder import open_image_folder
+from manifold_probe.extraction.items import Data, Item, Unreadable
+from manifold_probe.extraction.tables import open_table_data
+from manifold_probe.extraction.texts import open_jsonl, open_lines
+from manifold_probe.spaces.checks import bad, check_file
+from manifold_probe.spaces.read import split_key
+
+__all__ = ["Data", "Item", "Unreadable", "open_data"]
+
+READ = (
+    "a folder of images, .csv, .tsv or .parquet with a column 'path' or 'text', .npz or idx arrays of images, "
+    ".txt, or .jsonl"
+)
+
+
+def open_data(text: str, *, ids: str | None = None, labels: str | None = None) -> Data:
+    """Images or texts, listed but not read yet.
+
+    Parameters
+    ----------
+    text : str
+        - a folder of images: ids are the relative paths, labels the first folders of these;
+        - a table (.csv, .tsv, .parquet) with a column ``path`` (images; the id is the path where there is no ``id``),
+          or with columns ``text`` and ``id``; further columns become slices; ``FILE.csv::column`` picks the texts;
+        - ``FILE.npz`` with ``images`` (N, H, W) or (N, H, W, 3) uint8, or ``FILE.npz::key``;
+        - the images of an idx pair (``train-images-idx3-ubyte.gz``), whose labels are found by their name;
+        - .txt with a text a line, or .jsonl with a field ``text`` (``FILE.jsonl::field`` picks another).
+
+        Rows of arrays, lines of .txt and JSON lines without an id are named "STEM/00007": there the order is the
+        identity, so append to such files, and never sort them.
+    ids, labels : str, optional
+        The columns, keys or fields that hold ids and labels where they are not called so.
+
+    Raises
+    ------
+    InputError
+        When the source is missing, damaged, of an unknown kind, holds nothing, lacks a column that was asked for, or
+        has ids that are empty or stand twice. Whether an item can be read shows when it is read: see `Data.read`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp()) / "greetings.txt"
+    >>> _ = path.write_text("good morning\\ngood night\\n")
+    >>> data = open_data(str(path))
+    >>> data.n, data.ids.tolist(), data.read(1).content
+    (2, ['greetings/00000', 'greetings/00001'], 'good night')
+    """
+    path, key = split_key(text)
+    if os.path.isdir(path):
+        _refuse(text, "a folder of images", key, ids, labels)
+        return open_image_folder(path)
+    check_file(path)
+    name = os.path.basename(path).lower()
+    if "idx3-ubyte" in name:
+        _refuse(text, "an idx file", key, ids, labels)
+        return open_idx_images(text, path)
+    match os.path.splitext(name)[1]:
+        case ".csv" | ".tsv" | ".parquet":
+            return open_table_data(text, path, key, ids, labels)
+        case ".npz":
+            return open_npz_images(text, path, key or "images", ids, labels)
+        case ".jsonl":
+            return open_jsonl(text, path, key or "text", ids, labels)
+        case ".txt":
+            _refuse(text, "a text file", key, ids, labels)
+            return open_lines(text, path)
+    raise bad(path, f"is not a kind of data that is read; give {READ}")
+
+
+def _refuse(text: str, what: str, *columns: str | None) -> None:
+    """Sources without columns cannot be asked for one."""
+    for column in columns:
+        if column is not None:
+            raise bad(
+                text, f"has no column '{column}', being {what}; list its items in a .csv with their ids and labels"
+            )

@@ -1,0 +1,56 @@
+"""A folder of images: the relative path is the id, the first folder of it the label."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from manifold_probe.extraction.images import SUFFIXES, decode, read_bytes
+from manifold_probe.extraction.items import Data, make_data
+from manifold_probe.spaces.checks import bad
+
+
+def open_image_folder(path: str) -> Data:
+    """All images below a folder, sorted by the bytes of their relative paths (with forward slashes).
+
+    Hidden files and folders and other suffixes are skipped. There are labels when every image lies in some folder.
+    Links to folders are followed. Raises InputError when there are no images, a folder cannot be listed, a link leads
+    back to a folder above it, or a name is not UTF-8.
+    """
+    found = sorted(_walk(path, "", frozenset()), key=os.fsencode)
+    if not found:
+        raise bad(path, f"holds no images ({', '.join(SUFFIXES)}); give the folder that they or their folders are in")
+    for name in found:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise bad(path, f"holds {os.fsencode(name)!r}, which is not UTF-8; rename it")
+    ids = np.array(found, dtype=str)
+    folders = [name.partition("/")[0] if "/" in name else None for name in found]
+    labels = None if None in folders else np.array(folders, dtype=str)
+    return make_data("images", path, ids, labels, {}, partial(read_file, path, None))
+
+
+def read_file(folder: str, paths: list[str] | None, row: int, id: str) -> tuple[Image.Image, bytes]:
+    """The image of a row, at ``paths[row]`` (by default its id) below the folder."""
+    raw = read_bytes(os.path.join(folder, id if paths is None else paths[row]), id)
+    return decode(raw, id), raw
+
+
+def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as listing:
+            entries = [(entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise bad(folder, f"cannot be listed ({error.strerror or error}); check its permissions") from error
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise bad(folder, "is a link to a folder that holds it; remove the link")
+    for name, is_folder in entries:
+        if is_folder:
+            yield from _walk(os.path.join(folder, name), f"{prefix}{name}/", above | {here})
+        elif name.lower().endswith(SUFFIXES):  # a broken link too, so that it is not lost in silence
+            yield prefix + name

@@ -1,0 +1,111 @@
+"""What a data source comes down to: named items of one kind, whose content is read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.checks import bad
+
+Content = Any  # a PIL image in RGB, or a str
+Reader = Callable[[int, str], tuple[Content, bytes]]  # (row, id) -> content and the bytes it was made from; picklable
+
+
+class Unreadable(InputError):
+    """One item that cannot be used: ``id`` says which and ``reason`` why."""
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(id, reason)  # both, so that it survives pickling
+        self.id = id
+        self.reason = " ".join(reason.split())[:200]
+
+    def __str__(self) -> str:
+        return f"{self.id if self.id.isprintable() else repr(self.id)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """The content of one row, a PIL image in RGB or a str, and the SHA-256 of the bytes that it was made from."""
+
+    content: Content
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Images or texts with ids, labels and slices; picklable, and safe to read from many threads and processes.
+
+    Attributes
+    ----------
+    kind : "images" or "texts"
+    source : str
+        The source as it was typed.
+    ids : np.ndarray of str, shape (n,)
+        Unique names that stay the same when the data is opened again, elsewhere, or with more rows.
+    labels : np.ndarray of int64 or str, shape (n,), or None
+    slices : dict of np.ndarray, each of shape (n,)
+        Further columns, by name.
+    listing : str
+        SHA-256 over kind, ids, labels and slices: what is known without reading the content. The same data in another
+        folder or format has the same listing.
+    """
+
+    kind: str
+    source: str
+    ids: np.ndarray
+    labels: np.ndarray | None
+    slices: dict[str, np.ndarray]
+    listing: str
+    reader: Reader
+
+    @property
+    def n(self) -> int:
+        """Number of items."""
+        return len(self.ids)
+
+    def read(self, row: int) -> Item:
+        """The item at ``row``. Raises Unreadable when its content cannot be used."""
+        content, raw = self.reader(row, str(self.ids[row]))
+        return Item(content, hashlib.sha256(raw).hexdigest())
+
+
+def make_data(
+    kind: str,
+    source: str,
+    ids: np.ndarray,
+    labels: np.ndarray | None,
+    slices: dict[str, np.ndarray],
+    reader: Reader,
+) -> Data:
+    """The data, after its ids were checked. Raises InputError when there are none, or one is empty or stands twice."""
+    if not len(ids):
+        raise bad(source, f"holds no {kind}; give data with at least one row")
+    if (ids == "").any():
+        raise bad(source, f"has an empty id in row {int(np.argmax(ids == ''))}; give every row a name")
+    names, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if len(names) < len(ids):
+        twice = np.flatnonzero(counts > 1)
+        at = twice[np.argmin(first[twice])]
+        raise bad(
+            source, f"has {len(twice):,} duplicate ids, such as '{names[at]}' ({counts[at]} times); make them unique"
+        )
+    return Data(kind, source, ids, labels, slices, _listing(kind, ids, labels, slices), reader)
+
+
+def _listing(kind: str, ids: np.ndarray, labels: np.ndarray | None, slices: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    columns = [("ids", ids), ("labels", labels), *((f"slice {name}", slices[name]) for name in sorted(slices))]
+    for name, column in columns:
+        digest.update(json.dumps([kind, name, None if column is None else column.tolist()]).encode())
+    return digest.hexdigest()
+
+
+def row_names(stem: str, n: int) -> np.ndarray:
+    """Ids for rows whose order is their identity: "stem/00000", "stem/00001", ..."""
+    return np.array([f"{stem}/{row:05d}" for row in range(n)], dtype=str)

@@ -1,0 +1,149 @@
+"""Manifests and texts in tables: .csv, .tsv and .parquet files with one row an item.
+
+A column ``path`` makes the table a manifest of images, a column ``text`` a table of texts. ``id`` (or ``ids``) names
+the items and ``label`` (or ``labels``) their classes; every further column becomes a slice.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import posixpath
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.extraction.image_folder import read_file
+from manifold_probe.extraction.items import Data, make_data
+from manifold_probe.extraction.texts import pack, read_text
+from manifold_probe.spaces.arrow_file import open_parquet
+from manifold_probe.spaces.checks import bad, refusing
+from manifold_probe.spaces.columns import clean_column, from_text
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
+
+Columns = dict[str, np.ndarray]
+
+
+def open_table_data(source: str, path: str, text: str | None, ids: str | None, labels: str | None) -> Data:
+    """The images or texts that a table lists; ``text``, ``ids`` and ``labels`` name its columns.
+
+    A manifest's paths are relative to its folder and may not leave it; normalised ("a//b/../c.png" is "a/c.png") they
+    are the ids where there is no id column, so that a manifest and its folder pair. An absolute path is taken as the
+    deliberate choice it is, but holds on one machine only, so that it needs an id beside it. Texts always need ids.
+
+    Raises InputError for a table that is damaged, has neither column, lacks a column that was asked for, or holds
+    empty cells where a path or an id should be.
+    """
+    columns = _read_csv(path) if path.lower().endswith((".csv", ".tsv")) else _read_parquet(path)
+    images = text is None and "path" in columns
+    if images and "text" in columns:
+        raise bad(path, f"has a column 'path' and a column 'text'; drop one, or pick the texts with {path}::text")
+    content = "path" if images else text or "text"
+    if content not in columns:
+        wanted = f"no column '{text}'" if text else "neither a column 'path' (images) nor a column 'text'"
+        raise bad(path, f"has {wanted}; it holds {_listed(columns)}; pick the texts with {path}::COLUMN")
+    id_column = _role(path, columns, ids, ID_NAMES, "ids", content)
+    label_column = _role(path, columns, labels, LABEL_NAMES, "labels", content)
+    names = None if id_column is None else clean_column(columns[id_column], "ids", path).astype(str)
+    classes = None if label_column is None else _plain(path, columns[label_column], "labels")
+    slices = {
+        name: _plain(path, column, f"column '{name}'")
+        for name, column in columns.items()
+        if name not in (content, id_column, label_column)
+    }
+    cells = columns[content].tolist()
+    _refuse_other_than_text(path, content, cells)
+    if not images:
+        if names is None:
+            raise bad(path, "has no column 'id': texts in a table need ids that stay; add one, or name it")
+        return make_data("texts", source, names, classes, slices, partial(read_text, pack(path, cells)))
+    paths = [_inside(path, cell, row, names is not None) for row, cell in enumerate(cells)]
+    names = np.array(paths, dtype=str) if names is None else names
+    return make_data("images", source, names, classes, slices, partial(read_file, os.path.dirname(path), paths))
+
+
+def _role(
+    path: str, columns: Columns, asked: str | None, names: tuple[str, ...], role: str, content: str
+) -> str | None:
+    """The column for ids or labels: the one that was asked for, else the first of its usual names, if any."""
+    if asked is not None and asked not in columns:
+        raise bad(path, f"has no column '{asked}' for the {role}; it holds {_listed(columns)}")
+    return asked if asked is not None else next((name for name in names if name in columns and name != content), None)
+
+
+def _listed(columns: Columns) -> str:
+    names = list(columns)
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
+    """A column of labels or of a slice as integers or strings: floats, dates and truth values as they are written."""
+    if column.dtype.kind == "f" and role == "labels":
+        return clean_column(column, role, path)
+    if column.dtype.kind in "fMmb":
+        column = column.astype(str)
+    cleaned = clean_column(column, role, path)
+    return from_text(cleaned) if cleaned.dtype.kind == "U" else cleaned
+
+
+def _refuse_other_than_text(path: str, name: str, cells: list[Any]) -> None:
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str):
+            raise bad(path, f"column '{name}' holds {str(cell)[:40]!r} ({type(cell).__name__}) in row {row}: save text")
+
+
+def _inside(table: str, cell: str, row: int, named: bool) -> str:
+    """The path in a manifest's cell, normalised and checked."""
+    if not cell or "\0" in cell:
+        raise bad(table, f"column 'path' holds {cell!r} in row {row}; write the file's path there, or drop the row")
+    if os.path.isabs(cell):
+        if not named:
+            raise bad(
+                table,
+                f"column 'path' holds the absolute {cell!r} in row {row}: it is no id on another machine; "
+                "add a column 'id', or make the paths relative to the table's folder",
+            )
+        return cell
+    normal = posixpath.normpath(cell)
+    if normal == ".." or normal.startswith("../"):
+        raise bad(table, f"column 'path' holds {cell!r} in row {row}, which leaves the table's folder; move the table")
+    return normal
+
+
+def _read_csv(path: str) -> Columns:
+    separator = "\t" if path.lower().endswith(".tsv") else ","
+    with refusing(path, "a table"), open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        names = [name.strip() for name in next(reader, [])]
+        _refuse_twice(path, names)
+        rows = []
+        for row in reader:
+            if len(row) != len(names):
+                raise bad(
+                    path,
+                    f"has {len(row)} cells in line {reader.line_num}, its first line {len(names)}; make them equal",
+                )
+            rows.append(row)
+    cells = list(zip(*rows, strict=True)) or [()] * len(names)
+    # An unnamed column is the row number that pandas writes.
+    return {name: np.array(column, dtype=object) for name, column in zip(names, cells, strict=True) if name}
+
+
+def _read_parquet(path: str) -> Columns:
+    contents = open_parquet(path)
+    columns = {}
+    for name, entry in contents.entries.items():
+        if name == "features" and len(entry.shape) == 2:  # the reader's own name for all numeric columns together
+            continue
+        readable = entry.dtype == "str" or entry.dtype.startswith(("int", "uint", "float", "bool", "timestamp", "date"))
+        if len(entry.shape) != 1 or entry.problem is not None or not readable:
+            raise bad(path, f"column '{name}' holds {entry.dtype}, neither text nor numbers; drop it")
+        columns[name] = entry.open()
+    return columns
+
+
+def _refuse_twice(path: str, names: list[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise bad(path, f"has two columns called '{twice[0]}'; rename one")

@@ -1,0 +1,105 @@
+"""Texts: the lines of a .txt file, or a field of a .jsonl file, held packed in UTF-8."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.extraction.items import Data, Unreadable, make_data, row_names
+from manifold_probe.spaces.checks import bad, refusing
+from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
+
+
+def open_lines(source: str, path: str) -> Data:
+    """The lines of a text file. A line has no name but its place, so ids are "STEM/00007", counted from 0.
+
+    Raises InputError when lines are empty (with their numbers, counted from 1) or the file is not UTF-8.
+    """
+    lines = [line for _, line in _lines(path)]
+    empty = [str(number) for number, line in enumerate(lines, 1) if not line.strip()]
+    if empty:
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        raise bad(path, f"line {', '.join(empty[:5])}{more} is empty; drop it, or give texts with ids (.csv, .jsonl)")
+    ids = row_names(os.path.basename(path).removesuffix(".txt"), len(lines))
+    return make_data("texts", source, ids, None, {}, partial(read_text, pack(path, lines)))
+
+
+def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str | None) -> Data:
+    """One text a line, in ``field`` of a JSON object; its id and label in the fields of that name.
+
+    Where no line has an id, a row's place is its identity: "STEM/00007", counted from 0. Raises InputError for lines
+    that are no objects, lack the field, or hold no text in it, and where some lines have an id or label and others not.
+    """
+    texts, names, classes = [], [], []
+    for number, line in _lines(path):
+        record = _record(path, number, line)
+        if not isinstance(record.get(field), str):
+            found = f"{str(record[field])[:40]!r}" if field in record else f"only {', '.join(list(record)[:8])}"
+            raise bad(path, f"line {number} holds no text in a field '{field}', {found}; name it with {path}::FIELD")
+        texts.append(record.pop(field))
+        names.append(_first(record, ID_NAMES if ids is None else (ids,)))
+        classes.append(_first(record, LABEL_NAMES if labels is None else (labels,)))
+    found_ids = _field(path, names, "ids", ids)
+    stem = os.path.basename(path).removesuffix(".jsonl")
+    return make_data(
+        "texts",
+        source,
+        row_names(stem, len(texts)) if found_ids is None else found_ids.astype(str),
+        _field(path, classes, "labels", labels),
+        {},
+        partial(read_text, pack(path, texts)),
+    )
+
+
+def pack(path: str, texts: list[str]) -> Any:
+    """The texts as one Arrow column: their bytes and eight more each. Raises InputError for what UTF-8 cannot say."""
+    import pyarrow as pa
+
+    with refusing(path, "UTF-8 text"):
+        return pa.array(texts, pa.large_string())
+
+
+def read_text(texts: Any, row: int, id: str) -> tuple[str, bytes]:
+    """The text of a row and its UTF-8 bytes. Raises Unreadable when there is nothing but white space."""
+    text = str(texts[row])
+    if not text.strip():
+        raise Unreadable(id, "the text is empty")
+    return text, text.encode()
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a UTF-8 file. Only LF and CR LF end a line: others may stand inside a text."""
+    with refusing(path, "lines of UTF-8 text"), open(path, encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def _record(path: str, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise bad(path, f"line {number} is no JSON ({error}); write one object a line, or drop it") from error
+    if not isinstance(record, dict):
+        raise bad(path, f'line {number} is no JSON object; write one object a line, like {{"id": ..., "text": ...}}')
+    return record
+
+
+def _first(record: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((record[name] for name in names if name in record), None)
+
+
+def _field(path: str, values: list[Any], role: str, asked: str | None) -> np.ndarray | None:
+    """The ids or labels of all lines; None where no line has one."""
+    missing = [number for number, value in enumerate(values, 1) if value is None]
+    if len(missing) == len(values) and asked is None:
+        return None
+    if missing:
+        name = f"a field '{asked}'" if asked is not None else role
+        raise bad(path, f"{len(missing):,} lines have no {name} (first line {missing[0]}); give every line one")
+    return clean_column(np.array(values, dtype=object), role, path)

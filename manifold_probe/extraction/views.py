@@ -1,0 +1,179 @@
+"""Stateless views: images and plain parameters in, changed images out, the same pixels whoever recomputes them.
+
+    parameters = [view_parameters(seed, id, view, recipe) for id in ids]
+    pixels = apply_views(images, parameters, size)
+
+A teacher's cached features and the student must see the very same pixels, so a sample's view must not depend on the
+batch it stands in. Every step therefore works on each pixel alone, or adds up in an order that is fixed (the blur's
+taps) or does not matter (an integer sum): convolutions, matrix products and float means pick other algorithms, and
+round otherwise, for other batch sizes and thread counts. Rows that a step does not touch keep their bits. CPU and GPU
+agree to float32 rounding, not to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manifold_probe.errors import InputError
+from manifold_probe.extraction.recipe import WHOLE, Recipe, ViewParameters, named_recipe, view_parameters
+
+__all__ = ["Recipe", "ViewParameters", "apply_views", "named_recipe", "view_parameters"]
+
+Views = Sequence[ViewParameters]
+Step = tuple[Callable[[ViewParameters], bool], Callable[[Tensor, Views], Tensor]]  # (touches the view?, the change)
+GREY_STEPS = 2**24  # greys counted in these are integers, which add up exactly
+
+
+@torch.no_grad()
+def apply_views(images: Tensor, parameters: Views, size: int) -> Tensor:
+    """The images as their views show them.
+
+    Parameters
+    ----------
+    images : Tensor, shape (B, 3, H, W)
+        RGB in 0..1, floating; computed in float32 on the device where they are.
+    parameters : sequence of ViewParameters, length B
+        From `view_parameters`.
+    size : int
+        The side of the views in pixels.
+
+    Returns
+    -------
+    Tensor, shape (B, 3, size, size)
+        float32 in 0..1. A plain view of an image that has this size already is the image, bit for bit.
+
+    Raises
+    ------
+    InputError
+        When kornia is missing, or images and parameters are not as above.
+
+    Notes
+    -----
+    Crops are read bilinearly at ``round(max(H, W) / size)`` points a pixel each way, which are averaged, so that large
+    images do not alias. Brightness, contrast, saturation and hue follow in this order, each clipped to 0..1.
+
+    Examples
+    --------
+    >>> image = torch.tensor([0.0, 1.0]).expand(1, 3, 2, 2)
+    >>> apply_views(image, [ViewParameters(mirror=True)], 2)[0, 0]
+    tensor([[1., 0.],
+            [1., 0.]])
+    """
+    _check(images, parameters, size)
+    kornia = _kornia()
+    x = images.float().contiguous()  # another memory layout would round otherwise
+    fits = tuple(x.shape[2:]) == (size, size)
+    if not fits:
+        x = _resampled(x, parameters, size)
+    steps: list[Step] = [
+        (lambda view: fits and view.crop != WHOLE, lambda rows, views: _resampled(rows, views, size)),
+        (lambda view: view.mirror, lambda rows, _: kornia.geometry.transform.hflip(rows)),
+        (lambda view: view.brightness != 1, _brightened),
+        (lambda view: view.contrast != 1, _contrasted),
+        (lambda view: view.saturation != 1, _saturated),
+        (lambda view: view.hue != 0, _turned),
+        (lambda view: view.grey, lambda rows, _: kornia.color.rgb_to_grayscale(rows).expand(-1, 3, -1, -1)),
+        (lambda view: view.blur > 0, _blurred),
+    ]
+    for touches, change in steps:
+        rows = [row for row, view in enumerate(parameters) if touches(view)]
+        if rows:
+            index = torch.tensor(rows, device=x.device)
+            x = x.index_copy(0, index, change(x[index], [parameters[row] for row in rows]))
+    return x
+
+
+def _check(images: Tensor, parameters: Views, size: int) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:] or not images.is_floating_point():
+        raise InputError(f"images: {images.dtype} {tuple(images.shape)}; views take floats in 0..1 of (B, 3, H, W)")
+    if len(parameters) != len(images):
+        raise InputError(f"images: {len(images)} for {len(parameters)} view parameters; give one for each image")
+    if size < 1:
+        raise InputError(f"size: {size}; give the side of the views in pixels, at least 1")
+
+
+def _kornia() -> Any:
+    try:
+        import kornia.color
+        import kornia.enhance
+        import kornia.geometry.transform
+    except ImportError as error:
+        raise InputError("views need kornia; pip install 'manifold_probe[vision]'") from error
+    return kornia
+
+
+def _each(like: Tensor, values: list[float]) -> Tensor:
+    """One number a sample, on the samples' device."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _resampled(images: Tensor, views: Views, size: int) -> Tensor:
+    """The crops (B, 3, size, size), read at several points a pixel where the image is larger than the view."""
+    points = max(1, round(max(images.shape[2:]) / size))
+    # Positions in float64 on the CPU: the same for every device before they are rounded once.
+    centres = (torch.arange(size * points, dtype=torch.float64) + 0.5) / (size * points)
+    left, top, width, height = torch.tensor([view.crop for view in views], dtype=torch.float64).reshape(-1, 4).T
+    columns, rows = (
+        (2 * (start[:, None] + extent[:, None] * centres) - 1).to(images)
+        for start, extent in ((left, width), (top, height))
+    )
+    shape = (-1, size * points, size * points)
+    read = _kornia().geometry.transform.remap(
+        images,
+        columns[:, None, :].expand(shape),
+        rows[:, :, None].expand(shape),
+        padding_mode="border",
+        align_corners=False,
+        normalized_coordinates=True,
+    )
+    return F.avg_pool2d(read, points) if points > 1 else read
+
+
+def _brightened(images: Tensor, views: Views) -> Tensor:
+    factors = _each(images, [view.brightness for view in views])
+    return _kornia().enhance.adjust_brightness_accumulative(images, factors)
+
+
+def _contrasted(images: Tensor, views: Views) -> Tensor:
+    # kornia's adjust_contrast_with_mean_subtraction but for the mean, whose order of summation depends on the batch.
+    factors = _each(images, [view.contrast for view in views])[:, None, None, None]
+    grey = (_kornia().color.rgb_to_grayscale(images) * GREY_STEPS).round().long()
+    mean = grey.sum((2, 3), keepdim=True).float() / (GREY_STEPS * grey[0].numel())
+    return (images * factors + mean * (1 - factors)).clamp(0, 1)
+
+
+def _saturated(images: Tensor, views: Views) -> Tensor:
+    factors = _each(images, [view.saturation for view in views])
+    return _kornia().enhance.adjust_saturation_with_gray_subtraction(images, factors)
+
+
+def _turned(images: Tensor, views: Views) -> Tensor:
+    radians = _each(images, [2 * math.pi * view.hue for view in views])
+    return _kornia().enhance.adjust_hue(images, radians).clamp(0, 1)
+
+
+def _blurred(images: Tensor, views: Views) -> Tensor:
+    # kornia's gaussian_blur2d but for its convolution, which rounds otherwise in other batches. The kernel's reach
+    # depends on the size alone and holds three sigma of the widest blur that a recipe may ask for.
+    size = images.shape[-1]
+    reach = size // 20
+    weights = _each(images, [weight for view in views for weight in _gaussian(view.blur * size, reach)])
+    weights = weights.reshape(len(views), 2 * reach + 1)
+    for axis, padding in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        padded = F.pad(images, padding, mode="reflect")
+        images = torch.zeros_like(images)
+        for tap in range(2 * reach + 1):
+            images = images + padded.narrow(axis, tap, size) * weights[:, tap, None, None, None]
+    return images
+
+
+def _gaussian(sigma: float, reach: int) -> list[float]:
+    values = [math.exp(-(tap / sigma) * (tap / sigma) / 2) for tap in range(-reach, reach + 1)]
+    total = math.fsum(values)
+    return [value / total for value in values]
