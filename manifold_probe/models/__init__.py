@@ -1,0 +1,1 @@
+"""Models: from one string to a torch module, its preprocessing, its layers and its pooled output."""

@@ -1,0 +1,177 @@
+"""Modules from transformers and sentence-transformers, by hub name or from a local folder, which needs no network.
+
+Code that lies beside a model is never run (trust_remote_code=False).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from manifold_probe.models.build import Built, loading, needed
+from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
+from manifold_probe.models.source import ModelSource
+from manifold_probe.spaces.checks import bad
+
+LIBRARIES = ("transformers", "sentence_transformers", "huggingface_hub")
+SAMPLES = ((61, 83), (90, 47))  # heights and widths, odd and even, tall and wide
+UNBOUNDED = 10**6  # tokenizers without a limit claim about 1e30
+
+
+def from_hf(source: ModelSource, pretrained: bool) -> Built:
+    """AutoModel and its image processor or tokenizer; ``pretrained`` False builds from the configuration alone.
+
+    Raises
+    ------
+    InputError
+        An unknown name or folder, weights that are not all there, or a model of neither images nor texts.
+    """
+    transformers = needed("transformers", "text", source)
+    name, options, mend = _located(source)
+    with _quiet(), loading(source, mend):
+        config = transformers.AutoConfig.from_pretrained(name, **options)
+        if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+            raise bad(source.text, "holds an image and a text model; save the wanted one in a folder of its own")
+        if pretrained:
+            module, report = transformers.AutoModel.from_pretrained(
+                name, config=config, output_loading_info=True, **options
+            )
+            _check_complete(source, report["missing_keys"])
+        else:
+            module = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    reads = module.main_input_name
+    if reads == "pixel_values":
+        return Built(module, "images", _image_preprocessing(transformers, name, options))
+    if reads != "input_ids":
+        raise bad(source.text, f"reads {reads}; models of images (pixel_values) and texts (input_ids) are supported")
+    with _quiet(), loading(source, "the model's folder must hold its tokenizer: tokenizer.save_pretrained(folder)"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+        if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+            raise bad(source.text, "has no vocabulary; save its tokenizer beside it: tokenizer.save_pretrained(folder)")
+    return Built(module, "texts", _text_preprocessing(tokenizer, config))
+
+
+def from_st(source: ModelSource) -> Built:
+    """A SentenceTransformer, with its own tokenizer, maximal length and default prompt."""
+    sentence_transformers = needed("sentence_transformers", "text", source)
+    name, options, mend = _located(source)
+    with _quiet(), loading(source, mend):
+        module = sentence_transformers.SentenceTransformer(name, device="cpu", **options)
+        prompt = module.prompts.get(module.default_prompt_name or "") or None
+        facts = _facts(module.tokenizer, module.max_seq_length) | {"prompt": prompt}
+    return Built(module, "texts", TextPreprocessing(partial(_sentence_batch, module, prompt), facts))
+
+
+def _sentence_batch(module: Any, prompt: str | None, texts: list[str]) -> dict[str, Any]:
+    batch = module.preprocess(texts, prompt=prompt)
+    if "prompt_length" in batch:  # a number, which pooling reads where the prompt's tokens are to be left out
+        batch["prompt_length"] = torch.full((len(texts),), int(batch["prompt_length"]))
+    return batch
+
+
+def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
+    """Folder or hub name, the loading options, and the mend where loading fails."""
+    strange = source.arguments.keys() - {"revision"}
+    if strange:
+        raise bad(source.text, f"argument {min(strange)} is not known; only ?revision=... is read here")
+    options: dict[str, Any] = {"trust_remote_code": False}
+    folder = os.path.expanduser(source.name)
+    if os.path.isdir(folder):
+        return folder, options | {"local_files_only": True}, "is it a folder that save_pretrained wrote?"
+    if source.name.startswith((".", "/", "~")) or source.name.count("/") > 1 or os.path.exists(folder):
+        raise bad(source.text, f"there is no folder {folder}; give one that save_pretrained wrote, or a hub name")
+    if "revision" in source.arguments:
+        options["revision"] = str(source.arguments["revision"])
+    return source.name, options, "check the name on the hub and the network, or give a local folder"
+
+
+def _check_complete(source: ModelSource, missing: Any) -> None:
+    # transformers fills in what is missing at random and only warns. Poolers come after the last hidden state, and
+    # many files of weights leave them out.
+    lost = sorted(key for key in missing if not key.startswith("pooler."))
+    if lost:
+        few = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+        raise bad(source.text, f"its weights lack {len(lost)} keys ({few}); download or save the model again")
+
+
+def _image_preprocessing(transformers: Any, name: str, options: dict[str, Any]) -> ImagePreprocessing | None:
+    """The image processor as ours, where ours does the same to sample pictures; else None, and nothing is guessed."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    try:
+        with _quiet():
+            processor = transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **options)
+            ours = _translated(processor.to_dict())
+            for height, width in SAMPLES:
+                picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+                theirs = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0])
+                np.testing.assert_allclose(ours(picture).numpy(), theirs, atol=1e-4)
+    except Exception:  # no processor, one that needs another package, or one that does what ours does not
+        return None
+    return ours
+
+
+def _translated(facts: Mapping[str, Any]) -> ImagePreprocessing:
+    from PIL import Image
+
+    edge = facts["size"].get("shortest_edge")
+    size = facts["crop_size"]["height"] if facts.get("do_center_crop") else edge or facts["size"]["height"]
+    shorter = edge
+    if facts.get("crop_pct"):  # ConvNeXt: small pictures are cut from larger ones, large ones squeezed
+        shorter = int(edge / facts["crop_pct"]) if edge < 384 else None
+    mean, std = (facts["image_mean"], facts["image_std"]) if facts.get("do_normalize") else (0.0, 1.0)
+    how = Image.Resampling(facts["resample"]).name.lower()
+    return ImagePreprocessing(size, mean, std, interpolation=how, shorter=shorter)
+
+
+def _text_preprocessing(tokenizer: Any, config: Any) -> TextPreprocessing:
+    tokenizer.padding_side = "right"  # harmless to every model; on the left it would shift learned positions
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # as in GPT-2; the mask hides it
+    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or UNBOUNDED)
+    limit = min(limits) if min(limits) < UNBOUNDED else None
+    facts = _facts(tokenizer, limit)  # before its first use, which would leave settings of truncation in it
+    call = partial(tokenizer, padding=True, truncation=limit is not None, max_length=limit, return_tensors="pt")
+    return TextPreprocessing(call, facts)
+
+
+def _facts(tokenizer: Any, limit: int | None) -> dict[str, Any]:
+    return {"tokenizer": type(tokenizer).__name__, "max_length": limit, "vocabulary": _vocabulary_hash(tokenizer)}
+
+
+def _vocabulary_hash(tokenizer: Any) -> str:
+    """SHA-256 of the tokenizer's whole rules where it can write them down, else of its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    rules = json.loads(backend.to_str()) if hasattr(backend, "to_str") else dict(tokenizer.get_vocab())
+    rules |= {"padding": None, "truncation": None}
+    special = getattr(tokenizer, "special_tokens_map", None)
+    return hashlib.sha256(json.dumps([rules, str(special)], sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' warnings and progress bars on stderr: what matters is checked and said by us."""
+    from transformers.utils import logging as bars
+
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    levels, shown = [logger.level for logger in loggers], bars.is_progress_bar_enabled()
+    try:
+        bars.disable_progress_bar()
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()

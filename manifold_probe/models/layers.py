@@ -1,0 +1,110 @@
+"""Layers inside a module: their names and shapes, and what they put out at the next forward pass, by hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from manifold_probe.errors import InputError
+from manifold_probe.models.load import Model, forward
+from manifold_probe.models.outputs import describe, first_tensor
+
+Hook = Callable[[torch.nn.Module, Any, Any], None]
+
+
+def list_layers(model: Model, batch: Any) -> list[tuple[str, str, tuple[int, ...] | None]]:
+    """Name, class and output shape of every submodule, in the module's order, from one forward pass of ``batch``.
+
+    The shape is None where a submodule did not run or returned no tensor.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def remember(name: str) -> Hook:
+        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            if (tensor := first_tensor(output)) is not None:
+                shapes[name] = tuple(tensor.shape)
+
+        return hook
+
+    layers = _layers(model.module)
+    with _hooked(layers, remember):
+        forward(model, batch)
+    return [(name, type(module).__name__, shapes.get(name)) for name, module in layers.items()]
+
+
+def resolve_layers(module: torch.nn.Module, patterns: list[str]) -> list[str]:
+    """Names of the submodules that the names or globs mean, each once, in the module's order.
+
+    ``*`` also matches dots: "blocks.*" means everything inside every block, "blocks.?" the blocks themselves.
+
+    Raises
+    ------
+    InputError
+        A pattern that means no submodule, with the nearest names.
+
+    >>> resolve_layers(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), ["1", "0"])
+    ['0', '1']
+    """
+    names = list(_layers(module))
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = get_close_matches(pattern, names, 3, 0.4) or names[:3]
+            suggested = f"did you mean {' or '.join(near)}? " if near else ""
+            raise InputError(f"--layers: no layer is called {pattern!r}; {suggested}--list-layers prints them all")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+@contextmanager
+def capture(module: torch.nn.Module, names: list[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """A dict that the next forward pass fills with the output of each named submodule, float32 and detached.
+
+    Of a tuple or a dict the first tensor is kept; of a layer that runs several times, the last output. Hooks go when
+    the block is left, however it is left.
+
+    Raises
+    ------
+    InputError
+        A layer that returned no tensor, or did not run while others did.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())
+    >>> with capture(net, ["0"]) as outputs:
+    ...     _ = net(torch.ones(4, 2))
+    >>> outputs["0"].shape
+    torch.Size([4, 3])
+    """
+    outputs: dict[str, torch.Tensor] = {}
+
+    def keep(name: str) -> Hook:
+        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is None:
+                raise InputError(f"--layers: {name} returned {describe(output)}, no tensor; choose another layer")
+            # A copy, because a later ReLU(inplace=True) would write into what was kept.
+            outputs[name] = tensor.detach().to(torch.float32, copy=True)
+
+        return hook
+
+    layers = _layers(module)
+    with _hooked({name: layers[name] for name in names}, keep):
+        yield outputs
+    idle = [name for name in names if name not in outputs]
+    if outputs and idle:
+        raise InputError(f"--layers: {', '.join(idle[:3])} took no part in the forward pass; choose another layer")
+
+
+def _layers(module: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    # A module used in two places is there under both its names.
+    return {name: each for name, each in module.named_modules(remove_duplicate=False) if name}
+
+
+@contextmanager
+def _hooked(layers: dict[str, torch.nn.Module], make: Callable[[str], Hook]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, module in layers.items():
+            stack.callback(module.register_forward_hook(make(name)).remove)
+        yield

@@ -1,0 +1,119 @@
+"""A model from its source: built, given its weights, fingerprinted, and run without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from manifold_probe.errors import InputError
+from manifold_probe.models.build import Built, failure, from_python, from_timm
+from manifold_probe.models.hub import from_hf, from_st
+from manifold_probe.models.outputs import describe, one_tensor
+from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
+from manifold_probe.models.source import CHECKPOINT, ModelSource, parse_source
+from manifold_probe.models.weights import fingerprint, fit, read_plain, read_state
+from manifold_probe.spaces.checks import bad
+
+
+@dataclass
+class Model:
+    """A module in eval mode with float32 weights, what it takes, and the fingerprint of its weights.
+
+    ``preprocessing`` is None where the model brings none. Two modules with the same weights and another architecture
+    share a fingerprint; ``source`` tells them apart.
+    """
+
+    module: torch.nn.Module
+    takes: Literal["images", "texts"]
+    preprocessing: ImagePreprocessing | TextPreprocessing | None
+    source: ModelSource
+    fingerprint: str
+
+
+def load_model(text: str, weights: str | None = None) -> Model:
+    """The model that a source names (`parse_source`), with the weights of a file where one is given.
+
+    Loading folders and checkpoints needs no network, and never runs code that lies in them. A callable that draws its
+    weights without a seed of its own draws the same ones every time.
+
+    Raises
+    ------
+    InputError
+        An unknown source, a package that is not installed, or weights that do not fit: one line with the mend.
+    """
+    source = parse_source(text)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        built = _build(source, pretrained=weights is None)
+    if weights is not None:
+        fit(built.module, read_state(weights), weights, text)
+    module = built.module.float().eval()
+    return Model(module, built.takes, built.preprocessing, source, fingerprint(module))
+
+
+def forward(model: Model, batch: Any) -> torch.Tensor:
+    """The model's output for a prepared batch, float32: (B, D), tokens (B, N, D) or maps (B, C, H, W).
+
+    No gradient is kept, and inside ``torch.autocast`` the output is float32 all the same. Running out of memory raises
+    what torch raises, so that the caller can halve the batch.
+
+    Raises
+    ------
+    InputError
+        The batch does not fit the model, or no single tensor can be told from what it returned.
+    """
+    try:
+        with torch.no_grad():
+            output = _call(model, batch)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        # CUDA's errors and memory's are no fault of the input
+        if isinstance(error, InputError) or any(word in str(error) for word in ("memory", "CUDA", "cuda")):
+            raise
+        raise failure(
+            model.source, error, f"it cannot take {describe(batch)}, check --size, --mean and --std"
+        ) from error
+    return one_tensor(output, model.source.text).float()
+
+
+def _call(model: Model, batch: Any) -> Any:
+    if model.source.kind == "st":
+        return model.module({"modality": "text", **batch})  # a copy: its modules write into what they get
+    return model.module(**batch) if isinstance(batch, Mapping) else model.module(batch)
+
+
+def _build(source: ModelSource, pretrained: bool) -> Built:
+    if source.kind == "checkpoint":
+        return _from_checkpoint(source)
+    if source.kind == "python":
+        return from_python(source)
+    if source.kind == "st":
+        return from_st(source)
+    return from_timm(source, pretrained) if source.kind == "timm" else from_hf(source, pretrained)
+
+
+def _from_checkpoint(source: ModelSource) -> Built:
+    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}."""
+    path = source.name
+    record = read_plain(path)
+    if not isinstance(record, dict) or "format" not in record:
+        raise bad(path, "is no checkpoint of ours; name what builds the model and give this file with --weights")
+    if record["format"] != CHECKPOINT:
+        raise bad(path, f"has format {record['format']!r}, this version reads {CHECKPOINT!r}; use another version")
+    for key, kind in (("model", str), ("state", dict)):
+        if not isinstance(record.get(key), kind):
+            raise bad(path, f"key {key!r} is missing or no {kind.__name__}; save the checkpoint again")
+    try:
+        inner = parse_source(record["model"])
+        if inner.kind == "checkpoint":
+            raise bad(record["model"], "is a checkpoint itself; name what builds the model")
+        inner = replace(inner, arguments=inner.arguments | (record.get("arguments") or {}))
+        built = _build(inner, pretrained=False)
+        if record.get("preprocessing"):
+            built = built._replace(preprocessing=ImagePreprocessing.from_record(record["preprocessing"]))
+    except InputError as error:
+        raise bad(path, f"model {error}") from error
+    fit(built.module, record["state"], path, record["model"])
+    return built

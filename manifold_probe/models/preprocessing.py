@@ -1,0 +1,208 @@
+"""From a picture or a text to what a model reads, the same on every machine, and recorded so that it can be compared.
+
+Pictures: Pillow resizes 8-bit pixels in integer arithmetic, then x / 255, then (x - mean) / std in float32. Nothing is
+guessed: a model that brings no preprocessing needs ``--size --mean --std``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from manifold_probe.errors import InputError
+
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+MODES = {1: "L", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """A picture as a float32 tensor (channels, size, size).
+
+    The whole picture is squeezed to size x size; or, where ``shorter`` is given, its shorter side is resized to
+    ``shorter`` and the centre cut out. ``mean`` and ``std``: one number, or one a channel, of pixels in 0..1.
+    Transparency is dropped and the orientation an EXIF tag asks for is not applied, as in the models' own training.
+
+    >>> ImagePreprocessing(2, mean=0.5, std=0.5)(np.full((4, 3), 255, np.uint8)).shape
+    torch.Size([3, 2, 2])
+    """
+
+    size: int
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
+    interpolation: str = "bilinear"
+    shorter: int | None = None
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        _check_pixels("size", self.size, 1)
+        if self.channels not in MODES:
+            raise InputError(f"channels: {self.channels!r} is not 1 (grey) or 3 (colour); give one of them")
+        if self.shorter is not None:
+            _check_pixels("shorter", self.shorter, self.size)
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(f"interpolation: {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+        for name in ("mean", "std"):  # a tuple, one a channel, so that equal settings have equal records
+            object.__setattr__(self, name, _per_channel(name, getattr(self, name), self.channels))
+
+    def __call__(self, picture: Any) -> torch.Tensor:
+        """(channels, size, size) float32 from a PIL image or a uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4)."""
+        pixels = np.asarray(self._resized(_picture(picture, MODES[self.channels])), dtype=np.float32)
+        scaled = pixels.reshape(self.size, self.size, self.channels) / np.float32(255)
+        normal = (scaled - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
+        return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))
+
+    def collate(self, pictures: list[torch.Tensor]) -> torch.Tensor:
+        """(B, channels, size, size) from B prepared pictures."""
+        return torch.stack(pictures)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for a manifest; `from_record` reads them back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"kind": "images"} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ImagePreprocessing:
+        """The preprocessing that `record` described.
+
+        Raises
+        ------
+        InputError
+            A field missing, unknown or out of range.
+        """
+        values = {name: value for name, value in record.items() if name != "kind"}
+        known = {field.name for field in fields(cls)}
+        for name in ("size", "mean", "std"):
+            if name not in values:
+                raise InputError(f"preprocessing: {name} is missing; it needs size, mean and std")
+        if record.get("kind", "images") != "images" or not values.keys() <= known:
+            strange = sorted(str(name) for name in values.keys() - known) or [f"kind {record.get('kind')!r}"]
+            raise InputError(f"preprocessing: {', '.join(strange)} is not known; give {', '.join(sorted(known))}")
+        return cls(**values)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the record."""
+        return record_fingerprint(self.record())
+
+    def _resized(self, picture: Any) -> Any:
+        from PIL import Image
+
+        how = Image.Resampling[self.interpolation.upper()]
+        if self.shorter is None:
+            return picture.resize((self.size, self.size), how)
+        width, height = picture.size
+        least = min(width, height)
+        width, height = self.shorter * width // least, self.shorter * height // least
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        return picture.resize((width, height), how).crop((left, top, left + self.size, top + self.size))
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """Texts as the batch of tensors that a tokenizer makes of them; ``facts`` are plain values that identify it."""
+
+    tokenize: Callable[[list[str]], Mapping[str, Any]]
+    facts: dict[str, Any]
+
+    def collate(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        """A dict of tensors, padded to the longest text: input_ids (B, N), attention_mask (B, N), ..."""
+        batch = self.tokenize(texts)
+        return {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for a manifest."""
+        return {"kind": "texts", **self.facts}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the record, which holds the hash of the vocabulary."""
+        return record_fingerprint(self.record())
+
+
+def record_fingerprint(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's values, whatever their order.
+
+    >>> record_fingerprint({"a": 1, "b": 2}) == record_fingerprint({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def image_preprocessing(
+    size: str | int | None, mean: str | float | None, std: str | float | None
+) -> ImagePreprocessing:
+    """The preprocessing that ``--size 32 --mean 0.5 --std 0.229,0.224,0.225`` asks for.
+
+    Raises
+    ------
+    InputError
+        One of them missing, not a number, out of range, or with neither one number nor one a channel.
+    """
+    for name, value in (("size", size), ("mean", mean), ("std", std)):
+        if value is None:
+            raise InputError(f"--{name}: missing; the three go together, as in --size 224 --mean 0.5 --std 0.5")
+    try:
+        pixels = int(str(size))
+    except ValueError as error:
+        raise InputError(f"--size: {size!r} is not a whole number of pixels; write --size 224") from error
+    numbers = {name: _numbers(name, str(value)) for name, value in (("mean", mean), ("std", std))}
+    try:
+        return ImagePreprocessing(pixels, numbers["mean"], numbers["std"])
+    except InputError as error:
+        raise InputError(f"--{error}") from error
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        mend = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
+        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {mend}") from error
+
+
+def _check_pixels(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**14:
+        raise InputError(f"{name}: {value!r} is not a number of pixels from {least} to {2**14}; give 224, for example")
+
+
+def _per_channel(name: str, value: Any, channels: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(each) for each in (value if isinstance(value, Sequence) else (value,)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {value!r} is not a number; give one number or one a channel") from error
+    if len(numbers) not in (1, channels):
+        raise InputError(f"{name}: {len(numbers)} numbers for {channels} channels; give one number or one a channel")
+    for number in numbers:
+        if not math.isfinite(number) or (name == "std" and number <= 0):
+            wanted = "a number above 0" if name == "std" else "a finite number"
+            raise InputError(f"{name}: {number} is not {wanted}; give it for pixels scaled to 0..1")
+    return numbers * (channels // len(numbers))
+
+
+def _picture(picture: Any, mode: str) -> Any:
+    """A PIL image of the mode, from a PIL image or a uint8 array."""
+    from PIL import Image
+
+    if not isinstance(picture, Image.Image):
+        picture = Image.fromarray(_pixels(np.asarray(picture)))
+    if picture.mode.startswith("I;16"):  # Pillow's own conversion would clip 16-bit grey at 255: white
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise InputError(f"image of mode {picture.mode}: its white is unknown; save it with 8 or 16 bits a channel")
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _pixels(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8:
+        raise InputError(f"image of type {pixels.dtype}: give uint8 pixels, 0 to 255")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)) or 0 in pixels.shape:
+        raise InputError(f"image of shape {pixels.shape}: give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels

@@ -1,0 +1,123 @@
+"""Where a model comes from, as one string: ``KIND:NAME?key=value&key=value``, or a checkpoint ``FILE.pt``.
+
+Parsing looks at the text alone; nothing is imported, opened or downloaded before `load_model`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from manifold_probe.spaces.checks import bad
+
+CHECKPOINT = "manifold-probe/checkpoint/1"
+EXAMPLES = {
+    "timm": "timm:vit_small_patch14_dinov2.lvd142m",
+    "hf": "hf:facebook/dinov2-small or hf:FOLDER",
+    "st": "st:all-MiniLM-L6-v2 or st:FOLDER",
+    "python": "python:package.module:callable?seed=1",
+}
+SUFFIXES = (".pt", ".pth")
+Value = int | float | bool | str
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A parsed model source: ``kind`` is a key of `EXAMPLES` or "checkpoint", ``text`` is what was typed."""
+
+    kind: str
+    name: str
+    arguments: dict[str, Value]
+    text: str
+
+
+def parse_source(text: str) -> ModelSource:
+    """The parts of a model source.
+
+    Raises
+    ------
+    InputError
+        An unknown kind, a missing part or an argument that is not key=value; the message shows how it is written.
+
+    >>> parse_source("python:tinymodel:make?seed=1&width=0.5&act=relu").arguments
+    {'seed': 1, 'width': 0.5, 'act': 'relu'}
+    """
+    kind, colon, rest = text.partition(":")
+    if kind not in EXAMPLES or not colon:
+        if Path(text).suffix.lower() in SUFFIXES:
+            return ModelSource("checkpoint", text, {}, text)
+        raise bad(text, f"names no model; {_forms(kind if colon else '')}")
+    name, query, asked = rest.partition("?")
+    if not name:
+        raise bad(text, f"names no model after '{kind}:'; write {EXAMPLES[kind]}")
+    if kind == "python":
+        _check_python(text, name)
+    return ModelSource(kind, name, _arguments(text, asked) if query else {}, text)
+
+
+def is_source(text: str) -> bool:
+    """Whether a string names a model rather than a feature file: a known kind, or a .pt that our trainer wrote.
+
+    Reads no more of a .pt than its structure; a damaged one is no model, and whoever reads it as features says why.
+
+    >>> is_source("timm:resnet18"), is_source("features.npy")
+    (True, False)
+    """
+    kind, colon, _ = text.partition(":")
+    return (bool(colon) and kind in EXAMPLES) or _is_checkpoint(text)
+
+
+def _is_checkpoint(path: str) -> bool:
+    if Path(path).suffix.lower() not in SUFFIXES or not os.path.isfile(path):
+        return False
+    import torch
+
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) != b"PK\x03\x04":  # our trainer writes the zip format; others would be read whole
+                return False
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError):
+        return False
+    return isinstance(loaded, dict) and str(loaded.get("format", "")).startswith("manifold-probe/checkpoint/")
+
+
+def _forms(kind: str) -> str:
+    near = get_close_matches(kind.lower(), EXAMPLES, 1)
+    meant = f"did you mean {near[0]}:? " if near else ""
+    return f"{meant}write {', '.join(EXAMPLES.values())}, or a checkpoint FILE.pt"
+
+
+def _check_python(text: str, name: str) -> None:
+    module, colon, function = name.partition(":")
+    if not colon or not function:
+        raise bad(text, f"names no callable; write {EXAMPLES['python']}")
+    if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
+        raise bad(text, f"is not a dotted module and a callable, as an import names them; write {EXAMPLES['python']}")
+
+
+def _arguments(text: str, asked: str) -> dict[str, Value]:
+    arguments: dict[str, Value] = {}
+    for part in asked.split("&"):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise bad(text, f"argument {part!r} is not key=value; write ?key=value&key=value")
+        if key in arguments:
+            raise bad(text, f"gives {key} twice; give it once")
+        arguments[key] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Value:
+    # Not int() and float() alone: they would also take "1_0", "nan" and "infinity", which may well be names.
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"[+-]?[0-9]+", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?([0-9]+\.[0-9]*|\.?[0-9]+)([eE][+-]?[0-9]+)?", text):
+        return float(text)
+    return text
