@@ -18,15 +18,12 @@ def open_image_folder(path: str) -> Data:
     """All images below a folder, sorted by the bytes of their relative paths (with forward slashes).
 
     Hidden files and folders and other suffixes are skipped. There are labels when every image lies in some folder.
-    Links to folders are followed. Raises InputError when there are no images, a folder cannot be listed, a link leads
-    back to a folder above it, or a name is not UTF-8.
+    Links to folders are followed. Raises InputError when there are no images, a folder cannot be listed, or a link
+    leads back to a folder above it.
     """
     found = sorted(_walk(path, "", frozenset()), key=os.fsencode)
     if not found:
         raise bad(path, f"holds no images ({', '.join(SUFFIXES)}); give the folder that they or their folders are in")
-    for name in found:
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise bad(path, f"holds {os.fsencode(name)!r}, which is not UTF-8; rename it")
     ids = np.array(found, dtype=str)
     folders = [name.partition("/")[0] if "/" in name else None for name in found]
     labels = None if None in folders else np.array(folders, dtype=str)

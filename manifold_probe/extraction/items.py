@@ -83,9 +83,15 @@ def make_data(
     slices: dict[str, np.ndarray],
     reader: Reader,
 ) -> Data:
-    """The data, after its ids were checked. Raises InputError when there are none, or one is empty or stands twice."""
+    """The data, after its ids were checked.
+
+    Raises InputError when there are none, one is empty or stands twice, or a name is not UTF-8, as a table must be.
+    """
     if not len(ids):
         raise bad(source, f"holds no {kind}; give data with at least one row")
+    for column in (ids, labels, *slices.values()):
+        if column is not None and column.dtype.kind == "U":
+            _refuse_other_than_utf8(source, column)
     if (ids == "").any():
         raise bad(source, f"has an empty id in row {int(np.argmax(ids == ''))}; give every row a name")
     names, first, counts = np.unique(ids, return_index=True, return_counts=True)
@@ -96,6 +102,15 @@ def make_data(
             source, f"has {len(twice):,} duplicate ids, such as '{names[at]}' ({counts[at]} times); make them unique"
         )
     return Data(kind, source, ids, labels, slices, _listing(kind, ids, labels, slices), reader)
+
+
+def _refuse_other_than_utf8(source: str, column: np.ndarray) -> None:
+    cells = column.tolist()
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError as error:
+        name = next(cell for cell in cells if error.object[error.start] in cell)
+        raise bad(source, f"holds the name {ascii(name)[:80]}, which is not UTF-8; rename it") from error
 
 
 def _listing(kind: str, ids: np.ndarray, labels: np.ndarray | None, slices: dict[str, np.ndarray]) -> str:

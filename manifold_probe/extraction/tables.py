@@ -119,12 +119,12 @@ def _read_csv(path: str) -> Columns:
         _refuse_twice(path, names)
         rows = []
         for row in reader:
-            if len(row) != len(names):
+            if row and len(row) != len(names):
                 raise bad(
                     path,
                     f"has {len(row)} cells in line {reader.line_num}, its first line {len(names)}; make them equal",
                 )
-            rows.append(row)
+            rows += [row] if row else []  # a blank line is no row
     cells = list(zip(*rows, strict=True)) or [()] * len(names)
     # An unnamed column is the row number that pandas writes.
     return {name: np.array(column, dtype=object) for name, column in zip(names, cells, strict=True) if name}

@@ -100,6 +100,6 @@ def _field(path: str, values: list[Any], role: str, asked: str | None) -> np.nda
     if len(missing) == len(values) and asked is None:
         return None
     if missing:
-        name = f"a field '{asked}'" if asked is not None else role
-        raise bad(path, f"{len(missing):,} lines have no {name} (first line {missing[0]}); give every line one")
+        name = f"field '{asked}' for the {role}" if asked is not None else role.removesuffix("s")
+        raise bad(path, f"line {missing[0]} has no {name} ({len(missing):,} in all); give every line one, or none")
     return clean_column(np.array(values, dtype=object), role, path)

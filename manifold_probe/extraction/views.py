@@ -159,21 +159,23 @@ def _turned(images: Tensor, views: Views) -> Tensor:
 
 
 def _blurred(images: Tensor, views: Views) -> Tensor:
-    # kornia's gaussian_blur2d but for its convolution, which rounds otherwise in other batches. The kernel's reach
-    # depends on the size alone and holds three sigma of the widest blur that a recipe may ask for.
+    # kornia's gaussian_blur2d but for its convolution, which promises no order of summation. The kernel's reach depends
+    # on the size alone, and holds three sigma of the widest blur that a recipe may ask for.
     size = images.shape[-1]
     reach = size // 20
-    weights = _each(images, [weight for view in views for weight in _gaussian(view.blur * size, reach)])
-    weights = weights.reshape(len(views), 2 * reach + 1)
+    weights = _each(images, [weight for view in views for weight in _half_gaussian(view.blur * size, reach)])
+    weights = weights.reshape(len(views), reach + 1)[:, :, None, None, None]
     for axis, padding in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
         padded = F.pad(images, padding, mode="reflect")
-        images = torch.zeros_like(images)
-        for tap in range(2 * reach + 1):
-            images = images + padded.narrow(axis, tap, size) * weights[:, tap, None, None, None]
-    return images
+        images = images * weights[:, 0]
+        for tap in range(1, reach + 1):
+            both = padded.narrow(axis, reach - tap, size) + padded.narrow(axis, reach + tap, size)
+            images += both.mul_(weights[:, tap])
+    return images.clamp_(0, 1)
 
 
-def _gaussian(sigma: float, reach: int) -> list[float]:
-    values = [math.exp(-(tap / sigma) * (tap / sigma) / 2) for tap in range(-reach, reach + 1)]
-    total = math.fsum(values)
+def _half_gaussian(sigma: float, reach: int) -> list[float]:
+    """The weights at 0, 1, ..., ``reach`` of a kernel that adds up to 1 over both sides."""
+    values = [math.exp(-(tap / sigma) * (tap / sigma) / 2) for tap in range(reach + 1)]
+    total = values[0] + 2 * math.fsum(values[1:])
     return [value / total for value in values]
