@@ -9,7 +9,6 @@ import math
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,14 +136,14 @@ def test_a_view_is_the_same_alone_in_a_batch_and_in_another_order() -> None:
 
 def test_a_view_is_the_same_with_any_number_of_threads() -> None:
     side = 192  # more pixels than torch sums in one thread
-    x, before = noise(3, side, side), torch.get_num_threads()
-    views = [replace(view, contrast=0.8, blur=0.01) for view in parameters(IDS[:3])]
+    x, before = noise(2, side, side), torch.get_num_threads()
+    views = [ViewParameters(crop=(0.1, 0.2, 0.7, 0.6), contrast=0.8, saturation=1.1, blur=0.01)] * 2
     found = []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             found.append(apply_views(x, views, side))
-            found.append(torch.cat([apply_views(x[row : row + 1], [views[row]], side) for row in range(3)]))
+            found.append(torch.cat([apply_views(x[row : row + 1], [views[row]], side) for row in range(2)]))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(found[0], other) for other in found[1:])
