@@ -1,0 +1,122 @@
+"""Whether a finished store still says what model and data give: some rows, computed again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.extraction.run import Request, prepared, refuse_other, to_device
+from manifold_probe.extraction.store import ROWS, Store
+
+TOLERANCE = (
+    0.02  # of the largest value: float16 alone rounds by 0.0005, other builds of the libraries by less than this
+)
+
+
+def verify(request: Request, out: str | Path, rows: int, seed: int = 0) -> dict[str, Any]:
+    """Compute ``rows`` random rows of a finished store again.
+
+    Returns
+    -------
+    dict
+        ``rows``; ``changed``: ids whose content is no longer what was read then; ``largest``: key -> the largest
+        difference over the largest value, which float16 alone makes up to about 0.0005.
+
+    Raises
+    ------
+    InputError
+        Where there is no finished store, or it is of something else.
+    """
+    store = Store(out)
+    if not store.whole:
+        raise InputError(f"{out}: holds no finished features; run probe extract without --verify first")
+    plan = store.manifest()["plan"]
+    work = prepared(request, plan)
+    refuse_other(store, plan, work.plan)
+    table = read_rows(store)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[: max(rows, 1)])
+    where = {id: place for place, id in enumerate(work.data.ids.tolist())}
+    changed: list[str] = []
+    largest = dict.fromkeys(store.manifest()["shapes"], 0.0)
+    kept = {key: stored_rows(store, key, chosen) for key in largest}
+    size = work.plan["batch_size"]
+    for start in range(0, len(chosen), size):
+        part = chosen[start : start + size]
+        items = [work.data.read(where[table["id"][row]]) for row in part]
+        changed += [
+            table["id"][row] for row, item in zip(part, items, strict=True) if item.digest != table["content"][row]
+        ]
+        outputs = work.outputs(work.collate([work.prepare(item.content) for item in items]))
+        for key, values in outputs.items():
+            there = kept[key][start : start + len(part)].astype(np.float32)
+            scale = max(float(np.abs(values).max(initial=0)), 1e-30)
+            largest[key] = max(largest[key], float(np.abs(values - there).max(initial=0)) / scale)
+    return {"rows": len(chosen), "changed": changed, "largest": largest}
+
+
+def read_rows(store: Store) -> Any:
+    """The table of a finished store as a DataFrame."""
+    import pandas as pd
+
+    return pd.read_parquet(store.folder / ROWS)
+
+
+def stored_rows(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
+    """Some rows (sorted) of one array of a finished store."""
+    from safetensors import safe_open
+
+    found, start = [], 0
+    for shard in store.manifest()["shards"]:
+        stop = start + shard["rows"]
+        mine = rows[(rows >= start) & (rows < stop)] - start
+        if len(mine):
+            with safe_open(store.folder / shard["file"], framework="numpy") as file:
+                found.append(file.get_tensor(key)[mine])
+        start = stop
+    return np.concatenate(found)
+
+
+def verified_lines(request: Request, out: str | Path, rows: int) -> list[str]:
+    """What `verify` found, as lines to read.
+
+    Raises
+    ------
+    InputError
+        Where the content of a row has changed, or the model gives other features now.
+    """
+    found = verify(request, out, rows)
+    if found["changed"]:
+        named = ", ".join(found["changed"][:5])
+        raise InputError(
+            f"{request.data}: the content of {len(found['changed']):,} of {found['rows']:,} rows is not what was "
+            f"extracted ({named}); extract it again into another --out"
+        )
+    lines = [f"{found['rows']:,} rows computed again; the largest difference, over the largest value:"]
+    for key, largest in found["largest"].items():
+        lines.append(f"  {key}  {largest:.2g}")
+        if largest > TOLERANCE:
+            raise InputError(
+                f"{out}: {key} differs from what the model gives now by {largest:.2g} of the largest value; "
+                "extract it again into another --out"
+            )
+    return lines
+
+
+def layer_lines(request: Request) -> list[str]:
+    """Name, class and output shape of every layer, from one item of the data."""
+    from manifold_probe.models.layers import list_layers
+
+    work = prepared(request)
+    batch = next(iter(work.batches(range(1))))
+    if not batch.rows:
+        raise InputError(f"{request.data}: {batch.unreadable[0]}; list layers with data that can be read")
+    found = list_layers(work.model, to_device(batch.input, work.device))
+    shapes = [("" if shape is None else " x ".join(map(str, shape))) for _, _, shape in found]
+    widths = [max(len(str(row[place])) for row in found) for place in range(2)]
+    return [
+        f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape}".rstrip()
+        for (name, kind, _), shape in zip(found, shapes, strict=True)
+    ]

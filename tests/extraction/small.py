@@ -1,0 +1,71 @@
+"""A small world: images on disk, models that are quick, and the command line that extracts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MODULE = '''
+import torch
+
+def make(seed=0, width=6):
+    """Mean over positions of one convolution: (B, width)."""
+    torch.manual_seed(seed)
+    body = torch.nn.Conv2d(3, width, 5, stride=4)
+    return torch.nn.Sequential(body, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+def maps(seed=0):
+    """A convolution's output as it is: (B, 4, H, W)."""
+    torch.manual_seed(seed)
+    return torch.nn.Conv2d(3, 4, 5, stride=8)
+
+class Broken(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :3] * float("nan")
+
+def broken():
+    return Broken()
+
+class Huge(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :3] * 1e6 + 1e6
+
+def huge():
+    return Huge()
+
+class Slow(torch.nn.Module):
+    """Takes its time, so that a test can interrupt it."""
+    def forward(self, x):
+        import time
+        time.sleep(1.5)
+        return x.flatten(2).mean(2)
+
+def slow():
+    return Slow()
+'''
+
+
+def world(folder: Path, images: int = 30) -> Path:
+    """``folder`` with tinymodel.py and images/{cat,dog}/*.png."""
+    rng = np.random.default_rng(0)
+    (folder / "tinymodel.py").write_text(MODULE)
+    for place in range(images):
+        path = folder / "images" / ("cat", "dog")[place % 2] / f"{place:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def command(out: str = "feats", model: str = "tinymodel:make?seed=1", *more: str) -> list[str]:
+    """The short form of the README."""
+    return [
+        "extract", "--model", f"python:{model}", "--data", "images", "--size", "32", "--mean", "0.5", "--std", "0.5",
+        "--batch-size", "7", "--out", out, *more,
+    ]  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

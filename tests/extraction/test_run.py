@@ -1,0 +1,306 @@
+"""Extraction through the command line: once, resumably, and never two things mixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+import manifold_probe as mp
+from manifold_probe import cli
+from manifold_probe.extraction import run as extraction
+from manifold_probe.extraction.store import Store
+from tests.extraction.small import command, contents, world
+
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(world(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 8)
+    sys.modules.pop("tinymodel", None)
+    return tmp_path
+
+
+def ran(arguments: list[str], capfd: Capture) -> str:
+    assert cli.run(arguments) == 0, capfd.readouterr().err
+    return capfd.readouterr().err
+
+
+def refused(arguments: list[str], capfd: Capture) -> str:
+    capfd.readouterr()
+    assert cli.run(arguments) == 2
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_features_are_those_of_the_model(folder: Path, capfd: Capture) -> None:
+    error = ran(command(), capfd)
+    assert "30 images: features 6 as float16" in error
+    assert "30 rows in" in error
+    space = mp.load("feats")
+    names = sorted(f"{path.parent.name}/{path.name}" for path in (folder / "images").rglob("*.png"))
+    assert space.ids.tolist() == names
+    assert space.labels.tolist() == [name.split("/")[0] for name in names]
+    sys.path.insert(0, str(folder))
+    import tinymodel  # type: ignore[import-not-found]
+
+    model = tinymodel.make(seed=1).eval()
+    pixels = [
+        np.asarray(Image.open(folder / "images" / name).resize((32, 32), Image.Resampling.BILINEAR)) for name in names
+    ]
+    batch = torch.tensor(np.stack(pixels)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        wanted = model((batch - 0.5) / 0.5).numpy()
+    assert np.abs(space.read(0, 30) - wanted).max() < 2e-3 * np.abs(wanted).max()
+
+
+def test_the_manifest_says_what_it_is(folder: Path, capfd: Capture) -> None:
+    ran(command(), capfd)
+    manifest = json.loads((folder / "feats/manifest.json").read_text())
+    assert manifest["schema"] == "manifold-probe/features/1"
+    assert manifest["shapes"] == {"features": [30, 6]}
+    assert [shard["rows"] for shard in manifest["shards"]] == [8, 8, 8, 6]
+    assert manifest["plan"]["preprocessing"]["size"] == 32
+    assert manifest["plan"]["batch_size"] == 7
+    assert 0 < manifest["rounding"]["features"] < 1e-3
+    assert manifest["recorded"]["torch"] == torch.__version__
+    table = pd.read_parquet(folder / "feats/rows.parquet")
+    assert list(table.columns) == ["id", "label", "content"]
+    assert sorted(path.name for path in (folder / "feats").iterdir()) == [
+        "manifest.json", "rows.parquet", *(f"shard-0000{place}.safetensors" for place in range(4))
+    ]  # fmt: skip
+    full = ran(command("full", "tinymodel:make?seed=1", "--dtype", "float32"), capfd)
+    assert "as float32" in full
+    assert json.loads((folder / "full/manifest.json").read_text())["rounding"] == {"features": 0.0}
+
+
+def test_again_does_nothing_and_another_request_is_refused(folder: Path, capfd: Capture) -> None:
+    ran(command(), capfd)
+    before = contents(folder / "feats")
+    assert "is finished: 30 rows; nothing to do" in ran(command(), capfd)
+    for more, words in (
+        (["--model", "python:tinymodel:make?seed=2"], "the model's weights ('"),
+        (["--size", "28"], "the preprocessing's size (32 there, 28 now)"),
+        (["--dtype", "float32"], "the stored type ('float16' there, 'float32' now)"),
+        (["--batch-size", "5"], "the batch size (7 there, 5 now)"),
+        (["--layers", "0", "--pool", "mean"], "the layers ([] there, ['0'] now)"),
+    ):
+        assert words in refused([*command(), *more], capfd)
+    (folder / "images/cat/000.png").rename(folder / "images/cat/new.png")
+    assert "the data's ids and labels" in refused(command(), capfd)
+    assert contents(folder / "feats") == before
+
+
+@pytest.mark.parametrize("at", ["the arrays", "the note", "the table", "the manifest"])
+def test_a_run_that_dies_anywhere_ends_with_the_same_bytes(
+    at: str, folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(command("whole"), capfd)
+    name = {
+        "the arrays": "shard-00002.safetensors",
+        "the note": "shard-00002.json",
+        "the table": "rows.parquet",
+        "the manifest": "manifest.json",
+    }[at]
+    real = Store._write
+
+    def dies(self: Store, file: str, content: bytes) -> None:
+        if file == name:
+            (self.folder / f"{file}.part").write_bytes(content[: len(content) // 2])
+            raise KeyboardInterrupt
+        real(self, file, content)
+
+    monkeypatch.setattr(Store, "_write", dies)
+    assert cli.run(command()) == 130
+    monkeypatch.setattr(Store, "_write", real)
+    assert "is a folder without manifest.json" in refused(
+        ["compare", "--teacher", "feats", "--student", "whole", "--k", "3"], capfd
+    )
+    assert "differs in" in refused(command("feats", "tinymodel:make?seed=2"), capfd)
+    ran(command(), capfd)
+    assert contents(folder / "feats") == contents(folder / "whole")
+
+
+def test_a_full_disk_leaves_the_folder_resumable(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(command("whole"), capfd)
+    real, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 4:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left on device); free some space and give the same command again" in refused_later(capfd)
+    monkeypatch.setattr(os, "fsync", real)
+    assert not list((folder / "feats").glob("*.part"))
+    ran(command(), capfd)
+    assert contents(folder / "feats") == contents(folder / "whole")
+
+
+def refused_later(capfd: Capture) -> str:
+    """A run that fails after it has begun: the last line says why."""
+    assert cli.run(command()) == 2
+    return capfd.readouterr().err.splitlines()[-1]
+
+
+def test_unreadable_images_stop_the_run_or_are_quarantined(folder: Path, capfd: Capture) -> None:
+    (folder / "images/cat/010.png").write_bytes(b"no image")
+    whole = (folder / "images/dog/021.png").read_bytes()
+    (folder / "images/dog/021.png").write_bytes(whole[: len(whole) // 2])
+    assert cli.run(command()) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert "2 of 30 cannot be read (cat/010.png: " in error
+    assert "dog/021.png: " in error
+    assert "--skip-bad" in error
+    assert "2 of 30 could not be read; quarantine.csv lists them" in ran([*command("rest"), "--skip-bad"], capfd)
+    space = mp.load("rest")
+    assert space.n == 28
+    assert not {"cat/010.png", "dog/021.png"} & set(space.ids.tolist())
+    listed = pd.read_csv(folder / "rest/quarantine.csv")
+    assert listed["id"].tolist() == ["cat/010.png", "dog/021.png"]
+    assert json.loads((folder / "rest/manifest.json").read_text())["quarantined"] == 2
+
+
+def test_verify_finds_changed_images_and_changed_features(folder: Path, capfd: Capture) -> None:
+    ran(command(), capfd)
+    assert cli.run([*command(), "--verify", "30"]) == 0
+    assert "30 rows computed again" in capfd.readouterr().out
+    image = folder / "images/cat/004.png"
+    Image.fromarray(np.zeros((40, 36, 3), dtype=np.uint8)).save(image)
+    assert "the content of 1 of 30 rows is not what was extracted (cat/004.png)" in refused(
+        [*command(), "--verify", "30"], capfd
+    )
+    assert "holds no finished features" in refused([*command("nowhere"), "--verify", "3"], capfd)
+    assert not (folder / "nowhere").exists()
+
+
+def test_layers_by_name_and_glob(folder: Path, capfd: Capture) -> None:
+    assert cli.run([*command(), "--list-layers"]) == 0
+    assert capfd.readouterr().out.splitlines()[0].split() == ["0", "Conv2d", "1", "x", "6", "x", "7", "x", "7"]
+    ran(command("layers", "tinymodel:make?seed=1", "--layers", "[01]", "--pool", "mean"), capfd)
+    arrays = load_file(folder / "layers/shard-00000.safetensors")
+    assert {name: array.shape for name, array in arrays.items()} == {"0": (8, 6), "1": (8, 6)}
+    assert (arrays["1"] >= 0).all()
+    assert (arrays["0"] < 0).any()
+    assert mp.load("layers::1").shape if hasattr(mp.load("layers::1"), "shape") else mp.load("layers::1").d == 6
+    assert "no layer is called 'bodyy'" in refused(command("x", "tinymodel:make", "--layers", "bodyy"), capfd)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "words"),
+    [
+        ("tinymodel:maps", (), "choose how to pool it"),
+        ("tinymodel:broken", (), "holds NaN or infinite values"),
+        ("tinymodel:huge", (), "give --dtype float32"),
+        ("tinymodel:nothing", (), "tinymodel has no 'nothing'"),
+        ("tinymodel:make", ("--dtype", "int8"), "--dtype: 'int8' is not known"),
+        ("tinymodel:make", ("--batch-size", "0"), "--batch-size: 0 is no batch"),
+        ("tinymodel:make", ("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_request_that_fails_leaves_nothing(
+    model: str, more: tuple[str, ...], words: str, folder: Path, capfd: Capture
+) -> None:
+    assert words in refused([*command("x", model), *more], capfd)
+    assert not (folder / "x").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(folder: Path, capfd: Capture) -> None:
+    (folder / "x").mkdir()
+    (folder / "x/thesis.tex").write_text("years of work")
+    assert "holds other files" in refused(command("x"), capfd)
+    (folder / "y").mkdir()
+    (folder / "y/manifest.json").write_text('{"schema": "manifold-probe/features/9"}')
+    assert "schema is 'manifold-probe/features/9'" in refused(command("y"), capfd)
+    assert [path.name for path in (folder / "x").iterdir()] == ["thesis.tex"]
+
+
+def test_missing_preprocessing_is_not_guessed(folder: Path, capfd: Capture) -> None:
+    bare = ["extract", "--model", "python:tinymodel:make", "--data", "images", "--out", "x"]
+    assert "give --size, --mean and --std" in refused(bare, capfd)
+    assert "--std: missing beside the others" in refused([*bare, "--size", "32", "--mean", "0.5"], capfd)
+
+
+def test_two_stores_compare_by_id(folder: Path, capfd: Capture) -> None:
+    ran(command("a", "tinymodel:make?seed=1"), capfd)
+    ran(command("b", "tinymodel:make?seed=1&width=9"), capfd)
+    assert cli.run(["compare", "--teacher", "a", "--student", "b", "--k", "3", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["pairing"] == {"by": "id", "rows": 30, "coverage": 1.0, "verified": True, "label_conflicts": 0}
+
+
+def test_memory_errors_halve_the_batch(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = extraction.Work.outputs
+
+    def small(self: extraction.Work, batch: torch.Tensor) -> dict[str, np.ndarray]:
+        if len(batch) > 3 and (folder / "x/unfinished.json").exists():
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return real(self, batch)
+
+    monkeypatch.setattr(extraction.Work, "outputs", small)
+    ran(command("x"), capfd)
+    assert json.loads((folder / "x/manifest.json").read_text())["plan"]["batch_size"] == 3
+    assert mp.load("x").n == 30
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_and_a_second_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world(tmp_path))
+    code = "import sys; from manifold_probe.extraction import run; run.SHARD_ROWS = 6; from manifold_probe import cli; "
+    code += "sys.exit(cli.run(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+    def start(out: str) -> subprocess.Popen[str]:
+        arguments = command(out, "tinymodel:slow")
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.PIPE, text=True
+        )
+
+    assert start("whole").wait() == 0
+    process = start("feats")
+    while not list(tmp_path.glob("feats/shard-*.json")):
+        time.sleep(0.01)
+    second = start("feats")
+    assert second.wait() == 2
+    assert "another process is extracting into it" in (second.stderr.read() if second.stderr else "")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "feats/manifest.json").exists()
+    assert start("feats").wait() == 0
+    assert contents(tmp_path / "feats") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_many_processes_make_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world(tmp_path, images=60))
+    (tmp_path / "small.py").write_text(
+        "import sys; from manifold_probe.extraction import run; run.SHARD_ROWS = 6\n"
+        "from manifold_probe import cli; sys.exit(cli.run(sys.argv[1:]))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    subprocess.run([sys.executable, "small.py", *command("one")], env=environment, check=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--standalone", "small.py"]
+    for _ in range(2):  # the second run finds it finished
+        subprocess.run([*torchrun, *command("three")], env=environment, check=True, timeout=300)
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    shutil.rmtree(tmp_path / "one")
