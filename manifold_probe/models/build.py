@@ -61,12 +61,15 @@ def from_python(source: ModelSource) -> Built:
         raise bad(source.text, f"{module_name} has no {name!r}; {mend}") from error
     if not callable(make) or isinstance(make, torch.nn.Module):
         raise bad(source.text, f"{name} is a {type(make).__name__}; name a callable that returns a torch.nn.Module")
+    torch.default_generator.manual_seed(0)  # anew, because a first import may have drawn, and a second does not
     try:
         made = make(**source.arguments)
     except (Exception, SystemExit) as error:
         raise failure(source, error, f"check {name} and its arguments") from error
     if not isinstance(made, torch.nn.Module):
         raise bad(source.text, f"{name} returned a {type(made).__name__}; it must return a torch.nn.Module")
+    if any(torch.nn.parameter.is_lazy(each) for each in [*made.parameters(), *made.buffers()]):
+        raise bad(source.text, f"{name} returned lazy layers without shapes; run one batch before returning the module")
     return Built(made, "images")
 
 

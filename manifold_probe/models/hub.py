@@ -71,6 +71,23 @@ def from_st(source: ModelSource) -> Built:
     return Built(module, "texts", TextPreprocessing(partial(_sentence_batch, module, prompt), facts))
 
 
+def renamed(module: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """A state dict under the names that the module uses: files that transformers wrote may hold those of old versions.
+
+    Where it does not fit all the same it comes back as it was.
+    """
+    if state.keys() == module.state_dict().keys():
+        return state
+    try:
+        with _quiet():
+            filled, report = type(module).from_pretrained(
+                None, config=module.config, state_dict=state, output_loading_info=True
+            )
+    except Exception:  # other sizes, for one, of which `fit` says more
+        return state
+    return state if any(report.values()) else filled.state_dict()
+
+
 def _sentence_batch(module: Any, prompt: str | None, texts: list[str]) -> dict[str, Any]:
     batch = module.preprocess(texts, prompt=prompt)
     if "prompt_length" in batch:  # a number, which pooling reads where the prompt's tokens are to be left out

@@ -10,7 +10,7 @@ import torch
 
 from manifold_probe.errors import InputError
 from manifold_probe.models.build import Built, failure, from_python, from_timm
-from manifold_probe.models.hub import from_hf, from_st
+from manifold_probe.models.hub import from_hf, from_st, renamed
 from manifold_probe.models.outputs import describe, one_tensor
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 from manifold_probe.models.source import CHECKPOINT, ModelSource, parse_source
@@ -49,7 +49,8 @@ def load_model(text: str, weights: str | None = None) -> Model:
         torch.default_generator.manual_seed(0)
         built = _build(source, pretrained=weights is None)
     if weights is not None:
-        fit(built.module, read_state(weights), weights, text)
+        state = read_state(weights)
+        fit(built.module, renamed(built.module, state) if source.kind == "hf" else state, weights, text)
     module = built.module.float().eval()
     return Model(module, built.takes, built.preprocessing, source, fingerprint(module))
 
@@ -97,21 +98,22 @@ def _build(source: ModelSource, pretrained: bool) -> Built:
 def _from_checkpoint(source: ModelSource) -> Built:
     """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}."""
     path = source.name
-    record = read_plain(path)
-    if not isinstance(record, dict) or "format" not in record:
+    loaded = read_plain(path)
+    if not isinstance(loaded, dict) or "format" not in loaded:
         raise bad(path, "is no checkpoint of ours; name what builds the model and give this file with --weights")
-    if record["format"] != CHECKPOINT:
-        raise bad(path, f"has format {record['format']!r}, this version reads {CHECKPOINT!r}; use another version")
-    for key, kind in (("model", str), ("state", dict)):
+    if loaded["format"] != CHECKPOINT:
+        raise bad(path, f"has format {loaded["format"]!r}, this version reads {CHECKPOINT!r}; use another version")
+    record: dict[str, Any] = {"arguments": {}, "preprocessing": {}} | loaded
+    for key, kind in (("model", str), ("state", dict), ("arguments", dict), ("preprocessing", dict)):
         if not isinstance(record.get(key), kind):
             raise bad(path, f"key {key!r} is missing or no {kind.__name__}; save the checkpoint again")
     try:
         inner = parse_source(record["model"])
         if inner.kind == "checkpoint":
             raise bad(record["model"], "is a checkpoint itself; name what builds the model")
-        inner = replace(inner, arguments=inner.arguments | (record.get("arguments") or {}))
+        inner = replace(inner, arguments=inner.arguments | record["arguments"])
         built = _build(inner, pretrained=False)
-        if record.get("preprocessing"):
+        if record["preprocessing"]:
             built = built._replace(preprocessing=ImagePreprocessing.from_record(record["preprocessing"]))
     except InputError as error:
         raise bad(path, f"model {error}") from error

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_file, refusing
 
 KEYS = ("state_dict", "model", "state")  # where training scripts put the state dict
@@ -94,8 +93,6 @@ def fingerprint(module: torch.nn.Module) -> str:
     named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     digest = hashlib.sha256()
     for name, tensor in sorted(named.items()):
-        if torch.nn.parameter.is_lazy(tensor):
-            raise InputError(f"{name}: a lazy parameter without a shape yet; run one batch before returning the module")
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
