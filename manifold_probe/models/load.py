@@ -102,7 +102,7 @@ def _from_checkpoint(source: ModelSource) -> Built:
     if not isinstance(loaded, dict) or "format" not in loaded:
         raise bad(path, "is no checkpoint of ours; name what builds the model and give this file with --weights")
     if loaded["format"] != CHECKPOINT:
-        raise bad(path, f"has format {loaded["format"]!r}, this version reads {CHECKPOINT!r}; use another version")
+        raise bad(path, f"has format {loaded['format']!r}, this version reads {CHECKPOINT!r}; use another version")
     record: dict[str, Any] = {"arguments": {}, "preprocessing": {}} | loaded
     for key, kind in (("model", str), ("state", dict), ("arguments", dict), ("preprocessing", dict)):
         if not isinstance(record.get(key), kind):
