@@ -137,7 +137,15 @@ def loading(source: ModelSource, mend: str) -> Iterator[None]:
 
 
 def failure(source: ModelSource, error: BaseException, mend: str) -> InputError:
-    """What foreign code said, cut to one line, with the mend."""
+    """What foreign code said while a model was loaded, with the mend."""
+    return bad(source.text, f"cannot be loaded ({reason(error)}); {mend}")
+
+
+def reason(error: BaseException) -> str:
+    """An exception's type and message, cut to one line.
+
+    >>> reason(ValueError("no\\nsuch thing"))
+    'ValueError: no such thing'
+    """
     said = textwrap.shorten(str(error), 160, placeholder=" ...")
-    reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return bad(source.text, f"cannot be loaded ({reason}); {mend}")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from manifold_probe.errors import InputError
-from manifold_probe.models.build import Built, failure, from_python, from_timm
+from manifold_probe.models.build import Built, from_python, from_timm, reason
 from manifold_probe.models.hub import from_hf, from_st, renamed
 from manifold_probe.models.outputs import describe, one_tensor
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
@@ -45,7 +47,8 @@ def load_model(text: str, weights: str | None = None) -> Model:
         An unknown source, a package that is not installed, or weights that do not fit: one line with the mend.
     """
     source = parse_source(text)
-    with torch.random.fork_rng(devices=[]):
+    # What a model's own code prints goes to stderr: stdout belongs to the result.
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         torch.default_generator.manual_seed(0)
         built = _build(source, pretrained=weights is None)
     if weights is not None:
@@ -73,9 +76,8 @@ def forward(model: Model, batch: Any) -> torch.Tensor:
         # CUDA's errors and memory's are no fault of the input
         if isinstance(error, InputError) or any(word in str(error) for word in ("memory", "CUDA", "cuda")):
             raise
-        raise failure(
-            model.source, error, f"it cannot take {describe(batch)}, check --size, --mean and --std"
-        ) from error
+        mend = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
+        raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {mend}") from error
     return one_tensor(output, model.source.text).float()
 
 

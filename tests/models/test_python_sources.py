@@ -31,6 +31,11 @@ def test_output_and_mode(tiny: Path) -> None:
         assert forward(model, images()).dtype == torch.float32
 
 
+def test_what_the_callable_prints_leaves_stdout_alone(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_model("python:tinymodel:chatty")
+    assert capsys.readouterr() == ("", "loading\n")
+
+
 def test_methods_and_classes_are_callables_too(tiny: Path) -> None:
     assert forward(load_model("python:tinymodel:Net?width=5"), images()).shape == (4, 3)
 
@@ -104,7 +109,9 @@ def test_outputs_that_cannot_be_told(tiny: Path, what: str, words: str) -> None:
 
 
 def test_a_batch_that_does_not_fit(tiny: Path) -> None:
-    with pytest.raises(InputError, match=r"it cannot take tensor\(4, 1, 8, 8\), check --size") as caught:
+    with pytest.raises(
+        InputError, match=r"cannot take tensor\(4, 1, 8, 8\) \(RuntimeError: .*\); check --size"
+    ) as caught:
         forward(load_model("python:tinymodel:make"), images()[:, :1])
     assert str(caught.value).isprintable()
 

@@ -65,6 +65,11 @@ def fails():
     raise RuntimeError("no such luck,\\nnot today")
 
 
+def chatty():
+    print("loading")
+    return Net()
+
+
 def leaves():
     raise SystemExit(3)
 
