@@ -11,12 +11,14 @@ import pytest
 
 from manifold_probe.report.words import shown
 from tests.report.test_page import ALARM, DOCUMENTS, HOSTILE, rendered
+from tests.report.test_page_of_many import page_of
 
 pytestmark = pytest.mark.slow
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
 WIDTHS = (360, 768, 1440)
+PAGES = (*DOCUMENTS, "twelve", "forty")
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +35,15 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    found = {name: folder / f"{name}.html" for name in DOCUMENTS}
-    for name, path in found.items():
-        path.write_text(rendered(name), encoding="utf-8")
-    return found
+    texts = {name: rendered(name) for name in DOCUMENTS} | {"twelve": page_of(12), "forty": page_of(40)}
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in texts}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", PAGES)
 def test_it_is_quiet_and_fits(browser: Any, files: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     heard: list[str] = []
@@ -59,7 +61,7 @@ def test_it_is_quiet_and_fits(browser: Any, files: dict[str, Path], name: str, w
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", PAGES)
 def test_nothing_is_cut_or_too_small_to_read(browser: Any, files: dict[str, Path], name: str, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(files[name].as_uri())
@@ -139,3 +141,64 @@ def test_it_says_the_same_without_javascript_and_prints_on_a4(browser: Any, file
     assert printed.startswith(b"%PDF")
     assert b"/MediaBox [0 0 594.95996 841.91998]" in printed
     context.close()
+
+
+def test_twelve_students_need_no_sideways_scroll_on_a_wide_screen(browser: Any, files: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(files["twelve"].as_uri())
+    inside = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].map(each => [each.scrollWidth, each.clientWidth])"
+    )
+    assert len(inside) == 2
+    assert all(needed <= given for needed, given in inside)
+    page.close()
+
+
+@pytest.mark.parametrize(("name", "count"), [("two", 2), ("twelve", 12), ("forty", 40)])
+def test_every_student_is_on_paper(browser: Any, files: dict[str, Path], name: str, count: int) -> None:
+    """At the width of A4 without its margins every value of the tables is seen, and none leaves the sheet."""
+    page = browser.new_page(viewport={"width": 688, "height": 1000})
+    page.goto(files[name].as_uri())
+    page.emulate_media(media="print")
+    for table in ("students", "classes"):
+        columns, rows, cells, right = page.evaluate(
+            """name => {
+                const seen = kind => [...document.querySelectorAll(`table.${name} ${kind}`)]
+                    .filter(each => each.checkVisibility());
+                const edges = [...seen("th"), ...seen("small"), ...seen("bdi")];
+                return [
+                    new Set(seen("thead th bdi").map(each => each.textContent)).size,
+                    new Set(seen("tbody th[scope=row]").map(each => each.textContent)).size,
+                    seen("td.number").length - (name == "classes" ? seen("tbody tr").length : 0),
+                    Math.max(...edges.map(each => each.getBoundingClientRect().right)),
+                ];
+            }""",
+            table,
+        )
+        assert columns == count
+        assert cells == count * rows
+        assert right <= 688
+    page.close()
+
+
+def test_zero_and_one_stand_in_one_line_down_the_page(browser: Any, files: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(files["twelve"].as_uri())
+    edges = page.evaluate(
+        """() => [...document.querySelectorAll(".measures thead .axis")].map(each => {
+            const box = each.getBoundingClientRect();
+            return `${box.left} ${box.right}`;
+        })"""
+    )
+    assert len(edges) > 2
+    assert len(set(edges)) == 1
+    page.close()
+
+
+def test_on_a_phone_the_axis_is_never_far(browser: Any, files: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto(files["twelve"].as_uri())
+    assert page.locator(".again").first.is_visible()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert not page.locator(".again").first.is_visible()
+    page.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from manifold_probe.report.figures.look import FAINT, GREY, INK, MAP_COLOURS, MARKERS, PALETTE
+from manifold_probe.report.figures.measures import YARDSTICKS
 
 LIGHTER = 0.35  # of the way to white, against a dark ground
 # Of each of Matplotlib's markers, about the point 0, 0.
@@ -17,7 +18,14 @@ SHAPES = {
     "P": "M-2-5h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
     "X": "M-5-2.5l2.5-2.5l2.5 2.5l2.5-2.5l2.5 2.5l-2.5 2.5l2.5 2.5l-2.5 2.5l-2.5-2.5l-2.5 2.5l-2.5-2.5l2.5-2.5z",
 }
+# Of the markers without a ground, larger than a student's, which may cover them.
+OPEN_SHAPES = {
+    "|": "M0-11v22",
+    "x": "M-5-5l10 10m0-10l-10 10",
+    ">": "M-4-6l10 6l-10 6z",
+}
 MARKS = [SHAPES[marker] for marker in MARKERS]
+YARDSTICK_MARKS = {name.replace("_", "-"): OPEN_SHAPES[sign] for name, _, sign, _ in YARDSTICKS}
 PROPERTIES = {
     INK: "currentColor",
     "#000000": "currentColor",
@@ -29,10 +37,14 @@ PROPERTIES = {
 
 
 def style_sheet() -> Markup:
-    """The properties and the classes of the students' colours; the lighter ones where the reader prefers dark."""
+    """The properties of the colours, lighter where the reader prefers dark, and what has which of them."""
     light = "".join(f"--c{place}:{colour};" for place, colour in enumerate(MAP_COLOURS))
     dark = "".join(f"--c{place}:{lighter(colour)};" for place, colour in enumerate(MAP_COLOURS))
     classes = "".join(f".c{place}{{--c:var(--c{place})}}\n" for place in range(len(PALETTE)))
+    classes += "".join(
+        f'use[href="#{name.replace("_", "-")}"]{{--c:none;--line:{PROPERTIES[tint]}}}\n'
+        for name, _, _, tint in YARDSTICKS
+    )
     return Markup(f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{classes}")
 
 

@@ -8,37 +8,71 @@ from typing import Any
 from markupsafe import Markup
 
 from manifold_probe.report.document import SEVERAL
-from manifold_probe.report.page.rows import MOST_CLASSES, worst_first
+from manifold_probe.report.page.room import most_classes
+from manifold_probe.report.page.rows import worst_first
 from manifold_probe.report.words import shown
 
 LEFT_OUT = ("spectra", "per_dimension", "maps", "worst_rows")  # long: the saved result has them
 LONGEST = 400  # characters of a name; one of 10,000 would stand in every difference
+ROOM = 900_000  # bytes
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def script(document: dict[str, Any]) -> Markup:
-    """The text of a JSON script element; nothing in it can end the element or open a comment."""
-    text = json.dumps(kept(document), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    for character, escape in ESCAPES.items():
-        text = text.replace(character, escape)
-    # a lone surrogate, as in a name from a damaged file, cannot be written as UTF-8
-    return Markup(text.encode("utf-8", "backslashreplace").decode())
+    """The text of a JSON script element; nothing in it can end the element or open a comment.
+
+    Of many students less and less is kept until the text fits, their measures in any case.
+    """
+    small = kept(document)
+    for cut in (_without_details, _of_overlap):
+        if len(_text(small).encode()) > ROOM:
+            small = cut(small)
+    return Markup(_text(small))
 
 
 def kept(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without its long lists, with at most `MOST_CLASSES` classes, and long names shortened."""
+    """The document without its long lists, with as many classes as the page lists, and long names shortened."""
     if document["schema"] == SEVERAL:
         students = {name: _without_lists(student) for name, student in document["students"].items()}
         return _shortened({**document, "students": students})
     return _shortened(_without_lists(document))
 
 
+def _text(document: dict[str, Any]) -> str:
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for character, escape in ESCAPES.items():
+        text = text.replace(character, escape)
+    # a lone surrogate, as in a name from a damaged file, cannot be written as UTF-8
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _without_lists(document: dict[str, Any]) -> dict[str, Any]:
     details = {key: value for key, value in document["details"].items() if key not in LEFT_OUT}
     classes = details.get("per_class")
-    if classes and len(classes) > MOST_CLASSES:
-        details["per_class"] = worst_first(classes)[:MOST_CLASSES]
+    if classes:
+        details["per_class"] = classes if len(classes) <= most_classes(1) else worst_first(classes)[: most_classes(1)]
     return {**document, "details": details}
+
+
+def _without_details(document: dict[str, Any]) -> dict[str, Any]:
+    if document["schema"] != SEVERAL:
+        return {**document, "details": {}}
+    return {**document, "students": {name: {**each, "details": {}} for name, each in document["students"].items()}}
+
+
+def _of_overlap(document: dict[str, Any]) -> dict[str, Any]:
+    """With the differences of overlap alone, and no more digits of a number than anyone reads."""
+    every = document.get("differences", [])
+    differences = [row for row in every if row["measure"].startswith("overlap@") and ":" not in row["measure"]]
+    return _rounded({**document, "differences": differences} if differences else document)
+
+
+def _rounded(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _rounded(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [_rounded(value) for value in thing]
+    return float(f"{thing:.6g}") if isinstance(thing, float) else thing
 
 
 def _shortened(thing: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,42 +13,55 @@ from manifold_probe.report.titles import title
 from manifold_probe.report.words import interval, number
 
 OTHERS = "Others"
+BRACKETS = re.compile(r" \([^)]*\)")
+EVERY = 6  # lines of a phone's screen: after so many, the axis is said again there
 
 
 @dataclass(frozen=True)
 class Line:
-    """One value with its strip; ``student`` is its place among the students, None for the teacher's own value."""
+    """One value with its strip; ``student`` is its place among the students, None for the teacher's own value.
+
+    ``again``: the axis's labels above it are far away on a phone.
+    """
 
     student: int | None
     measure: Reading
     strip: Strip
+    again: bool
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """The students (places, as in a line) in which a measure is undefined for the same reason."""
+
+    students: list[int | None]
+    note: str | None
 
 
 @dataclass(frozen=True)
 class Block:
-    """One measure of all students."""
+    """One measure of all students; of several, those in which it is undefined stand apart."""
 
     key: str
     title: str
     words: str
     lines: list[Line]
+    undefined: list[Undefined]
     axis: Axis
 
 
 @dataclass(frozen=True)
 class Group:
-    """Measures under one heading; ``axis`` is None where every block has its own."""
+    """Measures under one heading; ``axis`` is None where every block has its own.
+
+    ``yardsticks``: whether there are columns for them. All groups on the common axis have them or none has, for else
+    0 and 1 would not stand in one line down the page.
+    """
 
     title: str
     axis: Axis | None
     blocks: list[Block]
-
-    @property
-    def yardsticks(self) -> bool:
-        """Whether any of them has a chance level or a reference."""
-        measures = [line.measure for block in self.blocks for line in block.lines]
-        known = [value for each in measures for value in (each.chance, each.class_chance, each.reference)]
-        return any(value is not None for value in known)
+    yardsticks: bool
 
 
 def groups(students: dict[str, dict[str, Any]]) -> list[Group]:
@@ -55,8 +69,15 @@ def groups(students: dict[str, dict[str, Any]]) -> list[Group]:
     measures = [readings(each) for each in students.values()]
     keys = grouped_keys(students)
     common = [name for name in keys if name in (*FAITHFUL, OTHERS)]
-    shared = common_axis(each[key] for name in common for key in keys[name] for each in measures if key in each)
-    return [_group(name, members, shared if name in common else None, students) for name, members in keys.items()]
+    shares = [each[key] for name in common for key in keys[name] for each in measures if key in each]
+    axis, yardsticks = common_axis(shares), _yardsticks(shares)
+    found = []
+    for name, members in keys.items():
+        own = [each[key] for key in members for each in measures if key in each]
+        on_axis = name in common
+        blocks = _blocks(members, axis if on_axis else None, students)
+        found.append(Group(name, axis if on_axis else None, blocks, yardsticks if on_axis else _yardsticks(own)))
+    return found
 
 
 def grouped_keys(students: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
@@ -69,27 +90,57 @@ def grouped_keys(students: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     return {name: keys for name, keys in found.items() if keys}
 
 
-def _group(name: str, keys: list[str], axis: Axis | None, students: dict[str, dict[str, Any]]) -> Group:
+def _yardsticks(measures: list[Reading]) -> bool:
+    """Whether any of them has a chance level or a reference."""
+    known = [value for each in measures for value in (each.chance, each.class_chance, each.reference)]
+    return any(value is not None for value in known)
+
+
+def _blocks(keys: list[str], axis: Axis | None, students: dict[str, dict[str, Any]]) -> list[Block]:
     measures = [readings(each) for each in students.values()]
-    blocks = []
+    blocks: list[Block] = []
     for key in keys:
         # the two sides of a pair share an axis, so that they can be compared
         pair = (key.replace("_student", "_teacher"), key.replace("_teacher", "_student"))
         own = axis or own_axis(each[side] for each in measures for side in pair if side in each)
-        blocks.append(_block(key, own, students))
-    return Group(name, axis, blocks)
+        above = sum(len(block.lines) for block in blocks) if axis else 0
+        blocks.append(_block(key, own, students, above))
+    return blocks
 
 
-def _block(key: str, axis: Axis, students: dict[str, dict[str, Any]]) -> Block:
+def _block(key: str, axis: Axis, students: dict[str, dict[str, Any]], above: int) -> Block:
     first = next(iter(students.values()))
     k = first["settings"]["k"]
-    found = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
-    lines = [Line(place, each, strip(each, axis)) for place, each in found if each is not None]
+    all_of = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
+    found: list[tuple[int | None, Reading]] = [(place, each) for place, each in all_of if each is not None]
     # what tells of the teacher alone is the same beside every student
-    if key.split("@")[0].endswith("_teacher") and len({_printed(line.measure) for line in lines}) == 1:
-        lines = [Line(None, lines[0].measure, lines[0].strip)]
+    if key.split("@")[0].endswith("_teacher") and len({_printed(measure) for _, measure in found}) == 1:
+        found = [(None, found[0][1])]
+    undefined = []
+    if len(students) > 1:
+        undefined = _undefined([(place, measure.note) for place, measure in found if measure.value is None])
+        found = [(place, measure) for place, measure in found if measure.value is not None]
+    lines = [
+        Line(place, each, strip(each, axis), (above + turn) % EVERY == 0)
+        for turn, (place, each) in enumerate(found, start=1)
+    ]
     words = reading(key, first) if len(students) == 1 else gloss(key, k)
-    return Block(key, title(key, k), words, lines, axis)
+    return Block(key, title(key, k), words, lines, undefined, axis)
+
+
+def _undefined(notes: list[tuple[int | None, str | None]]) -> list[Undefined]:
+    """Every note once: those that differ in what stands in brackets, as the students' widths, are one without it.
+
+    >>> _undefined([(0, "widths (1, 2)"), (1, "widths (1, 3)"), (2, "rank (1)")])
+    [Undefined(students=[0, 1], note='widths'), Undefined(students=[2], note='rank (1)')]
+    """
+    alike: dict[str, list[tuple[int | None, str | None]]] = {}
+    for place, note in notes:
+        alike.setdefault(BRACKETS.sub("", note or ""), []).append((place, note))
+    return [
+        Undefined([place for place, _ in these], these[0][1] if len({note for _, note in these}) == 1 else words)
+        for words, these in alike.items()
+    ]
 
 
 def _printed(measure: Reading) -> tuple[str, str]:

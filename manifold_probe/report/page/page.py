@@ -12,11 +12,12 @@ from markupsafe import Markup
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import PALETTE
-from manifold_probe.report.page.colours import MARKS, style_sheet
+from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
 from manifold_probe.report.page.measures import grouped_keys, groups
 from manifold_probe.report.page.pictures import pictures
-from manifold_probe.report.page.rows import MOST_CLASSES, classes, worst_rows
+from manifold_probe.report.page.room import BYTES, blocks, fewer, most_classes, most_rows
+from manifold_probe.report.page.rows import classes, listed, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, Strip, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
 from manifold_probe.report.readings import gloss
@@ -42,7 +43,10 @@ PARTS = (
 
 def render(document: dict[str, Any]) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document."""
-    return _environment().get_template("page.html").render(_context(document))
+    template, context = _environment().get_template("page.html"), _context(document)
+    text = template.render(_with_parts(context, [], 0))
+    drawn = pictures(_of_students(document, context["students"]), BYTES - len(text.encode()))
+    return template.render(_with_parts(context, *drawn)) if any(drawn) else text
 
 
 def _environment() -> Environment:
@@ -56,6 +60,7 @@ def _environment() -> Environment:
         "limits": _limits,
         "verdict": verdict,
         "size": size,
+        "count": count,
         "class_strip": _class_strip,
     }
     return found
@@ -66,21 +71,42 @@ def _own(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+def _of_students(document: dict[str, Any], students: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The document with these of its students alone."""
+    if len(students) == len(students_of(document)):
+        return document
+    differences = [row for row in document["differences"] if row["a"] in students and row["b"] in students]
+    return {**document, "students": students, "differences": differences}
+
+
+def _with_parts(context: dict[str, Any], figures: list[tuple[Markup, str]], left_out: int) -> dict[str, Any]:
+    """With the figures, and the parts that the page then has."""
+    context = {**context, "figures": figures, "figures_left_out": left_out}
+    return {**context, "parts": [(id, text) for id, text, needed in PARTS if context[needed]]}
+
+
 def _context(document: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the template names."""
-    students = students_of(document)
+    """Everything that the template names, but for the figures."""
+    everyone, students = students_of(document), fewer(document)
     first = next(iter(students.values()))
     several = len(students) > 1
+    grouped = groups(students)
+    gaps, leader = differences(document, students) if several else ([], None)
+    most = most_rows(len(students), max(longest(each) for each in students.values()))
     clusters = first["settings"].get("classes") == "k-means"
     rows = classes(students)
-    figures, left_out = pictures(document)
-    worst = {name: found for name, each in students.items() if (found := worst_rows(each))}
-    context = {
-        "title": _title(students),
+    worst = {name: found for name, each in students.items() if (found := worst_rows(each, most))}
+    return {
+        "title": _title(everyone),
         "css": style_sheet() + Markup(_own("page.css")),
         "marks": MARKS,
+        "yardstick_marks": YARDSTICK_MARKS,
+        "grids": {block.axis.steps: block.axis.ticks() for group in grouped for block in group.blocks}
+        | {SHARES.steps: SHARES.ticks()},
         "colours": len(PALETTE),
         "students": students,
+        "all_students": len(everyone),
+        "blocks": blocks(len(students)),
         "names": list(students),
         "several": several,
         "first": first,
@@ -88,26 +114,27 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "pairings": by_students(students, lambda each: [pairing(each)]),
         **_steps(students),
         "alarms": by_students(students, _alarms),
-        "table": table(document) if several else [],
-        "differences": differences(document) if several else [],
+        "table": table(document, students) if several else [],
+        "differences": gaps,
+        "pair_count": len(everyone) * (len(everyone) - 1) // 2,
+        "leader": leader,
         "many": several and many(document),
         "kind": "cluster" if clusters else "class",
         "kinds": "clusters" if clusters else "classes",
         "stand_in": " (k-means of the teacher stands in for labels)" if clusters else "",
-        "groups": groups(students),
-        "figures": figures,
-        "figures_left_out": left_out,
+        "groups": grouped,
         "unit": SHARES,
-        "classes": rows[:MOST_CLASSES] if len(rows) > 1 else [],
+        "classes": rows[: most_classes(len(students))] if len(rows) > 1 else [],
         "class_count": len(rows),
         "worst": worst,
+        "worst_count": max(len(listed(each)) for each in students.values()),
+        "worst_shown": most,
         "by_id": any(row.id is not None for rows in worst.values() for row in rows),
         "glossary": list(_glossary(students)),
         "inputs": list(_inputs(students)),
         "provenance": list(_provenance(students)),
-        "json": script(document),
+        "json": script(_of_students(document, students)),
     }
-    return {**context, "parts": [(id, text) for id, text, needed in PARTS if context[needed]]}
 
 
 def _title(students: dict[str, dict[str, Any]]) -> str:

@@ -6,23 +6,38 @@ from typing import Any
 
 from markupsafe import Markup
 
+from manifold_probe.report.document import SEVERAL
 from manifold_probe.report.figures import draw
 from manifold_probe.report.figures.captions import caption
 from manifold_probe.report.figures.look import PAGE
 from manifold_probe.report.figures.save import svg_with_text
+from manifold_probe.report.page.room import MAPS
 from manifold_probe.report.page.svg import inline
 
 SHOWN_AS_STRIPS = "measures"
-ROOM = 3_300_000  # characters: with all else a page of many students stays under 5 MB
 
 
-def pictures(document: dict[str, Any]) -> tuple[list[tuple[Markup, str]], int]:
-    """SVG and caption of the figures, and how many found no room; the measures the page draws itself."""
+def pictures(document: dict[str, Any], room: int) -> tuple[list[tuple[Markup, str]], int]:
+    """SVG and caption of the figures that fit into ``room`` bytes, and how many do not; not that of the measures."""
+    few, undrawn = _with_few_maps(document)
+    drawn = {name: figure for name, figure in draw(few, PAGE).items() if name != SHOWN_AS_STRIPS}
     found: list[tuple[Markup, str]] = []
-    drawn = {name: figure for name, figure in draw(document, PAGE).items() if name != SHOWN_AS_STRIPS}
     for name, figure in drawn.items():
         words = caption(name, document)
         svg = inline(svg_with_text(figure, PAGE), name, words)
-        if sum(len(other) for other, _ in found) + len(svg) <= ROOM:
+        size = len(svg.encode()) + len(words.encode()) + 100  # with the tags about them
+        if size <= room:
             found.append((svg, words))
-    return found, len(drawn) - len(found)
+            room -= size
+    return found, len(drawn) - len(found) + undrawn
+
+
+def _with_few_maps(document: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The document with the maps of the first `MAPS` students, and how many others have maps."""
+    if document["schema"] != SEVERAL:
+        return document, 0
+    students = dict(document["students"])
+    beyond = [name for name, each in students.items() if each["details"].get("maps")][MAPS:]
+    for name in beyond:
+        students[name] = {**students[name], "details": {**students[name]["details"], "maps": None}}
+    return {**document, "students": students}, len(beyond)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MOST_CLASSES = 100
 MOST_NEIGHBOURS = 20
 
 
@@ -46,9 +45,20 @@ def classes(students: dict[str, dict[str, Any]]) -> list[ClassRow]:
     return sorted(rows, key=lambda row: min(_overlap(each) for each in row.students if each))
 
 
-def worst_rows(document: dict[str, Any]) -> list[WorstRow]:
-    """The rows that lost most, as the document lists them."""
-    return [_worst(row) for row in document["details"].get("worst_rows") or []]
+def worst_rows(document: dict[str, Any], most: int | None = None) -> list[WorstRow]:
+    """The rows that lost most, as the document lists them, at most so many."""
+    return [_worst(row) for row in listed(document)[:most]]
+
+
+def listed(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that lost most, all that the document holds."""
+    return document["details"].get("worst_rows") or []
+
+
+def longest(document: dict[str, Any]) -> int:
+    """How many neighbours the page names beside each row, at most."""
+    known = [len(row[side]) for row in listed(document) for side in ("teacher_neighbours", "student_neighbours")]
+    return min(MOST_NEIGHBOURS, max(known, default=0))
 
 
 def _worst(row: dict[str, Any]) -> WorstRow:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from manifold_probe.report.document import Reading
-from manifold_probe.report.words import number
 
 OVERHANG = 4.0  # percent by which a mark may leave the axis, so that -0.03 is not drawn as 0
 
@@ -25,13 +24,18 @@ class Axis:
         share = 100 * (value - self.low) / (self.high - self.low)
         return round(min(max(share, -OVERHANG), 100 + OVERHANG), 2)
 
+    @property
+    def steps(self) -> int:
+        """The number of steps between its ends."""
+        return round((self.high - self.low) / self.step)
+
     def ticks(self) -> list[tuple[float, str]]:
         """(place, text) of every tick.
 
         >>> Axis(-0.5, 1, 0.5).ticks()
         [(0.0, '-0.5'), (33.33, '0'), (66.67, '0.5'), (100.0, '1')]
         """
-        values = [self.low + place * self.step for place in range(round((self.high - self.low) / self.step) + 1)]
+        values = [self.low + place * self.step for place in range(self.steps + 1)]
         return [(self.place(value), f"{value:,.4g}") for value in values]
 
 
@@ -48,7 +52,6 @@ class Strip:
     chance: float | None
     class_chance: float | None
     reference: float | None
-    label: str
 
 
 def strip(measure: Reading, axis: Axis) -> Strip:
@@ -64,7 +67,6 @@ def strip(measure: Reading, axis: Axis) -> Strip:
         at(measure.chance),
         at(measure.class_chance),
         at(measure.reference),
-        _label(measure),
     )
 
 
@@ -101,11 +103,3 @@ def _round_up(value: float) -> float:
     """
     unit = 10.0 ** math.floor(math.log10(value))
     return next(round(step * unit, 12) for step in (1, 1.2, 1.6, 2, 4, 6, 8, 10) if step * unit >= value)
-
-
-def _label(measure: Reading) -> str:
-    """What a screen reader says in place of the drawing."""
-    if measure.value is None:
-        return "undefined"
-    limits = "" if measure.low is None or measure.high is None else f", {number(measure.low)} to {number(measure.high)}"
-    return number(measure.value) + limits

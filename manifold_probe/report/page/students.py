@@ -9,10 +9,13 @@ from typing import Any
 
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.page.measures import grouped_keys
+from manifold_probe.report.page.room import overlap
 from manifold_probe.report.readings import faithful_names
 from manifold_probe.report.students import MAIN, MOST_PAIRS, best
 from manifold_probe.report.titles import title
 from manifold_probe.report.words import shown
+
+MOST_LISTED = 1000  # pairs
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,8 @@ class Gap:
         return self.a if self.low > 0 else self.b
 
 
-def table(document: dict[str, Any]) -> list[tuple[str, list[Row]]]:
-    """(heading, rows) with the students as columns."""
-    students = document["students"]
+def table(document: dict[str, Any], students: dict[str, dict[str, Any]]) -> list[tuple[str, list[Row]]]:
+    """(heading, rows) with these students as columns; best is who is ahead of all in the document."""
     measures = {name: readings(each) for name, each in students.items()}
     faithful = set(faithful_names(_k(document)))
 
@@ -64,10 +66,17 @@ def table(document: dict[str, Any]) -> list[tuple[str, list[Row]]]:
     return [(heading, [row(key) for key in keys]) for heading, keys in grouped_keys(students).items()]
 
 
-def differences(document: dict[str, Any]) -> list[tuple[str, list[Gap]]]:
-    """(caption, gaps): the main measures for every two students, or overlap alone where the pairs are many."""
+def differences(
+    document: dict[str, Any], students: dict[str, dict[str, Any]]
+) -> tuple[list[tuple[str, list[Gap]]], str | None]:
+    """(caption, gaps): the main measures for every two students, or overlap alone where the pairs are many.
+
+    Where they are more than `MOST_LISTED`, the pairs of the student that keeps the most neighbours, and its name.
+    """
     rows = {(row["a"], row["b"], row["measure"]): row for row in document["differences"]}
-    pairs, k = list(combinations(document["students"], 2)), _k(document)
+    pairs, k = list(combinations(students, 2)), _k(document)
+    first = max(students, key=lambda name: overlap(students[name])) if len(pairs) > MOST_LISTED else None
+    pairs = [pair for pair in pairs if first is None or first in pair]
     main = [key.replace("@K", f"@{k}") for key in MAIN]
 
     def gaps(wanted: list[tuple[str, str, str]]) -> list[Gap]:
@@ -78,7 +87,7 @@ def differences(document: dict[str, Any]) -> list[tuple[str, list[Gap]]]:
         tables = [(title(main[0], k), gaps([(a, b, main[0]) for a, b in pairs]))]
     else:
         tables = [(f"{shown(a)} minus {shown(b)}", gaps([(a, b, key) for key in main])) for a, b in pairs]
-    return [each for each in tables if each[1]]
+    return [each for each in tables if each[1]], first
 
 
 def many(document: dict[str, Any]) -> bool:
