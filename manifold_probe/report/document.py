@@ -8,6 +8,7 @@ undefined is null, with a note.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.results import Measure, Measurement
@@ -56,6 +59,7 @@ def comparison_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
+            "rows_sha256": rows_digest(pair),
         },
         "settings": {**settings, "classes": measurement.class_source},
         "measures": {key: _fields(measure) for key, measure in measurement.measures.items()},
@@ -64,6 +68,14 @@ def comparison_document(
         "provenance": provenance,
     }
     return plain(document)
+
+
+def rows_digest(pair: Pair) -> str:
+    """Which rows were paired, in their order: of the ids, or of the count where there are none, and of the labels."""
+    digest = hashlib.sha256(str(pair.teacher.n).encode())
+    for column in (pair.ids, pair.labels):
+        digest.update(json.dumps(None if column is None else np.asarray(column).tolist()).encode())
+    return digest.hexdigest()
 
 
 def comparisons_document(

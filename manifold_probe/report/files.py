@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
@@ -42,6 +43,9 @@ def write_all(contents: Mapping[Any, str | bytes]) -> None:
                     out.write(content.encode() if isinstance(content, str) else content)
                     out.flush()
                     os.fsync(out.fileno())
+            for path in scratches:  # what a rename would stumble over, before the first one
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "it is a folder")
             for path, scratch in scratches.items():
                 os.replace(scratch, path)
         finally:

@@ -7,6 +7,17 @@ from typing import Any
 from manifold_probe.errors import InputError
 from manifold_probe.report.document import ONE, SEVERAL, students_of
 
+# What students in one figure must share, and what it means where they do not.
+ALIKE = (
+    ("inputs", "teacher.sha256", "has another teacher than"),
+    ("pairing", "rows", "was measured on other rows than"),
+    ("settings", "k", "was measured with another k than"),
+    ("settings", "queries", "was measured with another number of queries than"),
+    ("settings", "seed", "was measured with another seed, and so other queries, than"),
+    ("settings", "classes", "was measured with other classes than"),
+    ("pairing", "rows_sha256", "was measured on other rows, or with other labels, than"),
+)
+
 
 def merged(documents: dict[str, dict[str, Any]], names: dict[str, str] | None = None) -> dict[str, Any]:
     """One document with the students of all.
@@ -54,21 +65,14 @@ def _check_alike(students: dict[str, dict[str, Any]], origin: dict[str, str]) ->
     here = students[first]
     for name in others:
         student, where = students[name], f"{origin[name]}: student {name!r}"
-        for what, value in (
-            ("inputs.teacher.sha256", lambda each: each["inputs"]["teacher"].get("sha256")),
-            ("pairing.rows", lambda each: each["pairing"].get("rows")),
-            ("settings.k", lambda each: each["settings"]["k"]),
-        ):
-            mine, theirs = value(here), value(student)
-            if mine != theirs:
-                meaning = {
-                    "inputs.teacher.sha256": "has another teacher than",
-                    "pairing.rows": "was measured on other rows than",
-                    "settings.k": "was measured with another k than",
-                }[what]
+        for part, key, meaning in ALIKE:
+            mine, theirs = here[part], student[part]
+            for step in key.split("."):
+                mine, theirs = (each.get(step) if isinstance(each, dict) else None for each in (mine, theirs))
+            if mine != theirs or (mine is None and key == "teacher.sha256"):
                 raise InputError(
-                    f"{where} {meaning} {first!r} of {origin[first]} ({what} {_short(theirs)}, not {_short(mine)}); "
-                    "draw them apart, or compare them together"
+                    f"{where} {meaning} {first!r} of {origin[first]} ({part}.{key} {_short(theirs)}, not "
+                    f"{_short(mine)}); draw them apart, or compare them together"
                 )
 
 

@@ -6,7 +6,7 @@ A form is a type, a tuple of alternatives, a list of one form, a dict of forms b
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ class Each:
     form: Any
 
 
+LARGEST = 1e100  # beyond the squares of what features hold; nothing larger can be drawn
 NUMBER = (int, float)
 NAME = (str, int, float)
 SPACE = {"name": str, "path": Maybe(str), "sha256": Maybe(str), "shape": [int], "dtype": str, "key": Maybe(str)}
@@ -68,7 +69,12 @@ MAPS = {
 DIMENSIONS = ("raw", "permutation", "orthogonal", "ridge", "space_similarity")
 DETAILS = {
     "overlap_by_k": Maybe(
-        {"k": [int], **{part: Maybe([Maybe(NUMBER)]) for part in ("cosine", "euclidean", "chance", "reference")}}
+        {
+            "k": [int],
+            "cosine": [Maybe(NUMBER)],
+            "chance": [Maybe(NUMBER)],
+            **{part: Maybe([Maybe(NUMBER)]) for part in ("euclidean", "reference")},
+        }
     ),
     "spectra": Maybe({"teacher": [NUMBER], "student": [NUMBER]}),
     "per_class": Maybe([OF_CLASS]),
@@ -101,7 +107,10 @@ def problem(comparison: Any) -> str | None:
     >>> problem({"schema": "x"})
     "'inputs' is missing"
     """
-    return mismatch(comparison, COMPARISON) or _tables(comparison["details"])
+    wrong = mismatch(comparison, COMPARISON)
+    if wrong is None and comparison["settings"]["k"] < 1:
+        wrong = "'settings.k' is below 1"
+    return wrong or _tables(comparison["details"])
 
 
 def mismatch(thing: Any, form: Any, where: str = "") -> str | None:
@@ -143,7 +152,9 @@ def _part(thing: dict[str, Any], key: str, form: Any, where: str) -> str | None:
 def _is(thing: Any, kinds: Any) -> bool:
     if isinstance(thing, bool):
         return kinds is bool
-    return isinstance(thing, kinds) and not (isinstance(thing, float) and not math.isfinite(thing))
+    if isinstance(thing, int | float) and not abs(thing) < LARGEST:  # NaN too
+        return False
+    return isinstance(thing, kinds)
 
 
 def _wrong(where: str, wanted: str) -> str:
@@ -152,6 +163,17 @@ def _wrong(where: str, wanted: str) -> str:
 
 def _first(problems: Any) -> str | None:
     return next((each for each in problems if each is not None), None)
+
+
+def _bounded(details: dict[str, Any]) -> Iterator[tuple[str, list[float], int]]:
+    """What stands on a logarithmic axis, and the least it can be."""
+    yield "overlap_by_k.k", (details.get("overlap_by_k") or {}).get("k", []), 1
+    spectra, ranks = details.get("spectra") or {}, details.get("rank_quantiles") or {}
+    for side in ("teacher", "student"):
+        yield f"spectra.{side}", spectra.get(side, []), 0
+    yield "rank_quantiles.n", [ranks.get("n", 1)], 1
+    for key in ("teacher_neighbours_in_student", "student_neighbours_in_teacher"):
+        yield f"rank_quantiles.{key}", [value for row in ranks.get(key, []) for value in row], 0
 
 
 def _tables(details: dict[str, Any]) -> str | None:
@@ -165,6 +187,9 @@ def _tables(details: dict[str, Any]) -> str | None:
             nested = isinstance(rows, list) and rows and isinstance(rows[0], list)
             if nested and any(len(row) != size for row in rows):
                 return f"a row of 'details.{name}.{key}' has not {size} numbers"
+    for where, values, least in _bounded(details):
+        if any(value < least for value in values):
+            return f"'details.{where}' holds a value below {least}"
     maps = details.get("maps")
     if maps and not all(0 <= code < len(maps["classes"]) for code in maps["class"]):
         return "'details.maps.class' names a class that 'details.maps.classes' lacks"

@@ -8,14 +8,14 @@ from math import ceil, floor, log10
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from manifold_probe.report.figures.look import GREY, INK, Look
 
-HANDLE = 3.4  # of the text size: a legend's sample of a line, and the gaps about it
+HANDLE = 3.8  # of the text size: a legend's sample of a line, and the gaps about it
 
 
 def sheet(look: Look, height: float) -> Figure:
@@ -29,10 +29,14 @@ def legend_below(figure: Figure, look: Look, handles: Sequence[Any]) -> None:
     legend(figure, look, handles)
 
 
-def legend(figure: FigureBase, look: Look, handles: Sequence[Any]) -> None:
-    """A legend under the axes of a figure, or of a part of one, in as many columns as fit."""
+def legend(
+    figure: Figure, look: Look, handles: Sequence[Any], place: Any = "outside lower center", title: str | None = None
+) -> None:
+    """A legend outside the axes, in as many columns as fit."""
     if handles:
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=_columns(look, handles))
+        more: dict[str, Any] = {"title": title, "title_fontsize": look.text}
+        drawn = figure.legend(handles=list(handles), loc=place, ncols=_columns(look, handles), **more)
+        drawn.get_title().set_color(GREY)
 
 
 def legend_height(look: Look, handles: Sequence[Any]) -> float:

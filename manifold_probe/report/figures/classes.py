@@ -13,22 +13,23 @@ from manifold_probe.report.figures.canvas import finish, legend_below, remark, r
 from manifold_probe.report.figures.labels import distinct, student_labels
 from manifold_probe.report.figures.look import Look, colour, marker
 
-MOST = 25
+MOST, FEWEST = 25, 5
 
 
 def draw(document: dict[str, Any], look: Look) -> Figure | None:
-    """A row a class, the lowest overlap (over the students) on top; at most 25 classes."""
+    """A row a class, the lowest overlap (over the students) on top; at most 25 of them."""
     students = students_of(document)
     found = [{row["class"]: row for row in each["details"].get("per_class") or []} for each in students.values()]
     every = list(dict.fromkeys(name for rows in found for name in rows))
     every = [name for name in every if any(rows.get(name, {}).get("overlap") is not None for rows in found)]
     if len(every) < 2:
         return None
-    worst = sorted(every, key=lambda name: _mean([rows[name]["overlap"] for rows in found if name in rows]))[:MOST]
+    tall = max(1.0, 0.4 + 0.28 * len(students))
+    most = min(MOST, max(FEWEST, int(look.tallest / (tall * look.row)) - 3))
+    worst = sorted(every, key=lambda name: _mean([rows[name]["overlap"] for rows in found if name in rows]))[:most]
     clusters = next(iter(students.values()))["settings"].get("classes") == "k-means"
     names = [f"cluster {name}" for name in worst] if clusters else distinct(worst, 14 if look.narrow else 22)
-    tall = max(1.0, 0.4 + 0.28 * len(students))
-    figure = sheet(look, (len(worst) + 1) * tall * look.row + 0.4 * look.text / 8)
+    figure = sheet(look, min((len(worst) + 1) * tall * look.row + 0.4 * look.text / 8, look.tallest))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.35, 1])
     rows_axis(left, names)
     right.tick_params(axis="y", length=0)
@@ -46,8 +47,8 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         axes.grid(axis="both")
     _shares(left, 0.0)
     _shares(right, min(_known(found, "knn_agreement"), default=0.0))
-    if len(every) > MOST:
-        remark(right, f"the {MOST} lowest of {len(every):,} {'clusters' if clusters else 'classes'}")
+    if len(every) > most:
+        remark(right, f"the {most} lowest of {len(every):,} {'clusters' if clusters else 'classes'}")
     labels = student_labels(document).values()
     handles = [
         sample_line(label, color=colour(turn), marker=marker(turn), linestyle="none")

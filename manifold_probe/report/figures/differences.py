@@ -6,6 +6,7 @@ do not mean that they are alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import INK, Look, colour, marker
 from manifold_probe.report.readings import faithful_names, grouped
+from manifold_probe.report.students import MAIN
 from manifold_probe.report.titles import title
 
 
@@ -26,16 +28,15 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     names = list(document["students"])
     first, k = names[0], document["students"][names[0]]["settings"]["k"]
     gaps = {name: from_first(document, first, name) for name in names[1:]}
-    groups, faithful = [], faithful_names(k)
-    for heading, keys in grouped(k):
-        known = [key for key in keys if key in faithful and any(key in rows for rows in gaps.values())]
-        if known:
-            groups.append((heading, known))
+    groups = _groups(gaps, faithful_names(k), k)
     if not groups:
         return None
     tall = max(1.0, 0.4 + 0.28 * (len(names) - 1))
-    heights = [len(keys) * tall + 2.2 for _, keys in groups]
-    figure = sheet(look, (sum(heights) + 1) * look.row)
+    if (sum(_heights(groups, tall)) + 1) * look.row > look.tallest:  # the main ones, closer together
+        groups = _groups(gaps, [key.replace("@K", f"@{k}") for key in MAIN], k) or groups
+    heights = _heights(groups, tall)
+    least = sum(_heights(groups, 1.3)) + 1  # below, the labels would touch
+    figure = sheet(look, max(least * look.row, min((sum(heights) + 1) * look.row, look.tallest)))
     panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (heading, keys) in zip(panels, groups, strict=True):
         rows_axis(axes, [title(key, k) for key in keys])
@@ -58,6 +59,21 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     empty = {"color": INK, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
     legend_below(figure, look, [*handles, sample_line("interval holds zero", **empty)])
     return finish(figure)
+
+
+def _groups(gaps: dict[str, Any], wanted: Sequence[str], k: int) -> list[tuple[str, list[str]]]:
+    """(heading, measures) of which a difference is known."""
+    found = []
+    for heading, keys in grouped(k):
+        known = [key for key in keys if key in wanted and any(key in rows for rows in gaps.values())]
+        if known:
+            found.append((heading, known))
+    return found
+
+
+def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
+    """Of every group's panel, in rows of text."""
+    return [len(keys) * tall + 2.2 for _, keys in groups]
 
 
 def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dict[str, float | None]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.canvas import finish, legend_below, sample_line, sheet
 from manifold_probe.report.figures.labels import student_labels
-from manifold_probe.report.figures.look import INK, LINES, Look, colour, line
+from manifold_probe.report.figures.look import INK, LINES, Look, colour, student_line
 
 KINDS = {
     "raw": "raw",
@@ -48,7 +48,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         axes.set_xlabel("dimensions of the teacher, best first (%)")
         legend_below(figure, look, [sample_line(KINDS[kind], **styles[kind]) for kind in kinds])
         return finish(figure)
-    columns = min(len(kinds), 2 if look.narrow else 4)
+    columns = min(len(kinds), 2)
     rows = -(-len(kinds) // columns)
     figure = sheet(look, rows * min(look.width / columns * 0.95, 2.2 * look.text / 8) + 0.2)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
@@ -56,7 +56,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         axes.remove()
     for axes, kind in zip(panels, kinds, strict=False):
         for turn, name in enumerate(students):
-            _curve(axes, found[name].get(kind), color=colour(turn), linestyle=line(turn))
+            _curve(axes, found[name].get(kind), **student_line(turn))
         axes.set_title(KINDS[kind], loc="left")
         _finish_axes(axes)
         axes.label_outer()
@@ -65,9 +65,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     for axes in panels[: len(kinds)][-columns:]:
         axes.set_xlabel("dimensions (%)")
         axes.tick_params(labelbottom=True)
-    handles = [
-        sample_line(labels[name], color=colour(turn), linestyle=line(turn)) for turn, name in enumerate(students)
-    ]
+    handles = [sample_line(labels[name], **student_line(turn)) for turn, name in enumerate(students)]
     legend_below(figure, look, handles)
     return finish(figure)
 
@@ -78,11 +76,13 @@ def _sorted(values: list[float | None] | None) -> list[float]:
 
 def _curve(axes: Axes, values: list[float | None] | None, **style: Any) -> None:
     ordered = _sorted(values)
-    if not ordered:
+    if not ordered or values is None:
         return
     step = max(1, len(ordered) // POINTS)
     kept = [*range(0, len(ordered) - 1, step), len(ordered) - 1]
-    axes.plot([100 * (place + 0.5) / len(ordered) for place in kept], [ordered[place] for place in kept], **style)
+    # of all dimensions: a curve that ends early says how many had a partner
+    shares = [100 * (place + 0.5) / len(values) for place in kept]
+    axes.plot(shares, [ordered[place] for place in kept], **style)
 
 
 def _finish_axes(axes: Axes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import count
 from typing import Any
 
 from manifold_probe.report.document import SEVERAL, students_of
@@ -72,10 +73,11 @@ def slugs(names: list[str]) -> list[str]:
     """Names as parts of file names, no two alike.
 
     >>> slugs(["CoSS, b=1", "../x", "CoSS b=1"])
-    ['coss-b-1', 'x', 'coss-b-1-3']
+    ['coss-b-1', 'x', 'coss-b-1-2']
     """
     found: list[str] = []
-    for place, name in enumerate(names, start=1):
-        slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40].strip("-.") or str(place)
-        found.append(f"{slug}-{place}" if slug in found else slug)
+    for name in names:
+        slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40].strip("-.") or "student"
+        numbered = (f"{slug}-{number}" for number in count(2))
+        found.append(slug if slug not in found else next(each for each in numbered if each not in found))
     return found

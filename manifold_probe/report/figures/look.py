@@ -27,16 +27,18 @@ WIDTHS = {
     "cvpr-column": 3.25,
     "cvpr-page": 6.875,
 }
-NARROWEST, WIDEST = 2.5, 40.0
+NARROWEST, WIDEST = 3.0, 40.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """Width in inches, text size in points, and whether the ground is clear (for a page in light or dark)."""
+    """Width in inches, text size in points, whether the ground is clear (for a page in light or dark), and the height
+    in inches that a figure of many rows may take."""
 
     width: float
     text: float
     clear: bool = False
+    tallest: float = 9.0
 
     @property
     def line(self) -> float:
@@ -54,21 +56,27 @@ class Look:
         return 1.6 * self.text / 72
 
     @property
+    def flat(self) -> bool:
+        """Whether the sheet is wider than high, as a slide is."""
+        return self.tallest < self.width
+
+    @property
     def narrow(self) -> bool:
         """Whether two panels do not fit beside each other."""
         return self.width < 56 * self.text / 72 * 0.85
 
 
-STYLES = {"paper": Look(WIDTHS["neurips"], 8), "slides": Look(10, 16)}
+SLIDE = 9 / 16  # height of a slide over its width
+STYLES = {"paper": Look(WIDTHS["neurips"], 8), "slides": Look(10, 16, tallest=SLIDE * 10)}
 FULL_TEXT = 3.25 / 7  # inches of width a point of text needs; below, the text shrinks with the figure
-PAGE = Look(3.72, 8, clear=True)
+PAGE = Look(3.72, 8, clear=True, tallest=14)
 
 
 def look_of(style: str = "paper", width: str | float | None = None) -> Look:
     """The look of a style at a width: a venue's name or a number of inches.
 
     >>> look_of("paper", "icml-column")
-    Look(width=3.25, text=7.0, clear=False)
+    Look(width=3.25, text=7.0, clear=False, tallest=9.0)
 
     Raises
     ------
@@ -89,7 +97,8 @@ def look_of(style: str = "paper", width: str | float | None = None) -> Look:
         if not NARROWEST <= inches <= WIDEST:
             known = f"one of {', '.join(WIDTHS)}, or inches from {NARROWEST:g} to {WIDEST:g}"
             raise InputError(f"--width: {width!r} is no width; give {known}")
-    return replace(look, width=inches, text=round(look.text * min(1, inches / (FULL_TEXT * look.text)), 2))
+    text = round(look.text * min(1, inches / (FULL_TEXT * look.text)), 2)
+    return replace(look, width=inches, text=text, tallest=SLIDE * inches if look.flat else look.tallest)
 
 
 def colour(place: int) -> str:
@@ -105,6 +114,12 @@ def marker(place: int) -> str:
 def line(place: int) -> Any:
     """The line style of the student in this place."""
     return LINES[place % len(LINES)]
+
+
+def student_line(place: int) -> dict[str, Any]:
+    """A long line of the student in this place: few markers, and not where the other students have theirs."""
+    every = (0.03 + 0.023 * (place % len(MARKERS)), 0.2)
+    return {"color": colour(place), "linestyle": line(place), "marker": marker(place), "markevery": every}
 
 
 def settings(look: Look) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from manifold_probe.report.figures.canvas import finish, legend, legend_height, sample_line, sheet
 from manifold_probe.report.figures.labels import distinct, fitting_width
@@ -24,27 +25,29 @@ FLATTEST, TALLEST = 0.6, 1.1  # height of a panel over its width
 def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure | None:
     """Teacher left and student right, by class above and by overlap below; ``names`` as the figure calls the two."""
     maps = student["details"].get("maps")
-    if not maps:
+    if not maps or not maps["class"]:
         return None
     places = {side: np.asarray(maps[side]) for side in SIDES}
     clusters = student["settings"].get("classes") == "k-means"
     styles, handles = _classes(maps, clusters)
     limits = _shared_limits(places)
-    wide = (look.width - 0.1) / 2
+    across = 4 if look.flat else 2
+    wide = (look.width - 0.1) / across
     tall = wide * float(np.ptp(limits[1]) / np.ptp(limits[0]))
-    heights = [tall + 0.4 * look.text / 8 + legend_height(look, handles), tall + 0.7 * look.text / 8]
-    figure = sheet(look, sum(heights))
-    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=heights)))
-    area = np.clip(8_000 / len(maps["class"]), 3, 24) * (look.width / 5.5) ** 2
+    rows = 4 // across
+    figure = sheet(look, rows * tall + legend_height(look, handles) + (0.85 + 0.2 * rows) * look.text / 8)
+    panels = figure.subplots(rows, across, squeeze=False).ravel()
+    for axes in panels:
+        _frame(axes, limits)
+    area = np.clip(8_000 / len(maps["class"]), 3, 24) * (2 * wide / 5.5) ** 2
     codes = np.asarray(maps["class"])
-    _by_class(above.subplots(1, 2), places, np.where(np.isin(codes, list(styles)), codes, -1), styles, limits, area)
-    for axes, side, name in zip(above.axes, SIDES, names, strict=True):
+    _by_class(panels[:2], places, np.where(np.isin(codes, list(styles)), codes, -1), styles, area)
+    for axes, side, name in zip(panels, SIDES * (1 if rows > 1 else 2), names * 2, strict=False):
         label = fitting_width(f"{side}: {name}" if name != side else side, look, wide - 0.1)
         axes.set_title(label, loc="center")
-    legend(above, look, handles)
-    _by_overlap(below, places, np.asarray(maps["overlap"], dtype=float), limits, area, student["settings"]["k"])
-    what = f"UMAP of {len(maps['class']):,} rows"
-    figure.suptitle(f"Illustration, not a measurement: {what}", fontsize=look.text, color=GREY)
+    _by_overlap(figure, panels, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
+    what = f"Illustration, not a measurement: UMAP of {len(maps['class']):,} rows"
+    legend(figure, look, handles, place="outside upper center", title=what)
     return finish(figure)
 
 
@@ -65,16 +68,10 @@ def _classes(maps: dict[str, Any], clusters: bool) -> tuple[dict[int, dict[str, 
 
 
 def _by_class(
-    panels: Any,
-    places: dict[str, np.ndarray],
-    codes: np.ndarray,
-    styles: dict[int, dict[str, Any]],
-    limits: np.ndarray,
-    area: float,
+    panels: Any, places: dict[str, np.ndarray], codes: np.ndarray, styles: dict[int, dict[str, Any]], area: float
 ) -> None:
     others = {"c": OTHERS, "marker": "o"}
     for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes, limits)
         for part in _parts(len(codes)):
             for code in np.unique(codes[part]).tolist():
                 rows = part[codes[part] == code]
@@ -82,17 +79,17 @@ def _by_class(
 
 
 def _by_overlap(
-    below: Any, places: dict[str, np.ndarray], kept: np.ndarray, limits: np.ndarray, area: float, k: int
+    figure: Figure, panels: Any, places: dict[str, np.ndarray], kept: np.ndarray, area: float, k: int
 ) -> None:
     order = np.concatenate(_parts(len(kept)))
     top = max(0.1, float(np.ceil(10 * np.quantile(kept, 0.99)) / 10))
-    panels = below.subplots(1, 2)
-    for axes, side in zip(panels, SIDES, strict=True):
-        _frame(axes, limits)
+    for axes, side in zip(panels[2:], SIDES, strict=True):
         drawn = _scatter(axes, places[side][order], area, c=kept[order], cmap=SCALE, vmin=0, vmax=top)
     beyond = "max" if kept.max() > top else "neither"
-    bar = below.colorbar(drawn, ax=list(panels), location="bottom", fraction=0.05, aspect=40, pad=0.03, extend=beyond)
-    bar.set_label(f"share of its neighbours that the row kept (overlap@{k})", color=INK)
+    # under all panels, so that it takes the same room from each
+    bar = figure.colorbar(drawn, ax=list(panels), fraction=0.05, location="bottom", aspect=40, pad=0.03, extend=beyond)
+    bar.set_label(f"share of a row's neighbours kept (overlap@{k})", color=INK)
+    bar.locator = MaxNLocator(5)
     bar.outline.set_visible(False)
 
 

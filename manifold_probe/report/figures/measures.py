@@ -5,6 +5,7 @@ Between chance (or class chance) and the reference lies what a student can win; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import GREY, INK, Look, colour, marker
 from manifold_probe.report.readings import faithful_names, grouped
+from manifold_probe.report.students import MAIN
 from manifold_probe.report.titles import title
 from manifold_probe.report.words import number
 
@@ -31,14 +33,16 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     """The panel of all measures of which more is more faithful."""
     students = list(students_of(document).values())
     measured = [readings(student) for student in students]
-    rows = _rows(measured, students[0]["settings"]["k"])
+    k = students[0]["settings"]["k"]
+    rows = _rows(measured, faithful_names(k), k)
     if not rows:
         return None
     spread = 0.0 if len(students) == 1 else 0.62
-    height = sum(_height(key, len(students)) for _, key in rows)
-    figure = sheet(look, height * look.row + 0.45 * look.text / 8)
+    if _sheet_height(rows, len(students), look) > look.tallest:  # the main ones, closer together
+        main = [key.replace("@K", f"@{k}") for key in MAIN]
+        rows = [row for row in _rows(measured, main, k) if row[1] is not None] or rows
+    figure = sheet(look, min(_sheet_height(rows, len(students), look), look.tallest))
     axes = figure.add_subplot()
-    places = _places(rows, len(students))
     rows_axis(axes, [label for label, _ in rows], places := _places(rows, len(students)))
     axes.set_ylim(places[-1] + 0.5 * _height(rows[-1][1], len(students)), -0.6)
     for label, place, (_, key) in zip(axes.get_yticklabels(), places, rows, strict=True):
@@ -59,12 +63,15 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     return finish(figure)
 
 
-def _rows(measured: list[dict[str, Reading]], k: int) -> list[tuple[str, str | None]]:
+def _sheet_height(rows: list[tuple[str, str | None]], students: int, look: Look) -> float:
+    return sum(_height(key, students) for _, key in rows) * look.row + 0.45 * look.text / 8
+
+
+def _rows(measured: list[dict[str, Reading]], wanted: Sequence[str], k: int) -> list[tuple[str, str | None]]:
     """(label, measure key), a heading (key None) before every group."""
     rows: list[tuple[str, str | None]] = []
-    faithful = faithful_names(k)
     for heading, keys in grouped(k):
-        known = [key for key in keys if key in faithful and any(_defined(each, key) for each in measured)]
+        known = [key for key in keys if key in wanted and any(_defined(each, key) for each in measured)]
         if known:
             rows += [(heading, None), *((title(key, k), key) for key in known)]
     return rows
@@ -96,7 +103,7 @@ def _yardsticks(axes: Axes, measures: list[Reading | None], place: float, turns:
             if measure is not None and measure.value is not None and getattr(measure, name) is not None
         ]
         values = [value for value, _ in known]
-        if values and max(values) - min(values) < ALIKE:
+        if len(values) > 1 and max(values) - min(values) < ALIKE:
             known = [(sum(values) / len(values), place)]
         for value, turn in known:
             if value >= LOWEST:

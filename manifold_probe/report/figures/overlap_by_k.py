@@ -61,7 +61,9 @@ def _beside(axes: Any, curve: dict[str, Any], label: str) -> list[Any]:
     ):
         if curve.get(key) and any(value is not None for value in curve[key]):
             axes.plot(curve["k"], _numbers(curve[key]), **style, zorder=2)
-            handles.append(sample_line(text, **style))
+            deepest = max(k for k, value in zip(curve["k"], curve[key], strict=True) if value is not None)
+            ends = "" if deepest == max(curve["k"]) else f" (to k = {deepest})"
+            handles.append(sample_line(text + ends, **style))
     return handles
 
 

@@ -19,6 +19,7 @@ PANELS = {
     "teacher_neighbours_in_student": ("teacher's neighbours", "teacher's j-th nearest"),
     "student_neighbours_in_teacher": ("student's neighbours", "student's j-th nearest"),
 }
+MANY = 5
 LOW, LOWER, MIDDLE, UPPER, HIGH = range(5)  # of the quantiles .05, .25, .5, .75, .95
 
 
@@ -26,7 +27,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     """Median rank with bands of the middle half and of nine tenths; for several students the median and quartiles."""
     students = students_of(document)
     found = {name: each["details"].get("rank_quantiles") for name, each in students.items()}
-    known = {name: each for name, each in found.items() if each and each.get("teacher_neighbours_in_student")}
+    known = {name: each for name, each in found.items() if each and all(each[key] for key in PANELS)}
     if not known:
         return None
     first = next(iter(known.values()))
@@ -38,7 +39,14 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
                 _curves(axes, known[name][key], turn, len(students), look)
         count = len(first[key])
         axes.axhline(first["n"] / 2, color=GREY, linestyle=(0, (1, 1.5)))
-        axes.plot(range(1, count + 1), range(1, count + 1), color=INK, linewidth=0.6, linestyle=(0, (6, 2)))
+        ordered = [0.8, 1.2] if count == 1 else list(range(1, count + 1))
+        axes.plot(
+            ordered,
+            [max(1, place) for place in ordered] if count > 1 else [1, 1],
+            color=INK,
+            linewidth=0.6,
+            linestyle=(0, (6, 2)),
+        )
         count_axis(axes, round_ticks(1, first["n"]), "y")
         axes.set_ylim(0.8, first["n"] * 1.2)
         axes.set_xlim(0.5, count + 0.5)
@@ -52,7 +60,9 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
 
 
 def _curves(axes: Axes, table: list[list[float]], turn: int, students: int, look: Look) -> None:
-    places = list(range(1, len(table) + 1))
+    places: list[float] = list(range(1, len(table) + 1))
+    if students == 1 and len(table) == 1:  # a band needs two ends
+        places, table = [0.8, 1.2], table * 2
     columns = list(zip(*table, strict=True))
     if students == 1:
         axes.fill_between(places, columns[LOW], columns[HIGH], color=colour(0), alpha=0.15, linewidth=0)
@@ -64,7 +74,10 @@ def _curves(axes: Axes, table: list[list[float]], turn: int, students: int, look
     below = [middle - low for middle, low in zip(columns[MIDDLE], columns[LOWER], strict=True)]
     above = [high - middle for middle, high in zip(columns[MIDDLE], columns[UPPER], strict=True)]
     style = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
-    axes.errorbar(moved, columns[MIDDLE], yerr=[below, above], elinewidth=0.5 * look.line, **style)
+    if students > MANY:  # bars would cover each other
+        axes.plot(places, columns[MIDDLE], **style)
+    else:
+        axes.errorbar(moved, columns[MIDDLE], yerr=[below, above], elinewidth=0.5 * look.line, **style)
 
 
 def _ticks(count: int) -> list[int]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from manifold_probe.report.document import readings, students_of
 from manifold_probe.report.figures.canvas import count_axis, finish, legend_below, round_ticks, sample_line, sheet
 from manifold_probe.report.figures.labels import student_labels, teacher_label
-from manifold_probe.report.figures.look import INK, Look, colour, line
+from manifold_probe.report.figures.look import INK, Look, colour, line, student_line
 
 FLOOR = 1e-4  # of the total: below lies rounding
 POINTS = 300
@@ -34,14 +34,15 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     drawn = [(first["teacher"], shape, _named(teacher_label(document), students[name], "teacher"))]
     for turn, (name, student) in enumerate(students.items()):
         if name in known:
-            style = {"color": colour(turn), "linestyle": line(turn)}
+            style = student_line(turn) if len(students) > 1 else {"color": colour(turn), "linestyle": line(turn)}
             drawn.append((known[name]["student"], style, _named(labels[name], student, "student")))
     deepest, lowest = 1, 1.0
     handles = []
     for values, style, label in drawn:
         shares = _shares(values)
         kept = _spread(len(shares))
-        axes.plot([place + 1 for place in kept], [shares[place] for place in kept], **style)
+        alone = {"marker": "o"} if len(shares) == 1 else {}  # all variance in one direction: a line of one point
+        axes.plot([place + 1 for place in kept], [shares[place] for place in kept], **(style | alone))
         handles.append(sample_line(label, **style))
         deepest, lowest = max(deepest, len(shares)), min([lowest, *shares])
     count_axis(axes, round_ticks(1, max(deepest, 10)))
@@ -50,7 +51,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     axes.set_ylim(lowest / 1.2, 1.2)
     axes.grid(axis="y")
     axes.set_xlabel("component")
-    axes.set_ylabel("singular value / total")
+    axes.set_ylabel("relative singular value")
     legend_below(figure, look, handles)
     return finish(figure)
 

@@ -23,6 +23,7 @@ from manifold_probe.report.figures.look import MARKERS, PAGE, PALETTE, WIDTHS, c
 from manifold_probe.report.figures.save import contents, svg_with_text, write_figures
 from tests.report.figures.drawn import faults, words
 from tests.report.hand import document, measurement
+from tests.report.hand import documents as hand_documents
 
 LABELS = ["$a_b^{2}$", "</script>", "50%_&#{}\\", "x" * 200, "\u202eright to left", "\x1b[31mred\n", "中文", "  "]
 NAMES = {
@@ -158,6 +159,39 @@ def test_curves_are_those_of_the_document(documents: dict[str, dict[str, Any]], 
             assert np.allclose(curve[0], sorted(filter(None, details["per_dimension"][kind]), reverse=True))
 
 
+def test_a_narrower_student_has_fewer_partners(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    values = documents["two"]["students"]["coss"]["details"]["per_dimension"]["permutation"]
+    assert (len(values), values.count(None)) == (12, 1)
+    axes = drawn["two"]["dimensions"].axes[1]
+    assert axes.get_title(loc="left") == "after permutation"
+    curve = next(line for line in axes.lines if line.get_color() == colour(1))
+    assert max(curve.get_xdata()) == pytest.approx(100 * 10.5 / 12)  # it ends early: one has no partner
+
+
+def test_one_direction_is_a_dot_and_one_neighbour_a_band() -> None:
+    ranks = {
+        "k": 1, "n": 100, "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95],
+        "teacher_neighbours_in_student": [[1.0, 2.0, 4.0, 8.0, 16.0]],
+        "student_neighbours_in_teacher": [[1.0, 2.0, 4.0, 8.0, 16.0]],
+    }  # fmt: skip
+    details = {"spectra": {"teacher": [2.0, 1.0, 0.5], "student": [3.0, 0.0, 0.0]}, "rank_quantiles": ranks}
+    figures = draw(document(measurement(details=details)), look_of())
+    student = figures["spectra"].axes[0].lines[1]
+    assert student.get_xdata().tolist() == [1]
+    assert student.get_marker() == "o"
+    bands = figures["ranks"].axes[0].collections
+    assert len(bands) == 2
+    assert all(band.get_paths()[0].get_extents().width > 0.3 for band in bands)
+
+
+def test_figures_of_many_students_fit_a_page_and_a_slide() -> None:
+    made = {f"model {place}": measurement() for place in range(40)}
+    for look in (look_of(), look_of("paper", "icml-column"), look_of("slides")):
+        for name, figure in draw(hand_documents(**made), look).items():
+            assert figure.get_figheight() < look.tallest + 3.5, name  # the legend comes on top
+            assert faults(figure) == [], name
+
+
 def test_classes_are_sorted_by_overlap(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
     figure = drawn["one"]["classes"]
     order = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -258,6 +292,13 @@ def test_all_files_or_none(drawn: Drawn, tmp_path: Path) -> None:
     written = write_figures(figures, tmp_path / "new" / "folder", look)
     assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == sorted(path.name for path in written)
     assert len(written) == 6
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/spectra.svg").write_text("old")
+    (tmp_path / "old/ranks.png").mkdir()
+    with pytest.raises(InputError, match=r"ranks\.png: cannot be written \(it is a folder\)"):
+        write_figures(figures, tmp_path / "old", look)
+    assert (tmp_path / "old/spectra.svg").read_text() == "old"
+    assert len(list((tmp_path / "old").iterdir())) == 2
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken"):
         write_figures(figures, tmp_path / "taken", look)
@@ -267,6 +308,7 @@ def test_all_files_or_none(drawn: Drawn, tmp_path: Path) -> None:
 
 
 def test_names_of_files() -> None:
+    assert slugs(["x", "x-2", "x!", "x?"]) == ["x", "x-2", "x-3", "x-4"]
     found = slugs(["../../etc/passwd", "a/b", "A B", "", "中文", "x" * 300, "x" * 301, "..", "con"])
     assert len(set(found)) == len(found)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", slug) and len(slug) < 50 for slug in found)
