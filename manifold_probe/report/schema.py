@@ -86,7 +86,7 @@ DETAILS = {
 COMPARISON = {
     "schema": str,
     "inputs": {"teacher": SPACE, "student": SPACE},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool},
+    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)},
     "settings": {"k": int, "classes": Maybe(str)},
     "measures": Each(MEASURE),
     "details": DETAILS,

@@ -16,7 +16,7 @@ SHAPES = {
     "D": "M0-5l4.5 5l-4.5 5l-4.5-5z",
     "v": "M-4.5-3.5h9l-4.5 8z",
     "P": "M-2-5h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
-    "X": "M-5-2.5l2.5-2.5l2.5 2.5l2.5-2.5l2.5 2.5l-2.5 2.5l2.5 2.5l-2.5 2.5l-2.5-2.5l-2.5 2.5l-2.5-2.5l2.5-2.5z",
+    "p": "M0 -4.6L4.4 -1.4L2.7 3.7L-2.7 3.7L-4.4 -1.4z",
 }
 # Of the markers without a ground, larger than a student's, which may cover them.
 OPEN_SHAPES = {
