@@ -159,6 +159,7 @@ def compare(
     >>> compare(teacher, teacher[:, :4], k=5).measures["overlap@5"].chance < 0.03
     True
     """
+    from manifold_probe.extraction.agree import check_same_content
     from manifold_probe.spaces.pairing import pair
     from manifold_probe.spaces.read import as_space
 
@@ -179,6 +180,9 @@ def compare(
         positional=positional,
         allow_missing=allow_missing,
     )
+    if not positional:
+        for each in spaces.values():
+            check_same_content(space.source.path, each.source.path)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")

@@ -200,6 +200,9 @@ def extract(
     verify: Annotated[
         int | None, typer.Option(metavar="N", help="Compute N rows of a finished folder again and compare.")
     ] = None,
+    views: Annotated[int, typer.Option(metavar="N", help="Augmented views of every image beside the plain one.")] = 0,
+    recipe: Annotated[str, typer.Option(help="How views differ: crop-mirror-jitter or plain.")] = "crop-mirror-jitter",
+    seed: Annotated[int, typer.Option(help="Seed of the views.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Turn a model and data into features on disk: once, resumably."""
@@ -221,6 +224,9 @@ def extract(
         ids=ids,
         labels=labels,
         skip_bad=skip_bad,
+        views=views,
+        recipe=recipe,
+        seed=seed,
     )
     if list_layers:
         write("".join(f"{line}\n" for line in checking.layer_lines(request)))

@@ -24,9 +24,9 @@ class Batch:
 
 
 def batches(
-    data: Data, rows: range, size: int, prepare: Callable[[Any], Any], collate: Callable[[list[Any]], Any]
+    data: Data, rows: range, size: int, prepare: Callable[[int, Any], Any], collate: Callable[[list[Any]], Any]
 ) -> Iterator[Batch]:
-    """Batches of ``rows`` in order, always cut at the same places."""
+    """Batches of ``rows`` in order, always cut at the same places; ``prepare(row, content)`` runs in the threads."""
     with ThreadPoolExecutor(workers()) as pool:
         waiting: list[list[Future[Any]]] = []
         starts = iter(range(rows.start, rows.stop, size))
@@ -52,10 +52,10 @@ def workers() -> int:
     return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
-def _one(data: Data, row: int, prepare: Callable[[Any], Any]) -> Any:
+def _one(data: Data, row: int, prepare: Callable[[int, Any], Any]) -> Any:
     try:
         item = data.read(row)
-        return row, item.digest, prepare(item.content)
+        return row, item.digest, prepare(row, item.content)
     except Unreadable as problem:
         return problem
 

@@ -19,7 +19,7 @@ CALLED = {
     "device": "the device",
     "precision": "the precision",
     "skip_bad": "--skip-bad",
-    "views": "the views",
+    "views": "the request for views",
 }
 
 
@@ -35,7 +35,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if isinstance(there, dict) and isinstance(now, dict):
             parts = [part for part in {**there, **now} if there.get(part) != now.get(part)]
             found += [
-                f"{CALLED[key]}'s {part} ({_short(there.get(part))} there, {_short(now.get(part))} now)"
+                f"{CALLED[key]}: {part} ({_short(there.get(part))} there, {_short(now.get(part))} now)"
                 for part in parts
             ]
         elif there != now:

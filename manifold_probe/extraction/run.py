@@ -21,11 +21,13 @@ from manifold_probe.extraction.batches import Batch, batches
 from manifold_probe.extraction.data import Data, Unreadable, open_data
 from manifold_probe.extraction.plan import differences
 from manifold_probe.extraction.processes import Processes
+from manifold_probe.extraction.recipe import Recipe, ViewParameters, named_recipe, view_parameters
 from manifold_probe.extraction.store import QUARANTINE, Shard, Store
+from manifold_probe.extraction.views import apply_views
 from manifold_probe.models.layers import capture, resolve_layers
 from manifold_probe.models.load import Model, forward, load_model
 from manifold_probe.models.pooling import pool
-from manifold_probe.models.preprocessing import image_preprocessing
+from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
 
 Tell = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
@@ -51,6 +53,9 @@ class Request:
     ids: str | None = None
     labels: str | None = None
     skip_bad: bool = False
+    views: int = 0
+    recipe: str = "crop-mirror-jitter"
+    seed: int = 0
 
 
 def extract(request: Request, out: str | Path, *, tell: Tell = print, progress: Progress | None = None) -> Store:
@@ -102,8 +107,14 @@ class Work:
         size = self.plan["shard_rows"]
         return [range(start, min(start + size, self.data.n)) for start in range(0, self.data.n, size)]
 
-    def outputs(self, batch: Any) -> dict[str, np.ndarray]:
-        """Features of a prepared batch by key, float32 (B, ...)."""
+    def outputs(self, views: list[Any]) -> dict[str, np.ndarray]:
+        """Features of a prepared batch by key, float32 (B, ...); those of a view v > 0 under "KEY@v"."""
+        found: dict[str, np.ndarray] = {}
+        for view, batch in enumerate(views):
+            found |= {f"{key}@{view}" if view else key: values for key, values in self._outputs(batch).items()}
+        return found
+
+    def _outputs(self, batch: Any) -> dict[str, np.ndarray]:
         batch = to_device(batch, self.device)
         autocast = torch.autocast("cuda", torch.bfloat16, enabled=self.plan["precision"] == "bfloat16")
         with torch.inference_mode(), autocast:
@@ -117,14 +128,27 @@ class Work:
             pooled = {name: pool(output, self.plan["pooling"], mask) for name, output in outputs.items()}
         return {name: output.float().cpu().numpy() for name, output in pooled.items()}
 
-    def prepare(self, content: Any) -> Any:
-        """One item as the model's preprocessing makes it, in a reading thread."""
-        return content if self.data.kind == "texts" else self.model.preprocessing(content)  # type: ignore[misc, operator]
+    def prepare(self, row: int, content: Any) -> list[Any]:
+        """One item as the model's preprocessing makes it, and its augmented views, in a reading thread."""
+        preprocessing = self.model.preprocessing
+        if not isinstance(preprocessing, ImagePreprocessing):
+            return [content]
+        views = self.plan["views"]
+        found = [preprocessing(content)]
+        if views["count"]:
+            recipe, id = Recipe.from_record(views["recipe"]), str(self.data.ids[row])
+            found += [
+                preprocessing.normalise(
+                    augmented(content, view_parameters(views["seed"], id, view, recipe), preprocessing.size)
+                )
+                for view in range(1, views["count"] + 1)
+            ]
+        return found
 
-    def collate(self, items: list[Any]) -> Any:
-        """Prepared items as a batch."""
+    def collate(self, items: list[list[Any]]) -> list[Any]:
+        """Prepared items as a batch for every view."""
         assert self.model.preprocessing is not None
-        return self.model.preprocessing.collate(items)
+        return [self.model.preprocessing.collate(list(view)) for view in zip(*items, strict=True)]
 
     def batches(self, rows: range) -> Any:
         """The batches of some rows."""
@@ -135,6 +159,8 @@ def prepared(request: Request, before: dict[str, Any] | None = None, local: int 
     """Open data and model, and settle what is left open as the plan ``before`` did; ``local`` picks among devices."""
     if request.dtype not in DTYPES:
         raise InputError(f"--dtype: {request.dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+    if request.views < 0:
+        raise InputError(f"--views: {request.views} is no number of views; give 0 or more")
     if request.batch_size is not None and request.batch_size < 1:
         raise InputError(f"--batch-size: {request.batch_size} is no batch; give a number of at least 1")
     data = open_data(request.data, ids=request.ids, labels=request.labels)
@@ -157,10 +183,17 @@ def prepared(request: Request, before: dict[str, Any] | None = None, local: int 
         "device": device,
         "precision": "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32",
         "skip_bad": request.skip_bad,
+        "views": {"count": request.views, "recipe": named_recipe(request.recipe).record(), "seed": request.seed},
     }
     if device == "cuda":
         torch.cuda.set_device(local % torch.cuda.device_count())
     return Work(request, data, model, plan)
+
+
+def augmented(picture: Any, parameters: ViewParameters, size: int) -> torch.Tensor:
+    """One view of a PIL image, (3, size, size) in 0..1; alone in its batch, though that would not matter."""
+    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return apply_views(pixels[None] / 255, [parameters], size)[0]
 
 
 def with_preprocessing(model: Model, request: Request) -> Model:
@@ -173,6 +206,8 @@ def with_preprocessing(model: Model, request: Request) -> Model:
                 f"{' and '.join(missing)}: missing beside the others; give --size, --mean and --std together"
             )
         model.preprocessing = image_preprocessing(*asked)
+    if request.views and (model.takes != "images" or getattr(model.preprocessing, "channels", 3) != 3):
+        raise InputError(f"--views: {request.model} takes no colour images; views are made of those")
     if model.preprocessing is None:
         raise InputError(f"{request.model}: has no preprocessing of its own; give --size, --mean and --std")
     return model
@@ -297,7 +332,7 @@ def refuse_unreadable(work: Work, store: Store, found: list[Unreadable]) -> None
         Always.
     """
     bad = {each.id: each.reason for each in found}
-    for batch in batches(work.data, range(work.data.n), 64, lambda _: None, lambda items: items):
+    for batch in batches(work.data, range(work.data.n), 64, lambda *_: None, lambda items: items):
         bad |= {each.id: each.reason for each in batch.unreadable}
     named = "; ".join(f"{id}: {reason}" for id, reason in list(bad.items())[:5])
     more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""

@@ -49,7 +49,11 @@ def verify(request: Request, out: str | Path, rows: int, seed: int = 0) -> dict[
         changed += [
             table["id"][row] for row, item in zip(part, items, strict=True) if item.digest != table["content"][row]
         ]
-        outputs = work.outputs(work.collate([work.prepare(item.content) for item in items]))
+        outputs = work.outputs(
+            work.collate(
+                [work.prepare(where[table["id"][row]], item.content) for row, item in zip(part, items, strict=True)]
+            )
+        )
         for key, values in outputs.items():
             there = kept[key][start : start + len(part)].astype(np.float32)
             scale = max(float(np.abs(values).max(initial=0)), 1e-30)
@@ -113,7 +117,7 @@ def layer_lines(request: Request) -> list[str]:
     batch = next(iter(work.batches(range(1))))
     if not batch.rows:
         raise InputError(f"{request.data}: {batch.unreadable[0]}; list layers with data that can be read")
-    found = list_layers(work.model, to_device(batch.input, work.device))
+    found = list_layers(work.model, to_device(batch.input[0], work.device))
     shapes = [("" if shape is None else " x ".join(map(str, shape))) for _, _, shape in found]
     widths = [max(len(str(row[place])) for row in found) for place in range(2)]
     return [

@@ -56,8 +56,12 @@ class ImagePreprocessing:
         """(channels, size, size) float32 from a PIL image or a uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4)."""
         pixels = np.asarray(self._resized(_picture(picture, MODES[self.channels])), dtype=np.float32)
         scaled = pixels.reshape(self.size, self.size, self.channels) / np.float32(255)
-        normal = (scaled - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
-        return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))
+        return self.normalise(torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1))))
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(x - mean) / std of pixels (channels, H, W) in 0..1."""
+        mean, std = (torch.tensor(each, dtype=torch.float32)[:, None, None] for each in (self.mean, self.std))
+        return (pixels - mean) / std
 
     def collate(self, pictures: list[torch.Tensor]) -> torch.Tensor:
         """(B, channels, size, size) from B prepared pictures."""

@@ -92,6 +92,8 @@ def shard_files(path: str) -> list[str]:
 
 def _manifest(path: str) -> dict[str, Any]:
     file = os.path.join(path, MANIFEST)
+    if not os.path.exists(file) and os.path.exists(os.path.join(path, "unfinished.json")):
+        raise bad(path, "is an unfinished extraction; give the same probe extract command again to finish it")
     if not os.path.exists(file):
         raise bad(path, f"is a folder without {MANIFEST}; write one that lists its shards in row order: {EXAMPLE}")
     check_file(file)

@@ -48,9 +48,9 @@ def slow():
 
 
 def world(folder: Path, images: int = 30) -> Path:
-    """``folder`` with tinymodel.py and images/{cat,dog}/*.png."""
+    """``folder`` with smallnet.py and images/{cat,dog}/*.png."""
     rng = np.random.default_rng(0)
-    (folder / "tinymodel.py").write_text(MODULE)
+    (folder / "smallnet.py").write_text(MODULE)
     for place in range(images):
         path = folder / "images" / ("cat", "dog")[place % 2] / f"{place:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def world(folder: Path, images: int = 30) -> Path:
     return folder
 
 
-def command(out: str = "feats", model: str = "tinymodel:make?seed=1", *more: str) -> list[str]:
+def command(out: str = "feats", model: str = "smallnet:make?seed=1", *more: str) -> list[str]:
     """The short form of the README."""
     return [
         "extract", "--model", f"python:{model}", "--data", "images", "--size", "32", "--mean", "0.5", "--std", "0.5",

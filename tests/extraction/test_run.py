@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(extraction, "SHARD_ROWS", 8)
-    sys.modules.pop("tinymodel", None)
+    sys.modules.pop("smallnet", None)
     return tmp_path
 
 
@@ -60,9 +60,9 @@ def test_features_are_those_of_the_model(folder: Path, capfd: Capture) -> None:
     assert space.ids.tolist() == names
     assert space.labels.tolist() == [name.split("/")[0] for name in names]
     sys.path.insert(0, str(folder))
-    import tinymodel  # type: ignore[import-not-found]
+    import smallnet  # type: ignore[import-not-found]
 
-    model = tinymodel.make(seed=1).eval()
+    model = smallnet.make(seed=1).eval()
     pixels = [
         np.asarray(Image.open(folder / "images" / name).resize((32, 32), Image.Resampling.BILINEAR)) for name in names
     ]
@@ -87,7 +87,7 @@ def test_the_manifest_says_what_it_is(folder: Path, capfd: Capture) -> None:
     assert sorted(path.name for path in (folder / "feats").iterdir()) == [
         "manifest.json", "rows.parquet", *(f"shard-0000{place}.safetensors" for place in range(4))
     ]  # fmt: skip
-    full = ran(command("full", "tinymodel:make?seed=1", "--dtype", "float32"), capfd)
+    full = ran(command("full", "smallnet:make?seed=1", "--dtype", "float32"), capfd)
     assert "as float32" in full
     assert json.loads((folder / "full/manifest.json").read_text())["rounding"] == {"features": 0.0}
 
@@ -97,8 +97,8 @@ def test_again_does_nothing_and_another_request_is_refused(folder: Path, capfd: 
     before = contents(folder / "feats")
     assert "is finished: 30 rows; nothing to do" in ran(command(), capfd)
     for more, words in (
-        (["--model", "python:tinymodel:make?seed=2"], "the model's weights ('"),
-        (["--size", "28"], "the preprocessing's size (32 there, 28 now)"),
+        (["--model", "python:smallnet:make?seed=2"], "the model's weights ('"),
+        (["--size", "28"], "the preprocessing: size (32 there, 28 now)"),
         (["--dtype", "float32"], "the stored type ('float16' there, 'float32' now)"),
         (["--batch-size", "5"], "the batch size (7 there, 5 now)"),
         (["--layers", "0", "--pool", "mean"], "the layers ([] there, ['0'] now)"),
@@ -131,10 +131,10 @@ def test_a_run_that_dies_anywhere_ends_with_the_same_bytes(
     monkeypatch.setattr(Store, "_write", dies)
     assert cli.run(command()) == 130
     monkeypatch.setattr(Store, "_write", real)
-    assert "is a folder without manifest.json" in refused(
+    assert "is an unfinished extraction; give the same probe extract" in refused(
         ["compare", "--teacher", "feats", "--student", "whole", "--k", "3"], capfd
     )
-    assert "differs in" in refused(command("feats", "tinymodel:make?seed=2"), capfd)
+    assert "differs in" in refused(command("feats", "smallnet:make?seed=2"), capfd)
     ran(command(), capfd)
     assert contents(folder / "feats") == contents(folder / "whole")
 
@@ -197,25 +197,25 @@ def test_verify_finds_changed_images_and_changed_features(folder: Path, capfd: C
 def test_layers_by_name_and_glob(folder: Path, capfd: Capture) -> None:
     assert cli.run([*command(), "--list-layers"]) == 0
     assert capfd.readouterr().out.splitlines()[0].split() == ["0", "Conv2d", "1", "x", "6", "x", "7", "x", "7"]
-    ran(command("layers", "tinymodel:make?seed=1", "--layers", "[01]", "--pool", "mean"), capfd)
+    ran(command("layers", "smallnet:make?seed=1", "--layers", "[01]", "--pool", "mean"), capfd)
     arrays = load_file(folder / "layers/shard-00000.safetensors")
     assert {name: array.shape for name, array in arrays.items()} == {"0": (8, 6), "1": (8, 6)}
     assert (arrays["1"] >= 0).all()
     assert (arrays["0"] < 0).any()
     assert mp.load("layers::1").shape if hasattr(mp.load("layers::1"), "shape") else mp.load("layers::1").d == 6
-    assert "no layer is called 'bodyy'" in refused(command("x", "tinymodel:make", "--layers", "bodyy"), capfd)
+    assert "no layer is called 'bodyy'" in refused(command("x", "smallnet:make", "--layers", "bodyy"), capfd)
 
 
 @pytest.mark.parametrize(
     ("model", "more", "words"),
     [
-        ("tinymodel:maps", (), "choose how to pool it"),
-        ("tinymodel:broken", (), "holds NaN or infinite values"),
-        ("tinymodel:huge", (), "give --dtype float32"),
-        ("tinymodel:nothing", (), "tinymodel has no 'nothing'"),
-        ("tinymodel:make", ("--dtype", "int8"), "--dtype: 'int8' is not known"),
-        ("tinymodel:make", ("--batch-size", "0"), "--batch-size: 0 is no batch"),
-        ("tinymodel:make", ("--data", "nowhere"), "nowhere"),
+        ("smallnet:maps", (), "choose how to pool it"),
+        ("smallnet:broken", (), "holds NaN or infinite values"),
+        ("smallnet:huge", (), "give --dtype float32"),
+        ("smallnet:nothing", (), "smallnet has no 'nothing'"),
+        ("smallnet:make", ("--dtype", "int8"), "--dtype: 'int8' is not known"),
+        ("smallnet:make", ("--batch-size", "0"), "--batch-size: 0 is no batch"),
+        ("smallnet:make", ("--data", "nowhere"), "nowhere"),
     ],
 )
 def test_a_request_that_fails_leaves_nothing(
@@ -236,14 +236,14 @@ def test_a_folder_with_other_files_is_left_alone(folder: Path, capfd: Capture) -
 
 
 def test_missing_preprocessing_is_not_guessed(folder: Path, capfd: Capture) -> None:
-    bare = ["extract", "--model", "python:tinymodel:make", "--data", "images", "--out", "x"]
+    bare = ["extract", "--model", "python:smallnet:make", "--data", "images", "--out", "x"]
     assert "give --size, --mean and --std" in refused(bare, capfd)
     assert "--std: missing beside the others" in refused([*bare, "--size", "32", "--mean", "0.5"], capfd)
 
 
 def test_two_stores_compare_by_id(folder: Path, capfd: Capture) -> None:
-    ran(command("a", "tinymodel:make?seed=1"), capfd)
-    ran(command("b", "tinymodel:make?seed=1&width=9"), capfd)
+    ran(command("a", "smallnet:make?seed=1"), capfd)
+    ran(command("b", "smallnet:make?seed=1&width=9"), capfd)
     assert cli.run(["compare", "--teacher", "a", "--student", "b", "--k", "3", "--json"]) == 0
     result = json.loads(capfd.readouterr().out)
     assert (result["pairing"]["by"], result["pairing"]["rows"], result["pairing"]["verified"]) == ("id", 30, True)
@@ -252,8 +252,8 @@ def test_two_stores_compare_by_id(folder: Path, capfd: Capture) -> None:
 def test_memory_errors_halve_the_batch(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     real = extraction.Work.outputs
 
-    def small(self: extraction.Work, batch: torch.Tensor) -> dict[str, np.ndarray]:
-        if len(batch) > 3 and (folder / "x/unfinished.json").exists():
+    def small(self: extraction.Work, batch: list[torch.Tensor]) -> dict[str, np.ndarray]:
+        if len(batch[0]) > 3 and (folder / "x/unfinished.json").exists():
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return real(self, batch)
 
@@ -261,6 +261,38 @@ def test_memory_errors_halve_the_batch(folder: Path, capfd: Capture, monkeypatch
     ran(command("x"), capfd)
     assert json.loads((folder / "x/manifest.json").read_text())["plan"]["batch_size"] == 3
     assert mp.load("x").n == 30
+
+
+def test_views_are_stored_beside_the_plain_features(folder: Path, capfd: Capture) -> None:
+    ran([*command(), "--dtype", "float32"], capfd)
+    ran([*command("views"), "--dtype", "float32", "--views", "2", "--seed", "3"], capfd)
+    plain, first, second = (mp.load(key) for key in ("feats", "views", "views::features@2"))
+    assert np.array_equal(plain.read(0, 30), first.read(0, 30))
+    assert second.ids.tolist() == plain.ids.tolist()
+    assert not np.allclose(first.read(0, 30), second.read(0, 30), atol=1e-3)
+    # recomputed at random access, alone, from nothing but seed, id and view number
+    import smallnet  # type: ignore[import-not-found]
+
+    from manifold_probe.extraction.recipe import named_recipe, view_parameters
+    from manifold_probe.extraction.views import apply_views
+
+    row = 17
+    parameters = view_parameters(3, plain.ids[row], 2, named_recipe("crop-mirror-jitter"))
+    pixels = torch.tensor(np.asarray(Image.open(folder / "images" / plain.ids[row]))).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        wanted = smallnet.make(seed=1)((apply_views(pixels, [parameters], 32) - 0.5) / 0.5).numpy()
+    assert np.allclose(second.read(row, row + 1), wanted, atol=1e-5)
+    assert "the request for views: count (2 there, 3 now)" in refused(
+        [*command("views"), "--dtype", "float32", "--views", "3", "--seed", "3"], capfd
+    )
+
+
+def test_other_content_under_the_same_ids_is_refused(folder: Path, capfd: Capture) -> None:
+    ran(command("a"), capfd)
+    Image.fromarray(np.zeros((40, 36, 3), dtype=np.uint8)).save(folder / "images/dog/007.png")
+    ran(command("b"), capfd)
+    error = refused(["compare", "--teacher", "a", "--student", "b", "--k", "3"], capfd)
+    assert "b: 1 of 30 rows were made of other content than a has under the same ids (dog/007.png)" in error
 
 
 @pytest.mark.slow
@@ -271,7 +303,7 @@ def test_a_killed_process_resumes_and_a_second_one_is_refused(tmp_path: Path, mo
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
 
     def start(out: str) -> subprocess.Popen[str]:
-        arguments = command(out, "tinymodel:slow")
+        arguments = command(out, "smallnet:slow")
         return subprocess.Popen(
             [sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.PIPE, text=True
         )

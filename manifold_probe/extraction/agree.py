@@ -1,0 +1,37 @@
+"""Whether feature stores were made of the same content: an id alone does not say what was behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifold_probe.errors import InputError
+from manifold_probe.extraction.store import MANIFEST, ROWS, SCHEMA, read_json
+
+
+def check_same_content(teacher: str | None, student: str | None) -> None:
+    """Refuse two stores that hold other content under the same ids; other folders and files are not looked at.
+
+    Raises
+    ------
+    InputError
+        Naming some of the ids.
+    """
+    if teacher is None or student is None or not (is_store(teacher) and is_store(student)):
+        return
+    import pandas as pd
+
+    tables = [pd.read_parquet(Path(path) / ROWS, columns=["id", "content"]) for path in (teacher, student)]
+    both = tables[0].merge(tables[1], on="id", suffixes=("_teacher", "_student"))
+    other = both["id"][both["content_teacher"] != both["content_student"]].tolist()
+    if other:
+        named = ", ".join(map(str, other[:3])) + (", ..." if len(other) > 3 else "")
+        raise InputError(
+            f"{student}: {len(other):,} of {len(both):,} rows were made of other content than {teacher} has under the "
+            f"same ids ({named}); extract both from the same data"
+        )
+
+
+def is_store(path: str) -> bool:
+    """Whether a folder is a finished feature store."""
+    manifest = Path(path) / MANIFEST
+    return manifest.is_file() and read_json(manifest).get("schema") == SCHEMA
