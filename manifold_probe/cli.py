@@ -20,6 +20,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.shell import complain, judge, show, tell, write
 
 DEFAULT_DROP = 0.02
+SOURCES = ("timm", "hf", "st", "python")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
@@ -54,10 +55,12 @@ def probe(
 
 @app.command()
 def compare(
-    teacher: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features.")],
+    teacher: Annotated[
+        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
+    ],
     student: Annotated[
         list[str],
-        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's features; repeat it to compare several."),
+        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's, or its model; repeat it to compare several."),
     ],
     k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
     queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
@@ -87,6 +90,14 @@ def compare(
         str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
     ] = None,
     no_maps: Annotated[bool, typer.Option("--no-maps", help="Leave the maps (UMAP) out of figures and page.")] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
+    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
     debug: Debug = False,
 ) -> None:
     """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
@@ -105,6 +116,9 @@ def compare(
     if before is not None and baseline is not None:
         gates.check_baseline(before, baseline, list(students), k)
 
+    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    files = _features({"--teacher": teacher, **students}, data, options)
+    teacher, students = files.pop("--teacher"), files
     result = _compare(
         teacher,
         students,
@@ -279,11 +293,16 @@ def named_students(texts: list[str]) -> dict[str, str]:
 
     >>> named_students(["runs/a.pt", "best=runs/b.pt"])
     {'a': 'runs/a.pt', 'best': 'runs/b.pt'}
+    >>> named_students(["python:nets:make?seed=1"])
+    {'nets:make?seed=1': 'python:nets:make?seed=1'}
     """
     students: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
-        if not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
+        source = text.split(":")[0] in SOURCES
+        if source:
+            name, path = text.partition(":")[2], text
+        elif not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
             file = text.rpartition("::")[0] or text
             name, path = Path(file).stem or Path(file).resolve().name, text
         name = name.strip()
@@ -312,6 +331,34 @@ def named_results(texts: list[str]) -> dict[str, str | None]:
         if path in found:
             raise InputError(f"RESULT: {path} is given twice; give every result once")
         found[path] = name.strip() or None
+    return found
+
+
+def _features(sides: dict[str, str], data: str | None, options: dict[str, Any]) -> dict[str, str]:
+    """Every side as a file or folder of features: a model's are extracted first, or found."""
+    from manifold_probe.models.source import is_source
+
+    sources = [text for text in sides.values() if is_source(text)]
+    if data is None:
+        if sources:
+            raise InputError(f"--data: missing; {sources[0]} is a model, give what it shall see")
+        given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
+        if given:
+            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
+        return dict(sides)
+    if not sources:
+        raise InputError(
+            "--data: no side is a model; give --teacher or --student a source such as python:module:callable"
+        )
+    from manifold_probe.extraction.cache import features_of
+    from manifold_probe.extraction.run import Request
+    from manifold_probe.report.progress import Progress
+
+    found = dict(sides)
+    for name, text in sides.items():
+        if text in sources:
+            with Progress() as progress:
+                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=progress))
     return found
 
 

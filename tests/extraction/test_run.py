@@ -336,3 +336,27 @@ def test_many_processes_make_the_same_folder(tmp_path: Path, monkeypatch: pytest
         subprocess.run([*torchrun, *command("three")], env=environment, check=True, timeout=300)
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
     shutil.rmtree(tmp_path / "one")
+
+
+def test_models_are_compared_behind_the_scenes(folder: Path, capfd: Capture) -> None:
+    shared = ["--data", "images", "--size", "32", "--mean", "0.5", "--std", "0.5", "--k", "3", "--json"]
+    sides = ["--teacher", "python:smallnet:make?seed=1", "--student", "narrow=python:smallnet:make?seed=1&width=3"]
+    assert cli.run(["compare", *sides, *shared]) == 0
+    out, error = capfd.readouterr()
+    result = json.loads(out)
+    assert result["inputs"]["student"]["shape"] == [30, 3]
+    assert result["pairing"]["by"] == "id"
+    assert error.count("30 rows in") == 2
+    stores = sorted(path.name for path in (folder / "probe-features").iterdir())
+    assert len(stores) == 2
+    assert cli.run(["compare", *sides, *shared]) == 0  # found again
+    out, error = capfd.readouterr()
+    assert error.count("is finished") == 2
+    again = json.loads(out)
+    assert again["measures"] == result["measures"]
+    both = ["--teacher", f"probe-features/{stores[0]}", "--student", f"probe-features/{stores[1]}", "--k", "3"]
+    assert cli.run(["compare", *both, "--json"]) == 0
+    capfd.readouterr()
+    assert "--data: missing" in refused(["compare", *sides, "--k", "3"], capfd)
+    assert "--data: no side is a model" in refused(["compare", *both, "--data", "images"], capfd)
+    assert "--size: there is nothing to extract" in refused(["compare", *both, "--size", "32"], capfd)
