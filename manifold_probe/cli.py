@@ -5,8 +5,6 @@ Everything heavy is imported inside the verbs, so that ``probe --help`` answers 
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
 import shutil
 import sys
@@ -16,11 +14,16 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from manifold_probe import __version__, shell
+from manifold_probe.arguments import (
+    DEFAULT_DROP,
+    checked_drop,
+    column_of_ids,
+    features_of_sides,
+    named_results,
+    named_students,
+)
 from manifold_probe.errors import InputError
 from manifold_probe.shell import complain, judge, show, tell, write
-
-DEFAULT_DROP = 0.02
-SOURCES = ("timm", "hf", "st", "python")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
@@ -111,19 +114,19 @@ def compare(
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
     wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
-    drop = _checked_drop(max_drop, baseline)
+    drop = checked_drop(max_drop, baseline)
     before = read_document(baseline) if baseline is not None else None
     if before is not None and baseline is not None:
         gates.check_baseline(before, baseline, list(students), k)
 
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    files = _features({"--teacher": teacher, **students}, data, options)
+    files = features_of_sides({"--teacher": teacher, **students}, data, options)
     teacher, students = files.pop("--teacher"), files
     result = _compare(
         teacher,
         students,
         labels=labels,
-        ids=(_ids(teacher_ids), _ids(student_ids)),
+        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
         k=k,
         queries=queries,
         seed=seed,
@@ -288,80 +291,6 @@ def demo(
     write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
 
 
-def named_students(texts: list[str]) -> dict[str, str]:
-    """{name: path} from PATH or NAME=PATH; a path's default name is its file's stem.
-
-    >>> named_students(["runs/a.pt", "best=runs/b.pt"])
-    {'a': 'runs/a.pt', 'best': 'runs/b.pt'}
-    >>> named_students(["python:nets:make?seed=1"])
-    {'nets:make?seed=1': 'python:nets:make?seed=1'}
-    """
-    students: dict[str, str] = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        source = text.split(":")[0] in SOURCES
-        if source:
-            name, path = text.partition(":")[2], text
-        elif not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
-            file = text.rpartition("::")[0] or text
-            name, path = Path(file).stem or Path(file).resolve().name, text
-        name = name.strip()
-        if not name or not path:
-            raise InputError(f"--student: {text!r} is neither PATH nor NAME=PATH; write --student best=runs/s.pt")
-        if name in students:
-            mend = f"name them, as in --student {name}1={students[name]} --student {name}2={path}"
-            raise InputError(f"--student: {students[name]} and {path} are both called {name!r}; {mend}")
-        students[name] = path
-    return students
-
-
-def named_results(texts: list[str]) -> dict[str, str | None]:
-    """{path: name, or None} from PATH or NAME=PATH.
-
-    >>> named_results(["a.json", "best=runs/b.json"])
-    {'a.json': None, 'runs/b.json': 'best'}
-    """
-    found: dict[str, str | None] = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or "/" in name or os.path.exists(text):
-            name, path = "", text
-        elif not name.strip() or not path:
-            raise InputError(f"RESULT: {text!r} is neither PATH nor NAME=PATH; write best=runs/b.json")
-        if path in found:
-            raise InputError(f"RESULT: {path} is given twice; give every result once")
-        found[path] = name.strip() or None
-    return found
-
-
-def _features(sides: dict[str, str], data: str | None, options: dict[str, Any]) -> dict[str, str]:
-    """Every side as a file or folder of features: a model's are extracted first, or found."""
-    from manifold_probe.models.source import is_source
-
-    sources = [text for text in sides.values() if is_source(text)]
-    if data is None:
-        if sources:
-            raise InputError(f"--data: missing; {sources[0]} is a model, give what it shall see")
-        given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
-        if given:
-            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
-        return dict(sides)
-    if not sources:
-        raise InputError(
-            "--data: no side is a model; give --teacher or --student a source such as python:module:callable"
-        )
-    from manifold_probe.extraction.cache import features_of
-    from manifold_probe.extraction.run import Request
-    from manifold_probe.report.progress import Progress
-
-    found = dict(sides)
-    for name, text in sides.items():
-        if text in sources:
-            with Progress() as progress:
-                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=progress))
-    return found
-
-
 def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:
     """One student's comparison, or the comparisons of several, with progress on stderr."""
     from manifold_probe import api
@@ -370,19 +299,3 @@ def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:
     with Progress() as progress:
         results = api.compare(teacher, students, progress=progress, **options)
     return results if len(students) > 1 else next(iter(results.values()))
-
-
-def _ids(path: str | None) -> Any:
-    from manifold_probe.spaces.read import read_column
-
-    return None if path is None else read_column(path, ("ids", "id"), "ids")[0]
-
-
-def _checked_drop(max_drop: float | None, baseline: str | None) -> float:
-    if max_drop is None:
-        return DEFAULT_DROP
-    if baseline is None:
-        raise InputError("--max-drop: there is no --baseline to fall from; add --baseline OLD.json")
-    if not math.isfinite(max_drop) or max_drop < 0:
-        raise InputError(f"--max-drop: {max_drop} is not a number of at least 0; write --max-drop {DEFAULT_DROP}")
-    return max_drop

@@ -1,0 +1,106 @@
+"""What a user types, made sense of: names of students and results, models in place of files, a drop that is allowed."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.shell import complain
+
+DEFAULT_DROP = 0.02
+SOURCES = ("timm", "hf", "st", "python")
+
+
+def named_students(texts: list[str]) -> dict[str, str]:
+    """{name: path} from PATH or NAME=PATH; a path's default name is its file's stem.
+
+    >>> named_students(["runs/a.pt", "best=runs/b.pt"])
+    {'a': 'runs/a.pt', 'best': 'runs/b.pt'}
+    >>> named_students(["python:nets:make?seed=1"])
+    {'nets:make?seed=1': 'python:nets:make?seed=1'}
+    """
+    students: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        source = text.split(":")[0] in SOURCES
+        if source:
+            name, path = text.partition(":")[2], text
+        elif not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
+            file = text.rpartition("::")[0] or text
+            name, path = Path(file).stem or Path(file).resolve().name, text
+        name = name.strip()
+        if not name or not path:
+            raise InputError(f"--student: {text!r} is neither PATH nor NAME=PATH; write --student best=runs/s.pt")
+        if name in students:
+            mend = f"name them, as in --student {name}1={students[name]} --student {name}2={path}"
+            raise InputError(f"--student: {students[name]} and {path} are both called {name!r}; {mend}")
+        students[name] = path
+    return students
+
+
+def named_results(texts: list[str]) -> dict[str, str | None]:
+    """{path: name, or None} from PATH or NAME=PATH.
+
+    >>> named_results(["a.json", "best=runs/b.json"])
+    {'a.json': None, 'runs/b.json': 'best'}
+    """
+    found: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or "/" in name or os.path.exists(text):
+            name, path = "", text
+        elif not name.strip() or not path:
+            raise InputError(f"RESULT: {text!r} is neither PATH nor NAME=PATH; write best=runs/b.json")
+        if path in found:
+            raise InputError(f"RESULT: {path} is given twice; give every result once")
+        found[path] = name.strip() or None
+    return found
+
+
+def features_of_sides(sides: dict[str, str], data: str | None, options: dict[str, Any]) -> dict[str, str]:
+    """Every side as a file or folder of features: a model's are extracted first, or found."""
+    from manifold_probe.models.source import is_source
+
+    sources = [text for text in sides.values() if is_source(text)]
+    if data is None:
+        if sources:
+            raise InputError(f"--data: missing; {sources[0]} is a model, give what it shall see")
+        given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
+        if given:
+            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
+        return dict(sides)
+    if not sources:
+        raise InputError(
+            "--data: no side is a model; give --teacher or --student a source such as python:module:callable"
+        )
+    from manifold_probe.extraction.cache import features_of
+    from manifold_probe.extraction.run import Request
+    from manifold_probe.report.progress import Progress
+
+    found = dict(sides)
+    for name, text in sides.items():
+        if text in sources:
+            with Progress() as progress:
+                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=progress))
+    return found
+
+
+def column_of_ids(path: str | None) -> Any:
+    """The ids in a file, or None."""
+    from manifold_probe.spaces.read import read_column
+
+    return None if path is None else read_column(path, ("ids", "id"), "ids")[0]
+
+
+def checked_drop(max_drop: float | None, baseline: str | None) -> float:
+    """How far a measure may fall; refused without a baseline, and where it is no number of at least 0."""
+    if max_drop is None:
+        return DEFAULT_DROP
+    if baseline is None:
+        raise InputError("--max-drop: there is no --baseline to fall from; add --baseline OLD.json")
+    if not math.isfinite(max_drop) or max_drop < 0:
+        raise InputError(f"--max-drop: {max_drop} is not a number of at least 0; write --max-drop {DEFAULT_DROP}")
+    return max_drop
