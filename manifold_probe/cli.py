@@ -23,7 +23,7 @@ from manifold_probe.arguments import (
     named_students,
 )
 from manifold_probe.errors import InputError
-from manifold_probe.shell import complain, judge, show, tell, write
+from manifold_probe.shell import complain, judge, show, show_lines, tell, write
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
@@ -101,6 +101,9 @@ def compare(
     std: Annotated[str | None, typer.Option(help="With --data.")] = None,
     pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare every layer of both folders: the matrix of linear CKA.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
@@ -111,6 +114,9 @@ def compare(
 
     check_settings(k, queries, seed)
     students = named_students(student)
+    if layers:
+        compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
+        return
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
     wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
@@ -289,6 +295,53 @@ def demo(
     again = [command, "compare", "--teacher", str(paths["teacher"])]
     again += [word for path in students for word in ("--student", path)]
     write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
+
+
+def compare_layers(
+    teacher: str,
+    students: dict[str, str],
+    positional: bool,
+    allow_missing: bool,
+    *,
+    json: bool,
+    table: str | None,
+    figures: str | None,
+) -> None:
+    """The matrix of every teacher layer against every student layer, shown and written where asked."""
+    from manifold_probe.report import layers
+    from manifold_probe.report.document import to_json
+    from manifold_probe.report.files import check_file, check_folder, write_whole
+    from manifold_probe.report.progress import Progress
+
+    if len(students) > 1:
+        raise InputError("--layers: compares one student at a time; give one --student")
+    if figures is not None:
+        check_folder(figures, "--figures")
+    if table is not None:
+        check_file(table, "--table")
+        if not table.lower().endswith(".csv"):
+            raise InputError(f"--table: {table}: the layers' table is written as .csv; name it so")
+    with Progress() as progress:
+        document = layers.compare_layers(
+            teacher,
+            next(iter(students.values())),
+            positional=positional,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
+    if json:
+        write(to_json(document) + "\n")
+    else:
+        show_lines(lambda width: layers.layer_lines(document, width))
+    if table is not None:
+        write_whole(table, layers.layers_table(document))
+    if figures is not None:
+        from manifold_probe.report.figures.layers import draw
+        from manifold_probe.report.figures.look import look_of
+        from manifold_probe.report.figures.save import write_figures
+
+        write_figures({"layers": draw(document, look_of())}, figures, look_of())
+    tell([f"wrote {path}" for path in (table, figures) if path is not None])
 
 
 def _compare(teacher: str, students: dict[str, str], **options: Any) -> Any:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import typer
@@ -68,14 +69,19 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
 
 def show(document: dict[str, Any]) -> None:
     """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
-    from manifold_probe.report.terminal import plain_report, report_lines
+    from manifold_probe.report.terminal import report_lines
 
+    show_lines(lambda width: report_lines(document, width))
+
+
+def show_lines(lines: Callable[[int | None], list[Any]]) -> None:
+    """Lines made for a width: styled and wrapped on a terminal, plain and unwrapped (a width of None) elsewhere."""
     if not sys.stdout.isatty():
-        write(plain_report(document))
+        write("".join(line.plain.rstrip() + "\n" for line in lines(None)))
         return
     width = shutil.get_terminal_size().columns
     console = Console(width=width, highlight=False, markup=False, emoji=False)
-    for line in report_lines(document, width):
+    for line in lines(width):
         console.print(line, soft_wrap=True)
 
 

@@ -21,7 +21,7 @@ from manifold_probe.measures.sides import Progress
 from manifold_probe.report.document import plain, rows_digest
 from manifold_probe.report.layout import paragraph, table
 from manifold_probe.report.provenance import describe_input, provenance_of
-from manifold_probe.report.tables.write import _csv_cell
+from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.report.words import number, percent, shown
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
@@ -127,7 +127,7 @@ def layers_table(document: dict[str, Any]) -> str:
     for i, teacher in enumerate(document["teacher"]):
         for j, student in enumerate(document["student"]):
             rows.append([teacher, student, document["linear_cka"][i][j], document["debiased_linear_cka"][i][j]])
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
+    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
 
 
 def best_match(values: list[float | None]) -> int | None:

@@ -56,7 +56,7 @@ def check_table(path: str | Path) -> None:
 def csv_table(document: dict[str, Any]) -> str:
     """The tidy rows as CSV: an empty cell where there is nothing, quotes where a text needs them, one line end."""
     rows = [list(COLUMNS), *(list(row.values()) for row in tidy_rows(document))]
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
+    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
 
 
 def parquet_table(document: dict[str, Any]) -> bytes:
@@ -81,12 +81,12 @@ def parquet_table(document: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def _csv_cell(cell: Any) -> str:
+def csv_cell(cell: Any) -> str:
     r"""One cell; a text that a spreadsheet would run gets a leading apostrophe.
 
     Quoted here, because the csv module leaves a lone carriage return bare, which ends the row for many readers.
 
-    >>> _csv_cell(0.1), _csv_cell(None), _csv_cell("=1+1"), _csv_cell("-1.5"), _csv_cell("a,b")
+    >>> csv_cell(0.1), csv_cell(None), csv_cell("=1+1"), csv_cell("-1.5"), csv_cell("a,b")
     ('0.1', '', "'=1+1", '-1.5', '"a,b"')
     """
     if cell is None or isinstance(cell, int | float):
