@@ -360,3 +360,21 @@ def test_models_are_compared_behind_the_scenes(folder: Path, capfd: Capture) -> 
     assert "--data: missing" in refused(["compare", *sides, "--k", "3"], capfd)
     assert "--data: no side is a model" in refused(["compare", *both, "--data", "images"], capfd)
     assert "--size: there is nothing to extract" in refused(["compare", *both, "--size", "32"], capfd)
+
+
+def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> None:
+    for out, seed in (("a", 1), ("b", 2)):
+        ran(command(out, f"smallnet:make?seed={seed}", "--layers", "[012]", "--pool", "mean"), capfd)
+    both = ["compare", "--teacher", "a", "--student", "b", "--layers"]
+    assert cli.run([*both, "--json", "--table", "l.csv", "--figures", "f"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["schema"] == "manifold-probe/layers/1"
+    assert result["teacher"] == result["student"] == ["0", "1", "2"]
+    pair = mp.compare("a::1", "b::2", k=3).measures["debiased_linear_cka"].value
+    assert result["debiased_linear_cka"][1][2] == pytest.approx(pair, abs=1e-9)
+    assert len(pd.read_csv(folder / "l.csv")) == 9
+    assert sorted(path.name for path in (folder / "f").iterdir()) == ["layers.pdf", "layers.png", "layers.svg"]
+    assert cli.run(both) == 0
+    assert "best match of the teacher's layer" in capfd.readouterr().out
+    assert "one student at a time" in refused([*both, "--student", "a"], capfd)
+    assert "written as .csv" in refused([*both, "--table", "l.tex"], capfd)
