@@ -250,7 +250,7 @@ def _report(progress: Progress | None, before: int, total: int, done: int) -> No
 
 def projection(work: Work) -> str:
     """Size and time, from one batch run beforehand."""
-    first = next(iter(work.batches(range(min(work.plan["batch_size"], work.data.n)))))
+    first = list(work.batches(range(min(work.plan["batch_size"], work.data.n))))[0]  # to the end: no thread reads on
     if not first.rows:
         return f"{work.data.n:,} {work.data.kind}; the first {len(first.unreadable)} cannot be read"
     work.outputs(first.input)  # the first run of a model is slow
@@ -263,7 +263,7 @@ def projection(work: Work) -> str:
     size = sum(output[0].size for output in outputs.values()) * width * work.data.n
     shapes = ", ".join(f"{name} {'x'.join(map(str, output.shape[1:]))}" for name, output in outputs.items())
     many = f"{work.data.n:,} {work.data.kind}: {shapes} as {work.plan['dtype']}, {size / 2**20:,.1f} MiB"
-    return f"{many}; at least {_duration(seconds)} on {work.plan['device']}, {work.plan['batch_size']} a batch"
+    return f"{many}; about {_duration(seconds)} on {work.plan['device']}, {work.plan['batch_size']} a batch"
 
 
 def make_shard(work: Work, store: Store, place: int, progress: Callable[[int], None]) -> tuple[Shard, float]:
