@@ -250,7 +250,7 @@ def _report(progress: Progress | None, before: int, total: int, done: int) -> No
 
 def projection(work: Work) -> str:
     """Size and time, from one batch run beforehand."""
-    first = list(work.batches(range(min(work.plan["batch_size"], work.data.n))))[0]  # to the end: no thread reads on
+    (first,) = work.batches(range(min(work.plan["batch_size"], work.data.n)))  # to its end: no thread reads on
     if not first.rows:
         return f"{work.data.n:,} {work.data.kind}; the first {len(first.unreadable)} cannot be read"
     work.outputs(first.input)  # the first run of a model is slow
