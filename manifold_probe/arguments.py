@@ -11,7 +11,6 @@ from manifold_probe.errors import InputError
 from manifold_probe.shell import complain
 
 DEFAULT_DROP = 0.02
-SOURCES = ("timm", "hf", "st", "python")
 
 
 def named_students(texts: list[str]) -> dict[str, str]:
@@ -22,11 +21,12 @@ def named_students(texts: list[str]) -> dict[str, str]:
     >>> named_students(["python:nets:make?seed=1"])
     {'nets:make?seed=1': 'python:nets:make?seed=1'}
     """
+    from manifold_probe.models.source import has_kind
+
     students: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
-        source = text.split(":")[0] in SOURCES
-        if source:
+        if has_kind(text):
             name, path = text.partition(":")[2], text
         elif not equals or "/" in name or os.path.exists(text.rpartition("::")[0] or text):
             file = text.rpartition("::")[0] or text

@@ -76,6 +76,7 @@ def extract(request: Request, out: str | Path, *, tell: Tell = print, progress: 
         if store.whole:
             processes.wait()
             if processes.first:
+                store.tidy()  # where a run was killed between its manifest and this
                 tell(f"{store.folder} is finished: {store.manifest()['rows']:,} rows; nothing to do")
             return store
         if processes.first:

@@ -67,8 +67,17 @@ def is_source(text: str) -> bool:
     >>> is_source("timm:resnet18"), is_source("features.npy")
     (True, False)
     """
+    return has_kind(text) or _is_checkpoint(text)
+
+
+def has_kind(text: str) -> bool:
+    """Whether a string opens with a known kind of model, without a look at any file.
+
+    >>> has_kind("python:nets:make?seed=1"), has_kind("checkpoint.pt")
+    (True, False)
+    """
     kind, colon, _ = text.partition(":")
-    return (bool(colon) and kind in EXAMPLES) or _is_checkpoint(text)
+    return bool(colon) and kind in EXAMPLES
 
 
 def _is_checkpoint(path: str) -> bool:

@@ -139,6 +139,22 @@ def test_a_run_that_dies_anywhere_ends_with_the_same_bytes(
     assert contents(folder / "feats") == contents(folder / "whole")
 
 
+def test_a_run_that_dies_while_it_tidies_up_ends_with_the_same_bytes(
+    folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(command("whole"), capfd)
+
+    def dies(self: Store) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "tidy", dies)
+        assert cli.run(command()) == 130
+    assert (folder / "feats/unfinished.json").exists()
+    ran(command(), capfd)
+    assert contents(folder / "feats") == contents(folder / "whole")
+
+
 def test_a_full_disk_leaves_the_folder_resumable(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     ran(command("whole"), capfd)
     real, calls = os.fsync, []
