@@ -8,7 +8,7 @@ wipes out the norm of what passes through: it comes back only where the loss ask
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from manifold_probe.distillation import cosine_loss, coss_loss
+from manifold_probe.files import write_whole
 
 TRAINING_ROWS = 900
 WIDTH = 64
@@ -124,10 +125,7 @@ def _minimise(loss: Callable[[Tensor], Tensor], model: nn.Module, rows: int, epo
 
 
 def _save(features: dict, path: Path) -> None:
-    """Write under a temporary name and rename, so that no half-written file is ever taken for features."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(features, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """As torch writes it, whole or not at all."""
+    content = io.BytesIO()
+    torch.save(features, content)
+    write_whole(path, content.getvalue())

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from manifold_probe import api, cli
+from manifold_probe.cli.arguments import named_students
 from tests.test_bad_input import PROBE
 
 RNG = np.random.default_rng(0)
@@ -128,10 +129,10 @@ def test_names_of_students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "lr=0.1" / "s.npy").touch()
     (tmp_path / "x=y.npy").touch()
     monkeypatch.chdir(tmp_path)
-    assert cli.named_students(["x=y.npy"]) == {"x=y": "x=y.npy"}
-    assert cli.named_students(["lr=0.1/s.npy"]) == {"s": "lr=0.1/s.npy"}
-    assert cli.named_students(["best=lr=0.1/s.npy::a"]) == {"best": "lr=0.1/s.npy::a"}
-    assert cli.named_students(["a/run.1/s.pt::x"]) == {"s": "a/run.1/s.pt::x"}
+    assert named_students(["x=y.npy"]) == {"x=y": "x=y.npy"}
+    assert named_students(["lr=0.1/s.npy"]) == {"s": "lr=0.1/s.npy"}
+    assert named_students(["best=lr=0.1/s.npy::a"]) == {"best": "lr=0.1/s.npy::a"}
+    assert named_students(["a/run.1/s.pt::x"]) == {"s": "a/run.1/s.pt::x"}
 
 
 def test_info(folder: Path, capfd: Capture) -> None:

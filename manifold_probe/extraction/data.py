@@ -36,8 +36,8 @@ def open_data(text: str, *, ids: str | None = None, labels: str | None = None) -
         - the images of an idx pair (``train-images-idx3-ubyte.gz``), whose labels are found by their name;
         - .txt with a text a line, or .jsonl with a field ``text`` (``FILE.jsonl::field`` picks another).
 
-        Rows of arrays, lines of .txt and JSON lines without an id are named "STEM/00007": there the order is the
-        identity, so append to such files, and never sort them.
+        Rows of arrays, lines of .txt and JSON lines without an id are named by their content, so that they keep their
+        names when others are dropped or moved.
     ids, labels : str, optional
         The columns, keys or fields that hold ids and labels where they are not called so.
 
@@ -55,7 +55,7 @@ def open_data(text: str, *, ids: str | None = None, labels: str | None = None) -
     >>> _ = path.write_text("good morning\\ngood night\\n")
     >>> data = open_data(str(path))
     >>> data.n, data.ids.tolist(), data.read(1).content
-    (2, ['greetings/00000', 'greetings/00001'], 'good night')
+    (2, ['cdf71dea7d7741a2', 'f0c8f1860044529c'], 'good night')
     """
     path, key = split_key(text)
     if os.path.isdir(path):

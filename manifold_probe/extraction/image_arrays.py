@@ -1,7 +1,6 @@
 """Images that are rows of one array: .npz archives, and the idx files in which MNIST and its kin are published.
 
-Such rows have no names. Their order in the array is their identity, so the id of a row is "STEM/00007" from the file's
-name and the row's number, unless the archive holds ids.
+Such rows have no names. Unless the archive holds ids, they are made from the pixels: see `content_names`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from manifold_probe.extraction.images import MOST_PIXELS, from_array
-from manifold_probe.extraction.items import Data, Unreadable, make_data, row_names
+from manifold_probe.extraction.items import Data, Unreadable, content_names, make_data
 from manifold_probe.spaces.checks import bad, check_file, check_inflation, refusing
 from manifold_probe.spaces.columns import open_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents
@@ -41,11 +40,10 @@ def open_npz_images(source: str, path: str, key: str, ids: str | None, labels: s
     _check_images(f"{path}::{key}", entry.shape, entry.dtype)
     images = _array(path, key, _stamp(path))
     names = _column(contents, key, ids, ID_NAMES, "ids", len(images))
-    stem = os.path.basename(path).removesuffix(".npz")
     return make_data(
         "images",
         source,
-        row_names(stem, len(images)) if names is None else names.astype(str),
+        content_names(map(_bytes, images)) if names is None else names.astype(str),
         _column(contents, key, labels, LABEL_NAMES, "labels", len(images)),
         {},
         partial(_read, path, key, _stamp(path)),
@@ -71,7 +69,7 @@ def open_idx_images(source: str, path: str) -> Data:
             raise bad(
                 found[0], f"holds {len(labels):,} labels for {len(images):,} images; give the file of the same set"
             )
-    ids = row_names(name.removesuffix(".gz"), len(images))
+    ids = content_names(map(_bytes, images))
     return make_data("images", source, ids, labels, {}, partial(_read, path, "", _stamp(path)))
 
 
@@ -128,6 +126,10 @@ def _column(
         raise bad(contents.path, f"has no key '{asked}' for the {role}; it holds {contents.listing()}")
     entry = contents.entries[asked] if asked is not None else contents.find(names, beside)
     return None if entry is None else open_column(contents, entry.name, role, n)
+
+
+def _bytes(pixels: np.ndarray) -> bytes:
+    return pixels.tobytes()
 
 
 def _stamp(path: str) -> tuple[int, int]:

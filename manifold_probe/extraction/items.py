@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +122,18 @@ def _listing(kind: str, ids: np.ndarray, labels: np.ndarray | None, slices: dict
     return digest.hexdigest()
 
 
-def row_names(stem: str, n: int) -> np.ndarray:
-    """Ids for rows whose order is their identity: "stem/00000", "stem/00001", ..."""
-    return np.array([f"{stem}/{row:05d}" for row in range(n)], dtype=str)
+def content_names(contents: Iterable[bytes]) -> np.ndarray:
+    """Ids for rows that bring none: 16 digits of their content's SHA-256, and "-2" and so on behind those of copies.
+
+    A row's number would name another row as soon as one is dropped or moved.
+
+    >>> content_names([b"cat", b"dog", b"cat"]).tolist()
+    ['77af778b51abd4a3', 'cd6357efdd966de8', '77af778b51abd4a3-2']
+    """
+    seen: Counter[str] = Counter()
+    names = []
+    for content in contents:
+        name = hashlib.sha256(content).hexdigest()[:16]
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return np.array(names, dtype=str)

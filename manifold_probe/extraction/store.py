@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.files import write_whole
 
 SCHEMA = "manifold-probe/features/1"
 MANIFEST, UNFINISHED, ROWS, QUARANTINE, LOCK = (
@@ -193,20 +194,9 @@ class Store:
         self._write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
-        """Under a temporary name, on disk, then under its own."""
-        scratch = self.folder / f"{name}.part"
-        try:
-            try:
-                with open(scratch, "wb") as out:
-                    out.write(content)
-                    out.flush()
-                    os.fsync(out.fileno())
-                os.replace(scratch, self.folder / name)
-            finally:
-                scratch.unlink(missing_ok=True)
-        except OSError as error:
-            mend = "free some space and give the same command again: what is done is kept"
-            raise InputError(f"{self.folder / name}: cannot be written ({error.strerror}); {mend}") from error
+        write_whole(
+            self.folder / name, content, "free some space and give the same command again: what is done is kept"
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:

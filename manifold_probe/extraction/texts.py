@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from manifold_probe.extraction.items import Data, Unreadable, make_data, row_names
+from manifold_probe.extraction.items import Data, Unreadable, content_names, make_data
 from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
 
 
 def open_lines(source: str, path: str) -> Data:
-    """The lines of a text file. A line has no name but its place, so ids are "STEM/00007", counted from 0.
+    """The lines of a text file. A line has no name but its content, which its id is made from: see `content_names`.
 
     Raises InputError when lines are empty (with their numbers, counted from 1) or the file is not UTF-8.
     """
@@ -26,15 +25,15 @@ def open_lines(source: str, path: str) -> Data:
     if empty:
         more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
         raise bad(path, f"line {', '.join(empty[:5])}{more} is empty; drop it, or give texts with ids (.csv, .jsonl)")
-    ids = row_names(os.path.basename(path).removesuffix(".txt"), len(lines))
+    ids = content_names(line.encode() for line in lines)
     return make_data("texts", source, ids, None, {}, partial(read_text, pack(path, lines)))
 
 
 def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str | None) -> Data:
     """One text a line, in ``field`` of a JSON object; its id and label in the fields of that name.
 
-    Where no line has an id, a row's place is its identity: "STEM/00007", counted from 0. Raises InputError for lines
-    that are no objects, lack the field, or hold no text in it, and where some lines have an id or label and others not.
+    Where no line has an id, ids are made from the texts: see `content_names`. Raises InputError for lines that are no
+    objects, lack the field, or hold no text in it, and where some lines have an id or label and others not.
     """
     texts, names, classes = [], [], []
     for number, line in _lines(path):
@@ -45,15 +44,14 @@ def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str 
         texts.append(record.pop(field))
         names.append(_first(record, ID_NAMES if ids is None else (ids,)))
         classes.append(_first(record, LABEL_NAMES if labels is None else (labels,)))
-    found_ids = _field(path, names, "ids", ids)
-    stem = os.path.basename(path).removesuffix(".jsonl")
+    packed, found_ids = pack(path, texts), _field(path, names, "ids", ids)
     return make_data(
         "texts",
         source,
-        row_names(stem, len(texts)) if found_ids is None else found_ids.astype(str),
+        content_names(text.encode() for text in texts) if found_ids is None else found_ids.astype(str),
         _field(path, classes, "labels", labels),
         {},
-        partial(read_text, pack(path, texts)),
+        partial(read_text, packed),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.files import check_file, check_folder
+from manifold_probe.files import check_file, check_folder
 from manifold_probe.report.result import Result
 
 

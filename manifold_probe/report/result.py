@@ -48,7 +48,7 @@ class Result:
         InputError
             When the place cannot be written to.
         """
-        from manifold_probe.report.files import write_whole
+        from manifold_probe.files import write_whole
 
         write_whole(path, self.to_json() + "\n")
 
@@ -72,7 +72,7 @@ class Result:
         InputError
             When the place cannot be written to.
         """
-        from manifold_probe.report.files import write_whole
+        from manifold_probe.files import write_whole
         from manifold_probe.report.page import render
 
         write_whole(path, render(self._document))

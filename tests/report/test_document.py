@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from manifold_probe.errors import InputError
+from manifold_probe.files import write_whole
 from manifold_probe.report.document import plain, read_document, readings, to_json
-from manifold_probe.report.files import write_whole
 from tests.report.hand import document, documents, measurement
 
 MAPS = {"classes": ["a"], "class": [0], "overlap": [0.5], "teacher": [[0.0, 1.0]], "student": [[0.0, 1.0]]}

@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
+from manifold_probe.files import check_folder, write_all
 from manifold_probe.report.figures.look import Look, settings
-from manifold_probe.report.files import check_folder, write_all
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 300

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.files import write_whole
+from manifold_probe.files import write_whole
 from manifold_probe.report.frame import COLUMNS, tidy_rows
 from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import markdown_table

@@ -12,8 +12,10 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 
+ELSEWHERE = "choose another place"
 
-def write_whole(path: str | Path, content: str | bytes) -> None:
+
+def write_whole(path: str | Path, content: str | bytes, mend: str = ELSEWHERE) -> None:
     """Write ``content`` under a temporary name beside ``path``, then rename it, so that no half-written file is left.
 
     Raises
@@ -21,10 +23,10 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     InputError
         When the place cannot be written to or the disk is full.
     """
-    write_all({path: content})
+    write_all({path: content}, mend)
 
 
-def write_all(contents: Mapping[Any, str | bytes]) -> None:
+def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> None:
     """Write several files: every one under a temporary name, and only when all are on disk are they renamed.
 
     Raises
@@ -52,7 +54,7 @@ def write_all(contents: Mapping[Any, str | bytes]) -> None:
             for scratch in scratches.values():
                 scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
 
 
 def check_file(path: str | Path, option: str) -> None:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from manifold_probe.cli.shell import complain
 from manifold_probe.errors import InputError
-from manifold_probe.shell import complain
 
 DEFAULT_DROP = 0.02
 

@@ -1,0 +1,49 @@
+"""The command line: one thin function a verb, each in a module of its name. How a verb runs, and how it fails, is in
+shell.py.
+
+Everything heavy is imported inside the verbs, so that ``probe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from manifold_probe import __version__
+from manifold_probe.cli import shell
+from manifold_probe.cli.compare import compare
+from manifold_probe.cli.demo import demo
+from manifold_probe.cli.extract import extract
+from manifold_probe.cli.figures import figures
+from manifold_probe.cli.info import info
+from manifold_probe.cli.options import Debug
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    shell.main(app)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; the exit code."""
+    return shell.run(app, arguments)
+
+
+@app.callback(invoke_without_command=True)
+def probe(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Debug = False,
+) -> None:
+    """How faithfully did a student model keep its teacher's embedding manifold?"""
+    if version:
+        shell.write(f"manifold_probe {__version__}\n")
+    elif context.invoked_subcommand is None:
+        shell.write(context.get_help() + "\n")
+
+
+for verb in (compare, figures, extract, info, demo):
+    app.command()(verb)

@@ -1,0 +1,168 @@
+"""`probe compare`: how faithful is a student to its teacher? Of features, of models on data, of layers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, column_of_ids, features_of_sides, named_students
+from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
+from manifold_probe.errors import InputError
+
+
+def compare(
+    teacher: Annotated[
+        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
+    ],
+    student: Annotated[
+        list[str],
+        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's, or its model; repeat it to compare several."),
+    ],
+    k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
+    queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
+    ] = None,
+    teacher_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")] = None,
+    student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")] = None,
+    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
+    ] = False,
+    fail_under: Annotated[
+        str | None, typer.Option(metavar="MEASURE=X,...", help="Exit 1 where a lower confidence bound is below X.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="OLD.json", help="Exit 1 where a measure fell against this saved result.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help=f"How far a measure may fall from the baseline.  [default: {DEFAULT_DROP}]")
+    ] = None,
+    report: Page = None,
+    table: Table = None,
+    figures: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
+    ] = None,
+    no_maps: Annotated[bool, typer.Option("--no-maps", help="Leave the maps (UMAP) out of figures and page.")] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
+    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare every layer of both folders: the matrix of linear CKA.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
+    from manifold_probe.api import check_settings
+    from manifold_probe.report import gates
+    from manifold_probe.report.document import read_document
+    from manifold_probe.report.outputs import Outputs
+
+    check_settings(k, queries, seed)
+    students = named_students(student)
+    if layers:
+        compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
+        return
+    outputs = Outputs(report=report, table=table, figures=figures)
+    outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
+    wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
+    drop = checked_drop(max_drop, baseline)
+    before = read_document(baseline) if baseline is not None else None
+    if before is not None and baseline is not None:
+        gates.check_baseline(before, baseline, list(students), k)
+
+    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    files = features_of_sides({"--teacher": teacher, **students}, data, options)
+    teacher, students = files.pop("--teacher"), files
+    result = compared(
+        teacher,
+        students,
+        labels=labels,
+        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        k=k,
+        queries=queries,
+        seed=seed,
+        positional=positional,
+        allow_missing=allow_missing,
+        maps=not no_maps and bool(report or figures),
+    )
+    if json:
+        write(result.to_json() + "\n")
+    else:
+        show(result.to_dict())
+    outcomes = gates.check_gates(result.to_dict(), wanted)
+    if before is not None:
+        outcomes += gates.check_drops(result.to_dict(), before, drop)
+        for warning in gates.baseline_warnings(result.to_dict(), before):
+            complain(f"warning: {warning}")
+    if outcomes and not json:
+        write("\n")
+    tell(outputs.write(result))
+    judge(outcomes, sys.stderr if json else sys.stdout)
+
+
+def compare_layers(
+    teacher: str,
+    students: dict[str, str],
+    positional: bool,
+    allow_missing: bool,
+    *,
+    json: bool,
+    table: str | None,
+    figures: str | None,
+) -> None:
+    """The matrix of every teacher layer against every student layer, shown and written where asked."""
+    from manifold_probe.files import check_file, check_folder, write_whole
+    from manifold_probe.report import layers
+    from manifold_probe.report.document import to_json
+    from manifold_probe.report.progress import Progress
+
+    if len(students) > 1:
+        raise InputError("--layers: compares one student at a time; give one --student")
+    if figures is not None:
+        check_folder(figures, "--figures")
+    if table is not None:
+        check_file(table, "--table")
+        if not table.lower().endswith(".csv"):
+            raise InputError(f"--table: {table}: the layers' table is written as .csv; name it so")
+    with Progress() as progress:
+        document = layers.compare_layers(
+            teacher,
+            next(iter(students.values())),
+            positional=positional,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
+    if json:
+        write(to_json(document) + "\n")
+    else:
+        show_lines(lambda width: layers.layer_lines(document, width))
+    if table is not None:
+        write_whole(table, layers.layers_table(document))
+    if figures is not None:
+        from manifold_probe.report.figures.layers import draw
+        from manifold_probe.report.figures.look import look_of
+        from manifold_probe.report.figures.save import write_figures
+
+        write_figures({"layers": draw(document, look_of())}, figures, look_of())
+    tell([f"wrote {path}" for path in (table, figures) if path is not None])
+
+
+def compared(teacher: str, students: dict[str, str], **options: Any) -> Any:
+    """One student's comparison, or the comparisons of several, with progress on stderr."""
+    from manifold_probe import api
+    from manifold_probe.report.progress import Progress
+
+    with Progress() as progress:
+        results = api.compare(teacher, students, progress=progress, **options)
+    return results if len(students) > 1 else next(iter(results.values()))

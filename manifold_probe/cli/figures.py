@@ -1,0 +1,50 @@
+"""`probe figures`: saved results drawn again, without the features."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from manifold_probe.cli.arguments import named_results
+from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.shell import complain, tell
+from manifold_probe.errors import InputError
+
+
+def figures(
+    results: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]RESULT.json...", help="Saved results of one teacher.")
+    ],
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
+    ] = None,
+    style: Annotated[str, typer.Option(help="paper or slides.")] = "paper",
+    width: Annotated[
+        str | None,
+        typer.Option(
+            help="neurips, icml-column, icml-page, cvpr-column, cvpr-page, or inches.  [default: the style's]"
+        ),
+    ] = None,
+    report: Page = None,
+    table: Table = None,
+    debug: Debug = False,
+) -> None:
+    """Draw saved results: figures, and where asked the page and a table, without the features."""
+    from manifold_probe.api import of_document
+    from manifold_probe.report.document import SEVERAL, read_document
+    from manifold_probe.report.merge import merged
+    from manifold_probe.report.outputs import Outputs
+    from manifold_probe.report.students import APART, paired
+
+    if not (out or report or table):
+        raise InputError("--out: nothing is asked for; give --out DIR, --report FILE.html or --table FILE")
+    names = named_results(results)
+    outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
+    outputs.check(list(names))
+    documents = {path: read_document(path) for path in names}
+    called = {path: name for path, name in names.items() if name is not None}
+    document = merged(documents, called)
+    tell(outputs.write(of_document(document)))
+    if document["schema"] == SEVERAL and not paired(document):
+        complain(f"note: {APART}")

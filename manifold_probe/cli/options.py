@@ -1,0 +1,13 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
+Table = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
