@@ -77,7 +77,7 @@ def features_of_sides(sides: dict[str, str], data: str | None, options: dict[str
             "--data: no side is a model; give --teacher or --student a source such as python:module:callable"
         )
     from manifold_probe.extraction.cache import features_of
-    from manifold_probe.extraction.run import Request
+    from manifold_probe.extraction.work import Request
     from manifold_probe.report.progress import Progress
 
     found = dict(sides)

@@ -64,6 +64,7 @@ def compare(
 ) -> None:
     """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
     from manifold_probe.api import check_settings
+    from manifold_probe.extraction.agree import version_warnings
     from manifold_probe.report import gates
     from manifold_probe.report.document import read_document
     from manifold_probe.report.outputs import Outputs
@@ -96,6 +97,9 @@ def compare(
         allow_missing=allow_missing,
         maps=not no_maps and bool(report or figures),
     )
+    for path in students.values():
+        for warning in version_warnings(teacher, path):
+            complain(f"warning: {warning}")
     if json:
         write(result.to_json() + "\n")
     else:
@@ -122,19 +126,15 @@ def compare_layers(
     figures: str | None,
 ) -> None:
     """The matrix of every teacher layer against every student layer, shown and written where asked."""
-    from manifold_probe.files import check_file, check_folder, write_whole
     from manifold_probe.report import layers
     from manifold_probe.report.document import to_json
+    from manifold_probe.report.layers_files import LayersOutputs
     from manifold_probe.report.progress import Progress
 
     if len(students) > 1:
         raise InputError("--layers: compares one student at a time; give one --student")
-    if figures is not None:
-        check_folder(figures, "--figures")
-    if table is not None:
-        check_file(table, "--table")
-        if not table.lower().endswith(".csv"):
-            raise InputError(f"--table: {table}: the layers' table is written as .csv; name it so")
+    outputs = LayersOutputs(table, figures)
+    outputs.check()
     with Progress() as progress:
         document = layers.compare_layers(
             teacher,
@@ -147,15 +147,7 @@ def compare_layers(
         write(to_json(document) + "\n")
     else:
         show_lines(lambda width: layers.layer_lines(document, width))
-    if table is not None:
-        write_whole(table, layers.layers_table(document))
-    if figures is not None:
-        from manifold_probe.report.figures.layers import draw
-        from manifold_probe.report.figures.look import look_of
-        from manifold_probe.report.figures.save import write_figures
-
-        write_figures({"layers": draw(document, look_of())}, figures, look_of())
-    tell([f"wrote {path}" for path in (table, figures) if path is not None])
+    tell(outputs.write(document))
 
 
 def compared(teacher: str, students: dict[str, str], **options: Any) -> Any:

@@ -33,6 +33,7 @@ def figures(
     """Draw saved results: figures, and where asked the page and a table, without the features."""
     from manifold_probe.api import of_document
     from manifold_probe.report.document import SEVERAL, read_document
+    from manifold_probe.report.layers_files import LayersOutputs, read_layers
     from manifold_probe.report.merge import merged
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.students import APART, paired
@@ -40,6 +41,15 @@ def figures(
     if not (out or report or table):
         raise InputError("--out: nothing is asked for; give --out DIR, --report FILE.html or --table FILE")
     names = named_results(results)
+    layers = {path: found for path in names if (found := read_layers(path)) is not None}
+    if layers:
+        if len(names) > 1 or report:
+            only = "--report: has no page for layers" if report else f"{next(iter(layers))}: holds layers"
+            raise InputError(f"{only}; draw that result alone, with --out and --table")
+        drawn = LayersOutputs(table, out, style, width, figures_option="--out")
+        drawn.check()
+        tell(drawn.write(next(iter(layers.values()))))
+        return
     outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
     outputs.check(list(names))
     documents = {path: read_document(path) for path in names}

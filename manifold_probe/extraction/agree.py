@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.store import MANIFEST, ROWS, SCHEMA, read_json
+from manifold_probe.extraction.store import MANIFEST, ROWS, SCHEMA, Store, read_json
+from manifold_probe.extraction.versions import other_versions
 
 
 def check_same_content(teacher: str | None, student: str | None) -> None:
@@ -29,6 +30,14 @@ def check_same_content(teacher: str | None, student: str | None) -> None:
             f"{student}: {len(other):,} of {len(both):,} rows were made of other content than {teacher} has under the "
             f"same ids ({named}); extract both from the same data"
         )
+
+
+def version_warnings(teacher: str, student: str) -> list[str]:
+    """A line where two stores were made with other versions of a library; other folders and files say nothing."""
+    if not (is_store(teacher) and is_store(student)):
+        return []
+    found = other_versions(Store(teacher).recorded(), Store(student).recorded())
+    return [f"{teacher} and {student} were made with other libraries: {', '.join(found)}"] if found else []
 
 
 def is_store(path: str) -> bool:

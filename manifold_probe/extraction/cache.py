@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
-from manifold_probe.extraction.data import open_data
-from manifold_probe.extraction.run import Progress, Request, Tell, extract
+from manifold_probe.extraction.processes import Processes
+from manifold_probe.extraction.run import Progress, Tell, run
+from manifold_probe.extraction.store import Store
+from manifold_probe.extraction.work import Request, prepared
 
 FOLDER = "probe-features"
 
@@ -17,13 +18,13 @@ FOLDER = "probe-features"
 def features_of(request: Request, *, tell: Tell, progress: Progress | None = None, folder: str = FOLDER) -> Path:
     """The folder of the features that a request asks for: found finished, resumed, or made.
 
-    It lies in ``folder`` under a name that follows from the request and from what the data lists, so that the same
-    request finds it again, and another one never does.
+    It lies in ``folder`` under a name that follows from the plan, weights and preprocessing included, so that the same
+    request finds it again, and that of another model, or of the same file with other weights, never does.
     """
-    data = open_data(request.data, ids=request.ids, labels=request.labels)
-    asked = {**asdict(request), "data": data.listing}
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    work = prepared(request)
+    decided = {**work.plan, "batch_size": request.batch_size}
+    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
     name = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-.")[-40:].strip("-.")
     place = Path(folder) / f"{name}-{digest}"
-    extract(request, place, tell=tell, progress=progress)
+    run(work, Store(place), Processes.join(), tell=tell, progress=progress)
     return place

@@ -116,11 +116,17 @@ class Store:
             with suppress(OSError):  # only a folder in which nothing was begun can be removed
                 self.folder.rmdir()
 
-    def begin(self, plan: dict[str, Any]) -> None:
-        """Write the plan, or drop what a killed run left half-written."""
+    def recorded(self) -> dict[str, str]:
+        """The versions of the libraries that the folder was begun with."""
+        path = self.folder / (MANIFEST if self.whole else UNFINISHED)
+        found = read_json(path).get("recorded")
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, plan: dict[str, Any], recorded: dict[str, str]) -> None:
+        """Write the plan, and drop what a killed run left half-written."""
         for leftover in self.folder.glob("*.part"):
             leftover.unlink()
-        self._write_json(UNFINISHED, {"schema": SCHEMA, "plan": plan})
+        self._write_json(UNFINISHED, {"schema": SCHEMA, "plan": plan, "recorded": recorded})
 
     def done(self, place: int) -> Shard | None:
         """The shard in this place, if it is whole."""

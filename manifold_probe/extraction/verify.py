@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.run import Request, prepared, refuse_other, to_device
+from manifold_probe.extraction.run import refuse_other
 from manifold_probe.extraction.store import ROWS, Store
+from manifold_probe.extraction.work import Request, prepared, to_device
 
 TOLERANCE = (
     0.02  # of the largest value: float16 alone rounds by 0.0005, other builds of the libraries by less than this
@@ -34,7 +35,8 @@ def verify(request: Request, out: str | Path, rows: int, seed: int = 0) -> dict[
     if not store.whole:
         raise InputError(f"{out}: holds no finished features; run probe extract without --verify first")
     plan = store.manifest()["plan"]
-    work = prepared(request, plan)
+    work = prepared(request)
+    work.go_on(plan)
     refuse_other(store, plan, work.plan)
     table = read_rows(store)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[: max(rows, 1)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -25,7 +27,7 @@ class Model:
     """A module in eval mode with float32 weights, what it takes, and the fingerprint of its weights.
 
     ``preprocessing`` is None where the model brings none. Two modules with the same weights and another architecture
-    share a fingerprint; ``source`` tells them apart.
+    share a fingerprint; ``identity`` tells them apart.
     """
 
     module: torch.nn.Module
@@ -33,6 +35,21 @@ class Model:
     preprocessing: ImagePreprocessing | TextPreprocessing | None
     source: ModelSource
     fingerprint: str
+
+    @property
+    def identity(self) -> str:
+        """What the model is besides its weights: its source, or, where that is a file or folder, which may be moved,
+        its kind and a digest of its architecture.
+        """
+        if self.source.kind in ("timm", "python") or not os.path.exists(self.source.name):
+            return self.source.text
+        return f"{self.source.kind}:{hashlib.sha256(repr(self.module).encode()).hexdigest()[:16]}"
+
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures it takes: 1 where its first convolution says so, else 3."""
+        first = next((each for each in self.module.modules() if isinstance(each, torch.nn.Conv2d)), None)
+        return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def load_model(text: str, weights: str | None = None) -> Model:

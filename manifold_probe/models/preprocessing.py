@@ -141,9 +141,9 @@ def record_fingerprint(record: Mapping[str, Any]) -> str:
 
 
 def image_preprocessing(
-    size: str | int | None, mean: str | float | None, std: str | float | None
+    size: str | int | None, mean: str | float | None, std: str | float | None, channels: int = 3
 ) -> ImagePreprocessing:
-    """The preprocessing that ``--size 32 --mean 0.5 --std 0.229,0.224,0.225`` asks for.
+    """The preprocessing that ``--size 32 --mean 0.5 --std 0.229,0.224,0.225`` asks for, for 3 channels or 1 (grey).
 
     Raises
     ------
@@ -159,7 +159,7 @@ def image_preprocessing(
         raise InputError(f"--size: {size!r} is not a whole number of pixels; write --size 224") from error
     numbers = {name: _numbers(name, str(value)) for name, value in (("mean", mean), ("std", std))}
     try:
-        return ImagePreprocessing(pixels, numbers["mean"], numbers["std"])
+        return ImagePreprocessing(pixels, numbers["mean"], numbers["std"], channels=channels)
     except InputError as error:
         raise InputError(f"--{error}") from error
 

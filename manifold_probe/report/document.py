@@ -144,12 +144,7 @@ def read_document(path: str | Path) -> dict[str, Any]:
     InputError
         When the file is not a result that this version reads.
     """
-    try:
-        document = json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a saved comparison") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); give a file written by --json or save()") from error
+    document = read_json(path)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema == ONE:
         _check_one(document, str(path))
@@ -168,6 +163,22 @@ def read_document(path: str | Path) -> dict[str, Any]:
     else:
         raise InputError(f"{path}: schema is {schema!r}, not {ONE!r} or {SEVERAL!r}; give a saved comparison")
     return document
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds, strictly.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is no JSON, or holds NaN or infinity.
+    """
+    try:
+        return json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a saved comparison") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); give a file written by --json or save()") from error
 
 
 def _fields(measure: Measure) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Progress:
         self._clock = clock
         self._start = self._stage_start = clock()
         self._last_line = float("-inf")
-        self._stage = ""
+        self._stage, self._stage_done = "", 0
         self._bar: Any = None
         self._task: Any = None
 
@@ -44,7 +44,7 @@ class Progress:
         """Note how far a stage is."""
         now, done = self._clock(), min(done, total)
         if stage != self._stage:
-            self._stage, self._stage_start = stage, now
+            self._stage, self._stage_start, self._stage_done = stage, now, done
             if self._bar is not None:
                 self._bar.reset(self._task)
         if now - self._start < QUIET_SECONDS:
@@ -53,7 +53,11 @@ class Progress:
             self._draw(stage, done, total)
         elif done < total and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            print(f"probe: {line(stage, done, total, now - self._stage_start)}", file=sys.stderr, flush=True)
+            print(
+                f"probe: {line(stage, done, total, now - self._stage_start, self._stage_done)}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _draw(self, stage: str, done: int, total: int) -> None:
         if self._bar is None:
@@ -68,8 +72,8 @@ class Progress:
         self._bar.update(self._task, description=stage, completed=done, total=total)
 
 
-def line(stage: str, done: int, total: int, seconds: float) -> str:
-    """What a plain line of progress says.
+def line(stage: str, done: int, total: int, seconds: float, before: int = 0) -> str:
+    """What a plain line of progress says, ``seconds`` after the first ``before`` were done.
 
     >>> line("neighbours", 1000, 4000, 3.0)
     'neighbours 25%, about 9 s left'
@@ -77,7 +81,7 @@ def line(stage: str, done: int, total: int, seconds: float) -> str:
     if total <= 1:
         return stage
     text = f"{stage} {done / total:.0%}"
-    if not 0 < done < total:
+    if not before < done < total:
         return text
-    left = seconds * (total - done) / done
+    left = seconds * (total - done) / (done - before)
     return f"{text}, about {left:.0f} s left" if left < 100 else f"{text}, about {left / 60:.0f} min left"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file
 
 import manifold_probe as mp
 from manifold_probe import cli
-from manifold_probe.extraction import run as extraction
+from manifold_probe.extraction import work as extraction
 from manifold_probe.extraction.store import Store
 from tests.extraction.small import command, contents, world
 
@@ -314,7 +315,9 @@ def test_other_content_under_the_same_ids_is_refused(folder: Path, capfd: Captur
 @pytest.mark.slow
 def test_a_killed_process_resumes_and_a_second_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world(tmp_path))
-    code = "import sys; from manifold_probe.extraction import run; run.SHARD_ROWS = 6; from manifold_probe import cli; "
+    code = (
+        "import sys; from manifold_probe.extraction import work; work.SHARD_ROWS = 6; from manifold_probe import cli; "
+    )
     code += "sys.exit(cli.run(sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
 
@@ -342,7 +345,7 @@ def test_a_killed_process_resumes_and_a_second_one_is_refused(tmp_path: Path, mo
 def test_many_processes_make_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world(tmp_path, images=60))
     (tmp_path / "small.py").write_text(
-        "import sys; from manifold_probe.extraction import run; run.SHARD_ROWS = 6\n"
+        "import sys; from manifold_probe.extraction import work; work.SHARD_ROWS = 6\n"
         "from manifold_probe import cli; sys.exit(cli.run(sys.argv[1:]))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
@@ -390,7 +393,66 @@ def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> No
     assert result["debiased_linear_cka"][1][2] == pytest.approx(pair, abs=1e-9)
     assert len(pd.read_csv(folder / "l.csv")) == 9
     assert sorted(path.name for path in (folder / "f").iterdir()) == ["layers.pdf", "layers.png", "layers.svg"]
+    (folder / "l.json").write_text(json.dumps(result))
+    assert cli.run(["figures", "l.json", "--out", "again", "--table", "again.csv"]) == 0
+    assert contents(folder / "again") == contents(folder / "f")
+    assert (folder / "again.csv").read_bytes() == (folder / "l.csv").read_bytes()
+    capfd.readouterr()
+    assert "no page for layers" in refused(["figures", "l.json", "--report", "p.html"], capfd)
+    (folder / "bad.json").write_text(json.dumps({**result, "teacher": ["0", "1"]}))
+    assert "bad.json: 'linear_cka' has not a row for every" in refused(["figures", "bad.json", "--out", "f2"], capfd)
     assert cli.run(both) == 0
     assert "best match of the teacher's layer" in capfd.readouterr().out
     assert "one student at a time" in refused([*both, "--student", "a"], capfd)
     assert "written as .csv" in refused([*both, "--table", "l.tex"], capfd)
+
+
+def test_weights_and_architecture_make_a_model_not_its_place(folder: Path, capfd: Capture) -> None:
+    from manifold_probe.models.source import CHECKPOINT
+
+    def saved(name: str, seed: int) -> str:
+        sys.path.insert(0, str(folder))
+        try:
+            state = __import__("smallnet").make(seed).state_dict()
+        finally:
+            sys.path.remove(str(folder))
+        torch.save({"format": CHECKPOINT, "model": "python:smallnet:make?seed=1", "state": state}, folder / name)
+        return name
+
+    def request(name: str, *more: str) -> list[str]:
+        asked = command("feats", "", *more)
+        asked[asked.index("--model") + 1] = name
+        return asked
+
+    ran(request(saved("here.pt", 5)), capfd)
+    assert "nothing to do" in ran(request(saved("there.pt", 5)), capfd)
+    assert "the model's weights" in refused(request(saved("there.pt", 6)), capfd)
+    sides = ["compare", "--teacher", "feats", "--student", "there.pt", "--k", "3", "--data", "images"]
+    for seed in (6, 7):  # trained on under the same name: a second store, not a refusal
+        saved("there.pt", seed)
+        assert cli.run([*sides, "--size", "32", "--mean", "0.5", "--std", "0.5"]) == 0
+    assert len(list((folder / "probe-features").iterdir())) == 2
+
+
+def test_other_versions_are_warned_about(folder: Path, capfd: Capture) -> None:
+    ran(command(), capfd)
+    ran(command("other", "smallnet:make?seed=2"), capfd)
+    manifest = json.loads((folder / "feats" / "manifest.json").read_text())
+    manifest["recorded"]["torch"] = "1.0"
+    (folder / "feats" / "manifest.json").write_text(json.dumps(manifest))
+    now = importlib.metadata.version("torch")
+    assert f"warning: feats: was made with other libraries than there are now (torch 1.0 and {now})" in ran(
+        command(), capfd
+    )
+    assert cli.run(["compare", "--teacher", "feats", "--student", "other", "--k", "3"]) == 0
+    assert "warning: feats and other were made with other libraries: torch 1.0" in capfd.readouterr().err
+
+
+def test_a_model_of_grey_pictures_gets_one_channel(folder: Path, capfd: Capture) -> None:
+    (folder / "grey.py").write_text(
+        "import torch\n"
+        "def make(): return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.AdaptiveAvgPool2d(1), "
+        "torch.nn.Flatten())\n"
+    )
+    ran(command("grey", "grey:make"), capfd)
+    assert json.loads((folder / "grey" / "manifest.json").read_text())["plan"]["preprocessing"]["channels"] == 1
