@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from manifold_probe.distillation.cosine import _cosines, _same_shape, cosine_loss
+from manifold_probe.distillation.cosine import cosine_loss
+from manifold_probe.distillation.gather import gather as gather_rows
+from manifold_probe.distillation.method import Method
+from manifold_probe.distillation.tensors import cosines, same_shape
 
 
 def space_similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -39,8 +42,8 @@ def space_similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     >>> space_similarity_loss(torch.tensor([[6.0, 0.0], [8.0, 1.0]]), teacher)  # one parallel column, one orthogonal
     tensor(0.5000)
     """
-    student, teacher = _same_shape(student, teacher)
-    return (1 - _cosines(student, teacher, dim=0)).mean()
+    student, teacher = same_shape(student, teacher)
+    return (1 - cosines(student, teacher, dim=0)).mean()
 
 
 def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale: float = 1.0) -> Tensor:
@@ -71,3 +74,52 @@ def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale
     (tensor(True), tensor(True))
     """
     return scale * (cosine_loss(student, teacher) + space_weight * space_similarity_loss(student, teacher))
+
+
+class CoSS(Method):
+    """CoSS with its head: Linear - ReLU - Linear on the student's side, thrown away at evaluation.
+
+    Parameters
+    ----------
+    student_width, teacher_width : int
+    head : str, optional
+        Published: mlp, none where the widths are equal.
+    sample : Tensor, shape (n, teacher_width), optional
+        For a pca head.
+    space_weight, scale : float
+        See :func:`coss_loss`.
+    gather : bool
+        Take the columns over the joined batch of all processes. Published: over each process's own.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sorted(CoSS(4, 6)(torch.randn(8, 4), torch.randn(8, 6)))
+    ['cosine', 'space']
+    """
+
+    published_head = "mlp"
+
+    def __init__(
+        self,
+        student_width: int,
+        teacher_width: int,
+        *,
+        head: str | None = None,
+        sample: Tensor | None = None,
+        space_weight: float = 1.0,
+        scale: float = 1.0,
+        gather: bool = False,
+    ) -> None:
+        super().__init__(student_width, teacher_width, head=head, sample=sample)
+        self.space_weight, self.scale, self.gather = space_weight, scale, gather
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms from student (B, student_width) and teacher (B, teacher_width)."""
+        student, teacher = self.embed(student, teacher)
+        if self.gather:
+            student, teacher = gather_rows(student), gather_rows(teacher)
+        return {
+            "cosine": self.scale * cosine_loss(student, teacher),
+            "space": self.scale * self.space_weight * space_similarity_loss(student, teacher),
+        }

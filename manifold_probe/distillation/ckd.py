@@ -1,0 +1,122 @@
+"""CKD: "Contrastive Knowledge Distillation from A Sample-wise Perspective" (Zhu et al., IEEE TIP 2025, arXiv
+2404.14109).
+
+    L_i = -log( exp(cos(t_i, s_i) / tau) / sum_j exp(cos(t_i, s_j) / tau) ),     L = mean of L_i
+
+Teacher rows are the anchors, student rows the keys, and the negatives are those of the batch. A summary of the paper
+states the negatives as (s_i, s_j) instead; ``negatives="paper"`` takes exp(cos(s_i, s_j) / tau) for j other than i.
+
+The loss is not zero at a perfect match. With at least B - 1 dimensions its minimum over students and teachers is
+log(1 + (B - 1) exp(-B / ((B - 1) tau))), reached where the rows are equiangular; a student equal to its teacher is in
+general not even a stationary point, because the loss asks for more separation than the teacher has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from manifold_probe.distillation.gather import gather as gather_rows
+from manifold_probe.distillation.method import Method, classification_loss
+from manifold_probe.distillation.tensors import at_least_two, cosines, diagonal, same_shape, similarities
+from manifold_probe.errors import InputError
+
+
+def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negatives: str = "student") -> Tensor:
+    """The contrastive term: each teacher row finds its own student row in the batch.
+
+    Parameters
+    ----------
+    student, teacher : Tensor, shape (B, C)
+        Logits (or features) of the same B samples. Half precision is computed in float32. Detach the teacher.
+    temperature : float
+        Published: 1 or 2.
+    negatives : str
+        "student": cos(t_i, s_j), as the released code does. "paper": cos(s_i, s_j).
+
+    Returns
+    -------
+    Tensor, shape ()
+        In (0, log(1 + (B - 1) exp(2 / temperature))]; log B where all cosines are equal.
+
+    Raises
+    ------
+    InputError
+        Fewer than 2 rows.
+
+    Examples
+    --------
+    >>> teacher = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    >>> ckd_loss(teacher, teacher)  # log(1 + exp(-2)), the floor
+    tensor(0.1269)
+    >>> ckd_loss(torch.ones(2, 2), teacher)  # log 2
+    tensor(0.6931)
+    """
+    if negatives not in ("student", "paper"):
+        raise InputError(f"negatives must be 'student' or 'paper', got {negatives!r}")
+    student, teacher = same_shape(student, teacher, "(B, C)")
+    at_least_two(len(student))
+    if negatives == "student":
+        logits = similarities(teacher, student)
+    else:
+        own = cosines(teacher, student)[:, None]
+        logits = torch.where(diagonal(len(student), student), own, similarities(student, student))
+    return functional.cross_entropy(logits / temperature, torch.arange(len(student), device=student.device))
+
+
+class CKD(Method):
+    """CKD on logits: cross-entropy with the labels plus ``weight`` times the contrastive term.
+
+    Without labels the contrastive term is left alone, on logits or on features: that use is ours, not the paper's.
+    There is no head, so unequal widths need one to be named.
+
+    Parameters
+    ----------
+    student_width, teacher_width : int
+        Number of classes on either side (or dimensions, where features are given).
+    head : str, optional
+        Published: none.
+    sample : Tensor, shape (n, teacher_width), optional
+        For a pca head.
+    weight : float
+        Of the contrastive term. Published: 10, 50 or 100, by pair of networks.
+    temperature : float
+    negatives : str
+        See :func:`ckd_loss`.
+    gather : bool
+        Take the negatives from all processes.
+
+    Examples
+    --------
+    >>> method = CKD(10, 10)
+    >>> sorted(method(torch.randn(8, 10), torch.randn(8, 10), torch.arange(8)))
+    ['classification', 'contrastive']
+    """
+
+    needs = "features or logits"
+    labels = "optional"
+
+    def __init__(
+        self,
+        student_width: int,
+        teacher_width: int,
+        *,
+        head: str | None = None,
+        sample: Tensor | None = None,
+        weight: float = 10.0,
+        temperature: float = 1.0,
+        negatives: str = "student",
+        gather: bool = False,
+    ) -> None:
+        super().__init__(student_width, teacher_width, head=head, sample=sample)
+        self.weight, self.temperature, self.negatives, self.gather = weight, temperature, negatives, gather
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,)."""
+        student, teacher = self.embed(student, teacher)
+        classification = classification_loss(student, labels)
+        if self.gather:
+            student, teacher = gather_rows(student), gather_rows(teacher)
+        contrast = ckd_loss(student, teacher, self.temperature, self.negatives)
+        return classification | {"contrastive": self.weight * contrast}

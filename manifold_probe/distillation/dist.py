@@ -1,0 +1,118 @@
+"""DIST: "Knowledge Distillation from A Stronger Teacher" (Huang, You, Wang, Qian & Xu, NeurIPS 2022, arXiv 2205.10536).
+
+    p = softmax(t / tau),    q = softmax(s / tau)
+    inter = mean over rows of 1 - pearson(q_i, p_i)                 a sample's classes among each other
+    intra = mean over columns of 1 - pearson(q_.c, p_.c)            a class's samples among each other
+    L     = tau^2 (beta inter + gamma intra)
+
+Correlations ask for agreement up to scale and shift: the Pearson cousin of CoSS, on probabilities. As released, a
+correlation divides by the product of the lengths + 1e-8, so that the loss of a perfect match is small and not zero, and
+a column that does not vary counts as 1; so does every column of a single row.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.linalg import vector_norm
+from torch.nn import functional
+
+from manifold_probe.distillation.method import Method, classification_loss
+from manifold_probe.distillation.tensors import same_shape, zeros_held
+
+EPS = 1e-8
+
+
+def dist_loss(
+    student: Tensor, teacher: Tensor, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    """One minus the correlations of predictions over rows and over columns, times the temperature squared.
+
+    Parameters
+    ----------
+    student, teacher : Tensor, shape (B, C)
+        Logits of the same B samples. Half precision is computed in float32. Detach the teacher.
+    beta, gamma : float
+        Weights of rows and columns.
+    temperature : float
+        Published: 1 on ImageNet, 4 on CIFAR.
+
+    Returns
+    -------
+    Tensor, shape ()
+        In [0, 2 * (beta + gamma) * temperature ** 2].
+
+    Examples
+    --------
+    >>> import torch
+    >>> teacher = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    >>> dist_loss(teacher + 5, teacher).abs() < 1e-6
+    tensor(True)
+    >>> dist_loss(-teacher, teacher)  # two classes the other way round: both correlations are -1
+    tensor(4.)
+    """
+    inter, intra = _parts(student, teacher, temperature)
+    return beta * inter + gamma * intra
+
+
+def _parts(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Rows and columns, each times the temperature squared."""
+    student, teacher = same_shape(student, teacher, "(B, C)")
+    q, p = functional.softmax(student / temperature, 1), functional.softmax(teacher / temperature, 1)
+    return temperature**2 * (1 - _pearson(q, p, 1)).mean(), temperature**2 * (1 - _pearson(q, p, 0)).mean()
+
+
+def _pearson(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    x, y = (zeros_held(z - z.mean(dim, keepdim=True), dim) for z in (x, y))
+    return (x * y).sum(dim) / (vector_norm(x, dim=dim) * vector_norm(y, dim=dim) + EPS)
+
+
+class DIST(Method):
+    """Cross-entropy with the labels, where there are any, plus ``weight`` times the correlations.
+
+    Parameters
+    ----------
+    student_width, teacher_width : int
+        Number of classes on either side. A student that ends in features needs a head, such as linear.
+    head : str, optional
+        Published: none.
+    sample : Tensor, shape (n, teacher_width), optional
+        For a pca head.
+    weight : float
+        Of the correlations; the cross-entropy has weight 1.
+    beta, gamma, temperature : float
+        See :func:`dist_loss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> method = DIST(10, 10)
+    >>> sorted(method(torch.randn(8, 10), torch.randn(8, 10), torch.arange(8)))
+    ['classification', 'inter', 'intra']
+    """
+
+    needs = "logits"
+    labels = "optional"
+
+    def __init__(
+        self,
+        student_width: int,
+        teacher_width: int,
+        *,
+        head: str | None = None,
+        sample: Tensor | None = None,
+        weight: float = 2.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(student_width, teacher_width, head=head, sample=sample)
+        self.weight, self.beta, self.gamma, self.temperature = weight, beta, gamma, temperature
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,)."""
+        student, teacher = self.embed(student, teacher)
+        inter, intra = _parts(student, teacher, self.temperature)
+        return classification_loss(student, labels) | {
+            "inter": self.weight * self.beta * inter,
+            "intra": self.weight * self.gamma * intra,
+        }

@@ -1,0 +1,66 @@
+"""A first-in, first-out store of unit vectors: keys from batches gone by.
+
+It starts as random directions from a seed, wraps around whatever the batch, and lives in buffers, so that a state dict
+carries it and a resumed run continues with the same keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from manifold_probe.distillation.gather import gather
+from manifold_probe.distillation.tensors import unit
+from manifold_probe.errors import InputError
+
+
+class Queue(nn.Module):
+    """Keys from batches gone by.
+
+    Parameters
+    ----------
+    size, width : int
+        How many rows, of how many dimensions.
+    seed : int
+        Of the random directions it starts with.
+
+    Attributes
+    ----------
+    rows : Tensor, shape (size, width)
+        The keys, each of length 1.
+    next : Tensor, shape ()
+        Where the next row goes.
+
+    Examples
+    --------
+    >>> queue = Queue(size=3, width=2)
+    >>> queue.push(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    >>> queue.push(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+    >>> queue.rows
+    tensor([[ 0., -1.],
+            [ 0.,  1.],
+            [ 1.,  0.]])
+    """
+
+    def __init__(self, size: int, width: int, seed: int = 0) -> None:
+        super().__init__()
+        if size < 1:
+            raise InputError(f"a queue holds at least 1 row, got a size of {size}")
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("rows", unit(torch.randn(size, width, generator=generator)))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+        self.rows: Tensor
+        self.next: Tensor
+
+    def read(self) -> Tensor:
+        """The keys as they are now; a copy, because the backward pass needs them after the next push."""
+        return self.rows.clone()
+
+    @torch.no_grad()
+    def push(self, rows: Tensor) -> None:
+        """Replace the oldest keys by rows (B, width), those of all processes, at unit length."""
+        size = len(self.rows)
+        rows = gather(unit(rows.to(self.rows.dtype)))[-size:]
+        places = (self.next + torch.arange(len(rows), device=self.rows.device)) % size
+        self.rows[places] = rows
+        self.next.copy_((self.next + len(rows)) % size)

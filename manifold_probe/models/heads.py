@@ -1,0 +1,127 @@
+"""Heads: the small maps between a student's width and its teacher's.
+
+    identity           x                                            equal widths
+    linear             W x + b
+    mlp                W2 relu(W1 x + b1) + b2                       2048 hidden units, no batch norm: CoSS
+    layernorm_linear   W layernorm(x) + b                           TinTeM's, on the teacher's side; Proteus's
+    orthogonal         W x, with W'W = 1 or W W' = 1                exactly, at every step: the hard constraint
+    pca                C x, with C the first principal directions   fixed, from a sample; the mean is put back
+
+A head is rebuilt from its name and widths and filled with ``load_state_dict``.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+
+from manifold_probe.errors import InputError
+
+HEADS = ("identity", "linear", "mlp", "layernorm_linear", "orthogonal", "pca")
+HIDDEN = 2048
+
+
+def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = None) -> nn.Module:
+    """A head by its name.
+
+    Parameters
+    ----------
+    name : str
+        identity, linear, mlp, layernorm_linear, orthogonal or pca.
+    width_in, width_out : int
+        Dimensions of its input and output. An orthogonal head takes either direction: it keeps lengths and angles on
+        the way up, and is a rotation followed by a projection on the way down.
+    sample : Tensor, shape (n, width_in), optional
+        What a pca head is fitted on; more rows than ``width_out``. Without it the head holds NaN until
+        ``load_state_dict`` fills it.
+
+    Returns
+    -------
+    torch.nn.Module
+        From (..., width_in) to (..., width_out).
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest one), or widths that the head cannot join.
+
+    Examples
+    --------
+    >>> head = make_head("orthogonal", 3, 5)
+    >>> x = torch.tensor([[1.0, 2.0, 2.0]])
+    >>> torch.allclose(head(x).norm(), torch.tensor(3.0))
+    True
+    """
+    if name not in HEADS:
+        near = get_close_matches(name, HEADS, 1, 0) or HEADS[:1]
+        raise InputError(f"no head is called {name!r}; did you mean {near[0]!r}? There are {', '.join(HEADS)}")
+    if width_in < 1 or width_out < 1:
+        raise InputError(f"a head's widths must be at least 1, got {width_in} and {width_out}")
+    match name:
+        case "linear":
+            return nn.Linear(width_in, width_out)
+        case "mlp":
+            return nn.Sequential(nn.Linear(width_in, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width_out))
+        case "layernorm_linear":
+            return nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width_out))
+        case "orthogonal":
+            return nn.utils.parametrizations.orthogonal(nn.Linear(width_in, width_out, bias=False))
+        case "pca":
+            return PCA(width_in, width_out, sample)
+    if width_in != width_out:
+        raise InputError(
+            f"the identity head needs equal widths, got {width_in} and {width_out}; choose linear, mlp or orthogonal"
+        )
+    return nn.Identity()
+
+
+class PCA(nn.Module):
+    """Projection on the first principal directions of a sample; nothing is trained.
+
+    The directions are those of the centred sample, and the rows are projected with their mean, because cosines are
+    taken from the origin.
+
+    Parameters
+    ----------
+    width_in, width_out : int
+        ``width_out`` at most ``width_in``.
+    sample : Tensor, shape (n, width_in), optional
+        See :func:`make_head`.
+
+    Examples
+    --------
+    >>> head = PCA(2, 1, torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1]]))
+    >>> head(torch.tensor([[3.0, 4.0]])).round()
+    tensor([[3.]])
+    """
+
+    def __init__(self, width_in: int, width_out: int, sample: Tensor | None = None) -> None:
+        super().__init__()
+        if width_out > width_in:
+            raise InputError(f"a pca head cannot widen {width_in} dimensions to {width_out}; choose linear or mlp")
+        if sample is None:
+            directions = torch.full((width_out, width_in), float("nan"))
+        else:
+            directions = _principal_directions(sample, width_in, width_out)
+        self.register_buffer("directions", directions)
+        self.directions: Tensor
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows (..., width_in) in the principal directions: (..., width_out)."""
+        return rows @ self.directions.mT
+
+
+def _principal_directions(sample: Tensor, width_in: int, width_out: int) -> Tensor:
+    if sample.ndim != 2 or sample.shape[1] != width_in or len(sample) <= width_out:
+        raise InputError(
+            f"the pca head's sample {tuple(sample.shape)} must be (n, {width_in}) with n above {width_out}; "
+            "give more rows of the teacher's features"
+        )
+    rows = sample.detach().double()
+    rows = rows - rows.mean(0)
+    directions = torch.linalg.eigh(rows.mT @ rows).eigenvectors.mT.flip(0)[:width_out]
+    # An eigenvector's sign is the solver's whim: the largest entry is made positive, so that every machine agrees.
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return (directions * largest.sign()).float()
