@@ -57,8 +57,11 @@ def dist_loss(
 def _parts(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Rows and columns, each times the temperature squared."""
     student, teacher = same_shape(student, teacher, "(B, C)")
-    q, p = functional.softmax(student / temperature, 1), functional.softmax(teacher / temperature, 1)
-    return temperature**2 * (1 - _pearson(q, p, 1)).mean(), temperature**2 * (1 - _pearson(q, p, 0)).mean()
+    # In float64: in float32 the rounding noise of equal entries about their mean would pass for a direction, and be
+    # divided by 1e-8.
+    q, p = (functional.softmax(logits.double() / temperature, 1) for logits in (student, teacher))
+    inter, intra = (temperature**2 * (1 - _pearson(q, p, dim)).mean() for dim in (1, 0))
+    return inter.to(student.dtype), intra.to(student.dtype)
 
 
 def _pearson(x: Tensor, y: Tensor, dim: int) -> Tensor:

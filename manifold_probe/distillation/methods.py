@@ -1,0 +1,73 @@
+"""The methods by the names that `probe distill --method` takes."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from typing import Any
+
+from manifold_probe.distillation.ckd import CKD
+from manifold_probe.distillation.compress import CompRess
+from manifold_probe.distillation.cosine import Cosine
+from manifold_probe.distillation.coss import CoSS
+from manifold_probe.distillation.dist import DIST
+from manifold_probe.distillation.dkd import DKD
+from manifold_probe.distillation.kd import KD
+from manifold_probe.distillation.method import Method
+from manifold_probe.distillation.mse import MSE
+from manifold_probe.distillation.pkt import PKT
+from manifold_probe.distillation.rkd import RKD
+from manifold_probe.distillation.seed import SEED
+from manifold_probe.distillation.sp import SP
+from manifold_probe.distillation.tintem import TinTeM
+from manifold_probe.errors import InputError
+
+METHODS: dict[str, type[Method]] = {
+    "coss": CoSS,
+    "cosine": Cosine,
+    "mse": MSE,
+    "tintem": TinTeM,
+    "cospress": TinTeM,
+    "ckd": CKD,
+    "seed": SEED,
+    "compress": CompRess,
+    "rkd": RKD,
+    "sp": SP,
+    "pkt": PKT,
+    "kd": KD,
+    "dkd": DKD,
+    "dist": DIST,
+}
+
+
+def method_named(name: str) -> type[Method]:
+    """The module of a method.
+
+    Raises
+    ------
+    InputError
+        An unknown name, with the nearest ones.
+
+    >>> method_named("coss").__name__
+    'CoSS'
+    """
+    found = METHODS.get(name.lower())
+    if found is None:
+        near = get_close_matches(name.lower(), METHODS, 1, 0.3)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"--method: no method is called {name!r}; {meant}there are {', '.join(METHODS)}")
+    return found
+
+
+def constants(name: str) -> dict[str, Any]:
+    """The constants of a method with the paper's values: what ``--option NAME=VALUE`` may change.
+
+    >>> constants("coss")["space_weight"]
+    1.0
+    """
+    parameters = inspect.signature(method_named(name).__init__).parameters.values()
+    return {
+        each.name: each.default
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY and each.name not in ("head", "sample")
+    }
