@@ -55,7 +55,7 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
     True
     """
     if name not in HEADS:
-        near = get_close_matches(name, HEADS, 1, 0) or HEADS[:1]
+        near = get_close_matches(name.lower(), HEADS, 1, 0)
         raise InputError(f"no head is called {name!r}; did you mean {near[0]!r}? There are {', '.join(HEADS)}")
     if width_in < 1 or width_out < 1:
         raise InputError(f"a head's widths must be at least 1, got {width_in} and {width_out}")

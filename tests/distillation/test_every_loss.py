@@ -37,7 +37,7 @@ def test_gradients(case):
 def test_a_perfect_match(case):
     if case.zero_when_equal and not case.more(ROWS) and case.width == 5:
         _, teacher = case.pair()
-        assert abs(case.loss(teacher, teacher).item()) < 1e-5  # DIST's 1e-8 under the fraction is what remains
+        assert abs(case.loss(teacher, teacher).item()) < 1e-4  # DIST's 1e-8 under the fraction is what remains
         gradient = torch.autograd.grad(case.loss(teacher.requires_grad_(), teacher.detach()), teacher)[0]
         assert gradient.abs().max() < 1e-5
 
