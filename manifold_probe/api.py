@@ -191,6 +191,42 @@ def compare(
     return Comparisons(results) if several else Comparison(results)
 
 
+def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Any:
+    """The student of a finished training run against its teacher: at the backbone and, where there is one, at the head.
+
+    Measured are the rows that were held out of training, or all rows where none were.
+
+    Returns
+    -------
+    Comparison, or Comparisons of "backbone" and "head"
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no finished run, or the teacher's features are gone.
+    """
+    from manifold_probe.distillation.run_folder import RunFolder
+    from manifold_probe.spaces.read import read
+
+    run = RunFolder(folder)
+    facts = run.facts()
+    backbone = read(str(folder))
+    trained = run.trained_ids()
+    unseen = np.array([str(id) not in trained for id in np.asarray(backbone.ids).tolist()])
+    rows = np.flatnonzero(unseen) if unseen.any() else np.arange(backbone.n)
+    teacher = read(facts["teacher"])
+    if teacher.ids is None:
+        teacher = teacher.with_ids(backbone.ids)
+    place = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
+    chosen = np.array([place[str(id)] for id in np.asarray(backbone.ids)[rows].tolist()])
+    students = {"backbone": backbone.select(rows)}
+    if facts["head"]:
+        students["head"] = read(str(folder), "head").select(rows)
+    labels = None if backbone.labels is None else backbone.labels[rows]
+    found = compare(teacher.select(chosen), students, labels=labels, progress=progress)
+    return found if facts["head"] else found["backbone"]
+
+
 def load(path: str | Path) -> Any:
     """A saved result (.json) as `Comparison` or `Comparisons`, or a file of features as a `Space`.
 

@@ -83,6 +83,7 @@ class Config:
     mean: str | None = None
     std: str | None = None
     pool: str | None = None
+    teacher_pool: str | None = None
     ids: str | None = None
     labels: str | None = None
     compile: bool = False

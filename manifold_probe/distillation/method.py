@@ -77,6 +77,9 @@ class Method(nn.Module):
         else:
             self.student_head, self.student_out = make_head(head, student_width, teacher_width), teacher_width
 
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch this is, counted from 1; for methods whose weights rise over the first ones."""
+
     def embed(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Both after their heads; nothing flows back into the teacher."""
         for name, tensor, width in (

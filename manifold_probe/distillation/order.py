@@ -2,9 +2,9 @@
 
 Shuffled: a permutation, cut into batches, the last incomplete one dropped.
 
-Neighbour batches (CoSS, released code): in the teacher's normalised space every row's 31 nearest others are listed once.
-A batch of B is B/16 anchors, each with 15 of its 31 drawn without replacement; an epoch has every row as an anchor once,
-and so encodes 16 times as many samples as a shuffled one. Count samples, not epochs, when methods are compared.
+Neighbour batches (CoSS, released code): in the teacher's normalised space every row's 31 nearest others are listed
+once. A batch of B is B/16 anchors, each with 15 of its 31 drawn without replacement; an epoch has every row as an
+anchor once, and so encodes 16 times as many samples as a shuffled one: count samples when methods are compared.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def shuffled(rows: np.ndarray, batch_size: int, seed: int) -> Order:
 
 
 def neighbour_batches(rows: np.ndarray, teacher: np.ndarray, batch_size: int, seed: int) -> Order:
-    """epoch -> (steps, batch_size): anchors with 15 of their 31 nearest in ``teacher`` (n, d), the features of ``rows``.
+    """epoch -> (steps, batch_size): anchors, each with 15 of its 31 nearest in ``teacher`` (n, d), the rows' features.
 
     Raises
     ------

@@ -83,8 +83,8 @@ def stored_targets(path: str, data: Data, needs: str, augment: str, seed: int) -
             check_views(file, plan, augment, seed)
     elif augment != "plain":
         raise InputError(
-            f"--augment: {augment}: {file} holds fixed features of the plain view, which are wrong for a changed image; "
-            "give the teacher as a model, or a folder of probe extract --views N"
+            f"--augment: {augment}: {file} holds fixed features of the plain view, which are wrong for a changed "
+            "image; give the teacher as a model, or a folder of probe extract --views N"
         )
     labels = None if space.labels is None else space.labels[rows]
     kept = (

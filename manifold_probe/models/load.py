@@ -88,7 +88,7 @@ def forward(model: Model, batch: Any) -> torch.Tensor:
     """
     try:
         with torch.no_grad():
-            output = _call(model, batch)
+            output = call(model, batch)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         # CUDA's errors and memory's are no fault of the input
         if isinstance(error, InputError) or any(word in str(error) for word in ("memory", "CUDA", "cuda")):
@@ -98,7 +98,8 @@ def forward(model: Model, batch: Any) -> torch.Tensor:
     return one_tensor(output, model.source.text).float()
 
 
-def _call(model: Model, batch: Any) -> Any:
+def call(model: Model, batch: Any) -> Any:
+    """What the module returns for a prepared batch, with gradients where they are on."""
     if model.source.kind == "st":
         return model.module({"modality": "text", **batch})  # a copy: its modules write into what they get
     return model.module(**batch) if isinstance(batch, Mapping) else model.module(batch)

@@ -54,13 +54,20 @@ class ImagePreprocessing:
 
     def __call__(self, picture: Any) -> torch.Tensor:
         """(channels, size, size) float32 from a PIL image or a uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4)."""
-        pixels = np.asarray(self._resized(_picture(picture, MODES[self.channels])), dtype=np.float32)
-        scaled = pixels.reshape(self.size, self.size, self.channels) / np.float32(255)
-        return self.normalise(torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1))))
+        return self.normalise(self.pixels(picture) / 255)
+
+    def pixels(self, picture: Any) -> torch.Tensor:
+        """What `__call__` normalises, before that: (channels, size, size) uint8."""
+        pixels = np.asarray(self._resized(_picture(picture, MODES[self.channels])))
+        shaped = pixels.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
+        return torch.from_numpy(np.array(shaped, order="C"))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(x - mean) / std of pixels (channels, H, W) in 0..1."""
-        mean, std = (torch.tensor(each, dtype=torch.float32)[:, None, None] for each in (self.mean, self.std))
+        """(x - mean) / std of pixels (..., channels, H, W) in 0..1."""
+        mean, std = (
+            torch.tensor(each, dtype=torch.float32, device=pixels.device)[:, None, None]
+            for each in (self.mean, self.std)
+        )
         return (pixels - mean) / std
 
     def collate(self, pictures: list[torch.Tensor]) -> torch.Tensor:

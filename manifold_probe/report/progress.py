@@ -15,7 +15,7 @@ LINE_SECONDS = 5.0
 
 
 class Progress:
-    """A callable for ``compare(..., progress=...)``: ``progress(stage, done, total)``.
+    """A callable for ``compare(..., progress=...)``: ``progress(stage, done, total, note)``.
 
     Examples
     --------
@@ -40,8 +40,8 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Note how far a stage is."""
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Say how far a stage is; ``note`` is shown behind it."""
         now, done = self._clock(), min(done, total)
         if stage != self._stage:
             self._stage, self._stage_start, self._stage_done = stage, now, done
@@ -50,7 +50,7 @@ class Progress:
         if now - self._start < QUIET_SECONDS:
             return
         if sys.stderr.isatty():
-            self._draw(stage, done, total)
+            self._draw(stage, done, total, note)
         elif done < total and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             print(
@@ -59,17 +59,18 @@ class Progress:
                 flush=True,
             )
 
-    def _draw(self, stage: str, done: int, total: int) -> None:
+    def _draw(self, stage: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            columns = (*columns, TextColumn("{task.fields[note]}"))
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(stage, total=total)
-        self._bar.update(self._task, description=stage, completed=done, total=total)
+            self._task = self._bar.add_task(stage, total=total, note=note)
+        self._bar.update(self._task, description=stage, completed=done, total=total, note=note)
 
 
 def line(stage: str, done: int, total: int, seconds: float, before: int = 0) -> str:

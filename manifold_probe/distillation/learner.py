@@ -26,7 +26,7 @@ PLAIN = 0.5  # mean and deviation of pixels where a network that knows no images
 
 
 @dataclass
-class Student:
+class Learner:
     """A module in training, what it takes, and how a checkpoint rebuilds it."""
 
     module: nn.Module
@@ -48,12 +48,13 @@ class Student:
         return backbone, backbone
 
     def checkpoint(self) -> dict[str, Any]:
-        """What `load_model` rebuilds the backbone from; tensors on the CPU."""
+        """What `load_model` rebuilds the backbone from, without a classifier; tensors on the CPU."""
+        state = {name: value.detach().cpu() for name, value in self.module.state_dict().items()}
         return {
             "format": CHECKPOINT,
             "model": self.model,
-            "arguments": self.arguments,
-            "state": {name: value.detach().cpu() for name, value in self.module.state_dict().items()},
+            "arguments": {name: value for name, value in self.arguments.items() if name != "classes"},
+            "state": state if self.classifier is None else {k: v for k, v in state.items() if not k.startswith("fc.")},
             "preprocessing": self.preprocessing.record() if isinstance(self.preprocessing, ImagePreprocessing) else {},
         }
 
@@ -69,7 +70,7 @@ def make(
     mean: str | None = None,
     std: str | None = None,
     pooling: str | None = None,
-) -> Student:
+) -> Learner:
     """The student of a run, with weights drawn from ``seed`` where it is a built-in one.
 
     Raises
@@ -77,8 +78,8 @@ def make(
     InputError
         An unknown name or source, missing preprocessing, or data of the wrong kind.
     """
-    if name in STUDENTS:
-        return _built_in(name, data, seed, classes, weights, size, mean, std)
+    if name.lower().replace("_", "-") in STUDENTS:
+        return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std)
     try:
         parse_source(name)
     except InputError as error:
@@ -90,7 +91,7 @@ def make(
         model.preprocessing = image_preprocessing(size, mean, std, channels=model.channels)
     if model.preprocessing is None:
         raise InputError(f"{name}: has no preprocessing of its own; give --size, --mean and --std")
-    return Student(model.module, model.preprocessing, name, {}, pooling, loaded=model)
+    return Learner(model.module, model.preprocessing, name, {}, pooling, loaded=model)
 
 
 def _built_in(
@@ -102,7 +103,7 @@ def _built_in(
     size: str | None,
     mean: str | None,
     std: str | None,
-) -> Student:
+) -> Learner:
     if data.kind != "images":
         raise InputError(f"{data.source}: holds {data.kind}, but {name} takes images; give a student of texts, st:NAME")
     if weights is not None:
@@ -122,7 +123,7 @@ def _built_in(
         torch.default_generator.manual_seed(seed)
         module = make_student(**arguments)
     classifier = getattr(module, "fc", None) if classes is not None else None
-    return Student(module, preprocessing, BUILT_IN, arguments, None, classifier)
+    return Learner(module, preprocessing, BUILT_IN, arguments, None, classifier)
 
 
 def own_side(data: Data) -> int:

@@ -1,0 +1,224 @@
+"""The folder of a training run: everything in it is whole, and a run killed at any moment goes on from it.
+
+config.toml        the settled configuration
+last.pt            weights, head, queue, optimiser, random state and step, replaced as a whole
+log.jsonl          a line every so many steps and for every measurement; holds no clock, so two runs' logs are equal
+seconds.json       how long it took, samples encoded and samples a second
+train_ids.txt      the ids of the rows that were trained on, a JSON string a line
+student.pt         at the end: the backbone as `probe extract --model run/student.pt` loads it, and its head
+manifest.json      at the end: names the shards of the student's features, "backbone" (the default) and "head"
+rows.parquet       ids and labels of the features
+result.json        at the end: the comparison with the teacher
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from manifold_probe.errors import InputError
+from manifold_probe.files import write_whole
+
+FORMAT = "manifold-probe/run/1"
+FEATURES = "manifold-probe/run-features/1"
+CONFIG, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
+    "config.toml",
+    "last.pt",
+    "log.jsonl",
+    "seconds.json",
+    "train_ids.txt",
+    "student.pt",
+    "manifest.json",
+    "rows.parquet",
+    "result.json",
+    ".lock",
+)
+MEND = "free some space and give the same command again: what is done is kept"
+
+
+class RunFolder:
+    """A run's folder, made where it is missing."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether training and the student's features are done."""
+        return (self.path / MANIFEST).exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out.
+
+        Raises
+        ------
+        InputError
+            When another process trains in it, it holds something else, or it cannot be written to.
+        """
+        from filelock import FileLock, Timeout
+
+        if self.path.is_dir() and not (self.path / LAST).exists():
+            others = [name for name in os.listdir(self.path) if not name.startswith(".") and name not in OURS]
+            if others:
+                raise InputError(f"{self.path}: holds other files ({others[0]}) and no run; give a new folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / LOCK, timeout=0):
+                try:
+                    yield
+                finally:
+                    (self.path / LOCK).unlink(missing_ok=True)
+        except Timeout as error:
+            raise InputError(
+                f"{self.path}: another process trains in it; wait for it, or give another --out"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from error
+        finally:
+            with suppress(OSError):  # only a folder in which nothing was begun can be removed
+                self.path.rmdir()
+
+    def state(self) -> dict[str, Any] | None:
+        """The last checkpoint, None before the first.
+
+        Raises
+        ------
+        InputError
+            Where it is damaged, or of another version.
+        """
+        path = self.path / LAST
+        if not path.exists():
+            return None
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise InputError(f"{path}: cannot be read ({type(error).__name__}); give another --out") from error
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise InputError(f"{path}: is no checkpoint of a run of this version ({FORMAT}); give another --out")
+        return found
+
+    def begin(self, config: str, trained: np.ndarray) -> None:
+        """Write what is known before the first step."""
+        self.write(CONFIG, config)
+        self.write(TRAINED, "".join(f"{json.dumps(str(id), ensure_ascii=False)}\n" for id in trained))
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the last checkpoint."""
+        self.write(LAST, torch_bytes({"format": FORMAT, **state}))
+
+    def log_size(self) -> int:
+        """Bytes of the log."""
+        path = self.path / LOG
+        return path.stat().st_size if path.exists() else 0
+
+    def cut_log(self, size: int) -> None:
+        """Drop the lines behind a checkpoint: they will be written again."""
+        for leftover in self.path.glob(".*.part"):
+            leftover.unlink()
+        with open(self.path / LOG, "ab") as log:
+            log.truncate(size)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append a line."""
+        with open(self.path / LOG, "ab") as log:
+            log.write((json.dumps(record, allow_nan=False) + "\n").encode())
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """A file, whole or not at all."""
+        write_whole(self.path / name, content, MEND)
+
+    def write_shard(self, place: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Features of some rows; the manifest's entry for them."""
+        from safetensors.numpy import save
+
+        name = f"features-{place:05d}.safetensors"
+        content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+        self.write(name, content)
+        rows = len(next(iter(arrays.values())))
+        return {"file": name, "rows": rows, "sha256": hashlib.sha256(content).hexdigest()}
+
+    def write_rows(self, ids: np.ndarray, labels: np.ndarray | None) -> None:
+        """The table of the features' ids and labels."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {"id": pa.array(ids.tolist())} | ({} if labels is None else {"label": pa.array(labels.tolist())})
+        out = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns), out)
+        self.write(ROWS, out.getvalue().to_pybytes())
+
+    def facts(self) -> dict[str, Any]:
+        """What a finished run says of itself: ``teacher``, where the teacher's features lie, and whether it has a
+        ``head``.
+
+        Raises
+        ------
+        InputError
+            Where the folder holds no finished run.
+        """
+        path = self.path / MANIFEST
+        try:
+            found = json.loads(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{self.path}: no run is finished there; give the probe distill command again") from error
+        except ValueError as error:
+            raise InputError(f"{path}: not valid JSON ({error}); train again into another --out") from error
+        if not isinstance(found, dict) or found.get("schema") != FEATURES:
+            raise InputError(f"{path}: is no manifest of a run; give a folder that probe distill wrote")
+        return found
+
+    def trained_ids(self) -> set[str]:
+        """The ids of the rows that were trained on."""
+        return {json.loads(line) for line in (self.path / TRAINED).read_text(encoding="utf-8").splitlines()}
+
+    def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, teacher: str, head: bool) -> None:
+        """Say that the features are whole: the run is finished then."""
+        manifest = {
+            "schema": FEATURES,
+            "teacher": teacher,
+            "head": head,
+            "shards": shards,
+            "key": "backbone",
+            "ids": f"{ROWS}::id",
+            **({"labels": f"{ROWS}::label"} if labelled else {}),
+        }
+        self.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+OURS = {CONFIG, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT}
+
+
+def torch_bytes(content: Mapping[str, Any]) -> bytes:
+    """What torch.save writes."""
+    out = io.BytesIO()
+    torch.save(dict(content), out)
+    return out.getvalue()
+
+
+def read_log(path: str | Path) -> list[dict[str, Any]]:
+    """The log of a run, a dict a line.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no log or a damaged one.
+    """
+    file = Path(path) / LOG
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}); give a folder that probe distill wrote"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{file}: is no log ({error}); give a folder that probe distill wrote") from error

@@ -1,0 +1,281 @@
+"""A run made ready: data, teacher, student, method, optimiser and the order of rows, from a configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manifold_probe.distillation import learner as learners
+from manifold_probe.distillation.config import Config
+from manifold_probe.distillation.learner import Learner
+from manifold_probe.distillation.method import Method
+from manifold_probe.distillation.methods import method_named
+from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
+from manifold_probe.distillation.targets import Targets, live_targets, stored_targets
+from manifold_probe.errors import InputError
+from manifold_probe.extraction.cache import features_of
+from manifold_probe.extraction.data import Data, open_data
+from manifold_probe.extraction.examples import Examples
+from manifold_probe.extraction.processes import Processes
+from manifold_probe.extraction.recipe import named_recipe
+from manifold_probe.extraction.work import Request, prepared
+from manifold_probe.models.build import reason
+from manifold_probe.models.load import forward, load_model
+from manifold_probe.models.pooling import pool
+from manifold_probe.models.source import is_source
+from manifold_probe.models.weights import fingerprint
+
+EMBED = 256  # rows at a time where nothing is trained
+PCA_ROWS = 20_000
+HELD_OUT = 1  # the stream of random numbers that splits rows
+
+
+@dataclass
+class Setting:
+    """Everything that the loop needs; ``rows`` are trained on, ``probe`` is watched."""
+
+    config: Config
+    data: Data
+    targets: Targets
+    learner: Learner
+    method: Method
+    optimiser: torch.optim.Optimizer
+    examples: Examples
+    order: Order
+    rows: np.ndarray
+    probe: np.ndarray
+    labels: np.ndarray | None  # as numbers
+    names: np.ndarray | None  # as they were given
+    device: torch.device
+    first_weights: str
+    teacher_sha: str
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.order(0))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the student's vectors change between backbone and loss."""
+        return self.learner.classifier is not None or not isinstance(self.method.student_head, nn.Identity)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [each for group in self.optimiser.param_groups for each in group["params"]]
+
+    def record(self) -> dict[str, Any]:
+        """What decides the run: it may only be resumed with the same."""
+        return {
+            **asdict(self.config),
+            "the data's ids and labels": self.data.listing,
+            "the teacher's features": self.teacher_sha,
+            "the student's first weights": self.first_weights,
+        }
+
+    def view_of(self, epoch: int) -> int:
+        """The view that an epoch shows: another each epoch, as many as there are."""
+        if self.config.augment == "plain":
+            return 0
+        return 1 + (epoch if self.targets.views is None else epoch % self.targets.views)
+
+    def target(self, rows: np.ndarray, view: int) -> Tensor:
+        """The teacher's vectors of a batch, on the device."""
+        return self.targets.batch(rows, view).to(self.device, non_blocking=True)
+
+    def batch_labels(self, rows: np.ndarray) -> Tensor | None:
+        """The labels of a batch, where the method uses labels and there are any."""
+        if self.labels is None or self.method.labels == "unused":
+            return None
+        return torch.from_numpy(self.labels[rows]).to(self.device)
+
+    def autocast(self) -> Any:
+        """bfloat16 where the device is good at it."""
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    @torch.no_grad()
+    def embed(self, rows: np.ndarray, progress: Callable[[str, int, int], None] | None = None) -> tuple[Any, Any]:
+        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode."""
+        self.learner.module.eval()
+        self.method.eval()
+        parts = []
+        for start in range(0, len(rows), EMBED):
+            with self.autocast():
+                backbone, output = self.learner.embed(self.examples.batch(rows[start : start + EMBED]))
+            head = self.method.student_head(output.float())
+            parts.append((backbone.float().cpu().numpy(), head.float().cpu().numpy()))
+            if progress is not None:
+                progress("the student's features", start + len(parts[-1][0]), len(rows))
+        return tuple(np.concatenate(side) for side in zip(*parts, strict=True))  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def teacher_side(self, teacher: Tensor) -> np.ndarray:
+        """The teacher's vectors as the loss sees them: after the teacher's head, where the method has one."""
+        self.method.eval()
+        found: np.ndarray = self.method.teacher_head(teacher.to(self.device)).float().cpu().numpy()
+        return found
+
+
+def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -> Setting:
+    """Open everything that a configuration names, and check that it fits together.
+
+    Raises
+    ------
+    InputError
+        In one line, for whatever does not.
+    """
+    device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
+    device = device or torch.device("cpu")
+    data = open_data(config.data, ids=config.ids, labels=config.labels)
+    kind = method_named(config.method)
+    needs = kind.needs
+    if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
+        needs = "logits" if config.teacher.endswith("::logits") else "features"
+    targets = _targets(config, data, needs, device, processes, tell)
+    names = data.labels if data.labels is not None else targets.labels
+    labels = None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
+    if kind.labels == "needed" and labels is None:
+        raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
+    seed = config.seed
+    learner = learners.make(
+        config.student,
+        data,
+        seed,
+        classes=targets.width if needs == "logits" else None,
+        weights=config.weights,
+        size=config.size,
+        mean=config.mean,
+        std=config.std,
+        pooling=config.pool,
+    )
+    if labels is not None and needs == "logits" and kind.labels != "unused" and labels.max() >= targets.width:
+        raise InputError(
+            f"{data.source}: has {labels.max() + 1} classes, the teacher logits for {targets.width}; give labels that "
+            "the teacher knows"
+        )
+    examples = Examples(data, learner.preprocessing, named_recipe(config.augment), seed, device)
+    learner.module.to(device)
+    if device.type == "cuda":
+        learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    width = _width(learner, examples)
+    torch.manual_seed(seed)  # the head's weights, and whatever is drawn while training
+    rows, probe = _split(config, data.n)
+    method = _method(config, kind, width, targets, rows).to(device)
+    learner.module.train()
+    trained = [each for each in [*learner.module.parameters(), *method.parameters()] if each.requires_grad]
+    return Setting(
+        config=config,
+        data=data,
+        targets=targets,
+        learner=learner,
+        method=method,
+        optimiser=_optimiser(config, trained, device),
+        examples=examples,
+        order=_order(config, rows, targets, processes),
+        rows=rows,
+        probe=probe,
+        labels=labels,
+        names=names,
+        device=device,
+        first_weights=fingerprint(learner.module),
+        teacher_sha=_digest(targets.plain),
+        batch_size=config.batch_size,
+    )
+
+
+def _targets(
+    config: Config,
+    data: Data,
+    needs: str,
+    device: torch.device,
+    processes: Processes,
+    tell: Callable[[str], None],
+) -> Targets:
+    if not is_source(config.teacher):
+        return stored_targets(config.teacher, data, needs, config.augment, config.seed)
+    own = load_model(config.teacher).preprocessing is not None
+    request = Request(
+        config.teacher,
+        config.data,
+        ids=config.ids,
+        labels=config.labels,
+        pooling=config.teacher_pool,
+        dtype="float32",
+        size=None if own else config.size,
+        mean=None if own else config.mean,
+        std=None if own else config.std,
+    )
+    path = features_of(request, tell=tell)
+    work = prepared(request, processes.local)
+    assert work.model.preprocessing is not None
+    shown = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
+
+    def live(rows: np.ndarray, view: int) -> Tensor:
+        batch = shown.batch(rows, view)
+        with torch.no_grad():
+            mask = batch.get("attention_mask") if hasattr(batch, "get") else None
+            return pool(forward(work.model, batch), config.teacher_pool, mask)
+
+    return live_targets(path, data, live)
+
+
+def _width(learner: Learner, examples: Examples) -> int:
+    """Dimensions of what the loss sees, from two rows."""
+    learner.module.eval()
+    try:
+        with torch.no_grad():
+            return int(learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1].shape[1])
+    except RuntimeError as error:
+        raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
+
+
+def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to watch: rows that are held out, or, where none are, some of those trained on."""
+    order = np.random.default_rng([config.seed, HELD_OUT]).permutation(n)
+    held = round(config.held_out * n)
+    if config.held_out and held < 10:
+        raise InputError(f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least 10")
+    probe = order[:held] if held else order
+    return np.sort(order[held:]), np.sort(probe[: config.probe_rows])
+
+
+def _method(config: Config, kind: type[Method], width: int, targets: Targets, rows: np.ndarray) -> Method:
+    options: dict[str, Any] = dict(config.options)
+    if config.head == "pca":
+        options["sample"] = targets.plain[torch.from_numpy(rows[:PCA_ROWS])].float()
+    try:
+        return kind(width, targets.width, head=config.head, **options)
+    except InputError as error:
+        raise InputError(f"--method: {config.method}: {error}") from error
+
+
+def _optimiser(config: Config, parameters: list[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
+    fused = device.type == "cuda"
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay, fused=fused)
+    return torch.optim.SGD(
+        parameters, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
+    )
+
+
+def _order(config: Config, rows: np.ndarray, targets: Targets, processes: Processes) -> Order:
+    if config.batch_size % processes.count:
+        raise InputError(f"--batch-size: {config.batch_size} cannot be split over {processes.count} processes evenly")
+    if config.neighbour_batches:
+        return neighbour_batches(rows, targets.plain[torch.from_numpy(rows)].numpy(), config.batch_size, config.seed)
+    return shuffled(rows, config.batch_size, config.seed)
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()

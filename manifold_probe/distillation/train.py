@@ -1,0 +1,328 @@
+"""The training loop: data in, a student out, whatever kills it in between.
+
+    probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --batch-size 128 --out run/
+    torchrun --nproc-per-node 2 -m manifold_probe distill --config run.toml --out run/
+
+A step is a pure function of the checkpoint: the order of the rows, their views and the learning rate follow from the
+seed and the step, and torch's random state is in the checkpoint. So a run that is killed and given again ends with the
+same weights and the same log, bit for bit, on one machine's CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manifold_probe.distillation.config import Config, differences
+from manifold_probe.distillation.run_folder import SECONDS, STUDENT, RunFolder, torch_bytes
+from manifold_probe.distillation.schedule import rate_at
+from manifold_probe.distillation.setting import Setting, prepare
+from manifold_probe.errors import InputError
+from manifold_probe.evaluation.watch import watched
+from manifold_probe.extraction.processes import Processes
+
+Tell = Callable[[str], None]
+Progress = Callable[..., None]
+CHECKPOINT_SECONDS = 600.0
+SHARD_ROWS = 65_536
+AHEAD = 2  # batches
+
+
+def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Progress | None = None) -> RunFolder:
+    """Train a student into the folder ``out``; go on where an earlier run of the same configuration stopped.
+
+    Raises
+    ------
+    InputError
+        For whatever cannot be used, a folder of another configuration, and a loss that is not finite.
+    """
+    processes = Processes.join()
+    folder = RunFolder(out)
+    with processes.only_first(folder.locked):
+        before = folder.state()
+        setting = prepare(config, processes, tell if processes.first else lambda _: None)
+        if before is not None:
+            refuse_other(folder, before, setting)
+        if folder.finished:
+            processes.wait()
+            if processes.first:
+                tell(f"{folder.path} is finished: {config.epochs} epochs; nothing to do")
+            return folder
+        run = Run(setting, folder, processes, tell, progress)
+        run.start(before)
+        run.train()
+        processes.wait()
+        if processes.first:
+            run.finish()
+        processes.wait()
+    return folder
+
+
+def refuse_other(folder: RunFolder, before: dict[str, Any], setting: Setting) -> None:
+    """Refuse to go on with another configuration, teacher or data: every difference, side by side.
+
+    Raises
+    ------
+    InputError
+        Where something differs.
+    """
+    found = differences(json.loads(before["record"]), setting.record())
+    if found:
+        raise InputError(f"{folder.path}: holds another run, which differs in {'; '.join(found)}; give another --out")
+
+
+@dataclass
+class Tally:
+    """Sums of the terms since the last line of the log."""
+
+    steps: int = 0
+    sums: dict[str, float] | None = None
+
+    def add(self, terms: dict[str, float]) -> None:
+        """Add a step's terms."""
+        self.steps += 1
+        self.sums = {name: (self.sums or {}).get(name, 0.0) + value for name, value in terms.items()}
+
+    def means(self) -> dict[str, float]:
+        """Their means; an empty dict before the first step."""
+        return {name: value / self.steps for name, value in (self.sums or {}).items()}
+
+
+class Run:
+    """A setting on its way through the steps."""
+
+    def __init__(
+        self, setting: Setting, folder: RunFolder, processes: Processes, tell: Tell, progress: Progress | None
+    ) -> None:
+        self.setting, self.config, self.folder, self.processes = setting, setting.config, folder, processes
+        self.tell, self.progress = tell, progress
+        self.step, self.tally, self.seconds = 0, Tally(), 0.0
+        self.steps = setting.steps * self.config.epochs
+        self.batch_size = setting.batch_size
+        self.forward = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
+
+    def start(self, before: dict[str, Any] | None) -> None:
+        """From the beginning, or from a checkpoint."""
+        if before is None:
+            if self.processes.first:
+                self.folder.begin(self.config.toml(), self.setting.data.ids[self.setting.rows])
+                self.folder.cut_log(0)
+                self.measure()
+                self.checkpoint()
+        else:
+            self.load(before)
+            if self.processes.first:
+                self.folder.cut_log(before["log"])
+                self.tell(f"{self.folder.path}: goes on at step {self.step:,} of {self.steps:,}")
+        self.processes.wait()
+
+    def train(self) -> None:
+        """All steps that are left."""
+        saved = began = time.monotonic()
+        first, spent = self.step, self.seconds
+        for rows, view, batch, targets in self.batches():
+            terms = self.one_step(rows, view, batch, targets)
+            self.step += 1
+            self.tally.add(terms)
+            self.seconds = spent + time.monotonic() - began
+            whole = self.step % self.setting.steps == 0
+            if self.processes.first:
+                if whole or self.step % self.config.log_every == 0:
+                    self.log_terms()
+                if whole and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
+                    self.measure()
+                if whole or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.checkpoint()
+                    saved = time.monotonic()
+                self.report(first, time.monotonic() - began)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.step // self.setting.steps
+
+    def one_step(self, rows: np.ndarray, view: int, batch: Any, targets: Tensor) -> dict[str, float]:
+        """Forward, backward, update; the terms as numbers."""
+        setting, config = self.setting, self.config
+        setting.learner.module.train()
+        setting.method.train()
+        setting.method.set_epoch(self.epoch + 1)
+        for group in setting.optimiser.param_groups:
+            group["lr"] = rate_at(config, self.step / setting.steps)
+        with setting.autocast():
+            _, output = self.forward(batch)
+        terms = setting.method(output.float(), targets, setting.batch_labels(rows))
+        loss = torch.stack(list(terms.values())).sum()
+        found = {name: value.item() for name, value in terms.items()}
+        if not np.isfinite(list(found.values())).all():
+            self.refuse_loss(rows, found)
+        setting.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.average_gradients()
+        setting.optimiser.step()
+        return found
+
+    def refuse_loss(self, rows: np.ndarray, found: dict[str, float]) -> None:
+        """Stop; the last checkpoint stays."""
+        ids = ", ".join(self.setting.data.ids[rows[:8]].tolist()) + (", ..." if len(rows) > 8 else "")
+        named = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise InputError(
+            f"{self.folder.path}: the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids "
+            f"{ids}; last.pt is from before it; look at these rows, or lower --rate in a new --out"
+        )
+
+    def average_gradients(self) -> None:
+        """Over all processes."""
+        if self.processes.count > 1:
+            for parameter in self.setting.parameters:
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= self.processes.count
+
+    def batches(self) -> Iterator[tuple[np.ndarray, int, Any, Tensor]]:
+        """(rows, view, batch, targets) of every step that is left, read ahead by a thread."""
+        setting = self.setting
+
+        def plan() -> Iterator[tuple[np.ndarray, int]]:
+            for epoch in range(self.step // setting.steps, self.config.epochs):
+                order = setting.order(epoch)
+                for place in range(self.step % setting.steps if epoch == self.step // setting.steps else 0, len(order)):
+                    yield self.mine(order[place]), setting.view_of(epoch)
+
+        def read(rows: np.ndarray, view: int) -> tuple[np.ndarray, int, Any, Tensor]:
+            return rows, view, setting.examples.batch(rows, view), setting.target(rows, view)
+
+        with ThreadPoolExecutor(1) as pool:
+            todo = plan()
+            waiting: list[Future[Any]] = []
+            try:
+                for rows, view in todo:
+                    waiting.append(pool.submit(read, rows, view))
+                    if len(waiting) > AHEAD:
+                        yield waiting.pop(0).result()
+                while waiting:
+                    yield waiting.pop(0).result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def mine(self, rows: np.ndarray) -> np.ndarray:
+        """This process's part of a batch."""
+        size = len(rows) // self.processes.count
+        return rows[self.processes.rank * size : (self.processes.rank + 1) * size]
+
+    def log_terms(self) -> None:
+        """A line with the means of the terms since the last one."""
+        means = self.tally.means()
+        self.tally = Tally()
+        self.folder.log(
+            {
+                "step": self.step,
+                "epoch": self.epoch if self.step % self.setting.steps == 0 else self.step / self.setting.steps,
+                "encoded": self.step * self.batch_size,
+                "rate": rate_at(self.config, (self.step - 1) / self.setting.steps),
+                "loss": sum(means.values()),
+                "terms": means,
+            }
+        )
+
+    def measure(self) -> None:
+        """A line with the measures of the probe set, at the backbone and at the head."""
+        rows = self.setting.probe
+        backbone, head = self.setting.embed(rows)
+        teacher, labels = self.setting.targets.batch(rows, 0), self.setting.labels
+        sides = {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
+        named = None if labels is None else labels[rows]
+        measures = {side: watched(*both, labels=named, seed=self.config.seed) for side, both in sides.items()}
+        self.last_measures = measures
+        self.folder.log(
+            {
+                "step": self.step,
+                "epoch": self.epoch,
+                "encoded": self.step * self.batch_size,
+                "probe": {"rows": len(rows), "held_out": self.config.held_out > 0},
+                "measures": measures,
+            }
+        )
+
+    def report(self, first: int, seconds: float) -> None:
+        """Progress, with throughput and the last measures."""
+        if self.progress is not None:
+            speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
+            live = self.last_measures["backbone"]
+            overlap, cka = live["overlap@10"], live["debiased_linear_cka"]
+            shown = ", ".join(
+                f"{name} {value:.3f}" for name, value in (("overlap", overlap), ("CKA", cka)) if value is not None
+            )
+            self.progress("training", self.step, self.steps, f"{speed:,.0f} samples a second, {shown}")
+
+    def checkpoint(self) -> None:
+        """Replace last.pt, and the record of the seconds."""
+        setting = self.setting
+        self.folder.save(
+            {
+                "record": json.dumps(setting.record()),
+                "step": self.step,
+                "log": self.folder.log_size(),
+                "tally": asdict(self.tally),
+                "seconds": self.seconds,
+                "measures": self.last_measures,
+                "student": setting.learner.module.state_dict(),
+                "method": setting.method.state_dict(),
+                "optimiser": setting.optimiser.state_dict(),
+                "random": {
+                    "cpu": torch.get_rng_state(),
+                    "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                },
+            }
+        )
+        encoded = self.step * self.batch_size
+        speed = {"seconds": self.seconds, "encoded": encoded, "samples_per_second": encoded / max(self.seconds, 1e-9)}
+        self.folder.write(SECONDS, json.dumps(speed, indent=1) + "\n")
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint."""
+        setting = self.setting
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.tally, self.last_measures = Tally(**state["tally"]), state["measures"]
+        setting.learner.module.load_state_dict(state["student"])
+        setting.method.load_state_dict(state["method"])
+        setting.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if torch.cuda.is_available() and state["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+
+    def finish(self) -> None:
+        """The student, its features of all rows, and last the manifest that says the run is done."""
+        setting = self.setting
+        head = setting.learner.classifier or setting.method.student_head
+        self.folder.write(
+            STUDENT,
+            torch_bytes(
+                {
+                    **setting.learner.checkpoint(),
+                    "head": {
+                        "name": setting.method.head,
+                        "state": {name: value.detach().cpu() for name, value in head.state_dict().items()},
+                    },
+                }
+            ),
+        )
+        shards: list[dict[str, Any]] = []
+        for start in range(0, setting.data.n, SHARD_ROWS):
+            rows = np.arange(start, min(start + SHARD_ROWS, setting.data.n))
+            backbone, out = setting.embed(rows, self.progress)
+            shards.append(self.folder.write_shard(len(shards), {"backbone": backbone, "head": out}))
+        self.folder.write_rows(setting.data.ids, setting.names)
+        self.folder.write_manifest(shards, setting.names is not None, setting.targets.path, setting.has_head)
+        self.tell(
+            f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in {self.seconds:,.0f} s"
+        )
