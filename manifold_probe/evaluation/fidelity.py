@@ -1,0 +1,79 @@
+"""Does the student err as its teacher does? Agreement beyond what two accuracies alone give, and of scores their ranks.
+
+Two classifiers right with chances a and b, independently, and wrong with a wrong class at random, agree with chance
+
+    expected = a b + (1 - a)(1 - b) / (C - 1)          excess = (agreement - expected) / (1 - expected)
+
+Geirhos et al. 2020 ("Beyond accuracy: quantifying trial-by-trial behaviour of CNNs and humans by measuring error
+consistency") compare right and wrong in this way; predictions of one of C classes need the second term's C - 1. An
+excess of 1 is a student that always decides alike, 0 one that shares no more than its accuracy. Where accuracies differ
+it cannot reach 1, since at most 1 - |a - b| can agree. Rows differ in difficulty and errors crowd on few classes, so two
+good models that never met show an excess too: compare students with each other, not with 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.evaluation.inputs import as_labels
+from manifold_probe.measures.classes import agreement_from_accuracies
+
+
+def accuracy(predicted: Any, labels: Any) -> float:
+    """Share of predictions (q,) that are the label (q,). Range 0 to 1, higher is better.
+
+    >>> accuracy(["a", "b"], ["a", "a"])
+    0.5
+    """
+    predicted = np.asarray(predicted)
+    return float((predicted == as_labels(labels, len(predicted))).mean())
+
+
+def agreement(teacher: Any, student: Any, labels: Any, classes: int | None = None) -> dict[str, float | None]:
+    """How often two classifiers predict alike, what their accuracies alone would give, and the excess.
+
+    Parameters
+    ----------
+    teacher, student : array-like, shape (q,)
+        Predicted labels.
+    labels : array-like, shape (q,)
+        True ones.
+    classes : int, optional
+        How many labels can be predicted; by default how many occur in the three.
+
+    Returns
+    -------
+    dict
+        ``agreement`` in 0..1; ``expected`` in 0..1; ``excess``, at most 1, 0 for independent errors, negative where
+        errors avoid each other, None where agreement is certain anyway.
+
+    Examples
+    --------
+    >>> agreement(["a", "b", "b", "a"], ["a", "b", "a", "b"], ["a", "b", "a", "b"])
+    {'agreement': 0.5, 'expected': 0.5, 'excess': 0.0}
+    """
+    teacher = np.asarray(teacher)
+    student, labels = as_labels(student, len(teacher), "student's"), as_labels(labels, len(teacher))
+    if classes is None:
+        classes = len(np.unique(np.concatenate([teacher, student, labels])))
+    agreed = float((teacher == student).mean())
+    expected = agreement_from_accuracies(accuracy(teacher, labels), accuracy(student, labels), classes)
+    excess = (agreed - expected) / (1 - expected) if expected < 1 - 1e-12 else None
+    return {"agreement": agreed, "expected": expected, "excess": excess}
+
+
+def rank_correlation(teacher: Any, student: Any) -> float | None:
+    """Spearman's correlation of two scores (n,) of the same rows: 1 same order, 0 none; None where one is constant.
+
+    >>> round(rank_correlation([1, 2, 3], [1, 10, 100]), 6)
+    1.0
+    """
+    from scipy.stats import rankdata
+
+    from manifold_probe.measures.geometry import pearson
+
+    teacher = np.asarray(teacher)
+    found = pearson(rankdata(teacher), rankdata(as_labels(student, len(teacher), "student's scores")))
+    return found if np.isfinite(found) else None

@@ -1,0 +1,80 @@
+"""What every evaluation asks of its input: a bank and queries of one width, a label a row, at least two classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.space import Space, as_float
+
+
+def as_rows(x: Any, name: str) -> np.ndarray:
+    """Finite rows (n, d), n and d at least 1, as float32 or, where the type needs it, float64.
+
+    Raises
+    ------
+    InputError
+        Where x is no such matrix.
+    """
+    if isinstance(x, Space):
+        name, x = x.name, x.read(0, x.n)
+    rows = x if hasattr(x, "detach") else np.asarray(x)
+    if rows.ndim != 2 or 0 in tuple(rows.shape):
+        raise InputError(f"{name} has shape {tuple(rows.shape)}; give a matrix (n, d) with at least one row")
+    rows = as_float(rows)
+    if not np.isfinite(rows).all():
+        raise InputError(f"{name} holds NaN or infinite values; drop those rows first")
+    return rows
+
+
+def as_bank(bank: Any, queries: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A bank (m, d) and queries (q, d) of one width."""
+    bank, queries = as_rows(bank, "bank"), as_rows(queries, "queries")
+    if bank.shape[1] != queries.shape[1]:
+        raise InputError(
+            f"bank has {bank.shape[1]} dimensions and queries have {queries.shape[1]}; give features of one model"
+        )
+    return bank, queries
+
+
+def as_labels(labels: Any, n: int, name: str = "labels") -> np.ndarray:
+    """Labels (n,)."""
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu().numpy()
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise InputError(f"{name} have shape {labels.shape}; give one label a row, shape ({n},)")
+    return labels
+
+
+def as_classes(labels: Any, n: int, name: str = "labels") -> tuple[np.ndarray, np.ndarray]:
+    """Class names (C,), sorted, and codes (n,) into them.
+
+    Raises
+    ------
+    InputError
+        Where there is only one class.
+    """
+    names, codes = np.unique(as_labels(labels, n, name), return_inverse=True)
+    if len(names) < 2:
+        raise InputError(f"{name} hold one class only ({names[0]}); give rows of at least two")
+    return names, codes.astype(np.int64)
+
+
+def check_neighbours(k: Any, rows: int) -> int:
+    """k as an int with 1 <= k <= rows."""
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not whole or not 1 <= k <= rows:
+        raise InputError(f"k = {k!r} does not fit a bank of {rows} rows; give a whole number with 1 <= k <= {rows}")
+    return int(k)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1 in float64; rows of zeros stay zeros."""
+    rows = rows.astype(np.float64)
+    largest = np.abs(rows).max(1, keepdims=True)
+    rows /= np.where(largest > 0, largest, 1)  # so that no square over- or underflows
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)

@@ -1,0 +1,89 @@
+"""The rows of a bank nearest to queries that are not in it.
+
+Cosine is Euclidean distance between unit rows, |u - v|^2 = 2 - 2 cos, so faiss searches one metric: centred at the
+bank's mean, because float32 loses a common offset's worth of digits, with a margin that is measured again in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+
+from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
+from manifold_probe.measures.inputs import check_metric
+
+MARGIN = 16
+BLOCK = 4096
+
+
+def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of the bank nearest to each query, nearest first.
+
+    Parameters
+    ----------
+    bank : array-like, shape (m, d)
+    queries : array-like, shape (q, d)
+    k : int, 1 <= k <= m
+    metric : "cosine" or "euclidean"
+
+    Returns
+    -------
+    rows : np.ndarray of int64, shape (q, k)
+        Row numbers of the bank; of equally near rows the first.
+    nearness : np.ndarray, shape (q, k)
+        The cosine, or minus the Euclidean distance: more is nearer. A row of zeros has cosine 0 with everything.
+
+    Raises
+    ------
+    InputError
+        Where shapes, values, k or the metric cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows, nearness = nearest([[1.0, 0.0], [0.0, 2.0]], [[0.0, 5.0]], k=2)
+    >>> rows.tolist(), nearness.tolist()
+    ([[1, 0]], [[1.0, 0.0]])
+    """
+    bank, queries = as_bank(bank, queries)
+    k = check_neighbours(k, len(bank))
+    if check_metric(metric) == "cosine":
+        bank, queries = _apart(unit(bank), unit(queries))
+    else:
+        bank, queries = bank.astype(np.float64), queries.astype(np.float64)
+    centre = bank.mean(0)
+    spread = np.abs(bank - centre).max() or 1.0
+    points = ((bank - centre) / spread).astype(np.float32)
+    found = [
+        _block(bank, queries[start : start + BLOCK], points, centre, spread, k, metric)
+        for start in range(0, len(queries), BLOCK)
+    ]
+    rows, nearness = (np.concatenate(part) for part in zip(*found, strict=True))
+    return rows, nearness
+
+
+def _block(
+    bank: np.ndarray, queries: np.ndarray, points: np.ndarray, centre: np.ndarray, spread: float, k: int, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    asked = ((queries - centre) / spread).clip(-1e15, 1e15).astype(np.float32)
+    _, rows = faiss.knn(asked, points, min(len(bank), k + MARGIN))
+    rows = np.sort(rows.astype(np.int64), axis=1)  # of equally near rows the first comes first
+    nearness = np.empty(rows.shape)
+    for place, (query, candidates) in enumerate(zip(queries, rows, strict=True)):
+        if metric == "cosine":
+            nearness[place] = (bank[candidates] * query).sum(1).round(12)  # parallel rows tie
+        else:
+            nearness[place] = -np.linalg.norm(bank[candidates] - query, axis=1)
+    order = np.argsort(-nearness, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(nearness, order, 1)
+
+
+def _apart(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of zeros given directions of their own, so that they too are at cosine 0 from everything."""
+    empty, asked = ~bank.any(1), ~queries.any(1)
+    if not empty.any() and not asked.any():
+        return bank, queries
+    none, nothing = np.zeros(len(bank)), np.zeros(len(queries))
+    return np.column_stack([bank, empty, none]), np.column_stack([queries, nothing, asked])

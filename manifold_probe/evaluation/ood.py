@@ -1,0 +1,128 @@
+"""Telling unusual inputs from usual ones: each row is scored against a bank of usual rows, more meaning more usual.
+
+    k-NN         cosine to the k-th nearest bank row (k = 1 as TinTeM evaluates), or minus the Euclidean distance
+    Mahalanobis  minus the squared distance to the nearest class mean under the covariance that the classes share
+
+The cosine one cannot see lengths, which are often what sets unusual rows apart. In-distribution is the positive class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.evaluation.inputs import as_bank, as_classes
+from manifold_probe.evaluation.nearest import nearest
+
+SINGULAR = 1e-10  # of the largest variance: below it a direction counts as flat
+
+
+def knn_scores(bank: Any, x: Any, k: int = 1, metric: str = "cosine") -> np.ndarray:
+    """Nearness (n,) of the k-th nearest bank row: its cosine, or minus its Euclidean distance.
+
+    Parameters
+    ----------
+    bank : array-like, shape (m, d)
+        Usual rows.
+    x : array-like, shape (n, d)
+    k : int, 1 <= k <= m
+    metric : "cosine" or "euclidean"
+
+    References
+    ----------
+    Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors.
+
+    Examples
+    --------
+    >>> knn_scores([[1.0, 0.0], [0.0, 1.0]], [[0.0, 3.0]]).tolist()
+    [1.0]
+    >>> knn_scores([[1.0, 0.0], [0.0, 1.0]], [[0.0, 3.0]], metric="euclidean").tolist()
+    [-2.0]
+    """
+    return nearest(bank, x, k, metric)[1][:, -1]
+
+
+def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
+    """Minus the least squared Mahalanobis distance (n,) to a class mean: -min_c (x - m_c)' S^-1 (x - m_c).
+
+    S is the covariance of the bank's rows about their class means; where it is singular (few rows, dead dimensions) it
+    is shrunk towards a multiple of the identity by Ledoit and Wolf's optimal weight. Invariant to invertible linear
+    maps unless shrunk.
+
+    Parameters
+    ----------
+    bank : array-like, shape (m, d)
+    labels : array-like, shape (m,)
+    x : array-like, shape (n, d)
+
+    Raises
+    ------
+    InputError
+        Where shapes or values cannot be used, there is one class only, or all rows equal their class's mean.
+
+    References
+    ----------
+    Lee et al. 2018, A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 2; Ledoit & Wolf 2004.
+
+    Examples
+    --------
+    >>> bank = [[0.0, 1], [0, -1], [1, 0], [-1, 0], [9, 1], [9, -1], [10, 0], [8, 0]]
+    >>> mahalanobis_scores(bank, [0] * 4 + [1] * 4, [[9.0, 2.0]]).round(6).tolist()
+    [-8.0]
+    """
+    from scipy.linalg import cho_factor, cho_solve, eigvalsh
+    from sklearn.covariance import ledoit_wolf
+
+    bank, x = as_bank(bank, x)
+    bank, x = bank.astype(np.float64), x.astype(np.float64)
+    names, codes = as_classes(labels, len(bank))
+    means = np.stack([bank[codes == place].mean(0) for place in range(len(names))])
+    about = bank - means[codes]
+    if not about.any():
+        raise InputError("bank: every row is its class's mean, so there is no covariance; give several rows a class")
+    covariance = about.T @ about / len(about)
+    variances = eigvalsh(covariance)
+    if variances[0] <= SINGULAR * variances[-1]:
+        covariance, _ = ledoit_wolf(about, assume_centered=True)
+        if eigvalsh(covariance, subset_by_index=[0, 0])[0] <= 0:  # pragma: no cover - the weight was rounded to 0
+            covariance += SINGULAR * variances[-1] * np.eye(len(covariance))
+    factor = cho_factor(covariance)
+    return -np.min([np.einsum("ij,ji->i", x - mean, cho_solve(factor, (x - mean).T)) for mean in means], axis=0)
+
+
+def auroc(inside: Any, outside: Any) -> float:
+    """Chance that a usual row (scores ``inside`` (n,)) scores above an unusual one (``outside`` (m,)), ties half.
+
+    Range 0 to 1, higher is better, 0.5 by chance.
+
+    >>> auroc([3.0, 2.0], [1.0, 2.0])
+    0.875
+    """
+    from sklearn.metrics import roc_auc_score
+
+    inside, outside = _scores(inside, "inside"), _scores(outside, "outside")
+    truth = np.repeat([1, 0], [len(inside), len(outside)])
+    return float(roc_auc_score(truth, np.concatenate([inside, outside])))
+
+
+def fpr_at_tpr(inside: Any, outside: Any, tpr: float = 0.95) -> float:
+    """Share of unusual rows above the threshold that ``tpr`` of the usual ones pass. Range 0 to 1, lower is better.
+
+    The threshold is the linear 1 - tpr quantile of the usual scores; a score must lie strictly above it.
+
+    >>> fpr_at_tpr([1.0, 2.0, 3.0], [0.0, 1.05, 1.2, 5.0])
+    0.5
+    """
+    inside, outside = _scores(inside, "inside"), _scores(outside, "outside")
+    if not 0 < tpr < 1:
+        raise InputError(f"tpr is {tpr}; give a share between 0 and 1")
+    return float((outside > np.quantile(inside, 1 - tpr)).mean())
+
+
+def _scores(scores: Any, name: str) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+        raise InputError(f"{name}: scores have shape {scores.shape}; give at least one finite number, shape (n,)")
+    return scores
