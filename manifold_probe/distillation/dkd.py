@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manifold_probe.distillation.method import Method, classification_loss
-from manifold_probe.distillation.tensors import divergence, same_shape
+from manifold_probe.distillation.tensors import class_labels, divergence, same_shape
 from manifold_probe.errors import InputError
 
 
@@ -48,7 +48,7 @@ def dkd_loss(
     Raises
     ------
     InputError
-        Labels that are not one integer a row, or a single class.
+        Labels that are not one class a row, or a single class.
 
     Examples
     --------
@@ -64,24 +64,23 @@ def dkd_loss(
 def _parts(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Both divergences, each times the temperature squared."""
     student, teacher = same_shape(student, teacher, "(B, C)")
-    if labels.shape != student.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(
-            f"labels {tuple(labels.shape)} ({labels.dtype}) must hold one integer for each of the {len(student)} rows"
-        )
+    labels = class_labels(labels, student)
     if student.shape[1] < 2:
         raise InputError("decoupled distillation needs the logits of at least 2 classes, got 1")
-    binary_student, rest_student = _decoupled(student / temperature, labels)
-    binary_teacher, rest_teacher = _decoupled(teacher / temperature, labels)
-    target, rest = divergence(binary_teacher, binary_student), divergence(rest_teacher, rest_student)
-    return temperature**2 * target.mean(), temperature**2 * rest.mean()
+    # In float64, which costs nothing on logits: a small divergence is a difference of nearly equal numbers.
+    binary_student, rest_student = _decoupled(student.double() / temperature, labels)
+    binary_teacher, rest_teacher = _decoupled(teacher.double() / temperature, labels)
+    target = temperature**2 * divergence(binary_teacher, binary_student).mean()
+    rest = temperature**2 * divergence(rest_teacher, rest_student).mean()
+    return target.to(student.dtype), rest.to(student.dtype)
 
 
 def _decoupled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log probabilities of the label's class and of all others, (B, 2); and among the others, (B, C - 1)."""
     rows, classes = logits.shape
-    label = functional.one_hot(labels.long(), classes).bool()
+    label = functional.one_hot(labels, classes).bool()
     own, others = logits[label][:, None], logits[~label].view(rows, classes - 1)
-    # In logarithms throughout: 1 - p_y of a sure teacher is 0 in float32, the sum over its other classes is not.
+    # In logarithms throughout: 1 - p_y of a sure teacher rounds to 0, the sum over its other classes does not.
     binary = torch.cat([own, others.logsumexp(1, keepdim=True)], 1)
     return functional.log_softmax(binary, 1), functional.log_softmax(others, 1)
 

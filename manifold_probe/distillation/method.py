@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from manifold_probe.distillation.tensors import class_labels
 from manifold_probe.errors import InputError
 from manifold_probe.models.heads import make_head
 
@@ -103,4 +104,4 @@ def classification_loss(logits: Tensor, labels: Tensor | None) -> dict[str, Tens
     """The cross-entropy as a named term, in float32 at least; no term without labels."""
     if labels is None:
         return {}
-    return {"classification": functional.cross_entropy(_single(logits), labels)}
+    return {"classification": functional.cross_entropy(_single(logits), class_labels(labels, logits))}

@@ -48,6 +48,21 @@ def at_least_two(rows: int, what: str = "rows") -> None:
         raise InputError(f"a contrastive loss needs at least 2 {what}, got {rows}; make the batch larger")
 
 
+def class_labels(labels: Tensor, logits: Tensor) -> Tensor:
+    """The labels as int64, after checking that there is one class of the logits (B, C) for every row."""
+    rows, classes = logits.shape
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if labels.shape != (rows,) or not whole:
+        raise InputError(f"labels {tuple(labels.shape)} ({labels.dtype}) must hold one integer for each of {rows} rows")
+    if labels.device.type == "cpu":  # elsewhere the check would wait for the device; there the lookup itself fails
+        low, high = labels.aminmax()
+        if low < 0 or high >= classes:
+            raise InputError(
+                f"labels from {low} to {high} do not fit the logits of {classes} classes, 0 to {classes - 1}"
+            )
+    return labels.long()
+
+
 def unit(vectors: Tensor, dim: int = -1) -> Tensor:
     """Vectors over their length, and zero vectors as they are."""
     # The largest entry goes first, so that squares neither overflow nor vanish. It is a constant to the gradient

@@ -207,6 +207,31 @@ def test_widths_that_are_not_what_it_was_built_for(name):
         method(torch.ones(B, WIDE), torch.ones(B, 9), torch.arange(B) % WIDE)
 
 
+@pytest.mark.parametrize("name", ["CKD", "KD", "DKD", "DIST"])
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (torch.arange(B - 1), "one integer for each of 8 rows"),
+        (torch.ones(B), "one integer"),
+        (torch.ones(B, dtype=torch.bool), "one integer"),
+        (torch.arange(B), "from 0 to 7 do not fit the logits of 7 classes"),
+        (torch.arange(B) - 3, "from -3 to 4 do not fit"),
+    ],
+)
+def test_labels_that_are_none(name, labels, words):
+    with pytest.raises(InputError, match=words):
+        build(name)(*batch()[:2], labels)
+
+
+@pytest.mark.parametrize("name", ["CKD", "KD", "DKD", "DIST"])
+def test_labels_of_any_integer_type(name):
+    student, teacher, labels = batch()
+    for dtype in (torch.uint8, torch.int32):
+        torch.testing.assert_close(
+            build(name)(student, teacher, labels.to(dtype)), build(name)(student, teacher, labels)
+        )
+
+
 def test_an_unknown_head():
     with pytest.raises(InputError, match="did you mean 'orthogonal'"):
         CoSS(NARROW, WIDE, head="orthgonal")

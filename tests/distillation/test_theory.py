@@ -22,6 +22,7 @@ from manifold_probe.distillation import (
     sp_loss,
     token_set_loss,
 )
+from manifold_probe.errors import InputError
 from tests.distillation.cases import ROWS, WIDE, Case, directions, labels, normal, one_queue, two_queues
 
 rotation = torch.linalg.qr(normal(WIDE, WIDE, seed=3)).Q
@@ -243,6 +244,32 @@ def test_decoupled_targets_of_a_sure_teacher_in_single_precision():
     assert dkd_loss(student, teacher, torch.tensor([0]), temperature=1.0).item() == pytest.approx(exact, rel=1e-5)
     student = 1e3 * torch.ones(1, 4) * torch.tensor([-1.0, 1.0, 0.0, 0.0])
     assert torch.isfinite(dkd_loss(student, teacher, torch.tensor([0])))
+
+
+def test_decoupling_needs_two_classes():
+    with pytest.raises(InputError, match="at least 2 classes, got 1"):
+        dkd_loss(torch.ones(3, 1), torch.ones(3, 1), torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("queue", [torch.ones(0, WIDE), torch.ones(WIDE), torch.ones(9, WIDE + 1)])
+def test_queues_that_do_not_fit(queue):
+    rows = torch.ones(3, WIDE)
+    with pytest.raises(InputError, match=r"must be a non-empty \(K, 5\) tensor of unit rows"):
+        seed_loss(rows, rows, queue)
+    with pytest.raises(InputError, match="the teacher's queue"):
+        compress_loss(rows, rows, torch.ones(9, WIDE), queue)
+    with pytest.raises(InputError, match="the student's queue"):
+        compress_loss(rows, rows, queue, torch.ones(9, WIDE))
+
+
+def test_negatives_that_there_are_not():
+    with pytest.raises(InputError, match="must be 'student' or 'paper', got 'teacher'"):
+        ckd_loss(torch.ones(3, 2), torch.ones(3, 2), negatives="teacher")
+
+
+def test_one_token_is_no_contrast():
+    with pytest.raises(InputError, match="at least 2 tokens an image, got 1"):
+        neighbour_embedding_loss(torch.ones(3, 1, 4), torch.ones(3, 1, 5))
 
 
 def test_dist_does_not_see_predictions_mixed_with_the_uniform_one():
