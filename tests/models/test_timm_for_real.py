@@ -24,18 +24,18 @@ TESTS = Path(__file__).parent / "timm_environment"
 @pytest.mark.slow
 def test_the_real_timm(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
-    python = tmp_path / "bin/python"
+    python = str(tmp_path / "bin/python")
     inside = Path(sysconfig.get_path("purelib", "venv", {"base": str(tmp_path), "platbase": str(tmp_path)}))
     below = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
     (inside / "below.pth").write_text("".join(below))
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["timm"]
     # Naming the torch that is there keeps pip from taking another, of gigabytes, for the sake of a newer torchvision.
-    pip = [python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", f"torch=={torch.__version__}"]
-    installed = subprocess.run([*pip, *wanted], capture_output=True, text=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", f"torch=={torch.__version__}"]
+    installed = subprocess.run([*pip, *wanted], cwd=ROOT, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"pip cannot install {wanted[0]}: {installed.stderr.strip().splitlines()[-1]}")
     environment = {**os.environ, "PROBE_TIMM_ENVIRONMENT": "1", "HF_HUB_OFFLINE": "1"}
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", TESTS]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", str(TESTS)]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     print(ran.stdout)

@@ -15,7 +15,7 @@ import torch
 
 HERE = "PROBE_TIMM_ENVIRONMENT" in os.environ
 collect_ignore_glob = [] if HERE else ["*"]
-LIBRARY = []  # a Library takes its operators along when it goes
+LIBRARY: list[torch.library.Library] = []  # a Library takes its operators along when it goes
 
 
 def declare_missing_operators() -> None:

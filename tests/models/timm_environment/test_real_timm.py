@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def network(name: str, **options: Any) -> torch.nn.Module:
+def network(name: str, **options: Any) -> Any:
     """A model whose weights are in NAME.pt; none is where initialisation left it, so that loaded ones can be told."""
     torch.manual_seed(5)
     module = timm.create_model(name, pretrained=False, num_classes=0, **options).eval()
