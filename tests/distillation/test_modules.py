@@ -47,7 +47,7 @@ SMALL = {"SEED": {"queue_size": 20}, "CompRess": {"queue_size": 20}}
 METHODS = {
     name: value
     for name in distillation.__all__
-    if isinstance(value := getattr(distillation, name), type) and name != "CosPress"
+    if isinstance(value := getattr(distillation, name), type) and issubclass(value, Method) and name != "CosPress"
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 B, NARROW, WIDE = 8, 5, 7
@@ -70,7 +70,6 @@ def total(terms):
 def test_every_method_is_here():
     assert len(METHODS) == 13
     assert CosPress is TinTeM
-    assert all(issubclass(method, Method) for method in METHODS.values())
 
 
 @every_method
