@@ -189,10 +189,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     flat = [{**{k: v for k, v in each.items() if k != "options"}, **each.get("options", {})} for each in (old, new)]
     names = {**flat[0], **flat[1]}
     return [
-        f"{name} ({flat[0].get(name)!r} there, {flat[1].get(name)!r} now)"
+        f"{name} ({_short(flat[0].get(name))} there, {_short(flat[1].get(name))} now)"
         for name in names
         if flat[0].get(name) != flat[1].get(name)
     ]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:16]}...{text[-8:]}"
 
 
 def _check(config: Config) -> None:
@@ -201,7 +206,8 @@ def _check(config: Config) -> None:
             raise InputError(f"--{name.replace('_', '-')}: {getattr(config, name)} is below 1; give at least 1")
     for name in ("rate", "weight_decay", "momentum", "warmup_epochs", "warmup_rate", "final_rate"):
         if not 0 <= getattr(config, name) < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')}: {getattr(config, name)} is no number of at least 0")
+            option = name.replace("_", "-")
+            raise InputError(f"--{option}: {getattr(config, name)} is no number of at least 0; give one")
     if not 0 <= config.held_out <= 0.9:
         raise InputError(f"--held-out: {config.held_out} is no share; give a number from 0 to 0.9")
     if config.probe_rows < 10:

@@ -7,6 +7,8 @@ the logits of a classifier on them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from manifold_probe.models.load import Model, call, load_model
 from manifold_probe.models.outputs import one_tensor
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing, image_preprocessing
-from manifold_probe.models.source import CHECKPOINT, parse_source
+from manifold_probe.models.source import CHECKPOINT, SUFFIXES, has_kind
 from manifold_probe.models.students import STUDENTS, make_student
 
 BUILT_IN = "python:manifold_probe.models.students:make"
@@ -80,10 +82,12 @@ def make(
     """
     if name.lower().replace("_", "-") in STUDENTS:
         return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std)
-    try:
-        parse_source(name)
-    except InputError as error:
-        raise InputError(f"--student: {name!r} is no built-in student ({', '.join(STUDENTS)}) and {error}") from error
+    if not has_kind(name) and Path(name).suffix.lower() not in SUFFIXES:
+        near = get_close_matches(name.lower(), STUDENTS, 1, 0)
+        raise InputError(
+            f"--student: {name!r} is neither built in nor a model source; did you mean {near[0]}? Built in are "
+            f"{', '.join(STUDENTS)}; a source looks like python:package.module:callable"
+        )
     model = load_model(name, weights)
     if model.takes != data.kind:
         raise InputError(f"{data.source}: holds {data.kind}, but {name} takes {model.takes}; give it those")

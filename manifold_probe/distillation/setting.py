@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -174,7 +175,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()
     trained = [each for each in [*learner.module.parameters(), *method.parameters()] if each.requires_grad]
-    return Setting(
+    setting = Setting(
         config=config,
         data=data,
         targets=targets,
@@ -192,6 +193,9 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
         teacher_sha=_digest(targets.plain),
         batch_size=config.batch_size,
     )
+    if config.batch_size == processes.count:
+        _check_single(setting)
+    return setting
 
 
 def _targets(
@@ -258,6 +262,18 @@ def _method(config: Config, kind: type[Method], width: int, targets: Targets, ro
         return kind(width, targets.width, head=config.head, **options)
     except InputError as error:
         raise InputError(f"--method: {config.method}: {error}") from error
+
+
+def _check_single(setting: Setting) -> None:
+    """A batch of one row: many losses compare rows, and batch norm wants more than one value, and they say so."""
+    trial = copy.deepcopy((setting.learner, setting.method))
+    row = setting.rows[:1]
+    try:
+        with torch.no_grad():
+            output = trial[0].embed(setting.examples.batch(row))[1].float()
+            trial[1](output, setting.target(row, 0), setting.batch_labels(row))
+    except (InputError, ValueError, RuntimeError) as error:
+        raise InputError(f"--batch-size: a row at a time cannot be trained on ({error}); give more") from error
 
 
 def _optimiser(config: Config, parameters: list[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:

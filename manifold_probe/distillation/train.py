@@ -29,6 +29,7 @@ from manifold_probe.distillation.setting import Setting, prepare
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.watch import watched
 from manifold_probe.extraction.processes import Processes
+from manifold_probe.models.build import reason
 
 Tell = Callable[[str], None]
 Progress = Callable[..., None]
@@ -158,8 +159,13 @@ class Run:
         setting.method.set_epoch(self.epoch + 1)
         for group in setting.optimiser.param_groups:
             group["lr"] = rate_at(config, self.step / setting.steps)
-        with setting.autocast():
-            _, output = self.forward(batch)
+        try:
+            with setting.autocast():
+                _, output = self.forward(batch)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{config.student}: cannot be trained on a batch of {len(rows)} ({reason(error)}); change --batch-size"
+            ) from error
         terms = setting.method(output.float(), targets, setting.batch_labels(rows))
         loss = torch.stack(list(terms.values())).sum()
         found = {name: value.item() for name, value in terms.items()}

@@ -101,6 +101,7 @@ def timm_preprocessing(config: Mapping[str, Any]) -> ImagePreprocessing | None:
             interpolation=config["interpolation"],
             shorter=None if squeezed else shorter,
             channels=channels,
+            margin="even",
         )
     except InputError:
         return None

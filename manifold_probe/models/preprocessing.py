@@ -20,6 +20,7 @@ from manifold_probe.errors import InputError
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 MODES = {1: "L", 3: "RGB"}
+MARGINS: dict[str, Callable[[float], int]] = {"down": math.floor, "even": round}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ImagePreprocessing:
     """A picture as a float32 tensor (channels, size, size).
 
     The whole picture is squeezed to size x size; or, where ``shorter`` is given, its shorter side is resized to
-    ``shorter`` and the centre cut out. ``mean`` and ``std``: one number, or one a channel, of pixels in 0..1.
+    ``shorter`` and the centre cut out, ``margin`` saying how half a pixel beside it is rounded: "down", as transformers
+    does, or "even", as torchvision and timm do. ``mean`` and ``std``: one number, or one a channel, of pixels in 0..1.
     Transparency is dropped and the orientation an EXIF tag asks for is not applied, as in the models' own training.
 
     >>> ImagePreprocessing(2, mean=0.5, std=0.5)(np.full((4, 3), 255, np.uint8)).shape
@@ -40,6 +42,7 @@ class ImagePreprocessing:
     interpolation: str = "bilinear"
     shorter: int | None = None
     channels: int = 3
+    margin: str = "down"
 
     def __post_init__(self) -> None:
         _check_pixels("size", self.size, 1)
@@ -49,6 +52,8 @@ class ImagePreprocessing:
             _check_pixels("shorter", self.shorter, self.size)
         if self.interpolation not in INTERPOLATIONS:
             raise InputError(f"interpolation: {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+        if self.margin not in MARGINS:
+            raise InputError(f"margin: {self.margin!r} is none of {', '.join(MARGINS)}")
         for name in ("mean", "std"):  # a tuple, one a channel, so that equal settings have equal records
             object.__setattr__(self, name, _per_channel(name, getattr(self, name), self.channels))
 
@@ -112,7 +117,7 @@ class ImagePreprocessing:
         width, height = picture.size
         least = min(width, height)
         width, height = self.shorter * width // least, self.shorter * height // least
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        left, top = (MARGINS[self.margin]((side - self.size) / 2) for side in (width, height))
         return picture.resize((width, height), how).crop((left, top, left + self.size, top + self.size))
 
 

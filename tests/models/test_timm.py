@@ -47,7 +47,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 def test_models_come_pretrained_without_their_classifier(asked: list[tuple[str, dict[str, Any]]]) -> None:
     model = load_model("timm:resnet18")
     assert model.takes == "images"
-    assert model.preprocessing == ImagePreprocessing(224, CONFIG["mean"], CONFIG["std"], "bicubic", shorter=256)
+    assert model.preprocessing == ImagePreprocessing(
+        224, CONFIG["mean"], CONFIG["std"], "bicubic", shorter=256, margin="even"
+    )
     load_model("timm:resnet18?pretrained=false&global_pool=")
     load_model("timm:hf-hub:someone/net")
     assert asked == [

@@ -113,6 +113,7 @@ def test_the_manifest_records_timms_own_configuration(folder: Path, capfd: Captu
         "interpolation": config["interpolation"],
         "shorter": int(config["input_size"][1] / config["crop_pct"]),
         "channels": config["input_size"][0],
+        "margin": "even",
     }
 
 
@@ -168,10 +169,7 @@ def configurations() -> list[dict[str, Any]]:
     return list(found.values())
 
 
-@pytest.mark.parametrize(
-    "uneven",
-    [False, pytest.param(True, marks=pytest.mark.xfail(reason="torchvision rounds half a pixel to the even one"))],
-)
+@pytest.mark.parametrize("uneven", [False, True])
 def test_pictures_are_prepared_as_timm_does(uneven: bool) -> None:
     checked = 0
     for config in configurations():
