@@ -3,8 +3,8 @@
 Student and teacher therefore see the very same corrupted image, whichever is run first, in any batch, alone or not. The
 kinds are those of ImageNet-C and CIFAR-10-C (Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to
 Common Corruptions and Perturbations") that need no picture files; the parameters are our own, in one table below, so
-compare models on them, not with published figures. Lengths are shares of the image's shorter side, so that 32 pixels are
-blurred as 224 are; noise and JPEG are of single pixels, and weigh more on small images. Pixels are in 0..1 between
+compare models on them, not with published figures. Lengths are shares of the image's shorter side, so that 32 pixels
+are blurred as 224 are; noise and JPEG are of single pixels, and weigh more on small images. Pixels are in 0..1 between
 steps, and 8 bits at the end.
 """
 

@@ -86,6 +86,21 @@ def evaluate(
     return found
 
 
+def possible_tasks(test: Part, ood: Part | None, logits: Part | None) -> list[str]:
+    """The tasks for which there is data; "linear-sgd", the slow one, only on request.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+    """
+    there = {"knn": test.labels, "linear": test.labels, "retrieval": test.labels, "ood": ood, "logits": logits}
+    found = [task for task, given in there.items() if given is not None]
+    if not found:
+        raise InputError("labels: missing; put 'labels' into the teacher's file, or give --labels or --teacher-ood")
+    return found
+
+
 def halves(part: Part, seed: int) -> tuple[Part, Part]:
     """A bank and test rows from one set: half of the rows each, of every class where labels are known."""
     labels = np.zeros(part.n, dtype=np.int64) if part.labels is None else part.labels

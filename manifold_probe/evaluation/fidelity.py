@@ -7,8 +7,8 @@ Two classifiers right with chances a and b, independently, and wrong with a wron
 Geirhos et al. 2020 ("Beyond accuracy: quantifying trial-by-trial behaviour of CNNs and humans by measuring error
 consistency") compare right and wrong in this way; predictions of one of C classes need the second term's C - 1. An
 excess of 1 is a student that always decides alike, 0 one that shares no more than its accuracy. Where accuracies differ
-it cannot reach 1, since at most 1 - |a - b| can agree. Rows differ in difficulty and errors crowd on few classes, so two
-good models that never met show an excess too: compare students with each other, not with 0.
+it cannot reach 1, since at most 1 - |a - b| can agree. Rows differ in difficulty and errors crowd on few classes, so
+two good models that never met show an excess too: compare students with each other, not with 0.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Linear probes: how well a linear classifier on frozen features does, with all or a few of the labels.
 
-Two recipes. "lbfgs", the quick one: features standardised by the bank, logistic regression with a light L2 penalty
-(scikit-learn's C = 1), solved to convergence. "sgd", the papers': 100 epochs, batch 256, learning rate 30, a tenth of it
-from epochs 60 and 80 on, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. A learning rate means
-nothing without the features' size: rows are divided by the bank's mean length, which is our choice, so that the recipe
-fits any model. Fixed features also mean no augmentation, which the published figures had.
+Two recipes. "lbfgs", the quick one: features standardised by the bank, logistic regression with an L2 penalty, solved
+to convergence; scikit-learn's C is 0.01 for every model, which did best among five decades for EfficientNet features of
+Fashion-MNIST, with 5,000 labels as with 500. "sgd", the papers': 100 epochs, batch 256, learning rate 30, a tenth of
+it from epochs 60 and 80 on, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. A learning rate
+means nothing without the features' size: rows are divided by the bank's mean length, which is our choice, so that the
+recipe fits any model. Fixed features also mean no augmentation, which the published figures had.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes
 
 RECIPES = ("lbfgs", "sgd")
+PENALTY = 0.01
 EPOCHS, BATCH, RATE, MOMENTUM, STEPS = 100, 256, 30.0, 0.9, (60, 80)
 
 
@@ -86,8 +89,9 @@ def _lbfgs(bank: np.ndarray, codes: np.ndarray, queries: np.ndarray, classes: in
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(bank)
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(bank), codes)
-    return model.predict(scaler.transform(queries))
+    with threadpool_limits(1):  # hundreds of small products: threads that wait for each other took twenty times as long
+        model = LogisticRegression(C=PENALTY, max_iter=1000).fit(scaler.transform(bank), codes)
+        return model.predict(scaler.transform(queries))
 
 
 def _sgd(bank: np.ndarray, codes: np.ndarray, queries: np.ndarray, classes: int, seed: int) -> np.ndarray:

@@ -87,6 +87,11 @@ def part_of(pair: Pair, name: str) -> Part:
 def classified(key: str, predict: Predict, bank: Part, test: Part, note: str | None = None) -> Outcome:
     """A classifier fitted on each side's bank: its accuracy on each side's test rows, and how far the two agree."""
     labels = test.known
+    if bank.known.dtype.kind != labels.dtype.kind or not np.isin(labels, bank.known).any():
+        few = [str(each.tolist()[:3])[1:-1] for each in (bank.known, labels)]
+        raise InputError(
+            f"labels: no label of the {test.name} rows ({few[1]}, ...) is among the bank's ({few[0]}, ...)"
+        )
     teacher, student = (predict(rows, bank.known, asked) for rows, asked in zip(bank.sides, test.sides, strict=True))
     return judged(key, teacher, student, labels, len(np.unique(bank.known)), note)
 

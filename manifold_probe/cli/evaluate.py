@@ -1,0 +1,261 @@
+"""`probe evaluate`: what teacher and student features are good for, task by task, and how far the two agree."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from manifold_probe.cli.arguments import features_of_sides
+from manifold_probe.cli.options import Debug
+from manifold_probe.cli.shell import complain, show_lines, write
+from manifold_probe.errors import InputError
+
+SCHEMA = "manifold-probe/evaluation/1"
+SHORT = {
+    "agreement": "agree",
+    "expected": "by accuracy alone",
+    "excess": "excess",
+    "neighbour_recall": "teacher's nearest found",
+    "cross_recall": "student's queries in the teacher's space",
+    "rank_correlation_in": "rank correlation inside",
+    "rank_correlation_out": "outside",
+}
+LEGEND = (
+    "fidelity: share of rows on which the two decide alike; what their accuracies alone would give; the excess over "
+    "that, 1 where they always decide alike. Of OOD scores the rank correlation, inside and outside the distribution apart. "
+    "ood_fpr95: lower is better; all else: higher."
+)
+
+
+def evaluate(
+    teacher: Annotated[
+        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's test features; or a model, which needs --data.")
+    ],
+    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's, or its model.")],
+    teacher_train: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's labelled training features: the bank.")
+    ] = None,
+    student_train: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="The student's.")] = None,
+    teacher_ood: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's features of unusual inputs.")
+    ] = None,
+    student_ood: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="The student's.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK,...",
+            help="knn, linear, linear-sgd, retrieval, ood, logits, corruptions.  "
+            "[default: those for which there is data, but linear-sgd and corruptions]",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Labels of the test rows, in their order or with ids.")
+    ] = None,
+    train_labels: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Labels of the training rows.")
+    ] = None,
+    k: Annotated[int, typer.Option(help="Neighbours that vote.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
+    ] = None,
+    train_data: Annotated[str | None, typer.Option(metavar="DATA", help="What models fill their banks with.")] = None,
+    ood_data: Annotated[str | None, typer.Option(metavar="DATA", help="Unusual inputs for models.")] = None,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Also corrupt the test images, for two models with --data.")
+    ] = False,
+    corrupted_images: Annotated[int, typer.Option(metavar="N", help="How many test images are corrupted.")] = 500,
+    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
+    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, not the table.")] = False,
+    out: Annotated[str | None, typer.Option(metavar="FILE.json", help="Also write that object there.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?"""
+    from manifold_probe.api import check_settings
+    from manifold_probe.evaluation.evaluate import evaluate as evaluated
+    from manifold_probe.evaluation.evaluate import halves, possible_tasks
+    from manifold_probe.files import check_file, write_whole
+    from manifold_probe.report.document import to_json
+    from manifold_probe.report.progress import Progress
+
+    check_settings(k, 2, seed)
+    wanted = _tasks(tasks, corruptions)
+    if corrupted_images < 1:
+        raise InputError(f"--corrupted-images: {corrupted_images} is no number of images; give at least 1")
+    if out is not None:
+        check_file(out, "--out")
+    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    read = _Reader(teacher, student, options, positional, allow_missing)
+    test = read.part("test", (teacher, student), data, labels)
+    bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
+    ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
+    logits = read.logits(labels) if wanted is None or "logits" in wanted else None
+    assert test is not None
+    wanted = wanted or possible_tasks(test, ood, logits) + ["corruptions"] * corruptions
+    works = read.works(data) if "corruptions" in wanted else None
+    split = bank is None
+    if bank is None:
+        bank, test = halves(test, seed)
+    outcomes = evaluated([task for task in wanted if task != "corruptions"], bank, test, ood, logits, k=k, seed=seed)
+    settings: dict[str, Any] = {"k": k, "temperature": 0.07, "seed": seed, "tasks": wanted}
+    settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
+    if works is not None:
+        from manifold_probe.evaluation.corruptions import CORRUPTIONS
+        from manifold_probe.evaluation.robustness import robustness_outcomes
+        from manifold_probe.measures.rows import sample
+
+        some = test.only(sample(test.n, corrupted_images, seed))
+        with Progress() as progress:
+            outcomes += robustness_outcomes(bank, works, some, k=k, seed=seed, progress=progress)
+        table = {name: {"is": meaning, "by_severity": list(values)} for name, (meaning, values) in CORRUPTIONS.items()}
+        settings |= {"corrupted_images": some.n, "corruptions": table}
+    document = _document(read, outcomes, settings)
+    if out is not None:
+        write_whole(out, to_json(document) + "\n")
+    if json:
+        write(to_json(document) + "\n")
+    else:
+        show_lines(lambda width: evaluation_lines(document, width))
+    if out is not None:
+        complain(f"wrote {out}")
+
+
+class _Reader:
+    """Reads the parts of an evaluation, and keeps what was read for the document."""
+
+    def __init__(
+        self, teacher: str, student: str, options: dict[str, Any], positional: bool, allow_missing: bool
+    ) -> None:
+        self.models = (teacher, student)
+        self.options = options
+        self.rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+        self.inputs: dict[str, Any] = {}
+        self.pairing: dict[str, Any] = {}
+        self.tested: tuple[str, str] = self.models
+
+    def part(self, name: str, sides: tuple[str | None, str | None], data: str | None, labels: str | None) -> Any:
+        """The rows of both sides, or None where none were given."""
+        from manifold_probe.evaluation.outcome import part_of
+        from manifold_probe.evaluation.read import read_pair
+        from manifold_probe.report.provenance import describe_input
+
+        self.inputs[name] = self.pairing[name] = None
+        chosen = self._chosen(name, sides, data)
+        if chosen is None:
+            if labels is not None:
+                raise InputError(
+                    f"--{name}-labels: there are no rows to label; give --teacher-{name}, --student-{name}"
+                )
+            return None
+        if name == "test":
+            self.tested = chosen
+        pair = read_pair(*chosen, labels, **self.rules)
+        named = {"teacher": pair.teacher, "student": pair.student}
+        self.inputs[name] = {side: describe_input(space, None) for side, space in named.items()}
+        pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
+        self.pairing[name] = pairing
+        return part_of(pair, name)
+
+    def logits(self, labels: str | None) -> Any:
+        """The logits in the test files, or None where a side has none."""
+        from manifold_probe.evaluation.outcome import part_of
+        from manifold_probe.evaluation.read import logits_path, read_pair
+
+        teacher, student = (logits_path(path) for path in self.tested)
+        if teacher is None or student is None:
+            return None
+        return part_of(read_pair(teacher, student, labels, **self.rules), "logits")
+
+    def works(self, data: str | None) -> Any:
+        """Both models, ready to run on the test images."""
+        from manifold_probe.extraction.work import Request, prepared
+        from manifold_probe.models.source import is_source
+
+        for option, text in zip(("--teacher", "--student"), self.models, strict=True):
+            if data is None or not is_source(text):
+                raise InputError(f"{option}: {text} is no model with --data; corrupting images needs two models to run")
+        assert data is not None
+        return tuple(prepared(Request(text, data, **self.options)) for text in self.models)
+
+    def _chosen(self, name: str, sides: tuple[str | None, str | None], data: str | None) -> tuple[str, str] | None:
+        """A file or folder of features for both sides."""
+        from manifold_probe.models.source import is_source
+
+        if name != "test":
+            if data is not None:  # a side without features of its own is the model
+                sides = tuple(
+                    model if given is None and is_source(model) else given
+                    for given, model in zip(sides, self.models, strict=True)
+                )  # type: ignore[assignment]
+            if sides == (None, None) and data is None:
+                return None
+            for option, given in zip(("teacher", "student"), sides, strict=True):
+                if given is None:
+                    raise InputError(f"--{option}-{name}: missing beside the other side's; give features of both")
+        options = self.options if data is not None or name == "test" else dict.fromkeys(self.options)
+        files = features_of_sides({"teacher": str(sides[0]), "student": str(sides[1])}, data, options)
+        return files["teacher"], files["student"]
+
+
+def _tasks(text: str | None, corruptions: bool) -> list[str] | None:
+    """The tasks that were named, or None for those that are possible."""
+    from manifold_probe.evaluation.evaluate import TASKS
+
+    if text is None:
+        return None
+    known = (*TASKS, "corruptions")
+    asked = [part.strip() for part in text.split(",")] + (["corruptions"] if corruptions else [])
+    for task in asked:
+        if task not in known:
+            raise InputError(f"--tasks: {task!r} is not known; choose from {', '.join(known)}")
+    return [task for task in known if task in asked]
+
+
+def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any]) -> dict[str, Any]:
+    from manifold_probe.report.document import plain
+    from manifold_probe.report.provenance import provenance_of
+
+    tasks = {
+        each.key: {"teacher": each.teacher, "student": each.student, "n": each.n, "note": each.note}
+        | ({"by_severity": each.details} if each.details else {})
+        for each in outcomes
+    }
+    return plain(
+        {
+            "schema": SCHEMA,
+            "inputs": read.inputs,
+            "pairing": read.pairing,
+            "settings": settings,
+            "tasks": tasks,
+            "fidelity": {each.key: each.fidelity for each in outcomes},
+            "provenance": provenance_of(settings["seed"]),
+        }
+    )
+
+
+def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Any]:
+    """The table of an evaluation."""
+    from rich.text import Text
+
+    from manifold_probe.report.layout import paragraph, table
+    from manifold_probe.report.words import number, shown
+
+    settings, test = document["settings"], document["inputs"]["test"]
+    names = " and ".join(f"{side} {shown(test[side]['name'])}" for side in ("teacher", "student"))
+    bank = "training rows" if settings["bank"] == "train" else "others of the same file, halved at random"
+    head = f"{names}: {settings['test_rows']:,} test rows held against {settings['bank_rows']:,} {bank}."
+    rows = [["task", "teacher", "student", "fidelity"]]
+    for key, task in document["tasks"].items():
+        found = document["fidelity"][key].items()
+        fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in found if value is not None)
+        rows.append([key, number(task["teacher"]), number(task["student"]), fidelity or str(task["note"] or "-")])
+    padding = max(len(row[3]) for row in rows)
+    rows = [[*row[:3], row[3].ljust(padding)] for row in rows]
+    return [*paragraph(head, width), Text(), *table(rows, width), Text(), *paragraph(LEGEND, width)]

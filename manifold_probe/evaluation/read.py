@@ -1,0 +1,61 @@
+"""From files of features, labels and logits to pairs of spaces to be evaluated."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from manifold_probe.extraction.agree import check_same_content
+from manifold_probe.spaces.pairing import Pair, pair
+from manifold_probe.spaces.read import as_space, open_contents, read_column, split_key
+
+
+def read_pair(
+    teacher: Any, student: Any, labels: str | None = None, *, positional: bool = False, allow_missing: bool = False
+) -> Pair:
+    """Teacher and student rows joined by id, or by position where there are no ids; labels as a file of them has them.
+
+    Parameters
+    ----------
+    teacher, student : path, array, tensor, DataFrame or Space
+    labels : path, optional
+        Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
+    positional, allow_missing : bool
+        As in `compare`.
+
+    Raises
+    ------
+    InputError
+        Where a file cannot be used or rows find no partner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> read_pair(np.eye(3), 2 * np.eye(3)).by
+    'position'
+    """
+    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels")
+    spaces = {"student": as_space(student, "student")}
+    found = pair(
+        as_space(teacher, "teacher"),
+        spaces,
+        labels=values,
+        labels_ids=ids,
+        positional=positional,
+        allow_missing=allow_missing,
+    )["student"]
+    if not positional:
+        check_same_content(found.teacher.source.path, found.student.source.path)
+    return found
+
+
+def logits_path(path: str) -> str | None:
+    """Where the logits of a feature file are, ``FILE::logits``, or None; what already names logits stays as it is.
+
+    >>> logits_path("t.npz::logits")
+    't.npz::logits'
+    """
+    file, key = split_key(path)
+    if key is not None and key.endswith("logits"):
+        return path
+    return None if os.path.isdir(file) or "logits" not in open_contents(file).entries else f"{file}::logits"
