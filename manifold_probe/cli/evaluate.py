@@ -23,7 +23,7 @@ SHORT = {
 }
 LEGEND = (
     "fidelity: share of rows on which the two decide alike; what their accuracies alone would give; the excess over "
-    "that, 1 where they always decide alike. Of OOD scores the rank correlation, inside and outside the distribution apart. "
+    "that, 1 where they always decide alike. Of OOD scores the rank correlation inside the distribution, and outside. "
     "ood_fpr95: lower is better; all else: higher."
 )
 

@@ -1,7 +1,8 @@
 """The rows of a bank nearest to queries that are not in it.
 
 Cosine is Euclidean distance between unit rows, |u - v|^2 = 2 - 2 cos, so faiss searches one metric: centred at the
-bank's mean, because float32 loses a common offset's worth of digits, with a margin that is measured again in float64.
+bank's mean, because float32 loses a common offset's worth of digits, with a margin that is measured again in float64; where
+more rows tie than the margin holds, the whole bank is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
 from manifold_probe.measures.inputs import check_metric
 
 MARGIN = 16
+CLOSE = 1e-6  # of the bank's spread: what float32 cannot tell apart
 BLOCK = 4096
 
 
@@ -56,28 +58,31 @@ def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tup
     centre = bank.mean(0)
     spread = np.abs(bank - centre).max() or 1.0
     points = ((bank - centre) / spread).astype(np.float32)
-    found = [
-        _block(bank, queries[start : start + BLOCK], points, centre, spread, k, metric)
-        for start in range(0, len(queries), BLOCK)
-    ]
-    rows, nearness = (np.concatenate(part) for part in zip(*found, strict=True))
+    rows, nearness = np.empty((len(queries), k), dtype=np.int64), np.empty((len(queries), k))
+    for start in range(0, len(queries), BLOCK):
+        part = slice(start, start + BLOCK)
+        asked = ((queries[part] - centre) / spread).clip(-1e15, 1e15).astype(np.float32)
+        _, candidates = faiss.knn(asked, points, min(len(bank), k + MARGIN))
+        for place, (query, some) in enumerate(zip(queries[part], candidates, strict=True), start):
+            rows[place], nearness[place] = _settled(bank, query, np.sort(some), k, metric, CLOSE * spread)
     return rows, nearness
 
 
-def _block(
-    bank: np.ndarray, queries: np.ndarray, points: np.ndarray, centre: np.ndarray, spread: float, k: int, metric: str
+def _settled(
+    bank: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int, metric: str, close: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    asked = ((queries - centre) / spread).clip(-1e15, 1e15).astype(np.float32)
-    _, rows = faiss.knn(asked, points, min(len(bank), k + MARGIN))
-    rows = np.sort(rows.astype(np.int64), axis=1)  # of equally near rows the first comes first
-    nearness = np.empty(rows.shape)
-    for place, (query, candidates) in enumerate(zip(queries, rows, strict=True)):
-        if metric == "cosine":
-            nearness[place] = (bank[candidates] * query).sum(1).round(12)  # parallel rows tie
-        else:
-            nearness[place] = -np.linalg.norm(bank[candidates] - query, axis=1)
-    order = np.argsort(-nearness, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(rows, order, 1), np.take_along_axis(nearness, order, 1)
+    """The first k of the candidates in float64; of the whole bank where the last is as near as the k-th."""
+    found = _nearness(bank[rows], query, metric)
+    order = np.argsort(-found, kind="stable")
+    if len(rows) < len(bank) and found[order[k - 1]] - found[order[-1]] <= close:
+        return _settled(bank, query, np.arange(len(bank)), k, metric, close)
+    return rows[order[:k]], found[order[:k]]
+
+
+def _nearness(rows: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
+    if metric == "cosine":
+        return (rows * query).sum(1).round(12)  # parallel rows tie
+    return -np.linalg.norm(rows - query, axis=1)
 
 
 def _apart(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
