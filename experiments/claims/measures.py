@@ -1,0 +1,90 @@
+"""Every measure of a student on test images against its teacher, at the backbone and at the head."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import data
+import numpy as np
+
+from manifold_probe.evaluation import accuracy, agreement, knn_predict
+from manifold_probe.measures import (
+    Neighbours,
+    debiased_linear_cka,
+    norm_correlation,
+    per_dimension_correlation,
+    space_similarity,
+)
+from manifold_probe.measures.overlap import intersections
+from manifold_probe.spaces.read import read
+
+K, TEST, QUERIES = 10, 3_000, 1_500
+METRICS = ("cosine", "euclidean")
+
+
+@lru_cache
+def images(name: str = "test", count: int | None = TEST) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, H, W) and labels (n,) of data/NAME.npz."""
+    with np.load(data.DATA / f"{name}.npz") as file:
+        return file["images"][:count], file["labels"][:count]
+
+
+@lru_cache
+def teacher(store: str, name: str, count: int | None = None) -> np.ndarray:
+    """The teacher's rows (n, 1280) for the images of data/NAME.npz, float32, from data/STORE."""
+    space = read(str(data.DATA / store))
+    with np.load(data.DATA / f"{name}.npz") as file:
+        ids = file["ids"][:count]
+    place = {id: row for row, id in enumerate(space.ids.tolist())}
+    return np.asarray(space.take(np.array([place[id] for id in ids.tolist()])), dtype=np.float32)
+
+
+def queries() -> np.ndarray:
+    """The test rows whose neighbours are looked up among all test rows."""
+    return np.arange(0, TEST)[:: TEST // QUERIES][:QUERIES]
+
+
+@lru_cache
+def teacher_neighbours(metric: str) -> Neighbours:
+    """The teacher's neighbours of the queries."""
+    return Neighbours.search(teacher("lite2-test", "test", TEST), K, metric=metric, queries=queries())
+
+
+@lru_cache
+def teacher_votes(name: str) -> np.ndarray:
+    """What the teacher's k-NN vote says of the test images, with the bank of data/NAME.npz."""
+    bank, test = teacher("lite2-train", name), teacher("lite2-test", "test", TEST)
+    return knn_predict(bank, images(name, None)[1], test, K)
+
+
+def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """A student's features of data/NAME.npz and of the test images, against the teacher's."""
+    theirs, labels = teacher("lite2-test", "test", TEST), images()[1]
+    found = {
+        f"overlap@{K} {metric}": float(
+            intersections(teacher_neighbours(metric), Neighbours.search(test, K, metric=metric, queries=queries())).mean()
+            / K
+        )
+        for metric in METRICS
+    }
+    found["debiased CKA"] = debiased_linear_cka(theirs, test)
+    found["norm correlation"] = norm_correlation(theirs, test)
+    if theirs.shape[1] == test.shape[1]:
+        found["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
+        found["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
+    votes = knn_predict(bank, images(name, None)[1], test, K)
+    found["k-NN accuracy"] = accuracy(votes, labels)
+    agreed = agreement(teacher_votes(name), votes, labels)
+    found["k-NN agreement"] = agreed["agreement"]
+    found["k-NN agreement, excess"] = agreed["excess"]
+    return found
+
+
+def at_both(name: str, bank: dict[str, np.ndarray], test: dict[str, np.ndarray], head: bool) -> dict[str, float]:
+    """At the backbone and, where there is one on the student's side, at the head."""
+    places = ("backbone", "head") if head else ("backbone",)
+    return {
+        f"{place}: {key}": value
+        for place in places
+        for key, value in all_measures(name, bank[place], test[place]).items()
+    }
