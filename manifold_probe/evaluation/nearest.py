@@ -1,8 +1,8 @@
 """The rows of a bank nearest to queries that are not in it.
 
 Cosine is Euclidean distance between unit rows, |u - v|^2 = 2 - 2 cos, so faiss searches one metric: centred at the
-bank's mean, because float32 loses a common offset's worth of digits, with a margin that is measured again in float64; where
-more rows tie than the margin holds, the whole bank is.
+bank's mean, because float32 loses a common offset's worth of digits, with a margin that is measured again in float64;
+where more rows tie than the margin holds, the whole bank is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
 from manifold_probe.measures.inputs import check_metric
 
 MARGIN = 16
-CLOSE = 1e-6  # of the bank's spread: what float32 cannot tell apart
+CLOSE = 1e-6  # of the bank's spread and the query's distance: what float32 cannot tell apart
 BLOCK = 4096
 
 
@@ -64,7 +64,8 @@ def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tup
         asked = ((queries[part] - centre) / spread).clip(-1e15, 1e15).astype(np.float32)
         _, candidates = faiss.knn(asked, points, min(len(bank), k + MARGIN))
         for place, (query, some) in enumerate(zip(queries[part], candidates, strict=True), start):
-            rows[place], nearness[place] = _settled(bank, query, np.sort(some), k, metric, CLOSE * spread)
+            close = CLOSE * (spread + np.abs(query - centre).max())
+            rows[place], nearness[place] = _settled(bank, query, np.sort(some), k, metric, close)
     return rows, nearness
 
 

@@ -136,7 +136,7 @@ def test_a_probe_ignores_the_unit_and_repeats_itself(recipe: str) -> None:
 
 
 def test_the_papers_recipe_follows_its_loop() -> None:
-    """The recipe transcribed: momentum 0.9, 30 / 3 / 0.3, weights of deviation 0.01, batches of a seeded permutation."""
+    """Transcribed: momentum 0.9, rates 30, 3 and 0.3, weights of deviation 0.01, batches of a seeded permutation."""
     bank, labels, queries = clouds(5, m=300, d=3, classes=3)
     draw = torch.Generator().manual_seed(7)
     rows = torch.from_numpy(bank / np.linalg.norm(bank, axis=1).mean()).float()
