@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from manifold_probe.cli.shell import complain
 from manifold_probe.errors import InputError
 
 DEFAULT_DROP = 0.02
+EXTRACT_ONLY = ("--skip-bad", "--dtype", "--weights", "--out")
 
 
 def named_students(texts: list[str]) -> dict[str, str]:
@@ -83,9 +86,23 @@ def features_of_sides(sides: dict[str, str], data: str | None, options: dict[str
     found = dict(sides)
     for name, text in sides.items():
         if text in sources:
-            with Progress() as progress:
+            with Progress() as progress, advising_extract():
                 found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=progress))
     return found
+
+
+@contextmanager
+def advising_extract() -> Iterator[None]:
+    """Around an extraction behind the scenes: advice to give an option that only ``probe extract`` has says so."""
+    try:
+        yield
+    except InputError as error:
+        named = next((option for option in EXTRACT_ONLY if option in str(error)), None)
+        if named is None:
+            raise
+        raise InputError(
+            f"{error} ({named} belongs to probe extract: run that, and give its folder in place of the model)"
+        ) from error
 
 
 def column_of_ids(path: str | None) -> Any:

@@ -72,6 +72,12 @@ def compare(
     check_settings(k, queries, seed)
     students = named_students(student)
     if layers:
+        of_layers: dict[str, Any] = {"--data": data, "--size": size, "--mean": mean, "--std": std, "--pool": pool}
+        of_layers |= {"--batch-size": batch_size, "--labels": labels, "--report": report, "--baseline": baseline}
+        of_layers |= {"--teacher-ids": teacher_ids, "--student-ids": student_ids, "--fail-under": fail_under}
+        of_layers |= {"--max-drop": max_drop, "--no-maps": no_maps or None, "--k": k if k != 10 else None}
+        of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
+        refuse_beside_layers([teacher, *students.values()], of_layers)
         compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
         return
     outputs = Outputs(report=report, table=table, figures=figures)
@@ -113,6 +119,18 @@ def compare(
         write("\n")
     tell(outputs.write(result))
     judge(outcomes, sys.stderr if json else sys.stdout)
+
+
+def refuse_beside_layers(sides: list[str], options: dict[str, Any]) -> None:
+    """Refuse what the layer-by-layer comparison does not read: a model, or an option that only the other has."""
+    from manifold_probe.models.source import is_source
+
+    for text in sides:
+        if is_source(text):
+            raise InputError(f"--layers: {text} is a model; extract both with probe extract --layers first")
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name}: does not go with --layers, which gives the matrix of CKA alone; leave it out")
 
 
 def compare_layers(

@@ -67,6 +67,8 @@ def extract(
         recipe=recipe,
         seed=seed,
     )
+    if list_layers and verify is not None:
+        raise InputError("--list-layers: does not go with --verify; ask for one at a time")
     if list_layers:
         write("".join(f"{line}\n" for line in checking.layer_lines(request)))
     elif out is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.store import MANIFEST, ROWS, SCHEMA, Store, read_json
+from manifold_probe.extraction.records import read_json, read_table
+from manifold_probe.extraction.store import MANIFEST, ROWS, SCHEMA, Store
 from manifold_probe.extraction.versions import other_versions
 
 
@@ -19,9 +20,7 @@ def check_same_content(teacher: str | None, student: str | None) -> None:
     """
     if teacher is None or student is None or not (is_store(teacher) and is_store(student)):
         return
-    import pandas as pd
-
-    tables = [pd.read_parquet(Path(path) / ROWS, columns=["id", "content"]) for path in (teacher, student)]
+    tables = [read_table(Path(path) / ROWS, ["id", "content"]) for path in (teacher, student)]
     both = tables[0].merge(tables[1], on="id", suffixes=("_teacher", "_student"))
     other = both["id"][both["content_teacher"] != both["content_student"]].tolist()
     if other:

@@ -47,6 +47,7 @@ def open_npz_images(source: str, path: str, key: str, ids: str | None, labels: s
         _column(contents, key, labels, LABEL_NAMES, "labels", len(images)),
         {},
         partial(_read, path, key, _stamp(path)),
+        partial(_row_bytes, path, key, _stamp(path)),
     )
 
 
@@ -70,7 +71,8 @@ def open_idx_images(source: str, path: str) -> Data:
                 found[0], f"holds {len(labels):,} labels for {len(images):,} images; give the file of the same set"
             )
     ids = content_names(map(_bytes, images))
-    return make_data("images", source, ids, labels, {}, partial(_read, path, "", _stamp(path)))
+    readers = partial(_read, path, "", _stamp(path)), partial(_row_bytes, path, "", _stamp(path))
+    return make_data("images", source, ids, labels, {}, *readers)
 
 
 def read_idx(path: str, axes: int) -> np.ndarray:
@@ -144,10 +146,18 @@ def _array(path: str, key: str, stamp: tuple[int, int]) -> np.ndarray:
 
 
 def _read(path: str, key: str, stamp: tuple[int, int], row: int, id: str) -> tuple[Image.Image, bytes]:
+    pixels = _row(path, key, stamp, row, id)
+    return from_array(pixels), pixels.tobytes()
+
+
+def _row_bytes(path: str, key: str, stamp: tuple[int, int], row: int, id: str) -> bytes:
+    return _row(path, key, stamp, row, id).tobytes()
+
+
+def _row(path: str, key: str, stamp: tuple[int, int], row: int, id: str) -> np.ndarray:
     try:
         if _stamp(path) != stamp:  # mapped rows would change, or vanish, under the reader
             raise Unreadable(id, f"{os.path.basename(path)} was changed after it was opened; start again")
     except OSError as error:
         raise Unreadable(id, f"{os.path.basename(path)} is no longer there") from error
-    pixels = np.ascontiguousarray(_array(path, key, stamp)[row])
-    return from_array(pixels), pixels.tobytes()
+    return np.ascontiguousarray(_array(path, key, stamp)[row])

@@ -27,13 +27,18 @@ def open_image_folder(path: str) -> Data:
     ids = np.array(found, dtype=str)
     folders = [name.partition("/")[0] if "/" in name else None for name in found]
     labels = None if None in folders else np.array(folders, dtype=str)
-    return make_data("images", path, ids, labels, {}, partial(read_file, path, None))
+    return make_data("images", path, ids, labels, {}, partial(read_file, path, None), partial(file_bytes, path, None))
 
 
 def read_file(folder: str, paths: list[str] | None, row: int, id: str) -> tuple[Image.Image, bytes]:
     """The image of a row, at ``paths[row]`` (by default its id) below the folder."""
-    raw = read_bytes(os.path.join(folder, id if paths is None else paths[row]), id)
+    raw = file_bytes(folder, paths, row, id)
     return decode(raw, id), raw
+
+
+def file_bytes(folder: str, paths: list[str] | None, row: int, id: str) -> bytes:
+    """The bytes of the same file, not decoded."""
+    return read_bytes(os.path.join(folder, id if paths is None else paths[row]), id)
 
 
 def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from manifold_probe.spaces.checks import bad
 
 Content = Any  # a PIL image in RGB, or a str
 Reader = Callable[[int, str], tuple[Content, bytes]]  # (row, id) -> content and the bytes it was made from; picklable
+RawReader = Callable[[int, str], bytes]  # those bytes alone, not decoded
 
 
 class Unreadable(InputError):
@@ -64,6 +65,7 @@ class Data:
     slices: dict[str, np.ndarray]
     listing: str
     reader: Reader
+    raw: RawReader
 
     @property
     def n(self) -> int:
@@ -75,6 +77,13 @@ class Data:
         content, raw = self.reader(row, str(self.ids[row]))
         return Item(content, hashlib.sha256(raw).hexdigest())
 
+    def digest(self, row: int) -> str | None:
+        """What `read` gives as digest, without decoding; None where there are no bytes to be had."""
+        try:
+            return hashlib.sha256(self.raw(row, str(self.ids[row]))).hexdigest()
+        except Unreadable:
+            return None
+
 
 def make_data(
     kind: str,
@@ -83,6 +92,7 @@ def make_data(
     labels: np.ndarray | None,
     slices: dict[str, np.ndarray],
     reader: Reader,
+    raw: RawReader,
 ) -> Data:
     """The data, after its ids were checked.
 
@@ -102,7 +112,7 @@ def make_data(
         raise bad(
             source, f"has {len(twice):,} duplicate ids, such as '{names[at]}' ({counts[at]} times); make them unique"
         )
-    return Data(kind, source, ids, labels, slices, _listing(kind, ids, labels, slices), reader)
+    return Data(kind, source, ids, labels, slices, _listing(kind, ids, labels, slices), reader, raw)
 
 
 def _refuse_other_than_utf8(source: str, column: np.ndarray) -> None:

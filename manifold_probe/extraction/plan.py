@@ -8,6 +8,7 @@ from typing import Any
 CALLED = {
     "model": "the model",
     "weights": "the model's weights",
+    "architecture": "the model's architecture",
     "preprocessing": "the preprocessing",
     "layers": "the layers",
     "pooling": "the pooling",
@@ -18,7 +19,6 @@ CALLED = {
     "shard_rows": "the rows of a shard",
     "device": "the device",
     "precision": "the precision",
-    "skip_bad": "--skip-bad",
     "views": "the request for views",
 }
 

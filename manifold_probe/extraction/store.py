@@ -1,14 +1,14 @@
 """The feature store: a folder that holds one model's features of one data set, once, and proves what they are.
 
-    manifest.json            what was extracted from what, a checksum for every shard; written last, so that a folder
-                             with it is whole
+    manifest.json            what was extracted from what, a checksum for every other file; written last, so that a
+                             folder with it is whole
     shard-00000.safetensors  rows of a fixed range of the data: "features" (n, d), or an array a layer
     rows.parquet             id, label, slices and a digest of the content, a row for every row of the shards
     quarantine.csv           what could not be read, where that was allowed
 
 While it grows there is ``unfinished.json`` (the plan) in place of the manifest, and ``shard-00000.json`` beside each
 shard that is done. A file appears under its name only when it is whole and on disk, so that a run killed at any moment
-goes on at the first shard that is missing and ends with the same bytes.
+goes on at the first shard that is missing and ends with the same bytes. A shard that is damaged meanwhile is missing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.content import content_digest
+from manifold_probe.extraction.records import MEND, checked, file_digest, read_json, write_rows
 from manifold_probe.files import write_whole
+from manifold_probe.spaces.folder import FEATURES as SCHEMA
 
-SCHEMA = "manifold-probe/features/1"
 MANIFEST, UNFINISHED, ROWS, QUARANTINE, LOCK = (
     "manifest.json",
     "unfinished.json",
@@ -35,11 +38,20 @@ MANIFEST, UNFINISHED, ROWS, QUARANTINE, LOCK = (
     "quarantine.csv",
     ".lock",
 )
+FIELDS = {"plan": dict, "rows": int, "quarantined": int, "shapes": dict, "shards": list, "checksums": dict}
+SHARD_FIELDS = {"file": str, "rows": int, "sha256": str, "batch_size": int}
+NOTE = re.compile(r"shard-\d{5,}\.json")
+SCRATCH = re.compile(  # what `write_whole` calls a file until it is whole
+    r"\.(shard-\d{5,}\.(json|safetensors)|manifest\.json|unfinished\.json|rows\.parquet|quarantine\.csv)"
+    r"\.[0-9a-f]{8}\.part"
+)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What is known of a shard that is done: its rows of the data, digests of their content, and its arrays' file."""
+    """What is known of a shard that is done: its rows of the data, digests of their content, what could not be read
+    (id and reason), its arrays' file, and how many rows the model saw at a time.
+    """
 
     place: int
     rows: list[int]
@@ -48,6 +60,7 @@ class Shard:
     sha256: str
     rounding: dict[str, float]
     shapes: dict[str, list[int]]
+    batch_size: int
 
 
 class Store:
@@ -82,17 +95,15 @@ class Store:
                 if record.get("schema") != SCHEMA:
                     mend = "give another --out, or extract again with this version"
                     raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {mend}")
-                if not isinstance(record.get("plan"), dict):
-                    raise InputError(f"{path}: 'plan' is missing; give another --out")
-                begun = name == MANIFEST or any(self.folder.glob("shard-*.json"))
-                return record["plan"] if begun else None
+                checked(record, {"plan": dict}, path)
+                return record["plan"] if name == MANIFEST or self._own(NOTE) else None
         if self.folder.is_dir() and any(not name.startswith(".") for name in os.listdir(self.folder)):
             raise InputError(f"{self.folder}: holds other files and no features; give an empty folder or a new one")
         return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out of the folder.
+        """Keep every other process out of the folder; in the end nothing is left of it where nothing was done.
 
         Raises
         ------
@@ -101,19 +112,27 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"--out: {self.folder} is a file; name a folder that is new or holds such features")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / LOCK, timeout=0):
-                try:
-                    yield
-                finally:
-                    (self.folder / LOCK).unlink(missing_ok=True)
+            lock = FileLock(self.folder / LOCK, timeout=0)
+            lock.acquire()
         except Timeout as error:
             raise InputError(
                 f"{self.folder}: another process is extracting into it; wait for it, or give another --out"
             ) from error
+        except OSError as error:
+            raise InputError(f"--out: {self.folder}: cannot be written to ({error.strerror}); give another") from error
+        try:
+            yield
         finally:
-            with suppress(OSError):  # only a folder in which nothing was begun can be removed
+            with suppress(OSError):
+                if set(os.listdir(self.folder)) <= {UNFINISHED, LOCK}:
+                    (self.folder / UNFINISHED).unlink(missing_ok=True)
+                (self.folder / LOCK).unlink(missing_ok=True)
+            lock.release()
+            with suppress(OSError):  # only an empty folder can be removed
                 self.folder.rmdir()
 
     def recorded(self) -> dict[str, str]:
@@ -124,14 +143,25 @@ class Store:
 
     def begin(self, plan: dict[str, Any], recorded: dict[str, str]) -> None:
         """Write the plan, and drop what a killed run left half-written."""
-        for leftover in self.folder.glob("*.part"):
+        for leftover in self._own(SCRATCH):
             leftover.unlink()
         self._write_json(UNFINISHED, {"schema": SCHEMA, "plan": plan, "recorded": recorded})
 
-    def done(self, place: int) -> Shard | None:
-        """The shard in this place, if it is whole."""
+    def note(self, place: int) -> Shard | None:
+        """What is known of the shard in this place; None where it is not done, or its note is damaged."""
         path = self.folder / f"{_name(place)}.json"
-        return Shard(**read_json(path)) if path.exists() else None
+        try:
+            shard = Shard(**read_json(path))
+            lengths = {len(shard.rows), len(shard.digests), *(shape[0] for shape in shard.shapes.values())}
+            return shard if shard.place == place and len(lengths) == 1 and shard.batch_size > 0 else None
+        except (InputError, TypeError, AttributeError, IndexError):
+            return None
+
+    def done(self, place: int) -> Shard | None:
+        """The shard in this place, if it is there, whole and undamaged."""
+        shard = self.note(place)
+        good = shard is not None and file_digest(self.folder / f"{_name(place)}.safetensors") == shard.sha256
+        return shard if good else None
 
     def add(
         self,
@@ -141,6 +171,7 @@ class Store:
         unreadable: list[list[str]],
         arrays: dict[str, np.ndarray],
         rounding: dict[str, float],
+        batch_size: int,
     ) -> Shard:
         """Write a shard and, once it is on disk, the note that it is done."""
         from safetensors.numpy import save
@@ -149,36 +180,44 @@ class Store:
         self._write(f"{_name(place)}.safetensors", content)
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         digest = hashlib.sha256(content).hexdigest()
-        shard = Shard(place, rows, digests, unreadable, digest, rounding, shapes)
+        shard = Shard(place, rows, digests, unreadable, digest, rounding, shapes, batch_size)
         self._write_json(f"{_name(place)}.json", vars(shard))
         return shard
 
     def finish(self, plan: dict[str, Any], shards: list[Shard], data: Any, recorded: dict[str, Any]) -> None:
         """Write the table of rows and, last, the manifest; then drop what only an unfinished run needs."""
-        rows = [row for shard in shards for row in shard.rows]
-        digests = [digest for shard in shards for digest in shard.digests]
-        self._write(ROWS, rows_table(data, rows, digests))
+        full = [shard for shard in shards if shard.rows]
+        rows = [row for shard in full for row in shard.rows]
+        digests = [digest for shard in full for digest in shard.digests]
         unreadable = [each for shard in shards for each in shard.unreadable]
+        tables = {ROWS: write_rows(data, rows, digests)}
         if unreadable:
             import pandas as pd
 
             frame = pd.DataFrame(unreadable, columns=["id", "reason"])
-            self._write(QUARANTINE, frame.to_csv(index=False, lineterminator="\n").encode())
-        keys = list(shards[0].shapes)
+            tables[QUARANTINE] = frame.to_csv(index=False, lineterminator="\n").encode()
+        for name, content in tables.items():
+            self._write(name, content)
+        keys = list(full[0].shapes)
         manifest = {
             "schema": SCHEMA,
             "plan": plan,
             "recorded": recorded,
-            "content": content_digest(data.ids[rows], digests),
+            "content": content_digest(data.ids[rows].tolist(), digests),
             "rows": len(rows),
             "quarantined": len(unreadable),
-            "shapes": {key: [len(rows), *shards[0].shapes[key][1:]] for key in keys},
-            "rounding": {key: max(shard.rounding[key] for shard in shards) for key in shards[0].rounding},
+            "shapes": {key: [len(rows), *full[0].shapes[key][1:]] for key in keys},
+            "rounding": {key: max(shard.rounding[key] for shard in full) for key in keys},
             "shards": [
-                {"file": f"{_name(shard.place)}.safetensors", "rows": len(shard.rows), "sha256": shard.sha256}
-                for shard in shards
-                if shard.rows
+                {
+                    "file": f"{_name(shard.place)}.safetensors",
+                    "rows": len(shard.rows),
+                    "sha256": shard.sha256,
+                    "batch_size": shard.batch_size,
+                }
+                for shard in full
             ],
+            "checksums": {name: hashlib.sha256(content).hexdigest() for name, content in tables.items()},
             "ids": f"{ROWS}::id",
             **({} if data.labels is None else {"labels": f"{ROWS}::label"}),
             **({"key": keys[0]} if len(keys) == 1 else {}),
@@ -188,13 +227,50 @@ class Store:
 
     def tidy(self) -> None:
         """Drop what only an unfinished run needs."""
-        for note in self.folder.glob("shard-*.json"):
+        for note in self._own(NOTE):
             note.unlink()
         (self.folder / UNFINISHED).unlink(missing_ok=True)
 
+    def discard(self, places: int) -> None:
+        """Drop an unfinished run of so many shards."""
+        for place in range(places):
+            (self.folder / f"{_name(place)}.safetensors").unlink(missing_ok=True)
+        self.tidy()
+
     def manifest(self) -> dict[str, Any]:
-        """The manifest of a finished store."""
-        return read_json(self.folder / MANIFEST)
+        """The manifest of a finished store.
+
+        Raises
+        ------
+        InputError
+            When it is damaged.
+        """
+        path = self.folder / MANIFEST
+        manifest = checked(read_json(path), FIELDS, path)
+        for shard in manifest["shards"]:
+            checked(shard if isinstance(shard, dict) else {}, SHARD_FIELDS, path)
+        return manifest
+
+    def check_files(self) -> None:
+        """Compare every file of a finished store with its checksum.
+
+        Raises
+        ------
+        InputError
+            Naming the first that is missing or damaged.
+        """
+        manifest = self.manifest()
+        known = {shard["file"]: shard["sha256"] for shard in manifest["shards"]} | manifest["checksums"]
+        for name, digest in known.items():
+            found = file_digest(self.folder / name)
+            if found != digest:
+                problem = "is missing" if found is None else "is damaged: it has another sha256 than the manifest says"
+                raise InputError(f"{self.folder / name}: {problem}; {MEND}")
+
+    def _own(self, names: re.Pattern[str]) -> list[Path]:
+        """The files whose whole name is like this: others in the folder are not ours to delete."""
+        found = os.listdir(self.folder) if self.folder.is_dir() else []
+        return [self.folder / name for name in sorted(found) if names.fullmatch(name)]
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         self._write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
@@ -203,46 +279,6 @@ class Store:
         write_whole(
             self.folder / name, content, "free some space and give the same command again: what is done is kept"
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file.
-
-    Raises
-    ------
-    InputError
-        When it cannot be read or holds no object.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the folder") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); give another --out or remove the folder") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: holds no object; give another --out or remove the folder")
-    return found
-
-
-def rows_table(data: Any, rows: list[int], digests: list[str]) -> bytes:
-    """The Parquet table of ids, labels, slices and content digests."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, Any] = {"id": data.ids[rows]}
-    if data.labels is not None:
-        columns["label"] = data.labels[rows]
-    columns |= {name: values[rows] for name, values in data.slices.items()}
-    columns["content"] = digests
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: pa.array(list(values)) for name, values in columns.items()}), out)
-    return out.getvalue().to_pybytes()
-
-
-def content_digest(ids: np.ndarray, digests: list[str]) -> str:
-    """One sha256 for the content of all rows, whatever order they are in."""
-    lines = sorted(f"{id}\t{digest}" for id, digest in zip(ids.tolist(), digests, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _name(place: int) -> str:

@@ -1,7 +1,9 @@
 """Manifests and texts in tables: .csv, .tsv and .parquet files with one row an item.
 
 A column ``path`` makes the table a manifest of images, a column ``text`` a table of texts. ``id`` (or ``ids``) names
-the items and ``label`` (or ``labels``) their classes; every further column becomes a slice.
+the items and ``label`` (or ``labels``) their classes; every further column becomes a slice. Where other columns were
+chosen for ids and labels, a slice that is called ``id``, ``label`` or ``content`` is stored as ``id_``, ``label_`` or
+``content_``: the plain names are the store's own.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.extraction.image_folder import read_file
+from manifold_probe.extraction.image_folder import file_bytes, read_file
 from manifold_probe.extraction.items import Data, make_data
-from manifold_probe.extraction.texts import pack, read_text
+from manifold_probe.extraction.texts import pack, read_text, text_bytes
 from manifold_probe.spaces.arrow_file import open_parquet
 from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.columns import clean_column, from_text
@@ -47,6 +49,9 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
     label_column = _role(path, columns, labels, LABEL_NAMES, "labels", content)
     names = None if id_column is None else clean_column(columns[id_column], "ids", path).astype(str)
     classes = None if label_column is None else _plain(path, columns[label_column], "labels")
+    if classes is not None and classes.dtype.kind == "U" and (classes == "").any():
+        row = int(np.argmax(classes == ""))
+        raise bad(path, f"column '{label_column}' has no label in row {row}; give every row one, or drop the row")
     slices = {
         name: _plain(path, column, f"column '{name}'")
         for name, column in columns.items()
@@ -57,10 +62,15 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
     if not images:
         if names is None:
             raise bad(path, "has no column 'id': texts in a table need ids that stay; add one, or name it")
-        return make_data("texts", source, names, classes, slices, partial(read_text, pack(path, cells)))
+        packed = pack(path, cells)
+        return make_data(
+            "texts", source, names, classes, slices, partial(read_text, packed), partial(text_bytes, packed)
+        )
     paths = [_inside(path, cell, row, names is not None) for row, cell in enumerate(cells)]
     names = np.array(paths, dtype=str) if names is None else names
-    return make_data("images", source, names, classes, slices, partial(read_file, os.path.dirname(path), paths))
+    folder = os.path.dirname(path)
+    reader, raw = partial(read_file, folder, paths), partial(file_bytes, folder, paths)
+    return make_data("images", source, names, classes, slices, reader, raw)
 
 
 def _role(

@@ -21,19 +21,18 @@ def open_lines(source: str, path: str) -> Data:
     Raises InputError when lines are empty (with their numbers, counted from 1) or the file is not UTF-8.
     """
     lines = [line for _, line in _lines(path)]
-    empty = [str(number) for number, line in enumerate(lines, 1) if not line.strip()]
-    if empty:
-        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
-        raise bad(path, f"line {', '.join(empty[:5])}{more} is empty; drop it, or give texts with ids (.csv, .jsonl)")
+    _refuse_empty(path, lines)
     ids = content_names(line.encode() for line in lines)
-    return make_data("texts", source, ids, None, {}, partial(read_text, pack(path, lines)))
+    packed = pack(path, lines)
+    return make_data("texts", source, ids, None, {}, partial(read_text, packed), partial(text_bytes, packed))
 
 
 def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str | None) -> Data:
     """One text a line, in ``field`` of a JSON object; its id and label in the fields of that name.
 
     Where no line has an id, ids are made from the texts: see `content_names`. Raises InputError for lines that are no
-    objects, lack the field, or hold no text in it, and where some lines have an id or label and others not.
+    objects, lack the field, or hold no text in it, for empty texts without ids, and where some lines have an id or
+    label and others not.
     """
     texts, names, classes = [], [], []
     for number, line in _lines(path):
@@ -45,6 +44,8 @@ def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str 
         names.append(_first(record, ID_NAMES if ids is None else (ids,)))
         classes.append(_first(record, LABEL_NAMES if labels is None else (labels,)))
     packed, found_ids = pack(path, texts), _field(path, names, "ids", ids)
+    if found_ids is None:
+        _refuse_empty(path, texts)
     return make_data(
         "texts",
         source,
@@ -52,6 +53,7 @@ def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str 
         _field(path, classes, "labels", labels),
         {},
         partial(read_text, packed),
+        partial(text_bytes, packed),
     )
 
 
@@ -69,6 +71,19 @@ def read_text(texts: Any, row: int, id: str) -> tuple[str, bytes]:
     if not text.strip():
         raise Unreadable(id, "the text is empty")
     return text, text.encode()
+
+
+def text_bytes(texts: Any, row: int, id: str) -> bytes:
+    """The UTF-8 bytes of a row's text, empty or not."""
+    return str(texts[row]).encode()
+
+
+def _refuse_empty(path: str, texts: list[str]) -> None:
+    """A text that is named by its content must have some; the message counts lines from 1."""
+    empty = [str(number) for number, text in enumerate(texts, 1) if not text.strip()]
+    if empty:
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        raise bad(path, f"line {', '.join(empty[:5])}{more} is empty; drop it, or give texts with ids (.csv, .jsonl)")
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.run import refuse_other
+from manifold_probe.extraction.items import Unreadable
+from manifold_probe.extraction.records import read_table
+from manifold_probe.extraction.resume import named, refuse_other
 from manifold_probe.extraction.store import ROWS, Store
-from manifold_probe.extraction.work import Request, prepared, to_device
+from manifold_probe.extraction.work import Request, Work, prepared, to_device
 
 TOLERANCE = (
     0.02  # of the largest value: float16 alone rounds by 0.0005, other builds of the libraries by less than this
@@ -29,45 +32,52 @@ def verify(request: Request, out: str | Path, rows: int, seed: int = 0) -> dict[
     Raises
     ------
     InputError
-        Where there is no finished store, or it is of something else.
+        Where ``rows`` is below 1, or there is no finished store, or it is damaged, or of something else.
     """
+    if rows < 1:
+        raise InputError(f"--verify: {rows} rows show nothing; give at least 1")
     store = Store(out)
-    if not store.whole:
+    plan = store.plan() if store.whole else None
+    if plan is None:
         raise InputError(f"{out}: holds no finished features; run probe extract without --verify first")
-    plan = store.manifest()["plan"]
+    store.check_files()
     work = prepared(request)
     work.go_on(plan)
     refuse_other(store, plan, work.plan)
     table = read_rows(store)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[: max(rows, 1)])
-    where = {id: place for place, id in enumerate(work.data.ids.tolist())}
-    changed: list[str] = []
-    largest = dict.fromkeys(store.manifest()["shapes"], 0.0)
-    kept = {key: stored_rows(store, key, chosen) for key in largest}
-    size = work.plan["batch_size"]
-    for start in range(0, len(chosen), size):
-        part = chosen[start : start + size]
-        items = [work.data.read(where[table["id"][row]]) for row in part]
-        changed += [
-            table["id"][row] for row, item in zip(part, items, strict=True) if item.digest != table["content"][row]
-        ]
-        outputs = work.outputs(
-            work.collate(
-                [work.prepare(where[table["id"][row]], item.content) for row, item in zip(part, items, strict=True)]
-            )
-        )
-        for key, values in outputs.items():
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])
+    ids = [str(id) for id in table["id"][chosen]]
+    now = work.digests([work.places[id] for id in ids])
+    changed = [id for id, one, other in zip(ids, now, table["content"][chosen], strict=True) if one != other]
+    if changed:
+        return {"rows": len(chosen), "changed": changed, "largest": {}}
+    work.batch_size = min([work.batch_size, *(shard["batch_size"] for shard in store.manifest()["shards"])])
+    kept = {key: stored_rows(store, key, chosen) for key in store.manifest()["shapes"]}
+    return {"rows": len(chosen), "changed": [], "largest": work.halving(partial(largest_differences, work, ids, kept))}
+
+
+def largest_differences(work: Work, ids: list[str], kept: dict[str, np.ndarray]) -> dict[str, float]:
+    """For each array the largest difference between what is kept and what the model gives now, over its largest value
+    in a batch.
+    """
+    largest = dict.fromkeys(kept, 0.0)
+    for start in range(0, len(ids), work.batch_size):
+        part = [work.places[id] for id in ids[start : start + work.batch_size]]
+        try:
+            items = [work.prepare(row, work.data.read(row).content) for row in part]
+        except Unreadable as error:
+            raise InputError(f"{work.request.data}: {error}; it could be read before: look at the libraries") from error
+        for key, values in work.outputs(work.collate(items)).items():
             there = kept[key][start : start + len(part)].astype(np.float32)
             scale = max(float(np.abs(values).max(initial=0)), 1e-30)
-            largest[key] = max(largest[key], float(np.abs(values - there).max(initial=0)) / scale)
-    return {"rows": len(chosen), "changed": changed, "largest": largest}
+            # np.maximum, because NaN is to stay
+            largest[key] = float(np.maximum(largest[key], np.abs(values - there).max(initial=0) / scale))
+    return largest
 
 
 def read_rows(store: Store) -> Any:
-    """The table of a finished store as a DataFrame."""
-    import pandas as pd
-
-    return pd.read_parquet(store.folder / ROWS)
+    """The table of a finished store as a DataFrame. Raises InputError where it is damaged."""
+    return read_table(store.folder / ROWS)
 
 
 def stored_rows(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
@@ -95,15 +105,14 @@ def verified_lines(request: Request, out: str | Path, rows: int) -> list[str]:
     """
     found = verify(request, out, rows)
     if found["changed"]:
-        named = ", ".join(found["changed"][:5])
         raise InputError(
             f"{request.data}: the content of {len(found['changed']):,} of {found['rows']:,} rows is not what was "
-            f"extracted ({named}); extract it again into another --out"
+            f"extracted ({named(found['changed'])}); extract it again into another --out"
         )
     lines = [f"{found['rows']:,} rows computed again; the largest difference, over the largest value:"]
     for key, largest in found["largest"].items():
         lines.append(f"  {key}  {largest:.2g}")
-        if largest > TOLERANCE:
+        if not largest <= TOLERANCE:  # NaN too
             raise InputError(
                 f"{out}: {key} differs from what the model gives now by {largest:.2g} of the largest value; "
                 "extract it again into another --out"

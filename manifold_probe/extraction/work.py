@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.batches import batches
+from manifold_probe.extraction.content import Progress, digests
 from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.recipe import Recipe, ViewParameters, named_recipe, view_parameters
 from manifold_probe.extraction.views import apply_views
-from manifold_probe.models.layers import capture, resolve_layers
+from manifold_probe.models.layers import capture, is_glob, resolve_layers, running_layers
 from manifold_probe.models.load import Model, forward, load_model
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
@@ -21,6 +24,7 @@ from manifold_probe.models.preprocessing import ImagePreprocessing, image_prepro
 SHARD_ROWS = 4096
 BATCH = {"cpu": 64, "cuda": 256}
 DTYPES = {"float16": np.float16, "float32": np.float32}
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,59 @@ class Request:
 
 
 class Work:
-    """A request made ready: data, model on its device, and the plan that decides every byte."""
+    """A request made ready: data, model on its device, and the plan that decides every byte.
+
+    The plan says which batch size was asked for; ``batch_size`` is the one in use, which memory may have halved.
+    """
 
     def __init__(self, request: Request, data: Data, model: Model, plan: dict[str, Any]) -> None:
         self.request, self.data, self.model, self.plan = request, data, model, plan
         self.device = torch.device(plan["device"])
+        self.batch_size: int = plan["batch_size"]
         self.model.module.to(self.device)
+        self._digests: list[str | None] | None = None
 
     def go_on(self, before: dict[str, Any]) -> None:
-        """Take over what an earlier run of the request chose for itself: memory may have halved its batches."""
-        if self.request.batch_size is None:
-            self.plan["batch_size"] = before["batch_size"]
+        """Take over the batch size of an earlier run, where the request names none."""
+        size = before.get("batch_size")
+        if self.request.batch_size is None and isinstance(size, int) and size > 0:
+            self.plan["batch_size"] = self.batch_size = size
+
+    def halving(self, attempt: Callable[[], Result]) -> Result:
+        """What ``attempt`` gives, tried again with half the batch for as long as memory does not suffice.
+
+        Raises
+        ------
+        InputError
+            When it does not suffice for one input.
+        """
+        while True:
+            try:
+                return attempt()
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if self.batch_size == 1:
+                    raise InputError(
+                        f"{self.request.model}: memory does not suffice for one input at a time; free some, or give "
+                        "smaller inputs"
+                    ) from error
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.batch_size //= 2
+
+    def digests(self, rows: Sequence[int], progress: Progress | None = None) -> list[str | None]:
+        """What some rows hold now; data that was looked through once, all of it, is not read again."""
+        if self._digests is None and len(rows) < self.data.n:
+            return digests(self.data, rows, progress)
+        if self._digests is None:
+            self._digests = digests(self.data, range(self.data.n), progress)
+        return [self._digests[row] for row in rows]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The row of every id."""
+        return {id: row for row, id in enumerate(self.data.ids.tolist())}
 
     @property
     def shards(self) -> list[range]:
@@ -73,6 +119,7 @@ class Work:
 
     def _outputs(self, batch: Any) -> dict[str, np.ndarray]:
         batch = to_device(batch, self.device)
+        rows = rows_of(batch)
         autocast = torch.autocast("cuda", torch.bfloat16, enabled=self.plan["precision"] == "bfloat16")
         with torch.inference_mode(), autocast:
             if self.plan["layers"]:
@@ -82,8 +129,24 @@ class Work:
             else:
                 outputs = {"features": forward(self.model, batch)}
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
-            pooled = {name: pool(output, self.plan["pooling"], mask) for name, output in outputs.items()}
+            pooled = {name: self._pooled(name, output, rows, mask) for name, output in outputs.items()}
         return {name: output.float().cpu().numpy() for name, output in pooled.items()}
+
+    def called(self, output: str) -> str:
+        """What messages call an output: the model, and where layers are asked for, the layer."""
+        return f"{self.request.model}: layer {output}" if self.plan["layers"] else f"{self.request.model}: its output"
+
+    def _pooled(self, name: str, output: torch.Tensor, rows: int, mask: torch.Tensor | None) -> torch.Tensor:
+        """One vector a row, or one a token."""
+        if output.shape[:1] != (rows,):
+            raise InputError(
+                f"{self.called(name)} has shape {tuple(output.shape)} for {rows} inputs, not a row for each; choose "
+                "another layer, or a model whose first axis counts inputs"
+            )
+        try:
+            return pool(output, self.plan["pooling"], mask)
+        except InputError as error:
+            raise InputError(f"{self.called(name)}: {error}") from error
 
     def prepare(self, row: int, content: Any) -> list[Any]:
         """One item as the model's preprocessing makes it, and its augmented views, in a reading thread."""
@@ -109,7 +172,7 @@ class Work:
 
     def batches(self, rows: range) -> Any:
         """The batches of some rows."""
-        return batches(self.data, rows, self.plan["batch_size"], self.prepare, self.collate)
+        return batches(self.data, rows, self.batch_size, self.prepare, self.collate)
 
 
 def prepared(request: Request, local: int = 0) -> Work:
@@ -129,8 +192,9 @@ def prepared(request: Request, local: int = 0) -> Work:
     plan = {
         "model": model.identity,
         "weights": model.fingerprint,
+        "architecture": model.architecture,
         "preprocessing": model.preprocessing.record(),
-        "layers": resolve_layers(model.module, list(request.layers)) if request.layers else [],
+        "layers": resolve_layers(model.module, list(request.layers)) if request.layers else [],  # globs: see below
         "pooling": request.pooling,
         "data": data.listing,
         "rows": data.n,
@@ -139,17 +203,24 @@ def prepared(request: Request, local: int = 0) -> Work:
         "shard_rows": SHARD_ROWS,
         "device": device,
         "precision": "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32",
-        "skip_bad": request.skip_bad,
         "views": {"count": request.views, "recipe": named_recipe(request.recipe).record(), "seed": request.seed},
     }
     if device == "cuda":
         torch.cuda.set_device(local % torch.cuda.device_count())
-    return Work(request, data, model, plan)
+    work = Work(request, data, model, plan)
+    if any(map(is_glob, request.layers)):
+        batch = next((each for each in batches(data, range(data.n), 2, work.prepare, work.collate) if each.rows), None)
+        if batch is not None:  # else the run will say that nothing can be read
+            shown = to_device(batch.input[0], work.device)
+            plan["layers"] = running_layers(model, list(request.layers), shown, rows_of(shown))
+    return work
 
 
 def with_preprocessing(model: Model, request: Request) -> Model:
     """The model with its own preprocessing, or that of --size, --mean and --std; never a guess."""
     asked = (request.size, request.mean, request.std)
+    if model.takes == "texts" and any(each is not None for each in asked):
+        raise InputError(f"--size, --mean, --std: {request.model} takes texts, not images; leave them out")
     if model.takes == "images" and any(each is not None for each in asked):
         missing = [f"--{name}" for name, each in zip(("size", "mean", "std"), asked, strict=True) if each is None]
         if missing:
@@ -175,3 +246,13 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
     return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+
+
+def rows_of(batch: Any) -> int:
+    """How many inputs a prepared batch holds."""
+    return len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+    return known or "allocate memory" in str(error).lower()

@@ -59,6 +59,33 @@ def resolve_layers(module: torch.nn.Module, patterns: list[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern means whatever fits it, rather than one layer by its name."""
+    return any(sign in pattern for sign in "*?[")
+
+
+def running_layers(model: Model, patterns: list[str], batch: Any, rows: int) -> list[str]:
+    """`resolve_layers`, where a glob passes over what gives no row for each of the ``rows`` inputs in ``batch``.
+
+    Such are layers that take no part in the forward pass, and those that work on something shared by all inputs, like
+    the positions of tokens. A layer that is named must do better later, in `capture`.
+
+    Raises
+    ------
+    InputError
+        A pattern that means no submodule, or a glob none that runs.
+    """
+    names = resolve_layers(model.module, patterns)
+    exact = {pattern for pattern in patterns if not is_glob(pattern)}
+    if len(exact) == len(patterns):
+        return names
+    running = {name for name, _, shape in list_layers(model, batch) if shape is not None and shape[:1] == (rows,)}
+    for pattern in patterns:
+        if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in running):
+            raise InputError(f"--layers: nothing that fits {pattern!r} runs with a row an input; --list-layers shows")
+    return [name for name in names if name in running or name in exact]
+
+
 @contextmanager
 def capture(module: torch.nn.Module, names: list[str]) -> Iterator[dict[str, torch.Tensor]]:
     """A dict that the next forward pass fills with the output of each named submodule, float32 and detached.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -17,7 +19,7 @@ from manifold_probe.models.build import Built, from_python, from_timm, reason
 from manifold_probe.models.hub import from_hf, from_st, renamed
 from manifold_probe.models.outputs import describe, one_tensor
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
-from manifold_probe.models.source import CHECKPOINT, ModelSource, parse_source
+from manifold_probe.models.source import BUILT_IN, CHECKPOINT, ModelSource, parse_source
 from manifold_probe.models.weights import fingerprint, fit, read_plain, read_state
 from manifold_probe.spaces.checks import bad
 
@@ -27,7 +29,7 @@ class Model:
     """A module in eval mode with float32 weights, what it takes, and the fingerprint of its weights.
 
     ``preprocessing`` is None where the model brings none. Two modules with the same weights and another architecture
-    share a fingerprint; ``identity`` tells them apart.
+    share a fingerprint; ``architecture`` tells them apart, as far as what a module prints and its configuration do.
     """
 
     module: torch.nn.Module
@@ -38,12 +40,22 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """What the model is besides its weights: its source, or, where that is a file or folder, which may be moved,
-        its kind and a digest of its architecture.
-        """
+        """What the model is called: its source, or, where that is a file or folder, which may be moved, its kind."""
         if self.source.kind in ("timm", "python") or not os.path.exists(self.source.name):
             return self.source.text
-        return f"{self.source.kind}:{hashlib.sha256(repr(self.module).encode()).hexdigest()[:16]}"
+        return self.source.kind
+
+    @property
+    def architecture(self) -> str:
+        """SHA-256 of how the module prints and of the configurations of transformers in it, without what says where
+        it came from, and with which library.
+        """
+        printed = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.module))  # addresses change from run to run
+        held: list[Any] = [getattr(each, "config", None) for each in self.module.modules()]
+        found = {id(config): config for config in held if callable(getattr(config, "to_dict", None))}
+        configs = [_lasting(config.to_dict()) for config in found.values()]
+        written = json.dumps([printed, configs], sort_keys=True, default=str)
+        return hashlib.sha256(written.encode()).hexdigest()
 
     @property
     def channels(self) -> int:
@@ -89,9 +101,10 @@ def forward(model: Model, batch: Any) -> torch.Tensor:
     try:
         with torch.no_grad():
             output = call(model, batch)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         # CUDA's errors and memory's are no fault of the input
-        if isinstance(error, InputError) or any(word in str(error) for word in ("memory", "CUDA", "cuda")):
+        shortage = isinstance(error, MemoryError) or any(word in str(error) for word in ("memory", "CUDA", "cuda"))
+        if isinstance(error, InputError) or shortage:
             raise
         mend = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
         raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {mend}") from error
@@ -116,7 +129,10 @@ def _build(source: ModelSource, pretrained: bool) -> Built:
 
 
 def _from_checkpoint(source: ModelSource) -> Built:
-    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}."""
+    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}.
+
+    The file is data and may come from anyone: of Python it may name our own students alone.
+    """
     path = source.name
     loaded = read_plain(path)
     if not isinstance(loaded, dict) or "format" not in loaded:
@@ -131,7 +147,10 @@ def _from_checkpoint(source: ModelSource) -> Built:
         inner = parse_source(record["model"])
         if inner.kind == "checkpoint":
             raise bad(record["model"], "is a checkpoint itself; name what builds the model")
-        inner = replace(inner, arguments=inner.arguments | record["arguments"])
+        if inner.kind == "python" and inner.name != BUILT_IN:
+            mend = f"name it yourself: --model 'python:...' --weights {path}"
+            raise bad(record["model"], f"is code, which no file may have run; if you trust it, {mend}")
+        inner = replace(inner, arguments=_harmless(inner.arguments | record["arguments"]))
         built = _build(inner, pretrained=False)
         if record["preprocessing"]:
             built = built._replace(preprocessing=ImagePreprocessing.from_record(record["preprocessing"]))
@@ -139,3 +158,19 @@ def _from_checkpoint(source: ModelSource) -> Built:
         raise bad(path, f"model {error}") from error
     fit(built.module, record["state"], path, record["model"])
     return built
+
+
+def _harmless(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that a checkpoint records, without those of timm that would read weights from further files."""
+    for name, value in arguments.items():
+        if not isinstance(name, str) or not isinstance(value, int | float | str):
+            raise InputError(f"argument {name!r} is no number, truth value or text; save the checkpoint again")
+    return {k: v for k, v in arguments.items() if not k.startswith(("checkpoint", "pretrained"))}
+
+
+def _lasting(value: Any) -> Any:
+    """A configuration without what changes as a folder is moved, converted or saved by another version."""
+    if isinstance(value, Mapping):
+        passing = ("transformers_version", "dtype", "torch_dtype")
+        return {str(k): _lasting(v) for k, v in value.items() if k not in passing and not str(k).startswith("_")}
+    return [_lasting(each) for each in value] if isinstance(value, list | tuple) else value

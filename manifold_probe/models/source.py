@@ -15,6 +15,7 @@ from pathlib import Path
 from manifold_probe.spaces.checks import bad
 
 CHECKPOINT = "manifold-probe/checkpoint/1"
+BUILT_IN = "manifold_probe.models.students:make"  # what a checkpoint may name of Python
 EXAMPLES = {
     "timm": "timm:vit_small_patch14_dinov2.lvd142m",
     "hf": "hf:facebook/dinov2-small or hf:FOLDER",

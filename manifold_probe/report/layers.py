@@ -15,7 +15,8 @@ import numpy as np
 from rich.text import Text
 
 from manifold_probe.extraction.agree import check_same_content
-from manifold_probe.extraction.store import MANIFEST, read_json
+from manifold_probe.extraction.records import read_json
+from manifold_probe.extraction.store import MANIFEST
 from manifold_probe.measures.layers import layer_matrix
 from manifold_probe.measures.sides import Progress
 from manifold_probe.report.document import plain, rows_digest

@@ -24,6 +24,7 @@ from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.space import as_float
 
 MANIFEST = "manifest.json"
+FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # the schemas of our own folders
 EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
 
 
@@ -70,6 +71,10 @@ def open_folder(path: str, key: str | None = None) -> Contents:
     """
     manifest = _manifest(path)
     key = key or manifest.get("key")
+    layers = manifest.get("shapes")
+    if key is None and isinstance(layers, dict) and len(layers) > 1 and "features" not in layers:
+        few = ", ".join(list(layers)[:4]) + (", ..." if len(layers) > 4 else "")
+        raise bad(path, f"holds {len(layers)} layers ({few}); pick one with {path}::{next(iter(layers))}")
     parts: list[Entry] = []
     columns = []
     for item in manifest["shards"]:
@@ -99,6 +104,7 @@ def _manifest(path: str) -> dict[str, Any]:
     check_file(file)
     with refusing(file, "JSON"), open(file, encoding="utf-8") as text:
         manifest = json.load(text)
+    _refuse_other_schema(file, manifest)
     shards = manifest.get("shards") if isinstance(manifest, dict) else None
     if not isinstance(shards, list) or not shards:
         raise bad(file, f"lists no shards; it looks like {EXAMPLE}")
@@ -110,6 +116,14 @@ def _manifest(path: str) -> dict[str, Any]:
         if not isinstance(manifest.get(field, ""), str):
             raise bad(file, f"field '{field}' is not a string; it names {'an array' if field == 'key' else 'a file'}")
     return manifest
+
+
+def _refuse_other_schema(file: str, manifest: Any) -> None:
+    """A user's own manifest has no schema, or one that is no affair of ours; ours must be of this version."""
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if isinstance(schema, str) and schema.startswith("manifold-probe/") and schema not in (FEATURES, RUN_FEATURES):
+        known = RUN_FEATURES if "run-features" in schema else FEATURES
+        raise bad(file, f"has schema {schema!r}, this version reads {known!r}; extract the features again")
 
 
 def _inside(path: str, name: str) -> str:
@@ -142,9 +156,9 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
 def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) -> np.ndarray | None:
     """Ids or labels of the whole folder: from a file that the manifest names, else from the shards."""
     if role in manifest:
-        return _read_named(path, manifest[role], ID_NAMES if role == "ids" else LABEL_NAMES, role)[0]
+        return _read_named(path, manifest, role, ID_NAMES if role == "ids" else LABEL_NAMES, role)[0]
     if "table" in manifest:
-        labels, ids = _read_named(path, manifest["table"], LABEL_NAMES, "labels")
+        labels, ids = _read_named(path, manifest, "table", LABEL_NAMES, "labels")
         return ids if role == "ids" else labels
     there = [part for part in parts if part is not None]
     if not there:
@@ -157,9 +171,16 @@ def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) ->
     return np.concatenate(there)
 
 
-def _read_named(path: str, name: str, names: tuple[str, ...], role: str) -> tuple[np.ndarray, np.ndarray | None]:
-    file, _, key = name.partition("::")
-    return read_column_file(_inside(path, file), key or None, names, role)
+def _read_named(
+    path: str, manifest: dict[str, Any], field: str, names: tuple[str, ...], role: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The column in the file that a field of the manifest names, its checksum compared where there is one."""
+    name, _, key = manifest[field].partition("::")
+    file, known = _inside(path, name), manifest.get("checksums")
+    found = read_column_file(file, key or None, names, role)
+    if isinstance(known, dict) and name in known and file_sha256([file]) != known[name]:
+        raise bad(file, "has another sha256 than the manifest says; copy it again, or extract it again")
+    return found
 
 
 def file_sha256(files: list[str]) -> str:

@@ -125,7 +125,7 @@ def test_a_run_that_dies_anywhere_ends_with_the_same_bytes(
 
     def dies(self: Store, file: str, content: bytes) -> None:
         if file == name:
-            (self.folder / f"{file}.part").write_bytes(content[: len(content) // 2])
+            (self.folder / f".{file}.0123abcd.part").write_bytes(content[: len(content) // 2])
             raise KeyboardInterrupt
         real(self, file, content)
 
@@ -276,8 +276,12 @@ def test_memory_errors_halve_the_batch(folder: Path, capfd: Capture, monkeypatch
 
     monkeypatch.setattr(extraction.Work, "outputs", small)
     ran(command("x"), capfd)
-    assert json.loads((folder / "x/manifest.json").read_text())["plan"]["batch_size"] == 3
+    manifest = json.loads((folder / "x/manifest.json").read_text())
+    assert manifest["plan"]["batch_size"] == 7  # what was asked for
+    assert {shard["batch_size"] for shard in manifest["shards"]} == {3}
     assert mp.load("x").n == 30
+    assert "nothing to do" in ran(command("x"), capfd)
+    assert cli.run([*command("x"), "--verify", "30"]) == 0
 
 
 def test_views_are_stored_beside_the_plain_features(folder: Path, capfd: Capture) -> None:
@@ -408,15 +412,15 @@ def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> No
 
 
 def test_weights_and_architecture_make_a_model_not_its_place(folder: Path, capfd: Capture) -> None:
+    from manifold_probe.distillation.learner import BUILT_IN
     from manifold_probe.models.source import CHECKPOINT
+    from manifold_probe.models.students import make_student
 
     def saved(name: str, seed: int) -> str:
-        sys.path.insert(0, str(folder))
-        try:
-            state = __import__("smallnet").make(seed).state_dict()
-        finally:
-            sys.path.remove(str(folder))
-        torch.save({"format": CHECKPOINT, "model": "python:smallnet:make?seed=1", "state": state}, folder / name)
+        torch.manual_seed(seed)
+        state = make_student("conv4").state_dict()
+        record = {"format": CHECKPOINT, "model": BUILT_IN, "arguments": {"name": "conv4"}, "state": state}
+        torch.save(record, folder / name)
         return name
 
     def request(name: str, *more: str) -> list[str]:

@@ -15,6 +15,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.preprocessing import ImagePreprocessing
 from manifold_probe.models.source import CHECKPOINT
+from manifold_probe.models.students import make_student
 from manifold_probe.models.weights import fingerprint
 from tests.models.tiny import images
 
@@ -146,21 +147,47 @@ def test_the_fingerprint_knows_names_types_shapes_and_unsaved_buffers_but_no_ord
     assert fingerprint(module(a=a.view(2, 3).t(), b=b)) == fingerprint(module(a=a.view(2, 3).t().contiguous(), b=b))
 
 
+CONV4 = "python:manifold_probe.models.students:make"
+
+
+@pytest.fixture
+def conv4() -> State:
+    torch.manual_seed(2)
+    return dict(make_student("conv4").state_dict())
+
+
 def record(weights: State, **changes: Any) -> dict[str, Any]:
-    made = {"format": CHECKPOINT, "model": "python:tinymodel:make?seed=7", "arguments": {"width": 8}, "state": weights}
+    made = {"format": CHECKPOINT, "model": CONV4, "arguments": {"name": "conv4"}, "state": weights}
     return {key: value for key, value in (made | changes).items() if value is not None}
 
 
-def test_checkpoints_are_rebuilt(state: State) -> None:
+def test_checkpoints_are_rebuilt(conv4: State, tiny: Path) -> None:
     preprocessing = ImagePreprocessing(8, 0.5, 0.25)
-    torch.save(record(state, preprocessing=preprocessing.record()), "c.pt")
+    torch.save(record(conv4, preprocessing=preprocessing.record()), "c.pt")
     model = load_model("c.pt")
     assert model.source.kind == "checkpoint"
     assert model.preprocessing == preprocessing
-    assert model.fingerprint == load_model(TRAINED).fingerprint
-    torch.save(record(state, arguments=None), "plain.pt")
+    assert all(torch.equal(value, conv4[key]) for key, value in model.module.state_dict().items())
+    torch.save(record(conv4, model=f"{CONV4}?name=conv4", arguments=None), "plain.pt")
     assert load_model("plain.pt").preprocessing is None
-    assert load_model(SOURCE, "c.pt").fingerprint == model.fingerprint
+    assert load_model(f"{CONV4}?name=conv4", "c.pt").fingerprint == model.fingerprint
+
+
+def test_a_checkpoint_runs_no_code_that_it_names(state: State) -> None:
+    torch.save(record(state, model="python:os:mkdir", arguments={"path": "owned"}), "c.pt")
+    with pytest.raises(InputError) as caught:
+        load_model("c.pt")
+    assert "c.pt: model python:os:mkdir: is code, which no file may have run" in str(caught.value)
+    assert "--model 'python:...' --weights c.pt" in str(caught.value)
+    assert not Path("owned").exists()
+    assert load_model(SOURCE, "c.pt").fingerprint == load_model(TRAINED).fingerprint  # the mend works
+    for name in ("os.path:join", "manifold_probe.models.students.conv:conv4", "manifold_probe.files:write_whole"):
+        torch.save(record(state, model=f"python:{name}"), "c.pt")
+        with pytest.raises(InputError, match="which no file may have run"):
+            load_model("c.pt")
+    torch.save(record(state, arguments={"name": "conv4", "more": {"file": "evil.pt"}}), "c.pt")
+    with pytest.raises(InputError, match="argument 'more' is no number, truth value or text"):
+        load_model("c.pt")
 
 
 @pytest.mark.parametrize(
@@ -172,19 +199,16 @@ def test_checkpoints_are_rebuilt(state: State) -> None:
         ({"state": None}, "key 'state' is missing or no dict"),
         ({"model": "resnet18"}, "model resnet18: names no model"),
         ({"model": "c.pt"}, "c.pt: is a checkpoint itself"),
-        ({"model": "python:tinymodel:nothing"}, "tinymodel has no 'nothing'"),
-        (
-            {"arguments": {"width": 4}},
-            "c.pt: does not fit python:tinymodel:make?seed=7: of 9 keys, 7 of the wrong size",
-        ),
-        ({"arguments": {"depth": 4}}, "unexpected keyword argument 'depth'"),
+        ({"arguments": {"name": "conv5"}}, "no student is called 'conv5'"),
+        ({"arguments": {"name": "conv4", "channels": 1}}, f"c.pt: does not fit {CONV4}: of "),
+        ({"arguments": {"name": "conv4", "depth": 4}}, "student conv4 takes no argument 'depth'"),
         ({"arguments": [4]}, "key 'arguments' is missing or no dict"),
         ({"preprocessing": {"size": 8}}, "preprocessing: mean is missing"),
         ({"preprocessing": "no"}, "key 'preprocessing' is missing or no dict"),
     ],
 )
-def test_bad_checkpoints(state: State, changes: dict[str, Any], words: str) -> None:
-    torch.save(record(state, **changes), "c.pt")
+def test_bad_checkpoints(conv4: State, tiny: Path, changes: dict[str, Any], words: str) -> None:
+    torch.save(record(conv4, **changes), "c.pt")
     with pytest.raises(InputError) as caught:
         load_model("c.pt")
     assert str(caught.value).startswith("c.pt: ")

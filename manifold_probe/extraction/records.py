@@ -1,0 +1,97 @@
+"""What a feature store writes beside the arrays, written and read again: JSON, and the table of rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.checks import bad, check_file, refusing
+
+OWN = ("id", "label", "content")  # columns of the table of rows that are not slices
+MEND = "remove the folder, or give another --out"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a JSON file.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or holds no object.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the folder") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); {MEND}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no object; {MEND}")
+    return found
+
+
+def checked(record: dict[str, Any], fields: Mapping[str, type], path: Path) -> dict[str, Any]:
+    """The record, if it has all the fields.
+
+    Raises
+    ------
+    InputError
+        Naming one that is missing or of another type.
+    """
+    for name, kind in fields.items():
+        if not isinstance(record.get(name), kind):
+            raise InputError(f"{path}: field {name!r} is missing or no {kind.__name__}; {MEND}")
+    return record
+
+
+def write_rows(data: Any, rows: list[int], digests: list[str]) -> bytes:
+    """The Parquet table of ids, labels, slices and content digests.
+
+    A slice whose name is one of `OWN` gets an underscore behind it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"id": data.ids[rows]}
+    if data.labels is not None:
+        columns["label"] = data.labels[rows]
+    for name, values in data.slices.items():
+        while name in OWN or name in columns:
+            name += "_"
+        columns[name] = values[rows]
+    columns["content"] = digests
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: pa.array(list(values)) for name, values in columns.items()}), out)
+    return out.getvalue().to_pybytes()
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
+    """The table of rows as a DataFrame, with the columns ``id`` and ``content`` at least.
+
+    Raises
+    ------
+    InputError
+        When it is missing, damaged or another table.
+    """
+    import pandas as pd
+
+    check_file(str(path))
+    with refusing(str(path), "a Parquet table"):
+        table = pd.read_parquet(path, columns=columns)
+    for name in ("id", "content"):
+        if name not in table:
+            raise bad(str(path), f"has no column {name!r}; {MEND}")
+    return table
+
+
+def file_digest(path: Path) -> str | None:
+    """The sha256 of a file; None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
