@@ -164,18 +164,18 @@ def machine() -> str:
 def page(results: dict) -> str:
     """The findings, to read."""
     step, speed, sizes = results["loss and head"], results["loop"], results["against batch size"]
-    ratio = {name: value / speed["student alone"] for name, value in speed.items()}
+    alone, trainer, bare_loop = (speed[name] for name in ("student alone", "trainer", "bare"))
     lines = [
         "# A training step's cost",
         "",
         f"{results['machine']}. Medians of timings that took turns in one process.",
         "",
-        f"- Loss and head of CoSS (MLP head), B = {results['batch']}, Dt = {results['width']}, beside a resnet18 step at",
-        f"  {results['side']} pixels: {step['ratio']:.1%} ({step['loss and head']:.3f} s of {step['student']:.3f} s).",
-        f"- The trainer's loop: {speed['trainer'] / speed['bare']:.3f} of the throughput of a bare loop with the same loss",
-        f"  on preloaded tensors ({speed['trainer']:,.0f} and {speed['bare']:,.0f} samples a second; resnet20, 32 pixels).",
-        f"- Stored teacher features: a bare loop with them, head and loss runs at {ratio['bare']:.3f} of the student alone,",
-        f"  the trainer at {ratio['trainer']:.3f}.",
+        f"- Loss and head of CoSS (MLP head), B = {results['batch']}, Dt = {results['width']}, beside a step of resnet18",
+        f"  at {results['side']} pixels: {step['ratio']:.1%} ({step['loss and head']:.3f} s of {step['student']:.3f} s).",
+        f"- The trainer's loop: {trainer / bare_loop:.3f} of the throughput of a bare loop with the same loss on tensors",
+        f"  that are ready ({trainer:,.0f} and {bare_loop:,.0f} samples a second; resnet20, 32 pixels).",
+        f"- Stored teacher features: a bare loop with them, head and loss runs at {bare_loop / alone:.3f} of the student",
+        f"  alone, the trainer at {trainer / alone:.3f}.",
         "",
         "Seconds of loss, head and gradient against the batch size, 512 dimensions:",
         "",

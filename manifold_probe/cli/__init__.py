@@ -15,6 +15,7 @@ from manifold_probe.cli import shell
 from manifold_probe.cli.compare import compare
 from manifold_probe.cli.demo import demo
 from manifold_probe.cli.distill import distill
+from manifold_probe.cli.evaluate import evaluate
 from manifold_probe.cli.extract import extract
 from manifold_probe.cli.figures import figures
 from manifold_probe.cli.info import info
@@ -46,5 +47,5 @@ def probe(
         shell.write(context.get_help() + "\n")
 
 
-for verb in (compare, figures, extract, distill, info, demo):
+for verb in (compare, figures, extract, distill, evaluate, info, demo):
     app.command()(verb)
