@@ -77,7 +77,11 @@ def evaluate(
     out: Annotated[str | None, typer.Option(metavar="FILE.json", help="Also write that object there.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?"""
+    """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?
+
+    Without training features half of the test rows are the bank. Test and training rows of a data set that the student
+    was not distilled on make it a test of transfer.
+    """
     from manifold_probe.api import check_settings
     from manifold_probe.evaluation.evaluate import evaluate as evaluated
     from manifold_probe.evaluation.evaluate import halves, possible_tasks
@@ -144,6 +148,7 @@ class _Reader:
         """The rows of both sides, or None where none were given."""
         from manifold_probe.evaluation.outcome import part_of
         from manifold_probe.evaluation.read import read_pair
+        from manifold_probe.models.source import has_kind
         from manifold_probe.report.provenance import describe_input
 
         self.inputs[name] = self.pairing[name] = None
@@ -158,7 +163,10 @@ class _Reader:
             self.tested = chosen
         pair = read_pair(*chosen, labels, **self.rules)
         named = {"teacher": pair.teacher, "student": pair.student}
-        self.inputs[name] = {side: describe_input(space, None) for side, space in named.items()}
+        called = [text.partition(":")[2] if has_kind(text) else None for text in self.models]
+        self.inputs[name] = {
+            side: describe_input(space, model) for (side, space), model in zip(named.items(), called, strict=True)
+        }
         pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
         self.pairing[name] = pairing
         return part_of(pair, name)

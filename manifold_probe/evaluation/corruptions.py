@@ -28,7 +28,10 @@ CORRUPTIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     "motion_blur": ("half length of the line / side, at a random angle", (0.02, 0.035, 0.05, 0.07, 0.09)),
     "brightness": ("added", (0.1, 0.2, 0.3, 0.4, 0.5)),
     "contrast": ("factor about the mean grey", (0.5, 0.4, 0.3, 0.2, 0.1)),
-    "elastic": ("standard deviation of the displacement / side, smoothed over 0.04", (0.005, 0.01, 0.015, 0.02, 0.03)),
+    "elastic": (
+        "displacement / side (standard deviation), smooth over 0.04",
+        (0.005, 0.01, 0.015, 0.02, 0.03),
+    ),
     "pixelate": ("side / old side, back by nearest pixel", (0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg": ("quality of the JPEG", (25, 18, 12, 8, 5)),
 }

@@ -9,14 +9,14 @@ import numpy as np
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.dimensions import column_cosines, correlations, median
-from manifold_probe.measures.geometry import norm_correlation
+from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.inputs import as_codes, as_matrices, check_k
 from manifold_probe.measures.moments import moments_of
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.measures.rows import sample
 
-QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: a third of a second on one core
+QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: half a second on one core
 
 
 def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: int = 0) -> dict[str, float | None]:
@@ -63,7 +63,7 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     found: dict[str, float | None] = {
         f"overlap@{k}": float(intersections(theirs, own).mean() / k),
         "debiased_linear_cka": debiased_cka(moments),
-        "norm_correlation": norm_correlation(teacher, student),
+        "norm_correlation": pearson(*(np.linalg.norm(space, axis=1) for space in (teacher, student))),
         "per_dimension_correlation": median(correlations(moments)) if same else None,
         "space_similarity": median(column_cosines(moments)) if same else None,
     }
