@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from manifold_probe import cli
+
+Capture = pytest.CaptureFixture[str]
 MODULE = '''
 import torch
 
@@ -34,6 +38,27 @@ class Huge(torch.nn.Module):
 
 def huge():
     return Huge()
+
+class Whole(torch.nn.Module):
+    """What `change` makes of the batch, as it is."""
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        return self.change(x)
+
+def first():
+    return Whole(lambda x: x.flatten(2).mean(2)[:1])
+
+def sequence():
+    return Whole(lambda x: x.flatten(2)[:, :, :7].permute(2, 0, 1))
+
+def leaves():
+    return Whole(lambda x: exit(3))
+
+def odd():
+    return Whole(lambda x: {}["nothing"])
 
 class Slow(torch.nn.Module):
     """Takes its time, so that a test can interrupt it."""
@@ -69,3 +94,20 @@ def command(out: str = "feats", model: str = "smallnet:make?seed=1", *more: str)
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def ran(arguments: list[str], capfd: Capture) -> str:
+    """What a command that succeeds says on stderr."""
+    capfd.readouterr()
+    assert cli.run(arguments) == 0, capfd.readouterr().err
+    return capfd.readouterr().err
+
+
+def refused(arguments: list[str], capfd: Capture) -> str:
+    """The one line of a command that is refused."""
+    capfd.readouterr()
+    assert cli.run(arguments) == 2
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1, error
+    return error

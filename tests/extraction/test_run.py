@@ -23,33 +23,9 @@ import manifold_probe as mp
 from manifold_probe import cli
 from manifold_probe.extraction import work as extraction
 from manifold_probe.extraction.store import Store
-from tests.extraction.small import command, contents, world
+from tests.extraction.small import Capture, command, contents, ran, refused, world
 
-Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(world(tmp_path))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(extraction, "SHARD_ROWS", 8)
-    sys.modules.pop("smallnet", None)
-    return tmp_path
-
-
-def ran(arguments: list[str], capfd: Capture) -> str:
-    assert cli.run(arguments) == 0, capfd.readouterr().err
-    return capfd.readouterr().err
-
-
-def refused(arguments: list[str], capfd: Capture) -> str:
-    capfd.readouterr()
-    assert cli.run(arguments) == 2
-    out, error = capfd.readouterr()
-    assert out == ""
-    assert error.count("\n") == 1, error
-    return error
 
 
 def test_features_are_those_of_the_model(folder: Path, capfd: Capture) -> None:
