@@ -50,6 +50,7 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
     folder = RunFolder(out)
     with processes.only_first(folder.locked):
         before = folder.state()
+        processes.wait()  # nobody writes before all have read
         setting = prepare(config, processes, tell if processes.first else lambda _: None)
         if before is not None:
             refuse_other(folder, before, setting)
