@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from PIL import Image
 
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.run import extract
+from manifold_probe.extraction.work import Request, prepared
 from manifold_probe.models.layers import capture, list_layers, resolve_layers
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.pooling import pool
@@ -154,6 +157,41 @@ def test_a_missing_pooler_is_the_same_every_time(bert: Path, tmp_path: Path) -> 
     first = load_model(f"hf:{folder}")
     torch.manual_seed(2)
     assert load_model(f"hf:{folder}").fingerprint == first.fingerprint
+
+
+def test_the_configuration_is_part_of_the_architecture_and_its_place_is_not(bert: Path, tmp_path: Path) -> None:
+    before = load_model(f"hf:{bert}")
+    moved = load_model(f"hf:{copied(bert, tmp_path / 'moved')}")
+    assert (moved.architecture, moved.identity) == (before.architecture, before.identity)
+    folder = copied(bert, tmp_path / "heads")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": 2}))
+    other = load_model(f"hf:{folder}")
+    assert other.fingerprint == before.fingerprint
+    assert repr(other.module) == repr(before.module)
+    assert other.architecture != before.architecture
+
+
+def test_a_glob_passes_over_layers_that_do_not_run_for_every_input(bert: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a cat sat\ndog\nthe quick brown fox\nfox\nthe lazy dog\n")
+    request = Request(f"hf:{bert}", str(texts), pooling="mean", layers=("*",), batch_size=2)
+    work = prepared(request)
+    assert "encoder.layer.1.output.dense" in work.plan["layers"]
+    assert "embeddings.position_embeddings" not in work.plan["layers"]
+    store = extract(request, tmp_path / "feats")
+    assert store.manifest()["shapes"]["encoder.layer.0"] == [5, 32]
+    again = prepared(replace(request, layers=("encoder.layer.?", "pooler")))
+    assert again.plan["layers"] == ["encoder.layer.0", "encoder.layer.1", "pooler"]
+    with pytest.raises(InputError, match=r"layer embeddings\.position_embeddings has shape"):
+        extract(replace(request, layers=("embeddings.position_embeddings",)), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_size_is_no_setting_of_a_text_model(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a cat sat\ndog\n")
+    with pytest.raises(InputError, match="takes texts, not images; leave them out"):
+        prepared(Request(f"hf:{bert}", str(tmp_path / "texts.txt"), pooling="mean", size="32"))
 
 
 def test_missing_weights_are_refused(bert: Path, tmp_path: Path) -> None:
