@@ -1,4 +1,4 @@
-"""`probe figures`: saved results drawn again, without the features."""
+"""`probe figures`: saved results drawn again, without the features, and runs of the trainer as curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from manifold_probe.errors import InputError
 
 def figures(
     results: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]RESULT.json...", help="Saved results of one teacher.")
+        list[str],
+        typer.Argument(metavar="[NAME=]RESULT...", help="Saved results of one teacher, or folders of probe distill."),
     ],
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
@@ -30,8 +31,9 @@ def figures(
     table: Table = None,
     debug: Debug = False,
 ) -> None:
-    """Draw saved results: figures, and where asked the page and a table, without the features."""
+    """Draw saved results, or the training curves of runs: figures, and where asked a table and the results' page."""
     from manifold_probe.api import of_document
+    from manifold_probe.report.curves import CurvesOutputs, read_runs, run_folders
     from manifold_probe.report.document import SEVERAL, read_document
     from manifold_probe.report.layers_files import LayersOutputs, read_layers
     from manifold_probe.report.merge import merged
@@ -41,6 +43,15 @@ def figures(
     if not (out or report or table):
         raise InputError("--out: nothing is asked for; give --out DIR, --report FILE.html or --table FILE")
     names = named_results(results)
+    runs = run_folders(names)
+    if runs is not None:
+        if report:
+            result = f"{next(iter(runs))}/result.json"
+            raise InputError(f"--report: has no page for runs; draw them with --out and --table, or give {result}")
+        curves = CurvesOutputs(table, out, style, width)
+        curves.check()
+        tell(curves.write(read_runs(runs)))
+        return
     layers = {path: found for path in names if (found := read_layers(path)) is not None}
     if layers:
         if len(names) > 1 or report:

@@ -1,0 +1,201 @@
+"""Runs of the trainer as curves: their logs read and checked, one tidy table, and the figure `training`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.distillation.run_folder import LOG, MANIFEST
+from manifold_probe.errors import InputError
+from manifold_probe.files import check_file, check_folder, write_whole
+from manifold_probe.report.schema import NUMBER, Each, Maybe, mismatch
+from manifold_probe.report.tables.write import csv_cell
+
+SIDES = ("backbone", "head")
+PLACE = {"step": int, "epoch": NUMBER, "encoded": int}
+LOSS = {**PLACE, "rate": NUMBER, "loss": NUMBER, "terms": Each(NUMBER)}
+MEASURED = {
+    **PLACE,
+    "probe": {"rows": int, "held_out": bool},
+    "measures": {side: Each(Maybe(NUMBER)) for side in SIDES},
+}
+COLUMNS = ("run", "step", "epoch", "encoded", "side", "measure", "value")
+MEND = "give a folder that probe distill wrote"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The log of a run: ``losses`` and ``measured`` are its lines of either kind, in order."""
+
+    name: str
+    losses: list[dict[str, Any]]
+    measured: list[dict[str, Any]]
+    finished: bool = True
+
+    @property
+    def keys(self) -> list[str]:
+        """The measures it has a value of, somewhere."""
+        every = [one for line in self.measured for side in SIDES for one in line["measures"][side].items()]
+        return list(dict.fromkeys(key for key, value in every if value is not None))
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms of its loss."""
+        return list(dict.fromkeys(term for line in self.losses for term in line["terms"]))
+
+    def values(self, side: str, key: str) -> list[float | None]:
+        """A measure at one side, a value a measurement."""
+        return [line["measures"][side].get(key) for line in self.measured]
+
+    @property
+    def headless(self) -> bool:
+        """Whether backbone and head are one."""
+        return all(line["measures"]["backbone"] == line["measures"]["head"] for line in self.measured)
+
+
+def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
+    """The arguments that are run folders, with their names; None where none is.
+
+    What a shell makes of ``run/*`` stands for the folder: a log.jsonl, and whatever lies beside it.
+
+    Raises
+    ------
+    InputError
+        Where only some arguments are run folders, or one is given twice.
+    """
+    logs = {Path(path).parent for path in paths if Path(path).name == LOG and os.path.isfile(path)}
+    inside = {path: Path(path).parent in logs for path in paths}
+    others = [path for path, within in inside.items() if not within and not os.path.isdir(path)]
+    if len(others) == len(paths):
+        return None
+    if others:
+        folder = next(path for path in paths if path not in others)
+        raise InputError(f"{others[0]}: is no run folder, and {folder} is of one; draw runs and saved results apart")
+    found: dict[str, str | None] = {}
+    for path, name in paths.items():
+        folder = str(Path(path).parent) if inside[path] else path
+        twice = next((each for each in found if os.path.realpath(each) == os.path.realpath(folder)), None)
+        if twice is None:
+            found[folder] = name
+        elif not inside[path]:
+            raise InputError(f"RESULT: {path} is given twice; give every run once")
+    return found
+
+
+def read_runs(folders: dict[str, str | None]) -> list[Run]:
+    """The runs in these folders, called as given or as their folder.
+
+    Raises
+    ------
+    InputError
+        Where a folder holds no log or a damaged one, or two runs have one name.
+    """
+    origin: dict[str, str] = {}
+    for path, given in folders.items():
+        name = given or Path(path).resolve().name or "run"
+        if name in origin:
+            mend = f"name them, as in {name}1={origin[name]} {name}2={path}"
+            raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {mend}")
+        origin[name] = path
+    return [read_run(path, name) for name, path in origin.items()]
+
+
+def read_run(folder: str | Path, name: str | None = None) -> Run:
+    """The log of a run; of one that is still being written, the lines that are whole.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no log, a damaged one, or one without a line.
+    """
+    file = Path(folder) / LOG
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {MEND}") from error
+    except ValueError as error:
+        raise InputError(f"{file}: is no log ({error}); {MEND}") from error
+    losses: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
+    for place, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file}: line {place} is no JSON ({error}); {MEND}") from error
+        kind = isinstance(line, dict) and "measures" in line
+        wrong = mismatch(line, MEASURED if kind else LOSS)
+        if wrong is not None:
+            raise InputError(f"{file}: line {place}: {wrong}; {MEND}")
+        (measured if kind else losses).append(line)
+    if not lines:
+        raise InputError(f"{file}: holds no line yet; give it when the run has measured something")
+    return Run(name or Path(folder).resolve().name, losses, measured, (Path(folder) / MANIFEST).exists())
+
+
+def curves_table(runs: list[Run]) -> str:
+    """The logs as CSV: run, step, epoch, encoded, side, measure, value; a row a number.
+
+    ``loss``, its terms ``loss:TERM`` and ``rate`` have no side; what is undefined has no value, and a measure that is
+    undefined throughout no rows.
+    """
+    rows: list[list[Any]] = [list(COLUMNS)]
+    for run in runs:
+        for line in sorted([*run.losses, *run.measured], key=lambda line: line["step"]):
+            start = [run.name, line["step"], line["epoch"], line["encoded"]]
+            if "loss" in line:
+                named = {"loss": line["loss"], **{f"loss:{term}": value for term, value in line["terms"].items()}}
+                rows += [[*start, None, key, value] for key, value in {**named, "rate": line["rate"]}.items()]
+            else:
+                for side in SIDES:
+                    values = line["measures"][side]
+                    rows += [[*start, side, key, values[key]] for key in run.keys if key in values]
+    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
+
+
+@dataclass(frozen=True)
+class CurvesOutputs:
+    """A table and a folder for the figures, each where asked for."""
+
+    table: str | None = None
+    figures: str | None = None
+    style: str = "paper"
+    width: str | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before any work. Raises InputError naming the option."""
+        from manifold_probe.report.figures.look import look_of
+
+        look_of(self.style, self.width)
+        if self.figures is not None:
+            check_folder(self.figures, "--out")
+        if self.table is not None:
+            check_file(self.table, "--table")
+            if not self.table.lower().endswith(".csv"):
+                raise InputError(f"--table: {self.table}: the table of runs is written as .csv; name it so")
+
+    def write(self, runs: list[Run]) -> list[str]:
+        """Write them; a line about each.
+
+        Raises
+        ------
+        InputError
+            For more runs than a figure tells apart, and where a place cannot be written to any more.
+        """
+        lines = []
+        if self.figures is not None:
+            from manifold_probe.report.figures.curves import draw
+            from manifold_probe.report.figures.look import look_of
+            from manifold_probe.report.figures.save import write_figures
+
+            look = look_of(self.style, self.width)
+            drawn = draw(runs, look)
+            write_figures(drawn, self.figures, look)
+            plural = "s" if len(drawn) > 1 else ""
+            lines.append(f"wrote {len(drawn)} figure{plural}, as PDF, SVG and PNG, to {self.figures}")
+        if self.table is not None:
+            write_whole(self.table, curves_table(runs))
+            lines.append(f"wrote the table {self.table}")
+        return lines

@@ -1,0 +1,354 @@
+"""Training curves: the loss and what a run is watched by, against the samples that the student encoded.
+
+A row for the loss (with a panel for each of its terms where one run is drawn), then a panel a measure: solid at the
+backbone, dashed at the head. The untrained student is where every curve begins, and the yardstick of what was learnt.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.curves import SIDES, Run
+from manifold_probe.report.figures.canvas import (
+    count_axis,
+    finish,
+    legend,
+    legend_height,
+    round_ticks,
+    sample_line,
+    sheet,
+    text_width,
+)
+from manifold_probe.report.figures.labels import distinct, fitting_width
+from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, settings
+from manifold_probe.report.titles import title
+
+MEASURES = (
+    "overlap@K",
+    "debiased_linear_cka",
+    "norm_correlation",
+    "per_dimension_correlation",
+    "space_similarity",
+    "knn_agreement@K",
+)
+SHORT = {
+    "debiased_linear_cka": "debiased CKA",
+    "norm_correlation": "norm corr.",
+    "per_dimension_correlation": "per-dimension",
+    "space_similarity": "space sim.",
+    "knn_agreement@K": "agreement@{k}",
+}
+MOST = len(MAP_COLOURS)
+STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
+DOTS: Any = (0, (1, 1.8))
+PANEL, LOWEST, HIGHEST = 14.9, 6.0, 14.0  # of the text size: how wide a panel is, and how high a row
+SPAN = 0.1  # a measure's axis shows no less, so that its noise looks as small as it is
+DECADES = 30.0  # losses this many times apart stand on a logarithmic axis
+POINTS = 1000  # of a curve; more cannot be seen
+
+
+@dataclass(frozen=True)
+class Panel:
+    """``key`` is "loss", "loss:TERM" or a measure; ``first`` is the column it begins in."""
+
+    key: str
+    first: int
+    columns: int = 1
+
+
+def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
+    """The figure "training"; where a slide is too low for all rows, "training-2" and so on.
+
+    Raises
+    ------
+    InputError
+        For more runs than there are colours.
+    """
+    if len(runs) > MOST:
+        raise InputError(
+            f"RESULT: {len(runs)} runs, and a figure tells {MOST} apart; draw fewer at a time, or write them all with "
+            "--table FILE.csv"
+        )
+    with matplotlib.style.context(["default", settings(look)]):
+        rows = layout(runs, look)
+        note = wrapped(said_of_rows(runs), look)
+        keyed = _handles(runs, look)
+        below = legend_height(look, keyed) + (len(note) * 1.3 + 1.9) * look.text / 72
+        per = max(1, int((look.tallest - below) / (LOWEST * look.text / 72)))
+        sheets = -(-len(rows) // per)
+        per = -(-len(rows) // sheets)
+        parts = [rows[start : start + per] for start in range(0, len(rows), per)]
+        names = ["training", *(f"training-{number}" for number in range(2, sheets + 1))]
+        return {name: _sheet(runs, part, look, keyed, note, below) for name, part in zip(names, parts, strict=True)}
+
+
+def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
+    """The panels, row by row: of the loss, which takes the columns its terms leave, and of the measures."""
+    keys = measured_keys(runs)
+    terms = runs[0].terms if len(runs) == 1 else []
+    losses = ["loss", *(f"loss:{term}" for term in (terms if len(terms) > 1 else []))]
+    losses = losses if any(run.losses for run in runs) else []
+    most = max(1, min(4, int(72 * look.width / look.text / PANEL)))
+    count = len(keys) or len(losses)
+    columns = min(range(max(1, most - 1), most + 1), key=lambda number: (-count % number, -number))
+    columns = min(columns, count)
+    rows: list[list[Panel]] = []
+    place = 0
+    for turn, key in enumerate([*losses, *keys]):
+        if place == 0:
+            rows.append([])
+        wide = columns - (len(losses) - 1) % columns if losses and turn == 0 else 1
+        rows[-1].append(Panel(key, place, wide))
+        place = (place + wide) % columns
+    return rows
+
+
+def measured_keys(runs: list[Run]) -> list[str]:
+    """The measures to be drawn, in order: those with a value somewhere."""
+    known = list(dict.fromkeys(key for run in runs for key in run.keys))
+    return [key for wanted in MEASURES for key in known if general(key) == wanted]
+
+
+def general(key: str) -> str:
+    """A key without its k.
+
+    >>> general("overlap@10")
+    'overlap@K'
+    """
+    return re.sub(r"@\d+$", "@K", key)
+
+
+def said_of_rows(runs: list[Run]) -> str:
+    """Which rows the measures are of: whether training saw them, and where they differ from run to run."""
+    names = distinct([run.name for run in runs], 24)
+    said: dict[str, list[str]] = {}
+    for name, run in zip(names, runs, strict=True):
+        if run.measured:
+            probe = run.measured[-1]["probe"]
+            how = "held out of training" if probe["held_out"] else "that training saw"
+            said.setdefault(f"{probe['rows']:,} rows {how}", []).append(name)
+    if len(said) <= 1:
+        return "".join(f"Measured on {rows}." for rows in said)
+    most = max(said, key=lambda rows: len(said[rows]))
+    of = {rows: ", ".join(named) for rows, named in said.items() if rows != most or len(named) == 1}
+    parts = [f"{whose} on {rows}" for rows, whose in of.items()]
+    parts += [] if most in of else [f"the others on {most}"]
+    return f"Measured on different rows, which do not compare: {'; '.join(parts)}."
+
+
+def wrapped(text: str, look: Look) -> list[str]:
+    """A text in lines as wide as the sheet."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, look) < look.width - 0.2:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _labels(runs: list[Run]) -> list[str]:
+    names = distinct([run.name for run in runs], 24)
+    return [
+        name + ("" if run.finished else " (unfinished)") + (" (no head)" if run.headless and run.measured else "")
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _sheet(
+    runs: list[Run], rows: list[list[Panel]], look: Look, keyed: list[Any], note: list[str], below: float
+) -> Figure:
+    columns = max(panel.first + panel.columns for row in rows for panel in row)
+    em = look.text / 72
+    high = min(max(0.75 * look.width / columns, 9 * em), HIGHEST * em)
+    figure = sheet(look, min(len(rows) * high + below, max(look.tallest, len(rows) * LOWEST * em + below)))
+    grid = figure.add_gridspec(len(rows), columns)
+    unit, words = samples_unit(max(_last(run) for run in runs))
+    most = max(_last(run) for run in runs) / unit or 1.0
+    for down, row in enumerate(rows):
+        for panel in row:
+            across = slice(panel.first, panel.first + panel.columns)
+            axes = figure.add_subplot(grid[down, across])
+            below_it = [(part.first, part.columns) for under in rows[down + 1 :] for part in under]
+            _samples_axis(axes, most, panel.columns, (panel.first, panel.columns) in below_it)
+            inner = look.width * panel.columns / columns - 4 * em
+            axes.set_title(_title(panel.key, look, inner), loc="left")
+            for turn, run in enumerate(runs):
+                _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
+            _values_axis(axes, panel.key.startswith("loss"), int((figure.get_figheight() - below) / len(rows) / em / 2))
+    named = figure.supxlabel(words, fontsize=look.text, color=INK)
+    legend(figure, look, keyed, title="\n".join(note) or None)
+    finish(figure)
+    for axes in figure.axes:
+        _thin(axes, axes.get_position().height * figure.get_figheight() / em)
+    boxes = (axes.get_tightbbox() for axes in figure.axes)
+    lowest = min(box.y0 for box in boxes if box is not None)  # the layout keeps room there, but sets it lower
+    named.set(y=(lowest / figure.dpi - 0.1 * em) / figure.get_figheight(), va="top")
+    return figure
+
+
+def _last(run: Run) -> int:
+    return max(line["encoded"] for line in [*run.losses, *run.measured])
+
+
+def samples_unit(most: float) -> tuple[float, str]:
+    """What samples are counted in, so that the numbers of an axis stay short.
+
+    >>> samples_unit(14_336), samples_unit(1_281_167)
+    ((1.0, 'encoded samples'), (1000.0, 'encoded samples (thousands)'))
+    """
+    if most < 20_000:
+        return 1.0, "encoded samples"
+    return (1e3, "encoded samples (thousands)") if most < 2e7 else (1e6, "encoded samples (millions)")
+
+
+def _title(key: str, look: Look, inches: float) -> str:
+    """The panel's name, the short one where the other finds no room."""
+    if key.startswith("loss"):
+        term = key.partition(":")[2].replace("_", " ")
+        return fitting_width(f"{term} term" if term else "loss", look, inches)
+    found = re.search(r"@(\d+)$", key)
+    k = int(found[1]) if found else 0
+    full = title(key, k)
+    short = SHORT.get(general(key), full).format(k=k)
+    return full if text_width(full, look, "bold") <= inches else short
+
+
+def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: bool, unit: float) -> None:
+    """One run in one panel."""
+    style: dict[str, Any] = {"color": colour, "zorder": 3, "clip_on": False}
+    if several:
+        style |= {"marker": mark, "markevery": (0.1 + 0.03 * MAP_COLOURS.index(colour), 0.35)}
+    if key.startswith("loss"):
+        term = key.partition(":")[2]
+        values = [line["terms"].get(term) if term else line["loss"] for line in run.losses]
+        _curve(axes, run.losses, values, unit, **style)
+        return
+    for side in SIDES[: 1 if run.headless else 2]:
+        values = run.values(side, key)
+        _curve(axes, run.measured, values, unit, linestyle=STYLES[side], **style)
+        untrained = values[0] if run.measured and run.measured[0]["step"] == 0 else None
+        if untrained is not None:
+            axes.plot([0], [untrained], **_hollow(colour, mark), zorder=4, clip_on=False)
+            if not several:
+                axes.axhline(untrained, color=GREY, linestyle=DOTS, zorder=1)
+
+
+def _curve(
+    axes: Axes, lines: Sequence[dict[str, Any]], values: Sequence[float | None], unit: float, **style: Any
+) -> None:
+    step = -(-len(lines) // POINTS) or 1
+    kept = [*range(0, len(lines) - 1, step), len(lines) - 1] if lines else []
+    drawn = [math.nan if (value := values[place]) is None else value for place in kept]
+    known = np.isfinite(drawn)
+    if not known.any():
+        return
+    if known.sum() == 1 and not (lines[kept[int(known.argmax())]]["step"] == 0 and "measures" in lines[0]):
+        style |= {"marker": style.get("marker", "o"), "markevery": None}  # one point makes no line
+    axes.plot([lines[place]["encoded"] / unit for place in kept], drawn, **style)
+
+
+def _hollow(colour: str, mark: str) -> dict[str, Any]:
+    return {"color": colour, "marker": mark, "markerfacecolor": "white", "linestyle": "none"}
+
+
+def _handles(runs: list[Run], look: Look) -> list[Any]:
+    """The runs, then what line and mark say."""
+    several = len(runs) > 1
+    ink, start = (INK, "") if several else (MAP_COLOURS[0], f"{_labels(runs)[0]}: ")
+    named = [
+        sample_line(label, color=MAP_COLOURS[turn], marker=marker(turn))
+        for turn, label in enumerate(_labels(runs))
+        if several
+    ]
+    keys = []
+    measured = [run for run in runs if run.measured]
+    if any(not run.headless for run in measured):
+        keys += [sample_line(f"{start}{side}", color=ink, linestyle=STYLES[side]) for side in SIDES]
+    elif not several:
+        keys.append(sample_line(start.removesuffix(": "), color=ink))
+    if any(run.measured[0]["step"] == 0 for run in measured):
+        dots = {} if several else {"linestyle": DOTS, "color": GREY, "markeredgecolor": ink}
+        keys.append(sample_line("untrained student", **_hollow(ink, marker(0)) | dots))
+    rows = legend_rows(look, [*named, *keys])
+    blank = [sample_line(" ", linestyle="none") for _ in range(-len(named) % rows)] if rows else []
+    padded = [*named, *blank, *keys]  # the keys in a column of their own, where that takes no more rows
+    return padded if named and legend_rows(look, padded) == rows else [*named, *keys]
+
+
+def legend_rows(look: Look, handles: list[Any]) -> int:
+    """The rows of a legend."""
+    return round((legend_height(look, handles) - 0.05) * 72 / look.text / 1.45) if handles else 0
+
+
+def _samples_axis(axes: Axes, most: float, columns: int, covered: bool) -> None:
+    axes.set_xlim(-0.04 * most, 1.03 * most)
+    ticks = [tick for tick in MaxNLocator(3 * columns, steps=[1, 2, 5, 10]).tick_values(0, most) if 0 <= tick <= most]
+    axes.set_xticks(ticks, labels=[f"{tick:,g}" for tick in ticks])
+    axes.tick_params(axis="x", labelbottom=not covered)
+
+
+def _values_axis(axes: Axes, loss: bool, room: int) -> None:
+    """Few ticks; a loss that falls far on a logarithmic axis, a measure never above 1 and never finer than it is."""
+    drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
+    values = np.concatenate([each[np.isfinite(each)] for each in drawn]) if drawn else np.zeros(1)
+    low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+    if loss and low > 0 and high > DECADES * low:
+        ticks: list[float] = round_ticks(low, high, 4)
+        count_axis(axes, ticks if len(ticks) <= max(room, 2) else ticks[:: -(-len(ticks) // max(room, 2))], "y")
+        axes.set_title(f"{axes.get_title(loc='left')}, log scale", loc="left")
+        axes.set_ylim(low / 1.2, high * 1.2)
+    else:
+        spare = max(0.0, (0 if loss else SPAN) - (high - low)) / 2
+        low, high = low - spare, high + spare
+        pad = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+        low, high = low - pad, high + pad
+        axes.set_ylim(low, high)
+        ticks = []
+        for bins in range(min(5, max(2, room - 1)), 8):
+            every = MaxNLocator(bins, steps=[1, 2, 5, 10]).tick_values(low, high)
+            ticks = [tick for tick in every if low <= tick <= high and (loss or tick <= 1 + 1e-9)]
+            if len(ticks) > 1:  # one tick says nothing of the scale
+                break
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.set_yticks(ticks, labels=written(ticks))
+    axes.grid(axis="y")
+
+
+def _thin(axes: Axes, height: float) -> None:
+    """Leave out every other tick until labels stand clear of each other, on axes so many lines of text high."""
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    places = axes.transAxes.inverted().transform(axes.transData.transform([(0, tick) for tick in axes.get_yticks()]))
+    kept = list(range(len(labels)))
+    while len(kept) > 1:
+        gap = height * min(places[b, 1] - places[a, 1] for a, b in pairwise(kept))
+        if gap > (1.4 if len(kept) > 2 else 1.1):
+            break
+        kept = kept[len(kept) % 2 == 0 and len(kept) > 2 :: 2]
+    if len(kept) < len(labels):
+        axes.set_yticks(axes.get_yticks()[kept], labels=[labels[place] for place in kept])
+
+
+def written(ticks: list[float]) -> list[str]:
+    """Ticks with as many decimals as their distance asks for.
+
+    >>> written([-0.5, 0.0, 0.5]), written([0.0, 1e-5, 2e-5])
+    (['\u22120.5', '0.0', '0.5'], ['0', '1e\u221205', '2e\u221205'])
+    """
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    short = [f"{tick:.1g}" for tick in ticks] if decimals > 4 else [f"{tick:,.{decimals}f}" for tick in ticks]
+    return [text.replace("-", "\u2212") for text in short]
