@@ -1,6 +1,6 @@
 """Claim 1, CoSS: does space similarity keep more of the teacher than the cosine alone, and than other losses?
 
-Eleven losses on 6,000 images (5,000 trained on, 1,000 held out for the learning rate), 4 epochs of 5,000 samples each.
+Eleven losses; a sixth of the images is held out to choose the learning rate. Sizes: sizes.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import data
 import numpy as np
 import torch
 from measures import TEST, at_both, images
+from sizes import EPOCHS, ROWS
+from sizes import SEEDS as COUNT
 from study import BATCH, RATES, Run, best_rate, done, overlap_held_out, through
 
-SEEDS, CHOOSING = range(6), 100
-ROWS, EPOCHS = 6_000, 4
+SEEDS, CHOOSING = range(COUNT), 100
 STEPS = ROWS * 5 // 6 // BATCH * EPOCHS
 LOSSES: dict[str, dict] = {
     "cosine": {"method": "coss", "options": {"space_weight": 0.0}},
@@ -49,6 +50,8 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
     """A run of the claim; one of part "rate" is only watched on held-out rows, to choose the learning rate."""
     measured = part == "main"
     fields = {"data": str(data.DATA / f"{name(rows)}.npz"), "epochs": epochs}
+    if measured:
+        fields["probe_rows"] = 50  # held-out rows are watched to choose the rate, no longer afterwards
     steps = rows * 5 // 6 // BATCH * epochs
     if label in YARDSTICKS:
         fields |= {"method": "kd", "options": {"weight": 0.0}, "teacher": no_logits(rows)}
@@ -65,7 +68,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
         return at_both(name(rows), bank, test, head=label in LOSSES and label not in HEADLESS)
 
     return Run(
-        "claim1", part, label, seed, rate, fields, lambda: images("test", TEST)[0], measure,
+        "claim1", part, label, seed, rate, fields, lambda: images("test", TEST if measured else 10)[0], measure,
         steps if partial else None, {"rows": rows, "epochs": epochs},
     )  # fmt: skip
 
@@ -76,10 +79,11 @@ def accuracy_held_out(record: dict) -> float:
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The learning rate chosen with a seed of its own on held-out rows; None while runs are missing."""
+    """The learning rate chosen with a seed of its own on held-out rows, one for CoSS at either weight and for
+    both orders of the same loss; None while runs are missing."""
     if label == "untrained":
         return 0.0
-    label = label.removesuffix(", neighbours")  # the same loss: its rate
+    label = {"CoSS 0.5": "CoSS 1"}.get(label.removesuffix(", neighbours"), label.removesuffix(", neighbours"))
     runs = [run(label, CHOOSING, rate, "rate") for rate in RATES]
     through(runs, until)
     found = [each for each in map(done, runs) if each is not None]

@@ -1,7 +1,7 @@
 """The images of the study and what its teachers say of them; everything is kept in data/ and made once.
 
-    train.npz, test.npz        the first 20,000 training and the first 10,000 test images of Fashion-MNIST
-    lite2-train, lite2-test    EfficientNet-Lite2's pooled features of them at 64 px (`probe extract`), 1,280 dimensions
+train.npz, test.npz        the first training images (20,000 with --quick) and the test images of Fashion-MNIST
+lite2-train, lite2-test    EfficientNet-Lite2's pooled features of them at 64 px (`probe extract`), 1,280 dimensions
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from sizes import DATA, TRAIN
 
-HERE = Path(__file__).resolve().parent
-DATA = HERE / "data"
 IMAGES = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-TRAIN, TEST = 20_000, 10_000
+TEST = 10_000
 LITE2 = "python:efficientnet_lite_pytorch:EfficientNet.from_name?model_name=efficientnet-lite2"
 OPTIONS = ("--size", "64", "--mean", "0.498039", "--std", "0.501961", "--layers", "_avg_pooling", "--pool", "mean")
 
@@ -35,7 +34,7 @@ def save_images(name: str, images: np.ndarray, labels: np.ndarray, ids: np.ndarr
     """data/NAME.npz, unless it is there."""
     path = DATA / f"{name}.npz"
     if not path.exists():
-        DATA.mkdir(exist_ok=True)
+        DATA.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
         np.savez_compressed(part, images=images, labels=labels, ids=ids)
         part.replace(path)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import data
 import numpy as np
+from sizes import QUERIES, TEST
 
 from manifold_probe.evaluation import accuracy, agreement, knn_predict
 from manifold_probe.measures import (
@@ -15,10 +16,11 @@ from manifold_probe.measures import (
     per_dimension_correlation,
     space_similarity,
 )
+from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.spaces.read import read
 
-K, TEST, QUERIES = 10, 3_000, 1_500
+K = 10
 METRICS = ("cosine", "euclidean")
 
 
@@ -57,21 +59,28 @@ def teacher_votes(name: str) -> np.ndarray:
     return knn_predict(bank, images(name, None)[1], test, K)
 
 
-def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """A student's features of data/NAME.npz and of the test images, against the teacher's."""
-    theirs, labels = teacher("lite2-test", "test", TEST), images()[1]
+def without_bank(test: np.ndarray) -> dict[str, float]:
+    """A student's features of the test images against the teacher's."""
+    theirs, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
+    own = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
     found = {
-        f"overlap@{K} {metric}": float(
-            intersections(teacher_neighbours(metric), Neighbours.search(test, K, metric=metric, queries=queries())).mean()
-            / K
-        )
+        f"overlap@{K} {metric}": float(intersections(teacher_neighbours(metric), own[metric]).mean() / K)
         for metric in METRICS
     }
+    mine, its = predictions(own["cosine"], labels), predictions(teacher_neighbours("cosine"), labels)
+    found["k-NN accuracy, among test"] = float((mine == labels[queries()]).mean())
+    found["k-NN agreement, among test"] = float((mine == its).mean())
     found["debiased CKA"] = debiased_linear_cka(theirs, test)
     found["norm correlation"] = norm_correlation(theirs, test)
     if theirs.shape[1] == test.shape[1]:
         found["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
         found["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
+    return found
+
+
+def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """The same, and how the test images are classified by a student's features of data/NAME.npz."""
+    found, labels = without_bank(test), images()[1]
     votes = knn_predict(bank, images(name, None)[1], test, K)
     found["k-NN accuracy"] = accuracy(votes, labels)
     agreed = agreement(teacher_votes(name), votes, labels)

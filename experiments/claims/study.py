@@ -21,8 +21,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 import torch
-from data import HERE
 from safetensors.numpy import load_file
+from sizes import RUNS
 
 from manifold_probe.distillation import train as trainer
 from manifold_probe.distillation.config import Config, resolved
@@ -33,7 +33,6 @@ from manifold_probe.models.heads import make_head
 from manifold_probe.models.load import forward, load_model
 
 torch.set_num_threads(1)
-RUNS = HERE / "runs"
 RATES = (1e-3, 3e-3, 1e-2)
 BATCH = 128
 HELD_OUT = 1 / 6
@@ -42,6 +41,7 @@ OPTIMISATION = {
     "weight_decay": 0.01,
     "schedule": "cosine",
     "warmup_epochs": 0.0,
+    "final_rate": 0.0,
     "batch_size": BATCH,
     "held_out": HELD_OUT,
 }
@@ -76,6 +76,11 @@ class Run:
     def record(self) -> Path:
         """Where its numbers are kept."""
         return RUNS / self.claim / f"{self.name}.json"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained."""
+        return RUNS / self.claim / self.name
 
     @property
     def config(self) -> Config:
@@ -126,7 +131,7 @@ def alive(lock: Path) -> bool:
 
 def fresh(run: Run) -> dict[str, Any]:
     """Train, measure, keep the numbers."""
-    folder = RUNS / run.claim / run.name
+    folder = run.folder
     cpu, wall = time.process_time(), time.monotonic()
     if run.steps is None:
         trainer.train(run.config, folder, tell=lambda _: None)

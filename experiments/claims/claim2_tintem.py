@@ -1,0 +1,164 @@
+"""Claim 2, TinTeM: is its soft head worth it, and does it or CoSS predict how the teacher treats unusual images?
+
+Heads: TinTeM against the cosine behind an MLP, and against TinTeM's student loss behind a hard orthogonal and a PCA head, on three numbers of training images at equal steps.
+Unusual images: two classes held out of distillation and of the bank, five splits; how well do a student's scores of the
+test images order them as the teacher's do, within the known classes and within the held-out ones.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import claim1_coss
+import data
+import numpy as np
+import torch
+from measures import METRICS, TEST, K, images, queries, teacher, teacher_neighbours, without_bank
+from sizes import SEEDS as COUNT
+from sizes import SIZES
+from sizes import SPLITS as SPLIT_COUNT
+from study import RATES, Run, best_rate, done, overlap_held_out, through
+
+from manifold_probe.evaluation import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores, rank_correlation
+from manifold_probe.measures import Neighbours
+from manifold_probe.measures.overlap import intersections
+from manifold_probe.models.heads import make_head
+
+SEEDS = range(COUNT)
+HEADS: dict[str, dict] = {
+    "TinTeM": {"method": "tintem"},
+    "orthogonal": {"method": "tintem", "head": "orthogonal"},
+    "PCA": {"method": "tintem", "head": "pca"},
+    "cosine": {"method": "cosine"},
+}
+UNUSUAL = ("CoSS 1", "cosine", "TinTeM", "MSE")
+SPLITS = np.random.default_rng(2).permutation(10).reshape(5, 2)
+SCORES = (*METRICS, "Mahalanobis")
+
+
+def head_run(label: str, size: int, seed: int, rate: float, part: str = "heads") -> Run:
+    """A run of the comparison of heads."""
+    rows, held, epochs = SIZES[size]
+    fields = {"data": str(data.DATA / f"{claim1_coss.name(rows)}.npz"), "epochs": epochs, "held_out": held}
+    if part != "rate":
+        fields["probe_rows"] = 50
+    fields |= {"teacher": str(data.DATA / "lite2-train"), **HEADS[label]}
+
+    def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
+        if part == "rate":
+            return {}
+        found = {f"backbone: {key}": value for key, value in without_bank(test["backbone"]).items()}
+        return found | (kept_by_head(run) if label != "cosine" else {})
+
+    name = f"{label} {size}" if part == "heads" else label
+    return Run(
+        "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        {"head": label, "size": size, "epochs": epochs},
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def kept_by_head(run: Run) -> dict[str, float]:
+    """What the teacher's head alone keeps of the teacher on test images: no student can copy more. And how orthogonal
+    it is: the spread of its singular values, 0 for an exact rotation and projection."""
+    state = torch.load(run.folder / "last.pt", map_location="cpu", weights_only=True)["method"]
+    own = "teacher_head."
+    state = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+    theirs = torch.from_numpy(teacher("lite2-test", "test", TEST))
+    name = {"TinTeM": "layernorm_linear", "orthogonal": "orthogonal", "PCA": "pca"}[run.facts["head"]]
+    head = make_head(name, theirs.shape[1], 128)
+    head.load_state_dict(state)
+    out = head(theirs).numpy()
+    near = Neighbours.search(out, K, metric="cosine", queries=queries())
+    matrix = head.directions if name == "pca" else head.weight if name == "orthogonal" else head[1].weight
+    values = torch.linalg.svdvals(matrix.detach().double())
+    return {
+        "teacher's head: overlap@10 cosine": float(intersections(teacher_neighbours("cosine"), near).mean() / K),
+        "teacher's head: spread of singular values": float(values.std() / values.mean()),
+    }
+
+
+def rate_of(label: str, until: float = float("inf")) -> float | None:
+    """The rate of a head, chosen at 5,000 images; the cosine's is claim 1's."""
+    if label in claim1_coss.LOSSES:
+        return claim1_coss.rate_of(label, until)
+    runs = [head_run(label, 5_000, claim1_coss.CHOOSING, rate, "rate") for rate in RATES]
+    through(runs, until)
+    found = [each for each in map(done, runs) if each is not None]
+    return best_rate(found, overlap_held_out) if len(found) == len(RATES) else None
+
+
+@lru_cache
+def split_name(split: int) -> str:
+    """The data of a split: the first 6,000 training images of the other eight classes."""
+    with np.load(data.fashion()[0]) as file:
+        rows = np.flatnonzero(~np.isin(file["labels"], SPLITS[split]))[: claim1_coss.ROWS]
+    return data.subset(f"train-split{split}", rows).stem
+
+
+def scores(bank: np.ndarray, labels: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+    """How usual every test image is, more being more usual."""
+    return {metric: knn_scores(bank, test, 1, metric) for metric in METRICS} | {
+        "Mahalanobis": mahalanobis_scores(bank, labels, test)
+    }
+
+
+@lru_cache
+def teacher_scores(split: int) -> dict[str, np.ndarray]:
+    """The teacher's."""
+    name = split_name(split)
+    return scores(teacher("lite2-train", name), images(name, None)[1], teacher("lite2-test", "test", TEST))
+
+
+def unusual_run(label: str, split: int, rate: float) -> Run:
+    """A run with two classes held out; its seed is its split."""
+    loss = HEADS[label] if label == "TinTeM" else claim1_coss.LOSSES[label]
+    fields = {"data": str(data.DATA / f"{split_name(split)}.npz"), "epochs": claim1_coss.EPOCHS, "probe_rows": 50}
+    fields |= {"teacher": str(data.DATA / "lite2-train"), **loss}
+
+    def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
+        labels = images(split_name(split), None)[1]
+        outside = np.isin(images()[1], SPLITS[split])
+        found = {}
+        for place in ("backbone",) if label == "TinTeM" else ("backbone", "head"):
+            own, theirs = scores(bank[place], labels, test[place]), teacher_scores(split)
+            for name in SCORES:
+                for among, rows in (("known", ~outside), ("held out", outside)):
+                    ranks = rank_correlation(theirs[name][rows], own[name][rows])
+                    found[f"{place}: {name}, rank among {among}"] = ranks
+                found[f"{place}: {name}, AUROC"] = auroc(own[name][~outside], own[name][outside])
+                found[f"{place}: {name}, FPR"] = fpr_at_tpr(own[name][~outside], own[name][outside])
+                found[f"teacher: {name}, AUROC"] = auroc(theirs[name][~outside], theirs[name][outside])
+                found[f"teacher: {name}, FPR"] = fpr_at_tpr(theirs[name][~outside], theirs[name][outside])
+        return found
+
+    classes = " and ".join(data.CLASSES[each] for each in SPLITS[split])
+    return Run(
+        "claim2", "unusual", label, split, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        {"held_out_classes": classes, "epochs": claim1_coss.EPOCHS},
+    )  # fmt: skip
+
+
+def heads(until: float = float("inf"), seeds: range = SEEDS) -> None:
+    """The comparison of heads, seed after seed; the cosine on 5,000 images is claim 1's run."""
+    rates = {label: rate_of(label, until) for label in HEADS}
+    for seed in seeds:
+        runs = [
+            head_run(label, size, seed, rates[label])
+            for size in SIZES
+            for label in HEADS
+            if rates[label] is not None and (label, size) != ("cosine", 5_000)
+        ]
+        through(runs, until)
+
+
+def unusual(until: float = float("inf"), splits: range = range(SPLIT_COUNT)) -> None:
+    """The splits."""
+    rates = {label: rate_of(label, until) for label in UNUSUAL}
+    for split in splits:
+        through([unusual_run(label, split, rates[label]) for label in UNUSUAL if rates[label] is not None], until)
+
+
+if __name__ == "__main__":
+    heads()
+    unusual()

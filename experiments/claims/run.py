@@ -1,0 +1,59 @@
+"""The three claims, tried in miniature: trains what is missing, most wanted first, then writes results/ and figures/.
+
+    python experiments/claims/run.py                          # full size: a day on two cores
+    python experiments/claims/run.py --quick                  # what is committed
+    python experiments/claims/run.py --quick --until 00:30    # begin no run after that; the next start goes on
+    python experiments/claims/run.py --quick --part claim3    # one claim alone
+
+Start it a second time to have two processes share the work. `analyse.py` alone writes results/ from what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import datetime, timedelta
+
+import claim1_coss
+import claim2_tintem
+import claim3_ckd
+
+STAGES = [  # a first look at everything, then more seeds
+    ("claim1", claim1_coss.work, range(3)),
+    ("claim3", claim3_ckd.work, range(3)),
+    ("claim2", claim2_tintem.heads, range(1)),
+    ("claim2", claim2_tintem.unusual, range(5)),
+    ("claim1", claim1_coss.work, claim1_coss.SEEDS),
+    ("claim3", claim3_ckd.grid, range(1)),
+    ("claim2", claim2_tintem.heads, range(3)),
+    ("claim3", claim3_ckd.grid, range(2)),
+    ("claim2", claim2_tintem.heads, claim2_tintem.SEEDS),
+    ("claim3", claim3_ckd.work, claim3_ckd.SEEDS),
+    ("claim3", claim3_ckd.grid, claim3_ckd.SEEDS),
+]
+
+
+def moment(text: str) -> float:
+    """The next time that the clock shows HH:MM, in seconds."""
+    now = datetime.now()
+    hour, minute = map(int, text.split(":"))
+    then = now.replace(hour=hour, minute=minute, second=0)
+    return (then if then > now else then + timedelta(days=1)).timestamp()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the smaller study whose results are committed")
+    parser.add_argument("--until", type=moment, default=float("inf"), metavar="HH:MM", help="begin no run after this")
+    parser.add_argument("--part", choices=["claim1", "claim2", "claim3"], help="one claim alone")
+    arguments = parser.parse_args()
+    for name, stage, seeds in STAGES:
+        if arguments.part in (None, name) and time.time() < arguments.until:
+            stage(arguments.until, seeds)
+    import analyse
+
+    analyse.main()
+
+
+if __name__ == "__main__":
+    main()
