@@ -71,16 +71,17 @@ def distill(
     from manifold_probe.distillation.run_folder import RESULT
     from manifold_probe.distillation.train import train
     from manifold_probe.report.progress import Progress
+    from manifold_probe.report.tensorboard import check_tensorboard, write_events
 
     for name in ("out", "config", "option", "tensorboard", "json", "debug"):
         given.pop(name)
     given["options"] = named_options(option or [])
     settled = resolved(given, config)
+    if tensorboard:
+        check_tensorboard()  # before the hours of training, not after
     with Progress() as progress:
         folder = train(settled, out, tell=complain, progress=progress)
     if tensorboard:
-        from manifold_probe.report.tensorboard import write_events
-
         complain(f"wrote {write_events(out)}")
     with Progress() as progress:
         result = compare_run(folder.path, progress=progress)

@@ -65,9 +65,8 @@ class Progress:
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            columns = (*columns, TextColumn("{task.fields[note]}"))
-            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            bar = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            self._bar = Bar(*bar, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task(stage, total=total, note=note)
         self._bar.update(self._task, description=stage, completed=done, total=total, note=note)

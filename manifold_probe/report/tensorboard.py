@@ -19,6 +19,14 @@ FOLDER, FILE = "tensorboard", "events.out.tfevents.0.manifold_probe"
 HEADER, CHECKSUM = "<Q", 4  # a record: its length, a checksum, its bytes, a checksum
 
 
+def check_tensorboard() -> None:
+    """Raise InputError where TensorBoard is not installed."""
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise InputError("--tensorboard: needs TensorBoard; pip install 'manifold_probe[tensorboard]'") from error
+
+
 def write_events(folder: str | Path) -> Path:
     """Write the log's numbers into ``folder/tensorboard``, in place of what was there; the path of that folder.
 
@@ -29,10 +37,7 @@ def write_events(folder: str | Path) -> Path:
     InputError
         Where TensorBoard is not installed, the folder holds no log, or it cannot be written to.
     """
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError as error:
-        raise InputError("--tensorboard: needs TensorBoard; pip install 'manifold_probe[tensorboard]'") from error
+    check_tensorboard()
     run = read_run(folder)
     content = _events(run)
     out = Path(folder) / FOLDER
