@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -32,6 +33,7 @@ class Processes:
 
         if not dist.is_initialized():
             dist.init_process_group("gloo", timeout=PATIENCE)
+            atexit.register(_leave)
         return cls(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
 
     @property
@@ -90,3 +92,11 @@ class Processes:
         with suppress(Exception):  # stay until the first has spoken: torchrun ends all as soon as one has gone
             self.wait()
         raise SystemExit(2 if problem[0] else 70) from failed
+
+
+def _leave() -> None:
+    """Leave the group in order: its threads would otherwise abort the process as Python ends."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -50,11 +50,11 @@ class Model:
         """SHA-256 of how the module prints and of the configurations of transformers in it, without what says where
         it came from, and with which library.
         """
-        printed = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.module))  # addresses change from run to run
         held: list[Any] = [getattr(each, "config", None) for each in self.module.modules()]
         found = {id(config): config for config in held if callable(getattr(config, "to_dict", None))}
         configs = [_lasting(config.to_dict()) for config in found.values()]
-        written = json.dumps([printed, configs], sort_keys=True, default=str)
+        written = json.dumps([repr(self.module), configs], sort_keys=True, default=str)
+        written = re.sub(r" at 0x[0-9a-fA-F]+", "", written)  # addresses change from run to run
         return hashlib.sha256(written.encode()).hexdigest()
 
     @property
@@ -173,4 +173,6 @@ def _lasting(value: Any) -> Any:
     if isinstance(value, Mapping):
         passing = ("transformers_version", "dtype", "torch_dtype")
         return {str(k): _lasting(v) for k, v in value.items() if k not in passing and not str(k).startswith("_")}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
     return [_lasting(each) for each in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -334,7 +333,17 @@ def test_many_processes_make_the_same_folder(tmp_path: Path, monkeypatch: pytest
     for _ in range(2):  # the second run finds it finished
         subprocess.run([*torchrun, *command("three")], env=environment, check=True, timeout=300)
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
-    shutil.rmtree(tmp_path / "one")
+    (tmp_path / "images/dog/015.png").write_bytes(b"no image")
+    failed = subprocess.run(
+        [*torchrun, *command("bad")], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    said = [line for line in failed.stderr.splitlines() if line.startswith("probe: ")]
+    assert len(said) == 2  # the projection, and what stopped the run
+    assert "1 of 60 cannot be read (dog/015.png: " in said[1]
+    assert "terminate" not in failed.stderr
+    subprocess.run([*torchrun, *command("bad"), "--skip-bad"], env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "small.py", *command("rest"), "--skip-bad"], env=environment, check=True)
+    assert contents(tmp_path / "bad") == contents(tmp_path / "rest")
 
 
 def test_models_are_compared_behind_the_scenes(folder: Path, capfd: Capture) -> None:
