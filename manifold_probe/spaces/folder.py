@@ -3,9 +3,9 @@
     {"shards": ["a.npy", {"file": "b.safetensors", "rows": 100, "sha256": "..."}],
      "key": "features", "ids": "ids.txt", "labels": "labels.npy", "table": "rows.csv"}
 
-Only ``shards`` is needed; ``"checksums": {"ids.txt": "..."}`` guards the files beside them, and a ``schema`` of ours must
-be of this version. Ids and labels come from the shards themselves (all or none of them), or from files of one
-value a row, or from a table of ids and labels. File order on disk never matters.
+Only ``shards`` is needed. Ids and labels come from the shards themselves (all or none of them), or from files of one
+value a row, or from a table of ids and labels; ``"checksums": {"ids.txt": "..."}`` may guard these files. A ``schema``
+of ours must be one that this version reads. File order on disk never matters.
 """
 
 from __future__ import annotations
