@@ -17,7 +17,7 @@ from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.recipe import Recipe, ViewParameters, named_recipe, view_parameters
 from manifold_probe.extraction.views import apply_views
 from manifold_probe.models.layers import capture, is_glob, resolve_layers, running_layers
-from manifold_probe.models.load import Model, forward, load_model
+from manifold_probe.models.load import Model, forward, load_model, returned
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
 
@@ -124,7 +124,7 @@ class Work:
         with torch.inference_mode(), autocast:
             if self.plan["layers"]:
                 with capture(self.model.module, self.plan["layers"]) as found:
-                    forward(self.model, batch)
+                    returned(self.model, batch)
                 outputs = {name: found[name] for name in self.plan["layers"]}
             else:
                 outputs = {"features": forward(self.model, batch)}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from manifold_probe.errors import InputError
-from manifold_probe.models.load import Model, forward
+from manifold_probe.models.load import Model, returned
 from manifold_probe.models.outputs import describe, first_tensor
 
 Hook = Callable[[torch.nn.Module, Any, Any], None]
@@ -33,7 +33,7 @@ def list_layers(model: Model, batch: Any) -> list[tuple[str, str, tuple[int, ...
 
     layers = _layers(model.module)
     with _hooked(layers, remember):
-        forward(model, batch)
+        returned(model, batch)
     return [(name, type(module).__name__, shapes.get(name)) for name, module in layers.items()]
 
 

@@ -90,17 +90,29 @@ def load_model(text: str, weights: str | None = None) -> Model:
 def forward(model: Model, batch: Any) -> torch.Tensor:
     """The model's output for a prepared batch, float32: (B, D), tokens (B, N, D) or maps (B, C, H, W).
 
-    No gradient is kept, and inside ``torch.autocast`` the output is float32 all the same. Running out of memory raises
-    what torch raises, so that the caller can halve the batch.
+    No gradient is kept, and inside ``torch.autocast`` the output is float32 all the same.
 
     Raises
     ------
     InputError
-        The batch does not fit the model, or no single tensor can be told from what it returned.
+        As in `returned`, or no single tensor can be told from what the model returned.
+    """
+    return one_tensor(returned(model, batch), model.source.text).float()
+
+
+def returned(model: Model, batch: Any) -> Any:
+    """What the module returns for a prepared batch, without gradients, whatever it is.
+
+    Running out of memory raises what torch raises, so that the caller can halve the batch.
+
+    Raises
+    ------
+    InputError
+        The batch does not fit the model, or its own code failed.
     """
     try:
         with torch.no_grad():
-            output = call(model, batch)
+            return call(model, batch)
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         # CUDA's errors and memory's are no fault of the input
         shortage = isinstance(error, MemoryError) or any(word in str(error) for word in ("memory", "CUDA", "cuda"))
@@ -108,7 +120,6 @@ def forward(model: Model, batch: Any) -> torch.Tensor:
             raise
         mend = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
         raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {mend}") from error
-    return one_tensor(output, model.source.text).float()
 
 
 def call(model: Model, batch: Any) -> Any:

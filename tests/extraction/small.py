@@ -57,6 +57,9 @@ def sequence():
 def leaves():
     return Whole(lambda x: exit(3))
 
+def two():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 6, 5, stride=4), Whole(lambda x: {"a": x, "b": x}))
+
 def odd():
     return Whole(lambda x: {}["nothing"])
 

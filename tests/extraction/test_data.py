@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from manifold_probe.extraction.content import digests
 from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.images import decode
 from tests.extraction.bad_data import GREYS, PNG, encoded, idx, images, picture
@@ -279,3 +280,20 @@ def test_open_files_are_closed(tmp_path: Path) -> None:
     for _ in range(20):
         data.read(0)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_digests_need_no_decoding(tmp_path: Path) -> None:
+    images("a.png", "b.jpg")(tmp_path / "images")
+    (tmp_path / "images/c.png").write_bytes(b"no image")
+    (tmp_path / "images/d.png").write_bytes(b"")
+    (tmp_path / "x.csv").write_text("path,label\nimages/a.png,1\nimages/b.jpg,2\n")
+    (tmp_path / "x.txt").write_text("good morning\ngood night\n")
+    (tmp_path / "x.jsonl").write_text('{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n')
+    (tmp_path / "t.csv").write_text("id,text\na,one\nb,two\n")
+    np.savez(tmp_path / "x.npz", images=GREYS)
+    for name in ("images", "x.csv", "x.txt", "x.jsonl", "t.csv", "x.npz"):
+        data = open_data(str(tmp_path / name))
+        assert [data.digest(row) for row in (0, 1)] == [data.read(row).digest for row in (0, 1)]
+        assert digests(data, [1, 0]) == [data.digest(1), data.digest(0)]
+    broken = open_data(str(tmp_path / "images"))
+    assert digests(broken, range(4))[2:] == [hashlib.sha256(b"no image").hexdigest(), None]

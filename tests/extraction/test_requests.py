@@ -65,6 +65,13 @@ def test_sequences_first_are_told_by_the_last_batch(folder: Path, capfd: Capture
     assert not (folder / "x").exists()
 
 
+def test_layers_need_no_output_that_can_be_told(folder: Path, capfd: Capture) -> None:
+    assert "or choose --layers" in refused(command("x", "smallnet:two"), capfd)
+    for name, layers in (("x", "0"), ("y", "?")):
+        ran(command(name, "smallnet:two", "--layers", layers, "--pool", "mean"), capfd)
+    assert mp.load("x").d == 6
+
+
 def test_what_does_not_go_with_layers_is_refused(folder: Path, capfd: Capture) -> None:
     both = [*TWO, "--layers"]
     for option, value in {
