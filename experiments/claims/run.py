@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import claim1_coss
 import claim2_tintem
 import claim3_ckd
+import data
 
 STAGES = [  # a first look at everything, then more seeds
     ("claim1", claim1_coss.work, range(2)),
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--until", type=moment, default=float("inf"), metavar="HH:MM", help="begin no run after this")
     parser.add_argument("--part", choices=["claim1", "claim2", "claim3"], help="one claim alone")
     arguments = parser.parse_args()
+    data.teacher()
     for name, stage, seeds in STAGES:
         if arguments.part in (None, name) and time.time() < arguments.until:
             stage(arguments.until, seeds)
