@@ -151,11 +151,11 @@ class Store:
         """What is known of the shard in this place; None where it is not done, or its note is damaged."""
         path = self.folder / f"{_name(place)}.json"
         try:
-            shard = Shard(**read_json(path))
-            lengths = {len(shard.rows), len(shard.digests), *(shape[0] for shape in shard.shapes.values())}
-            return shard if shard.place == place and len(lengths) == 1 and shard.batch_size > 0 else None
-        except (InputError, TypeError, AttributeError, IndexError):
+            record = read_json(path)
+        except InputError:
             return None
+        known = record.pop("check", None)
+        return Shard(**record) if known == _check(record) and record["place"] == place else None
 
     def done(self, place: int) -> Shard | None:
         """The shard in this place, if it is there, whole and undamaged."""
@@ -181,7 +181,7 @@ class Store:
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         digest = hashlib.sha256(content).hexdigest()
         shard = Shard(place, rows, digests, unreadable, digest, rounding, shapes, batch_size)
-        self._write_json(f"{_name(place)}.json", vars(shard))
+        self._write_json(f"{_name(place)}.json", {**vars(shard), "check": _check(vars(shard))})
         return shard
 
     def finish(self, plan: dict[str, Any], shards: list[Shard], data: Any, recorded: dict[str, Any]) -> None:
@@ -249,6 +249,8 @@ class Store:
         manifest = checked(read_json(path), FIELDS, path)
         for shard in manifest["shards"]:
             checked(shard if isinstance(shard, dict) else {}, SHARD_FIELDS, path)
+        if sum(shard["rows"] for shard in manifest["shards"]) != manifest["rows"]:
+            raise InputError(f"{path}: its shards have not as many rows as it says; {MEND}")
         return manifest
 
     def check_files(self) -> None:
@@ -279,6 +281,11 @@ class Store:
         write_whole(
             self.folder / name, content, "free some space and give the same command again: what is done is kept"
         )
+
+
+def _check(record: dict[str, Any]) -> str:
+    """The sha256 of a note, which says whether it is still what was written."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _name(place: int) -> str:

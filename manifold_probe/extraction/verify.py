@@ -10,10 +10,11 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.items import Unreadable
-from manifold_probe.extraction.records import read_table
+from manifold_probe.extraction.records import MEND, read_table
 from manifold_probe.extraction.resume import named, refuse_other
 from manifold_probe.extraction.store import ROWS, Store
 from manifold_probe.extraction.work import Request, Work, prepared, to_device
+from manifold_probe.spaces.checks import refusing
 
 TOLERANCE = (
     0.02  # of the largest value: float16 alone rounds by 0.0005, other builds of the libraries by less than this
@@ -67,7 +68,10 @@ def largest_differences(work: Work, ids: list[str], kept: dict[str, np.ndarray])
             items = [work.prepare(row, work.data.read(row).content) for row in part]
         except Unreadable as error:
             raise InputError(f"{work.request.data}: {error}; it could be read before: look at the libraries") from error
-        for key, values in work.outputs(work.collate(items)).items():
+        outputs = work.outputs(work.collate(items))
+        if outputs.keys() != kept.keys():
+            raise InputError(f"the model gives {', '.join(outputs)} and the manifest lists {', '.join(kept)}; {MEND}")
+        for key, values in outputs.items():
             there = kept[key][start : start + len(part)].astype(np.float32)
             scale = max(float(np.abs(values).max(initial=0)), 1e-30)
             # np.maximum, because NaN is to stay
@@ -89,7 +93,8 @@ def stored_rows(store: Store, key: str, rows: np.ndarray) -> np.ndarray:
         stop = start + shard["rows"]
         mine = rows[(rows >= start) & (rows < stop)] - start
         if len(mine):
-            with safe_open(store.folder / shard["file"], framework="numpy") as file:
+            path = store.folder / shard["file"]
+            with refusing(str(path), "a shard"), safe_open(path, framework="numpy") as file:
                 found.append(file.get_tensor(key)[mine])
         start = stop
     return np.concatenate(found)

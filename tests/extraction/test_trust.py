@@ -139,13 +139,14 @@ def test_damaged_shards_of_an_unfinished_folder_are_made_again(
     assert contents(folder / "feats") == contents(folder / "whole")
 
 
-@pytest.mark.parametrize("note", ["{}", "[]", "not json", "", '{"place": 1, "rows": null}'])
+@pytest.mark.parametrize("note", ["{}", "[]", "not json", "", '{"place": 1, "rows": null}', "edited"])
 def test_a_damaged_note_means_a_missing_shard(
     note: str, folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran(command("whole"), capfd)
     interrupt(monkeypatch, "manifest.json")
-    (folder / "feats/shard-00001.json").write_text(note)
+    path = folder / "feats/shard-00001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rounding": {}}) if note == "edited" else note)
     ran(command(), capfd)
     assert contents(folder / "feats") == contents(folder / "whole")
 
