@@ -88,7 +88,9 @@ def everything(domain: str) -> dict[str, np.ndarray]:
         made = {"fashion": make_fashion, "text": make_text, "digits": make_digits}[domain]()
         DATA.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez(part, **{key: np.asarray(each, np.int64 if key == "labels" else np.float32) for key, each in made.items()})
+        np.savez(
+            part, **{key: np.asarray(each, np.int64 if key == "labels" else np.float32) for key, each in made.items()}
+        )
         part.replace(path)
     with np.load(path) as file:
         return {key: file[key] for key in file.files}
@@ -203,7 +205,7 @@ def make_text() -> dict[str, np.ndarray]:
     texts, sections, package = [texts[row] for row in order], sections[order], package[order]
     layers = minilm(texts, (3, 5, 6))
     learnt = np.random.default_rng(1).random(package.max() + 1)[package] < 0.45
-    names, codes, counts = np.unique(sections[~learnt], return_inverse=True, return_counts=True)
+    _, codes, counts = np.unique(sections[~learnt], return_inverse=True, return_counts=True)
     rank = np.argsort(np.argsort(-counts))
     labels = np.minimum(rank[codes], 9)  # the nine largest sections and the rest
     unit = layers[6] / np.linalg.norm(layers[6], axis=1, keepdims=True)
@@ -239,7 +241,9 @@ def minilm(texts: list[str], wanted: tuple[int, ...]) -> dict[int, np.ndarray]:
     found = {layer: np.zeros((len(texts), 384)) for layer in wanted}
     for start in range(0, len(texts), 64):
         rows = by_length[start : start + 64]
-        given = tokenizer([texts[row] for row in rows], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        given = tokenizer(
+            [texts[row] for row in rows], padding=True, truncation=True, max_length=64, return_tensors="pt"
+        )
         with torch.inference_mode():
             hidden = network(**given, output_hidden_states=True).hidden_states
         mask = given["attention_mask"][..., None]

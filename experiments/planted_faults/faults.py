@@ -4,8 +4,8 @@ Every function is FAULTS[name](student, labels, severity, rng) and returns the s
 (None: all of them) and the classes that it touched. Lengths are relative to the student's own spread, the root mean
 squared distance from its mean. Labels say where a fault goes; whether the diagnosis is told them is another matter.
 
-`plant` adds what is true of the result. ``mask`` hides the fault behind a random rotation and noise of 2% of the spread;
-what cannot be told apart from outputs after that is accepted as a group.
+`plant` adds what is true of the result. ``mask`` hides the fault behind a random rotation and noise of 2% of the
+spread; what cannot be told apart from outputs after that is accepted as a group.
 """
 
 from __future__ import annotations
@@ -47,14 +47,17 @@ def plant(
     mask: bool = False,
     aligned: bool = False,
 ) -> Planted | None:
-    """Plant one fault, or several in the order of FAULTS; None where the student cannot have it.
+    """Plant one fault, several in the order of FAULTS, or none; None where the student cannot have it.
 
     ``aligned``: the student's dimensions are the teacher's, so that missing ones can be told from collapsed ones.
     """
     names = (names,) if isinstance(names, str) else names
-    n, rows, classes = len(student), None, ()
-    for name in sorted(names, key=list(FAULTS).index):
-        made = FAULTS[name](student, labels, severity, rng)
+    order, seed, n = list(FAULTS), int(rng.integers(2**32)), len(student)
+    rows, classes = None, ()
+    for name in sorted(
+        names, key=order.index
+    ):  # each draws for itself, so that it is the same alone and beside another
+        made = FAULTS[name](student, labels, severity, np.random.default_rng([seed, order.index(name)]))
         if made is None:
             return None
         student, touched, concerned = made
@@ -62,8 +65,8 @@ def plant(
         if touched is not None:
             rows = touched if rows is None else rows | touched
     if mask:
-        noise = MASK_NOISE * spread(student) / np.sqrt(student.shape[1])
-        student = student @ rotation(student.shape[1], rng) + noise * rng.normal(size=student.shape)
+        rng, d = np.random.default_rng([seed, len(order)]), student.shape[1]
+        student = student @ rotation(d, rng) + MASK_NOISE * spread(student) / np.sqrt(d) * rng.normal(size=(n, d))
     assert len(student) == n
     return Planted(teacher, student, labels, tuple(accepted(name, mask, aligned) for name in names), rows, classes)
 
@@ -228,7 +231,7 @@ def noise(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Gen
 
 
 def dimensional_collapse(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """Only the first principal components are left: of those that hold 95% of the variance, that number to 1 - .75 s."""
+    """r to the power 1 - .75 s principal components are left, where r of them hold 95% of the variance."""
     mean, scores, axes = components(x)
     share = np.cumsum(scores.var(0)) / scores.var(0).sum()
     kept = max(2, round(float(np.searchsorted(share, 0.95) + 1) ** (1 - 0.75 * severity)))

@@ -47,7 +47,7 @@ def pair(family: str, number: int, half: str, rows: int = bases.ROWS) -> Pair:
     setting, teacher, student, labels, truth, allowed = FAMILIES[family](number, half, rows, rng)
     own = bases.own_causes(teacher, student)
     if family == "cosine student":
-        truth, own = {each for each in own if each == "norm_loss"}, [each for each in own if each != "norm_loss"]
+        truth, own = {each for each in own if each == "norm_loss"}, {*own, "norm_loss"}
     return Pair(family, setting, teacher, student, labels, frozenset(truth), frozenset({*allowed, *own}))
 
 
@@ -77,15 +77,18 @@ def linear_image(number: int, half: str, rows: int, rng: np.random.Generator) ->
 
 
 def copy(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """The teacher permuted, scaled, rotated, or rounded to float16."""
+    """The teacher permuted, scaled, rotated, rounded to float16, or rotated where both have rows of length one."""
     domain, teacher, labels = mapped(number, rows)
-    kind = ("permuted", "rotated", "scaled", "float16")[number // 2 % 4]
+    unit = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
+    kind = ("permuted", "rotated", "scaled", "float16", "unit length")[number // 2 % 5]
     student = {
         "permuted": lambda: teacher[:, rng.permutation(teacher.shape[1])],
         "rotated": lambda: teacher @ faults.rotation(teacher.shape[1], rng),
         "scaled": lambda: teacher * rng.choice([1e-3, 0.3, 7.0, 1e3]),
         "float16": lambda: teacher.astype(np.float16).astype(np.float64),
+        "unit length": lambda: unit @ faults.rotation(teacher.shape[1], rng),
     }[kind]()
+    teacher = unit if kind == "unit length" else teacher
     return f"{domain}, {kind}", teacher, student, labels, (), ()
 
 
@@ -102,7 +105,7 @@ def small_noise(number: int, half: str, rows: int, rng: np.random.Generator) -> 
 def pca_image(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
     """The teacher's principal components that hold 95 to 99.5% of its variance, as so many columns."""
     domain, teacher, labels = mapped(number, rows)
-    mean, scores, axes = faults.components(teacher)
+    _, scores, axes = faults.components(teacher)
     share = np.cumsum(scores.var(0)) / scores.var(0).sum()
     rank = int(np.searchsorted(share, rng.uniform(0.95, 0.995)) + 1)
     student = teacher @ axes[:rank].T  # about the origin, so that directions stay
