@@ -1,0 +1,208 @@
+"""From a pair of spaces to a diagnosis: causes with their proofs, benign differences, the ladder, and the verdict.
+
+Causes are looked for in at most 4,000 rows, taken evenly in row order so that blocks stay blocks; the ladder is read on
+at most 1,000 queries against all rows of their half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis.advice import ADVICE, WORDS
+from manifold_probe.diagnosis.case import Case, Finding, View
+from manifold_probe.diagnosis.examine import examine, make_case, ranked
+from manifold_probe.diagnosis.ladder import climb
+from manifold_probe.errors import InputError
+from manifold_probe.measures.rows import sample
+from manifold_probe.spaces.pairing import Pair
+
+SCHEMA = "manifold-probe/diagnosis/1"
+EXAMINED = 4000
+QUERIES = 1000
+LEAST = 60
+SURE = 0.5
+LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
+CLUSTERS = 10
+MODELS_NEEDED = {
+    "preprocessing": "the models are not at hand: give --teacher and --student as models with --data",
+    "misaligned_head": "the student's head is not at hand: give --student-head",
+    "overfit": "it is not known which rows were trained on: give --train-ids",
+}
+
+
+def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
+    """The parts of a diagnosis that follow from features alone: ``verdict``, ``causes``, ``benign``, ``ladder``,
+    ``not_assessed``.
+
+    Raises
+    ------
+    InputError
+        Too few rows for halves.
+    """
+    n = pair.teacher.n
+    if n < LEAST:
+        raise InputError(f"{pair.student.name}: {n} rows are too few to diagnose; at least {LEAST} are needed")
+    rows = np.unique(np.linspace(0, n - 1, min(n, EXAMINED)).round().astype(int))
+    teacher, student = pair.teacher.take(rows), pair.student.take(rows)
+    codes, names, labelled = classes_of(pair, rows, teacher, seed)
+    case = make_case(teacher, student, codes, names, labelled, k, seed)
+    view = View(case)
+    found, rest = examine(case)
+    causes = [each for each in ranked(found) if each.confidence >= SURE]
+    steps = ladder_of(pair, case, rows, k, seed)
+    diffuse = None
+    if not causes:
+        diffuse = diffuse_loss(view)
+        causes = [diffuse] if diffuse is not None else []
+    ids = pair.ids
+    return {
+        "verdict": verdict(causes, view),
+        "causes": [described(each, rows, ids) for each in causes],
+        "benign": benign(steps, view),
+        "ladder": steps,
+        "not_assessed": not_assessed(labelled, len(names)),
+        "examined": {"rows": len(rows), "of": n, "labels": labelled, "overlap": view.now.mean()},
+    }
+
+
+def classes_of(pair: Pair, rows: np.ndarray, teacher: np.ndarray, seed: int) -> tuple[np.ndarray, list[str], bool]:
+    """Codes and names of the classes; the teacher's clusters where there are no labels."""
+    if pair.labels is not None:
+        names, codes = np.unique(np.asarray(pair.labels)[rows], return_inverse=True)
+        if len(names) < 2:
+            raise InputError(f"{pair.teacher.name}: labels hold one class; give labels of several, or none")
+        return codes, [str(name) for name in names.tolist()], True
+    from sklearn.cluster import KMeans
+
+    count = min(CLUSTERS, max(2, len(rows) // 20))
+    found = KMeans(count, n_init=1, random_state=seed).fit(teacher.astype(np.float64))
+    return found.labels_.astype(np.int64), [f"cluster {code}" for code in range(count)], False
+
+
+def ladder_of(pair: Pair, case: Case, rows: np.ndarray, k: int, seed: int) -> list[dict[str, Any]]:
+    """The ladder, on all rows with sampled queries where the case is a sample of them."""
+    if len(rows) == pair.teacher.n and pair.teacher.n <= 2 * QUERIES:
+        return climb(View(case))
+    n = pair.teacher.n
+    queries = sample(n, QUERIES, seed)
+    teacher, student = pair.teacher.read(0, n), pair.student.read(0, n)
+    whole = make_case(teacher, student, np.zeros(n, int), ["all"], False, k, seed, queries)
+    return climb(View(whole))
+
+
+def diffuse_loss(view: View) -> Finding | None:
+    """Low faithfulness with nothing specific: even the best linear image keeps few neighbours."""
+    from manifold_probe.diagnosis.case import Evidence
+
+    best = max(view.now.mean(), view.judge(view.recovered).mean())
+    if best >= LOW:
+        return None
+    return Finding(
+        "diffuse_loss",
+        [Evidence("overlap@10 of the student's best linear image", best, 1.0)],
+        None,
+        view.case,
+        share=1.0,
+        confidence=float(np.clip(1.3 - 1.6 * best, 0.3, 0.95)),
+    )
+
+
+def benign(steps: list[dict[str, Any]], view: View) -> list[dict[str, Any]]:
+    """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
+    found = []
+    keep = view.keep
+    spreads = [float(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()) for x in (view.student, view.teacher)]
+    ratio = float(np.sqrt(spreads[0] / max(spreads[1], 1e-30)))
+    if not 0.67 < ratio < 1.5:
+        found.append(
+            {
+                "name": "global_scale",
+                "value": ratio,
+                "note": "the student's vectors are longer or shorter by one factor",
+            }
+        )
+    if view.student.shape[1] == view.teacher.shape[1]:
+        raw = _agreement(view.student[keep], view.teacher[keep])
+        turned = {step["repair"]: step for step in steps}
+        for name, repair in (("permutation", "permutation"), ("rotation", "orthogonal")):
+            value = turned[repair]["measures"]
+            own = turned["identity"]["measures"]
+            same = abs(next(iter(value.values()))["value"] - next(iter(own.values()))["value"]) < 0.05
+            if raw < 0.5 and same and not any(each["name"] == "permutation" for each in found):
+                found.append(
+                    {
+                        "name": name,
+                        "value": raw,
+                        "note": "dimensions do not correspond one to one: map before mixing both in one index",
+                    }
+                )
+                break
+    return found
+
+
+def _agreement(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = x - x.mean(0), y - y.mean(0)
+    scale = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
+    return float(np.median((x * y).sum(0) / np.maximum(scale, 1e-30)))
+
+
+def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dict[str, Any]:
+    """A cause as the document holds it; row numbers are those of the paired rows, ids where there are any."""
+    where: dict[str, Any] | None = None
+    if finding.where:
+        where = {}
+        for kind, values in finding.where.items():
+            places = rows[values] if kind == "rows" else values
+            where[kind] = [each.item() if hasattr(each, "item") else each for each in list(places)]
+            if kind == "rows" and ids is not None:
+                where["ids"] = [str(ids[row]) for row in places]
+    repair = finding.repair
+    return {
+        "name": finding.name,
+        "confidence": finding.confidence,
+        "share": finding.share,
+        "evidence": [{"measure": e.measure, "value": e.value, "expected": e.expected} for e in finding.evidence],
+        "repair": None
+        if repair is None
+        else {
+            "name": repair.name,
+            "measure": repair.measure,
+            "before": repair.gain.before,
+            "after": repair.gain.after,
+            "low": repair.gain.low,
+            "high": repair.gain.high,
+            "healthy_gain": repair.healthy_gain,
+        },
+        "where": where,
+        "advice": ADVICE[finding.name],
+        "or": finding.or_,
+    }
+
+
+def not_assessed(labelled: bool, classes: int) -> list[dict[str, str]]:
+    """What could not be looked at, and why."""
+    found = [{"name": name, "why": why} for name, why in MODELS_NEEDED.items()]
+    if classes < 4:
+        found += [
+            {"name": name, "why": f"{classes} classes are too few to tell one from the others"}
+            for name in ("cluster_merge", "slice_failure")
+        ]
+    return found
+
+
+def verdict(causes: list[Finding], view: View) -> str:
+    """One sentence."""
+    kept = f"{view.now.mean():.0%} of each point's nearest neighbours are kept"
+    if not causes:
+        return f"Healthy: {kept}, and no cause of loss stands out."
+    first = causes[0]
+    if first.name == "diffuse_loss":
+        return f"Diffuse loss: {kept}, everywhere alike, and no single cause stands out."
+    words = WORDS[first.name]
+    others = [WORDS[each.name] for each in causes[1:3] if each.confidence > 0.7 and each.share > 0.05]
+    also = f"; also, {' and '.join(others)}" if others else ""
+    unsure = "Probably " if first.confidence < 0.8 else ""
+    sentence = f"{unsure}{words}{also}: {kept}."
+    return sentence[0].upper() + sentence[1:]

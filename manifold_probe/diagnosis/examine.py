@@ -1,0 +1,77 @@
+"""The order in which causes are looked for: what disturbs every other reading first, and each set aside once found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from manifold_probe.diagnosis import classes, columns, rows, shape
+from manifold_probe.diagnosis.case import Case, Finding, View
+from manifold_probe.diagnosis.faithfulness import Yardstick
+
+Cause = Callable[[View], Finding | None]
+ORDER: tuple[Cause, ...] = (
+    columns.dead_dimensions,
+    rows.outliers,
+    rows.point_collapse,
+    rows.row_misalignment,
+    shape.offset,
+    columns.quantisation,
+    columns.saturation,
+    shape.common_direction,
+    columns.dimension_rescaling,
+    classes.cluster_merge,
+    classes.cluster_tear,
+    classes.slice_failure,
+    columns.truncated_dimensions,
+    columns.dimensional_collapse,
+    classes.class_collapse,
+    shape.norm_loss,
+    shape.nonlinear_warp,
+    shape.hubness,
+    shape.noise,
+)
+
+
+def make_case(
+    teacher: np.ndarray,
+    student: np.ndarray,
+    codes: np.ndarray,
+    names: list[str],
+    true_labels: bool,
+    k: int,
+    seed: int,
+    queries: np.ndarray | None = None,
+) -> Case:
+    """The case before anything was found; rows are split in two at random."""
+    n = len(teacher)
+    fold = np.zeros(n, bool)
+    fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
+    teacher, student = (np.ascontiguousarray(x, dtype=np.float32) for x in (teacher, student))
+    queries = np.arange(n) if queries is None else queries
+    return Case(
+        teacher, student, codes, true_labels, names, Yardstick(teacher, fold, k, queries), np.ones(n, bool), seed
+    )
+
+
+def examine(case: Case) -> tuple[list[Finding], Case]:
+    """Every cause that was found, in the order in which they were, and the case without them."""
+    found: list[Finding] = []
+    view = View(case)
+    for cause in ORDER:
+        finding = cause(view)
+        if finding is None:
+            continue
+        if finding.name == "noise" and found:
+            continue  # what is left once a cause is set aside is the student's usual loss
+        found.append(finding)
+        if finding.after is not case:
+            case = finding.after
+            view = View(case)
+    return found, case
+
+
+def ranked(found: list[Finding]) -> list[Finding]:
+    """The causes that explain most first."""
+    return sorted(found, key=lambda each: -each.share * each.confidence)

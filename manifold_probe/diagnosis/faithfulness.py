@@ -1,0 +1,163 @@
+"""What a repair is judged by: overlap@10 in both metrics and debiased CKA, of rows that the repair was not fitted on.
+
+Rows are split in two at random, once. Neighbours are looked up within each half, so that a map fitted on one half is
+read on rows and neighbours that it never saw; every rung of the ladder is read on the same rows, which pairs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.moments import moments_of
+
+METRICS = ("cosine", "euclidean")
+CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Overlap of every query, NaN for rows that were left out or not asked, by metric; and CKA of the kept rows."""
+
+    overlap: dict[str, np.ndarray]
+    cka: float
+
+    def mean(self, metric: str = "cosine", rows: np.ndarray | None = None) -> float:
+        """Mean overlap, of some rows where they are given."""
+        values = self.overlap[metric] if rows is None else self.overlap[metric][rows]
+        values = values[~np.isnan(values)]
+        return float(values.mean()) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a repair moved a measure by, with its standard error."""
+
+    value: float
+    error: float
+    before: float
+    after: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval of ``after``."""
+        return self.after - 1.96 * self.error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval of ``after``."""
+        return self.after + 1.96 * self.error
+
+    @property
+    def z(self) -> float:
+        """Standard errors from zero."""
+        return self.value / max(self.error, 1e-9)
+
+
+class Yardstick:
+    """The teacher's side of every measurement.
+
+    Parameters
+    ----------
+    teacher : np.ndarray, shape (n, d)
+    fold : np.ndarray of bool, shape (n,)
+        The two halves.
+    k : int
+    queries : np.ndarray, shape (q,)
+        Rows whose neighbours are looked up, each in its own half.
+    """
+
+    def __init__(self, teacher: np.ndarray, fold: np.ndarray, k: int, queries: np.ndarray) -> None:
+        self.teacher, self.fold, self.k = teacher, fold, k
+        self.queries = queries
+        self._halves = [np.flatnonzero(fold == side) for side in (False, True)]
+        self._asked = [np.flatnonzero(np.isin(half, queries)) for half in self._halves]
+        self._depth = 4 * k
+        self._lists = {
+            metric: [
+                nearest(teacher[half], asked, min(self._depth, len(half) - 1), metric)
+                for half, asked in zip(self._halves, self._asked, strict=True)
+            ]
+            for metric in METRICS
+        }
+
+    def of(self, student: np.ndarray, keep: np.ndarray | None = None, cka: bool = True) -> Faithfulness:
+        """How faithful ``student`` (n, d') is; ``keep`` (n,) of bool leaves rows out of queries and neighbours."""
+        overlap = {}
+        for metric in METRICS:
+            found = np.full(len(self.teacher), np.nan)
+            for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
+                kept = None if keep is None else keep[half]
+                theirs = self._lists[metric][place]
+                if kept is not None and not kept.all():
+                    theirs = nearest(self.teacher[half], asked, self.k, metric, kept)
+                own = nearest(student[half], asked, self.k, metric, kept)
+                shared = (theirs[:, : self.k, None] == own[:, None, :]).any(axis=2).mean(axis=1)
+                if kept is not None:
+                    shared = np.where(kept[asked], shared, np.nan)
+                found[half[asked]] = shared
+            overlap[metric] = found
+        if not cka:
+            return Faithfulness(overlap, float("nan"))
+        rows = np.arange(len(self.teacher)) if keep is None else np.flatnonzero(keep)
+        return Faithfulness(overlap, shape_likeness(self.teacher[rows], student[rows]))
+
+
+def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.ndarray | None = None) -> np.ndarray:
+    """(q, k): the nearest other rows of ``queries``; rows that are not kept are nobody's neighbours."""
+    centred = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    if metric == "cosine":
+        centred = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        bias = torch.zeros(len(centred))
+    else:
+        centred = centred - centred.mean(0)
+        bias = -0.5 * centred.square().sum(1)
+    if keep is not None:
+        bias = bias.masked_fill(torch.from_numpy(~keep), -torch.inf)
+    found = []
+    for start in range(0, len(queries), BLOCK):
+        part = torch.from_numpy(queries[start : start + BLOCK])
+        scores = centred[part] @ centred.T + bias
+        scores[torch.arange(len(part)), part] = -torch.inf
+        found.append(scores.topk(k, dim=1).indices)
+    return torch.cat(found).numpy() if found else np.zeros((0, k), dtype=np.int64)
+
+
+def gain(before: Faithfulness, after: Faithfulness, metric: str = "cosine", rows: np.ndarray | None = None) -> Gain:
+    """The paired difference of two measurements, over the queries that both have."""
+    first, second = before.overlap[metric], after.overlap[metric]
+    if rows is not None:
+        first, second = first[rows], second[rows]
+    both = ~(np.isnan(first) | np.isnan(second))
+    if both.sum() < 2:
+        return Gain(0.0, float("inf"), float("nan"), float("nan"))
+    steps = second[both] - first[both]
+    error = CORRECTION * float(steps.std(ddof=1)) / np.sqrt(both.sum())
+    return Gain(float(steps.mean()), error, float(first[both].mean()), float(second[both].mean()))
+
+
+def shape_likeness(x: np.ndarray, y: np.ndarray) -> float:
+    """Debiased linear CKA: from moments where rows are many, from the (n, n) products where they are few."""
+    if len(x) > max(x.shape[1], y.shape[1]) or len(x) > 4000:
+        return debiased_cka(moments_of(x, y))
+    grams = []
+    for side in (x, y):
+        centred = (side - side.mean(0)).astype(np.float32)
+        gram = (centred @ centred.T).astype(np.float64)
+        np.fill_diagonal(gram, 0)
+        grams.append(gram)
+    hsic = [[_hsic(a, b) for b in grams] for a in grams]
+    scale = hsic[0][0] * hsic[1][1]
+    return float(hsic[0][1] / np.sqrt(scale)) if scale > 0 else float("nan")
+
+
+def _hsic(a: np.ndarray, b: np.ndarray) -> float:
+    """n (n - 3) times the unbiased HSIC of two products without their diagonals (Song et al. 2012)."""
+    n = len(a)
+    rows_a, rows_b = a.sum(0), b.sum(0)
+    corner = rows_a.sum() * rows_b.sum() / ((n - 1) * (n - 2))
+    return float((a * b).sum() + corner - 2 / (n - 2) * rows_a @ rows_b)
