@@ -137,7 +137,8 @@ def machine() -> str:
     load = os.getloadavg()[0]
     return (
         f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores of which one thread was used, "
-        f"{memory:.0f} GiB; load {load:.1f}; Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}"
+        f"{memory:.0f} GiB; load {load:.1f}; Python {platform.python_version()}, numpy {np.__version__}, "
+        f"torch {torch.__version__}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which fault is visible at which severity: every fault in every base once, plain and masked; writes results/visible.md.
+"""Which fault is visible at which severity: every fault in every base once; writes results/visible.md.
 
 python experiments/planted_faults/visibility.py [--bases ...] [--masked]
 """
