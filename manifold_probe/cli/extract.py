@@ -42,6 +42,9 @@ def extract(
     views: Annotated[int, typer.Option(metavar="N", help="Augmented views of every image beside the plain one.")] = 0,
     recipe: Annotated[str, typer.Option(help="How views differ: crop-mirror-jitter or plain.")] = "crop-mirror-jitter",
     seed: Annotated[int, typer.Option(help="Seed of the views.")] = 0,
+    apply: Annotated[
+        str | None, typer.Option(metavar="MAP.safetensors", help="Store features as this map (see diagnose) has them.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Turn a model and data into features on disk: once, resumably."""
@@ -66,6 +69,7 @@ def extract(
         views=views,
         recipe=recipe,
         seed=seed,
+        apply=apply,
     )
     if list_layers and verify is not None:
         raise InputError("--list-layers: does not go with --verify; ask for one at a time")

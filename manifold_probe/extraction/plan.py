@@ -20,6 +20,7 @@ CALLED = {
     "device": "the device",
     "precision": "the precision",
     "views": "the request for views",
+    "map": "the map (--apply)",
 }
 
 

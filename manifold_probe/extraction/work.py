@@ -20,6 +20,8 @@ from manifold_probe.models.layers import capture, is_glob, resolve_layers, runni
 from manifold_probe.models.load import Model, forward, load_model, returned
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
+from manifold_probe.spaces.affine import Map
+from manifold_probe.spaces.read import sha256
 
 SHARD_ROWS = 4096
 BATCH = {"cpu": 64, "cuda": 256}
@@ -47,6 +49,7 @@ class Request:
     views: int = 0
     recipe: str = "crop-mirror-jitter"
     seed: int = 0
+    apply: str | None = None
 
 
 class Work:
@@ -58,6 +61,7 @@ class Work:
     def __init__(self, request: Request, data: Data, model: Model, plan: dict[str, Any]) -> None:
         self.request, self.data, self.model, self.plan = request, data, model, plan
         self.device = torch.device(plan["device"])
+        self.map = None if request.apply is None else Map.load(request.apply)
         self.batch_size: int = plan["batch_size"]
         self.model.module.to(self.device)
         self._digests: list[str | None] | None = None
@@ -130,7 +134,8 @@ class Work:
                 outputs = {"features": forward(self.model, batch)}
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
             pooled = {name: self._pooled(name, output, rows, mask) for name, output in outputs.items()}
-        return {name: output.float().cpu().numpy() for name, output in pooled.items()}
+        made = {name: output.float().cpu().numpy() for name, output in pooled.items()}
+        return made if self.map is None else {name: self.map.apply(values) for name, values in made.items()}
 
     def called(self, output: str) -> str:
         """What messages call an output: the model, and where layers are asked for, the layer."""
@@ -183,6 +188,11 @@ def prepared(request: Request, local: int = 0) -> Work:
         raise InputError(f"--views: {request.views} is no number of views; give 0 or more")
     if request.batch_size is not None and request.batch_size < 1:
         raise InputError(f"--batch-size: {request.batch_size} is no batch; give a number of at least 1")
+    if request.apply is not None:
+        if request.layers:
+            raise InputError("--apply: does not go with --layers; a map takes one output, leave either out")
+        Map.load(request.apply)  # a file that is no map is refused before the model is loaded
+    mapped = {} if request.apply is None else {"map": sha256(request.apply)}
     data = open_data(request.data, ids=request.ids, labels=request.labels)
     model = with_preprocessing(load_model(request.model, request.weights), request)
     if model.takes != data.kind:
@@ -204,6 +214,7 @@ def prepared(request: Request, local: int = 0) -> Work:
         "device": device,
         "precision": "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32",
         "views": {"count": request.views, "recipe": named_recipe(request.recipe).record(), "seed": request.seed},
+        **mapped,
     }
     if device == "cuda":
         torch.cuda.set_device(local % torch.cuda.device_count())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from manifold_probe.spaces.affine import Map
 
 BLOCK_BYTES = 32 * 2**20
 
@@ -102,6 +105,25 @@ class Space:
     def with_ids(self, ids: np.ndarray | None) -> Space:
         """The same rows under other ids (n,)."""
         return Space(self._rows, ids=ids, labels=self.labels, name=self.name, source=self.source, order=self._order)
+
+    def apply(self, map: Map) -> Space:
+        """The rows as an affine `Map` has them, still read lazily.
+
+        Raises
+        ------
+        InputError
+            When the map takes rows of another width.
+        """
+        from manifold_probe.spaces.affine import MappedRows
+
+        return Space(
+            MappedRows(self._rows, map),
+            ids=self.ids,
+            labels=self.labels,
+            name=self.name,
+            source=Source(format="mapped"),
+            order=self._order,
+        )
 
     def select(self, index: np.ndarray) -> Space:
         """The same rows in another order or fewer of them, still read lazily."""
