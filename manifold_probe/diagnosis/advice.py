@@ -13,12 +13,12 @@ ADVICE = {
     "dimensions over the batch (CoSS's space term).",
     "dimension_rescaling": "Store the fitted weights and multiply the student's dimensions by them, or drop the layer "
     "that scales them (a norm's learned gain).",
-    "cluster_merge": "Add examples that tell these classes apart, or weight them higher; their means can be moved apart.",
+    "cluster_merge": "Add examples that tell these classes apart, or weight them higher.",
     "cluster_tear": "See what splits this class: two sources, two encoders' shards, an augmentation.",
-    "slice_failure": "Look at this class's inputs and add them to the training data; the rest of the student is sound.",
+    "slice_failure": "Look at this class's inputs and add them to the training data; the rest is sound.",
     "offset": "Subtract the student's mean before cosines are taken.",
-    "norm_loss": "Lengths carry nothing any more: add a loss that sees them (mean squared error, CoSS's space term), or "
-    "use cosines only.",
+    "norm_loss": "Lengths carry nothing any more: add a loss that sees them (mean squared error, CoSS's space term), "
+    "or use cosines only.",
     "class_collapse": "The student was trained on classes more than on the teacher: lower the weight of labels, and "
     "distil features.",
     "dimensional_collapse": "Few directions are in use: add a variance or decorrelation term, lower weight decay, or "

@@ -1,4 +1,4 @@
-"""Causes that sit in classes: collapsed, merged, torn, or failed alone. Without labels the teacher's clusters stand in."""
+"""Causes that sit in classes: collapsed, merged, torn, or failed alone; the teacher's clusters stand in for labels."""
 
 from __future__ import annotations
 
@@ -92,11 +92,7 @@ def cluster_merge(view: View) -> Finding | None:
         return None
     return Finding(
         "cluster_merge",
-        [
-            Evidence(
-                "log distance of the two means against the teacher's, robust z", float(z[nearest]), float(z[runner])
-            )
-        ],
+        [Evidence("log distance of the two means, robust z", float(z[nearest]), float(z[runner]))],
         Repair("class means put back", "overlap@10 inside the classes", moved, 0.0),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),

@@ -258,40 +258,41 @@ def round_to(x: np.ndarray, keep: np.ndarray, levels: int) -> np.ndarray:
 def saturation(view: View) -> Finding | None:
     """Values that pile up at the ends of a dimension's range, beyond the teacher's own: clipped, or pressed flat."""
     keep = view.keep
-    own, theirs = (_piled(x[keep][:, alive(x[keep])]) for x in (view.student, view.teacher))
-    if own < theirs + 0.04 or own < 0.06:
+    own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (view.student, view.teacher))
+    excess = max(own[0] - theirs[0], 0.0) + max(own[1] - theirs[1], 0.0)
+    if excess < 0.04 or view.gap < 0.02 or distinct_values(view.student[keep]) <= 64:  # rounding piles up as well
         return None
-    if distinct_values(view.student[keep]) <= 64:
-        return None  # rounding piles up as well
     clipped = clip_alike(view.teacher, keep, own)
     predicted = view.judge(clipped)
-    if view.gap < 0.02:
+    share = min(1.0, (1 - predicted.mean()) / view.gap)
+    if share < 0.05:
         return None
     return Finding(
         "saturation",
         [
-            Evidence("share of values at the ends of their range", own, theirs),
+            Evidence("share of values at the ends of their range", sum(own), sum(theirs)),
             Evidence("overlap@10 of the teacher, clipped alike", predicted.mean(), view.now.mean()),
         ],
         None,
         view.case,
-        share=min(1.0, (1 - predicted.mean()) / view.gap),
-        confidence=confidence_of(2 + 30 * (own - theirs)),
+        share=share,
+        confidence=confidence_of(2 + 30 * excess),
     )
 
 
-def _piled(x: np.ndarray) -> float:
-    """The mean share of values in the outermost hundredths of a dimension's range, the larger pile of zeros left out."""
+def piled(x: np.ndarray) -> tuple[float, float]:
+    """Median shares of values in the lowest and the highest hundredth of a dimension's range."""
     low, high = x.min(0), x.max(0)
     margin = 0.01 * (high - low)
-    upper = (x >= high - margin).mean(0)
-    lower = (x <= low + margin).mean(0)
-    return float(np.median(upper) + np.median(np.where(low >= 0, 0.0, lower)))
+    return float(np.median((x <= low + margin).mean(0))), float(np.median((x >= high - margin).mean(0)))
 
 
-def clip_alike(x: np.ndarray, keep: np.ndarray, share: float) -> np.ndarray:
-    """Every dimension cut off so that this share of its values lies at the ends."""
-    low, high = np.quantile(x[keep], share / 2, axis=0), np.quantile(x[keep], 1 - share / 2, axis=0)
+def clip_alike(x: np.ndarray, keep: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    """Every dimension cut off so that these shares of its values lie at the ends."""
+    low, high = (
+        np.quantile(x[keep], min(shares[0], 0.45), axis=0),
+        np.quantile(x[keep], 1 - min(shares[1], 0.45), axis=0),
+    )
     return np.clip(x, low, high).astype(np.float32)
 
 

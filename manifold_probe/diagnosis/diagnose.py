@@ -25,6 +25,8 @@ LEAST = 60
 SURE = 0.5
 LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
 CLUSTERS = 10
+SCALED = "the student's vectors are longer or shorter by one factor: scale before mixing both models in one index"
+TURNED = "dimensions do not correspond one to one: map one side before mixing both models in one index"
 MODELS_NEEDED = {
     "preprocessing": "the models are not at hand: give --teacher and --student as models with --data",
     "misaligned_head": "the student's head is not at hand: give --student-head",
@@ -49,7 +51,7 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
     codes, names, labelled = classes_of(pair, rows, teacher, seed)
     case = make_case(teacher, student, codes, names, labelled, k, seed)
     view = View(case)
-    found, rest = examine(case)
+    found, _ = examine(case)
     causes = [each for each in ranked(found) if each.confidence >= SURE]
     steps = ladder_of(pair, case, rows, k, seed)
     diffuse = None
@@ -116,28 +118,13 @@ def benign(steps: list[dict[str, Any]], view: View) -> list[dict[str, Any]]:
     spreads = [float(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()) for x in (view.student, view.teacher)]
     ratio = float(np.sqrt(spreads[0] / max(spreads[1], 1e-30)))
     if not 0.67 < ratio < 1.5:
-        found.append(
-            {
-                "name": "global_scale",
-                "value": ratio,
-                "note": "the student's vectors are longer or shorter by one factor",
-            }
-        )
+        found.append({"name": "global_scale", "value": ratio, "note": SCALED})
     if view.student.shape[1] == view.teacher.shape[1]:
         raw = _agreement(view.student[keep], view.teacher[keep])
-        turned = {step["repair"]: step for step in steps}
+        overlap = {step["repair"]: next(iter(step["measures"].values()))["value"] for step in steps}
         for name, repair in (("permutation", "permutation"), ("rotation", "orthogonal")):
-            value = turned[repair]["measures"]
-            own = turned["identity"]["measures"]
-            same = abs(next(iter(value.values()))["value"] - next(iter(own.values()))["value"]) < 0.05
-            if raw < 0.5 and same and not any(each["name"] == "permutation" for each in found):
-                found.append(
-                    {
-                        "name": name,
-                        "value": raw,
-                        "note": "dimensions do not correspond one to one: map before mixing both in one index",
-                    }
-                )
+            if raw < 0.5 and abs(overlap[repair] - overlap["identity"]) < 0.05:
+                found.append({"name": name, "value": raw, "note": TURNED})
                 break
     return found
 

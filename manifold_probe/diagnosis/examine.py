@@ -11,26 +11,25 @@ from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 
 Cause = Callable[[View], Finding | None]
-ORDER: tuple[Cause, ...] = (
-    columns.dead_dimensions,
-    rows.outliers,
-    rows.point_collapse,
-    rows.row_misalignment,
-    shape.offset,
-    columns.quantisation,
-    columns.saturation,
-    shape.common_direction,
-    columns.dimension_rescaling,
-    classes.cluster_merge,
-    classes.cluster_tear,
-    classes.slice_failure,
-    columns.truncated_dimensions,
-    columns.dimensional_collapse,
-    classes.class_collapse,
-    shape.norm_loss,
-    shape.nonlinear_warp,
-    shape.hubness,
-    shape.noise,
+ORDER: tuple[tuple[Cause, ...], ...] = (
+    (columns.dead_dimensions,),
+    (rows.outliers,),
+    (rows.point_collapse,),
+    (rows.row_misalignment,),
+    (shape.offset,),
+    (columns.quantisation,),
+    (columns.saturation,),
+    (columns.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
+    (classes.cluster_merge,),
+    (classes.cluster_tear,),
+    (classes.slice_failure,),
+    (columns.truncated_dimensions,),
+    (columns.dimensional_collapse,),
+    (classes.class_collapse,),
+    (shape.norm_loss,),
+    (shape.nonlinear_warp,),
+    (shape.hubness,),
+    (shape.noise,),
 )
 
 
@@ -59,10 +58,11 @@ def examine(case: Case) -> tuple[list[Finding], Case]:
     """Every cause that was found, in the order in which they were, and the case without them."""
     found: list[Finding] = []
     view = View(case)
-    for cause in ORDER:
-        finding = cause(view)
-        if finding is None:
+    for rivals in ORDER:
+        candidates = [finding for cause in rivals if (finding := cause(view)) is not None]
+        if not candidates:
             continue
+        finding = max(candidates, key=lambda each: each.share)
         if finding.name == "noise" and found:
             continue  # what is left once a cause is set aside is the student's usual loss
         found.append(finding)

@@ -85,6 +85,19 @@ class Yardstick:
             for metric in METRICS
         }
 
+    def evened_gain(self, student: np.ndarray) -> Gain:
+        """What evening out the student's hubs does to its overlap, by cosine."""
+        before, after = [], []
+        for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
+            theirs = self._lists["cosine"][place][:, : self.k, None]
+            own = nearest(student[half], asked, self.k, "cosine")
+            even = evened(student[half], asked, self.k)
+            before.append((theirs == own[:, None, :]).any(axis=2).mean(axis=1))
+            after.append((theirs == even[:, None, :]).any(axis=2).mean(axis=1))
+        first, second = np.concatenate(before), np.concatenate(after)
+        error = CORRECTION * float((second - first).std(ddof=1)) / np.sqrt(len(first))
+        return Gain(float((second - first).mean()), error, float(first.mean()), float(second.mean()))
+
     def of(self, student: np.ndarray, keep: np.ndarray | None = None, cka: bool = True) -> Faithfulness:
         """How faithful ``student`` (n, d') is; ``keep`` (n,) of bool leaves rows out of queries and neighbours."""
         overlap = {}
@@ -105,6 +118,23 @@ class Yardstick:
             return Faithfulness(overlap, float("nan"))
         rows = np.arange(len(self.teacher)) if keep is None else np.flatnonzero(keep)
         return Faithfulness(overlap, shape_likeness(self.teacher[rows], student[rows]))
+
+
+def evened(x: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """(q, k): nearest others by cosine once hubs are evened out: 2 cos(i, j) - r_j, with r_j the mean cosine of j to
+    its ten nearest (CSLS, Conneau et al. 2018).
+    """
+    unit = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    unit = unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    count = min(11, len(unit))
+    reach = [
+        (unit[start : start + BLOCK] @ unit.T).topk(count, dim=1).values[:, 1:].mean(1)
+        for start in range(0, len(unit), BLOCK)
+    ]
+    part = torch.from_numpy(queries)
+    scores = 2 * (unit[part] @ unit.T) - torch.cat(reach)
+    scores[torch.arange(len(part)), part] = -torch.inf
+    return scores.topk(k, dim=1).indices.numpy()
 
 
 def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.ndarray | None = None) -> np.ndarray:

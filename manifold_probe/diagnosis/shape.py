@@ -54,7 +54,7 @@ def common_direction(view: View) -> Finding | None:
     direction = vectors[:, -1]
     along = residual @ direction
     spread = [along[keep & (view.codes == code)].std() for code in np.unique(view.codes[keep])]
-    if np.median(spread) < 0.4 * along[keep].std():
+    if np.median(spread) < 0.7 * along[keep].std():
         return None  # it tells classes apart: that is another cause
     centre = view.student[keep].mean(0)
     repaired = view.student - np.outer((view.student - centre) @ direction, direction).astype(np.float32)
@@ -87,7 +87,7 @@ def norm_loss(view: View) -> Finding | None:
     keep = view.keep
     logs = [np.log(np.maximum(np.linalg.norm(x, axis=1), 1e-30)) for x in (view.student, view.teacher)]
     own, theirs = (float(each[keep].std()) for each in logs)
-    if theirs < 0.03 or own > 0.4 * theirs:
+    if theirs < 0.03 or own > 0.85 * theirs:
         return None
     lengths = np.exp(logs[1] - logs[0])[:, None]
     repaired = view.student * lengths.astype(np.float32)
@@ -95,7 +95,8 @@ def norm_loss(view: View) -> Finding | None:
     twin = view.twin
     twin_lengths = np.exp(logs[1])[:, None] / np.maximum(np.linalg.norm(twin, axis=1, keepdims=True), 1e-30)
     healthy = gain(view.judge(twin), view.judge((twin * twin_lengths).astype(np.float32)), "euclidean")
-    if moved.value < healthy.value + 0.005 and own > 0.15 * theirs:
+    proved = moved.value > healthy.value + 0.012 and moved.z > 4
+    if not (proved or own < 0.15 * theirs or (own < 0.4 * theirs and moved.value > healthy.value)):
         return None
     return Finding(
         "norm_loss",
@@ -103,7 +104,7 @@ def norm_loss(view: View) -> Finding | None:
         Repair("teacher's norms given back", "overlap@10:euclidean", moved, healthy.value),
         view.case.with_student(repaired),
         share=min(1.0, max(moved.value, 0.0) / max(1 - view.now.mean("euclidean"), 1e-3)),
-        confidence=confidence_of(2 + 5 * (0.5 - own / theirs)),
+        confidence=confidence_of(max(2 + 5 * (0.5 - own / theirs), min(moved.z, 5.0) if proved else 0.0)),
     )
 
 
@@ -116,12 +117,16 @@ def hubness(view: View) -> Finding | None:
     expected = max(theirs, twin)
     if own < expected + 1.5 or own < 2.5:
         return None
+    moved = view.case.yardstick.evened_gain(view.student)
+    healthy = view.case.yardstick.evened_gain(view.twin)
+    if moved.value < max(healthy.value, 0.0) + 0.015 or moved.z < 3:
+        return None
     return Finding(
         "hubness",
         [Evidence("skewness of how often rows serve as neighbours", own, expected)],
-        None,
+        Repair("hubs evened out (CSLS)", "overlap@10", moved, healthy.value),
         view.case,
-        share=0.5,
+        share=min(1.0, moved.value / view.gap),
         confidence=confidence_of(own - expected + 1),
     )
 
@@ -133,6 +138,44 @@ def _skewness(x: np.ndarray, metric: str, k: int = 10) -> float:
 
 
 def nonlinear_warp(view: View) -> Finding | None:
+    """A space bent dimension by dimension, or as a whole."""
+    return _bent_dimensions(view) or _bent_space(view)
+
+
+def _bent_dimensions(view: View) -> Finding | None:
+    """Every dimension brought back to a normal distribution by its ranks, where that mends more than a healthy twin."""
+    straightened = by_ranks(view.student, view.keep)
+    moved = max((gain(view.now, view.judge(straightened), m) for m in ("cosine", "euclidean")), key=lambda each: each.z)
+    scaled = _unit_deviation(view.student, view.keep)
+    plain = max((gain(view.now, view.judge(scaled), m) for m in ("cosine", "euclidean")), key=lambda each: each.value)
+    twin = view.judge(view.twin)
+    healthy = gain(twin, view.judge(by_ranks(view.twin, view.keep)))
+    if moved.value < max(healthy.value, plain.value, 0.0) + 0.025 or moved.z < 4:
+        return None
+    return Finding(
+        "nonlinear_warp",
+        [Evidence("overlap@10 gained by scaling dimensions alone", plain.value, moved.value)],
+        Repair("dimensions straightened by their ranks", "overlap@10", moved, healthy.value),
+        view.case.with_student(straightened),
+        share=min(1.0, moved.value / view.gap),
+        confidence=confidence_of(moved.z),
+    )
+
+
+def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Every dimension as the normal quantiles of its values' ranks, at its own deviation."""
+    from scipy.stats import norm, rankdata
+
+    ranks = rankdata(x, axis=0) / (len(x) + 1)
+    return (norm.ppf(ranks) * x[keep].std(0)).astype(np.float32)
+
+
+def _unit_deviation(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    spread = x[keep].std(0)
+    return ((x - x[keep].mean(0)) / np.maximum(spread, 0.05 * max(float(np.median(spread)), 1e-30))).astype(np.float32)
+
+
+def _bent_space(view: View) -> Finding | None:
     """A bent map back to the teacher that beats the straight one on rows it was not fitted on."""
     keep = view.keep
     lifted = lift(view.student, keep, view.case.seed)
