@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from manifold_probe import distillation, measures, report, spaces
-    from manifold_probe.api import Comparison, Comparisons, compare, load
+    from manifold_probe.api import Comparison, Comparisons, Diagnosis, compare, diagnose, load
     from manifold_probe.errors import InputError
     from manifold_probe.spaces.space import Space
 
@@ -24,9 +24,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Comparisons",
+    "Diagnosis",
     "InputError",
     "Space",
     "compare",
+    "diagnose",
     "distillation",
     "load",
     "measures",
@@ -37,9 +39,11 @@ __all__ = [
 _HOME = {
     "Comparison": "manifold_probe.api",
     "Comparisons": "manifold_probe.api",
+    "Diagnosis": "manifold_probe.api",
     "InputError": "manifold_probe.errors",
     "Space": "manifold_probe.spaces.space",
     "compare": "manifold_probe.api",
+    "diagnose": "manifold_probe.api",
     "load": "manifold_probe.api",
 }
 

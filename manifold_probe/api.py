@@ -1,4 +1,4 @@
-"""``compare`` and ``load``, and the results they return.
+"""``compare``, ``diagnose`` and ``load``, and the results they return.
 
 A result is its JSON document (see ``manifold_probe.report.document``) with a few ways to look at it, so that one loaded
 from a file answers the same questions as one just measured.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.report import document as documents
+from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
-TABLE_IDS, TABLE_LABELS = ("ids", "id"), ("labels", "label")
+TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
+SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
+    ("labels hold", "slices hold"),
+    ("have no label;", "have no slice;"),
+    ("but the labels have", "but the slices have"),
+    ("or give labels in", "or give slices in"),
+)
 
 
 class Comparison(Result):
@@ -159,36 +167,92 @@ def compare(
     >>> compare(teacher, teacher[:, :4], k=5).measures["overlap@5"].chance < 0.03
     True
     """
-    from manifold_probe.extraction.agree import check_same_content
-    from manifold_probe.spaces.pairing import pair
-    from manifold_probe.spaces.read import as_space
-
     check_settings(k, queries, seed)
     several = isinstance(student, Mapping)
     named = _named_students(student) if several else {"student": student}
-    space = as_space(teacher, "teacher")
-    spaces = {name: as_space(thing, name) for name, thing in named.items()}
-    teacher_ids, student_ids = _both_ids(ids)
+    space, spaces = _read(teacher, named)
     values, values_ids = _labels(labels)
-    pairs = pair(
-        space,
-        spaces,
-        teacher_ids=teacher_ids,
-        student_ids=student_ids,
-        labels=values,
-        labels_ids=values_ids,
-        positional=positional,
-        allow_missing=allow_missing,
+    pairs = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)(
+        labels=values, labels_ids=values_ids
     )
-    if not positional:
-        for each in spaces.values():
-            check_same_content(space.source.path, each.source.path)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
     results = _measured(pairs, space, spaces, settings, several, maps, progress)
     return Comparisons(results) if several else Comparison(results)
+
+
+def diagnose(
+    teacher: Any,
+    student: Any,
+    *,
+    labels: Any = None,
+    slices: Any = None,
+    ids: Any = None,
+    k: int = 10,
+    seed: int = 0,
+    positional: bool = False,
+    allow_missing: bool = False,
+    train_ids: Any = None,
+    student_head: Any = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Diagnosis:
+    """Name why a student diverges from its teacher, and prove it.
+
+    Parameters
+    ----------
+    teacher, student : path, (n, d) array or tensor, DataFrame or Space
+        As for `compare`; one student.
+    labels : sequence of length n, path, or table with ids, optional
+        Class labels, as for `compare`.
+    slices : the same, optional
+        Another grouping of the rows, in a column "slice" or "slices": it is looked at as the classes are, for slices
+        that failed alone.
+    ids, k, seed, positional, allow_missing
+        As for `compare`.
+    train_ids : sequence or path, optional
+        Ids of rows that the student was trained on: are they kept better than the others?
+    student_head : as ``student``, optional
+        The features of the student's head, where ``student`` are those of its backbone: which of them lost more?
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> teacher = np.random.default_rng(0).normal(size=(300, 8))
+    >>> diagnosis = diagnose(teacher, teacher + 40)
+    >>> diagnosis.causes[0].name
+    'offset'
+    """
+    from manifold_probe.report.diagnosis.make import Asked, made
+
+    check_settings(k, 2, seed)
+    students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
+    space, spaces = _read(teacher, students)
+    paired = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)
+    values, values_ids = _labels(labels)
+    pairs = paired(labels=values, labels_ids=values_ids)
+    asked = Asked(
+        k=int(k),
+        seed=int(seed),
+        slices=None if slices is None else _slices(slices, paired),
+        trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
+        head=pairs.get("student_head"),
+    )
+    inputs = {"teacher": describe_input(space, None)}
+    inputs |= {name: describe_input(each, None) for name, each in spaces.items()}
+    return made(pairs["student"], asked, inputs, progress)
 
 
 def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Any:
@@ -228,7 +292,7 @@ def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None]
 
 
 def load(path: str | Path) -> Any:
-    """A saved result (.json) as `Comparison` or `Comparisons`, or a file of features as a `Space`.
+    """A saved result (.json) as `Comparison`, `Comparisons` or `Diagnosis`, or a file of features as a `Space`.
 
     Raises
     ------
@@ -236,6 +300,11 @@ def load(path: str | Path) -> Any:
         When the file is neither, or damaged.
     """
     if Path(path).suffix.lower() == ".json":
+        from manifold_probe.report.diagnosis.document import read_diagnosis
+
+        diagnosis = read_diagnosis(path)
+        if diagnosis is not None:
+            return Diagnosis(diagnosis)
         return of_document(documents.read_document(path))
     from manifold_probe.spaces.read import read
 
@@ -269,6 +338,62 @@ def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
     return dict(students)
 
 
+def _read(teacher: Any, students: dict[str, Any]) -> tuple[Space, dict[str, Space]]:
+    """The teacher and the students as spaces."""
+    from manifold_probe.spaces.read import as_space
+
+    return as_space(teacher, "teacher"), {name: as_space(thing, name) for name, thing in students.items()}
+
+
+def _pairing(
+    teacher: Space, students: dict[str, Space], *, ids: Any, positional: bool, allow_missing: bool
+) -> Callable[..., dict[str, Pair]]:
+    """A function of labels and their ids that pairs every student."""
+    from manifold_probe.extraction.agree import check_same_content
+    from manifold_probe.spaces.pairing import pair
+
+    if not positional:
+        for each in students.values():
+            check_same_content(teacher.source.path, each.source.path)
+    teacher_ids, student_ids = _both_ids(ids)
+    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+    return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
+
+
+def _slices(slices: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
+    """A slice for every paired row; ``again`` pairs once more, with other labels."""
+    values, ids = _labels(slices, TABLE_SLICES, "slices")
+    try:
+        found = next(iter(again(labels=values, labels_ids=ids).values())).labels
+    except InputError as error:
+        text = str(error)
+        for there, here in SAID_OF_SLICES:
+            text = text.replace(there, here)
+        raise InputError(f"slices: {text.removeprefix('labels: ')}") from error
+    return np.asarray(found)
+
+
+def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
+    """Which paired rows were trained on, as a mask."""
+    from manifold_probe.spaces.columns import clean_column
+    from manifold_probe.spaces.pairing import locate
+    from manifold_probe.spaces.read import read_column
+
+    if isinstance(train_ids, str | Path):
+        train_ids = read_column(str(train_ids), TABLE_IDS, "ids")[0]
+    known = np.unique(clean_column(np.asarray(train_ids), "ids", "train ids"))
+    if pair.ids is None:
+        raise InputError("train ids: the rows have no ids to know them by; add ids to both files")
+    rows = np.asarray(pair.ids)
+    if rows.dtype.kind != known.dtype.kind:  # 7 matches "7"
+        rows, known = rows.astype(str), np.unique(known.astype(str))
+    seen = locate(rows, known) >= 0
+    if not seen.any() or seen.all():
+        which = "none" if not seen.any() else "all"
+        raise InputError(f"train ids: {which} of the {len(seen):,} rows are among them; give rows of both kinds")
+    return seen
+
+
 def _both_ids(ids: Any) -> tuple[Any, Any]:
     """Ids of the teacher and of the student; either may be None."""
     if ids is None:
@@ -278,14 +403,14 @@ def _both_ids(ids: Any) -> tuple[Any, Any]:
     return np.asarray(ids), np.asarray(ids)
 
 
-def _labels(labels: Any) -> tuple[Any, Any]:
-    """Labels and, where a table gives them, the ids they belong to."""
+def _labels(labels: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
+    """Labels (or slices) and, where a table gives them, the ids they belong to."""
     if labels is None:
         return None, None
     if isinstance(labels, str | Path):
         from manifold_probe.spaces.read import read_column
 
-        return read_column(str(labels), TABLE_LABELS, "labels")
+        return read_column(str(labels), names, "labels")
     if hasattr(labels, "to_pandas"):
         labels = labels.to_pandas()
     pandas = sys.modules.get("pandas")
@@ -293,9 +418,10 @@ def _labels(labels: Any) -> tuple[Any, Any]:
         labels = labels.rename("labels").to_frame()
     if pandas is None or not isinstance(labels, pandas.DataFrame):
         return np.asarray(labels), None
-    found = [next((name for name in names if name in labels.columns), None) for names in (TABLE_LABELS, TABLE_IDS)]
+    found = [next((name for name in each if name in labels.columns), None) for each in (names, TABLE_IDS)]
     if found[0] is None:
-        raise InputError("labels: the table has no column 'labels' or 'label'; rename the column that holds them")
+        columns = f"{names[0]!r} or {names[1]!r}"
+        raise InputError(f"{role}: the table has no column {columns}; rename the column that holds them")
     if found[1] is not None:
         return labels[found[0]].to_numpy(), labels[found[1]].to_numpy()
     counted = labels.index.equals(pandas.RangeIndex(len(labels)))

@@ -14,6 +14,7 @@ from manifold_probe import __version__
 from manifold_probe.cli import shell
 from manifold_probe.cli.compare import compare
 from manifold_probe.cli.demo import demo
+from manifold_probe.cli.diagnose import diagnose
 from manifold_probe.cli.distill import distill
 from manifold_probe.cli.evaluate import evaluate
 from manifold_probe.cli.extract import extract
@@ -47,5 +48,5 @@ def probe(
         shell.write(context.get_help() + "\n")
 
 
-for verb in (compare, figures, extract, distill, evaluate, info, demo):
+for verb in (compare, diagnose, figures, extract, distill, evaluate, info, demo):
     app.command()(verb)

@@ -72,7 +72,7 @@ class Map:
         """
         if rows.shape[-1] != self.width_in:
             raise InputError(
-                f"{self.name}: takes {self.width_in:,} dimensions, not {rows.shape[-1]:,}; give the features it was fitted on"
+                f"{self.name}: takes {self.width_in:,} dimensions, not {rows.shape[-1]:,}; give features of that width"
             )
         return rows @ self.A.astype(rows.dtype) + self.b.astype(rows.dtype)
 

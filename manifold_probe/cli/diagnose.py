@@ -1,0 +1,135 @@
+"""`probe diagnose`: why does a student diverge from its teacher? The causes by name, each with its proof."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from manifold_probe.cli.arguments import column_of_ids, features_of_sides
+from manifold_probe.cli.options import Debug, Page
+from manifold_probe.cli.shell import complain, show_lines, tell, write
+from manifold_probe.errors import InputError
+
+
+def diagnose(
+    teacher: Annotated[
+        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
+    ],
+    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's, or its model.")],
+    k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option(metavar="TABLE[::COLUMN]", help="Slices of the data: which of them failed alone?")
+    ] = None,
+    train_ids: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of rows trained on: are others kept as well?")
+    ] = None,
+    student_head: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Features of the student's head, beside its backbone's.")
+    ] = None,
+    teacher_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")] = None,
+    student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the student's rows.")] = None,
+    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
+    ] = False,
+    report: Page = None,
+    figures: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the ladder there, as PDF, SVG and PNG.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write what each row lost, worst first: .parquet or .csv.")
+    ] = None,
+    save_repair: Annotated[
+        str | None, typer.Option(metavar="MAP.safetensors", help="Save the affine map that proved itself.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
+    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Name why a student diverges from its teacher: how sure, how much it explains, which rows, what to do."""
+    from manifold_probe.api import check_settings
+    from manifold_probe.extraction.agree import version_warnings
+    from manifold_probe.report.diagnosis.lines import diagnosis_lines
+    from manifold_probe.report.outputs import Outputs
+
+    check_settings(k, 2, seed)
+    outputs = Outputs(report=report, figures=figures)
+    outputs.check([])
+    check_files(rows, save_repair, [teacher, student, labels, slices, train_ids, student_head])
+    sides = {"--teacher": teacher, "--student": student}
+    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    files = features_of_sides(sides, data, options)
+    result = diagnosis(
+        files["--teacher"],
+        files["--student"],
+        labels=labels,
+        slices=slices,
+        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        k=k,
+        seed=seed,
+        positional=positional,
+        allow_missing=allow_missing,
+        train_ids=train_ids,
+        student_head=student_head,
+        rows=rows,
+    )
+    for warning in version_warnings(files["--teacher"], files["--student"]):
+        complain(f"warning: {warning}")
+    found = result.repair() if save_repair is not None else None
+    if json:
+        write(result.to_json() + "\n")
+    else:
+        show_lines(lambda width: diagnosis_lines(result.to_dict(), width))
+    tell(outputs.write(result))
+    if rows is not None:
+        complain(f"wrote the rows {rows}")
+    if found is not None:
+        found.save(save_repair)
+        facts = found.facts
+        gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
+        complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+
+
+def check_files(rows: str | None, save_repair: str | None, inputs: list[str | None]) -> None:
+    """Refuse what cannot be written, and what would overwrite an input, before any work."""
+    import os
+
+    from manifold_probe.files import check_file
+    from manifold_probe.report.diagnosis.rows import check_rows
+
+    if rows is not None:
+        check_rows(rows)
+    if save_repair is not None and not save_repair.lower().endswith(".safetensors"):
+        raise InputError(f"--save-repair: {save_repair}: maps are written as .safetensors; choose such a name")
+    for option, path in (("--rows", rows), ("--save-repair", save_repair)):
+        if path is None:
+            continue
+        check_file(path, option)
+        for each in inputs:
+            file = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
+            if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
+                raise InputError(f"{option}: {path} is an input of this command; choose another file")
+
+
+def diagnosis(teacher: str, student: str, *, rows: str | None, **options: Any) -> Any:
+    """The diagnosis, with progress on stderr; the rows are written where asked for."""
+    from manifold_probe import api
+    from manifold_probe.report.progress import Progress
+
+    with Progress() as progress:
+        result = api.diagnose(teacher, student, progress=progress, **options)
+        if rows is not None:
+            result.save_rows(rows, progress)
+    return result

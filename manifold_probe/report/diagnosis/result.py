@@ -1,0 +1,201 @@
+"""The diagnosis of a pair: its JSON document, and the ways to show and save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.errors import InputError
+from manifold_probe.report.result import Result
+from manifold_probe.spaces.pairing import Pair
+
+NAMES = ("name", "confidence", "share", "evidence", "repair", "where", "advice", "or")
+CALLED = {"or": "or_"}  # a word of Python
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why the student diverges, with what speaks for it and what proves it, as the document holds them."""
+
+    name: str
+    confidence: float
+    share: float | None
+    evidence: list[dict[str, Any]]
+    repair: dict[str, Any] | None
+    where: dict[str, Any] | None
+    advice: str
+    or_: list[str]
+
+
+class Diagnosis(Result):
+    """Why a student diverges from its teacher, the likeliest and largest cause first.
+
+    ``save_repair``, ``rows`` and ``save_rows`` need the features, which a diagnosis that was loaded does not have.
+    """
+
+    def __init__(self, document: dict[str, Any], pair: Pair | None = None, unsound: Any = None) -> None:
+        super().__init__(document)
+        self._pair, self._unsound = pair, unsound
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {self.verdict}>"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        return self._document["verdict"]
+
+    @property
+    def causes(self) -> list[Cause]:
+        """The causes, ranked: ``.name``, ``.confidence``, ``.share``, ``.evidence``, ``.repair``, ``.where``,
+        ``.advice``, ``.or_``."""
+        return [Cause(**{CALLED.get(name, name): cause[name] for name in NAMES}) for cause in self._causes()]
+
+    @property
+    def benign(self) -> list[dict[str, Any]]:
+        """Differences that lose nothing: ``{"name", "value", "note"}`` each."""
+        return self._document["benign"]
+
+    @property
+    def ladder(self) -> list[dict[str, Any]]:
+        """``{"repair", "measures"}`` each, the student as it is first."""
+        return self._document["ladder"]
+
+    @property
+    def not_assessed(self) -> list[dict[str, str]]:
+        """What was not looked at: ``{"name", "why"}`` each."""
+        return self._document["not_assessed"]
+
+    @property
+    def examined(self) -> dict[str, Any]:
+        """Which rows were looked at, and what was measured beside the causes."""
+        return self._document["examined"]
+
+    def to_frame(self) -> Any:
+        """A tidy pandas DataFrame: a row for every number of evidence, repair, and measure of the ladder."""
+        import pandas as pd
+
+        from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
+
+        return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
+
+    def to_table(self, path: str | Path) -> None:
+        """Write the tidy rows as .csv or .parquet.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.diagnosis.rows import write_rows
+
+        frame = self.to_frame()
+        write_rows({name: [None if each != each else each for each in frame[name]] for name in frame}, path)
+
+    def summary(self) -> str:
+        """The report of the terminal as plain text, nothing wrapped."""
+        from manifold_probe.report.diagnosis.lines import plain_diagnosis
+
+        return plain_diagnosis(self._document)
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report as one page that needs no network and no script.
+
+        Raises
+        ------
+        InputError
+            When the place cannot be written to.
+        """
+        from manifold_probe.files import write_whole
+        from manifold_probe.report.page.diagnosis import render_diagnosis
+
+        write_whole(path, render_diagnosis(self._document))
+
+    def figures(
+        self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
+    ) -> Any:
+        """The ladder as a figure, {"ladder": figure}, or the PDF, SVG and PNG files written to a folder.
+
+        Raises
+        ------
+        InputError
+            For a style or width that does not exist, or a folder that cannot be written to.
+        """
+        from manifold_probe.report.figures import ladder
+        from manifold_probe.report.figures.look import look_of
+        from manifold_probe.report.figures.save import write_figures
+
+        look = look_of(style, width)
+        figure = ladder.draw(self._document, look)
+        drawn = {} if figure is None else {"ladder": figure}
+        return drawn if folder is None else write_figures(drawn, folder, look)
+
+    def rows(self, progress: Callable[[str, int, int], None] | None = None) -> Any:
+        """A pandas DataFrame with a row for every row of the pair, worst first: ``row``, ``id``, ``label``,
+        ``overlap@k``, ``teacher_vote``, ``student_vote``, ``lost_neighbours`` and their ``lost_ranks`` in the student.
+
+        Raises
+        ------
+        InputError
+            For a diagnosis that was loaded.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(progress))
+
+    def save_rows(self, path: str | Path, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Write `rows` as .parquet or, its lists joined by ";", as .csv.
+
+        Raises
+        ------
+        InputError
+            For another suffix, a place that cannot be written to, or a diagnosis that was loaded.
+        """
+        from manifold_probe.report.diagnosis.rows import check_rows, write_rows
+
+        check_rows(str(path), "rows")
+        write_rows(self._rows(progress), path)
+
+    def repair(self) -> Any:
+        """The affine `Map` of the student that gains most overlap on rows it was not fitted on, fitted on all.
+
+        Raises
+        ------
+        InputError
+            Where no map gains, or for a diagnosis that was loaded.
+        """
+        from manifold_probe.report.diagnosis.repair import proved_map
+
+        settings = self._document["settings"]
+        return proved_map(self._features(), settings["k"], settings["seed"], self._unsound)
+
+    def save_repair(self, path: str | Path) -> None:
+        """Save `repair` as .safetensors, for ``Space.apply`` and ``probe extract --apply``.
+
+        Raises
+        ------
+        InputError
+            As for `repair`, or when the place cannot be written to.
+        """
+        self.repair().save(path)
+
+    def _causes(self) -> list[dict[str, Any]]:
+        return self.to_dict()["causes"]
+
+    def _rows(self, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
+        from manifold_probe.report.diagnosis.rows import row_table
+
+        settings = self._document["settings"]
+        return row_table(self._features(), settings["k"], settings["seed"], progress)
+
+    def _features(self) -> Pair:
+        if self._pair is None:
+            raise InputError("diagnosis: was loaded and holds no features; diagnose the pair again")
+        return self._pair
+
+    def _repr_html_(self) -> str:
+        from manifold_probe.report.diagnosis.notebook import html_table
+
+        return html_table(self._document)

@@ -1,0 +1,149 @@
+"""What a diagnosis's parts are called, as every report says them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.report.diagnosis.document import FIRST
+from manifold_probe.report.words import interval, number, one_line, percent, shown
+
+RUNGS = {
+    "identity": "as it is",
+    "centring": "centred",
+    "global_scale": "one global scale",
+    "teacher_norms": "teacher's norms",
+    "top_components_removed": "top components removed",
+    "unit_deviation": "unit deviations",
+    "permutation": "permuted",
+    "orthogonal": "rotated",
+    "ridge": "linear map",
+    "nonlinear": "nonlinear map",
+}
+KINDS = {"rows": "row", "dimensions": "dimension", "classes": "class", "slices": "slice", "sides": "side"}
+PLURALS = {"class": "classes"}
+ISOTROPIC = frozenset(("quantisation", "saturation", "noise"))
+FEW = frozenset(("truncated_dimensions", "dead_dimensions", "dimensional_collapse"))
+EXPERIMENTS = {
+    ISOTROPIC: "extract a few hundred rows twice (noise differs between the runs), and look at the values before the "
+    "last mixing layer (steps are quantisation, a pile at either end is saturation)",
+    FEW: "look at the features before the last mixing layer: columns that never change are dead, columns that are not "
+    "there were truncated, and where all vary few directions are in use",
+}
+OTHERWISE = "extract a few hundred rows again with one change at a time, and diagnose each"
+
+
+def rung(name: str) -> str:
+    """The printed name of a repair."""
+    return RUNGS.get(name) or spaced(name)
+
+
+def spaced(name: str) -> str:
+    """A name of the document as words."""
+    return shown(name).replace("_", " ")
+
+
+def overlap_keys(document: dict[str, Any]) -> list[str]:
+    """The measures of the ladder, those that its steps have."""
+    k = document["settings"]["k"]
+    known = {key for step in document["ladder"] for key in step["measures"]}
+    return [key for key in (f"overlap@{k}", f"overlap@{k}:euclidean", "debiased_linear_cka") if key in known]
+
+
+def sure(cause: dict[str, Any]) -> str:
+    """ "confidence 98%; explains 43% of what was lost"."""
+    said = f"confidence {percent(round(cause['confidence'], 2))}"
+    share = cause["share"]
+    return said if share is None else f"{said}; explains {percent(round(min(max(share, 0.0), 1.0), 2))} of the gap"
+
+
+def evidence(cause: dict[str, Any]) -> list[str]:
+    """A sentence for every number that speaks for a cause."""
+    found = []
+    for each in cause["evidence"]:
+        text = f"{one_line(each['measure'])}: {number(each['value'])}"
+        expected = each["expected"]
+        found.append(text if expected is None else f"{text} (a healthy pair: about {number(expected)})")
+    return found
+
+
+def proof(cause: dict[str, Any]) -> str:
+    """What the repair did, or that there is none."""
+    repair = cause["repair"]
+    if repair is None:
+        return "nothing to repair: its own evidence stands outside what chance gives"
+    measure = repair["measure"].replace("debiased_linear_cka", "debiased linear CKA")
+    text = f"{one_line(repair['name'])}: {one_line(measure)} {number(repair['before'])} to {number(repair['after'])}"
+    if repair["low"] is not None:
+        text += f" (95% interval {interval(repair['low'], repair['high'])})"
+    healthy = repair["healthy_gain"]
+    return text if healthy is None else f"{text}; on a healthy pair it gains {number(healthy)}"
+
+
+def where(cause: dict[str, Any], most: int = 6) -> list[str]:
+    """ "120 rows: a, b and 118 more" for every kind of thing that a cause concerns; rows by their ids where known."""
+    concerned = cause["where"] or {}
+    count = concerned.get("count", 0)
+    first = next((kind for kind in FIRST if concerned.get(kind)), "")
+    found = []
+    for kind, word in KINDS.items():
+        values = concerned.get(kind)
+        if not values:
+            continue
+        if kind == "sides":
+            found.append(f"at the {shown(values[0])}")
+            continue
+        called = (concerned.get("ids") or values) if kind == "rows" else values
+        total = max(count, len(values)) if kind == first else len(values)
+        text = ", ".join(shown(each, 24) for each in called[:most])
+        name = word if total == 1 else PLURALS.get(word, f"{word}s")
+        found.append(f"{total:,} {name}: {text} and {total - most:,} more" if total > most else f"{name} {text}")
+    return found
+
+
+def alternatives(cause: dict[str, Any]) -> str:
+    """Which other causes would look alike, and what would tell; empty where none would."""
+    if not cause["or"]:
+        return ""
+    names = ", ".join(spaced(name) for name in cause["or"])
+    return f"{names}: outputs alone cannot tell them apart"
+
+
+def experiment(cause: dict[str, Any]) -> str:
+    """The experiment that tells a cause from those it looks like; empty where nothing looks like it."""
+    if not cause["or"]:
+        return ""
+    alike = {cause["name"], *cause["or"]}
+    return next((text for group, text in EXPERIMENTS.items() if alike <= group), OTHERWISE)
+
+
+def compared(document: dict[str, Any]) -> str:
+    """How the rows were paired and which of them were looked at."""
+    how, looked = document["pairing"], document["examined"]
+    rows = f"{how['rows']:,} rows paired by {how['by']}"
+    rows += "" if how["verified"] else ", unverified: only their order says which belong together"
+    if how["coverage"] < 1:
+        rows += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
+    if how.get("label_conflicts"):
+        rows += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
+    some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
+    stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
+    return f"{rows}. k = {document['settings']['k']}.{some}{stand_in}"
+
+
+def beside(document: dict[str, Any]) -> list[str]:
+    """What was measured beside the causes: rows that were trained on, the head, slices."""
+    looked, k, found = document["examined"], document["settings"]["k"], []
+    if one := looked.get("overfit"):
+        found.append(
+            f"overlap@{k} of {one['rows']:,} rows that were trained on {number(one['seen'])}, of as many others "
+            f"{number(one['unseen'])}: {number(one['difference'])} more (95% interval "
+            f"{interval(one['low'], one['high'])})"
+        )
+    if one := looked.get("head"):
+        found.append(
+            f"overlap@{k} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}: "
+            f"{number(one['difference'])} more (95% interval {interval(one['low'], one['high'])})"
+        )
+    if one := looked.get("slices"):
+        found.append(f"{one['count']:,} slices were looked at in place of classes, too")
+    return found
