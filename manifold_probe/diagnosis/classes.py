@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of, robust_z
-from manifold_probe.diagnosis.faithfulness import gain
+from manifold_probe.diagnosis.faithfulness import Gain, gain
 from manifold_probe.diagnosis.linear import fit_ridge
 
 FEWEST = 8  # rows of a class that is judged
@@ -206,5 +206,5 @@ def slice_failure(view: View) -> Finding | None:
     )
 
 
-def _z(moved: object) -> float:
-    return moved.z  # type: ignore[attr-defined,no-any-return]
+def _z(moved: Gain) -> float:
+    return moved.z

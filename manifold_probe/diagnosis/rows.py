@@ -9,6 +9,7 @@ from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confi
 from manifold_probe.diagnosis.faithfulness import Gain, nearest, shape_likeness
 
 FAR = 6.0  # robust standard deviations of the log norm ratio
+LONG = 3.0  # times the median length
 PERMUTATIONS = 200
 MOST_ASSIGNED = 2000
 
@@ -21,7 +22,7 @@ def outliers(view: View) -> Finding | None:
     ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(theirs, 1e-30))
     z = np.full(len(ratio), -np.inf)
     z[keep] = robust_z(ratio[keep], 0.05)
-    far = z > FAR
+    far = (z > FAR) & (own > LONG * np.median(own[keep]))
     power = np.where(keep, own, 0) ** 4
     share = float(power[far].sum() / max(power.sum(), 1e-300))
     if not far.any() or far.sum() > 0.03 * keep.sum() or share < 0.2:
