@@ -181,7 +181,7 @@ def test_healthy_students_have_no_cause(seed: int) -> None:
         "a linear image": teacher @ (np.eye(64) + 0.05 * draw.normal(size=(64, 64))),
     }
     found = {name: names(teacher, each.astype(np.float32), labels) for name, each in pairs.items()}
-    assert found == dict.fromkeys(pairs, [])
+    assert found == {name: [] for name in pairs}
 
 
 def test_two_causes_are_both_found() -> None:
@@ -215,7 +215,7 @@ def test_the_ladder_is_read_on_the_same_rows() -> None:
         step["repair"]: step["measures"]
         for step in diagnosis(rescaled(student, labels, np.random.default_rng(1)))["ladder"]
     }
-    assert list(steps)[0] == "identity"
+    assert next(iter(steps)) == "identity"
     overlap = {name: found["overlap@10"]["value"] for name, found in steps.items()}
     assert overlap["ridge"] > overlap["identity"] + 0.2
     assert overlap["orthogonal"] == pytest.approx(overlap["identity"], abs=0.05)
