@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,7 @@ def figures(
     """Draw saved results, or the training curves of runs: figures, and where asked a table and the results' page."""
     from manifold_probe.api import of_document
     from manifold_probe.report.curves import CurvesOutputs, read_runs, run_folders
+    from manifold_probe.report.diagnosis.document import read_diagnosis
     from manifold_probe.report.document import SEVERAL, read_document
     from manifold_probe.report.layers_files import LayersOutputs, read_layers
     from manifold_probe.report.merge import merged
@@ -61,6 +62,10 @@ def figures(
         drawn.check()
         tell(drawn.write(next(iter(layers.values()))))
         return
+    diagnoses = {path: found for path in names if (found := read_diagnosis(path)) is not None}
+    if diagnoses:
+        draw_diagnosis(diagnoses, len(names), Outputs(report, table, out, style, width, figures_option="--out"))
+        return
     outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
     outputs.check(list(names))
     documents = {path: read_document(path) for path in names}
@@ -69,3 +74,16 @@ def figures(
     tell(outputs.write(of_document(document)))
     if document["schema"] == SEVERAL and not paired(document):
         complain(f"note: {APART}")
+
+
+def draw_diagnosis(diagnoses: dict[str, dict[str, Any]], given: int, outputs: Any) -> None:
+    """A saved diagnosis: its ladder, and where asked its page and its numbers as a table."""
+    from manifold_probe.report.diagnosis.result import Diagnosis
+
+    path, document = next(iter(diagnoses.items()))
+    if given > 1:
+        raise InputError(f"{path}: holds a diagnosis; draw that result alone")
+    if outputs.table is not None and not outputs.table.lower().endswith((".csv", ".parquet")):
+        raise InputError(f"--table: {outputs.table}: a diagnosis is written as .csv or .parquet; choose such a name")
+    outputs.check([path])
+    tell(outputs.write(Diagnosis(document)))

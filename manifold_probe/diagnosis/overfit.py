@@ -68,7 +68,7 @@ def overfit(pair: Pair, seen: np.ndarray, k: int, seed: int) -> tuple[dict[str, 
     kept = [_kept(pair, np.sort(draw.permutation(rows)[:size]), k) for rows in sides.values()]
     means = [float(each.mean()) for each in kept]
     error = CORRECTION * float(np.sqrt(sum(each.var(ddof=1) / size for each in kept)))
-    gap = Between(*means, error)
+    gap = Between(means[0], means[1], error)
     found = {
         "rows": size,
         "seen": gap.first,

@@ -34,7 +34,7 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
     pair : Pair
     k, seed : int
     without : np.ndarray of int, optional
-        Rows that nothing is fitted on, such as outliers.
+        Rows that nothing is fitted on or judged by, such as outliers.
 
     Raises
     ------
@@ -49,9 +49,9 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
     fold = np.zeros(n, bool)
     fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
     yardstick = Yardstick(teacher, fold, k, sample(n, QUERIES, seed))
-    now = yardstick.of(student, cka=False)
+    now = yardstick.of(student, sound, cka=False)
     gains = {
-        name: gain(now, yardstick.of(_held_out(fit, student, teacher, fold, sound), cka=False))
+        name: gain(now, yardstick.of(_held_out(fit, student, teacher, fold, sound), sound, cka=False))
         for name, fit in CANDIDATES.items()
     }
     best = max(gains, key=lambda name: gains[name].value)

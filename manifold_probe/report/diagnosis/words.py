@@ -29,6 +29,7 @@ EXPERIMENTS = {
     FEW: "look at the features before the last mixing layer: columns that never change are dead, columns that are not "
     "there were truncated, and where all vary few directions are in use",
 }
+AGAINST = {"misaligned_head": "at the other side", "overfit": "of the others"}
 OTHERWISE = "extract a few hundred rows again with one change at a time, and diagnose each"
 
 
@@ -58,11 +59,12 @@ def sure(cause: dict[str, Any]) -> str:
 
 def evidence(cause: dict[str, Any]) -> list[str]:
     """A sentence for every number that speaks for a cause."""
+    against = AGAINST.get(cause["name"], "a healthy pair")
     found = []
     for each in cause["evidence"]:
         text = f"{one_line(each['measure'])}: {number(each['value'])}"
         expected = each["expected"]
-        found.append(text if expected is None else f"{text} (a healthy pair: about {number(expected)})")
+        found.append(text if expected is None else f"{text} ({against}: about {number(expected)})")
     return found
 
 
@@ -96,7 +98,8 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
         total = max(count, len(values)) if kind == first else len(values)
         text = ", ".join(shown(each, 24) for each in called[:most])
         name = word if total == 1 else PLURALS.get(word, f"{word}s")
-        found.append(f"{total:,} {name}: {text} and {total - most:,} more" if total > most else f"{name} {text}")
+        rest = f" and {total - most:,} more" if total > most else ""
+        found.append(f"{name} {text}" if total == 1 else f"{total:,} {name}: {text}{rest}")
     return found
 
 
@@ -136,13 +139,13 @@ def beside(document: dict[str, Any]) -> list[str]:
     if one := looked.get("overfit"):
         found.append(
             f"overlap@{k} of {one['rows']:,} rows that were trained on {number(one['seen'])}, of as many others "
-            f"{number(one['unseen'])}: {number(one['difference'])} more (95% interval "
+            f"{number(one['unseen'])}; difference {number(one['difference'])} (95% interval "
             f"{interval(one['low'], one['high'])})"
         )
     if one := looked.get("head"):
         found.append(
-            f"overlap@{k} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}: "
-            f"{number(one['difference'])} more (95% interval {interval(one['low'], one['high'])})"
+            f"overlap@{k} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}; "
+            f"difference {number(one['difference'])} (95% interval {interval(one['low'], one['high'])})"
         )
     if one := looked.get("slices"):
         found.append(f"{one['count']:,} slices were looked at in place of classes, too")

@@ -30,6 +30,11 @@ def script(document: dict[str, Any]) -> Markup:
     return Markup(_text(small))
 
 
+def escaped(document: dict[str, Any]) -> Markup:
+    """A document as it is, but for long names, as the text of a JSON script element."""
+    return Markup(_text(_shortened(document)))
+
+
 def kept(document: dict[str, Any]) -> dict[str, Any]:
     """The document without its long lists, with as many classes as the page lists, and long names shortened."""
     if document["schema"] == SEVERAL:

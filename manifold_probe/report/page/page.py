@@ -43,15 +43,16 @@ PARTS = (
 
 def render(document: dict[str, Any]) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document."""
-    template, context = _environment().get_template("page.html"), _context(document)
+    template, context = environment().get_template("page.html"), _context(document)
     text = template.render(_with_parts(context, [], 0))
     drawn = pictures(_of_students(document, context["students"]), BYTES - len(text.encode()))
     return template.render(_with_parts(context, *drawn)) if any(drawn) else text
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What templates are rendered with."""
     found = Environment(
-        loader=FunctionLoader(_own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     found.filters |= {
         "shown": shown,
@@ -66,7 +67,7 @@ def _environment() -> Environment:
     return found
 
 
-def _own(name: str) -> str:
+def own(name: str) -> str:
     """The text of a file that lies beside this module."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
@@ -98,7 +99,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     worst = {name: found for name, each in students.items() if (found := worst_rows(each, most))}
     return {
         "title": _title(everyone),
-        "css": style_sheet() + Markup(_own("page.css")),
+        "css": style_sheet() + Markup(own("page.css")),
         "marks": MARKS,
         "yardstick_marks": YARDSTICK_MARKS,
         "grids": {block.axis.steps: block.axis.ticks() for group in grouped for block in group.blocks}
@@ -194,17 +195,17 @@ def _inputs(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dic
 
 def _provenance(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[tuple[Any, list[str]]]]]:
     """(heading, items) where an item is a name and a value, with the students it holds for if not for all."""
-    yield "Pairing", by_students(students, lambda each: _items(each["pairing"]))
-    yield "Settings", by_students(students, lambda each: _items(each["settings"]))
-    yield "Made with", by_students(students, lambda each: _items(each["provenance"]))
+    yield "Pairing", by_students(students, lambda each: items(each["pairing"]))
+    yield "Settings", by_students(students, lambda each: items(each["settings"]))
+    yield "Made with", by_students(students, lambda each: items(each["provenance"]))
 
 
-def _items(part: dict[str, Any]) -> list[tuple[str, str]]:
+def items(part: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values, those of a part within it among them."""
     found = []
     for key, value in part.items():
         if isinstance(value, dict):
-            found += _items(value)
+            found += items(value)
         elif value is not None:
             words = ("no", "yes")[value] if isinstance(value, bool) else str(value)
             found.append((_spaced(key), words))
