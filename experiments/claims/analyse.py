@@ -194,21 +194,32 @@ def claim1(study: Study) -> tuple[str, dict[str, Any]]:
 
 
 def claim2(study: Study) -> tuple[str, dict[str, Any]]:
-    """TinTeM."""
+    """TinTeM: the student as it is built in, and the one whose features have both signs."""
+    parts, families = ["## Claim 2: TinTeM\n"], {}
+    for kind in ("", " signed"):
+        text, found = claim2_student(study, kind)
+        title = "The student without its last ReLU" if kind else "The built-in student, whose features are at least 0"
+        parts += [f"### {title}\n", text]
+        families |= {f"{name}{kind}": tests for name, tests in found.items()}
+    return "\n".join(parts), families
+
+
+def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
+    """The tables of one student."""
     measures = [f"backbone: {each}" for each in (*KEPT[:4], "k-NN accuracy, among test", "k-NN agreement, among test")]
     inner = ["teacher's head: overlap@10 cosine", "teacher's head: spread of singular values"]
     sizes = head_sizes(study)
     rows = []
     for size in sizes:
         for label in HEADS:
-            found = [study.get("claim2", "heads", f"{label} {size}", each) for each in [*measures, *inner]]
+            found = [study.get("claim2", f"heads{kind}", f"{label} {size}", each) for each in [*measures, *inner]]
             if found[0]:
                 rows.append([f"{size:,}", label, str(len(found[0])), *(spread(each.values()) for each in found)])
-    parts = ["## Claim 2: TinTeM\n", "Heads, at the backbone:\n"]
+    parts = ["Heads, at the backbone:\n"]
     parts.append(table(["images", "head", "seeds", *(m.removeprefix("backbone: ") for m in measures), *inner], rows))
 
     def heads_test(size: int, other: str, measure: str) -> tuple[str, str, Callable[[], dict[str, Any] | None]]:
-        pair = [study.get("claim2", "heads", f"{label} {size}", measure) for label in ("TinTeM", other)]
+        pair = [study.get("claim2", f"heads{kind}", f"{label} {size}", measure) for label in ("TinTeM", other)]
         return f"TinTeM - {other}, {size:,} images", measure, lambda: paired(*pair)
 
     families = {
@@ -217,7 +228,7 @@ def claim2(study: Study) -> tuple[str, dict[str, Any]]:
     parts += ["Tests, heads:\n", tests_table(families["heads"])]
 
     def unusual(label: str, place: str, score: str, what: str) -> dict[int, float]:
-        return study.get("claim2", "unusual", label, f"{place}: {score}, {what}")
+        return study.get("claim2", f"unusual{kind}", label, f"{place}: {score}, {what}")
 
     places = [
         ("cosine", "backbone"),
@@ -376,7 +387,7 @@ def figure1(study: Study) -> None:
 def figure2(study: Study) -> None:
     """Claim 2: heads over the number of images, and scores of unusual images."""
     sizes = head_sizes(study)
-    figure, axes = plt.subplots(1, 4, figsize=(10.5, 3.3), gridspec_kw={"width_ratios": [1.1, 1, 1, 1]})
+    figure, axes = plt.subplots(1, 4, figsize=(11, 4), gridspec_kw={"width_ratios": [1.15, 1, 1, 1]})
     colours = dict(zip(HEADS, ("blue", "purple", "green", "orange"), strict=True))
     for label in HEADS:
         found = [list(study.get("claim2", "heads", f"{label} {s}", f"backbone: {KEPT[0]}").values()) for s in sizes]
@@ -386,6 +397,9 @@ def figure2(study: Study) -> None:
             axes[0].plot(where, [np.mean(v) for _, v in some], "-", color=COLOURS[colours[label]], lw=1.5, label=label)
             for size, values in some:
                 axes[0].plot([size] * len(values), values, "o", ms=3.5, color=COLOURS[colours[label]], alpha=0.8)
+        values = list(study.get("claim2", "heads signed", f"{label} 5000", f"backbone: {KEPT[0]}").values())
+        axes[0].plot([5_000] * len(values), values, "x", ms=6, mew=1.5, color=COLOURS[colours[label]])
+    axes[0].plot([], [], "x", color="black", label="without the last ReLU")
     axes[0].set_xscale("log")
     axes[0].set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes[0].minorticks_off()
@@ -394,14 +408,18 @@ def figure2(study: Study) -> None:
     axes[0].legend(frameon=False, fontsize=8)
     for side in ("top", "right"):
         axes[0].spines[side].set_visible(False)
-    students = [("cosine", "backbone"), ("CoSS 1", "backbone"), ("CoSS 1", "head"), ("TinTeM", "backbone")]
+    one = [("cosine", "backbone"), ("CoSS 1", "backbone"), ("CoSS 1", "head"), ("TinTeM", "backbone")]
+    students = [(kind, *each) for kind in ("", " signed") for each in one]
     palette = {"cosine": "green", "CoSS 1": "orange", "TinTeM": "blue"}
     for axis, (score, name) in zip(axes[1:], SCORES.items(), strict=True):
-        for row, (label, place) in enumerate(students):
+        for row, (kind, label, place) in enumerate(students):
             for what, shift, hollow in (("known", 0.16, False), ("held out", -0.16, True)):
-                values = study.get("claim2", "unusual", label, f"{place}: {score}, rank among {what}").values()
+                values = study.get("claim2", f"unusual{kind}", label, f"{place}: {score}, rank among {what}").values()
                 dots(axis, len(students) - row + shift, values, COLOURS[palette[label]], hollow, 0.14)
-        named = [label if place == "backbone" else f"{label}, head" for label, place in students]
+        named = [
+            (label if place == "backbone" else f"{label}, head") + (", no ReLU" if kind else "")
+            for kind, label, place in students
+        ]
         axis.set_yticks(np.arange(len(students), 0, -1), named if axis is axes[1] else [""] * len(students))
         axis.set_title(name, fontsize=10)
         style(axis)

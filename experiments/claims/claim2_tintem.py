@@ -13,6 +13,7 @@ from functools import lru_cache
 import claim1_coss
 import data
 import numpy as np
+import signed
 import torch
 from measures import METRICS, TEST, K, images, queries, teacher, teacher_neighbours, without_bank
 from sizes import SEEDS as COUNT
@@ -38,20 +39,22 @@ SCORES = (*METRICS, "Mahalanobis")
 
 
 def head_run(label: str, size: int, seed: int, rate: float, part: str = "heads") -> Run:
-    """A run of the comparison of heads."""
+    """A run of the comparison of heads; parts that end in "signed" have the student without its last ReLU."""
     rows, held, epochs = SIZES[size]
     fields = {"data": str(data.DATA / f"{claim1_coss.name(rows)}.npz"), "epochs": epochs, "held_out": held}
-    if part != "rate":
+    if not part.startswith("rate"):
         fields["probe_rows"] = 50
+    if part.endswith("signed"):
+        fields |= signed.fields(seed)
     fields |= {"teacher": str(data.DATA / "lite2-train"), **HEADS[label]}
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
-        if part == "rate":
+        if part.startswith("rate"):
             return {}
         found = {f"backbone: {key}": value for key, value in without_bank(test["backbone"]).items()}
         return found | (kept_by_head(run) if label != "cosine" else {})
 
-    name = f"{label} {size}" if part == "heads" else label
+    name = f"{label} {size}" if part.startswith("heads") else label
     return Run(
         "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure, None,
         {"head": label, "size": size, "epochs": epochs},
@@ -79,11 +82,11 @@ def kept_by_head(run: Run) -> dict[str, float]:
     }
 
 
-def rate_of(label: str, until: float = float("inf")) -> float | None:
+def rate_of(label: str, until: float = float("inf"), part: str = "rate") -> float | None:
     """The rate of TinTeM, chosen at 5,000 images, which serves its student loss behind any head; else claim 1's."""
     if label in claim1_coss.LOSSES:
         return claim1_coss.rate_of(label, until)
-    runs = [head_run("TinTeM", 5_000, claim1_coss.CHOOSING, rate, "rate") for rate in RATES]
+    runs = [head_run("TinTeM", 5_000, claim1_coss.CHOOSING, rate, part) for rate in RATES]
     through(runs, until)
     found = [each for each in map(done, runs) if each is not None]
     return best_rate(found, overlap_held_out) if len(found) == len(RATES) else None
@@ -111,11 +114,13 @@ def teacher_scores(split: int) -> dict[str, np.ndarray]:
     return scores(teacher("lite2-train", name), images(name, None)[1], teacher("lite2-test", "test", TEST))
 
 
-def unusual_run(label: str, split: int, rate: float) -> Run:
+def unusual_run(label: str, split: int, rate: float, part: str = "unusual") -> Run:
     """A run with two classes held out; its seed is its split."""
     loss = HEADS[label] if label == "TinTeM" else claim1_coss.LOSSES[label]
     fields = {"data": str(data.DATA / f"{split_name(split)}.npz"), "epochs": claim1_coss.EPOCHS, "probe_rows": 50}
     fields |= {"teacher": str(data.DATA / "lite2-train"), **loss}
+    if part.endswith("signed"):
+        fields |= signed.fields(split)
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         labels = images(split_name(split), None)[1]
@@ -135,7 +140,7 @@ def unusual_run(label: str, split: int, rate: float) -> Run:
 
     classes = " and ".join(data.CLASSES[each] for each in SPLITS[split])
     return Run(
-        "claim2", "unusual", label, split, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        "claim2", part, label, split, rate, fields, lambda: images("test", TEST)[0], measure, None,
         {"held_out_classes": classes, "epochs": claim1_coss.EPOCHS},
     )  # fmt: skip
 
@@ -153,6 +158,22 @@ def heads(until: float = float("inf"), seeds: range = SEEDS) -> None:
         through(runs, until)
 
 
+def heads_signed(until: float = float("inf"), seeds: range = SEEDS) -> None:
+    """The heads again on 5,000 images, for the student whose features have both signs."""
+    rates = {label: rate_of(label, until, "rate signed") for label in HEADS}
+    for seed in seeds:
+        wanted = [label for label in HEADS if rates[label] is not None]
+        through([head_run(label, 5_000, seed, rates[label], "heads signed") for label in wanted], until)
+
+
+def unusual_signed(until: float = float("inf"), splits: range = range(SPLIT_COUNT)) -> None:
+    """The splits again, for that student."""
+    rates = {label: rate_of(label, until, "rate signed") for label in UNUSUAL}
+    for split in splits:
+        wanted = [label for label in UNUSUAL if rates[label] is not None]
+        through([unusual_run(label, split, rates[label], "unusual signed") for label in wanted], until)
+
+
 def unusual(until: float = float("inf"), splits: range = range(SPLIT_COUNT)) -> None:
     """The splits."""
     rates = {label: rate_of(label, until) for label in UNUSUAL}
@@ -163,3 +184,5 @@ def unusual(until: float = float("inf"), splits: range = range(SPLIT_COUNT)) -> 
 if __name__ == "__main__":
     heads()
     unusual()
+    heads_signed()
+    unusual_signed()

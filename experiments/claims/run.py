@@ -23,6 +23,9 @@ STAGES = [  # a first look at everything, then more seeds
     ("claim1", claim1_coss.work, range(2)),
     ("claim3", claim3_ckd.work, range(3)),
     ("claim2", claim2_tintem.unusual, range(5)),
+    ("claim2", claim2_tintem.heads_signed, range(1)),
+    ("claim2", claim2_tintem.unusual_signed, range(5)),
+    ("claim2", claim2_tintem.heads_signed, range(2)),
     ("claim3", claim3_ckd.grid, range(1)),
     ("claim2", claim2_tintem.heads, range(1)),
     ("claim1", claim1_coss.work, range(3)),
@@ -30,6 +33,7 @@ STAGES = [  # a first look at everything, then more seeds
     ("claim1", claim1_coss.work, claim1_coss.SEEDS),
     ("claim3", claim3_ckd.grid, range(2)),
     ("claim2", claim2_tintem.heads, claim2_tintem.SEEDS),
+    ("claim2", claim2_tintem.heads_signed, claim2_tintem.SEEDS),
     ("claim3", claim3_ckd.work, claim3_ckd.SEEDS),
     ("claim3", claim3_ckd.grid, claim3_ckd.SEEDS),
 ]
