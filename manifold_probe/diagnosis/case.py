@@ -130,6 +130,11 @@ class View:
         return (self.expected + noise @ vectors.T).astype(np.float32)
 
     @cached_property
+    def twin_now(self) -> Faithfulness:
+        """How faithful the healthy twin is."""
+        return self.judge(self.twin)
+
+    @cached_property
     def agreement(self) -> np.ndarray:
         """(n,): cosine between each row of the student and what the teacher predicts of it, both centred."""
         return row_cosines(self.student - self.student[self.keep].mean(0), self.expected - self.expected.mean(0))

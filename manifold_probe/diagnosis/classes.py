@@ -177,15 +177,18 @@ def slice_failure(view: View) -> Finding | None:
         return None
     power = np.square(view.residual).sum(1)
     spread = np.square(view.teacher - view.teacher[view.keep].mean(0)).sum(1)
+    twin = view.twin_now
     level, overlap = [], []
     for code in classes:
         rows = view.keep & (view.codes == code)
         level.append(np.log(np.mean(power[rows]) / np.mean(spread[rows])))
-        overlap.append(view.now.mean(rows=rows))
-    z, zo = robust_z(np.array(level), 0.12), robust_z(np.array(overlap), 0.03)
+        overlap.append(np.log(max(view.now.mean(rows=rows), 0.01) / max(twin.mean(rows=rows), 0.01)))
+    z, zo = robust_z(np.array(level), 0.12), robust_z(np.array(overlap), 0.05)
     order = np.argsort(z)[::-1]
     worst, runner = order[0], order[1]
-    if z[worst] < 3.5 or z[worst] < 1.6 * max(z[runner], 0.5) or zo[worst] > -0.8:
+    if z[worst] < 3.5 or z[worst] < 1.6 * max(z[runner], 0.5) or zo[worst] > -2:
+        return None
+    if overlap[worst] > np.median(overlap) - 0.12:
         return None
     rows = view.keep & (view.codes == classes[worst])
     after = view.case.without(rows)

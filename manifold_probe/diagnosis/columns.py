@@ -106,8 +106,7 @@ def dimensional_collapse(view: View) -> Finding | None:
     cliff, place = _cliff(own, most)
     usual, _ = _cliff(theirs, most)
     ranks = [participation(values) for values in (own, theirs[: len(own)])]
-    has_cliff = cliff > np.log(20) and cliff > 3 * usual
-    if not has_cliff:
+    if not (cliff > np.log(8) and cliff > 2 * usual):
         return None
     left = place
     cut = _principal(view.teacher, keep, left)
@@ -115,6 +114,8 @@ def dimensional_collapse(view: View) -> Finding | None:
     alike = 1 - predicted.mean()
     if alike < 0.25 * view.gap or view.gap < 0.02:
         return None
+    if cliff < np.log(20) and alike < 0.6 * view.gap:
+        return None  # a small cliff must explain most of the loss
     own_columns = alive(view.student[keep]).sum()
     return Finding(
         "dimensional_collapse",
@@ -220,13 +221,13 @@ def quantisation(view: View) -> Finding | None:
     """Few values a dimension, where the teacher has many: the teacher, rounded alike, loses what the student lost."""
     keep = view.keep
     own, theirs = (distinct_values(x[keep][:, alive(x[keep])]) for x in (view.student, view.teacher))
-    if not (own <= 64 and own < 0.25 * theirs):
+    if not (own <= 64 and own < 0.25 * theirs) or inner_variety(view.student[keep]) > 0.5:
         return None
     levels = max(2, round(own))
     rounded = round_to(view.teacher, keep, levels)
     predicted = view.judge(rounded)
     alike = 1 - predicted.mean()
-    if view.gap < 0.02:
+    if view.gap < 0.02 or alike < 0.04:
         return None
     return Finding(
         "quantisation",
@@ -260,8 +261,10 @@ def saturation(view: View) -> Finding | None:
     keep = view.keep
     own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (view.student, view.teacher))
     excess = max(own[0] - theirs[0], 0.0) + max(own[1] - theirs[1], 0.0)
-    if excess < 0.04 or view.gap < 0.02 or distinct_values(view.student[keep]) <= 64:  # rounding piles up as well
+    if excess < 0.04 or view.gap < 0.02:
         return None
+    if distinct_values(view.student[keep]) <= 64 and inner_variety(view.student[keep]) <= 0.5:
+        return None  # rounding piles up as well
     clipped = clip_alike(view.teacher, keep, own)
     predicted = view.judge(clipped)
     share = min(1.0, (1 - predicted.mean()) / view.gap)
@@ -281,10 +284,24 @@ def saturation(view: View) -> Finding | None:
 
 
 def piled(x: np.ndarray) -> tuple[float, float]:
-    """Median shares of values in the lowest and the highest hundredth of a dimension's range."""
+    """Median shares of values in the lowest and the highest hundredth of a dimension's range; zeros that a ReLU left at
+    the lower end are no pile."""
     low, high = x.min(0), x.max(0)
     margin = 0.01 * (high - low)
-    return float(np.median((x <= low + margin).mean(0))), float(np.median((x >= high - margin).mean(0)))
+    lower = np.where(low == 0, 0.0, (x <= low + margin).mean(0))
+    return float(np.median(lower)), float(np.median((x >= high - margin).mean(0)))
+
+
+def inner_variety(x: np.ndarray) -> float:
+    """Distinct values over all values away from the ends of the range, median: 1 where nothing is rounded."""
+    shares = []
+    for column in range(0, x.shape[1], max(1, x.shape[1] // 128)):
+        values = x[:, column]
+        margin = 0.01 * (values.max() - values.min())
+        inner = values[(values > values.min() + margin) & (values < values.max() - margin)]
+        if len(inner) >= 5:
+            shares.append(len(np.unique(inner)) / len(inner))
+    return float(np.median(shares)) if shares else 0.0
 
 
 def clip_alike(x: np.ndarray, keep: np.ndarray, shares: tuple[float, float]) -> np.ndarray:

@@ -16,7 +16,6 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
     (rows.outliers,),
     (rows.point_collapse,),
     (rows.row_misalignment,),
-    (shape.offset,),
     (columns.quantisation,),
     (columns.saturation,),
     (columns.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
@@ -26,11 +25,23 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
     (columns.truncated_dimensions,),
     (columns.dimensional_collapse,),
     (classes.class_collapse,),
+    (shape.offset,),
     (shape.norm_loss,),
     (shape.nonlinear_warp,),
     (shape.hubness,),
     (shape.noise,),
 )
+
+
+# What is not looked for once a cause is found that mimics it and cannot be undone.
+MIMICS = {
+    "class_collapse": {"nonlinear_warp", "norm_loss", "hubness"},
+    "quantisation": {"saturation", "nonlinear_warp", "norm_loss", "offset", "hubness"},
+    "saturation": {"nonlinear_warp", "norm_loss", "offset", "hubness"},
+    "dead_dimensions": {"truncated_dimensions", "dimensional_collapse"},
+    "truncated_dimensions": {"dimensional_collapse", "nonlinear_warp", "hubness"},
+    "dimensional_collapse": {"offset", "norm_loss", "nonlinear_warp", "hubness"},
+}
 
 
 def make_case(
@@ -59,7 +70,10 @@ def examine(case: Case) -> tuple[list[Finding], Case]:
     found: list[Finding] = []
     view = View(case)
     for rivals in ORDER:
-        candidates = [finding for cause in rivals if (finding := cause(view)) is not None]
+        mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
+        candidates = [
+            finding for cause in rivals if cause.__name__ not in mimicked and (finding := cause(view)) is not None
+        ]
         if not candidates:
             continue
         finding = max(candidates, key=lambda each: each.share)

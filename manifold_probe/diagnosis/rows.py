@@ -114,7 +114,11 @@ def _scattered(view: View) -> Finding | None:
     share = len(bad) / len(rows)
     if share < 0.008:
         return None
-    return _proved(view, bad, rows, [Evidence("rows that disagree with the teacher", share, 0.002)])
+    evidence = [Evidence("rows that disagree with the teacher", share, 0.002)]
+    found = _proved(view, bad, rows, evidence)
+    if found is None or found.repair is None or found.repair.gain.after < 0.5 * float(np.median(agreement)):
+        return None
+    return found
 
 
 def _twin_agreement(view: View) -> np.ndarray:

@@ -32,10 +32,14 @@ def offset(view: View) -> Finding | None:
     repaired = view.student - shift
     after = view.judge(repaired)
     moved = gain(view.now, after)
+    twin = view.twin
+    healthy = gain(view.twin_now, view.judge(twin - twin[keep].mean(0) * (1 - min(usual / ratio, 1.0))))
+    if not (moved.value > max(0.01, healthy.value + 0.01) and moved.z > 3) and own < theirs + 0.3:
+        return None
     return Finding(
         "offset",
         [Evidence("length of the mean direction", own, theirs), Evidence("mean over spread", ratio, usual)],
-        Repair("centred", "overlap@10", moved, 0.0),
+        Repair("centred", "overlap@10", moved, healthy.value),
         view.case.with_student(repaired),
         share=min(1.0, max(moved.value, 0.0) / view.gap),
         confidence=confidence_of(2 + 15 * (own - theirs - 0.1)),
@@ -94,8 +98,10 @@ def norm_loss(view: View) -> Finding | None:
     moved = gain(view.now, view.judge(repaired), "euclidean")
     twin = view.twin
     twin_lengths = np.exp(logs[1])[:, None] / np.maximum(np.linalg.norm(twin, axis=1, keepdims=True), 1e-30)
-    healthy = gain(view.judge(twin), view.judge((twin * twin_lengths).astype(np.float32)), "euclidean")
-    proved = moved.value > healthy.value + 0.012 and moved.z > 4
+    healthy = gain(view.twin_now, view.judge((twin * twin_lengths).astype(np.float32)), "euclidean")
+    now, twin_now = view.now, view.twin_now
+    behind = (now.mean() - now.mean("euclidean")) - (twin_now.mean() - twin_now.mean("euclidean"))
+    proved = own < 0.7 * theirs and behind > 0.05 * now.mean() and moved.value > healthy.value + 0.015 and moved.z > 4
     if not (proved or own < 0.15 * theirs or (own < 0.4 * theirs and moved.value > healthy.value)):
         return None
     return Finding(
@@ -148,8 +154,7 @@ def _bent_dimensions(view: View) -> Finding | None:
     moved = max((gain(view.now, view.judge(straightened), m) for m in ("cosine", "euclidean")), key=lambda each: each.z)
     scaled = _unit_deviation(view.student, view.keep)
     plain = max((gain(view.now, view.judge(scaled), m) for m in ("cosine", "euclidean")), key=lambda each: each.value)
-    twin = view.judge(view.twin)
-    healthy = gain(twin, view.judge(by_ranks(view.twin, view.keep)))
+    healthy = gain(view.twin_now, view.judge(by_ranks(view.twin, view.keep)))
     if moved.value < max(healthy.value, plain.value, 0.0) + 0.025 or moved.z < 4:
         return None
     return Finding(
