@@ -12,6 +12,9 @@ from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
 
+NOT_YET = "this version does not extract the rows again under changed conditions"
+
+
 def diagnose(
     teacher: Annotated[
         str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
@@ -87,7 +90,9 @@ def diagnose(
     )
     for warning in version_warnings(files["--teacher"], files["--student"]):
         complain(f"warning: {warning}")
-    found = result.repair() if save_repair is not None else None
+    if data is not None:
+        for each in result.not_assessed:
+            each["why"] = NOT_YET if each["name"] == "preprocessing" else each["why"]
     if json:
         write(result.to_json() + "\n")
     else:
@@ -95,7 +100,8 @@ def diagnose(
     tell(outputs.write(result))
     if rows is not None:
         complain(f"wrote the rows {rows}")
-    if found is not None:
+    if save_repair is not None:
+        found = result.repair()
         found.save(save_repair)
         facts = found.facts
         gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from manifold_probe.diagnosis.advice import WORDS
+from manifold_probe.report.words import shown
 
 NOTHING_ELSE = "diffuse_loss"  # a cause only where there is no other
 SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
@@ -43,7 +44,7 @@ def words_of(cause: dict[str, Any]) -> str:
         return "one slice failed alone"
     if cause["name"] == "misaligned_head" and where.get("sides") == ["backbone"]:
         return "the backbone keeps less than the head"
-    return WORDS.get(cause["name"], cause["name"].replace("_", " "))
+    return WORDS.get(cause["name"]) or shown(cause["name"]).replace("_", " ")
 
 
 def verdict(causes: list[dict[str, Any]], overlap: float) -> str:
