@@ -8,6 +8,7 @@ test images order them as the teacher's do, within the known classes and within 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import claim1_coss
@@ -145,24 +146,24 @@ def unusual_run(label: str, split: int, rate: float, part: str = "unusual") -> R
     )  # fmt: skip
 
 
-def heads(until: float = float("inf"), seeds: range = SEEDS) -> None:
+def heads(until: float = float("inf"), seeds: range = SEEDS, labels: Iterable[str] = HEADS) -> None:
     """The comparison of heads, seed after seed; the cosine on 5,000 images is claim 1's run."""
     rates = {label: rate_of(label, until) for label in HEADS}
     for seed in seeds:
         runs = [
             head_run(label, size, seed, rates[label])
             for size in SIZES
-            for label in HEADS
+            for label in labels
             if rates[label] is not None and (label, size) != ("cosine", 5_000)
         ]
         through(runs, until)
 
 
-def heads_signed(until: float = float("inf"), seeds: range = SEEDS) -> None:
+def heads_signed(until: float = float("inf"), seeds: range = SEEDS, labels: Iterable[str] = HEADS) -> None:
     """The heads again on 5,000 images, for the student whose features have both signs."""
     rates = {label: rate_of(label, until, "rate signed") for label in HEADS}
     for seed in seeds:
-        wanted = [label for label in HEADS if rates[label] is not None]
+        wanted = [label for label in labels if rates[label] is not None]
         through([head_run(label, 5_000, seed, rates[label], "heads signed") for label in wanted], until)
 
 
