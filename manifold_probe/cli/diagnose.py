@@ -11,7 +11,6 @@ from manifold_probe.cli.options import Debug, Page
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
-
 NOT_YET = "this version does not extract the rows again under changed conditions"
 
 
