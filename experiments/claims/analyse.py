@@ -274,7 +274,7 @@ def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
 
 def head_sizes(study: Study) -> list[int]:
     """The numbers of images that heads were compared at."""
-    labels = {key[2] for key in study.values if key[:2] == ("claim2", "heads")}
+    labels = {key[2] for key in study.values if key[0] == "claim2" and key[1].startswith("heads")}
     return sorted({int(label.split()[-1]) for label in labels})
 
 
@@ -405,7 +405,7 @@ def figure2(study: Study) -> None:
     axes[0].minorticks_off()
     axes[0].set_xlabel("training images, equal steps")
     axes[0].set_title("overlap@10 at the backbone", fontsize=10)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.18), ncols=2)
     for side in ("top", "right"):
         axes[0].spines[side].set_visible(False)
     one = [("cosine", "backbone"), ("CoSS 1", "backbone"), ("CoSS 1", "head"), ("TinTeM", "backbone")]
@@ -423,9 +423,8 @@ def figure2(study: Study) -> None:
         axis.set_yticks(np.arange(len(students), 0, -1), named if axis is axes[1] else [""] * len(students))
         axis.set_title(name, fontsize=10)
         style(axis)
-    axes[2].set_xlabel(
-        "Spearman's correlation of scores with the teacher's:\nknown classes filled, held-out classes hollow"
-    )
+    note = "Right: Spearman's correlation of scores with the teacher's; known classes filled, held-out classes hollow"
+    figure.text(0.55, -0.02, note, ha="center", fontsize=9)
     figure.tight_layout()
     save(figure, "claim2")
 

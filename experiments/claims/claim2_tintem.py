@@ -43,6 +43,8 @@ def head_run(label: str, size: int, seed: int, rate: float, part: str = "heads")
     """A run of the comparison of heads; parts that end in "signed" have the student without its last ReLU."""
     rows, held, epochs = SIZES[size]
     fields = {"data": str(data.DATA / f"{claim1_coss.name(rows)}.npz"), "epochs": epochs, "held_out": held}
+    if label == "orthogonal":
+        fields["weight_decay"] = 0.0  # any weight decay turns torch's Householder parametrization into zeros
     if not part.startswith("rate"):
         fields["probe_rows"] = 50
     if part.endswith("signed"):
