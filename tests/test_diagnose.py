@@ -196,6 +196,7 @@ def test_a_repair_that_proved_itself(shifted: Any, folder: Path, tmp_path: Path)
     shifted.save_repair(tmp_path / "m.safetensors")
     map = Map.load(tmp_path / "m.safetensors")
     assert float(map.facts["after"]) > float(map.facts["before"]) + 0.05
+    assert map.facts["student_sha256"] == shifted.to_dict()["inputs"]["student"]["sha256"]
     mapped = mp.load(folder / "shifted.npz").apply(map)
     before = mp.compare(folder / "t.npz", folder / "shifted.npz").measures["overlap@10"].value
     after = mp.compare(folder / "t.npz", mapped).measures["overlap@10"].value

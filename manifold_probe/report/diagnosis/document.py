@@ -84,7 +84,7 @@ def shortened(where: dict[str, Any] | None) -> dict[str, Any] | None:
     """
     if not where:
         return None
-    first: list[Any] = next((where[kind] for kind in FIRST if kind in where), [])
+    first: list[Any] = next((where[kind] for kind in FIRST if kind in where), next(iter(where.values())))
     return {"count": len(first), **{kind: list(values)[:MOST] for kind, values in where.items()}}
 
 

@@ -13,7 +13,7 @@ from manifold_probe.report.sections import size
 from manifold_probe.report.words import interval, number, one_line
 
 CAUSES = 3
-BAR = 24  # cells of a whole bar
+BAR, SHORT = 24, 14  # cells of a whole bar, and what columns must leave of it
 FULL, EIGHTHS, PLAIN = "█", " ▏▎▍▌▋▊▉", "#"
 
 
@@ -60,7 +60,7 @@ def _ladder(document: dict[str, Any], width: int | None) -> list[Text]:
     for dropped in ((), (2,), (2, *range(4, len(header)))):
         kept = [[cell for place, cell in enumerate(row) if place not in dropped] for row in rows]
         widths = sizes(kept)
-        if width is None or total(widths) + len(GAP) + BAR <= width:
+        if width is None or total(widths) + len(GAP) + SHORT <= width:
             break
     title = "How faithful after each repair, on rows that it was not fitted on"
     lines = heading(title, width)

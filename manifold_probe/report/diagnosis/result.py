@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,10 @@ class Diagnosis(Result):
         """
         from manifold_probe.report.diagnosis.repair import proved_map
 
-        settings = self._document["settings"]
-        return proved_map(self._features(), settings["k"], settings["seed"], self._unsound)
+        settings, inputs = self._document["settings"], self._document["inputs"]
+        found = proved_map(self._features(), settings["k"], settings["seed"], self._unsound)
+        of = {f"{side}_sha256": str(inputs[side]["sha256"]) for side in ("teacher", "student")}
+        return replace(found, facts={**found.facts, **of})
 
     def save_repair(self, path: str | Path) -> None:
         """Save `repair` as .safetensors, for ``Space.apply`` and ``probe extract --apply``.

@@ -1,0 +1,48 @@
+"""The page of a diagnosis in a browser: quiet, self-contained, within its width, and large enough to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manifold_probe.report.page.diagnosis import render_diagnosis
+from tests.report.test_diagnosis import DOCUMENTS
+from tests.report.test_page_in_chromium import WIDTHS, browser
+
+__all__ = ["browser"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_is_quiet_and_fits(browser: Any, tmp_path: Path, name: str, width: int, scheme: str) -> None:
+    path = tmp_path / "d.html"
+    path.write_text(render_diagnosis(DOCUMENTS[name]), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: heard.append(dialog.message))
+    page.on("request", lambda request: heard.append(request.url))
+    page.goto(path.as_uri())
+    assert [url for url in heard if not url.startswith("data:")] == [path.as_uri()]
+    for details in page.locator("details").all():
+        details.evaluate("each => each.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = page.evaluate(
+        """width => [...document.querySelectorAll("body *")].filter(each => {
+            const box = each.getBoundingClientRect();
+            return box.width && box.right > width + 1 && !each.closest(".scroll, .defs, svg");
+        }).map(each => each.outerHTML.slice(0, 200))""",
+        width,
+    )
+    assert cut == []
+    smallest = page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll("p, li, th, td, small, dd, code, figcaption, .words")]
+            .map(each => parseFloat(getComputedStyle(each).fontSize)))"""
+    )
+    assert smallest >= 12
+    page.close()
