@@ -263,6 +263,20 @@ def test_what_needs_features_is_refused_of_a_loaded_one(tmp_path: Path) -> None:
     assert loaded.causes[0].evidence
 
 
+def test_a_diagnosis_is_extended() -> None:
+    made = document(not_assessed=[{"name": "preprocessing", "why": "x"}, {"name": "overfit", "why": "y"}])
+    found = cause("preprocessing", 0.9, where={"conditions": ["channels swapped"]})
+    more = Diagnosis(made).extended(["preprocessing"], [found], interventions=3)
+    assert more.causes[0].where == {"count": 1, "conditions": ["channels swapped"]}
+    assert more.verdict.startswith("Inputs were prepared in another way; also, a few rows")
+    assert [each["name"] for each in more.not_assessed] == ["overfit"]
+    assert more.examined["interventions"] == 3
+    assert "condition channels swapped" in more.summary()
+    assert len(made["causes"]) == 4
+    none = Diagnosis(made).extended(["preprocessing"], [])
+    assert none.verdict == made["verdict"]
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_page(name: str) -> None:
     text = render_diagnosis(DOCUMENTS[name])

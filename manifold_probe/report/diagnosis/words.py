@@ -19,7 +19,14 @@ RUNGS = {
     "ridge": "linear map",
     "nonlinear": "nonlinear map",
 }
-KINDS = {"rows": "row", "dimensions": "dimension", "classes": "class", "slices": "slice", "sides": "side"}
+KINDS = {
+    "rows": "row",
+    "dimensions": "dimension",
+    "classes": "class",
+    "slices": "slice",
+    "sides": "side",
+    "conditions": "condition",
+}
 PLURALS = {"class": "classes"}
 ISOTROPIC = frozenset(("quantisation", "saturation", "noise"))
 FEW = frozenset(("truncated_dimensions", "dead_dimensions", "dimensional_collapse"))
