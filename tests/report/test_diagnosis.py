@@ -225,6 +225,18 @@ def test_bars() -> None:
     assert bar(1.7, 4, plain=False) == "████"
 
 
+def test_rows_that_follow_each_other_are_one_range() -> None:
+    where = {"count": 124, "rows": [*range(200, 320), 7, 400, 401, 500]}
+    assert words.where(cause("row_misalignment", where=where)) == ["124 rows: 200 to 319, 7, 400, 401, 500"]
+    where = {"count": 5000, "dimensions": [0, 2, 4, *range(6, 12)]}
+    assert words.where(cause("x", where=where), 2) == ["5,000 dimensions: 0, 2 and 4,998 more"]
+
+
+def test_a_loss_without_a_cause_has_no_proof() -> None:
+    assert words.proof(cause("diffuse_loss", repair=None)).startswith("none: ")
+    assert words.proof(cause("noise", repair=None)).startswith("nothing to repair: ")
+
+
 def test_what_tells_causes_apart() -> None:
     assert words.experiment(cause("noise")) == ""
     assert "columns that never change are dead" in words.experiment(

@@ -78,6 +78,8 @@ def evidence(cause: dict[str, Any]) -> list[str]:
 def proof(cause: dict[str, Any]) -> str:
     """What the repair did, or that there is none."""
     repair = cause["repair"]
+    if cause["name"] == "diffuse_loss":
+        return "none: this is what is left where no cause stands out"
     if repair is None:
         return "nothing to repair: its own evidence stands outside what chance gives"
     measure = repair["measure"].replace("debiased_linear_cka", "debiased linear CKA")
@@ -103,11 +105,35 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
             continue
         called = (concerned.get("ids") or values) if kind == "rows" else values
         total = max(count, len(values)) if kind == first else len(values)
-        text = ", ".join(shown(each, 24) for each in called[:most])
+        listed = (
+            runs(called) if all(type(each) is int for each in called) else [(shown(each, 24), 1) for each in called]
+        )
+        text = ", ".join(part for part, _ in listed[:most])
+        named = sum(size for _, size in listed[:most])
         name = word if total == 1 else PLURALS.get(word, f"{word}s")
-        rest = f" and {total - most:,} more" if total > most else ""
+        rest = f" and {total - named:,} more" if total > named else ""
         found.append(f"{name} {text}" if total == 1 else f"{total:,} {name}: {text}{rest}")
     return found
+
+
+def runs(numbers: list[int]) -> list[tuple[str, int]]:
+    """Whole numbers in their order, three or more that follow each other as one; each part with how many it stands for.
+
+    >>> runs([3, 4, 5, 9, 10])
+    [('3 to 5', 3), ('9', 1), ('10', 1)]
+    """
+    groups: list[list[int]] = []
+    for each in numbers:
+        if groups and each == groups[-1][-1] + 1:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    parts = [(f"{group[0]} to {group[-1]}", len(group)) for group in groups]
+    return [
+        part
+        for group, whole in zip(groups, parts, strict=True)
+        for part in ([whole] if len(group) > 2 else [(str(each), 1) for each in group])
+    ]
 
 
 def alternatives(cause: dict[str, Any]) -> str:
