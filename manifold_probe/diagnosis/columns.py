@@ -178,7 +178,7 @@ def dimension_rescaling(view: View) -> Finding | None:
     best = max(linear.mean(), linear.mean("euclidean"), after.mean(), after.mean("euclidean"))
     reach = best - min(view.now.mean(), view.now.mean("euclidean"))
     shape = after.cka - view.now.cka
-    if moved.z < 4 or moved.value < max(0.03, 0.08 * view.gap) or moved.value < 0.4 * reach:
+    if moved.z < 4 or moved.value < max(0.04, 0.1 * view.gap) or moved.value < 0.45 * reach:
         return None
     ratio = np.log(np.maximum(spreads[0], 1e-12) / np.maximum(np.median(spreads[0]), 1e-12))
     return Finding(

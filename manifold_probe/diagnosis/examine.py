@@ -16,6 +16,7 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
     (rows.outliers,),
     (rows.point_collapse,),
     (rows.row_misalignment,),
+    (shape.hubness,),
     (columns.quantisation,),
     (columns.saturation,),
     (columns.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
@@ -28,13 +29,13 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
     (shape.offset,),
     (shape.norm_loss,),
     (shape.nonlinear_warp,),
-    (shape.hubness,),
     (shape.noise,),
 )
 
 
 # What is not looked for once a cause is found that mimics it and cannot be undone.
 MIMICS = {
+    "cluster_tear": {"slice_failure"},
     "class_collapse": {"nonlinear_warp", "norm_loss", "hubness"},
     "quantisation": {"saturation", "nonlinear_warp", "norm_loss", "offset", "hubness"},
     "saturation": {"nonlinear_warp", "norm_loss", "offset", "hubness"},

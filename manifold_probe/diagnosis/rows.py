@@ -56,13 +56,13 @@ def point_collapse(view: View) -> Finding | None:
         ratios.append(np.log(np.maximum(distance, 1e-9 * max(float(np.median(distance)), 1e-30))))
     z = robust_z(ratios[0] - ratios[1], 0.1)
     usual = float(np.median(np.exp(ratios[0])))
-    fell = (z < -6) & (np.exp(ratios[0]) < 0.03 * usual)
+    fell = (z < -6) & (np.exp(ratios[0]) < 0.2 * usual)
     if fell.sum() < 5 or fell.mean() > 0.5:
         return None
     mask = np.zeros(len(view.keep), bool)
     mask[rows[fell]] = True
     inside, outside = view.now.mean(rows=mask), view.now.mean(rows=view.keep & ~mask)
-    if not inside < 0.7 * outside:
+    if not inside < 0.5 * outside:
         return None
     after = view.case.without(mask)
     healed = view.judge(view.student, after.keep)
@@ -112,7 +112,9 @@ def _scattered(view: View) -> Finding | None:
     if len(bad) < 6 or len(bad) > MOST_ASSIGNED:
         return None
     share = len(bad) / len(rows)
-    if share < 0.008:
+    if share < 0.015:
+        return None
+    if view.now.mean(rows=bad) > 0.5 * view.now.mean():
         return None
     evidence = [Evidence("rows that disagree with the teacher", share, 0.002)]
     found = _proved(view, bad, rows, evidence)

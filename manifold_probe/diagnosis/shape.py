@@ -10,6 +10,7 @@ from manifold_probe.diagnosis.faithfulness import Gain, gain, nearest
 from manifold_probe.diagnosis.linear import cross_fitted, explained
 
 WAYS = 512  # random features of the nonlinear regressor
+BENT = 0.3  # of what a straight map leaves
 
 
 def mean_direction(x: np.ndarray) -> float:
@@ -115,6 +116,44 @@ def norm_loss(view: View) -> Finding | None:
 
 
 def hubness(view: View) -> Finding | None:
+    """Rows that moved towards the middle, or a few rows by whatever way, became everybody's neighbours."""
+    return _drawn_in(view) or _hubs(view)
+
+
+def _drawn_in(view: View) -> Finding | None:
+    """Rows far shorter, from the centre, than the teacher predicts, which serve as neighbours too often."""
+    keep = view.keep
+    centre = view.student[keep].mean(0)
+    own = np.linalg.norm(view.student - centre, axis=1)
+    predicted = np.linalg.norm(view.expected - view.expected[keep].mean(0), axis=1)
+    ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(predicted, 1e-30))
+    middle = float(np.median(ratio[keep]))
+    spread = 1.4826 * float(np.median(np.abs(ratio[keep] - middle)))
+    short = keep & (ratio < middle - max(3.0 * spread, 0.2))
+    if not 0.02 * keep.sum() < short.sum() < 0.4 * keep.sum():
+        return None
+    served = np.bincount(
+        nearest(view.student[keep], np.arange(keep.sum()), 10, "euclidean").ravel(), minlength=keep.sum()
+    )
+    often, usual = float(served[short[keep]].mean()), float(served[~short[keep]].mean())
+    repaired = view.student.copy()
+    repaired[short] = centre + (repaired[short] - centre) * np.exp(middle - ratio[short])[:, None]
+    after = view.judge(repaired.astype(np.float32))
+    moved = gain(view.now, after, "euclidean")
+    if often < 1.3 * usual or moved.value < 0.015 or moved.z < 4:
+        return None
+    return Finding(
+        "hubness",
+        [Evidence("times that these rows serve as neighbours", often, usual)],
+        Repair("lengths from the centre given back", "overlap@10:euclidean", moved, 0.0),
+        view.case.with_student(repaired),
+        share=min(1.0, moved.value / max(1 - view.now.mean("euclidean"), 1e-3)),
+        confidence=confidence_of(moved.z),
+        where={"rows": np.flatnonzero(short)},
+    )
+
+
+def _hubs(view: View) -> Finding | None:
     """A few rows that are everybody's neighbours, in the student alone."""
     rows = np.flatnonzero(view.keep)
     skew = [_skewness(x[rows], metric) for x in (view.student, view.teacher) for metric in ("cosine", "euclidean")]
@@ -145,7 +184,36 @@ def _skewness(x: np.ndarray, metric: str, k: int = 10) -> float:
 
 def nonlinear_warp(view: View) -> Finding | None:
     """A space bent dimension by dimension, or as a whole."""
-    return _bent_dimensions(view) or _bent_space(view)
+    return _bent_dimensions(view) or _bent_space(view) or _bent_forward(view)
+
+
+def _bent_forward(view: View) -> Finding | None:
+    """A student that is a bent function of the teacher, whether or not it can be bent back."""
+    keep = view.keep
+    lifted = lift(view.teacher, keep, view.case.seed)
+    straight = view.explained
+    bent = explained(view.student[keep].astype(np.float64), cross_fitted(lifted, view.student, view.fold, keep)[keep])
+    twin = view.twin
+    twin_straight = cross_fitted(view.teacher, twin, view.fold, keep)
+    twin_bent = cross_fitted(lifted, twin, view.fold, keep)
+    whole = twin[keep].astype(np.float64)
+    healthy = explained(whole, twin_bent[keep]) - explained(whole, twin_straight[keep])
+    if bent - straight < max(healthy, 0.0) + BENT * (1 - straight):
+        return None
+    return Finding(
+        "nonlinear_warp",
+        [
+            Evidence(
+                "student's variance that a bent map of the teacher explains beyond a straight one",
+                bent - straight,
+                healthy,
+            ),
+        ],
+        None,
+        view.case,
+        share=float(np.clip((bent - straight) / max(1 - straight, 1e-3), 0, 1)),
+        confidence=confidence_of(2 + 12 * ((bent - straight) / max(1 - straight, 1e-3) - BENT)),
+    )
 
 
 def _bent_dimensions(view: View) -> Finding | None:
@@ -225,7 +293,7 @@ def lift(x: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
 def noise(view: View) -> Finding | None:
     """What is left is spread evenly over all directions, and as much noise on the teacher's image loses as much."""
     keep = view.keep
-    if view.now.mean() > 0.75:
+    if view.now.mean() > 0.85:
         return None
     residual = (view.residual - view.residual[keep].mean(0))[keep]
     values = np.linalg.eigvalsh((residual.T @ residual / len(residual)).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Training on a GPU, where there is one: bfloat16, channels last, a fused optimiser, and a student as good as a CPU's."""
+"""Training on a GPU, where there is one: bfloat16, channels last, a fused optimiser, a student as good as a CPU's."""
 
 from __future__ import annotations
 
