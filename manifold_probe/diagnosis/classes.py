@@ -9,6 +9,7 @@ from manifold_probe.diagnosis.faithfulness import Gain, gain
 from manifold_probe.diagnosis.linear import fit_ridge
 
 FEWEST = 8  # rows of a class that is judged
+POWERS = 40
 
 
 def judged(view: View) -> list[int]:
@@ -153,10 +154,12 @@ def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
 
     1.8 for a normal cloud, 3 for an even one, far more for two.
     """
-    centred = x - x.mean(0)
-    gram = centred @ centred.T
-    values, vectors = np.linalg.eigh(gram)
-    along = vectors[:, -1] * np.sqrt(max(values[-1], 0))
+    centred = (x - x.mean(0)).astype(np.float64)
+    along = centred[:, np.argmax(centred.std(0))]
+    for _ in range(POWERS):  # power iteration: the first principal direction
+        along = centred @ (centred.T @ along)
+        along /= max(float(np.linalg.norm(along)), 1e-300)
+    along = along * np.linalg.norm(centred.T @ along)
     order = np.argsort(along)
     sorted_, best = along[order], (0.0, 1)
     total = np.cumsum(sorted_)
@@ -194,7 +197,8 @@ def slice_failure(view: View) -> Finding | None:
     after = view.case.without(rows)
     inside, outside = view.now.mean(rows=rows), view.now.mean(rows=view.keep & ~rows)
     healed = view.judge(view.student, after.keep)
-    moved = gain(view.now, healed, rows=view.keep & ~rows)
+    error = 1.25 * float(np.nanstd(view.now.overlap["cosine"])) / np.sqrt(max(view.keep.sum(), 1))
+    moved = Gain(healed.mean() - view.now.mean(), error, view.now.mean(), healed.mean())
     return Finding(
         "slice_failure",
         [

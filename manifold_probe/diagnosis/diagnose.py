@@ -1,6 +1,6 @@
 """From a pair of spaces to a diagnosis: causes with their proofs, benign differences, the ladder, and the verdict.
 
-Causes are looked for in at most 4,000 rows, taken evenly in row order so that blocks stay blocks; the ladder is read on
+Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks; the ladder is read on
 at most 1,000 queries against all rows of their half.
 """
 
@@ -19,7 +19,7 @@ from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
-EXAMINED = 4000
+EXAMINED = 2500
 QUERIES = 1000
 LEAST = 60
 SURE = 0.5
@@ -34,7 +34,7 @@ MODELS_NEEDED = {
 }
 
 
-def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
+def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) -> dict[str, Any]:
     """The parts of a diagnosis that follow from features alone: ``verdict``, ``causes``, ``benign``, ``ladder``,
     ``not_assessed``.
 
@@ -53,8 +53,7 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
     view = View(case)
     found, _ = examine(case)
     causes = [each for each in ranked(found) if each.confidence >= SURE]
-    steps = ladder_of(pair, case, rows, k, seed)
-    diffuse = None
+    steps = ladder_of(pair, case.without(set_aside(found, len(rows))), rows, k, seed) if ladder else []
     if not causes:
         diffuse = diffuse_loss(view)
         causes = [diffuse] if diffuse is not None else []
@@ -62,7 +61,7 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
     return {
         "verdict": verdict(causes, view),
         "causes": [described(each, rows, ids) for each in causes],
-        "benign": benign(steps, view),
+        "benign": benign(steps, view) if ladder else [],
         "ladder": steps,
         "not_assessed": not_assessed(labelled, len(names)),
         "examined": {"rows": len(rows), "of": n, "labels": labelled, "overlap": view.now.mean()},
@@ -81,6 +80,15 @@ def classes_of(pair: Pair, rows: np.ndarray, teacher: np.ndarray, seed: int) -> 
     count = min(CLUSTERS, max(2, len(rows) // 20))
     found = KMeans(count, n_init=1, random_state=seed).fit(teacher.astype(np.float64))
     return found.labels_.astype(np.int64), [f"cluster {code}" for code in range(count)], False
+
+
+def set_aside(found: list[Finding], n: int) -> np.ndarray:
+    """(n,) of bool: rows that a map must not be fitted on."""
+    mask = np.zeros(n, bool)
+    for each in found:
+        if each.name in ("outliers", "point_collapse", "row_misalignment") and each.where:
+            mask[each.where["rows"]] = True
+    return mask
 
 
 def ladder_of(pair: Pair, case: Case, rows: np.ndarray, k: int, seed: int) -> list[dict[str, Any]]:
@@ -158,8 +166,8 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
             "measure": repair.measure,
             "before": repair.gain.before,
             "after": repair.gain.after,
-            "low": repair.gain.low,
-            "high": repair.gain.high,
+            "low": max(repair.gain.low, -1.0),
+            "high": min(repair.gain.high, 1.0),
             "healthy_gain": repair.healthy_gain,
         },
         "where": where,

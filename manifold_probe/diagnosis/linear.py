@@ -11,7 +11,7 @@ import numpy as np
 
 STRENGTHS = np.logspace(-6, 1, 22)
 LEAST_FREE = 0.2  # beyond, the criterion divides nothing by nothing
-MOST = 4000  # rows that a map is fitted on
+MOST = 2500  # rows that a map is fitted on
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
 from manifold_probe.diagnosis.columns import LOSS_GROUP, participation
 from manifold_probe.diagnosis.faithfulness import Gain, gain, nearest
-from manifold_probe.diagnosis.linear import cross_fitted, explained
+from manifold_probe.diagnosis.linear import MOST, cross_fitted, explained
 
 WAYS = 512  # random features of the nonlinear regressor
 BENT = 0.3  # of what a straight map leaves
@@ -193,6 +193,8 @@ def _bent_forward(view: View) -> Finding | None:
     lifted = lift(view.teacher, keep, view.case.seed)
     straight = view.explained
     bent = explained(view.student[keep].astype(np.float64), cross_fitted(lifted, view.student, view.fold, keep)[keep])
+    if bent - straight < BENT * (1 - straight):
+        return None
     twin = view.twin
     twin_straight = cross_fitted(view.teacher, twin, view.fold, keep)
     twin_bent = cross_fitted(lifted, twin, view.fold, keep)
@@ -256,6 +258,8 @@ def _bent_space(view: View) -> Finding | None:
     straight = view.recovered
     first, second = (explained(view.teacher[keep].astype(np.float64), x[keep]) for x in (straight, bent))
     moved = gain(view.judge(straight), view.judge(bent))
+    if second - first < 0.008 or moved.value < 0.01 or moved.z < 3:
+        return None
     twin = view.twin
     twin_straight = cross_fitted(twin, view.teacher, view.fold, keep).astype(np.float32)
     twin_bent = cross_fitted(lift(twin, keep, view.case.seed), view.teacher, view.fold, keep).astype(np.float32)
@@ -278,7 +282,9 @@ def _bent_space(view: View) -> Finding | None:
 def lift(x: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
     """The rows, whitened to their main directions, beside random cosine features of two widths."""
     centre = x[keep].mean(0)
-    _, values, directions = np.linalg.svd((x[keep] - centre).astype(np.float64), full_matrices=False)
+    some = (x[keep] - centre)[:MOST].astype(np.float64)
+    squares, vectors = np.linalg.eigh(some.T @ some)
+    values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1].T
     most = min(48, int((values > 1e-4 * values[0]).sum()))
     narrow = (x - centre) @ directions[:most].T
     narrow = narrow / np.sqrt(np.square(narrow[keep]).sum(1).mean())

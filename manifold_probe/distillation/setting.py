@@ -19,7 +19,7 @@ from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
 from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
-from manifold_probe.distillation.targets import Targets, live_targets, stored_targets
+from manifold_probe.distillation.targets import Targets, live_targets, only_logits, stored_targets
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.cache import features_of
 from manifold_probe.extraction.data import Data, open_data
@@ -142,7 +142,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     kind = method_named(config.method)
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
-        needs = "logits" if config.teacher.endswith("::logits") else "features"
+        needs = "logits" if only_logits(config.teacher) else "features"
     targets = _targets(config, data, needs, device, processes, tell)
     names = data.labels if data.labels is not None else targets.labels
     labels = None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
@@ -174,14 +174,13 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     rows, probe = _split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()
-    trained = [each for each in [*learner.module.parameters(), *method.parameters()] if each.requires_grad]
     setting = Setting(
         config=config,
         data=data,
         targets=targets,
         learner=learner,
         method=method,
-        optimiser=_optimiser(config, trained, device),
+        optimiser=_optimiser(config, learner, method, device),
         examples=examples,
         order=_order(config, rows, targets, processes),
         rows=rows,
@@ -276,12 +275,20 @@ def _check_single(setting: Setting) -> None:
         raise InputError(f"--batch-size: a row at a time cannot be trained on ({error}); give more") from error
 
 
-def _optimiser(config: Config, parameters: list[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
+def _optimiser(config: Config, learner: Learner, method: Method, device: torch.device) -> torch.optim.Optimizer:
+    """The optimiser of backbone and head. A parametrised weight, as that of the orthogonal head, is never decayed: its
+    parameters are angles, and torch's map falls apart when they shrink."""
+    named = [*learner.module.named_parameters(), *method.named_parameters()]
+    trained = [(name, each) for name, each in named if each.requires_grad]
+    angles = [each for name, each in trained if "parametrizations" in name]
+    groups: list[dict[str, Any]] = [{"params": [each for name, each in trained if "parametrizations" not in name]}]
+    if angles:
+        groups.append({"params": angles, "weight_decay": 0.0})
     fused = device.type == "cuda"
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay, fused=fused)
+        return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay, fused=fused)
     return torch.optim.SGD(
-        parameters, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
+        groups, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
     )
 
 

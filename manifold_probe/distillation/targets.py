@@ -7,6 +7,7 @@ augmented it also runs live, on the very pixels that the student sees.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ from manifold_probe.extraction.items import Unreadable
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.store import Store
 from manifold_probe.extraction.verify import read_rows
-from manifold_probe.spaces.read import read, split_key
+from manifold_probe.models.source import is_source
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
+from manifold_probe.spaces.read import open_contents, read, split_key
 from manifold_probe.spaces.space import Space
 
 CHECKED = 64  # rows whose content is compared with what the store was made of
@@ -51,6 +54,14 @@ class Targets:
     def batch(self, rows: np.ndarray, view: int) -> Tensor:
         """The teacher's rows (B, d) in a view; 0 is plain."""
         return self.plain[torch.from_numpy(rows)].float() if view == 0 else self.view(rows, view)
+
+
+def only_logits(path: str) -> bool:
+    """Whether a teacher's name, or its file for want of anything else, means logits."""
+    if is_source(path) or os.path.isdir(path):
+        return False
+    file, key = split_key(path)
+    return key == "logits" or (key is None and set(open_contents(file).entries) <= {"logits", *ID_NAMES, *LABEL_NAMES})
 
 
 def stored_targets(path: str, data: Data, needs: str, augment: str, seed: int) -> Targets:

@@ -22,6 +22,7 @@ from manifold_probe.distillation.methods import METHODS
 from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.distillation.train import Run, train
 from manifold_probe.evaluation.watch import watched
+from manifold_probe.models.heads import make_head
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.spaces.read import read
 from tests.distillation.run_helpers import ROWS, command, contents, world
@@ -290,3 +291,20 @@ def test_labels_are_needed_where_the_method_needs_them(folder: Path, capfd: Capt
     arrays = np.load("digits.npz")
     np.savez("bare.npz", images=arrays["images"], ids=arrays["ids"])
     assert "dkd needs labels, and bare.npz has none" in refused(command("run", "dkd", "--data", "bare.npz"), capfd)
+
+
+def test_an_orthogonal_head_stays_orthogonal_whatever_the_decay(folder: Path) -> None:
+    config = settings(method="cosine", head="orthogonal", optimiser="adamw", rate=1e-2, weight_decay=0.5)
+    train(config, "run", tell=lambda _: None)
+    state = torch.load("run/student.pt", weights_only=True)["head"]["state"]
+    head = make_head("orthogonal", 128, 24)
+    head.load_state_dict(state)
+    weight = head.weight.detach()
+    assert torch.allclose(weight @ weight.T, torch.eye(24), atol=1e-4)
+
+
+def test_a_file_of_logits_alone_is_taken_as_logits(folder: Path) -> None:
+    content = torch.load("t.pt")
+    torch.save({"logits": content["logits"], "ids": content["ids"]}, "l.pt")
+    train(settings(method="ckd", teacher="l.pt", epochs=1), "run", tell=lambda _: None)
+    assert read("run::head").d == 10

@@ -55,7 +55,7 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     done = 1
     if asked.slices is not None:
         tell("diagnosing", done, steps)
-        found = diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed)
+        found = diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed, ladder=False)
         causes += slice_causes(found)
         beside["slices"] = {"count": len(np.unique(asked.slices))}
         parts["not_assessed"] += _few_slices(beside["slices"]["count"])
