@@ -330,5 +330,5 @@ def test_models_are_extracted_first(capfd: Capture, tmp_path: Path, monkeypatch:
     assert cli.run(["diagnose", *models, *more]) == 0
     made = json.loads(capfd.readouterr().out)
     assert made["pairing"]["rows"] == 80
-    (why,) = [each["why"] for each in made["not_assessed"] if each["name"] == "preprocessing"]
-    assert "not at hand" not in why
+    assert "preprocessing" not in [each["name"] for each in made["not_assessed"]]
+    assert made["examined"]["interventions"][0]["name"] == "as it is"

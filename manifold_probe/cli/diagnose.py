@@ -11,8 +11,6 @@ from manifold_probe.cli.options import Debug, Page
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
-NOT_YET = "this version does not extract the rows again under changed conditions"
-
 
 def diagnose(
     teacher: Annotated[
@@ -90,8 +88,7 @@ def diagnose(
     for warning in version_warnings(files["--teacher"], files["--student"]):
         complain(f"warning: {warning}")
     if data is not None:
-        for each in result.not_assessed:
-            each["why"] = NOT_YET if each["name"] == "preprocessing" else each["why"]
+        result = with_interventions(result, student, files["--teacher"], data, options, seed)
     if json:
         write(result.to_json() + "\n")
     else:
@@ -138,3 +135,18 @@ def diagnosis(teacher: str, student: str, *, rows: str | None, **options: Any) -
         if rows is not None:
             result.save_rows(rows, progress)
     return result
+
+
+def with_interventions(result: Any, student: str, teacher: str, data: str, options: dict[str, Any], seed: int) -> Any:
+    """The diagnosis, and what extracting a few hundred rows again under changed conditions says of a student model."""
+    from manifold_probe.diagnosis.intervene import cause_of, intervened, recorded
+    from manifold_probe.extraction.work import Request, prepared
+    from manifold_probe.models.source import is_source
+    from manifold_probe.spaces.read import read
+
+    if not is_source(student):
+        return result
+    complain("trying the student under changed conditions, a few hundred rows each")
+    trials = intervened(prepared(Request(student, data, **options)), read(teacher), seed)
+    cause = cause_of(trials)
+    return result.extended(["preprocessing"], [] if cause is None else [cause], interventions=recorded(trials))

@@ -17,6 +17,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
+from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shape_likeness
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.work import Work
@@ -24,6 +25,7 @@ from manifold_probe.models.layers import capture, list_layers
 from manifold_probe.models.load import forward
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing
+from manifold_probe.spaces.space import Space
 
 ROWS = 300
 BATCH = 50
@@ -166,6 +168,62 @@ def restored(trials: list[Trial]) -> Trial | None:
     return max(good, key=lambda trial: trial.gain, default=None)
 
 
+def cause_of(trials: list[Trial]) -> dict[str, Any] | None:
+    """The cause "preprocessing" as a diagnosis holds it, where one condition brings faithfulness back."""
+    found = restored(trials)
+    if found is None:
+        return None
+    now = trials[0].overlap
+    return {
+        "name": "preprocessing",
+        "confidence": float(1 - (found.p or 0.0)),
+        "share": float(min(1.0, found.gain / max(1 - now, 1e-3))),
+        "evidence": [
+            {"measure": f"overlap@10, {trial.name}", "value": trial.overlap, "expected": now} for trial in trials[1:4]
+        ],
+        "repair": {
+            "name": f"extracted again: {found.name}",
+            "measure": "overlap@10",
+            "before": now,
+            "after": found.overlap,
+            "low": max(0.0, found.overlap - 1.96 * found.error),
+            "high": min(1.0, found.overlap + 1.96 * found.error),
+            "healthy_gain": 0.0,
+        },
+        "where": {"conditions": [found.name]},
+        "advice": ADVICE["preprocessing"],
+        "or": [],
+    }
+
+
+def recorded(trials: list[Trial]) -> list[dict[str, Any]]:
+    """The trials as plain values; null where a condition could not be tried."""
+    return [
+        {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in vars(each).items()
+        }
+        for each in trials
+    ]
+
+
+def intervened(
+    work: Work, teacher: Space, seed: int = 0, k: int = 10, teachers: ImagePreprocessing | None = None
+) -> list[Trial]:
+    """`intervene` on a few hundred rows that the teacher's features hold, drawn from ``seed``."""
+    ids = work.data.ids.tolist()
+    if teacher.ids is None:
+        known = np.arange(min(len(ids), teacher.n)) if len(ids) == teacher.n else np.array([], int)
+        place = {int(row): int(row) for row in known}
+    else:
+        where = {str(id): row for row, id in enumerate(teacher.ids.tolist())}
+        place = {row: where[id] for row, id in enumerate(ids) if id in where}
+    rows = np.array(sorted(place))
+    rows = rows[np.sort(np.random.default_rng([seed, 9]).permutation(len(rows))[:ROWS])]
+    features = teacher.take(np.array([place[int(row)] for row in rows], dtype=int)).astype(np.float32)
+    return intervene(work, features, rows, k, teachers)
+
+
 def holm(trials: list[Trial]) -> list[Trial]:
     """The trials with p values corrected for their number (Holm 1979).
 
@@ -184,7 +242,8 @@ def holm(trials: list[Trial]) -> list[Trial]:
 def extracted(work: Work, items: list[Any], condition: Condition) -> np.ndarray:
     """Features (r, d) of some items under a condition; the model is as it was afterwards."""
     module, model = work.model.module, work.model
-    before = {name: value.clone() for name, value in module.state_dict().items()} if condition.train else None
+    changed = condition.train or condition.half
+    before = {name: value.clone() for name, value in module.state_dict().items()} if changed else None
     found = []
     try:
         with torch.random.fork_rng(devices=[]):
