@@ -38,12 +38,13 @@ SCALES: dict[str, tuple[Any, Any]] = {  # (mean, std) of pixels in 0..1 that mod
     "pixels in 0..255": (0.0, 1 / 255),
 }
 SIZES = (0.5, 2.0)
+WORDS = (8, 32, 128)
 LAYERS = 6
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that is different: preprocessing, prepared batch, mode, pooling, layer, or the numbers' type."""
+    """One thing that is different: preprocessing, prepared batch, mode, pooling, layer, type, or length."""
 
     name: str
     preprocessing: Any = None
@@ -52,6 +53,7 @@ class Condition:
     pooling: str | None = None
     layer: str | None = None
     half: bool = False
+    words: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ def conditions(work: Work, item: Any, teachers: ImagePreprocessing | None = None
             yield Condition("centre crop", preprocessing=replace(look, shorter=shorter))
         else:
             yield Condition("whole image squeezed", preprocessing=replace(look, shorter=None))
+    else:
+        for words in WORDS:
+            yield Condition(f"texts cut to {words} words", words=words)
     shape = _raw(work, item).shape
     if len(shape) > 2:
         for how in ("cls", "mean") if len(shape) == 3 else ("mean",):
@@ -271,6 +276,7 @@ def _prepared(work: Work, items: list[Any], condition: Condition) -> Any:
             batch = batch.to(torch.bfloat16 if work.device.type == "cpu" else torch.float16)
     else:
         assert look is not None
+        items = [item if condition.words is None else " ".join(item.split()[: condition.words]) for item in items]
         batch = {name: value.to(work.device) for name, value in look.collate(items).items()}
     return batch if condition.change is None else condition.change(batch)
 
