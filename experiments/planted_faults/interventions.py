@@ -4,7 +4,8 @@
 
 EfficientNet-Lite0 on Fashion-MNIST at 64 pixels against its own sound features: channels reversed, not normalised, at
 half the size, in train mode, from another layer. MiniLM on package descriptions: the first token in place of the mean,
-and texts cut to eight words. Besides, sound pipelines, and a truly different student (Lite1), where nothing must be named.
+and texts cut to eight words. Besides, sound pipelines, and a truly different student (Lite1), where nothing must be
+named.
 """
 
 from __future__ import annotations
