@@ -196,7 +196,10 @@ class Run:
                     parameter.grad /= self.processes.count
 
     def batches(self) -> Iterator[tuple[np.ndarray, int, Any, Tensor]]:
-        """(rows, view, batch, targets) of every step that is left, read ahead by a thread."""
+        """(rows, view, batch, targets) of every step that is left, read ahead by a thread where there is reading to do.
+
+        Where all pixels are in memory a thread would only take turns with the model's own.
+        """
         setting = self.setting
 
         def plan() -> Iterator[tuple[np.ndarray, int]]:
@@ -208,8 +211,12 @@ class Run:
         def read(rows: np.ndarray, view: int) -> tuple[np.ndarray, int, Any, Tensor]:
             return rows, view, setting.examples.batch(rows, view), setting.target(rows, view)
 
+        todo = plan()
+        if setting.examples.keeps(setting.view_of(0)):
+            for rows, view in todo:
+                yield read(rows, view)
+            return
         with ThreadPoolExecutor(1) as pool:
-            todo = plan()
             waiting: list[Future[Any]] = []
             try:
                 for rows, view in todo:

@@ -73,6 +73,12 @@ class Examples:
             return self.preprocessing.normalise(pixels / 255)
         return self.preprocessing.normalise(self._views(rows.tolist(), view, self.preprocessing.size))
 
+    def keeps(self, view: int) -> bool:
+        """Whether the pixels behind a view fit into memory; reads them all where they do."""
+        if isinstance(self.preprocessing, TextPreprocessing):
+            return False
+        return (self._plain if view == 0 else self._originals).fill()
+
     def _views(self, rows: list[int], view: int, size: int) -> Tensor:
         parameters = [view_parameters(self.seed, str(self.data.ids[row]), view, self.recipe) for row in rows]
         originals = self._originals.read(rows)
@@ -107,12 +113,17 @@ class Kept:
 
     def read(self, rows: list[int]) -> list[Tensor]:
         """The tensors of some rows; the first call reads them all where they fit."""
-        if self._kept is None:
+        if self.fill() and self._kept is not None:
+            return [self._kept[row] for row in rows]
+        with ThreadPoolExecutor(workers()) as pool:
+            return list(pool.map(self._read, rows))
+
+    def fill(self) -> bool:
+        """Whether all of them fit, and are in memory now."""
+        if self._fits is None:
             with ThreadPoolExecutor(workers()) as pool:
-                if self._fits is None:
-                    sample = list(pool.map(self._read, range(0, self._rows, max(1, self._rows // 16))))
-                    self._fits = sum(each.nbytes for each in sample) / len(sample) * self._rows <= MEMORY
-                if not self._fits:
-                    return list(pool.map(self._read, rows))
-                self._kept = list(pool.map(self._read, range(self._rows)))
-        return [self._kept[row] for row in rows]
+                sample = list(pool.map(self._read, range(0, self._rows, max(1, self._rows // 16))))
+                self._fits = sum(each.nbytes for each in sample) / len(sample) * self._rows <= MEMORY
+                if self._fits:
+                    self._kept = list(pool.map(self._read, range(self._rows)))
+        return self._fits
