@@ -45,6 +45,10 @@ MIMICS = {
 }
 
 
+LEAST = 0.05  # of the loss that one of these must explain to be worth its name
+SPREAD = {"nonlinear_warp", "hubness", "dimension_rescaling", "common_direction"}
+
+
 def make_case(
     teacher: np.ndarray,
     student: np.ndarray,
@@ -78,6 +82,8 @@ def examine(case: Case) -> tuple[list[Finding], Case]:
         if not candidates:
             continue
         finding = max(candidates, key=lambda each: each.share)
+        if finding.name in SPREAD and finding.share < LEAST:
+            continue
         if finding.name == "noise" and found:
             continue  # what is left once a cause is set aside is the student's usual loss
         found.append(finding)
