@@ -30,6 +30,8 @@ from manifold_probe.extraction.work import Request, Work, prepared
 HERE = Path(__file__).parent
 IMAGES = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
 LITE = "python:efficientnet_lite_pytorch:EfficientNet.from_name?model_name=efficientnet-"
+TEXT_ROWS = 80
+RESULTS = HERE / "results" / "interventions.json"
 LOOK = {"size": "64", "mean": "0.498039", "std": "0.501961"}
 MINILM = HERE.parent / "real_features" / "data" / "models" / "minilm"
 TEXTS = HERE.parent / "real_features" / "data" / "models" / "packages.csv"
@@ -50,9 +52,9 @@ def minilm(pooling: str = "mean") -> Work:
     return prepared(Request(f"hf:{MINILM}", str(TEXTS), pooling=pooling))
 
 
-def some(work: Work) -> tuple[np.ndarray, list[Any]]:
+def some(work: Work, count: int = ROWS) -> tuple[np.ndarray, list[Any]]:
     """A few hundred rows of the data, and what they hold."""
-    rows = np.sort(np.random.default_rng(0).permutation(work.data.n)[:ROWS])
+    rows = np.sort(np.random.default_rng(0).permutation(work.data.n)[:count])
     return rows, [work.data.read(int(row)).content for row in rows]
 
 
@@ -74,7 +76,7 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray, Work, str | None]]:
     }
     if MINILM.exists() and TEXTS.exists():
         text = minilm()
-        lines, content = some(text)
+        lines, content = some(text, TEXT_ROWS)
         tokens = extracted(text, content, Condition(""))
         short = extracted(text, [" ".join(each.split()[:8]) for each in content], Condition(""))
         found |= {
@@ -88,8 +90,10 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray, Work, str | None]]:
 def main() -> None:
     """Try them all and write what was found."""
     torch.set_num_threads(1)
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, (teacher, rows, work, mend) in cases().items():
+        if name in made:
+            continue  # a study that was stopped goes on; remove the results to begin anew
         start = time.perf_counter()
         trials: list[Trial] = intervene(work, teacher, rows)
         best = restored(trials)
@@ -101,11 +105,19 @@ def main() -> None:
             "conditions": len(trials) - 1,
             "seconds": round(time.perf_counter() - start, 1),
         }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(made, indent=1) + "\n")
         print(name, made[name], file=sys.stderr, flush=True)
+        write(made)
+
+
+def write(made: dict[str, dict[str, Any]]) -> None:
+    """The table to read."""
     lines = [
         "# Pipelines broken on purpose",
         "",
-        f"Written by `interventions.py`: {ROWS} rows, overlap@10 among them; torch {torch.__version__}, one thread.",
+        f"Written by `interventions.py`: {ROWS} images or {TEXT_ROWS} texts, overlap@10 among them;",
+        f"torch {torch.__version__}, one thread.",
         "",
         "| pipeline | overlap now | what mends it | named | overlap then | conditions tried | seconds |",
         "|---|---|---|---|---|---|---|",
@@ -116,9 +128,7 @@ def main() -> None:
             f"| {name} | {each['now']:.3f} | {each['mend'] or 'nothing'} | {each['named'] or 'nothing'} | {after} | "
             f"{each['conditions']} | {each['seconds']} |"
         )
-    (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "interventions.md").write_text("\n".join(lines) + "\n")
-    (HERE / "results" / "interventions.json").write_text(json.dumps(made, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     check(pair, asked)
     steps = 1 + sum(each is not None for each in (asked.slices, asked.trained, asked.head))
     tell("diagnosing", 0, steps)
+    seen = None if asked.trained is None else overfit(pair, asked.trained, k, seed)  # first, as it may refuse
     parts = diagnosed(pair, k=k, seed=seed)
     beside: dict[str, Any] = {}
     causes: list[dict[str, Any]] = []
@@ -60,9 +61,9 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
         beside["slices"] = {"count": len(np.unique(asked.slices))}
         parts["not_assessed"] += _few_slices(beside["slices"]["count"])
         done += 1
-    if asked.trained is not None:
+    if seen is not None:
         tell("diagnosing", done, steps)
-        beside["overfit"], cause = overfit(pair, asked.trained, k, seed)
+        beside["overfit"], cause = seen
         causes += [] if cause is None else [cause]
         parts = assessed(parts, ["overfit"])
         done += 1
