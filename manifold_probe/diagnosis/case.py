@@ -15,8 +15,6 @@ import numpy as np
 from manifold_probe.diagnosis.faithfulness import Faithfulness, Gain, Yardstick
 from manifold_probe.diagnosis.linear import cross_fitted, explained
 
-STAND_IN_CLASSES = 10
-
 
 @dataclass(frozen=True)
 class Evidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of, robust_z
-from manifold_probe.diagnosis.faithfulness import Gain, gain
+from manifold_probe.diagnosis.faithfulness import Gain, surest_gain
 from manifold_probe.diagnosis.linear import fit_ridge
 
 FEWEST = 8  # rows of a class that is judged
@@ -88,7 +88,7 @@ def cluster_merge(view: View) -> Finding | None:
     pair = [classes[first[nearest]], classes[second[nearest]]]
     rows = view.keep & np.isin(view.codes, pair)
     repaired = _means_put_back(view, pair)
-    moved = max((gain(view.now, view.judge(repaired), metric, rows) for metric in ("cosine", "euclidean")), key=_z)
+    moved = surest_gain(view.now, view.judge(repaired), rows)
     if moved.value < 0.01 or moved.z < 3:
         return None
     return Finding(
@@ -135,7 +135,7 @@ def cluster_tear(view: View) -> Finding | None:
     shift = view.residual[upper].mean(0) - view.residual[lower].mean(0)
     repaired = view.student.copy()
     repaired[upper] -= shift
-    moved = max((gain(view.now, view.judge(repaired), metric, rows) for metric in ("cosine", "euclidean")), key=_z)
+    moved = surest_gain(view.now, view.judge(repaired), rows)
     if moved.value < 0.01 or moved.z < 3:
         return None
     return Finding(
@@ -211,7 +211,3 @@ def slice_failure(view: View) -> Finding | None:
         confidence=confidence_of(float(z[worst]) - 1),
         where={"classes": [view.case.names[classes[worst]]]},
     )
-
-
-def _z(moved: Gain) -> float:
-    return moved.z

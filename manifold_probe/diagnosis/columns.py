@@ -6,10 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
-from manifold_probe.diagnosis.faithfulness import gain
+from manifold_probe.diagnosis.faithfulness import surest_gain
 
-FEW = "too few effective dimensions"
-DIMENSION_GROUP = ["dimensional_collapse", "truncated_dimensions", "dead_dimensions"]
 STEPS = 300
 LOSS_GROUP = ["quantisation", "saturation", "noise"]
 
@@ -36,11 +34,9 @@ def dead_dimensions(view: View) -> Finding | None:
     dead = ~alive(view.student[keep])
     theirs = float((~alive(view.teacher[keep])).mean())
     extra = float(dead.mean()) - theirs
-    if extra < 0.03 or dead.sum() < 2:
+    if extra < 0.03 or dead.sum() < 2 or view.gap < 0.02:
         return None
-    lost, names = _lost_alike(view, int((~dead).sum()))
-    if view.gap < 0.02:
-        return None
+    lost, names = _lost_alike(view, dead)
     return Finding(
         "dead_dimensions",
         [Evidence("share of dimensions of zero variance", float(dead.mean()), theirs), *names],
@@ -52,11 +48,10 @@ def dead_dimensions(view: View) -> Finding | None:
     )
 
 
-def _lost_alike(view: View, left: int) -> tuple[float, list[Evidence]]:
+def _lost_alike(view: View, dead: np.ndarray) -> tuple[float, list[Evidence]]:
     """The share of the gap that the teacher loses with as few of its columns, where columns correspond."""
     if view.student.shape[1] != view.teacher.shape[1]:
-        return min(1.0, 0.5), []
-    dead = ~alive(view.student[view.keep])
+        return 0.5, []  # no telling which
     cut = view.teacher.copy()
     cut[:, dead] = view.teacher[view.keep][:, dead].mean(0)
     alike = view.judge(cut).mean()
@@ -103,12 +98,11 @@ def dimensional_collapse(view: View) -> Finding | None:
     most = int(0.8 * min(len(own), len(theirs), keep.sum() - 1))
     if most < 6:
         return None
-    cliff, place = _cliff(own, most)
+    cliff, left = _cliff(own, most)
     usual, _ = _cliff(theirs, most)
     ranks = [participation(values) for values in (own, theirs[: len(own)])]
     if not (cliff > np.log(8) and cliff > 2 * usual):
         return None
-    left = place
     cut = _principal(view.teacher, keep, left)
     predicted = view.judge(cut)
     alike = 1 - predicted.mean()
@@ -173,7 +167,7 @@ def dimension_rescaling(view: View) -> Finding | None:
         repaired[view.fold == side] = view.student[view.fold == side] * np.sqrt(weights)
         spreads.append(weights)
     after = view.judge(repaired)
-    moved = max((gain(view.now, after, metric, keep) for metric in ("cosine", "euclidean")), key=lambda each: each.z)
+    moved = surest_gain(view.now, after, keep)
     linear = view.judge(view.recovered)
     best = max(linear.mean(), linear.mean("euclidean"), after.mean(), after.mean("euclidean"))
     reach = best - min(view.now.mean(), view.now.mean("euclidean"))

@@ -87,11 +87,11 @@ class Yardstick:
         """What evening out the student's hubs does to its overlap, by cosine."""
         before, after = [], []
         for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
-            theirs = self._lists["cosine"][place][:, : self.k, None]
+            theirs = self._lists["cosine"][place][:, : self.k]
             own = nearest(student[half], asked, self.k, "cosine")
             even = evened(student[half], asked, self.k)
-            before.append((theirs == own[:, None, :]).any(axis=2).mean(axis=1))
-            after.append((theirs == even[:, None, :]).any(axis=2).mean(axis=1))
+            before.append(shared(theirs, own))
+            after.append(shared(theirs, even))
         first, second = np.concatenate(before), np.concatenate(after)
         error = CORRECTION * float((second - first).std(ddof=1)) / np.sqrt(len(first))
         return Gain(float((second - first).mean()), error, float(first.mean()), float(second.mean()))
@@ -107,10 +107,10 @@ class Yardstick:
                 if kept is not None and not kept.all():
                     theirs = nearest(self.teacher[half], asked, self.k, metric, kept)
                 own = nearest(student[half], asked, self.k, metric, kept)
-                shared = (theirs[:, : self.k, None] == own[:, None, :]).any(axis=2).mean(axis=1)
+                kept_share = shared(theirs[:, : self.k], own)
                 if kept is not None:
-                    shared = np.where(kept[asked], shared, np.nan)
-                found[half[asked]] = shared
+                    kept_share = np.where(kept[asked], kept_share, np.nan)
+                found[half[asked]] = kept_share
             overlap[metric] = found
         if not cka:
             return Faithfulness(overlap, float("nan"))
@@ -153,6 +153,17 @@ def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.nd
         scores[torch.arange(len(part)), part] = -torch.inf
         found.append(scores.topk(k, dim=1).indices)
     return torch.cat(found).numpy() if found else np.zeros((0, k), dtype=np.int64)
+
+
+def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(q,): the share of each list of neighbours (q, k) that is in the other list."""
+    found: np.ndarray = (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    return found
+
+
+def surest_gain(before: Faithfulness, after: Faithfulness, rows: np.ndarray | None = None) -> Gain:
+    """The gain in the metric in which it is the most standard errors from zero."""
+    return max((gain(before, after, metric, rows) for metric in METRICS), key=lambda each: each.z)
 
 
 def gain(before: Faithfulness, after: Faithfulness, metric: str = "cosine", rows: np.ndarray | None = None) -> Gain:

@@ -18,7 +18,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from manifold_probe.diagnosis.advice import ADVICE
-from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shape_likeness
+from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shape_likeness, shared
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.work import Work
 from manifold_probe.models.layers import capture, list_layers
@@ -134,8 +134,7 @@ def intervene(
 
     def kept(features: np.ndarray) -> np.ndarray:
         own = nearest(features, asked, k, "cosine")
-        shared: np.ndarray = (theirs[:, :, None] == own[:, None, :]).any(axis=2).mean(axis=1)
-        return shared
+        return shared(theirs, own)
 
     present = extracted(work, items, Condition("as it is"))
     now = kept(present)
@@ -149,13 +148,14 @@ def intervene(
             why = " ".join(str(problem).split())[:120]
             trials.append(Trial(condition.name, float("nan"), float("nan"), float("nan"), 0.0, None, why))
             continue
-        steps = kept(found) - now
+        then = kept(found)
+        steps = then - now
         error = max(CORRECTION * float(steps.std(ddof=1) / np.sqrt(len(steps))), 1e-6)
         value = float(steps.mean())
         trials.append(
             Trial(
                 condition.name,
-                float(kept(found).mean()),
+                float(then.mean()),
                 shape_likeness(teacher, found),
                 value,
                 error,

@@ -10,7 +10,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import confidence_of
-from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest
+from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shared
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.pairing import Pair
 
@@ -98,4 +98,4 @@ def _kept(pair: Pair, rows: np.ndarray, k: int) -> np.ndarray:
     """(m,): the share of each row's neighbours among ``rows`` that the student keeps."""
     places = np.arange(len(rows))
     first, second = (nearest(space.take(rows), places, k, "cosine") for space in (pair.teacher, pair.student))
-    return (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    return shared(first, second)

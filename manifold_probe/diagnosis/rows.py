@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of, robust_z, row_cosines
-from manifold_probe.diagnosis.faithfulness import Gain, nearest, shape_likeness
+from manifold_probe.diagnosis.faithfulness import Gain, nearest
 
 FAR = 6.0  # robust standard deviations of the log norm ratio
 LONG = 3.0  # times the median length
@@ -98,9 +98,7 @@ def _block(view: View) -> Finding | None:
     null = max(best_window(draw.permutation(lack))[0] for _ in range(PERMUTATIONS))
     if score <= 1.1 * null or stop - start < 5:
         return None
-    block = rows[start:stop]
-    inside = lack[start:stop]
-    block = block[:MOST_ASSIGNED] if len(inside) > MOST_ASSIGNED else block
+    block = rows[start:stop][:MOST_ASSIGNED]
     return _proved(view, block, rows, [Evidence("scan statistic of disagreement in row order", score, null)])
 
 
@@ -135,8 +133,8 @@ def _proved(view: View, bad: np.ndarray, rows: np.ndarray, evidence: list[Eviden
         return None
     draw = np.random.default_rng([view.case.seed, 4])
     control = draw.choice(aligned, min(len(bad), len(aligned)), replace=False)
-    before, after, _ = _repaired(view, bad)
-    before_ok, after_ok, _ = _repaired(view, control)
+    before, after = _repaired(view, bad)
+    before_ok, after_ok = _repaired(view, control)
     gains, healthy = after - before, after_ok - before_ok
     error = float(np.hypot(gains.std() / np.sqrt(len(gains)), healthy.std() / np.sqrt(len(healthy)))) + 1e-6
     value = float(gains.mean())
@@ -164,8 +162,8 @@ def _proved(view: View, bad: np.ndarray, rows: np.ndarray, evidence: list[Eviden
     )
 
 
-def _repaired(view: View, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Agreement before and after, in directions that the assignment did not use, and the partners."""
+def _repaired(view: View, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Agreement before and after, in directions that the assignment did not use."""
     keep = view.keep
     centre = view.student[keep].mean(0)
     own, expected = view.student[rows] - centre, view.expected[rows] - view.expected[keep].mean(0)
@@ -182,7 +180,7 @@ def _repaired(view: View, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     _, partner = linear_sum_assignment(-similarity)
     before = row_cosines(own[:, second], expected[:, second])
     after = row_cosines(own[partner][:, second], expected[:, second])
-    return before, after, partner
+    return before, after
 
 
 def best_window(values: np.ndarray) -> tuple[float, int, int]:
@@ -204,8 +202,3 @@ def best_window(values: np.ndarray) -> tuple[float, int, int]:
         if sums[start] > best[0]:
             best = (float(sums[start]), start, start + length)
     return best
-
-
-def likeness(x: np.ndarray, y: np.ndarray) -> float:
-    """Debiased CKA."""
-    return shape_likeness(x, y)

@@ -6,7 +6,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
 from manifold_probe.diagnosis.columns import LOSS_GROUP, participation
-from manifold_probe.diagnosis.faithfulness import Gain, gain, nearest
+from manifold_probe.diagnosis.faithfulness import METRICS, Gain, gain, nearest, surest_gain
 from manifold_probe.diagnosis.linear import MOST, cross_fitted, explained
 
 WAYS = 512  # random features of the nonlinear regressor
@@ -64,7 +64,7 @@ def common_direction(view: View) -> Finding | None:
     centre = view.student[keep].mean(0)
     repaired = view.student - np.outer((view.student - centre) @ direction, direction).astype(np.float32)
     after = view.judge(repaired)
-    moved = max((gain(view.now, after, metric) for metric in ("cosine", "euclidean")), key=lambda each: each.z)
+    moved = surest_gain(view.now, after)
     shape = after.cka - view.now.cka
     if not ((moved.z > 3 and moved.value > 0.005) or (shape > 0.02 and moved.z > -3)):
         return None
@@ -156,9 +156,9 @@ def _drawn_in(view: View) -> Finding | None:
 def _hubs(view: View) -> Finding | None:
     """A few rows that are everybody's neighbours, in the student alone."""
     rows = np.flatnonzero(view.keep)
-    skew = [_skewness(x[rows], metric) for x in (view.student, view.teacher) for metric in ("cosine", "euclidean")]
+    skew = [_skewness(x[rows], metric) for x in (view.student, view.teacher) for metric in METRICS]
     own, theirs = max(skew[:2]), max(skew[2:])
-    twin = max(_skewness(view.twin[rows], metric) for metric in ("cosine", "euclidean"))
+    twin = max(_skewness(view.twin[rows], metric) for metric in METRICS)
     expected = max(theirs, twin)
     if own < expected + 1.5 or own < 2.5:
         return None
@@ -221,9 +221,9 @@ def _bent_forward(view: View) -> Finding | None:
 def _bent_dimensions(view: View) -> Finding | None:
     """Every dimension brought back to a normal distribution by its ranks, where that mends more than a healthy twin."""
     straightened = by_ranks(view.student, view.keep)
-    moved = max((gain(view.now, view.judge(straightened), m) for m in ("cosine", "euclidean")), key=lambda each: each.z)
-    scaled = _unit_deviation(view.student, view.keep)
-    plain = max((gain(view.now, view.judge(scaled), m) for m in ("cosine", "euclidean")), key=lambda each: each.value)
+    moved = surest_gain(view.now, view.judge(straightened))
+    scaled = view.judge(_unit_deviation(view.student, view.keep))
+    plain = max((gain(view.now, scaled, metric) for metric in METRICS), key=lambda each: each.value)
     healthy = gain(view.twin_now, view.judge(by_ranks(view.twin, view.keep)))
     if moved.value < max(healthy.value, plain.value, 0.0) + 0.025 or moved.z < 4:
         return None

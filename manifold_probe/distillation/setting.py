@@ -57,7 +57,6 @@ class Setting:
     device: torch.device
     first_weights: str
     teacher_sha: str
-    batch_size: int
 
     @property
     def steps(self) -> int:
@@ -190,7 +189,6 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
         device=device,
         first_weights=fingerprint(learner.module),
         teacher_sha=_digest(targets.plain),
-        batch_size=config.batch_size,
     )
     if config.batch_size == processes.count:
         _check_single(setting)

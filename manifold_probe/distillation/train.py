@@ -109,7 +109,7 @@ class Run:
         self.tell, self.progress = tell, progress
         self.step, self.tally, self.seconds = 0, Tally(), 0.0
         self.steps = setting.steps * self.config.epochs
-        self.batch_size = setting.batch_size
+        self.batch_size = setting.config.batch_size
         self.forward = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
 
     def start(self, before: dict[str, Any] | None) -> None:
