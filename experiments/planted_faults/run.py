@@ -20,7 +20,8 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,7 @@ import numpy as np
 import score
 
 HERE = Path(__file__).resolve().parent
+LABELLED = (True, False)
 Answer = list[tuple[str, list[str]]]
 Diagnosis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], Answer]
 
@@ -126,6 +128,29 @@ def asked(diagnose: Diagnosis, made: cases.Prepared, labelled: bool) -> dict[str
     return {**answer, "seconds": round(time.perf_counter() - start, 3)}
 
 
+def key_of(case: cases.Case, labelled: bool) -> str:
+    """What an answer is kept under."""
+    return f"{case.id}|{labelled}"
+
+
+def answered(job: tuple[cases.Case, int, str, tuple[bool, ...]]) -> tuple[dict[str, Any] | None, dict[bool, Any]]:
+    """The facts of a case, and its answers with and without labels; no facts where the fault cannot be planted."""
+    case, rows, diagnosis, wanted = job
+    made = cases.prepared(case, rows)
+    if made is None:
+        return None, {}
+    return made.facts, {each: asked(named(diagnosis, made.facts), made, each) for each in wanted}
+
+
+def run_all(jobs: list[tuple], workers: int) -> Iterator[tuple[dict[str, Any] | None, dict[bool, Any]]]:
+    """The answers, in the jobs' order; each worker uses one thread."""
+    if workers == 1 or not jobs:
+        yield from map(answered, jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(answered, jobs)
+
+
 def machine() -> str:
     """Processor, cores, memory and versions."""
     import torch
@@ -136,7 +161,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
     return (
-        f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores of which one thread was used, "
+        f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, one thread a process, "
         f"{memory:.0f} GiB; load {load:.1f}; Python {platform.python_version()}, numpy {np.__version__}, "
         f"torch {torch.__version__}"
     )
@@ -149,6 +174,7 @@ def main() -> None:
     parser.add_argument("--bases", nargs="+", choices=bases.names(), help="some bases of the half, for the faults")
     parser.add_argument("--rows", type=int, default=bases.ROWS)
     parser.add_argument("--diagnosis", default="package", help="package, dummy, oracle or MODULE:FUNCTION")
+    parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--quiet", action="store_true", help="say only every fiftieth case")
     arguments = parser.parse_args()
@@ -159,23 +185,25 @@ def main() -> None:
     facts_kept = Kept(bases.DATA / f"facts-{arguments.rows}-{here}.jsonl")
     kept = Kept(bases.DATA / f"answers-{label}-{version}-{arguments.rows}-{here}.jsonl")
     rows, begun, spent, impossible = [], time.perf_counter(), 0.0, 0
+    jobs = [
+        (case, arguments.rows, arguments.diagnosis, tuple(each for each in LABELLED if key_of(case, each) not in kept))
+        for case in todo
+        if case.id not in facts_kept or any(key_of(case, each) not in kept for each in LABELLED)
+    ]
+    waiting = {job[0].id for job in jobs}
+    results = run_all(jobs, arguments.workers)
     for place, case in enumerate(todo):
-        keys = {labelled: f"{case.id}|{labelled}" for labelled in (True, False)}
-        if case.id not in facts_kept or any(key not in kept for key in keys.values()):
-            made = cases.prepared(case, arguments.rows)
+        if case.id in waiting:
+            facts, answers = next(results)
             if case.id not in facts_kept:
-                facts_kept[case.id] = None if made is None else made.facts
-            if made is not None:
-                for labelled, key in keys.items():
-                    if key not in kept:
-                        kept[key] = asked(named(arguments.diagnosis, made.facts), made, labelled)
+                facts_kept[case.id] = facts
+            for labelled, answer in answers.items():
+                kept[key_of(case, labelled)] = answer
         facts = facts_kept[case.id]
         if facts is None:
             impossible += 1
-            for key in keys.values():
-                kept.found[key] = None
             continue
-        own = [score.judged(cases.as_dict(case), facts, kept[key], labelled) for labelled, key in keys.items()]
+        own = [score.judged(cases.as_dict(case), facts, kept[key_of(case, each)], each) for each in LABELLED]
         rows += own
         spent += sum(each["seconds"] for each in own)
         if not arguments.quiet or place % 50 == 49:

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from manifold_probe.diagnosis.faithfulness import Faithfulness, Gain, Yardstick
-from manifold_probe.diagnosis.linear import cross_fitted, explained
+from manifold_probe.diagnosis.linear import cross_fitted, explained, told_by_others
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,18 @@ class Repair:
     gain: Gain
     healthy_gain: float = 0.0
 
+    @property
+    def z(self) -> float:
+        """Standard errors beyond what a healthy pair gains."""
+        return (self.gain.value - max(self.healthy_gain, 0.0)) / max(self.gain.error, 1e-9)
+
 
 @dataclass(frozen=True)
 class Case:
-    """Teacher (n, d) and student (n, d'), labels as codes, the two halves, and the rows that are still judged."""
+    """Teacher (n, d) and student (n, d'), labels as codes, the two halves, and the rows that are still judged.
+
+    ``damaged`` (n, d) is the teacher with what was found of the student and cannot be undone.
+    """
 
     teacher: np.ndarray
     student: np.ndarray
@@ -47,10 +56,20 @@ class Case:
     yardstick: Yardstick
     keep: np.ndarray
     seed: int = 0
+    damaged: np.ndarray | None = None
+
+    @property
+    def reference(self) -> np.ndarray:
+        """The teacher, damaged as the student was found to be: what the rest of the student is held against."""
+        return self.teacher if self.damaged is None else self.damaged
 
     def with_student(self, student: np.ndarray) -> Case:
         """The same rows with the student repaired."""
         return replace(self, student=np.asarray(student, dtype=np.float32))
+
+    def beside(self, damaged: np.ndarray) -> Case:
+        """The same rows beside a teacher that was damaged alike."""
+        return replace(self, damaged=np.asarray(damaged, dtype=np.float32))
 
     def without(self, rows: np.ndarray) -> Case:
         """The same without some rows, a mask (n,)."""
@@ -59,7 +78,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """A cause that was found: its evidence, the proof, where it is, and the case once it is repaired or set aside."""
+    """A cause that was found: its evidence, the proof, where it is, and the case once it is repaired or set aside.
+
+    ``z`` says how many standard errors the proof stands beyond what a healthy pair shows; infinite for what is counted,
+    not estimated.
+    """
 
     name: str
     evidence: list[Evidence]
@@ -67,8 +90,14 @@ class Finding:
     after: Case
     share: float
     confidence: float
+    z: float
     where: dict[str, Any] | None = None
     or_: list[str] = field(default_factory=list)
+
+    @property
+    def p(self) -> float:
+        """Chance that a pair without the cause shows as much: one-sided, of ``z``."""
+        return float(ndtr(-self.z))
 
 
 class View:
@@ -77,6 +106,7 @@ class View:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.teacher, self.student, self.keep = case.teacher, case.student, case.keep
+        self.reference = case.reference
         self.fold, self.codes = case.yardstick.fold, case.codes
 
     @cached_property
@@ -91,7 +121,7 @@ class View:
     @cached_property
     def expected(self) -> np.ndarray:
         """The student as the teacher predicts it, each half by the other's map."""
-        return cross_fitted(self.teacher, self.student, self.fold, self.keep).astype(np.float32)
+        return cross_fitted(self.reference, self.student, self.fold, self.keep).astype(np.float32)
 
     @cached_property
     def recovered(self) -> np.ndarray:
@@ -131,6 +161,23 @@ class View:
     def twin_now(self) -> Faithfulness:
         """How faithful the healthy twin is."""
         return self.judge(self.twin)
+
+    @cached_property
+    def twin_expected(self) -> np.ndarray:
+        """The twin as the teacher predicts it: what cross-fitting alone does to a healthy student."""
+        return cross_fitted(self.reference, self.twin, self.fold, self.keep).astype(np.float32)
+
+    @cached_property
+    def told_by_others(self) -> np.ndarray:
+        """(n, d'): every class of the student as a linear map that was fitted on the other classes has it."""
+        found, rows = self.expected.copy(), self.keep
+        found[rows] = told_by_others(self.reference[rows], self.student[rows], self.codes[rows])
+        return found
+
+    @cached_property
+    def image_now(self) -> Faithfulness:
+        """How faithful the student would be were it all that the teacher predicts of it, and nothing else."""
+        return self.judge(self.expected)
 
     @cached_property
     def agreement(self) -> np.ndarray:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of, robust_z
-from manifold_probe.diagnosis.faithfulness import Gain, surest_gain
-from manifold_probe.diagnosis.linear import fit_ridge
+from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, surest_gain
+from manifold_probe.diagnosis.rank import spectrum
 
 FEWEST = 8  # rows of a class that is judged
 POWERS = 40
+STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # what makes a displaced class one that merged
+PLAIN = 0.9  # of the student's variance that the teacher predicts: above, its shape is the teacher's
 
 
 def judged(view: View) -> list[int]:
@@ -23,130 +25,209 @@ def centroids(x: np.ndarray, view: View, classes: list[int]) -> np.ndarray:
     return np.stack([x[view.keep & (view.codes == code)].mean(0) for code in classes])
 
 
-def within_over_between(x: np.ndarray, view: View, classes: list[int]) -> float:
+def within_over_between(x: np.ndarray, codes: np.ndarray) -> float:
     """Variance inside classes over variance between their means."""
-    rows = view.keep & np.isin(view.codes, classes)
-    means = centroids(x, view, classes)
-    place = np.searchsorted(classes, view.codes[rows])
-    within = np.square(x[rows] - means[place]).sum(1).mean()
-    between = np.square(means[place] - x[rows].mean(0)).sum(1).mean()
-    return float(within / max(between, 1e-30))
+    within = between = 0.0
+    for code in np.unique(codes):
+        members = x[codes == code]
+        within += float(np.square(members - members.mean(0)).sum())
+        between += len(members) * float(np.square(members.mean(0) - x.mean(0)).sum())
+    return within / max(between, 1e-30)
+
+
+def slopes(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """How much of its linear image's movement the student makes: (of each class inside it, inside all, between means).
+
+    1 for a linear image with whatever noise; cross-fitting makes it a little more or less, in a healthy twin alike.
+    """
+    moved, there = [], []
+    between = np.zeros(2)
+    centre, middle = student.mean(0), image.mean(0)
+    for code in np.unique(codes):
+        own, theirs = student[codes == code], image[codes == code]
+        inner = theirs - theirs.mean(0)
+        moved.append(float(((own - own.mean(0)) * inner).sum()))
+        there.append(max(float(np.square(inner).sum()), 1e-30))
+        step = theirs.mean(0) - middle
+        between += len(own) * np.array([((own.mean(0) - centre) * step).sum(), np.square(step).sum()])
+    each, inside = np.array(moved) / np.array(there), sum(moved) / sum(there)
+    return each, inside, float(between[0] / max(between[1], 1e-30))
+
+
+def slope_errors(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Standard errors of the classes' slopes, from how much single rows disagree."""
+    found = []
+    for code in np.unique(codes):
+        own, theirs = (x[codes == code] - x[codes == code].mean(0) for x in (student, image))
+        moved, there = (own * theirs).sum(1), np.square(theirs).sum(1)
+        slope = moved.sum() / max(float(there.sum()), 1e-30)
+        found.append(np.sqrt(np.square(moved - slope * there).sum()) / max(float(there.sum()), 1e-30))
+    return np.array(found)
+
+
+def inside_error(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> float:
+    """Standard error of the slope inside all classes."""
+    means = {code: (student[codes == code].mean(0), image[codes == code].mean(0)) for code in np.unique(codes)}
+    own = student - np.stack([means[code][0] for code in codes])
+    theirs = image - np.stack([means[code][1] for code in codes])
+    moved, there = (own * theirs).sum(1), np.square(theirs).sum(1)
+    whole = max(float(there.sum()), 1e-30)
+    return float(np.sqrt(np.square(moved - moved.sum() / whole * there).sum()) / whole)
 
 
 def class_collapse(view: View) -> Finding | None:
-    """Classes drawn together: the teacher, collapsed alike, loses what the student lost."""
-    classes = judged(view)
-    if len(classes) < 3:
+    """Classes drawn together: a student moves less inside them than its linear image does, and not between them."""
+    keep = view.keep
+    labelled = view.case.true_labels
+    codes, twin_codes = (view.codes[keep] if labelled else own_clusters(view, x) for x in (view.student, view.twin))
+    if len(np.unique(codes)) < 3:
         return None
-    own, theirs = (within_over_between(x, view, classes) for x in (view.student, view.teacher))
-    healthy = within_over_between(view.recovered, view, classes)
-    ratio = own / theirs
-    if not ratio < 0.35:
+    _, inside, between = slopes(view.student[keep], view.expected[keep], codes)
+    _, twin_inside, twin_between = slopes(view.twin[keep], view.twin_expected[keep], twin_codes)
+    error = np.hypot(inside_error(view.student[keep], view.expected[keep], codes) / max(between, 1e-3), 1e-6)
+    own, usual = (max(a, 1e-3) / max(b, 1e-3) for a, b in ((inside, between), (twin_inside, twin_between)))
+    ratio, theirs = (within_over_between(x[keep], codes) for x in (view.student, view.teacher))
+    drop = own / usual
+    plain = view.explained > PLAIN and ratio < 0.67 * theirs and drop < 0.95  # little else was lost
+    if not (drop < (0.74 if labelled else 0.66) or plain):
         return None
-    means = centroids(view.teacher, view, classes)
-    place = np.searchsorted(classes, view.codes)
-    inside = np.isin(view.codes, classes)
-    place = np.where(inside, place, 0)
-    collapsed = np.where(
-        inside[:, None], means[place] + np.sqrt(ratio) * (view.teacher - means[place]), view.teacher
-    ).astype(np.float32)
-    predicted = view.judge(collapsed)
-    lost, alike = 1 - view.now.cka, 1 - predicted.cka
-    if alike < 0.35 * lost or alike < 0.02:
+    scale = min(drop, np.sqrt(ratio / theirs)) if plain else drop
+    damaged = drawn_together(view.teacher, keep, codes, float(scale))
+    predicted = view.judge(damaged)
+    lost = {"overlap@10": 1 - predicted.mean(), "debiased_linear_cka": 1 - predicted.cka}
+    if max(lost.values()) < 0.02:
         return None
     return Finding(
         "class_collapse",
         [
-            Evidence("variance within over between classes", own, theirs),
-            Evidence("debiased_linear_cka of the teacher, collapsed alike", predicted.cka, view.now.cka),
-            Evidence("the same ratio of what the student tells of the teacher", healthy, theirs),
+            Evidence("movement inside the classes over movement between them", own, usual),
+            Evidence("variance within over between classes", ratio, theirs),
+            Evidence("overlap@10 of the teacher, drawn together alike", predicted.mean(), view.now.mean()),
         ],
         None,
-        view.case,
-        share=min(1.0, alike / max(lost, 1e-3)),
-        confidence=confidence_of(2 + 2 * np.log(0.5 / ratio)),
-        where={"classes": [view.case.names[code] for code in classes]},
+        view.case.beside(damaged),
+        share=min(1.0, lost["overlap@10"] / view.gap),
+        confidence=confidence_of(2 + 6 * max(0.8 - drop, 0.67 - ratio / theirs if plain else 0.0)),
+        z=(usual - own) / max(error, 1e-9),
+        where={"classes": list(view.case.names)} if view.case.true_labels else None,
     )
 
 
+def own_clusters(view: View, x: np.ndarray) -> np.ndarray:
+    """The kept rows by the clusters of a student: those that its classes have become, where no labels say."""
+    from sklearn.cluster import KMeans
+
+    rows = x[view.keep]
+    return KMeans(len(view.case.names), n_init=3, random_state=view.case.seed).fit(rows.astype(np.float64)).labels_
+
+
+def drawn_together(x: np.ndarray, keep: np.ndarray, codes: np.ndarray, scale: float) -> np.ndarray:
+    """The kept rows at ``scale`` times their distance from their class's mean."""
+    out, rows = x.copy(), np.flatnonzero(keep)
+    for code in np.unique(codes):
+        members = rows[codes == code]
+        out[members] = x[members].mean(0) + scale * (x[members] - x[members].mean(0))
+    return out
+
+
 def cluster_merge(view: View) -> Finding | None:
-    """Two classes whose means have come together, and no other two."""
+    """A class that lies, on the straight way to another, nearer to it than the other classes say it should."""
     classes = judged(view)
     if len(classes) < 4:
         return None
-    distances = []
-    for x in (view.student, view.teacher):
-        means = centroids(x, view, classes)
-        distances.append(np.sqrt(np.square(means[:, None] - means[None]).sum(2)))
-    first, second = np.triu_indices(len(classes), 1)
-    ratio = np.log(np.maximum(distances[0][first, second], 1e-12) / distances[1][first, second])
-    z = robust_z(ratio, 0.08)
-    order = np.argsort(z)
-    nearest, runner = order[0], order[1]
-    if z[nearest] > -4.5 or z[nearest] > 1.6 * min(z[runner], -1e-9):
-        return None
-    pair = [classes[first[nearest]], classes[second[nearest]]]
+    means = centroids(view.student, view, classes)
+    places = centroids(view.told_by_others, view, classes)
+    best = (1.0, 0, 0, 0.0)
+    for mover in range(len(classes)):
+        step = means[mover] - places[mover]
+        for goal in range(len(classes)):
+            way = means[goal] - places[mover]
+            length, along = float(np.linalg.norm(way)), float(step @ way)
+            if goal == mover or along <= 0:
+                continue
+            straight = along / max(float(np.linalg.norm(step)) * length, 1e-30)
+            if straight > STRAIGHT and along / length**2 > MOVED:
+                left = float(np.linalg.norm(means[mover] - means[goal])) / length
+                best = min(best, (left, mover, goal, straight))
+    left, mover, goal, straight = best
+    if left > NEARER or directions_in_use(view.student[view.keep]) < 3:
+        return None  # on a line or in a plane every class lies on some way
+    pair = [classes[mover], classes[goal]]
     rows = view.keep & np.isin(view.codes, pair)
-    repaired = _means_put_back(view, pair)
+    repaired = view.student.copy()
+    repaired[view.codes == classes[mover]] += (places[mover] - means[mover]).astype(np.float32)
     moved = surest_gain(view.now, view.judge(repaired), rows)
-    if moved.value < 0.01 or moved.z < 3:
+    if moved.value < 0.005 or moved.z < 3:
         return None
     return Finding(
         "cluster_merge",
-        [Evidence("log distance of the two means, robust z", float(z[nearest]), float(z[runner]))],
-        Repair("class means put back", "overlap@10 inside the classes", moved, 0.0),
+        [
+            Evidence("distance of the two means, of what the other classes say", left, 1.0),
+            Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
+        ],
+        Repair("class means put back", "overlap@10 inside the classes", moved),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
-        confidence=confidence_of(moved.z),
+        confidence=confidence_of(2 + 8 * (0.9 - left)),
+        z=moved.z,
         where={"classes": [view.case.names[code] for code in pair]},
     )
 
 
-def _means_put_back(view: View, chosen: list[int]) -> np.ndarray:
-    """The student with the means of some classes where a map fitted on the other classes expects them."""
-    others = view.keep & ~np.isin(view.codes, chosen)
-    expect = fit_ridge(view.teacher[others], view.student[others])
-    repaired = view.student.copy()
-    for code in chosen:
-        rows = view.codes == code
-        kept = rows & view.keep
-        repaired[rows] += (expect(view.teacher[kept].mean(0)[None])[0] - view.student[kept].mean(0)).astype(np.float32)
-    return repaired
+def directions_in_use(x: np.ndarray) -> int:
+    """How many principal directions hold 95% of the variance."""
+    values = spectrum(x)
+    return int(np.searchsorted(np.cumsum(values), 0.95 * values.sum())) + 1
 
 
 def cluster_tear(view: View) -> Finding | None:
     """A class in two parts that the teacher holds together."""
-    scores, parts = [], []
     classes = judged(view)
+    if len(classes) < 3:
+        return None
+    residual = view.student - view.told_by_others
+    scores, parts = [], []
     for code in classes:
         rows = np.flatnonzero(view.keep & (view.codes == code))
-        score, upper = two_parts(view.residual[rows])
-        theirs, _ = two_parts(view.teacher[rows])
+        score, upper = two_parts(residual[rows])
+        theirs, _ = two_parts(view.reference[rows])
         scores.append(score / max(theirs, 1.8))
         parts.append(rows[upper])
-    if len(scores) < 3:
-        return None
     order = np.argsort(scores)[::-1]
-    if scores[order[0]] < 2.0 or scores[order[0]] < 1.5 * scores[order[1]]:
+    if scores[order[0]] < 2.5 or scores[order[0]] < 1.7 * scores[order[1]]:
         return None
     code, upper = classes[order[0]], parts[order[0]]
     rows = view.keep & (view.codes == code)
     lower = np.setdiff1d(np.flatnonzero(rows), upper)
-    shift = view.residual[upper].mean(0) - view.residual[lower].mean(0)
-    repaired = view.student.copy()
-    repaired[upper] -= shift
-    moved = surest_gain(view.now, view.judge(repaired), rows)
+    apart = residual[upper].mean(0) - residual[lower].mean(0)
+    along = apart / max(float(np.linalg.norm(apart)), 1e-30)
+    middle = np.zeros_like(apart), (residual[rows].mean(0) @ along) * along
+    moved, repaired = max(  # the class stays where it is, or goes where the other classes say it belongs
+        (_joined(view, rows, upper, lower, apart, shift) for shift in middle), key=lambda each: each[0].z
+    )
     if moved.value < 0.01 or moved.z < 3:
         return None
     return Finding(
         "cluster_tear",
         [Evidence("separation of two parts of the class's residual", float(scores[order[0]]), float(scores[order[1]]))],
-        Repair("the two parts joined", "overlap@10 inside the class", moved, 0.0),
+        Repair("the two parts joined", "overlap@10 inside the class", moved),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
-        confidence=confidence_of(moved.z),
+        confidence=confidence_of(min(float(scores[order[0]]), 8.0)),
+        z=moved.z,
         where={"classes": [view.case.names[code]], "rows": upper},
     )
+
+
+def _joined(
+    view: View, rows: np.ndarray, upper: np.ndarray, lower: np.ndarray, apart: np.ndarray, shift: np.ndarray
+) -> tuple[Gain, np.ndarray]:
+    """The student with the two parts of a class on one another and the class moved back by ``shift``."""
+    repaired = view.student.copy()
+    share = len(upper) / (len(upper) + len(lower))
+    repaired[upper] -= (1 - share) * apart + shift
+    repaired[lower] += share * apart - shift
+    return surest_gain(view.now, view.judge(repaired), rows), repaired
 
 
 def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -174,40 +255,80 @@ def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def slice_failure(view: View) -> Finding | None:
-    """One class whose residual stands alone above all others."""
+    """One class, and no other, that moves less with its linear image than a healthy twin's would, or strays further."""
     classes = judged(view)
     if len(classes) < 4:
         return None
-    power = np.square(view.residual).sum(1)
-    spread = np.square(view.teacher - view.teacher[view.keep].mean(0)).sum(1)
-    twin = view.twin_now
-    level, overlap = [], []
-    for code in classes:
-        rows = view.keep & (view.codes == code)
-        level.append(np.log(np.mean(power[rows]) / np.mean(spread[rows])))
-        overlap.append(np.log(max(view.now.mean(rows=rows), 0.01) / max(twin.mean(rows=rows), 0.01)))
-    z, zo = robust_z(np.array(level), 0.12), robust_z(np.array(overlap), 0.05)
-    order = np.argsort(z)[::-1]
-    worst, runner = order[0], order[1]
-    if z[worst] < 3.5 or z[worst] < 1.6 * max(z[runner], 0.5) or zo[worst] > -2:
+    found = _unmoved(view, classes) or _astray(view, classes)
+    if found is None:
         return None
-    if overlap[worst] > np.median(overlap) - 0.12:
-        return None
-    rows = view.keep & (view.codes == classes[worst])
-    after = view.case.without(rows)
-    inside, outside = view.now.mean(rows=rows), view.now.mean(rows=view.keep & ~rows)
-    healed = view.judge(view.student, after.keep)
-    error = 1.25 * float(np.nanstd(view.now.overlap["cosine"])) / np.sqrt(max(view.keep.sum(), 1))
-    moved = Gain(healed.mean() - view.now.mean(), error, view.now.mean(), healed.mean())
+    worst, apart, z, evidence = found
+    members = view.keep & (view.codes == classes[worst])
+    inside, outside = view.now.mean(rows=members), view.now.mean(rows=view.keep & ~members)
+    twin_inside, twin_outside = (
+        view.twin_now.mean(rows=members),
+        view.twin_now.mean(rows=view.keep & ~members),
+    )
+    lost = max(0.0, twin_inside * outside / max(twin_outside, 1e-3) - inside)
+    after = view.case.without(members)
+    healed = {code: view.judge(view.student, view.keep & (view.codes != code)).mean() for code in classes}
+    others = [value for code, value in healed.items() if code != classes[worst]]
+    error = CORRECTION * float(np.nanstd(view.now.overlap["cosine"])) / np.sqrt(max(view.keep.sum(), 1))
+    now = view.now.mean()
+    moved = Gain(healed[classes[worst]] - now, error, now, healed[classes[worst]])
     return Finding(
         "slice_failure",
         [
-            Evidence("log residual power of the class, robust z", float(z[worst]), float(z[runner])),
-            Evidence("overlap@10 inside", inside, outside),
+            evidence,
+            Evidence("overlap@10 inside", inside, twin_inside * outside / max(twin_outside, 1e-3)),
         ],
-        Repair("this class left out", "overlap@10", moved, 0.0),
+        Repair("this class left out", "overlap@10", moved, max(others) - now),
         after,
-        share=min(1.0, max(0.0, (outside - inside) * rows.sum() / view.keep.sum() / view.gap)),
-        confidence=confidence_of(float(z[worst]) - 1),
+        share=min(1.0, lost * members.sum() / view.keep.sum() / view.gap),
+        confidence=confidence_of(min(apart, 10.0)),
+        z=z,
         where={"classes": [view.case.names[classes[worst]]]},
     )
+
+
+def _unmoved(view: View, classes: list[int]) -> tuple[int, float, float, Evidence] | None:
+    rows = view.keep & np.isin(view.codes, classes)
+    own, _, _ = slopes(view.student[rows], view.expected[rows], view.codes[rows])
+    usual, _, _ = slopes(view.twin[rows], view.twin_expected[rows], view.codes[rows])
+    ratio = np.log(np.maximum(own, 0.01) / np.maximum(usual, 0.01))
+    error = slope_errors(view.student[rows], view.expected[rows], view.codes[rows]) / np.maximum(own, 0.2)
+    middle = float(np.median(ratio))
+    spread = 1.4826 * float(np.median(np.abs(ratio - middle)))
+    z = (ratio - middle) / np.sqrt(np.square(max(spread, 0.05)) + np.square(error))
+    worst, runner = np.argsort(z)[:2]
+    if z[worst] > -2.4 or z[worst] > 3.5 * min(z[runner], -0.5) or ratio[worst] > middle - 0.2:
+        return None
+    evidence = Evidence("movement with the linear image, log, robust z", float(z[worst]), float(z[runner]))
+    return int(worst), -float(z[worst]), float((middle - ratio[worst]) / max(float(error[worst]), 1e-9)), evidence
+
+
+def _astray(view: View, classes: list[int]) -> tuple[int, float, float, Evidence] | None:
+    power = np.square(view.residual).sum(1)
+    spread = np.square(view.reference - view.reference[view.keep].mean(0)).sum(1)
+    level, kept = [], []
+    for code in classes:
+        rows = view.keep & (view.codes == code)
+        level.append(np.log(np.mean(power[rows]) / np.mean(spread[rows])))
+        kept.append(np.log(max(view.now.mean(rows=rows), 0.01) / max(view.twin_now.mean(rows=rows), 0.01)))
+    z, lost = robust_z(np.array(level), 0.12), robust_z(np.array(kept), 0.05)
+    runner, worst = np.argsort(z)[-2:]
+    if z[worst] < 3.5 or z[worst] < 1.6 * max(z[runner], 0.5) or lost[worst] > -2:
+        return None
+    if kept[worst] > np.median(kept) - 0.12:
+        return None
+    evidence = Evidence("log residual power of the class, robust z", float(z[worst]), float(z[runner]))
+    members = view.keep & (view.codes == classes[worst])
+    return int(worst), float(z[worst]) - 1, z_of_overlap(view, members), evidence
+
+
+def z_of_overlap(view: View, members: np.ndarray) -> float:
+    """Standard errors by which the members keep less, against a healthy twin, than the other rows do."""
+    lost = view.twin_now.overlap["cosine"] - view.now.overlap["cosine"]
+    inside, outside = (x[~np.isnan(x)] for x in (lost[members], lost[view.keep & ~members]))
+    error = CORRECTION * np.hypot(inside.std() / np.sqrt(len(inside)), outside.std() / np.sqrt(len(outside)))
+    return float((inside.mean() - outside.mean()) / max(float(error), 1e-9))

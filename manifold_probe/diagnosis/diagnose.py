@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.diagnosis.advice import ADVICE, WORDS
-from manifold_probe.diagnosis.case import Case, Finding, View
-from manifold_probe.diagnosis.examine import examine, make_case, ranked
+from manifold_probe.diagnosis.case import Evidence, Finding, View
+from manifold_probe.diagnosis.examine import LEVEL, examine, make_case, ranked, stands, tried
+from manifold_probe.diagnosis.halves import Halves
 from manifold_probe.diagnosis.ladder import climb
 from manifold_probe.errors import InputError
-from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
 EXAMINED = 2500
-QUERIES = 1000
 LEAST = 60
 SURE = 0.5
 LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
@@ -52,8 +51,8 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) ->
     case = make_case(teacher, student, codes, names, labelled, k, seed)
     view = View(case)
     found, _ = examine(case)
-    causes = [each for each in ranked(found) if each.confidence >= SURE]
-    steps = ladder_of(pair, case.without(set_aside(found, len(rows))), rows, k, seed) if ladder else []
+    causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
+    steps = climb(Halves(pair, k, seed, set_aside(found, rows))) if ladder else []
     if not causes:
         diffuse = diffuse_loss(view)
         causes = [diffuse] if diffuse is not None else []
@@ -64,7 +63,13 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) ->
         "benign": benign(steps, view) if ladder else [],
         "ladder": steps,
         "not_assessed": not_assessed(labelled, len(names)),
-        "examined": {"rows": len(rows), "of": n, "labels": labelled, "overlap": view.now.mean()},
+        "examined": {
+            "rows": len(rows),
+            "of": n,
+            "labels": labelled,
+            "overlap": view.now.mean(),
+            "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm"},
+        },
     }
 
 
@@ -82,30 +87,18 @@ def classes_of(pair: Pair, rows: np.ndarray, teacher: np.ndarray, seed: int) -> 
     return found.labels_.astype(np.int64), [f"cluster {code}" for code in range(count)], False
 
 
-def set_aside(found: list[Finding], n: int) -> np.ndarray:
-    """(n,) of bool: rows that a map must not be fitted on."""
-    mask = np.zeros(n, bool)
-    for each in found:
-        if each.name in ("outliers", "point_collapse", "row_misalignment") and each.where:
-            mask[each.where["rows"]] = True
-    return mask
-
-
-def ladder_of(pair: Pair, case: Case, rows: np.ndarray, k: int, seed: int) -> list[dict[str, Any]]:
-    """The ladder, on all rows with sampled queries where the case is a sample of them."""
-    if len(rows) == pair.teacher.n and pair.teacher.n <= 2 * QUERIES:
-        return climb(View(case))
-    n = pair.teacher.n
-    queries = sample(n, QUERIES, seed)
-    teacher, student = pair.teacher.read(0, n), pair.student.read(0, n)
-    whole = make_case(teacher, student, np.zeros(n, int), ["all"], False, k, seed, queries)
-    return climb(View(whole))
+def set_aside(found: list[Finding], rows: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that a map must not be fitted on; ``rows`` are those that were examined."""
+    places = [
+        each.where["rows"]
+        for each in found
+        if each.name in ("outliers", "point_collapse", "row_misalignment") and each.where
+    ]
+    return rows[np.unique(np.concatenate(places))] if places else rows[:0]
 
 
 def diffuse_loss(view: View) -> Finding | None:
     """Low faithfulness with nothing specific: even the best linear image keeps few neighbours."""
-    from manifold_probe.diagnosis.case import Evidence
-
     best = max(view.now.mean(), view.judge(view.recovered).mean())
     if best >= LOW:
         return None
@@ -116,6 +109,7 @@ def diffuse_loss(view: View) -> Finding | None:
         view.case,
         share=1.0,
         confidence=float(np.clip(1.3 - 1.6 * best, 0.3, 0.95)),
+        z=np.inf,
     )
 
 

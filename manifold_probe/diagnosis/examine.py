@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from manifold_probe.diagnosis import classes, columns, rows, shape
+from manifold_probe.diagnosis import classes, columns, hubs, rank, rows, scale, shape, warp
 from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (
-    (columns.dead_dimensions,),
+    (rank.dead_dimensions,),
     (rows.outliers,),
     (rows.point_collapse,),
     (rows.row_misalignment,),
-    (shape.hubness,),
+    (hubs.hubness,),
     (columns.quantisation,),
     (columns.saturation,),
-    (columns.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
     (classes.cluster_merge,),
     (classes.cluster_tear,),
+    (scale.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
     (classes.slice_failure,),
-    (columns.truncated_dimensions,),
-    (columns.dimensional_collapse,),
+    (warp.nonlinear_warp,),
+    (rank.truncated_dimensions,),
+    (rank.dimensional_collapse,),
     (classes.class_collapse,),
     (shape.offset,),
     (shape.norm_loss,),
-    (shape.nonlinear_warp,),
-    (shape.noise,),
+    (warp.bent_maps,),
+    (scale.rescaled_directions,),
+    (shape.noise, rank.too_narrow),
 )
 
 
+LATE = ("bent_maps", "rescaled_directions")  # what any map mends
 # What is not looked for once a cause is found that mimics it and cannot be undone.
 MIMICS = {
     "cluster_tear": {"slice_failure"},
-    "class_collapse": {"nonlinear_warp", "norm_loss", "hubness"},
-    "quantisation": {"saturation", "nonlinear_warp", "norm_loss", "offset", "hubness"},
-    "saturation": {"nonlinear_warp", "norm_loss", "offset", "hubness"},
-    "dead_dimensions": {"truncated_dimensions", "dimensional_collapse"},
-    "truncated_dimensions": {"dimensional_collapse", "nonlinear_warp", "hubness"},
-    "dimensional_collapse": {"offset", "norm_loss", "nonlinear_warp", "hubness"},
+    "class_collapse": {"norm_loss", "hubness", "noise", "bent_maps", "rescaled_directions", "too_narrow"},
+    "quantisation": {"saturation", "nonlinear_warp", "norm_loss", "noise", "hubness", *LATE},
+    "saturation": {"nonlinear_warp", "norm_loss", "noise", "hubness", *LATE},
+    "offset": {"norm_loss"},
+    "nonlinear_warp": set(LATE),
+    "dead_dimensions": {"truncated_dimensions", "dimensional_collapse", "class_collapse", "too_narrow", *LATE},
+    "truncated_dimensions": {"dimensional_collapse", "hubness", "class_collapse", "too_narrow", *LATE},
+    "dimensional_collapse": {"norm_loss", "hubness", "class_collapse", "too_narrow", *LATE},
+    "dimension_rescaling": {"nonlinear_warp", *LATE},
+    "common_direction": {"rescaled_directions"},
 }
 
 
+REMAINDERS = (shape.noise, rank.too_narrow)  # once a cause is set aside, what is left is the student's usual loss
+CERTAIN = 0.75  # unless it is plain
+LEVEL = 0.05
 LEAST = 0.05  # of the loss that one of these must explain to be worth its name
 SPREAD = {"nonlinear_warp", "hubness", "dimension_rescaling", "common_direction"}
 
@@ -73,24 +84,43 @@ def make_case(
 def examine(case: Case) -> tuple[list[Finding], Case]:
     """Every cause that was found, in the order in which they were, and the case without them."""
     found: list[Finding] = []
-    view = View(case)
+    first, view = case, View(case)
     for rivals in ORDER:
         mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
-        candidates = [
-            finding for cause in rivals if cause.__name__ not in mimicked and (finding := cause(view)) is not None
-        ]
+        candidates = []
+        for cause in rivals:
+            finding = None if cause.__name__ in mimicked else cause(view)
+            if cause is shape.noise and found and finding is None and "noise" not in mimicked:
+                finding = cause(View(replace(first, keep=case.keep)))  # a repair of others may have turned it uneven
+            if finding is not None and not (cause in REMAINDERS and found and finding.confidence < CERTAIN):
+                candidates.append(finding)
         if not candidates:
             continue
         finding = max(candidates, key=lambda each: each.share)
         if finding.name in SPREAD and finding.share < LEAST:
             continue
-        if finding.name == "noise" and found:
-            continue  # what is left once a cause is set aside is the student's usual loss
         found.append(finding)
         if finding.after is not case:
             case = finding.after
             view = View(case)
+    if found and found[-1].name == "noise":  # which alone makes lengths alike, and is looked for last
+        found = [each for each in found if each.name != "norm_loss"]
     return found, case
+
+
+def tried() -> int:
+    """How many causes are looked for."""
+    return sum(len(rivals) for rivals in ORDER)
+
+
+def stands(found: list[Finding]) -> list[Finding]:
+    """Those that hold at a family-wise error of 5% for all causes that were looked for (Holm 1979)."""
+    kept: list[Finding] = []
+    for place, finding in enumerate(sorted(found, key=lambda each: each.p)):
+        if finding.p * (tried() - place) > LEVEL:
+            break
+        kept.append(finding)
+    return [each for each in found if each in kept]
 
 
 def ranked(found: list[Finding]) -> list[Finding]:

@@ -14,6 +14,7 @@ import torch
 METRICS = ("cosine", "euclidean")
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 BLOCK = 4096
+PARTS = 10
 MOST = 2500  # rows that a likeness is taken of
 
 
@@ -56,6 +57,12 @@ class Gain:
         return self.value / max(self.error, 1e-9)
 
 
+def loss_z(found: Faithfulness, metric: str = "cosine") -> float:
+    """Standard errors by which the overlap is below 1."""
+    lost = 1 - found.overlap[metric][~np.isnan(found.overlap[metric])]
+    return float(lost.mean() / max(CORRECTION * float(lost.std()) / np.sqrt(max(len(lost), 1)), 1e-9))
+
+
 class Yardstick:
     """The teacher's side of every measurement.
 
@@ -95,6 +102,28 @@ class Yardstick:
         first, second = np.concatenate(before), np.concatenate(after)
         error = CORRECTION * float((second - first).std(ddof=1)) / np.sqrt(len(first))
         return Gain(float((second - first).mean()), error, float(first.mean()), float(second.mean()))
+
+    def likeness_gain(
+        self, before: np.ndarray, after: np.ndarray, keep: np.ndarray, kept_after: np.ndarray | None = None
+    ) -> Gain:
+        """The gain in debiased CKA between two students, the error from the same gain in ten parts of the rows."""
+        kept_after = keep if kept_after is None else kept_after
+        pairs = [
+            [
+                shape_likeness(self.teacher[mask], x[mask])
+                for x, mask in ((before, keep & part), (after, kept_after & part))
+            ]
+            for part in self._parts()
+        ]
+        steps = np.array([second - first for first, second in pairs])
+        whole = [shape_likeness(self.teacher[mask], x[mask]) for x, mask in ((before, keep), (after, kept_after))]
+        error = float(np.nanstd(steps, ddof=1) / np.sqrt(len(steps)))
+        return Gain(whole[1] - whole[0], max(error, 1e-6), whole[0], whole[1])
+
+    def _parts(self) -> list[np.ndarray]:
+        """Ten masks that share out the rows, evenly over their order."""
+        place = np.arange(len(self.teacher)) % PARTS
+        return [place == part for part in range(PARTS)]
 
     def of(self, student: np.ndarray, keep: np.ndarray | None = None, cka: bool = True) -> Faithfulness:
         """How faithful ``student`` (n, d') is; ``keep`` (n,) of bool leaves rows out of queries and neighbours."""
@@ -193,6 +222,12 @@ def shape_likeness(x: np.ndarray, y: np.ndarray) -> float:
     hsic = [[_hsic(a, b) for b in grams] for a in grams]
     scale = hsic[0][0] * hsic[1][1]
     return float(hsic[0][1] / np.sqrt(scale)) if scale > 0 else float("nan")
+
+
+def likeness_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Standard error of debiased CKA, from ten parts of the rows."""
+    found = [shape_likeness(x[part::PARTS], y[part::PARTS]) for part in range(PARTS)] if len(x) > 5 * PARTS else []
+    return float(np.nanstd(found, ddof=1) / np.sqrt(len(found))) if np.isfinite(found).sum() > 1 else float("nan")
 
 
 def _hsic(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of, robust_z, row_cosines
-from manifold_probe.diagnosis.faithfulness import Gain, nearest
+from manifold_probe.diagnosis.faithfulness import Gain, nearest, shared
 
 FAR = 6.0  # robust standard deviations of the log norm ratio
 LONG = 3.0  # times the median length
@@ -22,7 +22,8 @@ def outliers(view: View) -> Finding | None:
     ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(theirs, 1e-30))
     z = np.full(len(ratio), -np.inf)
     z[keep] = robust_z(ratio[keep], 0.05)
-    far = (z > FAR) & (own > LONG * np.median(own[keep]))
+    long = own / max(float(np.median(own[keep])), 1e-30)
+    far = ((z > FAR) & (long > LONG)) | ((z > 0.75 * FAR) & (long > 4 * LONG))
     power = np.where(keep, own, 0) ** 4
     share = float(power[far].sum() / max(power.sum(), 1e-300))
     if not far.any() or far.sum() > 0.03 * keep.sum() or share < 0.2:
@@ -30,11 +31,10 @@ def outliers(view: View) -> Finding | None:
     if far.sum() >= 8 and np.bincount(view.codes[far]).max() > 0.7 * far.sum():
         return None  # one class's affair
     after = view.case.without(far)
-    likeness = view.judge(view.student, after.keep).cka
-    moved = likeness - view.now.cka
+    moved = view.judge(view.student, after.keep).cka - view.now.cka
     if not moved > 0.02:
         return None
-    gain = Gain(moved, 0.005, view.now.cka, likeness)
+    gain = view.case.yardstick.likeness_gain(view.student, view.student, keep, after.keep)
     return Finding(
         "outliers",
         [Evidence("share of norm^4 in these rows", share, float(far.sum() / keep.sum()))],
@@ -42,6 +42,7 @@ def outliers(view: View) -> Finding | None:
         after,
         share=min(1.0, moved / max(1 - view.now.cka, 1e-3)),
         confidence=confidence_of(2 + 20 * moved),
+        z=float(np.min(z[far])),  # the length of each of them, in robust deviations
         where={"rows": np.flatnonzero(far)},
     )
 
@@ -62,7 +63,9 @@ def point_collapse(view: View) -> Finding | None:
     mask = np.zeros(len(view.keep), bool)
     mask[rows[fell]] = True
     inside, outside = view.now.mean(rows=mask), view.now.mean(rows=view.keep & ~mask)
-    if not inside < 0.5 * outside:
+    if not inside < 0.5 * outside or _apart(view, np.flatnonzero(mask)):
+        return None
+    if fell.mean() * (outside - inside) < 0.01:
         return None
     after = view.case.without(mask)
     healed = view.judge(view.student, after.keep)
@@ -79,8 +82,20 @@ def point_collapse(view: View) -> Finding | None:
         after,
         share=min(share, 1.0),
         confidence=confidence_of(2 + 10 * (outside - inside)),
+        z=gain.z,
         where={"rows": np.flatnonzero(mask)},
     )
+
+
+def _apart(view: View, rows: np.ndarray) -> bool:
+    """Whether rows that lie close together still lie there as the teacher has them: drawn in, not fallen."""
+    k = min(10, len(rows) // 4)
+    if k < 2:
+        return False
+    every = np.arange(len(rows))
+    kept = shared(*(nearest(x[rows], every, k, "euclidean") for x in (view.teacher, view.student))).mean()
+    chance = k / (len(rows) - 1)
+    return bool(kept > chance + 0.3 * (1 - chance) * view.now.mean("euclidean"))
 
 
 def row_misalignment(view: View) -> Finding | None:
@@ -158,6 +173,7 @@ def _proved(view: View, bad: np.ndarray, rows: np.ndarray, evidence: list[Eviden
         view.case.without(mask),
         share=min(1.0, lost / view.gap),
         confidence=confidence_of(z),
+        z=z,
         where={"rows": bad},
     )
 

@@ -177,7 +177,7 @@ class Diagnosis(Result):
         InputError
             Where no map gains, or for a diagnosis that was loaded.
         """
-        from manifold_probe.report.diagnosis.repair import proved_map
+        from manifold_probe.diagnosis.proved import proved_map
 
         settings, inputs = self._document["settings"], self._document["inputs"]
         found = proved_map(self._features(), settings["k"], settings["seed"], self._unsound)

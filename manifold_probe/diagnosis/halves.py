@@ -1,0 +1,127 @@
+"""A pair in two random halves, read block by block: every repair is fitted on one half and read on the other.
+
+Neighbours are looked up within each half, for sampled queries against all of its rows; the database is never sampled.
+CKA is read on at most 2,500 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, shape_likeness, shared
+from manifold_probe.measures.moments import Moments
+from manifold_probe.measures.rows import sample
+from manifold_probe.spaces.pairing import Pair
+
+Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (student rows, teacher rows) -> the student's, repaired
+QUERIES = 1000
+BLOCK = 8192
+
+
+class Halves:
+    """The halves of a pair; ``without`` are rows that nothing is fitted on or judged by."""
+
+    def __init__(self, pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> None:
+        self.teacher, self.student, self.k, self.seed = pair.teacher, pair.student, k, seed
+        n = pair.teacher.n
+        self.fold = np.zeros(n, bool)
+        self.fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
+        self.keep = np.ones(n, bool)
+        if without is not None:
+            self.keep[without] = False
+        queries = np.sort(sample(n, QUERIES if n > 2 * QUERIES else n, seed))
+        self.queries = queries[self.keep[queries]]
+        rows = np.flatnonzero(self.keep)
+        self.some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST)).round().astype(int)]
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(row numbers, student rows, teacher rows) of the rows that count."""
+        pairs = zip(self.student.blocks(BLOCK), self.teacher.blocks(BLOCK), strict=True)
+        for (start, student), (_, teacher) in pairs:
+            kept = self.keep[start : start + len(student)]
+            yield np.arange(start, start + len(student))[kept], student[kept], teacher[kept]
+
+    def moments(self, of: Callable[[np.ndarray], np.ndarray] | None = None) -> dict[bool, Moments]:
+        """Of each half, the moments of its student rows, or of a function of them, and teacher rows."""
+        found = {side: Moments() for side in (False, True)}
+        for rows, student, teacher in self.blocks():
+            for side, moments in found.items():
+                chosen = self.fold[rows] == side
+                moments.update(student[chosen] if of is None else of(student[chosen]), teacher[chosen])
+        return found
+
+    @cached_property
+    def whole(self) -> dict[bool, Moments]:
+        """The moments of each half as it is."""
+        return self.moments()
+
+    def judge(self, steps: dict[bool, Step], cka: bool = True) -> Faithfulness:
+        """How faithful the student is, rows of each half repaired by that half's step."""
+        near = self._near(lambda side, student, teacher: steps[side](student, teacher))
+        overlap = {metric: shared(self._theirs[metric], near[metric]) for metric in METRICS}
+        if not cka:
+            return Faithfulness(overlap, float("nan"))
+        teacher, student = self.sampled(steps)
+        return Faithfulness(overlap, shape_likeness(teacher, student))
+
+    def sampled(self, steps: dict[bool, Step]) -> tuple[np.ndarray, np.ndarray]:
+        """(teacher rows, repaired student rows) of the rows that CKA is read on."""
+        student, teacher = self.student.take(self.some), self.teacher.take(self.some)
+        return teacher, self._by_side(self.some, lambda side, rows: steps[side](student[rows], teacher[rows]))
+
+    def _by_side(self, rows: np.ndarray, made: Callable[[bool, np.ndarray], np.ndarray]) -> np.ndarray:
+        parts = {side: np.flatnonzero(self.fold[rows] == side) for side in (False, True)}
+        found = {side: made(side, part) for side, part in parts.items()}
+        out = np.empty((len(rows), found[False].shape[1]), found[False].dtype)
+        for side, part in parts.items():
+            out[part] = found[side]
+        return out
+
+    @cached_property
+    def _theirs(self) -> dict[str, np.ndarray]:
+        return self._near(lambda side, student, teacher: teacher)
+
+    def _near(self, made: Callable[[bool, np.ndarray, np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        """(q, k) row numbers of each query's nearest in its half, by metric."""
+        student, teacher = self.student.take(self.queries), self.teacher.take(self.queries)
+        asked = self._by_side(self.queries, lambda side, rows: made(side, student[rows], teacher[rows]))
+        centre = asked.mean(0, dtype=np.float64).astype(asked.dtype)
+        asked_by = {side: np.flatnonzero(self.fold[self.queries] == side) for side in (False, True)}
+        best = {
+            metric: (
+                torch.full((len(self.queries), self.k), -torch.inf),
+                torch.full((len(self.queries), self.k), -1, dtype=torch.int64),
+            )
+            for metric in METRICS
+        }
+        for rows, own, theirs in self.blocks():
+            for side, queries in asked_by.items():
+                chosen = self.fold[rows] == side
+                numbers = torch.from_numpy(rows[chosen])
+                if not len(numbers):
+                    continue
+                block = made(side, own[chosen], theirs[chosen])
+                selves = torch.from_numpy(self.queries[queries])[:, None] == numbers
+                for metric, (scores, places) in best.items():
+                    found = _scores(asked[queries], block, centre, metric).masked_fill_(selves, -torch.inf)
+                    both = torch.cat([scores[queries], found], dim=1)
+                    where = torch.cat([places[queries], numbers.expand(len(queries), -1)], dim=1)
+                    top = both.topk(self.k, dim=1)
+                    scores[queries], places[queries] = top.values, where.gather(1, top.indices)
+        return {metric: places.numpy() for metric, (_, places) in best.items()}
+
+
+def _scores(queries: np.ndarray, rows: np.ndarray, centre: np.ndarray, metric: str) -> torch.Tensor:
+    if metric == "cosine":
+        first, second = (_unit(torch.from_numpy(np.ascontiguousarray(x)).float()) for x in (queries, rows))
+        return first @ second.T
+    first, second = (torch.from_numpy(np.ascontiguousarray(x - centre)).float() for x in (queries, rows))
+    return first @ second.T - second.square().sum(1) / 2
+
+
+def _unit(x: torch.Tensor) -> torch.Tensor:
+    return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
