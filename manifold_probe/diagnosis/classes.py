@@ -269,7 +269,7 @@ def slice_failure(view: View) -> Finding | None:
         view.twin_now.mean(rows=members),
         view.twin_now.mean(rows=view.keep & ~members),
     )
-    lost = max(0.0, twin_inside * outside / max(twin_outside, 1e-3) - inside)
+    lost = max(0.0, twin_inside * outside / max(twin_outside, 1e-3) - inside, outside - inside)
     after = view.case.without(members)
     healed = {code: view.judge(view.student, view.keep & (view.codes != code)).mean() for code in classes}
     others = [value for code, value in healed.items() if code != classes[worst]]

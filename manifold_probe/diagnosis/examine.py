@@ -57,7 +57,7 @@ REMAINDERS = (shape.noise, rank.too_narrow)  # once a cause is set aside, what i
 CERTAIN = 0.75  # unless it is plain
 LEVEL = 0.05
 LEAST = 0.05  # of the loss that one of these must explain to be worth its name
-SPREAD = {"nonlinear_warp", "hubness", "dimension_rescaling", "common_direction"}
+SPREAD = {"nonlinear_warp", "dimension_rescaling", "common_direction"}
 
 
 def make_case(
@@ -90,7 +90,7 @@ def examine(case: Case) -> tuple[list[Finding], Case]:
         candidates = []
         for cause in rivals:
             finding = None if cause.__name__ in mimicked else cause(view)
-            if cause is shape.noise and found and finding is None and "noise" not in mimicked:
+            if cause is shape.noise and found and finding is None and not mimicked & {"noise", *LATE}:
                 finding = cause(View(replace(first, keep=case.keep)))  # a repair of others may have turned it uneven
             if finding is not None and not (cause in REMAINDERS and found and finding.confidence < CERTAIN):
                 candidates.append(finding)

@@ -166,13 +166,7 @@ def evened(x: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
 
 def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.ndarray | None = None) -> np.ndarray:
     """(q, k): the nearest other rows of ``queries``; rows that are not kept are nobody's neighbours."""
-    centred = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    if metric == "cosine":
-        centred = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        bias = torch.zeros(len(centred))
-    else:
-        centred = centred - centred.mean(0)
-        bias = -0.5 * centred.square().sum(1)
+    centred, bias = (torch.from_numpy(each) for each in scored(x, metric))
     if keep is not None:
         bias = bias.masked_fill(torch.from_numpy(~keep), -torch.inf)
     found = []
@@ -182,6 +176,29 @@ def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.nd
         scores[torch.arange(len(part)), part] = -torch.inf
         found.append(scores.topk(k, dim=1).indices)
     return torch.cat(found).numpy() if found else np.zeros((0, k), dtype=np.int64)
+
+
+def scored(x: np.ndarray, metric: str, centre: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows z (n, d) and b (n,) in float32 such that z_i z_j + b_j orders the neighbours j of i by a metric.
+
+    About a ``centre`` (d,), that of the rows where none is given: so that a large offset rounds nothing away.
+    """
+    wide = x.astype(np.float64)
+    if metric == "cosine":
+        wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-150)
+    centre = wide.mean(0) if centre is None else centre
+    wide -= centre
+    bias = wide @ centre if metric == "cosine" else -0.5 * np.einsum("ij,ij->i", wide, wide)
+    return wide.astype(np.float32), bias.astype(np.float32)
+
+
+def centre_of(x: np.ndarray, metric: str) -> np.ndarray:
+    """The mean of the rows as a metric sees them."""
+    wide = x.astype(np.float64)
+    if metric == "cosine":
+        wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-150)
+    found: np.ndarray = wide.mean(0)
+    return found
 
 
 def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:

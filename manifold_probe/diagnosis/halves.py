@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, shape_likeness, shared
+from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, centre_of, scored, shape_likeness, shared
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.pairing import Pair
@@ -89,7 +89,8 @@ class Halves:
         """(q, k) row numbers of each query's nearest in its half, by metric."""
         student, teacher = self.student.take(self.queries), self.teacher.take(self.queries)
         asked = self._by_side(self.queries, lambda side, rows: made(side, student[rows], teacher[rows]))
-        centre = asked.mean(0, dtype=np.float64).astype(asked.dtype)
+        centres = {metric: centre_of(asked, metric) for metric in METRICS}
+        wanted = {metric: scored(asked, metric, centres[metric])[0] for metric in METRICS}
         asked_by = {side: np.flatnonzero(self.fold[self.queries] == side) for side in (False, True)}
         best = {
             metric: (
@@ -107,21 +108,15 @@ class Halves:
                 block = made(side, own[chosen], theirs[chosen])
                 selves = torch.from_numpy(self.queries[queries])[:, None] == numbers
                 for metric, (scores, places) in best.items():
-                    found = _scores(asked[queries], block, centre, metric).masked_fill_(selves, -torch.inf)
+                    near, bias = (torch.from_numpy(each) for each in scored(block, metric, centres[metric]))
+                    found = torch.addmm(bias, torch.from_numpy(wanted[metric][queries]), near.T)
+                    found.masked_fill_(selves, -torch.inf)
                     both = torch.cat([scores[queries], found], dim=1)
                     where = torch.cat([places[queries], numbers.expand(len(queries), -1)], dim=1)
                     top = both.topk(self.k, dim=1)
                     scores[queries], places[queries] = top.values, where.gather(1, top.indices)
-        return {metric: places.numpy() for metric, (_, places) in best.items()}
-
-
-def _scores(queries: np.ndarray, rows: np.ndarray, centre: np.ndarray, metric: str) -> torch.Tensor:
-    if metric == "cosine":
-        first, second = (_unit(torch.from_numpy(np.ascontiguousarray(x)).float()) for x in (queries, rows))
-        return first @ second.T
-    first, second = (torch.from_numpy(np.ascontiguousarray(x - centre)).float() for x in (queries, rows))
-    return first @ second.T - second.square().sum(1) / 2
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        alone = np.arange(len(self.queries))[:, None]  # where a half holds fewer: a place that nobody shares
+        return {
+            metric: np.where(np.isneginf(scores.numpy()), -1 - self.k * alone - np.arange(self.k), places.numpy())
+            for metric, (scores, places) in best.items()
+        }

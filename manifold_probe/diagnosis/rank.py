@@ -131,7 +131,7 @@ def dimensional_collapse(view: View) -> Finding | None:
     if most < 6:
         return None
     cliff, left = _cliff(own, most)
-    usual, _ = _cliff(theirs, most)
+    usual, _ = _cliff(theirs, min(left + 2, most))  # a teacher may have a cliff of its own, further on
     if not (cliff > np.log(8) and cliff > 2 * usual):
         return None
     cut = _principal(view.teacher, keep, left)

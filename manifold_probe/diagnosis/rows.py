@@ -63,7 +63,7 @@ def point_collapse(view: View) -> Finding | None:
     mask = np.zeros(len(view.keep), bool)
     mask[rows[fell]] = True
     inside, outside = view.now.mean(rows=mask), view.now.mean(rows=view.keep & ~mask)
-    if not inside < 0.5 * outside or _apart(view, np.flatnonzero(mask)):
+    if not inside < 0.5 * outside or _apart(view, mask):
         return None
     if fell.mean() * (outside - inside) < 0.01:
         return None
@@ -87,15 +87,17 @@ def point_collapse(view: View) -> Finding | None:
     )
 
 
-def _apart(view: View, rows: np.ndarray) -> bool:
+def _apart(view: View, mask: np.ndarray) -> bool:
     """Whether rows that lie close together still lie there as the teacher has them: drawn in, not fallen."""
+    rows = np.flatnonzero(mask)
     k = min(10, len(rows) // 4)
     if k < 2:
         return False
     every = np.arange(len(rows))
     kept = shared(*(nearest(x[rows], every, k, "euclidean") for x in (view.teacher, view.student))).mean()
     chance = k / (len(rows) - 1)
-    return bool(kept > chance + 0.3 * (1 - chance) * view.now.mean("euclidean"))
+    usual = view.now.mean("euclidean", rows=view.keep & ~mask)
+    return bool(kept > chance + 0.3 * (1 - chance) * usual)
 
 
 def row_misalignment(view: View) -> Finding | None:

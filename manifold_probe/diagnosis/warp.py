@@ -16,13 +16,8 @@ LINKED = 0.14  # of the residual
 
 
 def nonlinear_warp(view: View) -> Finding | None:
-    """Main directions, or dimensions, that are bent functions of what a straight map says."""
-    return _bent_directions(view) or _bent_links(view)
-
-
-def bent_maps(view: View) -> Finding | None:
-    """A space that a bent map brings back and a straight one does not."""
-    return _bent_dimensions(view) or _bent_space(view)
+    """Dimensions, or main directions, that are bent functions of what a straight map says."""
+    return _bent_dimensions(view) or _bent_directions(view) or _bent_links(view)
 
 
 def _bent_dimensions(view: View) -> Finding | None:
@@ -58,7 +53,7 @@ def _unit_deviation(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return ((x - x[keep].mean(0)) / np.maximum(spread, 0.05 * max(float(np.median(spread)), 1e-30))).astype(np.float32)
 
 
-def _bent_space(view: View) -> Finding | None:
+def bent_maps(view: View) -> Finding | None:
     """A bent map back to the teacher that beats the straight one on rows it was not fitted on."""
     keep = view.keep
     lifted = lift(view.student, keep, view.case.seed)
@@ -155,7 +150,7 @@ def _bent_links(view: View) -> Finding | None:
         return None
     gained, left, error = link_gain(view.student, view.expected, view.fold, keep)
     healthy, _, _ = link_gain(view.twin, view.twin_expected, view.fold, keep)
-    if gained < max(healthy, 0.0) + LINKED or gained * left < 0.02:
+    if gained < healthy + LINKED or gained * left < 0.012:
         return None
     return Finding(
         "nonlinear_warp",
@@ -163,8 +158,8 @@ def _bent_links(view: View) -> Finding | None:
         None,
         view.case,
         share=float(np.clip(gained, 0.05, 1)),
-        confidence=confidence_of(2 + 20 * (gained - max(healthy, 0.0) - LINKED + 0.05)),
-        z=(gained - max(healthy, 0.0)) / max(error, 1e-9),
+        confidence=confidence_of(2 + 20 * (gained - healthy - LINKED + 0.05)),
+        z=(gained - healthy) / max(error, 1e-9),
     )
 
 

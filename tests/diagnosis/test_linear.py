@@ -1,0 +1,107 @@
+"""Ridge maps against plain float64 transcriptions from the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from manifold_probe.diagnosis.linear import LEAST_FREE, STRENGTHS, fit_ridge, ridge_of, told_by_others
+from manifold_probe.measures.moments import moments_of
+
+
+def rows(n: int, p: int, q: int = 5, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(n, p)) * np.geomspace(3, 0.1, p) + draw.normal(size=p)
+    return x, x @ draw.normal(size=(p, q)) + noise * draw.normal(size=(n, q)) + draw.normal(size=q)
+
+
+def naive_weights(x: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
+    centred = x - x.mean(0)
+    return np.linalg.solve(centred.T @ centred + strength * np.eye(x.shape[1]), centred.T @ (y - y.mean(0)))
+
+
+def naive_strength(x: np.ndarray, y: np.ndarray) -> float:
+    centred, target = x - x.mean(0), y - y.mean(0)
+    products = centred.T @ centred
+    largest = np.linalg.eigvalsh(products)[-1]
+    scores = []
+    for strength in STRENGTHS * largest:
+        hat = centred @ np.linalg.solve(products + strength * np.eye(x.shape[1]), centred.T)
+        free = 1 - (np.trace(hat) + 1) / len(x)
+        scores.append(np.square(target - hat @ target).sum() / free**2 if free > LEAST_FREE else np.inf)
+    return float(STRENGTHS[np.argmin(scores)] * largest)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("n", "p"), [(200, 12), (90, 40), (40, 60), (14, 8), (20, 30)])
+def test_the_strength_has_the_least_generalised_cross_validation(n: int, p: int, seed: int) -> None:
+    x, y = rows(n, p, seed=seed, noise=3.0)
+    found = fit_ridge(x, y)
+    assert found.strength == pytest.approx(naive_strength(x, y), rel=1e-8)
+    assert np.allclose(found.weights, naive_weights(x, y, found.strength), rtol=1e-6, atol=1e-8)
+    assert np.allclose(found.mean_in, x.mean(0))
+    assert np.allclose(found.mean_out, y.mean(0))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_moments_give_the_same_map_as_rows(seed: int, offset: float) -> None:
+    x, y = rows(150, 20, seed=seed, noise=2.0)
+    for chosen in (slice(None), slice(26)):
+        moments = moments_of(x[chosen] + offset, y[chosen] - offset)
+        found = ridge_of(moments.n, *moments.covariance[:2], moments.variances[1])
+        assert np.allclose(found, fit_ridge(x[chosen], y[chosen]).weights, rtol=1e-6, atol=1e-8)
+
+
+def test_moments_give_the_same_map_where_dimensions_repeat() -> None:
+    x, y = rows(150, 12)
+    x = np.concatenate([x, x[:, :5]], axis=1)
+    moments = moments_of(x, y)
+    found = ridge_of(moments.n, *moments.covariance[:2], moments.variances[1])
+    assert np.allclose(found, fit_ridge(x, y).weights, rtol=1e-6, atol=1e-8)
+    assert np.allclose(found[:5], found[12:])
+
+
+@pytest.mark.parametrize(("n", "p"), [(200, 10), (60, 30), (40, 60), (50, 50)])
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_are_told_by_the_others(n: int, p: int, seed: int) -> None:
+    x, y = rows(n, p, seed=seed)
+    groups = np.random.default_rng(seed).choice([0, 2, 3, 9], n)
+    found = told_by_others(x, y, groups)
+    strength = fit_ridge(x, y).strength
+    for group in (0, 2, 3, 9):
+        out = groups == group
+        learn, target = x[~out], y[~out]
+        expected = (x[out] - learn.mean(0)) @ naive_weights(learn, target, strength) + target.mean(0)
+        assert np.allclose(found[out], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_an_exact_relation_is_recovered(offset: float) -> None:
+    draw = np.random.default_rng(0)
+    x, weights = draw.normal(size=(300, 8)) + offset, draw.normal(size=(8, 6))
+    y = x @ weights + 5
+    found = fit_ridge(x, y)
+    assert np.allclose(found.weights, weights, atol=1e-4)
+    fresh = draw.normal(size=(50, 8)) + offset
+    assert np.allclose(found(fresh), fresh @ weights + 5, atol=1e-4)
+
+
+def test_many_rows_are_fitted_on_an_even_sample() -> None:
+    x, y = rows(6000, 6)
+    chosen = np.linspace(0, 5999, 2500).astype(int)
+    assert np.allclose(fit_ridge(x, y).weights, fit_ridge(x[chosen], y[chosen]).weights)
+
+
+@pytest.mark.parametrize("p", [3, 40])
+def test_nothing_varies(p: int) -> None:
+    x, y = np.full((20, p), 7.0), np.arange(40.0).reshape(20, 2)
+    found = fit_ridge(x, y)
+    assert not found.weights.any()
+    assert found.strength == 0
+    moments = moments_of(x, y)
+    assert not ridge_of(20, *moments.covariance[:2], moments.variances[1]).any()
+    groups = np.arange(20) % 2
+    told = told_by_others(x, y, groups)
+    assert np.allclose(told[groups == 0], y[groups == 1].mean(0))
+    assert np.allclose(told[groups == 1], y[groups == 0].mean(0))
