@@ -26,7 +26,8 @@ def offset(view: View) -> Finding | None:
         float(np.linalg.norm(x[keep].mean(0)) / np.sqrt(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()))
         for x in (view.student, view.reference)
     )
-    if own < theirs + 0.2 or ratio < 1.5 * usual or ratio < 0.7:
+    far = ratio > 4 * usual and own > theirs + 0.05  # a mean direction cannot be longer than 1
+    if (own < theirs + 0.2 and not far) or ratio < 1.5 * usual or ratio < 0.7:
         return None
     shift = view.student[keep].mean(0) * (1 - min(usual / ratio, 1.0))
     repaired = view.student - shift
@@ -34,9 +35,8 @@ def offset(view: View) -> Finding | None:
     moved = gain(view.now, after)
     twin = view.twin
     healthy = gain(view.twin_now, view.judge(twin - twin[keep].mean(0) * (1 - min(usual / ratio, 1.0))))
-    if not (moved.value > max(0.01, healthy.value + 0.01) and moved.z > 3) and (
-        own < theirs + 0.24 or ratio < 2 * usual
-    ):
+    mended = moved.value > max(0.01, healthy.value + 0.01) and moved.z > 3
+    if not (mended or far) and (own < theirs + 0.24 or ratio < 2 * usual):
         return None
     return Finding(
         "offset",
