@@ -11,7 +11,7 @@ ADVICE = {
     "vector for many.",
     "common_direction": "Subtract this direction from the student's vectors, or train with a loss that sees single "
     "dimensions over the batch (CoSS's space term).",
-    "dimension_rescaling": "Store the fitted weights and multiply the student's dimensions by them, or drop the layer "
+    "dimension_rescaling": "Map the student linearly (--save-repair) or weigh its dimensions anew, or drop the layer "
     "that scales them (a norm's learned gain).",
     "cluster_merge": "Add examples that tell these classes apart, or weight them higher.",
     "cluster_tear": "See what splits this class: two sources, two encoders' shards, an augmentation.",

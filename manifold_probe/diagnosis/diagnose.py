@@ -1,4 +1,4 @@
-"""From a pair of spaces to a diagnosis: causes with their proofs, benign differences, the ladder, and the verdict.
+"""From a pair of spaces to a diagnosis: causes with their proofs, benign differences, and the ladder.
 
 Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks; the ladder is read on
 at most 1,000 queries against all rows of their half.
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.advice import ADVICE, WORDS
+from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import Evidence, Finding, View
 from manifold_probe.diagnosis.examine import LEVEL, examine, make_case, ranked, stands, tried
 from manifold_probe.diagnosis.halves import Halves
@@ -34,7 +34,7 @@ MODELS_NEEDED = {
 
 
 def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) -> dict[str, Any]:
-    """The parts of a diagnosis that follow from features alone: ``verdict``, ``causes``, ``benign``, ``ladder``,
+    """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``,
     ``not_assessed``.
 
     Raises
@@ -50,15 +50,15 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) ->
     codes, names, labelled = classes_of(pair, rows, teacher, seed)
     case = make_case(teacher, student, codes, names, labelled, k, seed)
     view = View(case)
-    found, _ = examine(case)
+    found, _ = examine(case, view)
     causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
     steps = climb(Halves(pair, k, seed, set_aside(found, rows))) if ladder else []
+    unproved = [each.name for each in ranked(found) if each not in causes]
     if not causes:
         diffuse = diffuse_loss(view)
         causes = [diffuse] if diffuse is not None else []
     ids = pair.ids
     return {
-        "verdict": verdict(causes, view),
         "causes": [described(each, rows, ids) for each in causes],
         "benign": benign(steps, view) if ladder else [],
         "ladder": steps,
@@ -68,7 +68,7 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) ->
             "of": n,
             "labels": labelled,
             "overlap": view.now.mean(),
-            "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm"},
+            "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm", "unproved": unproved},
         },
     }
 
@@ -179,19 +179,3 @@ def not_assessed(labelled: bool, classes: int) -> list[dict[str, str]]:
             for name in ("cluster_merge", "slice_failure")
         ]
     return found
-
-
-def verdict(causes: list[Finding], view: View) -> str:
-    """One sentence."""
-    kept = f"{view.now.mean():.0%} of each point's nearest neighbours are kept"
-    if not causes:
-        return f"Healthy: {kept}, and no cause of loss stands out."
-    first = causes[0]
-    if first.name == "diffuse_loss":
-        return f"Diffuse loss: {kept}, everywhere alike, and no single cause stands out."
-    words = WORDS[first.name]
-    others = [WORDS[each.name] for each in causes[1:3] if each.confidence > 0.7 and each.share > 0.05]
-    also = f"; also, {' and '.join(others)}" if others else ""
-    unsure = "Probably " if first.confidence < 0.8 else ""
-    sentence = f"{unsure}{words}{also}: {kept}."
-    return sentence[0].upper() + sentence[1:]

@@ -36,6 +36,7 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
 )
 
 
+FEW = ("too_narrow", "noise")  # what a student of few dimensions looks like
 LATE = ("bent_maps", "rescaled_directions")  # what any map mends
 # What is not looked for once a cause is found that mimics it and cannot be undone.
 MIMICS = {
@@ -45,9 +46,9 @@ MIMICS = {
     "saturation": {"nonlinear_warp", "norm_loss", "noise", "hubness", *LATE},
     "offset": {"norm_loss"},
     "nonlinear_warp": set(LATE),
-    "dead_dimensions": {"truncated_dimensions", "dimensional_collapse", "class_collapse", "too_narrow", *LATE},
-    "truncated_dimensions": {"dimensional_collapse", "hubness", "class_collapse", "too_narrow", *LATE},
-    "dimensional_collapse": {"norm_loss", "hubness", "class_collapse", "too_narrow", *LATE},
+    "dead_dimensions": {"truncated_dimensions", "dimensional_collapse", "class_collapse", *FEW, *LATE},
+    "truncated_dimensions": {"dimensional_collapse", "hubness", "class_collapse", *FEW, *LATE},
+    "dimensional_collapse": {"norm_loss", "hubness", "class_collapse", *FEW, *LATE},
     "dimension_rescaling": {"nonlinear_warp", *LATE},
     "common_direction": {"rescaled_directions"},
 }
@@ -56,6 +57,7 @@ MIMICS = {
 REMAINDERS = (shape.noise, rank.too_narrow)  # once a cause is set aside, what is left is the student's usual loss
 CERTAIN = 0.75  # unless it is plain
 LEVEL = 0.05
+WHOLE = 0.985  # a class of a tenth of the rows that loses 15% would show
 LEAST = 0.05  # of the loss that one of these must explain to be worth its name
 SPREAD = {"nonlinear_warp", "dimension_rescaling", "common_direction"}
 
@@ -81,11 +83,16 @@ def make_case(
     )
 
 
-def examine(case: Case) -> tuple[list[Finding], Case]:
-    """Every cause that was found, in the order in which they were, and the case without them."""
+def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
+    """Every cause that was found, in the order in which they were, and the case without them.
+
+    ``view`` is the case's, where there is one already. Where nothing is lost, only what overlap cannot show is looked
+    for.
+    """
     found: list[Finding] = []
-    first, view = case, View(case)
-    for rivals in ORDER:
+    first, view = case, view or View(case)
+    whole = min(view.now.mean(), view.now.mean("euclidean"), view.now.cka) > WHOLE
+    for rivals in ((shape.offset,), (shape.norm_loss,)) if whole else ORDER:
         mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
         candidates = []
         for cause in rivals:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import eigh
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
 from manifold_probe.diagnosis.faithfulness import gain, surest_gain
-from manifold_probe.diagnosis.rank import participation
 
 LOSS_GROUP = ["quantisation", "saturation", "noise"]
 EVEN = 0.14  # evenness of the residual times the share of the overlap that it takes
@@ -53,9 +53,11 @@ def common_direction(view: View) -> Finding | None:
     """One direction that towers in what the teacher does not predict, in all classes alike."""
     keep = view.keep
     residual = (view.residual - view.residual[keep].mean(0)).astype(np.float64)
-    values, vectors = np.linalg.eigh(residual[keep].T @ residual[keep] / keep.sum())
-    first, second = values[-1], max(values[-2], 1e-30)
-    share = float(first / values.sum())
+    products = residual[keep].T @ residual[keep] / keep.sum()
+    width = len(products)
+    values, vectors = eigh(products, subset_by_index=[max(width - 2, 0), width - 1])
+    first, second = values[-1], max(values[0], 1e-30)
+    share = float(first / max(float(np.trace(products)), 1e-300))
     if first < 3 * second or share < 0.15:
         return None
     direction = vectors[:, -1]
@@ -124,19 +126,19 @@ def noise(view: View) -> Finding | None:
     keep = view.keep
     if view.now.mean() > 0.9:
         return None
-    residual = (view.residual - view.residual[keep].mean(0))[keep]
-    values = np.linalg.eigvalsh((residual.T @ residual / len(residual)).astype(np.float64))
-    even = participation(values) / len(values)
-    draw = np.random.default_rng([view.case.seed, 8])
-    fresh = draw.normal(size=residual.shape)
-    expected = participation(np.linalg.eigvalsh(fresh.T @ fresh / len(fresh))) / len(values)
+    residual = (view.residual - view.residual[keep].mean(0))[keep].astype(np.float64)
+    rows, width = residual.shape
+    gram = residual @ residual.T if rows < width else residual.T @ residual
+    even = float(np.trace(gram) ** 2 / max(float(np.square(gram).sum()), 1e-300)) / width  # participation ratio
+    expected = rows / (rows + width)  # of as many rows of isotropic noise (Marchenko and Pastur)
     without = view.image_now.mean()
     lost = without - view.now.mean()
     evenness = even / expected
     plain = evenness > 0.5 and lost > 0.1
     if not (plain or (evenness > 0.55 and lost > 0.03) or evenness * lost / max(without, 1e-3) > EVEN):
         return None
-    sigma = float(np.sqrt(values.mean()))
+    sigma = float(np.sqrt(np.trace(gram) / rows / width))
+    draw = np.random.default_rng([view.case.seed, 8])
     simulated = view.judge((view.expected + sigma * draw.normal(size=view.expected.shape)).astype(np.float32))
     return Finding(
         "noise",

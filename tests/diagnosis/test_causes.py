@@ -230,7 +230,6 @@ def test_a_turned_student_is_benign() -> None:
     found = diagnosis(student)
     assert found["causes"] == []
     assert [each["name"] for each in found["benign"]] == ["rotation"]
-    assert found["verdict"].startswith("Healthy")
 
 
 def test_two_diagnoses_are_equal() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.diagnosis.combine import words_of
+from manifold_probe.report.diagnosis.verdict import words_of
 from manifold_probe.report.layout import GAP, columns, heading, pad, paragraph, sizes, total
 from manifold_probe.report.sections import size
 from manifold_probe.report.words import interval, number, one_line

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.diagnosis.combine import words_of
+from manifold_probe.report.diagnosis.verdict import words_of
 from manifold_probe.report.words import interval, number, one_line
 
 LEFT = ' style="text-align:left"'

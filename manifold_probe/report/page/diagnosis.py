@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.diagnosis.combine import words_of
+from manifold_probe.report.diagnosis.verdict import words_of
 from manifold_probe.report.figures import ladder
 from manifold_probe.report.figures.look import PAGE
 from manifold_probe.report.figures.save import svg_with_text

@@ -1,0 +1,42 @@
+"""The verdict of a diagnosis: one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold_probe.diagnosis.advice import WORDS
+from manifold_probe.report.words import shown
+
+SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
+
+
+def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
+    """What was found, or that the student is healthy, or that it is not known what ails it.
+
+    >>> verdict([], {"overlap": 0.97})
+    "Healthy: 97% of each point's nearest neighbours are kept, and no cause of loss stands out."
+    """
+    kept = f"{examined['overlap']:.0%} of each point's nearest neighbours are kept"
+    unproved = [WORDS[name] for name in dict.fromkeys(examined.get("causes", {}).get("unproved", []))]
+    if not causes and unproved:
+        return f"Undetermined: {kept}; there are signs ({'; '.join(unproved[:2])}), but none that is proved."
+    if not causes:
+        return f"Healthy: {kept}, and no cause of loss stands out."
+    first = causes[0]
+    if first["name"] == "diffuse_loss":
+        return f"Diffuse loss: {kept}, everywhere alike, and no single cause stands out."
+    others = [words_of(cause) for cause in causes[1:3] if cause["confidence"] > SURE and (cause["share"] or 0) > SHARE]
+    also = f"; also, {' and '.join(others)}" if others else ""
+    unsure = "Probably " if first["confidence"] < CLEAR else ""
+    sentence = f"{unsure}{words_of(first)}{also}: {kept}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def words_of(cause: dict[str, Any]) -> str:
+    """A cause in words."""
+    where = cause["where"] or {}
+    if cause["name"] == "slice_failure" and "slices" in where:
+        return "one slice failed alone"
+    if cause["name"] == "misaligned_head" and where.get("sides") == ["backbone"]:
+        return "the backbone keeps less than the head"
+    return WORDS.get(cause["name"]) or shown(cause["name"]).replace("_", " ")
