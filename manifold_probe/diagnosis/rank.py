@@ -98,7 +98,11 @@ def too_narrow(view: View) -> Finding | None:
         return None
     predicted = view.judge(_principal(view.teacher, view.keep, width))
     cut = predicted.mean()
-    follows = view.image_now.mean() - view.now.mean() < 0.25 * view.gap and view.explained > FOLLOWS * ceiling(view)
+    follows = (
+        view.image_now.mean() - view.now.mean() < 0.25 * view.gap
+        and view.judge(view.recovered).mean() < 1 - 0.5 * view.gap  # else a linear map undoes it
+        and view.explained > FOLLOWS * ceiling(view)
+    )
     if not (follows or 1 - cut > max(0.25, 0.35 * view.gap)):
         return None
     return Finding(
