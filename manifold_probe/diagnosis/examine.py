@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from manifold_probe.diagnosis import classes, columns, hubs, rank, rows, scale, shape, warp
+from manifold_probe.diagnosis import classes, columns, hubs, inside, rank, rows, scale, shape, warp
 from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 
@@ -23,11 +23,11 @@ ORDER: tuple[tuple[Cause, ...], ...] = (
     (classes.cluster_merge,),
     (classes.cluster_tear,),
     (scale.dimension_rescaling, shape.common_direction),  # each mends some of what the other does
-    (classes.slice_failure,),
+    (inside.slice_failure,),
     (warp.nonlinear_warp,),
     (rank.truncated_dimensions,),
     (rank.dimensional_collapse,),
-    (classes.class_collapse,),
+    (inside.class_collapse,),
     (shape.offset,),
     (shape.norm_loss,),
     (warp.bent_maps,),

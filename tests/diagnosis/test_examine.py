@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from manifold_probe.diagnosis.case import Finding
-from manifold_probe.diagnosis.classes import inside_error, slope_errors, slopes
 from manifold_probe.diagnosis.examine import LEVEL, ORDER, stands, tried
+from manifold_probe.diagnosis.inside import inside_error, slope_errors, slopes
 
 CODES = np.array([0, 2, 5, 9])
 
