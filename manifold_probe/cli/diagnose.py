@@ -88,7 +88,7 @@ def diagnose(
     for warning in version_warnings(files["--teacher"], files["--student"]):
         complain(f"warning: {warning}")
     if data is not None:
-        result = with_interventions(result, student, files["--teacher"], data, options, seed)
+        result = with_interventions(result, student, files["--teacher"], data, options, seed, k)
     if json:
         write(result.to_json() + "\n")
     else:
@@ -137,7 +137,9 @@ def diagnosis(teacher: str, student: str, *, rows: str | None, **options: Any) -
     return result
 
 
-def with_interventions(result: Any, student: str, teacher: str, data: str, options: dict[str, Any], seed: int) -> Any:
+def with_interventions(
+    result: Any, student: str, teacher: str, data: str, options: dict[str, Any], seed: int, k: int
+) -> Any:
     """The diagnosis, and what extracting a few hundred rows again under changed conditions says of a student model."""
     from manifold_probe.diagnosis.intervene import cause_of, intervened, recorded
     from manifold_probe.extraction.work import Request, prepared
@@ -147,6 +149,21 @@ def with_interventions(result: Any, student: str, teacher: str, data: str, optio
     if not is_source(student):
         return result
     complain("trying the student under changed conditions, a few hundred rows each")
-    trials = intervened(prepared(Request(student, data, **options)), read(teacher), seed)
-    cause = cause_of(trials)
+    work = prepared(Request(student, data, **options))
+    trials = intervened(work, read(teacher), seed, k, recipe_of(teacher))
+    cause = cause_of(trials, k)
     return result.extended(["preprocessing"], [] if cause is None else [cause], interventions=recorded(trials))
+
+
+def recipe_of(folder: str) -> Any:
+    """How the images of a folder of features were prepared; None where the folder does not say, or for texts."""
+    import json
+    from pathlib import Path
+
+    from manifold_probe.models.preprocessing import ImagePreprocessing
+
+    try:
+        record = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["preprocessing"]
+        return ImagePreprocessing.from_record(record)
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return None

@@ -31,7 +31,8 @@ ADVICE = {
     "nonlinear_warp": "A nonlinear head bends the space: read the features before it, or map them back with a small "
     "network.",
     "hubness": "Use hubness reduction (mutual proximity, CSLS) in search, or centre the vectors.",
-    "diffuse_loss": "Nothing specific: a larger student, longer training, more data or a closer loss is what is left.",
+    "diffuse_loss": "Nothing specific: a larger student, longer training, more data or a closer loss is what is left. "
+    "Where next to nothing is kept, see first that the rows of both files are in the same order.",
     "misaligned_head": "Read the student at the other side of its head.",
     "overfit": "The student keeps rows that it was trained on far better than others: train on more data, augment, or "
     "stop earlier.",

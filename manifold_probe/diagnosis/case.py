@@ -151,8 +151,8 @@ class View:
         residual = self.residual[self.keep]
         power = np.square(residual).sum(1)
         usual = residual[power <= np.quantile(power, 0.8)].astype(np.float64)
-        values, vectors = np.linalg.eigh(np.cov(usual.T) + 1e-12 * np.eye(usual.shape[1]))
-        values = np.clip(values, 0, 5 * np.sort(values)[-max(2, len(values) // 20)])
+        values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(usual.T)) + 1e-12 * np.eye(usual.shape[1]))
+        values = np.clip(values, 0, 5 * np.sort(values)[-min(len(values), max(2, len(values) // 20))])
         scale = np.sqrt(np.median(power) / max(np.median(np.square(usual).sum(1)), 1e-30))
         noise = draw.normal(size=(len(self.student), len(values))) * np.sqrt(values) * scale
         return (self.expected + noise @ vectors.T).astype(np.float32)

@@ -59,7 +59,7 @@ def cluster_merge(view: View) -> Finding | None:
             Evidence("distance of the two means, of what the other classes say", left, 1.0),
             Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
         ],
-        Repair("class means put back", "overlap@10 inside the classes", moved),
+        Repair("class means put back, read inside the classes", "overlap@10", moved),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
         confidence=confidence_of(2 + 8 * (0.9 - left)),
@@ -104,7 +104,7 @@ def cluster_tear(view: View) -> Finding | None:
     return Finding(
         "cluster_tear",
         [Evidence("separation of two parts of the class's residual", float(scores[order[0]]), float(scores[order[1]]))],
-        Repair("the two parts joined", "overlap@10 inside the class", moved),
+        Repair("the two parts joined, read inside the class", "overlap@10", moved),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
         confidence=confidence_of(min(float(scores[order[0]]), 8.0)),

@@ -15,6 +15,7 @@ from manifold_probe.diagnosis.case import Evidence, Finding, View
 from manifold_probe.diagnosis.examine import LEVEL, examine, make_case, ranked, stands, tried
 from manifold_probe.diagnosis.halves import Halves
 from manifold_probe.diagnosis.ladder import climb
+from manifold_probe.diagnosis.rank import ceiling, matched_columns
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.pairing import Pair
 
@@ -24,6 +25,7 @@ LEAST = 60
 SURE = 0.5
 LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
 CLUSTERS = 10
+SAME_COLUMNS, KEPT = 0.9, 0.5
 SCALED = "the student's vectors are longer or shorter by one factor: scale before mixing both models in one index"
 TURNED = "dimensions do not correspond one to one: map one side before mixing both models in one index"
 MODELS_NEEDED = {
@@ -33,9 +35,11 @@ MODELS_NEEDED = {
 }
 
 
-def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) -> dict[str, Any]:
+def diagnosed(
+    pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True, without: np.ndarray | None = None
+) -> dict[str, Any]:
     """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``,
-    ``not_assessed``.
+    ``not_assessed``; ``without`` (n,) of bool are rows that are set aside from the start.
 
     Raises
     ------
@@ -48,26 +52,29 @@ def diagnosed(pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True) ->
     rows = np.unique(np.linspace(0, n - 1, min(n, EXAMINED)).round().astype(int))
     teacher, student = pair.teacher.take(rows), pair.student.take(rows)
     codes, names, labelled = classes_of(pair, rows, teacher, seed)
-    case = make_case(teacher, student, codes, names, labelled, k, seed)
+    whole = make_case(teacher, student, codes, names, labelled, k, seed)
+    case = whole if without is None else whole.without(without[rows])
     view = View(case)
     found, _ = examine(case, view)
     causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
-    steps = climb(Halves(pair, k, seed, set_aside(found, rows))) if ladder else []
+    aside = set_aside(found, rows)
+    steps = climb(Halves(pair, k, seed, aside)) if ladder else []
     unproved = [each.name for each in ranked(found) if each not in causes]
     if not causes:
         diffuse = diffuse_loss(view)
         causes = [diffuse] if diffuse is not None else []
     ids = pair.ids
     return {
-        "causes": [described(each, rows, ids) for each in causes],
-        "benign": benign(steps, view) if ladder else [],
+        "causes": [described(each, rows, ids, k) for each in causes],
+        "benign": benign(steps, view, teacher, student) if ladder else [],
         "ladder": steps,
         "not_assessed": not_assessed(labelled, len(names)),
         "examined": {
             "rows": len(rows),
             "of": n,
             "labels": labelled,
-            "overlap": view.now.mean(),
+            "overlap": view.now.mean() if case is whole else View(whole).now.mean(),
+            "set_aside": len(aside),
             "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm", "unproved": unproved},
         },
     }
@@ -113,21 +120,23 @@ def diffuse_loss(view: View) -> Finding | None:
     )
 
 
-def benign(steps: list[dict[str, Any]], view: View) -> list[dict[str, Any]]:
+def benign(steps: list[dict[str, Any]], view: View, teacher: np.ndarray, student: np.ndarray) -> list[dict[str, Any]]:
     """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
     found = []
     keep = view.keep
-    spreads = [float(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()) for x in (view.student, view.teacher)]
-    ratio = float(np.sqrt(spreads[0] / max(spreads[1], 1e-30)))
+    wide = (x[keep].astype(np.float64) for x in (student, teacher))
+    spreads = [float(np.sqrt(np.square(x - x.mean(0)).sum(1).mean())) for x in wide]
+    ratio = spreads[0] / max(spreads[1], 1e-300)
     if not 0.67 < ratio < 1.5:
         found.append({"name": "global_scale", "value": ratio, "note": SCALED})
     if view.student.shape[1] == view.teacher.shape[1]:
         raw = _agreement(view.student[keep], view.teacher[keep])
         overlap = {step["repair"]: next(iter(step["measures"].values()))["value"] for step in steps}
-        for name, repair in (("permutation", "permutation"), ("rotation", "orthogonal")):
-            if raw < 0.5 and abs(overlap[repair] - overlap["identity"]) < 0.05:
-                found.append({"name": name, "value": raw, "note": TURNED})
-                break
+        permuted = float(np.median(matched_columns(view)[2])) > SAME_COLUMNS
+        name, rung = ("permutation", "permutation") if permuted else ("rotation", "orthogonal")
+        kept = abs(overlap[rung] - overlap["identity"]) < 0.05 and overlap[rung] > KEPT
+        if raw < 0.5 and kept and view.explained > SAME_COLUMNS * ceiling(view):
+            found.append({"name": name, "value": raw, "note": TURNED})
     return found
 
 
@@ -137,7 +146,7 @@ def _agreement(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.median((x * y).sum(0) / np.maximum(scale, 1e-30)))
 
 
-def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dict[str, Any]:
+def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None, k: int) -> dict[str, Any]:
     """A cause as the document holds it; row numbers are those of the paired rows, ids where there are any."""
     where: dict[str, Any] | None = None
     if finding.where:
@@ -152,12 +161,14 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
         "name": finding.name,
         "confidence": finding.confidence,
         "share": finding.share,
-        "evidence": [{"measure": e.measure, "value": e.value, "expected": e.expected} for e in finding.evidence],
+        "evidence": [
+            {"measure": at_k(e.measure, k), "value": e.value, "expected": e.expected} for e in finding.evidence
+        ],
         "repair": None
         if repair is None
         else {
             "name": repair.name,
-            "measure": repair.measure,
+            "measure": at_k(repair.measure + (":euclidean" if repair.gain.metric == "euclidean" else ""), k),
             "before": repair.gain.before,
             "after": repair.gain.after,
             "low": max(repair.gain.low, -1.0),
@@ -168,6 +179,15 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
         "advice": ADVICE[finding.name],
         "or": finding.or_,
     }
+
+
+def at_k(measure: str, k: int) -> str:
+    """A measure's key at the k that was asked for.
+
+    >>> at_k("overlap@10:euclidean", 5)
+    'overlap@5:euclidean'
+    """
+    return measure.replace("overlap@10", f"overlap@{k}")
 
 
 def not_assessed(labelled: bool, classes: int) -> list[dict[str, str]]:

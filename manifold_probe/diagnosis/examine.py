@@ -10,6 +10,7 @@ import numpy as np
 from manifold_probe.diagnosis import classes, columns, hubs, inside, rank, rows, scale, shape, warp
 from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
+from manifold_probe.diagnosis.linear import cross_fitted, explained
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (
@@ -57,9 +58,18 @@ MIMICS = {
 REMAINDERS = (shape.noise, rank.too_narrow)  # once a cause is set aside, what is left is the student's usual loss
 CERTAIN = 0.75  # unless it is plain
 LEVEL = 0.05
+UNRELATED = 0.1  # of the overlap: below, it is asked whether the rows have anything to do with one another
+ALIKE = 0.15  # of the teacher's spread of lengths: noise alone does not make them that alike
 WHOLE = 0.985  # a class of a tenth of the rows that loses 15% would show
 LEAST = 0.05  # of the loss that one of these must explain to be worth its name
 SPREAD = {"nonlinear_warp", "dimension_rescaling", "common_direction"}
+
+
+def at_unit_size(x: np.ndarray) -> np.ndarray:
+    """The rows in float32, divided by their root mean squared distance from their mean: no cause is one of scale."""
+    wide = x.astype(np.float64)
+    size = float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
+    return np.ascontiguousarray(wide / size if size > 0 else wide, dtype=np.float32)
 
 
 def make_case(
@@ -76,7 +86,7 @@ def make_case(
     n = len(teacher)
     fold = np.zeros(n, bool)
     fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
-    teacher, student = (np.ascontiguousarray(x, dtype=np.float32) for x in (teacher, student))
+    teacher, student = (at_unit_size(x) for x in (teacher, student))
     queries = np.arange(n) if queries is None else queries
     return Case(
         teacher, student, codes, true_labels, names, Yardstick(teacher, fold, k, queries), np.ones(n, bool), seed
@@ -91,6 +101,8 @@ def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
     """
     found: list[Finding] = []
     first, view = case, view or View(case)
+    if view.now.mean() < UNRELATED and not related(view):
+        return [], case
     whole = min(view.now.mean(), view.now.mean("euclidean"), view.now.cka) > WHOLE
     for rivals in ((shape.offset,), (shape.norm_loss,)) if whole else ORDER:
         mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
@@ -111,8 +123,23 @@ def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
             case = finding.after
             view = View(case)
     if found and found[-1].name == "noise":  # which alone makes lengths alike, and is looked for last
-        found = [each for each in found if each.name != "norm_loss"]
+        found = [each for each in found if each.name != "norm_loss" or each.evidence[0].value < ALIKE * theirs(each)]
     return found, case
+
+
+def related(view: View) -> bool:
+    """Whether either side tells anything of the other on rows that no map was fitted on, beyond shuffled rows."""
+    keep = view.keep
+    order = np.flatnonzero(keep)
+    shuffled = view.student.copy()
+    shuffled[order] = view.student[np.random.default_rng([view.case.seed, 6]).permutation(order)]
+    null = explained(shuffled[keep].astype(np.float64), cross_fitted(view.teacher, shuffled, view.fold, keep)[keep])
+    return view.explained > max(null, 0.0) + 0.01
+
+
+def theirs(finding: Finding) -> float:
+    """What a healthy pair would show of a finding's first evidence."""
+    return finding.evidence[0].expected or 0.0
 
 
 def tried() -> int:

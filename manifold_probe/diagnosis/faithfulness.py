@@ -40,6 +40,7 @@ class Gain:
     error: float
     before: float
     after: float
+    metric: str = "cosine"
 
     @property
     def low(self) -> float:
@@ -222,7 +223,7 @@ def gain(before: Faithfulness, after: Faithfulness, metric: str = "cosine", rows
         return Gain(0.0, float("inf"), float("nan"), float("nan"))
     steps = second[both] - first[both]
     error = CORRECTION * float(steps.std(ddof=1)) / np.sqrt(both.sum())
-    return Gain(float(steps.mean()), error, float(first[both].mean()), float(second[both].mean()))
+    return Gain(float(steps.mean()), error, float(first[both].mean()), float(second[both].mean()), metric)
 
 
 def shape_likeness(x: np.ndarray, y: np.ndarray) -> float:

@@ -37,7 +37,7 @@ def _drawn_in(view: View) -> Finding | None:
             Evidence("times that these rows serve as neighbours", often, usual),
             Evidence("share of rows drawn to the middle", float(short.sum() / keep.sum()), 0.01),
         ],
-        Repair("lengths from the centre given back", "overlap@10:euclidean", moved, 0.0),
+        Repair("lengths from the centre given back", "overlap@10", moved, 0.0),
         view.case.with_student(repaired),
         share=min(1.0, moved.value / max(1 - view.now.mean("euclidean"), 1e-3)),
         confidence=confidence_of(moved.z),

@@ -173,7 +173,7 @@ def restored(trials: list[Trial]) -> Trial | None:
     return max(good, key=lambda trial: trial.gain, default=None)
 
 
-def cause_of(trials: list[Trial]) -> dict[str, Any] | None:
+def cause_of(trials: list[Trial], k: int = 10) -> dict[str, Any] | None:
     """The cause "preprocessing" as a diagnosis holds it, where one condition brings faithfulness back."""
     found = restored(trials)
     if found is None:
@@ -184,11 +184,11 @@ def cause_of(trials: list[Trial]) -> dict[str, Any] | None:
         "confidence": float(1 - (found.p or 0.0)),
         "share": float(min(1.0, found.gain / max(1 - now, 1e-3))),
         "evidence": [
-            {"measure": f"overlap@10, {trial.name}", "value": trial.overlap, "expected": now} for trial in trials[1:4]
+            {"measure": f"overlap@{k}, {trial.name}", "value": trial.overlap, "expected": None} for trial in trials[1:4]
         ],
         "repair": {
             "name": f"extracted again: {found.name}",
-            "measure": "overlap@10",
+            "measure": f"overlap@{k}",
             "before": now,
             "after": found.overlap,
             "low": max(0.0, found.overlap - 1.96 * found.error),

@@ -10,13 +10,14 @@ from manifold_probe.diagnosis.faithfulness import loss_z
 from manifold_probe.diagnosis.linear import cross_fitted, explained
 
 TOO_FEW = ["truncated_dimensions", "dead_dimensions", "dimensional_collapse"]
+ALONE = 0.97  # correlation of columns that are the teacher's own
 STEEP = 50  # times that a spectrum falls between two neighbours
 FOLLOWS = 0.98  # of what a map predicts of the teacher itself
 
 
 def alive(x: np.ndarray) -> np.ndarray:
     """(d,) of bool: dimensions that vary."""
-    spread = x.std(0)
+    spread = np.where(np.ptp(x, axis=0) > 0, x.std(0, dtype=np.float64), 0.0)
     return spread > 1e-6 * max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.0, 1e-30)
 
 
@@ -49,7 +50,7 @@ def _lost_alike(view: View, dead: np.ndarray) -> tuple[float, list[Evidence]]:
     cut[:, dead] = view.teacher[view.keep][:, dead].mean(0)
     alike = view.judge(cut).mean()
     share = min(1.0, (1 - alike) / view.gap)
-    return share, [Evidence("overlap@10 of the teacher without its columns of these numbers", alike, view.now.mean())]
+    return share, [Evidence("overlap@10 of the teacher without its columns of these numbers", alike, 1.0)]
 
 
 def matched_columns(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,6 +69,8 @@ def truncated_dimensions(view: View) -> Finding | None:
     width = int(alive(view.teacher[view.keep]).sum())
     if len(own) >= 0.95 * width or len(own) < 2 or np.median(correlation) < 0.75:
         return None
+    if view.judge(view.recovered).mean() > 1 - 0.5 * view.gap:
+        return None  # a linear map undoes it: nothing is missing
     rest = np.setdiff1d(np.flatnonzero(alive(view.teacher[view.keep])), theirs)
     predicted = view.judge(view.teacher[:, theirs])
     alike = 1 - predicted.mean()
@@ -79,7 +82,7 @@ def truncated_dimensions(view: View) -> Finding | None:
         [
             Evidence("student's columns with a counterpart of their own, median correlation", matched, None),
             Evidence("teacher's columns without one", float(len(rest)), 0.0),
-            Evidence("overlap@10 of the teacher, cut alike", predicted.mean(), view.now.mean()),
+            Evidence("overlap@10 of the teacher, cut alike", predicted.mean(), 1.0),
         ],
         None,
         view.case,
@@ -87,6 +90,7 @@ def truncated_dimensions(view: View) -> Finding | None:
         confidence=confidence_of(4.0 + 4 * (matched - 0.75)),
         z=loss_z(predicted),
         where={"dimensions": rest},
+        or_=[] if matched > ALONE else [name for name in TOO_FEW if name != "truncated_dimensions"],
     )
 
 
@@ -110,7 +114,7 @@ def too_narrow(view: View) -> Finding | None:
         [
             Evidence("dimensions", float(width), float(whole)),
             Evidence("student's variance that the teacher predicts", view.explained, None),
-            Evidence("overlap@10 of the teacher on as many principal directions", cut, view.now.mean()),
+            Evidence("overlap@10 of the teacher on as many principal directions", cut, 1.0),
         ],
         None,
         view.case,
@@ -152,7 +156,7 @@ def dimensional_collapse(view: View) -> Finding | None:
         [
             Evidence(f"drop of the spectrum behind direction {left}, log", float(cliff), float(usual)),
             Evidence("participation ratio of the spectrum", ranks[0], ranks[1]),
-            Evidence("overlap@10 of the teacher, cut to as many directions", predicted.mean(), view.now.mean()),
+            Evidence("overlap@10 of the teacher, cut to as many directions", predicted.mean(), 1.0),
         ],
         None,
         view.case.beside(cut),

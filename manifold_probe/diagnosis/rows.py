@@ -9,6 +9,7 @@ from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confi
 from manifold_probe.diagnosis.faithfulness import Gain, nearest, shared
 
 FAR = 6.0  # robust standard deviations of the log norm ratio
+FALLEN = 0.02  # of the distance that the teacher has to the nearest row
 LONG = 3.0  # times the median length
 PERMUTATIONS = 200
 MOST_ASSIGNED = 2000
@@ -58,7 +59,10 @@ def point_collapse(view: View) -> Finding | None:
     z = robust_z(ratios[0] - ratios[1], 0.1)
     usual = float(np.median(np.exp(ratios[0])))
     fell = (z < -6) & (np.exp(ratios[0]) < 0.2 * usual)
-    if fell.sum() < 5 or fell.mean() > 0.5:
+    if not fell.any():  # where most rows fell, the usual row is one that fell
+        reach = [float(np.linalg.norm(x[rows] - x[rows].mean(0), axis=1).mean()) for x in (view.student, view.teacher)]
+        fell = ratios[0] - np.log(reach[0]) < ratios[1] - np.log(reach[1]) + np.log(FALLEN)
+    if fell.sum() < 5 or fell.mean() > 0.95:
         return None
     mask = np.zeros(len(view.keep), bool)
     mask[rows[fell]] = True
@@ -219,4 +223,11 @@ def best_window(values: np.ndarray) -> tuple[float, int, int]:
         start = int(sums.argmax())
         if sums[start] > best[0]:
             best = (float(sums[start]), start, start + length)
-    return best
+    _, start, stop = best
+    room = max(2, (stop - start) // 6)  # lengths grow in steps: the ends are looked for row by row
+    starts = np.arange(max(start - room, 0), min(start + room, n - 2))
+    stops = np.arange(max(stop - room, 2), min(stop + room, n) + 1)
+    wide = stops[None] - starts[:, None]
+    sums = np.where(wide >= 4, (total[stops][None] - total[starts][:, None]) / np.sqrt(np.maximum(wide, 1)), -np.inf)
+    row, column = np.unravel_index(int(sums.argmax()), sums.shape)
+    return max(best, (float(sums[row, column]), int(starts[row]), int(stops[column])))

@@ -95,6 +95,8 @@ def _bent_directions(view: View) -> Finding | None:
     halves = [np.median(kurtosis(own[keep & side]) / kurtosis(image[keep & side])) for side in (view.fold, ~view.fold)]
     if tails < HEAVY * max(usual, healthy) or min(halves) < 1.05:
         return None
+    if tails / usual < 1.08 * minor_tails(view, count):
+        return None  # all directions alike: some rows are noisier than others
     straight = view.student + ((by_ranks_of(own, image, view.fold, keep) - own) @ axes.T).astype(np.float32)
     moved = surest_gain(view.now, view.judge(straight))
     mended = moved.z > 3 and moved.value > 0.01
@@ -107,6 +109,18 @@ def _bent_directions(view: View) -> Finding | None:
         confidence=confidence_of(2 + 8 * (tails / max(usual, healthy) - HEAVY + 0.1)),
         z=heavier(own, image, keep),
     )
+
+
+def minor_tails(view: View, count: int) -> float:
+    """Kurtosis of the directions behind the main ones, over that of the image's: what noisy rows alone make of it."""
+    keep, more = view.keep, min(3 * count, view.student.shape[1], view.teacher.shape[1])
+    if more < 2 * count:
+        return 1.0
+    found = [
+        float(np.median(kurtosis((x[keep] - x[keep].mean(0)) @ main_axes(x[keep], more)[:, count:])))
+        for x in (view.student, view.expected)
+    ]
+    return found[0] / max(found[1], 1e-9)
 
 
 def main_axes(x: np.ndarray, count: int) -> np.ndarray:

@@ -159,6 +159,8 @@ def read_document(path: str | Path) -> dict[str, Any]:
             _check_one(student, f"{path}: student {name!r}")
     elif isinstance(schema, str) and schema.startswith(FAMILY):
         mend = "compare again with this version, or use the one that wrote the file"
+        if str(schema).startswith("manifold-probe/diagnosis"):
+            mend = "that is a diagnosis; give what probe compare --json wrote"
         raise InputError(f"{path}: schema is {schema!r}, which this version does not read ({ONE!r}); {mend}")
     else:
         raise InputError(f"{path}: schema is {schema!r}, not {ONE!r} or {SEVERAL!r}; give a saved comparison")

@@ -62,7 +62,7 @@ class Outputs:
         if self.figures is not None:
             written = result.figures(self.figures, style=self.style, width=self.width)
             lines.append(
-                f"wrote {len({path.stem for path in written})} figures, as PDF, SVG and PNG, to {self.figures}"
+                f"wrote {_counted(len({path.stem for path in written}))}, as PDF, SVG and PNG, to {self.figures}"
             )
         if self.table is not None:
             result.to_table(self.table)
@@ -71,3 +71,7 @@ class Outputs:
             result.to_html(self.report)
             lines.append(f"wrote the page {self.report}")
         return lines
+
+
+def _counted(count: int) -> str:
+    return f"{count} figure{'' if count == 1 else 's'}"

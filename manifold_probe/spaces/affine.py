@@ -63,7 +63,7 @@ class Map:
         return int(self.A.shape[1])
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (..., d) mapped to (..., d_out), in the type they have.
+        """Rows (..., d) mapped to (..., d_out), in the type they have, integers as float32.
 
         Raises
         ------
@@ -74,6 +74,7 @@ class Map:
             raise InputError(
                 f"{self.name}: takes {self.width_in:,} dimensions, not {rows.shape[-1]:,}; give features of that width"
             )
+        rows = rows if rows.dtype.kind == "f" else rows.astype(np.float32)
         return rows @ self.A.astype(rows.dtype) + self.b.astype(rows.dtype)
 
     def save(self, path: str | Path) -> None:

@@ -50,17 +50,20 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     steps = 1 + sum(each is not None for each in (asked.slices, asked.trained, asked.head))
     tell("diagnosing", 0, steps)
     seen = None if asked.trained is None else overfit(pair, asked.trained, k, seed)  # first, as it may refuse
-    parts = diagnosed(pair, k=k, seed=seed)
     beside: dict[str, Any] = {}
     causes: list[dict[str, Any]] = []
-    done = 1
-    if asked.slices is not None:
-        tell("diagnosing", done, steps)
-        found = diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed, ladder=False)
-        causes += slice_causes(found)
+    done, failed = 0, None
+    if asked.slices is not None:  # first, so that the rest is looked at without a slice that failed
+        causes += slice_causes(diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed, ladder=False))
+        names = [name for cause in causes for name in cause["where"]["slices"]]
+        failed = np.isin(np.asarray(asked.slices).astype(str), names) if names else None
         beside["slices"] = {"count": len(np.unique(asked.slices))}
-        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
         done += 1
+        tell("diagnosing", done, steps)
+    parts = diagnosed(pair, k=k, seed=seed, without=failed)
+    if asked.slices is not None:
+        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
+    done += 1
     if seen is not None:
         tell("diagnosing", done, steps)
         beside["overfit"], cause = seen

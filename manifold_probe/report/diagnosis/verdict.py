@@ -8,6 +8,7 @@ from manifold_probe.diagnosis.advice import WORDS
 from manifold_probe.report.words import shown
 
 SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
+UNEXPLAINED, LOW = 0.1, 0.6  # of the gap; of the neighbours
 
 
 def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
@@ -28,7 +29,10 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
     others = [words_of(cause) for cause in causes[1:3] if cause["confidence"] > SURE and (cause["share"] or 0) > SHARE]
     also = f"; also, {' and '.join(others)}" if others else ""
     unsure = "Probably " if first["confidence"] < CLEAR else ""
-    sentence = f"{unsure}{words_of(first)}{also}: {kept}."
+    rest = ""
+    if sum(cause["share"] or 0 for cause in causes) < UNEXPLAINED and examined["overlap"] < LOW:
+        rest = ", and most of what is lost has no single cause"
+    sentence = f"{unsure}{words_of(first)}{also}: {kept}{rest}."
     return sentence[0].upper() + sentence[1:]
 
 

@@ -162,6 +162,8 @@ def compared(document: dict[str, Any]) -> str:
     if how.get("label_conflicts"):
         rows += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
     some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
+    if looked.get("set_aside"):
+        some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
     stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
     return f"{rows}. k = {document['settings']['k']}.{some}{stand_in}"
 
@@ -182,4 +184,7 @@ def beside(document: dict[str, Any]) -> list[str]:
         )
     if one := looked.get("slices"):
         found.append(f"{one['count']:,} slices were looked at in place of classes, too")
+    if trials := looked.get("interventions"):
+        tried = ", ".join(f"{one_line(each['name'])} {number(each['overlap'])}" for each in trials)
+        found.append(f"overlap@{k} of a few hundred rows extracted again: {tried}")
     return found
