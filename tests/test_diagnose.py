@@ -332,3 +332,15 @@ def test_models_are_extracted_first(capfd: Capture, tmp_path: Path, monkeypatch:
     assert made["pairing"]["rows"] == 80
     assert "preprocessing" not in [each["name"] for each in made["not_assessed"]]
     assert made["examined"]["interventions"][0]["name"] == "as it is"
+
+
+def test_the_teachers_recipe_is_read_from_its_features(tmp_path: Path) -> None:
+    from manifold_probe.cli.diagnose import recipe_of
+    from manifold_probe.models.preprocessing import ImagePreprocessing
+
+    recipe = ImagePreprocessing(32, mean=0.5, std=0.25)
+    (tmp_path / "manifest.json").write_text(json.dumps({"plan": {"preprocessing": recipe.record()}}))
+    assert recipe_of(str(tmp_path)) == recipe
+    (tmp_path / "manifest.json").write_text(json.dumps({"plan": {"preprocessing": {"kind": "texts"}}}))
+    assert recipe_of(str(tmp_path)) is None
+    assert recipe_of(str(tmp_path / "t.npz")) is None

@@ -163,7 +163,7 @@ def recipe_of(folder: str) -> Any:
     from manifold_probe.models.preprocessing import ImagePreprocessing
 
     try:
-        record = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["preprocessing"]
+        record = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["plan"]["preprocessing"]
         return ImagePreprocessing.from_record(record)
     except (OSError, ValueError, KeyError, TypeError, InputError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
-from manifold_probe.diagnosis.faithfulness import Gain, surest_gain
+from manifold_probe.diagnosis.faithfulness import Gain, gain, surest_gain
 from manifold_probe.diagnosis.rank import spectrum
 
 FEWEST = 8  # rows of a class that is judged
@@ -53,13 +53,16 @@ def cluster_merge(view: View) -> Finding | None:
     moved = surest_gain(view.now, view.judge(repaired), rows)
     if moved.value < 0.005 or moved.z < 3:
         return None
+    twin = view.twin.copy()
+    twin[view.codes == classes[mover]] += (places[mover] - means[mover]).astype(np.float32)
+    healthy = gain(view.twin_now, view.judge(twin), moved.metric, rows)
     return Finding(
         "cluster_merge",
         [
             Evidence("distance of the two means, of what the other classes say", left, 1.0),
             Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
         ],
-        Repair("class means put back, read inside the classes", "overlap@10", moved),
+        Repair("class means put back, read inside the classes", "overlap@10", moved, healthy.value),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
         confidence=confidence_of(2 + 8 * (0.9 - left)),
@@ -101,10 +104,13 @@ def cluster_tear(view: View) -> Finding | None:
     )
     if moved.value < 0.01 or moved.z < 3:
         return None
+    twin = view.twin.copy()
+    twin += repaired - view.student
+    healthy = gain(view.twin_now, view.judge(twin), moved.metric, rows)
     return Finding(
         "cluster_tear",
         [Evidence("separation of two parts of the class's residual", float(scores[order[0]]), float(scores[order[1]]))],
-        Repair("the two parts joined, read inside the class", "overlap@10", moved),
+        Repair("the two parts joined, read inside the class", "overlap@10", moved, healthy.value),
         view.case.with_student(repaired),
         share=min(1.0, moved.value * rows.sum() / view.keep.sum() / view.gap),
         confidence=confidence_of(min(float(scores[order[0]]), 8.0)),

@@ -31,13 +31,16 @@ def _drawn_in(view: View) -> Finding | None:
     moved = gain(view.now, after, "euclidean")
     if often < 1.05 * usual or moved.value < 0.015 or moved.z < 4:
         return None
+    twin, middle = view.twin.copy(), view.twin[keep].mean(0)
+    twin[short] = middle + (twin[short] - middle) * np.exp(-ratio[short])[:, None]
+    without = gain(view.twin_now, view.judge(twin), "euclidean")
     return Finding(
         "hubness",
         [
             Evidence("times that these rows serve as neighbours", often, usual),
             Evidence("share of rows drawn to the middle", float(short.sum() / keep.sum()), 0.01),
         ],
-        Repair("lengths from the centre given back", "overlap@10", moved, 0.0),
+        Repair("lengths from the centre given back", "overlap@10", moved, without.value),
         view.case.with_student(repaired),
         share=min(1.0, moved.value / max(1 - view.now.mean("euclidean"), 1e-3)),
         confidence=confidence_of(moved.z),

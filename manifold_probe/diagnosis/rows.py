@@ -39,7 +39,12 @@ def outliers(view: View) -> Finding | None:
     return Finding(
         "outliers",
         [Evidence("share of norm^4 in these rows", share, float(far.sum() / keep.sum()))],
-        Repair("these rows left out", "debiased_linear_cka", gain),
+        Repair(
+            "these rows left out",
+            "debiased_linear_cka",
+            gain,
+            view.judge(view.twin, after.keep).cka - view.twin_now.cka,
+        ),
         after,
         share=min(1.0, moved / max(1 - view.now.cka, 1e-3)),
         confidence=confidence_of(2 + 20 * moved),
@@ -82,7 +87,9 @@ def point_collapse(view: View) -> Finding | None:
             Evidence("rows that lie on another", float(fell.mean()), 0.0),
             Evidence("their overlap@10", inside, outside),
         ],
-        Repair("these rows left out", "overlap@10", gain),
+        Repair(
+            "these rows left out", "overlap@10", gain, view.judge(view.twin, after.keep).mean() - view.twin_now.mean()
+        ),
         after,
         share=min(share, 1.0),
         confidence=confidence_of(2 + 10 * (outside - inside)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
-from manifold_probe.diagnosis.faithfulness import surest_gain
+from manifold_probe.diagnosis.faithfulness import gain, surest_gain
 from manifold_probe.diagnosis.rank import participation, spectrum
 
 STEPS = 300
@@ -35,13 +35,7 @@ def rescaled_directions(view: View) -> Finding | None:
 def dimension_rescaling(view: View) -> Finding | None:
     """Weights of the student's dimensions, fitted to the teacher's products on one half, that mend the other."""
     keep = view.keep
-    repaired = np.empty_like(view.student)
-    spreads = []
-    for side in (False, True):
-        learn = keep & (view.fold != side)
-        weights = gram_weights(view.student[learn], view.teacher[learn])
-        repaired[view.fold == side] = view.student[view.fold == side] * np.sqrt(weights)
-        spreads.append(weights)
+    repaired, spreads = weighted(view, view.student)
     after = view.judge(repaired)
     moved = surest_gain(view.now, after, keep)
     linear = view.judge(view.recovered)
@@ -53,6 +47,7 @@ def dimension_rescaling(view: View) -> Finding | None:
     if np.log(np.maximum(spreads[0][spreads[0] > 0], 1e-12)).std() < UNEVEN:
         return None
     ratio = np.log(np.maximum(spreads[0], 1e-12) / np.maximum(np.median(spreads[0]), 1e-12))
+    healthy = gain(view.twin_now, view.judge(weighted(view, view.twin)[0]), moved.metric)
     return Finding(
         "dimension_rescaling",
         [
@@ -63,13 +58,24 @@ def dimension_rescaling(view: View) -> Finding | None:
             ),
             Evidence("debiased_linear_cka gained", shape, 0.0),
         ],
-        Repair("dimensions weighted", "overlap@10", moved, 0.0),
+        Repair("dimensions weighted", "overlap@10", moved, healthy.value),
         view.case.with_student(repaired),
         share=min(1.0, moved.value / view.gap),
         confidence=confidence_of(moved.z),
         z=moved.z,
         where={"dimensions": np.argsort(-np.abs(ratio))[:20]},
     )
+
+
+def weighted(view: View, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The rows with their dimensions weighted, each half as the other says, and the weights of both."""
+    out, found = np.empty_like(x), []
+    for side in (False, True):
+        learn, read = view.keep & (view.fold != side), view.fold == side
+        weights = gram_weights(x[learn], view.teacher[learn])
+        out[read] = x[read] * np.sqrt(weights)
+        found.append(weights)
+    return out, found
 
 
 def gram_weights(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:

@@ -77,13 +77,16 @@ def common_direction(view: View) -> Finding | None:
         if moved.value / view.gap > shape / max(1 - view.now.cka, 1e-3)
         else view.case.yardstick.likeness_gain(view.student, repaired, keep)
     )
+    twin = view.twin - np.outer((view.twin - view.twin[keep].mean(0)) @ direction, direction).astype(np.float32)
+    dropped = view.judge(twin)
+    healthy = gain(view.twin_now, dropped, moved.metric).value if best is moved else dropped.cka - view.twin_now.cka
     return Finding(
         "common_direction",
         [
             Evidence("largest over second eigenvalue of the residual", float(first / second), 1.5),
             Evidence("its share of the residual", share, None),
         ],
-        Repair("this direction dropped", "overlap@10" if best is moved else "debiased_linear_cka", best, 0.0),
+        Repair("this direction dropped", "overlap@10" if best is moved else "debiased_linear_cka", best, healthy),
         view.case.with_student(repaired),
         share=min(1.0, max(moved.value / view.gap, shape / max(1 - view.now.cka, 1e-3))),
         confidence=confidence_of(float(np.log(first / second)) * 2),

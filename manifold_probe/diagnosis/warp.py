@@ -100,10 +100,14 @@ def _bent_directions(view: View) -> Finding | None:
     straight = view.student + ((by_ranks_of(own, image, view.fold, keep) - own) @ axes.T).astype(np.float32)
     moved = surest_gain(view.now, view.judge(straight))
     mended = moved.z > 3 and moved.value > 0.01
+    plain = main_axes(view.twin[keep], count)
+    there = (view.twin_expected - view.twin_expected[keep].mean(0)) @ plain
+    level = view.twin + ((by_ranks_of(twin, there, view.fold, keep) - twin) @ plain.T).astype(np.float32)
+    gained = surest_gain(view.twin_now, view.judge(level)).value if mended else 0.0
     return Finding(
         "nonlinear_warp",
         [Evidence("kurtosis of the main directions", tails, max(usual, healthy))],
-        Repair("main directions straightened by their ranks", "overlap@10", moved) if mended else None,
+        Repair("main directions straightened by their ranks", "overlap@10", moved, gained) if mended else None,
         view.case.with_student(straight) if mended else view.case,
         share=float(np.clip(max(moved.value, view.image_now.mean() - view.now.mean()) / view.gap, 0.05, 1)),
         confidence=confidence_of(2 + 8 * (tails / max(usual, healthy) - HEAVY + 0.1)),

@@ -143,6 +143,6 @@ def test_the_command_intervenes_on_models(folder: Path, capfd: pytest.CaptureFix
     assert cli.run(["diagnose", "--teacher", "t", "--student", SOURCE, *look, "--size", "24", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     cause = next(each for each in found["causes"] if each["name"] == "preprocessing")
-    assert cause["where"]["conditions"] == ["images of 48 pixels"]
+    assert cause["where"]["conditions"] == ["the teacher's preprocessing"]
     assert "preprocessing" not in [each["name"] for each in found["not_assessed"]]
     assert len(found["examined"]["interventions"]) > 5
