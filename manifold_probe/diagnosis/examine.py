@@ -1,8 +1,11 @@
-"""The order in which causes are looked for: what disturbs every other reading first, and each set aside once found."""
+"""The order in which causes are looked for: what disturbs every other reading first, and each set aside once found.
+
+What stands before a cause in that order is looked for again once the cause is repaired or set aside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -104,27 +107,39 @@ def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
     if view.now.mean() < UNRELATED and not related(view):
         return [], case
     whole = min(view.now.mean(), view.now.mean("euclidean"), view.now.cka) > WHOLE
-    for rivals in ((shape.offset,), (shape.norm_loss,)) if whole else ORDER:
-        mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
-        candidates = []
-        for cause in rivals:
-            finding = None if cause.__name__ in mimicked else cause(view)
-            if cause is shape.noise and found and finding is None and not mimicked & {"noise", *LATE}:
-                finding = cause(View(replace(first, keep=case.keep)))  # a repair of others may have turned it uneven
-            if finding is not None and not (cause in REMAINDERS and found and finding.confidence < CERTAIN):
-                candidates.append(finding)
-        if not candidates:
-            continue
-        finding = max(candidates, key=lambda each: each.share)
-        if finding.name in SPREAD and finding.share < LEAST:
-            continue
-        found.append(finding)
-        if finding.after is not case:
-            case = finding.after
-            view = View(case)
-    if found and found[-1].name == "noise":  # which alone makes lengths alike, and is looked for last
+    order = ((shape.offset,), (shape.norm_loss,)) if whole else ORDER
+    for again in (False, True):
+        before = case
+        for place, rivals in enumerate(order):
+            if again and (rivals[0] in REMAINDERS or place >= last(found, order)):
+                break
+            mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
+            known = {each.name for each in found}
+            candidates = []
+            for cause in rivals:
+                finding = None if cause.__name__ in mimicked | known else cause(view)
+                if cause is shape.noise and found and finding is None and not mimicked & {"noise", *LATE}:
+                    finding = cause(View(replace(first, keep=case.keep)))  # a repair may have turned it uneven
+                if finding is not None and not (cause in REMAINDERS and found and finding.confidence < CERTAIN):
+                    candidates.append(finding)
+            finding = max(candidates, key=lambda each: each.share, default=None)
+            if finding is None or (finding.name in SPREAD and finding.share < LEAST):
+                continue
+            found.append(finding)
+            if finding.after is not case:
+                case = finding.after
+                view = View(case)
+        if case is first or (again and case is before):
+            break
+    if any(each.name == "noise" for each in found):  # which alone makes lengths alike
         found = [each for each in found if each.name != "norm_loss" or each.evidence[0].value < ALIKE * theirs(each)]
     return found, case
+
+
+def last(found: list[Finding], order: Sequence[tuple[Cause, ...]]) -> int:
+    """The place of the last cause that was found and changed the case: what stands before it is looked for again."""
+    names = {each.name for each in found}
+    return max((place for place, rivals in enumerate(order) if any(c.__name__ in names for c in rivals)), default=0)
 
 
 def related(view: View) -> bool:
