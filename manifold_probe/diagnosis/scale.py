@@ -9,12 +9,18 @@ from manifold_probe.diagnosis.faithfulness import gain, surest_gain
 from manifold_probe.diagnosis.rank import participation, spectrum
 
 STEPS = 300
+FEWER = 0.7  # of the teacher's participation ratio
 UNEVEN = 1.3  # deviation of the log weights: a random projection has up to 1.2
 
 
 def rescaled_directions(view: View) -> Finding | None:
-    """A student from which any linear map brings the teacher back: directions at other scales, or few large ones."""
+    """A student of few large directions from which any linear map brings the teacher back.
+
+    A linear image of other directions at other scales is sound: the ladder shows what a map makes of it.
+    """
     ranks = [participation(spectrum(x[view.keep])) for x in (view.student, view.teacher)]
+    if ranks[0] > FEWER * ranks[1]:
+        return None
     mended = view.judge(view.recovered)
     moved = surest_gain(view.now, mended)
     few = ranks[0] < 0.45 * ranks[1]

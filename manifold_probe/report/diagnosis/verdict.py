@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from manifold_probe.diagnosis.advice import WORDS
 from manifold_probe.report.words import shown
 
 SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
+MAPPED = 0.15  # of the neighbours
 UNEXPLAINED, LOW = 0.1, 0.6  # of the gap; of the neighbours
 
 
-def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
+def verdict(causes: list[dict[str, Any]], examined: dict[str, Any], ladder: Sequence[dict[str, Any]] = ()) -> str:
     """What was found, or that the student is healthy, or that it is not known what ails it.
 
     >>> verdict([], {"overlap": 0.97})
@@ -21,6 +23,8 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
     unproved = [WORDS[name] for name in dict.fromkeys(examined.get("causes", {}).get("unproved", []))]
     if not causes and unproved:
         return f"Undetermined: {kept}; there are signs ({'; '.join(unproved[:2])}), but none that is proved."
+    if not causes and (mapped := by_a_map(ladder)) is not None:
+        return f"Healthy up to a linear map: {kept}, {mapped:.0%} once the student is mapped (--save-repair)."
     if not causes:
         return f"Healthy: {kept}, and no cause of loss stands out."
     first = causes[0]
@@ -34,6 +38,13 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any]) -> str:
         rest = ", and most of what is lost has no single cause"
     sentence = f"{unsure}{words_of(first)}{also}: {kept}{rest}."
     return sentence[0].upper() + sentence[1:]
+
+
+def by_a_map(ladder: Sequence[dict[str, Any]]) -> float | None:
+    """The overlap after a linear map, where that is much more than without."""
+    rungs = {step["repair"]: next(iter(step["measures"].values())) for step in ladder}
+    found = rungs.get("ridge", {})
+    return found["value"] if (found.get("gain") or 0) > MAPPED else None
 
 
 def words_of(cause: dict[str, Any]) -> str:
