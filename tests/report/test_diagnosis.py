@@ -13,11 +13,12 @@ from rich.cells import cell_len
 
 from manifold_probe.errors import InputError
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.diagnosis.combine import slice_causes, verdict, with_causes
+from manifold_probe.report.diagnosis.combine import slice_causes, with_causes
 from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis, shortened
 from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
 from manifold_probe.report.diagnosis.lines import bar, diagnosis_lines, plain_diagnosis
 from manifold_probe.report.diagnosis.result import Diagnosis
+from manifold_probe.report.diagnosis.verdict import verdict
 from manifold_probe.report.document import to_json
 from manifold_probe.report.figures import ladder
 from manifold_probe.report.figures.look import PAGE, WIDTHS, look_of
@@ -176,14 +177,25 @@ def test_further_causes_change_the_verdict() -> None:
     assert both["verdict"].startswith("A few rows are far out and decide the shape; also, only the rows that were")
     assert both["verdict"].endswith(": 40% of each point's nearest neighbours are kept.")
     unsure = {**cause("overfit"), "confidence": 0.6}
-    assert verdict([unsure], 0.4).startswith("Probably only the rows")
+    assert verdict([unsure], {"overlap": 0.4}).startswith("Probably only the rows")
+
+
+def test_a_verdict_without_a_cause() -> None:
+    healthy = {"overlap": 0.5}
+    assert verdict([], healthy).startswith("Healthy: 50%")
+    ridge = [{"repair": "ridge", "measures": {"overlap@10": {"value": 0.9, "gain": 0.4}}}]
+    assert verdict([], healthy, ridge).startswith("Healthy up to a linear map: 50%")
+    unproved = {**healthy, "causes": {"unproved": ["noise", "offset", "noise"]}}
+    assert verdict([], unproved, ridge).startswith("Undetermined: 50%")
+    little = {**cause("outliers", 0.01), "confidence": 0.9}
+    assert verdict([little], healthy).endswith("kept, and most of what is lost has no single cause.")
 
 
 def test_slices_are_called_slices() -> None:
     parts = {"causes": [cause("outliers"), cause("slice_failure", where={"classes": ["fr"]})]}
     (found,) = slice_causes(parts)
     assert found["where"] == {"slices": ["fr"]}
-    assert "one slice failed alone" in verdict([found], 0.5).lower()
+    assert "one slice failed alone" in verdict([found], {"overlap": 0.5}).lower()
 
 
 def test_the_terminal_says_it_all() -> None:
@@ -278,11 +290,15 @@ def test_what_needs_features_is_refused_of_a_loaded_one(tmp_path: Path) -> None:
 def test_a_diagnosis_is_extended() -> None:
     made = document(not_assessed=[{"name": "preprocessing", "why": "x"}, {"name": "overfit", "why": "y"}])
     found = cause("preprocessing", 0.9, where={"conditions": ["channels swapped"]})
-    more = Diagnosis(made).extended(["preprocessing"], [found], interventions=3)
+    more = Diagnosis(made).extended(
+        ["preprocessing"],
+        [found],
+        interventions=[{"name": "as it is", "overlap": 0.3}, {"name": "half precision", "overlap": None}],
+    )
     assert more.causes[0].where == {"count": 1, "conditions": ["channels swapped"]}
     assert more.verdict.startswith("Inputs were prepared in another way; also, a few rows")
     assert [each["name"] for each in more.not_assessed] == ["overfit"]
-    assert more.examined["interventions"] == 3
+    assert "extracted again: as it is 0.300, half precision" in more.summary()
     assert "condition channels swapped" in more.summary()
     assert len(made["causes"]) == 4
     none = Diagnosis(made).extended(["preprocessing"], [])

@@ -12,11 +12,13 @@ NOTHING_ELSE = "diffuse_loss"  # a cause only where there is no other
 
 def with_causes(parts: dict[str, Any], causes: list[dict[str, Any]]) -> dict[str, Any]:
     """The parts with further causes, those that explain most first, and the verdict."""
+    if not causes and "verdict" in parts:
+        return parts
     if not causes:
-        return {**parts, "verdict": verdict(parts["causes"], parts["examined"], parts["ladder"])}
+        return {**parts, "verdict": verdict(parts["causes"], parts["examined"], parts.get("ladder", ()))}
     every = [cause for cause in parts["causes"] if cause["name"] != NOTHING_ELSE] + causes
     every.sort(key=lambda cause: -(cause["share"] or 0) * cause["confidence"])
-    return {**parts, "causes": every, "verdict": verdict(every, parts["examined"], parts["ladder"])}
+    return {**parts, "causes": every, "verdict": verdict(every, parts["examined"], parts.get("ladder", ()))}
 
 
 def assessed(parts: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -42,9 +42,9 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any], ladder: Sequ
 
 def by_a_map(ladder: Sequence[dict[str, Any]]) -> float | None:
     """The overlap after a linear map, where that is much more than without."""
-    rungs = {step["repair"]: next(iter(step["measures"].values())) for step in ladder}
+    rungs: dict[str, Any] = {step["repair"]: next(iter(step["measures"].values()), {}) for step in ladder}
     found = rungs.get("ridge", {})
-    return found["value"] if (found.get("gain") or 0) > MAPPED else None
+    return found.get("value") if (found.get("gain") or 0) > MAPPED else None
 
 
 def words_of(cause: dict[str, Any]) -> str:
