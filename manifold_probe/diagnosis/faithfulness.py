@@ -82,11 +82,9 @@ class Yardstick:
         self.queries = queries
         self._halves = [np.flatnonzero(fold == side) for side in (False, True)]
         self._asked = [np.flatnonzero(np.isin(half, queries)) for half in self._halves]
-        self._depth = 4 * k
         self._lists = {
             metric: [
-                nearest(teacher[half], asked, min(self._depth, len(half) - 1), metric)
-                for half, asked in zip(self._halves, self._asked, strict=True)
+                nearest(teacher[half], asked, k, metric) for half, asked in zip(self._halves, self._asked, strict=True)
             ]
             for metric in METRICS
         }
@@ -95,7 +93,7 @@ class Yardstick:
         """What evening out the student's hubs does to its overlap, by cosine."""
         before, after = [], []
         for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
-            theirs = self._lists["cosine"][place][:, : self.k]
+            theirs = self._lists["cosine"][place]
             own = nearest(student[half], asked, self.k, "cosine")
             even = evened(student[half], asked, self.k)
             before.append(shared(theirs, own))
@@ -137,7 +135,7 @@ class Yardstick:
                 if kept is not None and not kept.all():
                     theirs = nearest(self.teacher[half], asked, self.k, metric, kept)
                 own = nearest(student[half], asked, self.k, metric, kept)
-                kept_share = shared(theirs[:, : self.k], own)
+                kept_share = shared(theirs, own)
                 if kept is not None:
                     kept_share = np.where(kept[asked], kept_share, np.nan)
                 found[half[asked]] = kept_share
@@ -184,22 +182,19 @@ def scored(x: np.ndarray, metric: str, centre: np.ndarray | None = None) -> tupl
 
     About a ``centre`` (d,), that of the rows where none is given: so that a large offset rounds nothing away.
     """
-    wide = x.astype(np.float64)
-    if metric == "cosine":
-        wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-150)
+    wide = seen_by(x, metric)
     centre = wide.mean(0) if centre is None else centre
     wide -= centre
     bias = wide @ centre if metric == "cosine" else -0.5 * np.einsum("ij,ij->i", wide, wide)
     return wide.astype(np.float32), bias.astype(np.float32)
 
 
-def centre_of(x: np.ndarray, metric: str) -> np.ndarray:
-    """The mean of the rows as a metric sees them."""
+def seen_by(x: np.ndarray, metric: str) -> np.ndarray:
+    """The rows as a metric sees them, in float64: at unit length by cosine."""
     wide = x.astype(np.float64)
     if metric == "cosine":
         wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-150)
-    found: np.ndarray = wide.mean(0)
-    return found
+    return wide
 
 
 def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:

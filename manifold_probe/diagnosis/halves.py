@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, centre_of, scored, shape_likeness, shared
+from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, scored, seen_by, shape_likeness, shared
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.pairing import Pair
@@ -89,7 +89,7 @@ class Halves:
         """(q, k) row numbers of each query's nearest in its half, by metric."""
         student, teacher = self.student.take(self.queries), self.teacher.take(self.queries)
         asked = self._by_side(self.queries, lambda side, rows: made(side, student[rows], teacher[rows]))
-        centres = {metric: centre_of(asked, metric) for metric in METRICS}
+        centres = {metric: seen_by(asked, metric).mean(0) for metric in METRICS}
         wanted = {metric: scored(asked, metric, centres[metric])[0] for metric in METRICS}
         asked_by = {side: np.flatnonzero(self.fold[self.queries] == side) for side in (False, True)}
         best = {
