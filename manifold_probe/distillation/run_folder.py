@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.records import label_array
 from manifold_probe.files import write_whole
 
 FORMAT = "manifold-probe/run/1"
@@ -152,7 +153,7 @@ class RunFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns = {"id": pa.array(ids.tolist())} | ({} if labels is None else {"label": pa.array(labels.tolist())})
+        columns = {"id": pa.array(ids.tolist())} | ({} if labels is None else {"label": label_array(labels)})
         out = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), out)
         self.write(ROWS, out.getvalue().to_pybytes())

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_file, refusing
+from manifold_probe.spaces.labels import plain_labels
 
 OWN = ("id", "label", "content")  # columns of the table of rows that are not slices
 MEND = "remove the folder, or give another --out"
@@ -58,15 +61,23 @@ def write_rows(data: Any, rows: list[int], digests: list[str]) -> bytes:
 
     columns: dict[str, Any] = {"id": data.ids[rows]}
     if data.labels is not None:
-        columns["label"] = data.labels[rows]
+        columns["label"] = label_array(data.labels[rows])
     for name, values in data.slices.items():
         while name in OWN or name in columns:
             name += "_"
         columns[name] = values[rows]
     columns["content"] = digests
     out = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: pa.array(list(values)) for name, values in columns.items()}), out)
+    arrays = {name: each if isinstance(each, pa.Array) else pa.array(list(each)) for name, each in columns.items()}
+    pq.write_table(pa.table(arrays), out)
     return out.getvalue().to_pybytes()
+
+
+def label_array(labels: np.ndarray) -> Any:
+    """Labels (n,) as an Arrow array, null where there is none."""
+    import pyarrow as pa
+
+    return pa.array(plain_labels(labels), pa.string() if labels.dtype.kind == "U" else pa.int64())
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Any:

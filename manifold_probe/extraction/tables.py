@@ -49,9 +49,6 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
     label_column = _role(path, columns, labels, LABEL_NAMES, "labels", content)
     names = None if id_column is None else clean_column(columns[id_column], "ids", path).astype(str)
     classes = None if label_column is None else _plain(path, columns[label_column], "labels")
-    if classes is not None and classes.dtype.kind == "U" and (classes == "").any():
-        row = int(np.argmax(classes == ""))
-        raise bad(path, f"column '{label_column}' has no label in row {row}; give every row one, or drop the row")
     slices = {
         name: _plain(path, column, f"column '{name}'")
         for name, column in columns.items()
@@ -89,8 +86,9 @@ def _listed(columns: Columns) -> str:
 
 def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
     """A column of labels or of a slice as integers or strings: floats, dates and truth values as they are written."""
-    if column.dtype.kind == "f" and role == "labels":
-        return clean_column(column, role, path)
+    if role == "labels":
+        cleaned = clean_column(column, role, path)
+        return from_text(cleaned, role) if cleaned.dtype.kind == "U" else cleaned
     if column.dtype.kind in "fMmb":
         column = column.astype(str)
     cleaned = clean_column(column, role, path)
@@ -99,6 +97,9 @@ def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
 
 def _refuse_other_than_text(path: str, name: str, cells: list[Any]) -> None:
     for row, cell in enumerate(cells):
+        if cell is None:
+            nulls = sum(each is None for each in cells)
+            raise bad(path, f"column '{name}' holds {nulls:,} nulls (first in row {row}); drop those rows")
         if not isinstance(cell, str):
             raise bad(path, f"column '{name}' holds {str(cell)[:40]!r} ({type(cell).__name__}) in row {row}: save text")
 

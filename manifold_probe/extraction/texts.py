@@ -31,8 +31,8 @@ def open_jsonl(source: str, path: str, field: str, ids: str | None, labels: str 
     """One text a line, in ``field`` of a JSON object; its id and label in the fields of that name.
 
     Where no line has an id, ids are made from the texts: see `content_names`. Raises InputError for lines that are no
-    objects, lack the field, or hold no text in it, for empty texts without ids, and where some lines have an id or
-    label and others not.
+    objects, lack the field, or hold no text in it, for empty texts without ids, and where some lines have an id and
+    others not.
     """
     texts, names, classes = [], [], []
     for number, line in _lines(path):
@@ -108,11 +108,11 @@ def _first(record: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _field(path: str, values: list[Any], role: str, asked: str | None) -> np.ndarray | None:
-    """The ids or labels of all lines; None where no line has one."""
+    """The ids or labels of all lines; None where no line has one. Lines may lack a label, not an id."""
     missing = [number for number, value in enumerate(values, 1) if value is None]
     if len(missing) == len(values) and asked is None:
         return None
-    if missing:
+    if missing and (role == "ids" or len(missing) == len(values)):
         name = f"field '{asked}' for the {role}" if asked is not None else role.removesuffix("s")
         raise bad(path, f"line {missing[0]} has no {name} ({len(missing):,} in all); give every line one, or none")
     return clean_column(np.array(values, dtype=object), role, path)

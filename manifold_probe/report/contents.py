@@ -20,11 +20,15 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
         unique = "" if ids is None or ids["unique"] else ", with duplicates"
         first = "" if ids is None else f"; the first are {listed(ids['first'])}"
         rows.append(("ids", "none" if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
-        classes = "none" if labels is None else f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes)"
-        rows.append(("labels", classes))
+        rows.append(("labels", "none" if labels is None else _labels(labels, found["features"]["shape"][0])))
     if found["problem"]:
         rows.append(("problem", one_line(found["problem"])))
     return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows] + ["", *_keys(found["keys"])]
+
+
+def _labels(labels: dict[str, Any], n: int) -> str:
+    without = f"; {n - labels['count']:,} rows have none" if labels["count"] < n else ""
+    return f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes{without})"
 
 
 def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -195,7 +195,14 @@ def _column(path: str, name: str, batches: Batches) -> np.ndarray:
         parts = [batch.column(0) for batch in batches([name], 2**16)]
         parts = [part.dictionary_decode() if pa.types.is_dictionary(part.type) else part for part in parts]
         row = 0
-        for part in parts:
+        for part in parts if name in (*ID_NAMES, PANDAS_INDEX) else ():
             _refuse_nulls(path, part, name, row)
             row += len(part)
-        return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+        return np.concatenate([_cells(part) for part in parts])
+
+
+def _cells(array: Any) -> np.ndarray:
+    """The values (n,), with None for nulls: numpy would turn integers into floats."""
+    if array.null_count:
+        return np.array(array.to_pylist(), dtype=object)
+    return np.asarray(array.to_numpy(zero_copy_only=False))

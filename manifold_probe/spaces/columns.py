@@ -8,29 +8,33 @@ import numpy as np
 
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
+from manifold_probe.spaces.labels import WIDEST, from_cells, label_column
 from manifold_probe.spaces.space import to_numpy
-
-WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
 
 
 def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.ndarray:
     """Values (n,) as int64 or str; ``role`` ("ids" or "labels") names them in messages.
 
-    Labels may also be bool or whole-number floats. Raises InputError for anything else: missing values, other types,
-    another length than ``n``.
+    Labels may also be missing, bool or whole-number floats: see `label_column`. Raises InputError for anything else:
+    missing ids, other types, another length than ``n``.
 
     Examples
     --------
     >>> clean_column(np.array([1.0, 3.0]), "labels", "t.npz")
     array([1, 3])
     """
+    if isinstance(values, list | tuple) and role == "labels":  # numpy would write None and NaN among names as text
+        values = np.array(values, dtype=object)
     array = to_numpy(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise bad(path, f"{role} have shape {tuple(array.shape)}: give one value a row")
+        one_hot = " (of one-hot labels y.argmax(1))" if role == "labels" and array.ndim == 2 else ""
+        raise bad(path, f"{role} have shape {tuple(array.shape)}: give one value a row{one_hot}")
     if n is not None and len(array) != n:
         raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
+    if role == "labels":
+        return label_column(array, path)
     kind = array.dtype.kind
     if kind == "O":
         return _from_objects(array, role, path)
@@ -40,19 +44,7 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
         return np.array(array, dtype=str) if kind == "U" else _from_objects(array.astype(object), role, path)
     if kind in "iu" and (kind == "i" or not len(array) or array.max() < 2**63):
         return np.array(array, dtype=np.int64)
-    if role == "labels" and kind == "b":
-        return array.astype(np.int64)
-    if role == "labels" and kind == "f":
-        return _from_floats(array, path)
     raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
-
-
-def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
-    off = ~((np.floor(array) == array) & (np.abs(array) < 2**53))  # NaN and Inf are off too
-    if off.any():
-        row = int(np.argmax(off))
-        raise bad(path, f"labels hold {array[row]} in row {row}: classes are integers or strings")
-    return array.astype(np.int64)
 
 
 def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
@@ -75,8 +67,13 @@ def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
     return np.array(items, dtype=np.int64)
 
 
-def from_text(cells: np.ndarray) -> np.ndarray:
-    """Cells of a text file: integers where every cell is one written plainly ("7", not "007"), else strings."""
+def from_text(cells: np.ndarray, role: str = "ids") -> np.ndarray:
+    """Cells of a text file: integers where every cell is one written plainly ("7", not "007"), else strings.
+
+    Labels may have blank cells: see `from_cells`.
+    """
+    if role == "labels":
+        return from_cells(cells)
     try:
         numbers = cells.astype(np.int64)
     except (ValueError, OverflowError):
@@ -99,7 +96,8 @@ def open_column(contents: Contents, key: str, role: str, n: int | None = None) -
     if entry.problem is not None:
         raise bad(contents.path, f"key '{key}' {entry.problem}")
     if len(entry.shape) != 1 and entry.shape[1:] != (1,):
-        raise bad(contents.path, f"key '{key}' has shape {entry.shape}: {role} are one value a row")
+        one_hot = " (of one-hot labels y.argmax(1))" if role == "labels" and len(entry.shape) == 2 else ""
+        raise bad(contents.path, f"key '{key}' has shape {entry.shape}: {role} are one value a row{one_hot}")
     if n is not None and entry.shape[0] != n:
         raise bad(contents.path, f"key '{key}' holds {entry.shape[0]:,} {role} for {n:,} rows: give one a row")
     return clean_column(entry.open(), role, contents.path, n)

@@ -22,6 +22,7 @@ from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
 from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.labels import of_one_kind
 from manifold_probe.spaces.space import as_float
 
 MANIFEST = "manifest.json"
@@ -167,7 +168,9 @@ def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) ->
     if len(there) < len(parts):
         file = manifest["shards"][[part is None for part in parts].index(True)]["file"]
         raise bad(os.path.join(path, file), f"has no {role} but other shards have; add them to every shard")
-    if len({part.dtype.kind for part in there}) > 1:  # 7 and "a7": strings everywhere
+    if role == "labels":
+        there = of_one_kind(*there)
+    elif len({part.dtype.kind for part in there}) > 1:  # 7 and "a7": strings everywhere
         there = [part.astype(str) for part in there]
     return np.concatenate(there)
 

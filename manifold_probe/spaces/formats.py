@@ -58,5 +58,5 @@ def read_column_file(
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".csv", ".tsv", ".txt"):
         check_file(path)
-        return (read_lines(path), None) if suffix == ".txt" else read_text_columns(path, key, names, default)
+        return (read_lines(path, default), None) if suffix == ".txt" else read_text_columns(path, key, names, default)
     return pick_column(open_file(path), key, names, default)

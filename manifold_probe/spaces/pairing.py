@@ -6,13 +6,16 @@ students end on the same teacher rows, so that they can be compared row by row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.labels import NO_INTEGER, NO_NAME, conflicts, is_labelled, marked
 from manifold_probe.spaces.space import Space
 
 
@@ -21,8 +24,10 @@ class Pair:
     """Two spaces whose i-th rows belong together.
 
     ``by`` is "id" or "position"; ``coverage`` the share of all rows (of the larger side) that are in the pair;
-    ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order;
-    ``label_conflicts`` in how many rows the labels of the two files disagree.
+    ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order,
+    ``labels`` None where no row has one; ``unlabelled`` how many rows lack a label that others have, or that a column
+    was there for. ``label_conflicts`` says in how many rows the labels of the two files disagree, by the best
+    one-to-one recoding where ``recoded``; ``label_conflicts_as_written`` without one.
     """
 
     teacher: Space
@@ -33,6 +38,13 @@ class Pair:
     coverage: float
     verified: bool
     label_conflicts: int = 0
+    unlabelled: int = 0
+    label_conflicts_as_written: int = 0
+
+    @property
+    def recoded(self) -> bool:
+        """Whether the two files name the same classes differently."""
+        return self.label_conflicts < self.label_conflicts_as_written
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ def pair(
     labels_ids: np.ndarray | None = None,
     positional: bool = False,
     allow_missing: bool = False,
+    unlabelled: Iterable[Any] = (),
+    ignore_labels: bool = False,
 ) -> dict[str, Pair]:
     """Each student paired with the teacher, all on the same teacher rows.
 
@@ -65,17 +79,22 @@ def pair(
     teacher_ids, student_ids : np.ndarray, shape (n,), optional
         Ids that replace those of the teacher, and of every student.
     labels : np.ndarray, shape (m,), optional
-        Labels in the teacher's row order, or joined by ``labels_ids`` (m,). By default the teacher's own labels, else
-        the student's.
+        Labels in the teacher's row order, or joined by ``labels_ids`` (m,), which may name a part of the rows alone. By
+        default the teacher's own labels, else the student's.
     positional : bool
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner; otherwise every row must.
+    unlabelled : values
+        Labels that mean "no label", beside what `spaces.labels` takes for that.
+    ignore_labels : bool
+        Go on as if there were no labels anywhere.
 
     Raises
     ------
     InputError
-        Duplicate ids, ids on one side only, unmatched rows, different row counts, fewer than 2 paired rows.
+        Duplicate ids, ids on one side only, unmatched rows, different row counts, fewer than 2 paired rows; labels
+        that are given and to be ignored.
 
     Examples
     --------
@@ -91,7 +110,14 @@ def pair(
             name: space.with_ids(clean_column(student_ids, "ids", space.name, space.n))
             for name, space in students.items()
         }
+    if ignore_labels:
+        if labels is not None:
+            raise InputError("labels: are given and are to be ignored; drop --labels or --ignore-labels (ignore_labels)")
+        teacher, students = _bare(teacher), {name: _bare(space) for name, space in students.items()}
+    codes = list(unlabelled)
+    teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}
     given = _given_labels(teacher, labels, labels_ids, positional)
+    given = None if given is None else marked(given, codes)
     matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
     kept = _kept_rows(teacher, matches)
     pairs = {}
@@ -141,8 +167,12 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
 
 
 def _unmatched(ids: np.ndarray) -> str:
+    return f"{len(ids):,}" + (f" ({_named(ids)})" if len(ids) else "")
+
+
+def _named(ids: np.ndarray) -> str:
     named = ", ".join(repr(item) for item in ids[:3].tolist())
-    return f"{len(ids):,}" + (f" ({named}{', ...' if len(ids) > 3 else ''})" if len(ids) else "")
+    return named + (", ..." if len(ids) > 3 else "")
 
 
 def _check_unique(space: Space) -> None:
@@ -191,21 +221,34 @@ def _paired(
 ) -> Pair:
     larger = max(teacher.n, student.n)
     teacher, student = _rows_of(teacher, kept), _rows_of(student, rows)
-    own = teacher.labels if teacher.labels is not None else student.labels
-    conflicts = 0
+    known = [labels for labels in (teacher.labels, student.labels) if labels is not None]
+    known = known if given is None else [given[kept]]
+    known.sort(key=lambda labels: not is_labelled(labels).any())  # stable: the teacher's first, where it has any
+    written = conflicting = without = 0
     if teacher.labels is not None and student.labels is not None:
-        left, right = _comparable(teacher.labels, student.labels)
-        conflicts = int((left != right).sum())
+        written, conflicting = conflicts(teacher.labels, student.labels, match.verified)
+    if known:
+        without = int((~is_labelled(known[0])).sum())
     return Pair(
         teacher=teacher,
         student=student,
         ids=teacher.ids if teacher.ids is not None else student.ids,
-        labels=own if given is None else given[kept],
+        labels=known[0] if without < len(kept) and known else None,
         by=match.by,
         coverage=len(kept) / larger,
         verified=match.verified,
-        label_conflicts=conflicts,
+        label_conflicts=conflicting,
+        label_conflicts_as_written=written,
+        unlabelled=without,
     )
+
+
+def _bare(space: Space) -> Space:
+    return space.with_labels(None)
+
+
+def _marked(space: Space, unlabelled: list[Any]) -> Space:
+    return space if space.labels is None else space.with_labels(marked(space.labels, unlabelled))
 
 
 def _rows_of(space: Space, rows: np.ndarray) -> Space:
@@ -230,8 +273,9 @@ def _given_labels(
     _check_unique(known)
     wanted, ids = _comparable(teacher.ids, known.ids)
     place = locate(wanted, ids)
-    if (place < 0).any():
+    if (place < 0).all():
         raise InputError(
-            f"labels: {_unmatched(wanted[place < 0])} of {teacher.name}'s ids have no label; add them to the table"
+            f"labels: none of {teacher.name}'s ids ({_named(wanted)}) is in the table ({_named(ids)}); give the ids alike"
         )
-    return labels[place]
+    none = NO_NAME if labels.dtype.kind == "U" else NO_INTEGER
+    return np.where(place < 0, none, labels[place])  # a table may cover a part of the rows

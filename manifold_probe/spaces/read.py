@@ -16,6 +16,7 @@ from manifold_probe.spaces.columns import attached, clean_column, pick_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Source, Space
 
 
@@ -131,7 +132,7 @@ def inspect(path: str) -> dict[str, Any]:
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
+        (count of rows with one, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
         None: a file with a problem can still be looked into.
 
     Raises
@@ -167,8 +168,10 @@ def inspect(path: str) -> dict[str, Any]:
         unique = len(np.unique(space.ids)) == space.n
         found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}
     if space.labels is not None:
-        classes = len(np.unique(space.labels))
-        found["labels"] = {"count": space.n, "type": _kind(space.labels), "classes": classes}
+        labels = marked(space.labels)
+        known = labels[is_labelled(labels)]
+        classes = len(np.unique(known))
+        found["labels"] = {"count": len(known), "type": _kind(space.labels), "classes": classes}
     return found
 
 

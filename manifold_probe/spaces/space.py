@@ -35,7 +35,7 @@ class Space:
         A numpy array (memory-mapped or not), a CPU torch tensor, or anything with ``shape``, ``dtype`` and slicing by
         ``rows[a:b]`` and ``rows[index_array]``.
     ids, labels : np.ndarray, shape (n,), optional
-        Row ids and class labels: integers or strings.
+        Row ids and class labels: integers or strings. Of rows without a label see `spaces.labels`.
     name : str
         How messages call this space: the path as the user typed it, or "teacher", "student".
     source : Source, optional
@@ -105,6 +105,10 @@ class Space:
     def with_ids(self, ids: np.ndarray | None) -> Space:
         """The same rows under other ids (n,)."""
         return Space(self._rows, ids=ids, labels=self.labels, name=self.name, source=self.source, order=self._order)
+
+    def with_labels(self, labels: np.ndarray | None) -> Space:
+        """The same rows under other labels (n,)."""
+        return Space(self._rows, ids=self.ids, labels=labels, name=self.name, source=self.source, order=self._order)
 
     def apply(self, map: Map) -> Space:
         """The rows as an affine `Map` has them, still read lazily.

@@ -46,7 +46,7 @@ def open_table(path: str) -> Contents:
         dims = [place for place in range(len(layout.names)) if place not in places.values()]
         features, cells = _parse(path, layout, dims, places)
     columns = {
-        role: from_text(clean_column(np.array(found, dtype=object), role, path)) for role, found in cells.items()
+        role: from_text(clean_column(np.array(found, dtype=object), role, path), role) for role, found in cells.items()
     }
     index_column = columns.pop("index", None)
     if index_column is not None and "ids" not in columns and not np.array_equal(index_column, np.arange(len(features))):
@@ -72,17 +72,17 @@ def read_text_columns(
             raise bad(path, f"has no column '{wanted}', only {listed}; name the {default} column with {path}::COLUMN")
         places = {default: place} if ids is None or ids == place else {default: place, "beside": ids}
         _, cells = _parse(path, layout, [], places)
-    values = from_text(clean_column(np.array(cells[default], dtype=object), default, path))
+    values = from_text(clean_column(np.array(cells[default], dtype=object), default, path), default)
     beside = cells.get("beside")
     return values, None if beside is None else from_text(clean_column(np.array(beside, dtype=object), "ids", path))
 
 
-def read_lines(path: str) -> np.ndarray:
+def read_lines(path: str, role: str = "ids") -> np.ndarray:
     """The lines of a text file as a column: integers where all are, else strings."""
     with refusing(path, "a text file"), open(path, encoding="utf-8-sig") as file:
         lines = file.read().split("\n")  # not splitlines(), which would split ids at odd control characters
     lines = lines[:-1] if lines[-1] == "" else lines
-    return from_text(clean_column(np.array(lines, dtype=object), "lines", path))
+    return from_text(clean_column(np.array(lines, dtype=object), role, path), role)
 
 
 def _layout(path: str) -> _Layout:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.spaces.checks import bad, refusing
-from manifold_probe.spaces.contents import Contents, Entry, array_entry
+from manifold_probe.spaces.contents import LABEL_NAMES, Contents, Entry, array_entry, last_part
 
 PLAIN = "save a plain tensor or a dict of tensors: torch.save({'features': x, 'ids': ids}, path)"
 
@@ -62,8 +62,14 @@ def _entries(loaded: Any, prefix: str = "") -> Iterator[Entry]:
             yield tensor_entry(name, value)
         elif isinstance(value, dict) and not prefix:
             yield from _entries(value, f"{name}.")
-        elif isinstance(value, list | tuple) and value and all(isinstance(item, str | int) for item in value):
+        elif isinstance(value, list | tuple) and value and _is_column(name, value):
             yield array_entry(name, np.array(value, dtype=object))
+
+
+def _is_column(name: str, items: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds one value a row; labels may have gaps."""
+    gaps = last_part(name) in LABEL_NAMES
+    return all(isinstance(item, str | int) or (gaps and (item is None or isinstance(item, float))) for item in items)
 
 
 def tensor_entry(name: str, tensor: Any) -> Entry:

@@ -1,0 +1,269 @@
+"""Class labels, one a row, with one notion of "no label" whatever file or library they came from.
+
+Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (the least int64) or "" (`NO_NAME`); ask
+`is_labelled`, and write labels out with `plain_labels`, which gives None for such rows. What means "no label":
+
+- None, NaN, NaT, pd.NA, null, a masked entry, an empty or blank string, wherever a column is read (`label_column`);
+- -1 where it is the only negative integer of the whole column, and the codes that the user names (`marked`). Labels that
+  are -1 and 1 alone are two classes.
+
+Text such as "nan" or "None" is a name until the user says otherwise: `suspicious` finds it for an alarm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.checks import bad
+
+NO_INTEGER, NO_NAME = np.iinfo(np.int64).min, ""
+WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
+MISSING_AS_TEXT = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "-1"}
+IGNORED = -100  # what torch's losses ignore
+NUMBER_CELL = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?|nan", re.IGNORECASE)
+MOST_CELLS = 1_000_000  # of the table of two codings that is solved exactly
+PERMUTATIONS = 5
+
+
+def label_column(array: np.ndarray, path: str) -> np.ndarray:
+    """Labels (n,) as int64 or str from an array (n,) of any type; ``path`` names it in messages.
+
+    Raises
+    ------
+    InputError
+        For numbers that are not whole, mixed types, and types that are no class names.
+
+    Examples
+    --------
+    >>> label_column(np.array(["ant", None, " "], dtype=object), "t.pt").tolist()
+    ['ant', '', '']
+    >>> is_labelled(label_column(np.array([2.0, np.nan]), "t.npz"))
+    array([ True, False])
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(array), None, array.data.astype(object))
+    kind = array.dtype.kind
+    if kind == "S":
+        array, kind = np.char.decode(array, "utf-8", "replace"), "U"
+    if kind == "U":
+        return _without_blanks(np.array(array, dtype=str))
+    if kind in "OT":
+        return _from_objects(array.astype(object), path)
+    if kind == "b" or kind == "i" or (kind == "u" and (not len(array) or array.max() < 2**63)):
+        return array.astype(np.int64)
+    if kind == "f":
+        return _from_floats(array, path)
+    raise bad(path, f"labels have type {array.dtype.name}: save integers or strings")
+
+
+def is_labelled(labels: np.ndarray) -> np.ndarray:
+    """Which rows have a label, (n,).
+
+    >>> is_labelled(np.array(["ant", "", "bee"]))
+    array([ True, False,  True])
+    """
+    return labels != (NO_NAME if labels.dtype.kind == "U" else NO_INTEGER)
+
+
+def plain_labels(labels: np.ndarray) -> list[Any]:
+    """Labels as Python's own values, None where there is none.
+
+    >>> plain_labels(np.array(["ant", ""]))
+    ['ant', None]
+    """
+    return [label if known else None for label, known in zip(labels.tolist(), is_labelled(labels), strict=True)]
+
+
+def as_text(labels: np.ndarray) -> np.ndarray:
+    """Labels as strings; rows without a label stay without.
+
+    >>> as_text(np.array([7, NO_INTEGER])).tolist()
+    ['7', '']
+    """
+    return np.where(is_labelled(labels), labels.astype(str), NO_NAME)
+
+
+def of_one_kind(*columns: np.ndarray) -> list[np.ndarray]:
+    """Label columns as they are where all are integers or all strings, else all as strings: 7 is "7"."""
+    kinds = {column.dtype.kind for column in columns if is_labelled(column).any()}
+    if len(kinds) == 1 and kinds <= {"i"}:
+        return [column if column.dtype.kind == "i" else np.full(len(column), NO_INTEGER) for column in columns]
+    return [column if column.dtype.kind == "U" else as_text(column) for column in columns]
+
+
+def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
+    """A whole label column (n,) with the codes that mean "no label" taken out.
+
+    Parameters
+    ----------
+    labels : np.ndarray of int64 or str, shape (n,)
+    unlabelled : values
+        Further codes, compared as they are written: 255 is "255".
+
+    Examples
+    --------
+    >>> plain_labels(marked(np.array([0, -1, 2])))
+    [0, None, 2]
+    >>> plain_labels(marked(np.array([-2, -1, 0])))
+    [-2, -1, 0]
+    >>> plain_labels(marked(np.array(["ant", "unknown"]), ["unknown"]))
+    ['ant', None]
+    """
+    known = is_labelled(labels)
+    codes = {_written(value) for value in unlabelled}
+    none = known & np.isin(labels.astype(str), sorted(codes)) if codes else np.zeros(len(labels), dtype=bool)
+    if labels.dtype.kind == "i":
+        values = np.unique(labels[known & ~none])
+        if values[values < 0].tolist() == [-1] and values.tolist() != [-1, 1]:
+            none |= labels == -1
+    return np.where(none, NO_NAME if labels.dtype.kind == "U" else NO_INTEGER, labels)
+
+
+def suspicious(labels: np.ndarray) -> list[tuple[str, int]]:
+    """Labels that probably mean "no label" but are not taken so, and how many rows have each.
+
+    >>> suspicious(np.array(["ant", "None", "bee", "nan"]))
+    [('None', 1), ('nan', 1)]
+    """
+    names, counts = np.unique(labels[is_labelled(labels)], return_counts=True)
+    if labels.dtype.kind == "U":
+        odd = np.array([name.strip().lower() in MISSING_AS_TEXT for name in names.tolist()], dtype=bool)
+    else:
+        odd = (names == IGNORED) | ((names < -1) & ((names < 0).sum() == 1))
+    return [(str(name), int(count)) for name, count in zip(names[odd], counts[odd], strict=True)]
+
+
+def from_cells(cells: np.ndarray) -> np.ndarray:
+    """Label cells (n,) of a text file: integers where all that are not blank are whole numbers (7, 7.0, nan for none).
+
+    >>> plain_labels(from_cells(np.array(["1.0", "", "2.0"])))
+    [1, None, 2]
+    >>> from_cells(np.array(["007", "7"])).tolist()
+    ['007', '7']
+    """
+    cells = _without_blanks(cells)
+    known = is_labelled(cells)
+    distinct, inverse = np.unique(cells[known], return_inverse=True)
+    matches = [NUMBER_CELL.fullmatch(cell) for cell in distinct.tolist()]
+    if not all(matches) or not any(match and match[1] for match in matches):
+        return cells
+    numbers = np.full(len(cells), NO_INTEGER)
+    numbers[known] = np.array([int(match[1]) if match and match[1] else NO_INTEGER for match in matches])[inverse]
+    return numbers
+
+
+def conflicts(left: np.ndarray, right: np.ndarray, vouched: bool) -> tuple[int, int]:
+    """In how many rows two label columns (n,) disagree: (as they are written, after the best one-to-one recoding).
+
+    The second number is the one to believe where the two files may name the same classes differently: the codes differ,
+    or ids vouch for the rows (``vouched``); and the recoding explains at least half of the disagreement, more than it
+    does of shuffled rows. Elsewhere a recoding could hide rows in the wrong order (a file sorted by class and its
+    reverse), and both numbers are the first. Where no code stands in both columns the first says nothing, so that both
+    are the second. Rows without a label on either side are no conflict.
+
+    Examples
+    --------
+    >>> conflicts(np.array(["a", "b", "c"] * 20), np.array([0, 1, 2] * 20), vouched=True)
+    (0, 0)
+    >>> conflicts(np.array([0, 1, 2] * 20), np.array([1, 2, 3] * 20), vouched=False)
+    (60, 0)
+    """
+    both = is_labelled(left) & is_labelled(right)
+    left, right = of_one_kind(left[both], right[both])
+    written = int((left != right).sum())
+    if not written:
+        return 0, 0
+    names, others = np.unique(left), np.unique(right)
+    one, two = np.searchsorted(names, left), np.searchsorted(others, right)
+    best = len(one) - _matched(one, two)
+    if not np.isin(names, others).any():
+        return best, best
+    rng = np.random.default_rng(0)
+    shuffled = min(len(one) - _matched(one, rng.permutation(two)) for _ in range(PERMUTATIONS))
+    possible = vouched or not np.array_equal(names, others)
+    return written, best if possible and best < shuffled and best <= written / 2 else written
+
+
+def _matched(one: np.ndarray, two: np.ndarray) -> int:
+    """Rows that agree after the best one-to-one recoding of codes ``two`` (n,) into codes ``one`` (n,)."""
+    wide = int(two.max()) + 1
+    cells, counts = np.unique(one * wide + two, return_counts=True)
+    rows, columns = cells // wide, cells % wide
+    if (int(one.max()) + 1) * wide <= MOST_CELLS:
+        from scipy.optimize import linear_sum_assignment
+
+        table = np.zeros((int(one.max()) + 1, wide))
+        table[rows, columns] = counts
+        return int(table[linear_sum_assignment(table, maximize=True)].sum())
+    total, taken, given = 0, set(), set()  # too many classes: the most frequent pairs first
+    for place in np.argsort(-counts, kind="stable").tolist():
+        row, column = int(rows[place]), int(columns[place])
+        if row not in taken and column not in given:
+            taken.add(row)
+            given.add(column)
+            total += int(counts[place])
+    return total
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | np.integer):
+        raise InputError(f"unlabelled is {value!r}; give labels that mean 'no label', integers or strings")
+    return str(value)
+
+
+def _without_blanks(names: np.ndarray) -> np.ndarray:
+    return np.where(np.char.strip(names) == "", NO_NAME, names) if len(names) else names
+
+
+def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
+    missing = np.isnan(array)
+    off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < 2**53))
+    if off.any():
+        row = int(np.argmax(off))
+        raise bad(
+            path,
+            f"labels hold {array[row]} in row {row}: classes are integers or strings; "
+            "bin such targets into classes, or leave labels out with --ignore-labels (ignore_labels=True)",
+        )
+    return np.where(missing, NO_INTEGER, np.where(missing, 0, array).astype(np.int64))
+
+
+def _from_objects(array: np.ndarray, path: str) -> np.ndarray:
+    items = [item.item() if getattr(item, "shape", None) == () else item for item in array.tolist()]
+    missing = np.array([_is_missing(item) for item in items], dtype=bool)
+    first = next((item for item, none in zip(items, missing, strict=True) if not none), None)
+    kind: Any = str if isinstance(first, str) else int
+    for row in np.flatnonzero(~missing).tolist():
+        item = items[row]
+        if isinstance(item, float) and kind is int:
+            _from_floats(np.array([np.nan] * row + [item]), path)
+            items[row] = int(item)
+        elif not isinstance(item, kind):
+            found = f"labels hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}"
+            raise bad(path, f"{found}: save all integers or all strings, None for no label")
+    if first is None:
+        return np.full(len(items), NO_INTEGER)
+    if kind is int:
+        if not all(none or -(2**63) < item < 2**63 for item, none in zip(items, missing, strict=True)):
+            raise bad(path, "labels hold integers beyond 64 bits: save them as strings")
+        return np.array([NO_INTEGER if none else int(item) for item, none in zip(items, missing, strict=True)])
+    names = [NO_NAME if none else item for item, none in zip(items, missing, strict=True)]
+    widest = max(map(len, names))
+    if 4 * widest * len(names) > WIDEST:
+        raise bad(path, f"labels hold a string of {widest:,} characters: shorten it, labels are names")
+    return _without_blanks(np.array(names, dtype=str))
+
+
+def _is_missing(item: Any) -> bool:
+    """None, NaN, NaT and pd.NA: what is nothing, or differs from itself."""
+    if item is None:
+        return True
+    same = item == item if not isinstance(item, list | tuple | dict) else True
+    return type(item).__name__ == "NAType" or not isinstance(same, bool | np.bool_) or not same
