@@ -26,7 +26,6 @@ from manifold_probe.spaces.space import Space
 TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
     ("labels hold", "slices hold"),
-    ("have no label;", "have no slice;"),
     ("but the labels have", "but the slices have"),
     ("or give labels in", "or give slices in"),
 )
@@ -121,6 +120,8 @@ def compare(
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
+    unlabelled: Any = (),
+    ignore_labels: bool = False,
     maps: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -134,6 +135,8 @@ def compare(
         The student may have another width; rows pair by id where both have ids, else by position.
     labels : sequence of length n, path, or table with ids, optional
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
+        Rows without one (None, NaN, "", -1 where no other integer is negative, ids that the table lacks) are left out
+        of the class measures and counted.
     ids : sequence of length n, or a pair of sequences, optional
         Row ids for both, or (teacher's, student's); they replace those in the files.
     k : int
@@ -146,6 +149,10 @@ def compare(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner.
+    unlabelled : label or labels, optional
+        Further labels that mean "no label", such as 255 or "unknown".
+    ignore_labels : bool
+        Go on as if no file had labels.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
     progress : callable, optional
@@ -172,9 +179,8 @@ def compare(
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named)
     values, values_ids = _labels(labels)
-    pairs = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)(
-        labels=values, labels_ids=values_ids
-    )
+    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
+    pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
@@ -194,6 +200,8 @@ def diagnose(
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
+    unlabelled: Any = (),
+    ignore_labels: bool = False,
     train_ids: Any = None,
     student_head: Any = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -209,7 +217,7 @@ def diagnose(
     slices : the same, optional
         Another grouping of the rows, in a column "slice" or "slices": it is looked at as the classes are, for slices
         that failed alone.
-    ids, k, seed, positional, allow_missing
+    ids, k, seed, positional, allow_missing, unlabelled, ignore_labels
         As for `compare`.
     train_ids : sequence or path, optional
         Ids of rows that the student was trained on: are they kept better than the others?
@@ -240,9 +248,9 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students)
-    paired = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)
+    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
     values, values_ids = _labels(labels)
-    pairs = paired(labels=values, labels_ids=values_ids)
+    pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     asked = Asked(
         k=int(k),
         seed=int(seed),
@@ -346,7 +354,7 @@ def _read(teacher: Any, students: dict[str, Any]) -> tuple[Space, dict[str, Spac
 
 
 def _pairing(
-    teacher: Space, students: dict[str, Space], *, ids: Any, positional: bool, allow_missing: bool
+    teacher: Space, students: dict[str, Space], ids: Any, positional: bool, allow_missing: bool, unlabelled: Any
 ) -> Callable[..., dict[str, Pair]]:
     """A function of labels and their ids that pairs every student."""
     from manifold_probe.extraction.agree import check_same_content
@@ -356,7 +364,8 @@ def _pairing(
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
     teacher_ids, student_ids = _both_ids(ids)
-    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+    codes = [unlabelled] if np.ndim(unlabelled) == 0 else unlabelled
+    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "unlabelled": codes}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
 
 
@@ -370,7 +379,9 @@ def _slices(slices: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
         for there, here in SAID_OF_SLICES:
             text = text.replace(there, here)
         raise InputError(f"slices: {text.removeprefix('labels: ')}") from error
-    return np.asarray(found)
+    if found is None:
+        raise InputError("slices: no row has one; give slices of some rows")
+    return found
 
 
 def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
@@ -417,7 +428,7 @@ def _labels(labels: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "lab
     if pandas is not None and isinstance(labels, pandas.Series):
         labels = labels.rename("labels").to_frame()
     if pandas is None or not isinstance(labels, pandas.DataFrame):
-        return np.asarray(labels), None
+        return labels, None
     found = [next((name for name in each if name in labels.columns), None) for each in (names, TABLE_IDS)]
     if found[0] is None:
         columns = f"{names[0]!r} or {names[1]!r}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, column_of_ids, features_of_sides, named_students
-from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.options import Debug, IgnoreLabels, Page, Table, Unlabelled
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -31,6 +31,8 @@ def compare(
     student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")] = None,
     positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    unlabelled: Unlabelled = None,
+    ignore_labels: IgnoreLabels = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -75,8 +77,14 @@ def compare(
         of_layers: dict[str, Any] = {"--data": data, "--size": size, "--mean": mean, "--std": std, "--pool": pool}
         of_layers |= {"--batch-size": batch_size, "--labels": labels, "--report": report, "--baseline": baseline}
         of_layers |= {"--teacher-ids": teacher_ids, "--student-ids": student_ids, "--fail-under": fail_under}
-        of_layers |= {"--max-drop": max_drop, "--no-maps": no_maps or None, "--k": k if k != 10 else None}
+        of_layers |= {
+            "--max-drop": max_drop,
+            "--no-maps": no_maps or None,
+            "--unlabelled": unlabelled,
+            "--k": k if k != 10 else None,
+        }
         of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
+        of_layers["--ignore-labels"] = ignore_labels or None
         refuse_beside_layers([teacher, *students.values()], of_layers)
         compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
         return
@@ -101,6 +109,8 @@ def compare(
         seed=seed,
         positional=positional,
         allow_missing=allow_missing,
+        unlabelled=unlabelled or (),
+        ignore_labels=ignore_labels,
         maps=not no_maps and bool(report or figures),
     )
     for path in students.values():

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import features_of_sides
-from manifold_probe.cli.options import Debug
+from manifold_probe.cli.options import Debug, IgnoreLabels, Unlabelled
 from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
 
@@ -59,6 +59,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
     positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    unlabelled: Unlabelled = None,
+    ignore_labels: IgnoreLabels = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
     ] = None,

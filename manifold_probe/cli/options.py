@@ -10,4 +10,8 @@ Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the r
 Table = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")
 ]
+Unlabelled = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL", help="A label that means 'no label'; repeat it for several.")
+]
+IgnoreLabels = Annotated[bool, typer.Option("--ignore-labels", help="Go on as if no file had labels.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.evaluation.alarms import leaked
 from manifold_probe.evaluation.fidelity import agreement, rank_correlation
 from manifold_probe.evaluation.inputs import as_classes, check_neighbours
 from manifold_probe.evaluation.knn import knn_predict
@@ -18,6 +19,7 @@ from manifold_probe.evaluation.logits import as_columns, top_k_accuracy
 from manifold_probe.evaluation.ood import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores
 from manifold_probe.evaluation.outcome import Outcome, Part, classified
 from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall
+from manifold_probe.spaces.labels import is_labelled
 
 TASKS = ("knn", "linear", "linear-sgd", "retrieval", "ood", "logits")
 SHARES = {"": 1.0, ":10%": 0.1, ":1%": 0.01}
@@ -33,6 +35,7 @@ def evaluate(
     *,
     k: int = 10,
     seed: int = 0,
+    drop_leaked: bool = False,
 ) -> list[Outcome]:
     """Teacher and student on every task of ``tasks``, a choice of `TASKS`.
 
@@ -40,7 +43,8 @@ def evaluate(
     ----------
     tasks : list of str
     bank, test : Part
-        Labelled rows to learn from, and rows to judge. Of another data set than the one distilled on: transfer.
+        Labelled rows to learn from, and rows to judge. Of another data set than the one distilled on: transfer. Rows
+        without a label are left out of what asks for labels.
     ood : Part, optional
         Unusual rows; the test rows are the usual ones, the bank's what both are held against.
     logits : Part, optional
@@ -49,6 +53,8 @@ def evaluate(
         Neighbours that vote.
     seed : int
         Of the labels left and of the sgd recipe.
+    drop_leaked : bool
+        Leave out of the bank what is also among the test rows: see `evaluation.alarms`.
 
     Raises
     ------
@@ -68,6 +74,8 @@ def evaluate(
         if task not in TASKS:
             raise InputError(f"task {task!r} is not known; choose from {', '.join(TASKS)}")
     found: list[Outcome] = []
+    if drop_leaked:
+        bank = bank.only(~leaked(bank, test))
     for task in tasks:
         if task == "ood":
             if ood is None:
@@ -107,12 +115,14 @@ def halves(part: Part, seed: int) -> tuple[Part, Part]:
     chosen = labelled_rows(labels, 0.5, seed)
     rest = np.setdiff1d(np.arange(part.n), chosen)
     if not len(rest):
-        raise InputError(f"{part.name}: {part.n} rows cannot be split in halves; give a train set, or more rows")
+        why = "every label stands once, so they" if part.n > 1 and part.labels is not None else f"{part.n} rows"
+        raise InputError(f"{part.name}: {why} cannot be split in halves; give a train set, or class labels")
     return part.only(chosen), part.only(rest)
 
 
 def knn_outcomes(bank: Part, test: Part, k: int) -> list[Outcome]:
     """The weighted k-NN vote."""
+    bank, test = bank.labelled, test.labelled
     as_classes(bank.known, bank.n, f"{bank.name}: labels")
     check_neighbours(k, bank.n)
     return [classified(f"knn_accuracy@{k}", partial(knn_predict, k=k), bank, test)]
@@ -120,6 +130,7 @@ def knn_outcomes(bank: Part, test: Part, k: int) -> list[Outcome]:
 
 def linear_outcomes(bank: Part, test: Part, recipe: str, seed: int) -> list[Outcome]:
     """A linear probe with all, a tenth and a hundredth of the bank's labels."""
+    bank, test = bank.labelled, test.labelled
     as_classes(bank.known, bank.n, f"{bank.name}: labels")
     name = "linear_accuracy" if recipe == "lbfgs" else "linear_sgd_accuracy"
     predict = partial(linear_predict, recipe=recipe, seed=seed)
@@ -132,7 +143,7 @@ def linear_outcomes(bank: Part, test: Part, recipe: str, seed: int) -> list[Outc
 
 def retrieval_outcomes(test: Part) -> list[Outcome]:
     """Recall among the other test rows; the teacher's nearest row found again; the student's queries in its space."""
-    found = []
+    found, test = [], test.labelled
     same = test.teacher.shape[1] == test.student.shape[1]
     for k in (k for k in RECALLS if k < test.n):
         teacher, student = (recall(rows, test.known, k) for rows in test.sides)
@@ -149,8 +160,9 @@ def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
     """Telling unusual rows from test rows by three scores, and whether both spaces order the rows alike."""
     found: list[Outcome] = []
     sides = list(zip(bank.sides, test.sides, ood.sides, strict=True))
+    known = np.zeros(bank.n, dtype=bool) if bank.labels is None else is_labelled(bank.labels)
     for method in ("cosine", "euclidean", "mahalanobis"):
-        if method == "mahalanobis" and (bank.labels is None or len(np.unique(bank.labels)) < 2):
+        if method == "mahalanobis" and (bank.labels is None or len(np.unique(bank.labels[known])) < 2):
             found += [
                 Outcome(f"ood_{measure}:{method}", None, None, 0, {}, "the bank needs labels of at least two classes")
                 for measure in ("auroc", "fpr95")
@@ -160,7 +172,7 @@ def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
         for rows, usual, unusual in sides:
             both = np.concatenate([usual, unusual])
             one = (
-                mahalanobis_scores(rows, bank.labels, both)
+                mahalanobis_scores(rows[known], bank.known[known], both)
                 if method == "mahalanobis"
                 else knn_scores(rows, both, 1, method)
             )
@@ -178,6 +190,7 @@ def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
 
 def logits_outcomes(logits: Part) -> list[Outcome]:
     """Top-1 and top-5 accuracy of the models' own classifiers."""
+    logits = logits.labelled
     classes, width = (rows.shape[1] for rows in logits.sides)
     if classes != width:
         raise InputError(f"logits: teacher has {classes} columns and student {width}; give those of one label set")

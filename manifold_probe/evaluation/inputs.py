@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import as_codes
 from manifold_probe.spaces.space import Space, as_float
 
 
@@ -50,17 +51,19 @@ def as_labels(labels: Any, n: int, name: str = "labels") -> np.ndarray:
 
 
 def as_classes(labels: Any, n: int, name: str = "labels") -> tuple[np.ndarray, np.ndarray]:
-    """Class names (C,), sorted, and codes (n,) into them.
+    """Class names (C,), sorted, and codes (n,) into them; labels of which some rows lack one are refused.
 
     Raises
     ------
     InputError
         Where there is only one class.
     """
-    names, codes = np.unique(as_labels(labels, n, name), return_inverse=True)
+    codes, names = as_codes(labels, n)
+    if (codes < 0).any():
+        raise InputError(f"{name}: {int((codes < 0).sum()):,} of {n:,} rows have none; leave those rows out")
     if len(names) < 2:
         raise InputError(f"{name} hold one class only ({names[0]}); give rows of at least two")
-    return names, codes.astype(np.int64)
+    return names, codes
 
 
 def check_neighbours(k: Any, rows: int) -> int:

@@ -10,7 +10,9 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.fidelity import accuracy, agreement
-from manifold_probe.evaluation.inputs import as_labels, as_rows
+from manifold_probe.evaluation.inputs import as_rows
+from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.labels import is_labelled, of_one_kind
 from manifold_probe.spaces.pairing import Pair
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (bank, labels, queries) -> labels of the queries
@@ -18,7 +20,10 @@ Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (bank, l
 
 @dataclass(frozen=True)
 class Part:
-    """The same rows in both spaces: teacher (n, dt), student (n, ds), and labels and ids (n,) where known."""
+    """The same rows in both spaces: teacher (n, dt), student (n, ds), and labels and ids (n,) where known.
+
+    Rows may lack a label: see `spaces.labels`.
+    """
 
     teacher: np.ndarray
     student: np.ndarray
@@ -32,7 +37,7 @@ class Part:
         if len(self.teacher) != len(self.student):
             raise InputError(f"{self.name}: teacher has {len(self.teacher)} rows and student {len(self.student)}")
         if self.labels is not None:
-            object.__setattr__(self, "labels", as_labels(self.labels, self.n, f"{self.name}: labels"))
+            object.__setattr__(self, "labels", clean_column(self.labels, "labels", self.name, self.n))
 
     @property
     def n(self) -> int:
@@ -57,8 +62,16 @@ class Part:
             raise InputError(f"{self.name}: has no labels; put 'labels' into its file or give a file of them")
         return self.labels
 
+    @property
+    def labelled(self) -> Part:
+        """The rows that have a label. Raises InputError where none has."""
+        known = is_labelled(self.known)
+        if not known.any():
+            raise InputError(f"{self.name}: no row has a label; put 'labels' into its file or give a file of them")
+        return self if known.all() else self.only(known)
+
     def only(self, rows: np.ndarray) -> Part:
-        """Some of the rows."""
+        """Some of the rows, by mask or number."""
         labels, ids = (None if each is None else each[rows] for each in (self.labels, self.ids))
         return replace(self, teacher=self.teacher[rows], student=self.student[rows], labels=labels, ids=ids)
 
@@ -86,14 +99,15 @@ def part_of(pair: Pair, name: str) -> Part:
 
 def classified(key: str, predict: Predict, bank: Part, test: Part, note: str | None = None) -> Outcome:
     """A classifier fitted on each side's bank: its accuracy on each side's test rows, and how far the two agree."""
-    labels = test.known
-    if bank.known.dtype.kind != labels.dtype.kind or not np.isin(labels, bank.known).any():
-        few = [str(each.tolist()[:3])[1:-1] for each in (bank.known, labels)]
+    known, labels = of_one_kind(bank.known, test.known)
+    if not np.isin(labels, known).any():
+        few = [str(np.unique(each)[:3].tolist())[1:-1] for each in (bank.known, test.known)]
         raise InputError(
-            f"labels: no label of the {test.name} rows ({few[1]}, ...) is among the bank's ({few[0]}, ...)"
+            f"labels: no label of the {test.name} rows ({few[1]}, ...) is among the bank's ({few[0]}, ...); give both "
+            "files the same codes for the same classes"
         )
-    teacher, student = (predict(rows, bank.known, asked) for rows, asked in zip(bank.sides, test.sides, strict=True))
-    return judged(key, teacher, student, labels, len(np.unique(bank.known)), note)
+    teacher, student = (predict(rows, known, asked) for rows, asked in zip(bank.sides, test.sides, strict=True))
+    return judged(key, teacher, student, labels, len(np.unique(known)), note)
 
 
 def judged(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.measures.alignment import debiased_cka
-from manifold_probe.measures.classes import predictions
+from manifold_probe.measures.classes import class_terms, predictions
 from manifold_probe.measures.dimensions import column_cosines, correlations, median
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.inputs import as_codes, as_matrices, check_k
@@ -30,6 +30,7 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     student, teacher : array-like, shape (n, ds) and (n, dt)
         Up to a few thousand rows.
     labels : array-like, shape (n,), optional
+        Rows without one are left out of the class measures.
     k : int, 1 <= k < n
     seed : int
         Of the rows whose neighbours are looked up among all rows, 1,000 where there are more.
@@ -39,7 +40,7 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     dict
         ``overlap@K``, ``debiased_linear_cka``, ``norm_correlation``; ``per_dimension_correlation`` and
         ``space_similarity``, medians, None where widths differ; with labels ``knn_agreement@K``,
-        ``knn_accuracy_teacher@K`` and ``knn_accuracy_student@K``. All at most 1, higher is better; None is undefined.
+        ``knn_accuracy_teacher@K`` and ``knn_accuracy_student@K``, where more than k rows have one. All at most 1, higher is better; None is undefined.
 
     Raises
     ------
@@ -69,8 +70,17 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     }
     if labels is not None:
         codes, _ = as_codes(labels, len(teacher))
-        first, second = predictions(theirs, codes), predictions(own, codes)
-        found[f"knn_agreement@{k}"] = float((first == second).mean())
-        found[f"knn_accuracy_teacher@{k}"] = float((first == codes[queries]).mean())
-        found[f"knn_accuracy_student@{k}"] = float((second == codes[queries]).mean())
+        known = codes >= 0
+        if known.sum() <= k:
+            return _finite(found)
+        if not known.all():  # rows without a label neither vote nor are judged
+            teacher, student, codes = teacher[known], student[known], codes[known]
+            queries = sample(len(teacher), QUERIES, seed)
+            theirs, own = (Neighbours.search(space, k, queries=queries) for space in (teacher, student))
+        terms = class_terms(predictions(theirs, codes), predictions(own, codes), codes[queries])
+        found |= {f"{key}@{k}": float(term.mean()) for key, term in terms.items()}
+    return _finite(found)
+
+
+def _finite(found: dict[str, float | None]) -> dict[str, float | None]:
     return {key: value if value is not None and np.isfinite(value) else None for key, value in found.items()}

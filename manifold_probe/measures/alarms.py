@@ -9,6 +9,7 @@ from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
+from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
 
 FEW_ROWS = 200
@@ -154,14 +155,35 @@ def pairing(pair: Pair) -> list[Alarm]:
             Alarm("unverified_pairing", "rows were paired by position and no ids vouch for it; give ids on both sides.")
         )
     if pair.label_conflicts:
-        n = pair.teacher.n
-        alarms.append(
-            Alarm(
-                "misaligned_rows",
-                f"the labels in the two files disagree on {pair.label_conflicts:,} of {n:,} paired rows.",
-            )
-        )
+        alarms.append(Alarm("misaligned_rows", _label_conflicts(pair)))
+    if pair.labels is not None:
+        alarms += suspicious_labels(pair.labels)
     return alarms
+
+
+def _label_conflicts(pair: Pair) -> str:
+    n, rows = pair.teacher.n, pair.label_conflicts
+    if pair.recoded:
+        return (
+            f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, even after the one-to-one recoding "
+            f"of the classes that fits best ({pair.label_conflicts_as_written:,} as they are written)."
+        )
+    return (
+        f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, and no one-to-one recoding of the "
+        "classes explains it: check the order of the rows, or give labels of the same classes."
+    )
+
+
+def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
+    """Labels (n,) that probably mean "no label" but are taken as classes, such as the text 'nan'; ``where`` they are."""
+    return [
+        Alarm(
+            "suspicious_label",
+            f"{count:,} {where + ' ' if where else ''}rows have the label {name!r}, which is taken as a class; if it "
+            f"means 'no label', give --unlabelled {name!r} (unlabelled={name!r}).",
+        )
+        for name, count in suspicious(labels)
+    ]
 
 
 def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:

@@ -12,17 +12,23 @@ import numpy as np
 
 from manifold_probe.measures.inputs import as_codes, as_matrices, as_matrix
 from manifold_probe.measures.neighbours import Neighbours
+from manifold_probe.measures.rows import PERMUTING, generator
 
 VOTES_AT_ONCE = 20_000_000
+MANY_CLASSES = 256  # beyond, few of the cells (query, class) hold a vote
+DRAWS, FEWEST_DRAWS = 20_000, 8  # of votes at random, over all queries; and rounds of them
 
 
 def knn_accuracy(x: Any, labels: Any, k: int = 10) -> float:
     """Share of rows whose leave-one-out k-NN class is their label. Range 0 to 1, higher is better.
 
+    The only row of its class counts as wrong: no other row can vote for it.
+
     Parameters
     ----------
     x : array-like, shape (n, d)
     labels : array-like, shape (n,)
+        Rows without a label (None, NaN, "", a sole -1) are left out, as queries and as neighbours.
     k : int, 1 <= k < n
 
     Examples
@@ -34,6 +40,7 @@ def knn_accuracy(x: Any, labels: Any, k: int = 10) -> float:
     """
     x = as_matrix(x)
     codes, _ = as_codes(labels, len(x))
+    x, codes = x[codes >= 0], codes[codes >= 0]
     return float((predictions(Neighbours.search(x, k), codes) == codes).mean())
 
 
@@ -44,6 +51,7 @@ def knn_agreement(x: Any, y: Any, labels: Any, k: int = 10) -> float:
     ----------
     x, y : array-like, shape (n, dx) and (n, dy)
     labels : array-like, shape (n,)
+        Rows without a label are left out, as for ``knn_accuracy``.
     k : int, 1 <= k < n
 
     Examples
@@ -55,6 +63,7 @@ def knn_agreement(x: Any, y: Any, labels: Any, k: int = 10) -> float:
     """
     x, y = as_matrices(x, y)
     codes, _ = as_codes(labels, len(x))
+    x, y, codes = x[codes >= 0], y[codes >= 0], codes[codes >= 0]
     first, second = (predictions(Neighbours.search(s, k), codes) for s in (x, y))
     return float((first == second).mean())
 
@@ -66,6 +75,15 @@ def predictions(found: Neighbours, codes: np.ndarray) -> np.ndarray:
     return majority(query, votes, weights, len(found.queries), int(codes.max()) + 1)
 
 
+def class_terms(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
+    """The terms (q,) whose means are agreement and accuracies, of predictions in two spaces and the classes."""
+    return {
+        "knn_agreement": first == second,
+        "knn_accuracy_teacher": first == own,
+        "knn_accuracy_student": second == own,
+    }
+
+
 def majority(
     query: np.ndarray, votes: np.ndarray, weights: np.ndarray | None, queries: int, classes: int
 ) -> np.ndarray:
@@ -73,6 +91,8 @@ def majority(
 
     ``query`` (m,) ascending, says whose vote each of ``votes`` (m,) is.
     """
+    if classes > MANY_CLASSES:
+        return _majority_of_many(query, votes, weights, queries, classes)
     chosen = np.empty(queries, dtype=np.int64)
     step = max(1, VOTES_AT_ONCE // classes)
     for first in range(0, queries, step):
@@ -85,16 +105,58 @@ def majority(
     return chosen
 
 
-def expected_agreement(first: np.ndarray, second: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Agreement (of predicted classes, both (q,)) if rows were paired at random, or at random within each class."""
-    if within is None:
-        within = np.zeros(len(first), dtype=np.int64)
+def _majority_of_many(
+    query: np.ndarray, votes: np.ndarray, weights: np.ndarray | None, queries: int, classes: int
+) -> np.ndarray:
+    cells, inverse = np.unique(query * np.int64(classes) + votes, return_inverse=True)
+    counts = np.bincount(inverse, weights).round(9)
+    whose = cells // classes
+    best = np.lexsort((cells, -counts, whose))
+    asked, first = np.unique(whose[best], return_index=True)
+    chosen = np.zeros(queries, dtype=np.int64)
+    chosen[asked] = cells[best[first]] % classes
+    return chosen
+
+
+def expected_agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Agreement (of predicted classes, both (q,)) that the frequencies of the classes alone give: kappa's p_e."""
     classes = int(max(first.max(), second.max())) + 1
-    one, one_count = np.unique(within * classes + first, return_counts=True)
-    two, two_count = np.unique(within * classes + second, return_counts=True)
-    keys, i, j = np.intersect1d(one, two, assume_unique=True, return_indices=True)
-    sizes = np.bincount(within)[keys // classes]
-    return float((one_count[i] * (two_count[j] / sizes)).sum() / len(first))
+    shares = (np.bincount(each, minlength=classes) / len(each) for each in (first, second))
+    return float(np.prod(list(shares), axis=0).sum())
+
+
+def agreement_within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> float:
+    """Expected agreement when every row takes the second prediction of another row of its class ``own`` (q,).
+
+    Of classes of at least two rows; all (q,).
+    """
+    classes = int(max(first.max(), second.max())) + 1
+    keys, counts = np.unique(own * classes + second, return_counts=True)
+    wanted = own * classes + first
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    alike = np.where(keys[place] == wanted, counts[place], 0) - (first == second)
+    return float((alike / (np.bincount(own)[own] - 1)).mean())
+
+
+def vote_chance(first: Neighbours, second: Neighbours, codes: np.ndarray, seed: int) -> dict[str, float]:
+    """What the class measures of two spaces would be, had the rows of one been exchanged at random.
+
+    Leave-one-out voting is not blind to the row's own class: it is the one class of which a row is missing, so that
+    accuracy, agreement and Cohen's kappa (-.03 for 60 rows of 10 classes) fall below what class frequencies give.
+    Expectations are means over seeded permutations of the classes among the rows of the second space (and of the first
+    space for its accuracy), its neighbour lists staying what they are.
+    """
+    queries, n = second.queries, second.n
+    rest = np.setdiff1d(np.arange(n), queries, assume_unique=True)
+    voted, rng, rounds = predictions(first, codes), generator(seed, PERMUTING), []
+    for _ in range(max(FEWEST_DRAWS, -(-DRAWS // len(queries)))):
+        place, moved = rng.permutation(len(queries)), np.empty_like(codes)
+        moved[queries], moved[rest] = codes[queries[place]], codes[rng.permutation(rest)]
+        there, here, own = voted[place], predictions(second, moved), moved[queries]
+        accuracies = ((each == own).mean() for each in (predictions(first, moved), here))
+        rounds.append([(there == here).mean(), kappa(there, here), *accuracies])
+    keys = ("knn_agreement", "knn_kappa", "knn_accuracy_teacher", "knn_accuracy_student")
+    return dict(zip(keys, np.mean(rounds, axis=0).tolist(), strict=True))
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:

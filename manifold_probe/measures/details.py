@@ -12,12 +12,15 @@ from manifold_probe.measures.from_moments import LEVELS, quantiles
 from manifold_probe.measures.from_neighbours import Ranked
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.profile import Profile
+from manifold_probe.measures.rows import has_company
 from manifold_probe.measures.sides import DEEPEST, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, over_queries
+from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
 WORST = 50
+VOTED = ("knn_agreement", "knn_accuracy_teacher", "knn_accuracy_student")
 
 
 def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[str, Any]:
@@ -48,12 +51,19 @@ def spectra(m: Moments) -> dict[str, list[float]]:
     return {"teacher": teacher.tolist(), "student": student.tolist()}
 
 
-def per_class(teacher: Teacher, student: Side, wider: float) -> list[dict[str, Any]]:
-    """Overlap (with its interval), agreement and accuracies within each class that has queries."""
-    codes, side = teacher.codes, teacher.side
-    own, k = codes[side.queries], side.k
+def per_class(teacher: Teacher, student: Side, voters: Side | None, wider: float) -> list[dict[str, Any]]:
+    """Overlap (with its interval), agreement and accuracies within each class that has queries.
+
+    Agreement and accuracies among the rows with a class alone: ``voters`` are the student's neighbours there.
+    """
+    side, known = teacher.side, teacher.voters
+    own, k = teacher.codes[side.queries], side.k
     terms = overlap.intersections(side.cosine, student.cosine) / k
-    first, second = classes.predictions(side.cosine, codes), classes.predictions(student.cosine, codes)
+    votes: dict[str, np.ndarray] = {}
+    if known.side is not None and voters is not None and has_company(known.codes).any():
+        asked = known.codes[known.side.queries]
+        both = (classes.predictions(found.cosine, known.codes) for found in (known.side, voters))
+        votes = classes.class_terms(*both, asked)
     rows = []
     for code, name in enumerate(teacher.class_names):
         of = own == code
@@ -70,9 +80,7 @@ def per_class(teacher: Teacher, student: Side, wider: float) -> list[dict[str, A
                 "overlap": value.value,
                 "low": value.low,
                 "high": value.high,
-                "knn_agreement": float((first[of] == second[of]).mean()),
-                "knn_accuracy_teacher": float((first[of] == code).mean()),
-                "knn_accuracy_student": float((second[of] == code).mean()),
+                **{key: float(votes[key][asked == code].mean()) if key in votes else None for key in VOTED},
             }
         )
     return rows
@@ -127,11 +135,13 @@ def worst_rows(teacher: Side, student: Side, pair: Pair) -> list[dict[str, Any]]
     def one(values: np.ndarray | None, row: int) -> Any:
         return None if values is None else values[row].item()
 
+    labels = None if pair.labels is None else plain_labels(pair.labels[teacher.queries])
+
     return [
         {
             "row": int(teacher.queries[i]),
             "id": one(pair.ids, teacher.queries[i]),
-            "label": one(pair.labels, teacher.queries[i]),
+            "label": None if labels is None else labels[i],
             "overlap": float(terms[i]),
             "teacher_neighbours": names(teacher.cosine.members[i]),
             "student_neighbours": names(student.cosine.members[i]),

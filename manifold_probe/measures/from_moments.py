@@ -9,7 +9,7 @@ from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.rows import PERMUTING, generator, permuted_within, sample
+from manifold_probe.measures.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
 from manifold_probe.measures.sides import NULL_ROWS, Teacher
 from manifold_probe.measures.uncertainty import Estimate, jackknife
 
@@ -118,6 +118,7 @@ def measure_moments(
         notes["norm_correlation"] = f"the {' and the '.join(equal)}'s rows all have the same length"
     if asked < m.n:
         notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
+    still = None if within else "no class chance: too few rows share their label with another"
     measures = {}
     for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
         estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
@@ -125,13 +126,17 @@ def measure_moments(
             measures[key] = Measure(estimate, m.n, note=notes.get(key, "a space is constant, or the rows are too few"))
             continue
         left_out = 0 if values_ is None else int(np.isnan(values_).sum())
-        note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
+        note = notes.get(key) if key == "procrustes" else None
+        if left_out:
+            note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
+        if still and not key.startswith("rankme"):
+            note = f"{note}; {still}" if note else still
         measures[key] = Measure(
             estimate,
             m.n,
             _finite(chance.get(key)),
             _finite(within.get(key)),
-            note=note if left_out else notes.get(key) if key == "procrustes" else None,
+            note=note,
             quantiles=None if values_ is None else quantiles(values_),
         )
     return measures, by_dimension
@@ -150,17 +155,23 @@ def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
 
 
 def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[str, float]]:
-    """Procrustes with the student's query rows permuted; everything with up to 2,000 rows permuted within classes."""
+    """Procrustes with the student's query rows permuted; everything with up to 2,000 rows moved within their classes.
+
+    Rows that cannot move, or have no class, are left out; nothing is known where they are most.
+    """
     rows, rng = teacher.side.queries, generator(seed, PERMUTING)
     x, y = (
         space.take(rows) - space.take(rows).mean(0, dtype=np.float64) for space in (teacher.cloud.space, cloud.space)
     )
     shuffled = alignment.procrustes_of(x.T @ y[rng.permutation(len(rows))], float(np.vdot(x, x)), float(np.vdot(y, y)))
     few = rows[sample(len(rows), NULL_ROWS, seed)]
-    x, y = teacher.cloud.space.take(few).astype(np.float64), cloud.space.take(few).astype(np.float64)
-    order = permuted_within(teacher.codes[few], rng)
-    within = values(grouped(x, y[order], *teacher.quarters(few)))
-    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[few], cloud.profile.norms[few][order])
+    moved = few[has_company(teacher.codes)[few]]
+    if len(moved) < MOVED * len(few):
+        return shuffled, {}
+    other = cycled_within(teacher.codes, rng)[moved]
+    x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(other).astype(np.float64)
+    within = values(grouped(x, y, *teacher.quarters(moved)))
+    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[moved], cloud.profile.norms[other])
     return shuffled, within
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifold_probe.measures import classes, geometry, overlap
+from manifold_probe.measures.class_measures import class_chance, measure_classes, moved_note
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import places
 from manifold_probe.measures.from_moments import AT_MOST_ONE, UNIT, defined
@@ -28,28 +29,28 @@ ALL_RANKS = 5_000
 RANK_QUERIES = 1_000
 
 
-def per_query(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """The terms (q,) whose means are the measures, by key without the k."""
+def per_query(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The terms (q,) whose means are the measures, by key without the k; without ``codes`` no class measures."""
     k = teacher.k
     common = overlap.intersections(teacher.cosine, student.cosine)
-    first, second, own = _predicted(teacher, codes), _predicted(student, codes), codes[teacher.queries]
-    return {
+    found = {
         "overlap": common / k,
         "overlap:euclidean": overlap.intersections(teacher.euclidean, student.euclidean) / k,
         "jaccard": common / (2 * k - common),
-        "knn_agreement": (first == second).astype(float),
-        "knn_accuracy_teacher": (first == own).astype(float),
-        "knn_accuracy_student": (second == own).astype(float),
     }
+    if codes is None:
+        return found
+    terms = classes.class_terms(_predicted(teacher, codes), _predicted(student, codes), codes[teacher.queries])
+    return found | {key: term.astype(float) for key, term in terms.items()}
 
 
-def values(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, float]:
+def values(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, float]:
     """Every neighbour measure by key without the k, and without an interval."""
     found = {key: float(term.mean()) for key, term in per_query(teacher, student, codes).items()}
     return found | _others(teacher, student, codes)
 
 
-def estimates(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> tuple[dict[str, Estimate], float]:
+def estimates(teacher: Side, student: Side, codes: np.ndarray | None, seed: int) -> tuple[dict[str, Estimate], float]:
     """Every neighbour measure by key (without the k) with its interval, and how much dependence widens it."""
     whole, terms = values(teacher, student, codes), per_query(teacher, student, codes)
     if len(teacher.queries) <= SPARSE_QUERIES * teacher.n or teacher.n // 2 <= teacher.k + 1:
@@ -70,9 +71,11 @@ def _bounds(key: str) -> tuple[float, float]:
     return (-np.inf, np.inf) if key.startswith("hubness") else (0.0, np.inf) if key.startswith("intrinsic") else UNIT
 
 
-def _others(teacher: Side, student: Side, codes: np.ndarray) -> dict[str, float]:
+def _others(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, float]:
     """The measures that are no mean over queries."""
-    found = {"knn_kappa": classes.kappa(_predicted(teacher, codes), _predicted(student, codes))}
+    found = {}
+    if codes is not None:
+        found["knn_kappa"] = classes.kappa(_predicted(teacher, codes), _predicted(student, codes))
     for name, side in (("teacher", teacher), ("student", student)):
         found[f"hubness_{name}"] = _hubness(side.cosine)
         found[f"intrinsic_dimension_{name}"] = geometry.twonn(side.euclidean.distances)
@@ -94,7 +97,7 @@ def _hubness(found: Neighbours) -> float:
 
 
 def _jackknifed(
-    teacher: Side, student: Side, codes: np.ndarray, whole: dict[str, float], seed: int
+    teacher: Side, student: Side, codes: np.ndarray | None, whole: dict[str, float], seed: int
 ) -> dict[str, Estimate]:
     """Intervals of the measures that are no mean, over groups of queries."""
     groups, count = random_groups(len(teacher.queries), seed)
@@ -120,57 +123,50 @@ class Ranked:
 
 
 def measure_neighbours(
-    teacher: Teacher, cloud: Cloud, student: Side, seed: int, report: Progress
+    teacher: Teacher, cloud: Cloud, student: Side, voters: Side | None, seed: int, report: Progress
 ) -> tuple[dict[str, Measure], Ranked, float]:
-    """Every neighbour measure with interval, chance and class chance; the ranks; and how dependence widens errors."""
+    """Every neighbour measure with interval, chance and class chance; the ranks; and how dependence widens errors.
+
+    ``voters`` are the student's neighbours among the rows with a class; None where these are too few.
+    """
     n, k, codes, side = student.n, student.k, teacher.codes, teacher.side
-    found, wider = estimates(side, student, codes, seed)
-    first, second, own = _predicted(side, codes), _predicted(student, codes), codes[student.queries]
-    expected = classes.expected_agreement
-    agreed, agreed_within = expected(first, second), expected(first, second, own)
+    everyone = len(teacher.voters.rows) == n
+    found, wider = estimates(side, student, codes if everyone else None, seed)
     chance = {
         "overlap": overlap.overlap_chance(n, k),
         "overlap:euclidean": overlap.overlap_chance(n, k),
         "jaccard": overlap.jaccard_chance(n, k),
-        "knn_agreement": agreed,
-        "knn_kappa": 0.0,
-        "knn_accuracy_teacher": expected(first, own),
-        "knn_accuracy_student": expected(second, own),
     }
     within = {
-        "overlap": float(overlap.class_overlap(side.cosine, student.cosine, codes).mean()),
-        "overlap:euclidean": float(overlap.class_overlap(side.euclidean, student.euclidean, codes).mean()),
-        "knn_agreement": agreed_within,
-        "knn_kappa": (agreed_within - agreed) / (1 - agreed) if agreed < 1 else None,
+        "overlap": class_chance(overlap.class_overlap(side.cosine, student.cosine, codes), codes[side.queries]),
+        "overlap:euclidean": class_chance(
+            overlap.class_overlap(side.euclidean, student.euclidean, codes), codes[side.queries]
+        ),
     }
     measures = {}
     for key, estimate in found.items():
+        if key.startswith("knn"):
+            continue
         metric = "euclidean" if key in ("overlap:euclidean",) or key.startswith("intrinsic") else "cosine"
-        note = _note(key, found, teacher, student)
+        note = moved_note(teacher) if key in within else _note(key, estimate, student)
         measures[named(key, k)] = Measure(
-            estimate, len(own), chance.get(key), within.get(key), metric=metric, note=note
+            estimate, len(student.queries), chance.get(key), within.get(key), metric=metric, note=note
         )
+    asked = teacher.voters
+    if not everyone and asked.side is not None and voters is not None:
+        found, _ = estimates(asked.side, voters, asked.codes, seed)
+    measures |= measure_classes(teacher, voters, found, seed)
     ranked = _ranks(teacher, cloud, student, report)
     return measures | _rank_measures(side, student, ranked, wider), ranked, wider
 
 
-def _note(key: str, found: dict[str, Estimate], teacher: Teacher, student: Side) -> str | None:
+def _note(key: str, estimate: Estimate, student: Side) -> str | None:
     asked, n = len(student.queries), student.n
     if key.startswith("hubness") and asked < n:
-        few = found[key].value is None
-        return (
-            f"{asked:,} queries are too few of {n:,} rows for it"
-            if few
-            else (f"from {asked:,} of {n:,} queries, corrected for thinning")
-        )
-    if found[key].value is None:
-        return "too few of these rows are distinct"
-    stand_in = "" if teacher.class_source == "labels" else "no labels: classes are the teacher's k-means clusters"
-    if key == "knn_agreement":
-        one, two = found["knn_accuracy_teacher"].value or 0.0, found["knn_accuracy_student"].value or 0.0
-        alone = classes.agreement_from_accuracies(one, two, len(teacher.class_names))
-        return f"the two accuracies alone would give {alone:.3f}" + (f"; {stand_in}" if stand_in else "")
-    return stand_in if key.startswith("knn") and stand_in else None
+        if estimate.value is None:
+            return f"{asked:,} queries are too few of {n:,} rows for it"
+        return f"from {asked:,} of {n:,} queries, corrected for thinning"
+    return "too few of these rows are distinct" if estimate.value is None else None
 
 
 def _ranks(teacher: Teacher, cloud: Cloud, student: Side, report: Progress) -> Ranked:

@@ -27,8 +27,11 @@ class Lists:
     shared: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def half_differences(teacher: Side, student: Side, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """For each measure the difference (SPLITS,) between the two halves of random halvings of the rows."""
+def half_differences(teacher: Side, student: Side, codes: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
+    """For each measure the difference (SPLITS,) between the two halves of random halvings of the rows.
+
+    Without ``codes`` (n,) there are no class measures.
+    """
     n, depth = teacher.n, min(teacher.n - 1, half_depth(teacher.k))
     first, second = ({m: getattr(side, m).deep[:, :depth] for m in METRICS} for side in (teacher, student))
     lists = Lists(first, second, {m: overlap.shared(first[m], second[m], n) for m in METRICS})
@@ -43,10 +46,12 @@ def half_differences(teacher: Side, student: Side, codes: np.ndarray, seed: int)
     return {key: np.array(row) for key, row in differences.items()}
 
 
-def _halves(teacher: Side, student: Side, lists: Lists, codes: np.ndarray, half: np.ndarray) -> list[dict[str, float]]:
+def _halves(
+    teacher: Side, student: Side, lists: Lists, codes: np.ndarray | None, half: np.ndarray
+) -> list[dict[str, float]]:
     """Every measure within the half and within the rest."""
     k, queries = teacher.k, teacher.queries
-    inside, own = half[queries], codes[queries]
+    inside = half[queries]
     masks = {
         name: {m: _first_in_half(rows[m], half, inside, k) for m in METRICS}
         for name, rows in (("teacher", lists.teacher), ("student", lists.student))
@@ -59,20 +64,22 @@ def _halves(teacher: Side, student: Side, lists: Lists, codes: np.ndarray, half:
     for name, owned in (("teacher", lists.teacher), ("student", lists.student)):
         query, place = np.nonzero(masks[name]["cosine"])
         votes[name] = (query, owned["cosine"][query, place])
-    count = int(codes.max()) + 1
-    first, second = (classes.majority(query, codes[near], None, len(queries), count) for query, near in votes.values())
     terms = {
         "overlap": common["cosine"] / k,
         "overlap:euclidean": common["euclidean"] / k,
         "jaccard": common["cosine"] / (2 * k - common["cosine"]),
-        "knn_agreement": first == second,
-        "knn_accuracy_teacher": first == own,
-        "knn_accuracy_student": second == own,
     }
+    if codes is not None:
+        count = int(codes.max()) + 1
+        first, second = (
+            classes.majority(query, codes[near], None, len(queries), count) for query, near in votes.values()
+        )
+        terms |= classes.class_terms(first, second, codes[queries])
     found = []
     for rows, part in ((half, inside), (~half, ~inside)):
         values = {key: float(term[part].mean()) for key, term in terms.items()}
-        values["knn_kappa"] = classes.kappa(first[part], second[part])
+        if codes is not None:
+            values["knn_kappa"] = classes.kappa(first[part], second[part])
         for name, side in (("teacher", teacher), ("student", student)):
             query, neighbours = votes[name]
             counts = np.bincount(neighbours[part[query]], minlength=len(half))[rows]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Space
 
 
@@ -44,14 +46,28 @@ def as_matrices(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_codes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class codes 0..C-1 (n,) in the labels' sorted order, and the class names (C,)."""
-    if hasattr(labels, "detach"):
-        labels = labels.detach().cpu().numpy()
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise InputError(f"labels have shape {labels.shape}; give one label a row, shape ({n},)")
-    names, codes = np.unique(labels, return_inverse=True)
-    return codes.astype(np.int64), names
+    """Class codes 0..C-1 (n,) in the labels' sorted order, -1 for rows without a label, and the class names (C,).
+
+    Raises
+    ------
+    InputError
+        Where labels are no integers or strings, not one a row, or no row has one.
+    """
+    column = clean_column(labels, "labels", "labels")
+    if column.shape != (n,):
+        raise InputError(f"labels have shape {column.shape}; give one label a row, shape ({n},)")
+    codes, names = codes_of(marked(column))
+    if not len(names):
+        raise InputError("labels: no row has one; give labels of some rows")
+    return codes, names
+
+
+def codes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class codes (n,) and names (C,) of a label column of a Space, -1 for rows without a label."""
+    known = is_labelled(labels)
+    codes = np.full(len(labels), -1)
+    names, codes[known] = np.unique(labels[known], return_inverse=True)
+    return codes, names
 
 
 def check_k(k: int, n: int) -> int:

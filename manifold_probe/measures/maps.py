@@ -59,12 +59,15 @@ def linked_maps(
     """Coordinates of both maps with what colours them: each row's class, by its place in ``classes``, and overlap."""
     asked = map_rows(teacher.side, seed)
     rows = teacher.side.queries[asked]
+    codes, names = teacher.codes[rows], teacher.class_names.tolist()
+    if (codes < 0).any():
+        codes, names = np.where(codes < 0, len(names), codes), [*names, "(no label)"]
     kept = overlap.intersections(teacher.side.only(asked).cosine, student.only(asked).cosine) / teacher.side.k
     return {
         "rows": rows.tolist(),
         "ids": None if pair.ids is None else pair.ids[rows].tolist(),
-        "classes": teacher.class_names.tolist(),
-        "class": teacher.codes[rows].tolist(),
+        "classes": names,
+        "class": codes.tolist(),
         "overlap": np.round(kept, DIGITS).tolist(),
         "teacher": np.round(teacher_layout, DIGITS).tolist(),
         "student": np.round(student_layout, DIGITS).tolist(),

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from manifold_probe.measures import alarms, details, overlap
 from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import BLOCK
 from manifold_probe.measures.from_moments import measure_moments
@@ -94,7 +95,8 @@ def _measure(
     with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
         measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
         reference = measure_reference(teacher, m, cloud.space.d, settings)
-    local, ranked, wider = measure_neighbours(teacher, cloud, student, settings.seed, report)
+    voters = teacher.voters.side_of(cloud, student, "labelled student", report)
+    local, ranked, wider = measure_neighbours(teacher, cloud, student, voters, settings.seed, report)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
         for key, measure in (measures | local).items()
@@ -105,7 +107,8 @@ def _measure(
     extra = {
         "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
         "spectra": details.spectra(m),
-        "per_class": details.per_class(teacher, student, wider),
+        "per_class": details.per_class(teacher, student, voters, wider),
+        "class_rows": class_rows(teacher),
         "per_dimension": details.per_dimension(by_dimension),
         "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
         "norms": details.norms(teacher.cloud.profile, cloud.profile),
@@ -142,11 +145,13 @@ def _alarms(
     side, own, theirs = teacher.side, teacher.cloud.profile, cloud.profile
     terms = overlap.intersections(side.cosine, student.cosine) / side.k
     expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
+    expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
+    classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
     in_student, _ = alarms.hubs("student", student.cosine, share)
     found = [
         *alarms.pairing(pair),
-        *alarms.misaligned_block(side.queries, terms, expected, teacher.class_names[teacher.codes[side.queries]]),
+        *alarms.misaligned_block(side.queries, terms, expected, classes),
         *alarms.of_space("teacher", own, pair.teacher.dtype),
         *alarms.of_space("student", theirs, pair.student.dtype),
         *alarms.common_offset(own, theirs),

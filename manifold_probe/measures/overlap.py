@@ -182,19 +182,50 @@ def trustworthiness_chance(n: int, k: int) -> float:
 
 
 def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> np.ndarray:
-    """Expected intersection over k (q,) when b's rows are permuted within each class of ``codes`` (n,).
+    """Expected intersection over k (q,) when b's rows move along a random cycle through each class of ``codes`` (n,).
 
-    A neighbour of class c' then stands for any of its members with equal probability (its own class without the query),
-    so the expectation follows from how many neighbours of each class the queries of each class have; no draw is needed.
+    Every row moves, so that none keeps its own neighbours; NaN for queries that cannot: of a class (or the only query
+    of a class) of one row, and rows without a class (code -1). Rows without a class exchange places among themselves; a
+    class of one row stays where it is.
+
+    Query i of class c takes the list of another query s of c, and row j the place of another row of its class. With
+    W_s(j) the share of j in b's list of s, M(j) its sum over s, and T that of M over the class of j, the chance that j
+    is in the list, summed over s, is, for j of another class with m rows, (T - M(j)) / (m - 1), and for j of the class c itself
+    (T - M(j) - W_j(i)) / (m - 2), or W_j(i) where c has two rows. No draw is needed.
     """
-    classes = int(codes.max()) + 1
-    own = codes[a.queries]
-    held = b.members >= 0
-    keys, inverse = np.unique((own[:, None] * classes + codes[b.members])[held], return_inverse=True)
-    mine, other = keys // classes, keys % classes
-    rivals = np.bincount(codes, minlength=classes)[other] - (mine == other)
-    asked = np.bincount(own, minlength=classes)[mine]
-    rate = np.bincount(inverse, b.weights[held]) / (asked * np.maximum(rivals, 1))
-    wanted = own[:, None] * classes + codes[a.members]
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return (a.weights * np.where(keys[place] == wanted, rate[place], 0.0)).sum(1) / a.k
+    n, classes = len(codes), int(codes.max()) + 2
+    codes = np.where(codes < 0, classes - 1, codes)
+    own, sizes = codes[b.queries], np.bincount(codes, minlength=classes)
+    query, place = np.nonzero(b.members >= 0)
+    near, shares = b.members[query, place], b.weights[query, place]
+    by_class = _Sums(own[query] * classes + codes[near], shares)
+    of_query = _Sums(query * classes + codes[near], shares)
+    by_row = _Sums(own[query] * n + near, shares)
+    alone = _Sums(query * n + near, shares)
+
+    query, place = np.nonzero(a.members >= 0)
+    near, mine, theirs = a.members[query, place], own[query], codes[a.members[query, place]]
+    whole = by_class.at(mine * classes + theirs) - of_query.at(query * classes + theirs)
+    same = by_row.at(mine * n + near) - alone.at(query * n + near)
+    asked = np.minimum(np.searchsorted(a.queries, near), len(a.queries) - 1)
+    back = np.where(a.queries[asked] == near, alone.at(asked * n + a.queries[query]), 0.0)
+    rows = sizes[theirs]
+    chance = np.where(rows > 1, (whole - same) / np.maximum(rows - 1, 1), same)
+    inside = np.where(rows > 2, (whole - same - back) / np.maximum(rows - 2, 1), back)
+    terms = a.weights[query, place] * np.where(mine == theirs, inside, chance)
+    others = np.bincount(own, minlength=classes)[own] - 1
+    found = np.bincount(query, terms, minlength=len(own)) / (np.maximum(others, 1) * a.k)
+    return np.where((others > 0) & (own < classes - 1), found, np.nan)
+
+
+class _Sums:
+    """Sums of weights by key, 0 for a key that is not there."""
+
+    def __init__(self, keys: np.ndarray, weights: np.ndarray) -> None:
+        self.keys, inverse = np.unique(keys, return_inverse=True)
+        self.sums = np.bincount(inverse, weights)
+
+    def at(self, keys: np.ndarray) -> np.ndarray:
+        """The sums of ``keys``, of the same shape."""
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[place] == keys, self.sums[place], 0.0)

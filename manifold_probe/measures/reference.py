@@ -19,7 +19,7 @@ from manifold_probe.measures.exact import places
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.rows import sample
-from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, search_side
+from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, Voters, search_side
 from manifold_probe.spaces.space import Space
 
 MANY_ROWS = 5_000
@@ -59,10 +59,11 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
     space = teacher.cloud.space
     if width >= space.d:
         perfect = dict.fromkeys(_perfect(settings.k), 1.0)
-        accuracy = float(
-            (predictions(teacher.side.cosine, teacher.codes) == teacher.codes[teacher.side.queries]).mean()
-        )
-        return Reference(perfect | {f"knn_accuracy_student@{settings.k}": accuracy}, None, None)
+        if (own := teacher.voters.side) is not None:
+            codes = teacher.voters.codes
+            accuracy = float((predictions(own.cosine, codes) == codes[own.queries]).mean())
+            perfect[f"knn_accuracy_student@{settings.k}"] = accuracy
+        return Reference(perfect, None, None)
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
     principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
@@ -84,7 +85,11 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
 def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Settings) -> dict[str, float]:
     """The neighbour measures of the reference."""
     k = settings.k
-    values = from_neighbours.values(own, side, teacher.codes)
+    voters = teacher.voters
+    everyone = len(voters.rows) == side.n
+    values = from_neighbours.values(own, side, teacher.codes if everyone else None)
+    if not everyone and voters.side is not None:
+        values |= _of_voters(voters, voters.side, cloud, settings)
     values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
     if 2 * k < side.n:
         some = sample(len(own.queries), FEW_RANKS, settings.seed)
@@ -93,6 +98,16 @@ def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Sett
             nearer, tied = places(there, few.queries, few.members, "cosine")
             values[f"{key}@{k}"] = float(1 - overlap.penalties(few, nearer, tied).mean())
     return values
+
+
+def _of_voters(voters: Voters, own: Side, cloud: Cloud, settings: Settings) -> dict[str, float]:
+    """The class measures of the reference, on the rows with a class."""
+    many = own.n > MANY_ROWS
+    asked = sample(len(own.queries), FEW_QUERIES, settings.seed) if many else np.arange(len(own.queries))
+    rows = Cloud(cloud.space.select(voters.rows))
+    side = search_side(rows, own.queries[asked], settings.k, "labelled reference")
+    found = from_neighbours.values(own.only(asked), side, voters.codes)
+    return {key: value for key, value in found.items() if key.startswith("knn")}
 
 
 def _perfect(k: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 GROUPS = 20
+MOVED = 0.5  # of the rows with a class: the least share that can move within classes for class chance to be read
 QUERIES, GROUPING, HALVING, PERMUTING, SAMPLING, MAPPING = range(6)
 
 
@@ -64,9 +65,22 @@ def sample(n: int, size: int, seed: int, purpose: int = QUERIES) -> np.ndarray:
     return np.sort(generator(seed, purpose).choice(n, size, replace=False))
 
 
-def permuted_within(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A permutation (n,) of row numbers that moves every row within its class."""
+def cycled_within(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A permutation (n,) of row numbers: one random cycle through each class, so that every row moves within its class.
+
+    Only the one row of a class of one stays.
+    """
     shuffled = rng.permutation(len(codes))
+    circle = shuffled[np.argsort(codes[shuffled], kind="stable")]  # classes one after another, each in random order
+    starts = np.flatnonzero(np.diff(codes[circle], prepend=codes[circle[0]] - 1))
+    following = np.append(circle[1:], circle[0])
+    following[np.append(starts[1:], len(codes)) - 1] = circle[starts]
     order = np.empty(len(codes), dtype=np.int64)
-    order[np.argsort(codes, kind="stable")] = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    order[circle] = following
     return order
+
+
+def has_company(codes: np.ndarray) -> np.ndarray:
+    """Which rows (n,) share their class with another; -1 is no class."""
+    counts = np.bincount(codes + 1, minlength=1)
+    return (counts[codes + 1] > 1) & (codes >= 0)

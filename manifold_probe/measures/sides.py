@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.inputs import as_codes
+from manifold_probe.measures.inputs import codes_of
 from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.profile import profile
 from manifold_probe.measures.rows import SAMPLING, groups_of, hash_ids, sample
@@ -69,10 +69,30 @@ def _only(found: Neighbours, kept: np.ndarray) -> Neighbours:
 
 
 @dataclass(frozen=True)
+class Voters:
+    """The rows that have a class, all others left out: ``rows`` (m,) are their numbers, ``codes`` (m,) their classes.
+
+    ``side`` holds the neighbours of queries among these rows alone, by their places in ``rows``; None where there are
+    no more than k of them.
+    """
+
+    rows: np.ndarray
+    codes: np.ndarray
+    side: Side | None
+
+    def side_of(self, cloud: Cloud, side: Side, name: str, report: Progress = silent) -> Side | None:
+        """The neighbours of the same queries in another space, of whose rows ``side`` holds the neighbours."""
+        if self.side is None or len(self.rows) == side.n:
+            return side if self.side is not None else None
+        return search_side(Cloud(cloud.space.select(self.rows)), self.side.queries, side.k, name, report)
+
+
+@dataclass(frozen=True)
 class Teacher:
     """The teacher's side of every pair: read, searched and labelled once.
 
-    ``codes`` (n,) index ``class_names``; ``class_source``: "labels" or "k-means"; ``groups`` (n,) the jackknife's.
+    ``codes`` (n,) index ``class_names``, -1 for rows without a label; ``class_source``: "labels" or "k-means";
+    ``voters`` the rows with a class; ``groups`` (n,) the jackknife's.
     """
 
     cloud: Cloud
@@ -80,6 +100,7 @@ class Teacher:
     codes: np.ndarray
     class_names: np.ndarray
     class_source: str
+    voters: Voters
     groups: np.ndarray
     group_count: int
 
@@ -99,9 +120,21 @@ def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
         codes, source = stand_in_classes(cloud, settings.seed), "k-means"
         names = np.unique(codes)
     else:
-        (codes, names), source = as_codes(pair.labels, space.n), "labels"
+        (codes, names), source = codes_of(pair.labels), "labels"
     side = search_side(cloud, sample(space.n, settings.queries, settings.seed), settings.k, "teacher", report)
-    return Teacher(cloud, side, codes, names, source, groups, count)
+    voters = _voters(cloud, side, codes, settings, report)
+    return Teacher(cloud, side, codes, names, source, voters, groups, count)
+
+
+def _voters(cloud: Cloud, side: Side, codes: np.ndarray, settings: Settings, report: Progress) -> Voters:
+    rows = np.flatnonzero(codes >= 0)
+    if len(rows) == len(codes):
+        return Voters(rows, codes, side)
+    if len(rows) <= settings.k:
+        return Voters(rows, codes[rows], None)
+    queries = sample(len(rows), settings.queries, settings.seed)
+    found = search_side(Cloud(cloud.space.select(rows)), queries, settings.k, "labelled teacher", report)
+    return Voters(rows, codes[rows], found)
 
 
 def half_depth(k: int) -> int:

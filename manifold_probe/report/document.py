@@ -22,6 +22,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.measures.results import Measure, Measurement
 from manifold_probe.report.schema import DIFFERENCE, mismatch, problem
+from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 
 ONE = "manifold-probe/comparison/1"
@@ -59,6 +60,8 @@ def comparison_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
+            "labels_recoded": pair.recoded,
+            "unlabelled": pair.unlabelled,
             "rows_sha256": rows_digest(pair),
         },
         "settings": {**settings, "classes": measurement.class_source},
@@ -72,9 +75,10 @@ def comparison_document(
 
 def rows_digest(pair: Pair) -> str:
     """Which rows were paired, in their order: of the ids, or of the count where there are none, and of the labels."""
+    labels = None if pair.labels is None else plain_labels(np.asarray(pair.labels))
     digest = hashlib.sha256(str(pair.teacher.n).encode())
-    for column in (pair.ids, pair.labels):
-        digest.update(json.dumps(None if column is None else np.asarray(column).tolist()).encode())
+    for column in (None if pair.ids is None else np.asarray(pair.ids).tolist(), labels):
+        digest.update(json.dumps(column).encode())
     return digest.hexdigest()
 
 

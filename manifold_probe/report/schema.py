@@ -83,10 +83,11 @@ DETAILS = {
     "worst_rows": Maybe([WORST]),
     "maps": Maybe(MAPS),
 }
+LABELS_PAIRED = {"label_conflicts": Maybe(int), "labels_recoded": Maybe(bool), "unlabelled": Maybe(int)}
 COMPARISON = {
     "schema": str,
     "inputs": {"teacher": SPACE, "student": SPACE},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)},
+    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, **LABELS_PAIRED},
     "settings": {"k": int, "classes": Maybe(str)},
     "measures": Each(MEASURE),
     "details": DETAILS,

@@ -26,12 +26,25 @@ def pairing(document: dict[str, Any]) -> str:
     vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
     if how["coverage"] < 1:
         vouched += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    if how.get("label_conflicts"):
-        vouched += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
+    vouched += labels_paired(how)
     k = settings["k"]
     overlap = readings(document).get(f"overlap@{k}")
     queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
     return f"{rows}{vouched}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
+
+
+def labels_paired(how: dict[str, Any]) -> str:
+    """What pairing found of the labels, each part behind a semicolon; "" where there is nothing to say."""
+    parts = []
+    if how.get("label_conflicts"):
+        parts.append(f"the labels of {how['label_conflicts']:,} rows differ between the files")
+    if how.get("labels_recoded"):
+        parts.append("the files name the same classes differently: labels were compared after the best recoding")
+    if how.get("unlabelled"):
+        which = "no row" if how["unlabelled"] == how["rows"] else f"{how['rows'] - how['unlabelled']:,} rows"
+        left_out = "" if how["unlabelled"] == how["rows"] else ", the others are left out of the class measures"
+        parts.append(f"{which} {'has' if which == 'no row' else 'have'} a label{left_out}")
+    return "".join(f"; {part}" for part in parts)
 
 
 def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:

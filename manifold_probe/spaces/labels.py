@@ -4,8 +4,8 @@ Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (t
 `is_labelled`, and write labels out with `plain_labels`, which gives None for such rows. What means "no label":
 
 - None, NaN, NaT, pd.NA, null, a masked entry, an empty or blank string, wherever a column is read (`label_column`);
-- -1 where it is the only negative integer of the whole column, and the codes that the user names (`marked`). Labels that
-  are -1 and 1 alone are two classes.
+- -1 where it is the only negative integer of the whole column, and the codes that the user names (`marked`). Labels
+  that are -1 and 1 alone are two classes.
 
 Text such as "nan" or "None" is a name until the user says otherwise: `suspicious` finds it for an alarm.
 """

@@ -112,7 +112,9 @@ def pair(
         }
     if ignore_labels:
         if labels is not None:
-            raise InputError("labels: are given and are to be ignored; drop --labels or --ignore-labels (ignore_labels)")
+            raise InputError(
+                "labels: are given and are to be ignored; drop --labels or --ignore-labels (ignore_labels)"
+            )
         teacher, students = _bare(teacher), {name: _bare(space) for name, space in students.items()}
     codes = list(unlabelled)
     teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}
@@ -275,7 +277,8 @@ def _given_labels(
     place = locate(wanted, ids)
     if (place < 0).all():
         raise InputError(
-            f"labels: none of {teacher.name}'s ids ({_named(wanted)}) is in the table ({_named(ids)}); give the ids alike"
+            f"labels: none of {teacher.name}'s ids ({_named(wanted)}) is in the table, which has {_named(ids)}; "
+            "write the ids alike"
         )
     none = NO_NAME if labels.dtype.kind == "U" else NO_INTEGER
     return np.where(place < 0, none, labels[place])  # a table may cover a part of the rows

@@ -132,7 +132,7 @@ def inspect(path: str) -> dict[str, Any]:
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count of rows with one, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
+        (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
         None: a file with a problem can still be looked into.
 
     Raises

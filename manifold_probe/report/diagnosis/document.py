@@ -11,7 +11,7 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.report.document import plain, read_json, rows_digest
-from manifold_probe.report.schema import NAME, NUMBER, SPACE, Each, Maybe, mismatch
+from manifold_probe.report.schema import LABELS_PAIRED, NAME, NUMBER, SPACE, Each, Maybe, mismatch
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
@@ -43,7 +43,7 @@ FORM = {
     "not_assessed": [{"name": str, "why": str}],
     "examined": {"rows": int, "of": int, "labels": bool, "overlap": Maybe(NUMBER)},
     "inputs": {"teacher": SPACE, "student": SPACE, "student_head": Maybe(SPACE)},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)},
+    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, **LABELS_PAIRED},
     "settings": {"k": int, "seed": int},
     "provenance": dict,
 }
@@ -68,6 +68,8 @@ def diagnosis_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
+            "labels_recoded": pair.recoded,
+            "unlabelled": pair.unlabelled,
             "rows_sha256": rows_digest(pair),
         },
         "settings": settings,

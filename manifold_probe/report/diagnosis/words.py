@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.diagnosis.document import FIRST
+from manifold_probe.report.sections import labels_paired
 from manifold_probe.report.words import interval, number, one_line, percent, shown
 
 RUNGS = {
@@ -159,8 +160,7 @@ def compared(document: dict[str, Any]) -> str:
     rows += "" if how["verified"] else ", unverified: only their order says which belong together"
     if how["coverage"] < 1:
         rows += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    if how.get("label_conflicts"):
-        rows += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
+    rows += labels_paired(how)
     some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
     if looked.get("set_aside"):
         some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
