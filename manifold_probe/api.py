@@ -177,7 +177,7 @@ def compare(
     check_settings(k, queries, seed)
     several = isinstance(student, Mapping)
     named = _named_students(student) if several else {"student": student}
-    space, spaces = _read(teacher, named)
+    space, spaces = _read(teacher, named, not ignore_labels)
     values, values_ids = _labels(labels)
     paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
@@ -247,7 +247,7 @@ def diagnose(
 
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
-    space, spaces = _read(teacher, students)
+    space, spaces = _read(teacher, students, not ignore_labels)
     paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
     values, values_ids = _labels(labels)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
@@ -346,11 +346,12 @@ def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
     return dict(students)
 
 
-def _read(teacher: Any, students: dict[str, Any]) -> tuple[Space, dict[str, Space]]:
-    """The teacher and the students as spaces."""
+def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space, dict[str, Space]]:
+    """The teacher and the students as spaces, with their labels where these are asked for."""
     from manifold_probe.spaces.read import as_space
 
-    return as_space(teacher, "teacher"), {name: as_space(thing, name) for name, thing in students.items()}
+    space = as_space(teacher, "teacher", labelled)
+    return space, {name: as_space(thing, name, labelled) for name, thing in students.items()}
 
 
 def _pairing(

@@ -61,6 +61,9 @@ def evaluate(
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
     unlabelled: Unlabelled = None,
     ignore_labels: IgnoreLabels = False,
+    drop_leaked: Annotated[
+        bool, typer.Option("--drop-leaked", help="Leave out of the bank what is also among the test rows.")
+    ] = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
     ] = None,
@@ -85,6 +88,7 @@ def evaluate(
     was not distilled on make it a test of transfer.
     """
     from manifold_probe.api import check_settings
+    from manifold_probe.evaluation.alarms import evaluation_alarms, without_leaked
     from manifold_probe.evaluation.evaluate import evaluate as evaluated
     from manifold_probe.evaluation.evaluate import halves, possible_tasks
     from manifold_probe.files import check_file, write_whole
@@ -98,7 +102,8 @@ def evaluate(
     if out is not None:
         check_file(out, "--out")
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    read = _Reader(teacher, student, options, positional, allow_missing)
+    rules = {"positional": positional, "allow_missing": allow_missing}
+    read = _Reader(teacher, student, options, {**rules, "unlabelled": unlabelled or (), "ignore_labels": ignore_labels})
     test = read.part("test", (teacher, student), data, labels)
     bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
     ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
@@ -109,6 +114,7 @@ def evaluate(
     split = bank is None
     if bank is None:
         bank, test = halves(test, seed)
+    whole, bank = bank, without_leaked(bank, test) if drop_leaked else bank
     outcomes = evaluated([task for task in wanted if task != "corruptions"], bank, test, ood, logits, k=k, seed=seed)
     settings: dict[str, Any] = {"k": k, "temperature": 0.07, "seed": seed, "tasks": wanted}
     settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
@@ -122,7 +128,7 @@ def evaluate(
             outcomes += robustness_outcomes(bank, works, some, k=k, seed=seed, progress=progress)
         table = {name: {"is": meaning, "by_severity": list(values)} for name, (meaning, values) in CORRUPTIONS.items()}
         settings |= {"corrupted_images": some.n, "corruptions": table}
-    document = _document(read, outcomes, settings)
+    document = _document(read, outcomes, settings, evaluation_alarms(whole, test, k, drop_leaked))
     if out is not None:
         write_whole(out, to_json(document) + "\n")
     if json:
@@ -136,12 +142,10 @@ def evaluate(
 class _Reader:
     """Reads the parts of an evaluation, and keeps what was read for the document."""
 
-    def __init__(
-        self, teacher: str, student: str, options: dict[str, Any], positional: bool, allow_missing: bool
-    ) -> None:
+    def __init__(self, teacher: str, student: str, options: dict[str, Any], rules: dict[str, Any]) -> None:
         self.models = (teacher, student)
         self.options = options
-        self.rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+        self.rules = rules
         self.inputs: dict[str, Any] = {}
         self.pairing: dict[str, Any] = {}
         self.tested: tuple[str, str] = self.models
@@ -170,7 +174,7 @@ class _Reader:
             side: describe_input(space, model) for (side, space), model in zip(named.items(), called, strict=True)
         }
         pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
-        self.pairing[name] = pairing
+        self.pairing[name] = pairing | {"unlabelled": pair.unlabelled}
         return part_of(pair, name)
 
     def logits(self, labels: str | None) -> Any:
@@ -228,7 +232,7 @@ def _tasks(text: str | None, corruptions: bool) -> list[str] | None:
     return [task for task in known if task in asked]
 
 
-def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any]) -> dict[str, Any]:
+def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any], alarms: list[Any]) -> dict[str, Any]:
     from manifold_probe.report.document import plain
     from manifold_probe.report.provenance import provenance_of
 
@@ -245,6 +249,7 @@ def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any]) -> d
             "settings": settings,
             "tasks": tasks,
             "fidelity": {each.key: each.fidelity for each in outcomes},
+            "alarms": [{"code": alarm.code, "message": alarm.message} for alarm in alarms],
             "provenance": provenance_of(settings["seed"]),
         }
     )
@@ -255,6 +260,7 @@ def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Any]:
     from rich.text import Text
 
     from manifold_probe.report.layout import paragraph, table
+    from manifold_probe.report.sections import alarm_lines
     from manifold_probe.report.words import number, shown
 
     settings, test = document["settings"], document["inputs"]["test"]
@@ -266,6 +272,11 @@ def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Any]:
         found = document["fidelity"][key].items()
         fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in found if value is not None)
         rows.append([key, number(task["teacher"]), number(task["student"]), fidelity or str(task["note"] or "-")])
+    without = {name: how["unlabelled"] for name, how in document["pairing"].items() if how and how["unlabelled"]}
+    if without:
+        counts = ", ".join(f"{count:,} {name} rows" for name, count in without.items())
+        head += f" Without a label, and left out of what asks for labels: {counts}."
     padding = max(len(row[3]) for row in rows)
     rows = [[*row[:3], row[3].ljust(padding)] for row in rows]
-    return [*paragraph(head, width), Text(), *table(rows, width), Text(), *paragraph(LEGEND, width)]
+    alarms = alarm_lines(document["alarms"], width)
+    return [*paragraph(head, width), Text(), *table(rows, width), *alarms, Text(), *paragraph(LEGEND, width)]

@@ -108,6 +108,7 @@ class View:
         self.teacher, self.student, self.keep = case.teacher, case.student, case.keep
         self.reference = case.reference
         self.fold, self.codes = case.yardstick.fold, case.codes
+        self.classed = case.codes < len(case.names)  # rows that have a class
 
     @cached_property
     def now(self) -> Faithfulness:

@@ -15,7 +15,7 @@ STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # what makes a displaced class one t
 
 def judged(view: View) -> list[int]:
     """The classes with enough rows."""
-    counts = np.bincount(view.codes[view.keep], minlength=len(view.case.names))
+    counts = np.bincount(view.codes[view.keep & view.classed], minlength=len(view.case.names))
     return [code for code in range(len(counts)) if counts[code] >= FEWEST]
 
 

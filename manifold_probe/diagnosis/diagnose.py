@@ -17,6 +17,7 @@ from manifold_probe.diagnosis.halves import Halves
 from manifold_probe.diagnosis.ladder import climb
 from manifold_probe.diagnosis.rank import ceiling, matched_columns
 from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import codes_of
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
@@ -81,12 +82,15 @@ def diagnosed(
 
 
 def classes_of(pair: Pair, rows: np.ndarray, teacher: np.ndarray, seed: int) -> tuple[np.ndarray, list[str], bool]:
-    """Codes and names of the classes; the teacher's clusters where there are no labels."""
+    """Codes and names of the classes; the teacher's clusters where there are no labels.
+
+    Rows without a label have the code after the last class's.
+    """
     if pair.labels is not None:
-        names, codes = np.unique(np.asarray(pair.labels)[rows], return_inverse=True)
+        codes, names = codes_of(np.asarray(pair.labels)[rows])
         if len(names) < 2:
             raise InputError(f"{pair.teacher.name}: labels hold one class; give labels of several, or none")
-        return codes, [str(name) for name in names.tolist()], True
+        return np.where(codes < 0, len(names), codes), [str(name) for name in names.tolist()], True
     from sklearn.cluster import KMeans
 
     count = min(CLUSTERS, max(2, len(rows) // 20))

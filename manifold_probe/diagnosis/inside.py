@@ -20,7 +20,7 @@ PLAIN = 0.9  # of the student's variance that the teacher predicts: above, its s
 
 def class_collapse(view: View) -> Finding | None:
     """Classes drawn together: a student moves less inside them than its linear image does, and not between them."""
-    keep = view.keep
+    keep = view.keep & view.classed
     labelled = view.case.true_labels
     codes, twin_codes = (view.codes[keep] if labelled else own_clusters(view, x) for x in (view.student, view.twin))
     if len(np.unique(codes)) < 3:

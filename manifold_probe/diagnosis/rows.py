@@ -29,7 +29,8 @@ def outliers(view: View) -> Finding | None:
     share = float(power[far].sum() / max(power.sum(), 1e-300))
     if not far.any() or far.sum() > 0.03 * keep.sum() or share < 0.2:
         return None
-    if far.sum() >= 8 and np.bincount(view.codes[far]).max() > 0.7 * far.sum():
+    known = far & view.classed
+    if far.sum() >= 8 and np.bincount(view.codes[known], minlength=1).max() > 0.7 * far.sum():
         return None  # one class's affair
     after = view.case.without(far)
     moved = view.judge(view.student, after.keep).cka - view.now.cka

@@ -62,7 +62,8 @@ def common_direction(view: View) -> Finding | None:
         return None
     direction = vectors[:, -1]
     along = residual @ direction
-    spread = [along[keep & (view.codes == code)].std() for code in np.unique(view.codes[keep])]
+    known = keep & view.classed
+    spread = [along[known & (view.codes == code)].std() for code in np.unique(view.codes[known])]
     if np.median(spread) < 0.7 * along[keep].std():
         return None  # it tells classes apart: that is another cause
     centre = view.student[keep].mean(0)

@@ -27,11 +27,13 @@ from manifold_probe.extraction.examples import Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.work import Request, prepared
+from manifold_probe.measures.inputs import codes_of
 from manifold_probe.models.build import reason
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.source import is_source
 from manifold_probe.models.weights import fingerprint
+from manifold_probe.spaces.labels import marked
 
 EMBED = 256  # rows at a time where nothing is trained
 PCA_ROWS = 20_000
@@ -144,7 +146,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
         needs = "logits" if only_logits(config.teacher) else "features"
     targets = _targets(config, data, needs, device, processes, tell)
     names = data.labels if data.labels is not None else targets.labels
-    labels = None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
+    labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
     seed = config.seed
@@ -229,6 +231,21 @@ def _targets(
             return pool(forward(work.model, batch), config.teacher_pool, mask)
 
     return live_targets(path, data, live)
+
+
+def _codes(names: np.ndarray, method: str, use: str, source: str) -> np.ndarray | None:
+    """Labels as numbers, -1 where there is none, None where no row has one.
+
+    Raises InputError where some rows lack a label that the method trains on.
+    """
+    codes, classes = codes_of(marked(names))
+    without = int((codes < 0).sum())
+    if use != "unused" and 0 < without < len(codes):
+        raise InputError(
+            f"{source}: {without:,} of {len(codes):,} items have no label, and {method} trains on labels; leave these "
+            "items out, or choose a method that needs none"
+        )
+    return codes if len(classes) else None
 
 
 def _width(learner: Learner, examples: Examples) -> int:

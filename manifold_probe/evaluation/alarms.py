@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.evaluation.fidelity import accuracy
 from manifold_probe.evaluation.knn import knn_predict
 from manifold_probe.evaluation.outcome import Part
 from manifold_probe.measures.alarms import suspicious_labels
 from manifold_probe.measures.results import Alarm
 from manifold_probe.measures.rows import hash_rows
+from manifold_probe.spaces.labels import is_labelled, of_one_kind
 from manifold_probe.spaces.pairing import locate
 
 ROUNDING = 0.01  # of a row's length: what storing it in half precision may change
@@ -45,6 +47,17 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
     return found
 
 
+def without_leaked(bank: Part, test: Part) -> Part:
+    """The bank without what is also among the test rows. Raises InputError where nothing is left."""
+    twice = leaked(bank, test)
+    if twice.all():
+        raise InputError(
+            f"{bank.name}: all {bank.n:,} rows are also among the {test.name} rows, so that none is left; "
+            "give another bank, or leave --drop-leaked (drop_leaked) out"
+        )
+    return bank.only(~twice)
+
+
 def _counts_rows(names: np.ndarray) -> bool:
     """Whether ids, as text, are 0..n-1 or 1..n in some order."""
     numbers = [{str(row + first) for row in range(len(names))} for first in (0, 1)]
@@ -59,7 +72,8 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
     alarms = []
     twice = leaked(bank, test)
     if twice.any():
-        with_them, without = _accuracies(bank, test, k), _accuracies(bank.only(~twice), test, k)
+        with_them = _accuracies(bank, test, k)
+        without = None if twice.all() else _accuracies(bank.only(~twice), test, k)
         numbers = f": k-NN accuracy is {with_them} with them in the bank and {without or 'undefined'} without"
         end = "they were left out" if dropped else "leave them out of the bank with --drop-leaked (drop_leaked=True)"
         rows = int(leaked(test, bank).sum())
@@ -70,7 +84,7 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
                 f"{bank.n:,} rows{numbers if with_them else ''}; {end}.",
             )
         )
-    if bank.labels is not None and test.labels is not None:
+    if all(part.labels is not None and is_labelled(part.labels).any() for part in (bank, test)):
         alarms += _missing_classes(bank.labelled, test.labelled, k)
     for part in (bank, test):
         alarms += [] if part.labels is None else suspicious_labels(part.labels, part.name)
@@ -78,7 +92,7 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
 
 
 def _missing_classes(bank: Part, test: Part, k: int) -> list[Alarm]:
-    unknown = ~np.isin(test.known, bank.known)
+    unknown = ~np.isin(*of_one_kind(test.known, bank.known))
     if not unknown.any() or unknown.all():
         return []
     names, n = np.unique(test.known[unknown]), int(unknown.sum())
@@ -100,13 +114,13 @@ def _listed(names: np.ndarray) -> str:
 
 def _accuracies(bank: Part, test: Part, k: int) -> str | None:
     """ "0.880 (teacher) and 0.700 (student)", or None where the bank cannot vote."""
-    if bank.labels is None or test.labels is None:
+    if any(part.labels is None or not is_labelled(part.labels).any() for part in (bank, test)):
         return None
     bank, test = bank.labelled, test.labelled
-    if bank.n < k or len(np.unique(bank.known)) < 2 or not test.n:
+    known, labels = of_one_kind(bank.known, test.known)
+    if bank.n < k or len(np.unique(known)) < 2 or not np.isin(labels, known).any():
         return None
     found = [
-        accuracy(knn_predict(rows, bank.known, asked, k), test.known)
-        for rows, asked in zip(bank.sides, test.sides, strict=True)
+        accuracy(knn_predict(rows, known, asked, k), labels) for rows, asked in zip(bank.sides, test.sides, strict=True)
     ]
     return f"{found[0]:.3f} (teacher) and {found[1]:.3f} (student)"

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.alarms import leaked
+from manifold_probe.evaluation.alarms import without_leaked
 from manifold_probe.evaluation.fidelity import agreement, rank_correlation
 from manifold_probe.evaluation.inputs import as_classes, check_neighbours
 from manifold_probe.evaluation.knn import knn_predict
@@ -75,7 +75,7 @@ def evaluate(
             raise InputError(f"task {task!r} is not known; choose from {', '.join(TASKS)}")
     found: list[Outcome] = []
     if drop_leaked:
-        bank = bank.only(~leaked(bank, test))
+        bank = without_leaked(bank, test)
     for task in tasks:
         if task == "ood":
             if ood is None:

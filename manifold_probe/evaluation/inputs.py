@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import as_codes
+from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Space, as_float
 
 
@@ -41,7 +42,7 @@ def as_bank(bank: Any, queries: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_labels(labels: Any, n: int, name: str = "labels") -> np.ndarray:
-    """Labels (n,)."""
+    """Values (n,), one a row, as they are."""
     if hasattr(labels, "detach"):
         labels = labels.detach().cpu().numpy()
     labels = np.asarray(labels)
@@ -51,19 +52,32 @@ def as_labels(labels: Any, n: int, name: str = "labels") -> np.ndarray:
 
 
 def as_classes(labels: Any, n: int, name: str = "labels") -> tuple[np.ndarray, np.ndarray]:
-    """Class names (C,), sorted, and codes (n,) into them; labels of which some rows lack one are refused.
+    """Class names (C,), sorted, and codes (n,) into them.
 
     Raises
     ------
     InputError
         Where there is only one class.
     """
-    codes, names = as_codes(labels, n)
-    if (codes < 0).any():
-        raise InputError(f"{name}: {int((codes < 0).sum()):,} of {n:,} rows have none; leave those rows out")
+    names, codes = np.unique(as_labels(labels, n, name), return_inverse=True)
     if len(names) < 2:
         raise InputError(f"{name} hold one class only ({names[0]}); give rows of at least two")
-    return names, codes
+    return names, codes.astype(np.int64)
+
+
+def known_labels(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows (n,) have a label, and the labels of these.
+
+    Raises
+    ------
+    InputError
+        Where labels are not one integer or string a row, or no row has one.
+    """
+    column = marked(as_labels(clean_column(labels, "labels", "labels"), n))
+    known = is_labelled(column)
+    if not known.any():
+        raise InputError("labels: no row has one; give labels of some rows")
+    return known, column[known]
 
 
 def check_neighbours(k: Any, rows: int) -> int:

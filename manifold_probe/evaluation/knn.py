@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_labels
+from manifold_probe.evaluation.inputs import as_bank, known_labels
 from manifold_probe.evaluation.nearest import nearest
 from manifold_probe.measures.classes import majority
 
@@ -26,6 +26,7 @@ def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: 
     ----------
     bank : array-like, shape (m, d)
     labels : array-like, shape (m,)
+        Rows of the bank without a label are left out.
     queries : array-like, shape (q, d)
     k : int, 1 <= k <= m
     temperature : float, above 0
@@ -50,7 +51,9 @@ def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: 
     ['near']
     """
     bank, queries = as_bank(bank, queries)
-    names, codes = np.unique(as_labels(labels, len(bank)), return_inverse=True)
+    known, labels = known_labels(labels, len(bank))
+    bank = bank[known]
+    names, codes = np.unique(labels, return_inverse=True)
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; give a number above 0")
     rows, cosines = nearest(bank, queries, k)

@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_classes
+from manifold_probe.evaluation.inputs import as_bank, as_classes, known_labels
 
 RECIPES = ("lbfgs", "sgd")
 PENALTY = 0.01
@@ -52,6 +52,8 @@ def linear_predict(bank: Any, labels: Any, queries: Any, recipe: str = "lbfgs", 
     ['up', 'right']
     """
     bank, queries = as_bank(bank, queries)
+    known, labels = known_labels(labels, len(bank))
+    bank = bank[known]
     names, codes = as_classes(labels, len(bank))
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} is not known; give {' or '.join(map(repr, RECIPES))}")

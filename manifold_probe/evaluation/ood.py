@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_classes
+from manifold_probe.evaluation.inputs import as_bank, as_classes, known_labels
 from manifold_probe.evaluation.nearest import nearest
 
 SINGULAR = 1e-10  # of the largest variance: below it a direction counts as flat
@@ -77,6 +77,8 @@ def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
 
     bank, x = as_bank(bank, x)
     bank, x = bank.astype(np.float64), x.astype(np.float64)
+    known, labels = known_labels(labels, len(bank))
+    bank = bank[known]
     names, codes = as_classes(labels, len(bank))
     means = np.stack([bank[codes == place].mean(0) for place in range(len(names))])
     about = bank - means[codes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from manifold_probe.extraction.agree import check_same_content
@@ -11,7 +12,14 @@ from manifold_probe.spaces.read import as_space, open_contents, read_column, spl
 
 
 def read_pair(
-    teacher: Any, student: Any, labels: str | None = None, *, positional: bool = False, allow_missing: bool = False
+    teacher: Any,
+    student: Any,
+    labels: str | None = None,
+    *,
+    positional: bool = False,
+    allow_missing: bool = False,
+    unlabelled: Iterable[Any] = (),
+    ignore_labels: bool = False,
 ) -> Pair:
     """Teacher and student rows joined by id, or by position where there are no ids; labels as a file of them has them.
 
@@ -20,7 +28,7 @@ def read_pair(
     teacher, student : path, array, tensor, DataFrame or Space
     labels : path, optional
         Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
-    positional, allow_missing : bool
+    positional, allow_missing, unlabelled, ignore_labels
         As in `compare`.
 
     Raises
@@ -35,14 +43,17 @@ def read_pair(
     'position'
     """
     values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels")
-    spaces = {"student": as_space(student, "student")}
+    sides = {"teacher": teacher, "student": student}
+    spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
     found = pair(
-        as_space(teacher, "teacher"),
+        spaces.pop("teacher"),
         spaces,
         labels=values,
         labels_ids=ids,
         positional=positional,
         allow_missing=allow_missing,
+        unlabelled=unlabelled,
+        ignore_labels=ignore_labels,
     )["student"]
     if not positional:
         check_same_content(found.teacher.source.path, found.student.source.path)

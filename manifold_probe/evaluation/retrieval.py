@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_labels, as_rows
+from manifold_probe.evaluation.inputs import as_bank, as_rows, known_labels
 from manifold_probe.evaluation.nearest import nearest
 from manifold_probe.measures.inputs import check_k
 from manifold_probe.measures.neighbours import Neighbours
@@ -20,7 +20,7 @@ from manifold_probe.measures.neighbours import Neighbours
 def recall(features: Any, labels: Any, k: int = 10) -> float:
     """Recall@k: share of rows with a row of their own label among their k nearest others. 0 to 1, higher is better.
 
-    Rows that are the only one of their label cannot be found and are left out.
+    Rows that are the only one of their label cannot be found and are left out, as are rows without a label.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def recall(features: Any, labels: Any, k: int = 10) -> float:
     0.4
     """
     features = as_rows(features, "features")
-    labels = as_labels(labels, len(features))
+    known, labels = known_labels(labels, len(features))
+    features = features[known]
     hits = found_within(others(features, k), labels)
     return float(hits[_findable(labels)].mean())
 
@@ -57,10 +58,11 @@ def cross_recall(teacher: Any, student: Any, labels: Any, k: int = 10) -> float:
     1.0
     """
     teacher, student = as_bank(teacher, student)
-    labels = as_labels(labels, len(teacher))
-    k = check_k(k, len(teacher))
+    known, labels = known_labels(labels, len(teacher))
     if len(student) != len(teacher):
         raise InputError(f"teacher has {len(teacher)} rows and student {len(student)}; give the same rows")
+    teacher, student = teacher[known], student[known]
+    k = check_k(k, len(teacher))
     rows, _ = nearest(teacher, student, k + 1)
     own = rows == np.arange(len(rows))[:, None]
     own[~own.any(1), -1] = True  # where a row did not find itself, its last place is one too many

@@ -40,7 +40,8 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     dict
         ``overlap@K``, ``debiased_linear_cka``, ``norm_correlation``; ``per_dimension_correlation`` and
         ``space_similarity``, medians, None where widths differ; with labels ``knn_agreement@K``,
-        ``knn_accuracy_teacher@K`` and ``knn_accuracy_student@K``, where more than k rows have one. All at most 1, higher is better; None is undefined.
+        ``knn_accuracy_teacher@K`` and ``knn_accuracy_student@K``, where more than k rows have one.
+        All at most 1, higher is better; None is undefined.
 
     Raises
     ------

@@ -165,8 +165,8 @@ def _label_conflicts(pair: Pair) -> str:
     n, rows = pair.teacher.n, pair.label_conflicts
     if pair.recoded:
         return (
-            f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, even after the one-to-one recoding "
-            f"of the classes that fits best ({pair.label_conflicts_as_written:,} as they are written)."
+            f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, even after the one-to-one "
+            f"recoding of the classes that fits best ({pair.label_conflicts_as_written:,} as they are written)."
         )
     return (
         f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, and no one-to-one recoding of the "
@@ -175,7 +175,7 @@ def _label_conflicts(pair: Pair) -> str:
 
 
 def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
-    """Labels (n,) that probably mean "no label" but are taken as classes, such as the text 'nan'; ``where`` they are."""
+    """Labels (n,) that may mean "no label" but are taken as classes, such as the text 'nan'; ``where`` they are."""
     return [
         Alarm(
             "suspicious_label",

@@ -190,8 +190,8 @@ def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> np.ndarray
 
     Query i of class c takes the list of another query s of c, and row j the place of another row of its class. With
     W_s(j) the share of j in b's list of s, M(j) its sum over s, and T that of M over the class of j, the chance that j
-    is in the list, summed over s, is, for j of another class with m rows, (T - M(j)) / (m - 1), and for j of the class c itself
-    (T - M(j) - W_j(i)) / (m - 2), or W_j(i) where c has two rows. No draw is needed.
+    is in the list, summed over s, is, for j of another class with m rows, (T - M(j)) / (m - 1), and for j of the class
+    c itself (T - M(j) - W_j(i)) / (m - 2), or W_j(i) where c has two rows. No draw is needed.
     """
     n, classes = len(codes), int(codes.max()) + 2
     codes = np.where(codes < 0, classes - 1, codes)

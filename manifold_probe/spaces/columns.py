@@ -81,10 +81,12 @@ def from_text(cells: np.ndarray, role: str = "ids") -> np.ndarray:
     return numbers if np.array_equal(numbers.astype(str), cells) else cells
 
 
-def attached(contents: Contents, beside: str, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The ids and labels that lie in the same file as the entry ``beside``, checked against its n rows."""
+def attached(
+    contents: Contents, beside: str, n: int, labelled: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The ids and, where ``labelled``, the labels in the file of the entry ``beside``, checked against its n rows."""
     found = []
-    for role, names in (("ids", ID_NAMES), ("labels", LABEL_NAMES)):
+    for role, names in (("ids", ID_NAMES), ("labels", LABEL_NAMES if labelled else ())):
         entry = contents.find(names, beside)
         found.append(None if entry is None or entry.name == beside else open_column(contents, entry.name, role, n))
     return found[0], found[1]

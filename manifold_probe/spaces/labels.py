@@ -223,6 +223,7 @@ def _without_blanks(names: np.ndarray) -> np.ndarray:
 
 
 def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
+    array = array.astype(np.float64)
     missing = np.isnan(array)
     off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < 2**53))
     if off.any():

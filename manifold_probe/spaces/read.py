@@ -33,7 +33,7 @@ def open_contents(path: str, key: str | None = None) -> Contents:
     return open_folder(path, key) if os.path.isdir(path) else open_file(path)
 
 
-def read(path: str, key: str | None = None) -> Space:
+def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     """The features in a file or folder, with the ids and labels that lie beside them.
 
     Parameters
@@ -42,6 +42,8 @@ def read(path: str, key: str | None = None) -> Space:
         A feature file or a folder with ``manifest.json``; "file::key" names the array in it.
     key : str, optional
         The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
+    labelled : bool
+        Read the labels too.
 
     Raises
     ------
@@ -51,21 +53,22 @@ def read(path: str, key: str | None = None) -> Space:
     file, typed = split_key(path)
     key = key or typed
     # A folder's key is the key in its shards; what it holds itself is "features".
-    return _space(open_contents(file, key), None if os.path.isdir(file) else key, path)
+    return _space(open_contents(file, key), None if os.path.isdir(file) else key, path, labelled)
 
 
-def _space(contents: Contents, key: str | None, name: str) -> Space:
+def _space(contents: Contents, key: str | None, name: str, labelled: bool = True) -> Space:
     entry = choose_features(contents, key)
-    ids, labels = attached(contents, entry.name, entry.shape[0])
+    ids, labels = attached(contents, entry.name, entry.shape[0], labelled)
     source = Source(contents.path, entry.name, contents.format)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
-def as_space(thing: Any, name: str = "array") -> Space:
+def as_space(thing: Any, name: str = "array", labelled: bool = True) -> Space:
     """Whatever holds features as a Space: a path, an array, a torch tensor, a DataFrame, or a Space as it is.
 
     A DataFrame's numeric columns are the dimensions; its ids are the column "ids" or "id", else an index that is not
-    just 0..n-1; its labels the column "labels" or "label". ``name`` is what messages call it.
+    just 0..n-1; its labels the column "labels" or "label", which are not looked at unless ``labelled``. ``name`` is
+    what messages call it.
 
     Examples
     --------
@@ -75,14 +78,14 @@ def as_space(thing: Any, name: str = "array") -> Space:
     if isinstance(thing, Space):
         return thing
     if isinstance(thing, str | Path):
-        return read(str(thing))
+        return read(str(thing), labelled=labelled)
     torch, pandas = sys.modules.get("torch"), sys.modules.get("pandas")
     if torch is not None and isinstance(thing, torch.Tensor):
         from manifold_probe.spaces.torch_file import tensor_entry
 
         return _from_entry(tensor_entry("features", thing), name)
     if pandas is not None and isinstance(thing, pandas.DataFrame):
-        return _from_frame(thing, name)
+        return _from_frame(thing, name, labelled)
     if isinstance(thing, np.ndarray) or hasattr(thing, "__array__"):
         return _from_entry(array_entry("features", np.asarray(thing)), name)
     raise bad(name, f"is a {type(thing).__name__}; give a path, an (n, d) array, a tensor, a DataFrame or a Space")
@@ -99,7 +102,7 @@ def _from_entry(entry: Entry, name: str, ids: Any = None, labels: Any = None) ->
     )
 
 
-def _from_frame(frame: Any, name: str) -> Space:
+def _from_frame(frame: Any, name: str, labelled: bool = True) -> Space:
     import pandas as pd
 
     taken: list[Any] = [None, None]
@@ -108,6 +111,8 @@ def _from_frame(frame: Any, name: str) -> Space:
         if column is not None:
             taken[place] = frame[column].to_numpy()
             frame = frame.drop(columns=column)
+    if not labelled:
+        taken[1] = None
     if taken[0] is None and not frame.index.equals(pd.RangeIndex(len(frame))):
         taken[0] = frame.index.to_numpy()
     for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
@@ -132,8 +137,8 @@ def inspect(path: str) -> dict[str, Any]:
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
-        None: a file with a problem can still be looked into.
+        (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or
+        is None: a file with a problem can still be looked into.
 
     Raises
     ------

@@ -11,6 +11,8 @@ import pytest
 
 import manifold_probe as mp
 from manifold_probe import cli
+from manifold_probe.spaces.labels import plain_labels
+from manifold_probe.spaces.read import read
 from tests.extraction.small import Capture, command, ran, refused
 from tests.extraction.test_trust import interrupt, repaint
 
@@ -157,9 +159,10 @@ def test_an_interrupted_run_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert json.loads((folder / "feats/unfinished.json").read_text())["plan"]["rows"] == 30
 
 
-def test_empty_labels_are_refused(folder: Path, capfd: Capture) -> None:
+def test_items_may_lack_a_label(folder: Path) -> None:
     (folder / "x.csv").write_text("path,label\nimages/cat/000.png,cat\nimages/dog/001.png,\n")
-    assert "x.csv: column 'label' has no label in row 1" in refused(with_data(command(), "x.csv"), capfd)
+    assert cli.run(with_data(command(), "x.csv")) == 0
+    assert plain_labels(read(str(folder / "feats")).labels) == ["cat", None]
 
 
 def test_empty_texts_and_empty_folders_are_one_line(folder: Path, capfd: Capture) -> None:

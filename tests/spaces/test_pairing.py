@@ -133,8 +133,8 @@ def test_labels_by_order_by_id_and_from_the_files() -> None:
         (
             ["a", "b"],
             ["a", "b"],
-            {"labels": [1], "labels_ids": ["a"]},
-            r"labels: 1 \('b'\) of t.npy's ids have no label",
+            {"labels": [1], "labels_ids": ["c"]},
+            r"labels: none of t.npy's ids \('a', 'b'\) is in the table, which has 'c'",
         ),
         (["a", "b"], ["a", "b"], {"labels": [1, 2], "labels_ids": ["a", "a"]}, "labels: ids hold 1 duplicates"),
         (

@@ -12,6 +12,7 @@ from manifold_probe.diagnosis.diagnose import diagnosed
 from manifold_probe.diagnosis.head import head
 from manifold_probe.diagnosis.overfit import overfit
 from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import codes_of
 from manifold_probe.report.diagnosis.combine import assessed, slice_causes, with_causes
 from manifold_probe.report.diagnosis.document import diagnosis_document
 from manifold_probe.report.diagnosis.result import Diagnosis
@@ -57,7 +58,7 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
         causes += slice_causes(diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed, ladder=False))
         names = [name for cause in causes for name in cause["where"]["slices"]]
         failed = np.isin(np.asarray(asked.slices).astype(str), names) if names else None
-        beside["slices"] = {"count": len(np.unique(asked.slices))}
+        beside["slices"] = {"count": len(codes_of(asked.slices)[1])}
         done += 1
         tell("diagnosing", done, steps)
     parts = diagnosed(pair, k=k, seed=seed, without=failed)
@@ -93,7 +94,7 @@ def check(pair: Pair, asked: Asked) -> None:
             f"other; at least {least:,} are needed for k = {asked.k}"
         )
     for labels, name in ((pair.labels, "labels"), (asked.slices, "slices")):
-        if labels is not None and len(np.unique(np.asarray(labels))) < 2:
+        if labels is not None and len(codes_of(np.asarray(labels))[1]) < 2:
             raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
     for space in (pair.teacher, pair.student, *(() if asked.head is None else (asked.head.student,))):
         _check_rows(space)

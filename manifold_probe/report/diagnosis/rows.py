@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from manifold_probe.files import write_whole
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import places
-from manifold_probe.measures.neighbours import search
+from manifold_probe.measures.inputs import codes_of
+from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.measures.rows import sample
 from manifold_probe.report.tables.write import csv_cell
+from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 
 MOST = 20_000  # rows up to which every one is looked at
@@ -29,7 +32,8 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     """Columns ``row``, ``id``, ``label``, ``overlap@k``, ``teacher_vote``, ``student_vote``, ``lost_neighbours`` and
     ``lost_ranks`` (nearest first, a list a row); of more than 20,000 rows that many are drawn, their neighbours not.
 
-    Votes are by the k nearest others (cosine) and null without labels; a rank is 1 for the nearest row in the student.
+    Votes are by those of the k nearest others (cosine) that have a label, and null where none has; a rank is 1
+    for the nearest row in the student.
     """
     n = pair.teacher.n
     queries = sample(n, MOST, seed)
@@ -41,7 +45,8 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     order = np.argsort(kept, kind="stable")
     table: dict[str, Any] = {"row": queries[order].tolist()}
     table["id"] = _taken(pair.ids, queries[order])
-    table["label"] = _taken(pair.labels, queries[order])
+    labels = None if pair.labels is None else plain_labels(np.asarray(pair.labels)[queries[order]])
+    table["label"] = labels or [None] * len(order)
     table[f"overlap@{k}"] = kept[order].tolist()
     table |= _votes(pair, near, own, order)
     names = np.arange(n) if pair.ids is None else np.asarray(pair.ids)
@@ -75,11 +80,14 @@ def _taken(column: np.ndarray | None, rows: np.ndarray) -> list[Any]:
 def _votes(pair: Pair, near: Any, own: Any, order: np.ndarray) -> dict[str, list[Any]]:
     if pair.labels is None:
         return {f"{side}_vote": [None] * len(order) for side in ("teacher", "student")}
-    names, codes = np.unique(np.asarray(pair.labels), return_inverse=True)
-    return {
-        f"{side}_vote": names[predictions(found, codes)[order]].tolist()
-        for side, found in (("teacher", near), ("student", own))
-    }
+    codes, names = codes_of(np.asarray(pair.labels))
+    return {f"{side}_vote": _voted(found, codes, names, order) for side, found in (("teacher", near), ("student", own))}
+
+
+def _voted(found: Neighbours, codes: np.ndarray, names: np.ndarray, order: np.ndarray) -> list[Any]:
+    voting = np.where((found.members >= 0) & (codes[found.members] >= 0), found.weights, 0)
+    votes = names[predictions(replace(found, weights=voting), codes)[order]].tolist()
+    return [vote if known else None for vote, known in zip(votes, voting.any(1)[order], strict=True)]
 
 
 def _csv(table: dict[str, Any]) -> str:
