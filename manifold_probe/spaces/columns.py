@@ -9,14 +9,14 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
-from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, array_entry, last_part
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
 from manifold_probe.spaces.space import to_numpy
 
 WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
 
 # "id", "doc_id", "ID", "pk", "uuid", "key", "hash", "file", "filenames", "image_path", "names", "url", ...
 CALLED_LIKE_IDS = re.compile(
-    r"(?i)(^|[^a-z])(u?u?ids?|pk|keys?|hash(es)?|index|urls?|uris?|stems?)$|(file|path|name|uuid)s?$|(?-i:[a-z]Ids?$)"
+    r"(?i)(^|[^a-z])(u?u?ids?|pk|keys?|hash(es)?|index|urls?|uris?|stems?)$|(file|path|name|uuid|guid)s?$|(?-i:[a-z]Ids?$)"
 )
 
 
@@ -101,13 +101,14 @@ def attached(contents: Contents, beside: str, n: int) -> tuple[np.ndarray | None
 
 
 def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
-    """A column that looks like ids but is not called so: n integers or strings, all different. None where there is none.
+    """A column that looks like ids under another name: n integers or strings, all different. None without one.
 
     Names that say it ("filename", "_id", "pk", "uuid", "image_path", ...) come first, then strings, then integers.
     ``beside`` is the entry of the features. Only columns of the right length are opened, and their values are not used.
 
     Examples
     --------
+    >>> from manifold_probe.spaces.contents import array_entry
     >>> found = {"x": array_entry("x", np.eye(3)), "pk": array_entry("pk", np.array([7, 9, 8]))}
     >>> id_candidate(Contents("t.npz", "npz", found), "x", 3)
     'pk'
