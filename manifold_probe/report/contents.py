@@ -19,12 +19,20 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
     if found["features"] is not None:
         unique = "" if ids is None or ids["unique"] else ", with duplicates"
         first = "" if ids is None else f"; the first are {listed(ids['first'])}"
-        rows.append(("ids", "none" if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
+        rows.append(("ids", _no_ids(found) if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
         classes = "none" if labels is None else f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes)"
         rows.append(("labels", classes))
     if found["problem"]:
         rows.append(("problem", one_line(found["problem"])))
     return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows] + ["", *_keys(found["keys"])]
+
+
+def _no_ids(found: dict[str, Any]) -> str:
+    key = found["id_candidate"]
+    if key is None:
+        return "none"
+    column = f"{shown(found['path'].rpartition('::')[0] or found['path'], 400)}::{shown(key)}"
+    return f"none, but '{shown(key)}' may be ids: take it with --teacher-ids or --student-ids {column}"
 
 
 def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:

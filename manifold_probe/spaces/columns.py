@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import uuid
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
 from manifold_probe.spaces.space import to_numpy
+from manifold_probe.spaces.values import entries_of
 
 WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
+EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
 
 # "id", "doc_id", "ID", "pk", "uuid", "key", "hash", "file", "filenames", "image_path", "names", "url", ...
 CALLED_LIKE_IDS = re.compile(
@@ -23,47 +27,85 @@ CALLED_LIKE_IDS = re.compile(
 def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.ndarray:
     """Values (n,) as int64 or str; ``role`` ("ids" or "labels") names them in messages.
 
-    Labels may also be bool or whole-number floats. Raises InputError for anything else: missing values, other types,
-    another length than ``n``.
+    Read are arrays, tensors, Series, and lists of integers, strings, UUIDs, paths, NumPy scalars, 0-d tensors or
+    batches of these. Whole-number floats are integers as long as their type holds them exactly (float32: below
+    2^24). Integers beyond int64 become strings, so that none is rounded; "7" and 7 pair. Raises InputError for anything
+    else: missing values, mixed or other types, another length than ``n``.
 
     Examples
     --------
     >>> clean_column(np.array([1.0, 3.0]), "labels", "t.npz")
     array([1, 3])
+    >>> clean_column([np.int64(4), np.int64(2)], "ids", "t.npz")
+    array([4, 2])
+    >>> clean_column(np.array([7, 2**64 - 1], dtype=np.uint64), "ids", "t.npz").tolist()
+    ['7', '18446744073709551615']
     """
-    array = to_numpy(values)
+    array = _one_dimensional(values, role, path)
+    if n is not None and len(array) != n:
+        raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
+    kind = array.dtype.kind
+    if kind == "S":
+        array, kind = np.char.decode(array, "utf-8", "replace"), "U"
+    if kind == "U":
+        return np.array(array, dtype=str)
+    if kind in "OT":
+        return _from_objects(array.astype(object), role, path)
+    if kind in "iu":
+        fits = kind == "i" or not len(array) or array.max() < 2**63
+        return np.array(array, dtype=np.int64) if fits else array.astype(str)
+    if role == "labels" and kind == "b":
+        return array.astype(np.int64)
+    if array.dtype.name in EXACT_BELOW:
+        return _from_floats(array, role, path)
+    raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
+
+
+def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
+    """Values (n,) of whatever type; refused where they are no column, or partly masked."""
+    if isinstance(values, list | tuple):
+        entry = entries_of({"ids": values})["ids"]
+        if entry.problem is not None:
+            raise bad(path, f"the list of {role} {entry.problem}")
+        values = entry.open()
+    elif str(getattr(values, "dtype", "")) == "torch.bfloat16":
+        raise bad(path, f"{role} have type bfloat16, which holds whole numbers exactly to 256 only: save integers")
+    elif not hasattr(values, "__array__"):
+        kind = type(values).__name__
+        raise bad(path, f"{role} are a {kind}: give a list or array of one integer or string a row, in row order")
+    masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked and role != "labels":
+        raise bad(path, f"{role} hold {masked:,} masked values: give every row one")
+    array = np.asarray(to_numpy(values))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
         raise bad(path, f"{role} have shape {tuple(array.shape)}: give one value a row")
-    if n is not None and len(array) != n:
-        raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
-    kind = array.dtype.kind
-    if kind == "O":
-        return _from_objects(array, role, path)
-    if kind == "S":
-        return _from_objects(np.char.decode(array, "utf-8", "replace"), role, path)
-    if kind in "UT":
-        return np.array(array, dtype=str) if kind == "U" else _from_objects(array.astype(object), role, path)
-    if kind in "iu" and (kind == "i" or not len(array) or array.max() < 2**63):
-        return np.array(array, dtype=np.int64)
-    if role == "labels" and kind == "b":
-        return array.astype(np.int64)
-    if role == "labels" and kind == "f":
-        return _from_floats(array, path)
-    raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
+    return array
 
 
-def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
-    off = ~((np.floor(array) == array) & (np.abs(array) < 2**53))  # NaN and Inf are off too
-    if off.any():
-        row = int(np.argmax(off))
-        raise bad(path, f"labels hold {array[row]} in row {row}: classes are integers or strings")
+def _from_floats(array: np.ndarray, role: str, path: str) -> np.ndarray:
+    name = array.dtype.name
+    whole = np.floor(array) == array  # NaN is not
+    if not whole.all():
+        row = int(np.argmax(~whole))
+        raise bad(path, f"{role} hold {array[row]} in row {row} ({name}): save integers or strings")
+    large = ~(np.abs(array.astype(np.float64)) < EXACT_BELOW[name])  # Inf is
+    if large.any():
+        row = int(np.argmax(large))
+        raise bad(
+            path,
+            f"{role} hold {float(array[row]):.0f} in row {row}, and {name} rounds whole numbers from "
+            f"{EXACT_BELOW[name]:,} on: save integers or strings",
+        )
     return array.astype(np.int64)
 
 
 def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
-    items = array.tolist()
+    items = [plain_value(item) for item in array.tolist()]
+    kinds = {type(item) for item in items}
+    if float in kinds and kinds <= {int, float}:
+        return _from_floats(np.array(items, dtype=np.float64), role, path)
     first = str if items and isinstance(items[0], str) else int
     for row, item in enumerate(items):
         if not isinstance(item, first) or isinstance(item, bool):
@@ -72,14 +114,28 @@ def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
                 f"{role} hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}: "
                 "save all integers or all strings",
             )
-    if first is str:
-        widest = max(map(len, items), default=0)
-        if 4 * widest * len(items) > WIDEST:
-            raise bad(path, f"{role} hold a string of {widest:,} characters: shorten it, ids are names")
-        return np.array(items, dtype=str)
-    if not all(-(2**63) <= item < 2**63 for item in items):
-        raise bad(path, f"{role} hold integers beyond 64 bits: save them as strings")
-    return np.array(items, dtype=np.int64)
+    if first is int:
+        small = all(-(2**63) <= item < 2**63 for item in items)
+        return np.array(items, dtype=np.int64) if small else np.array([str(item) for item in items])
+    widest = max(map(len, items), default=0)
+    if 4 * widest * len(items) > WIDEST:
+        raise bad(path, f"{role} hold a string of {widest:,} characters: shorten it, ids are names")
+    return np.array(items, dtype=str)
+
+
+def plain_value(value: Any) -> Any:
+    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else as it is.
+
+    >>> plain_value(np.int64(7)), plain_value(b"a")
+    (7, 'a')
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, uuid.UUID | os.PathLike):
+        return str(value)
+    if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
+        return value.item()
+    return value
 
 
 def from_text(cells: np.ndarray) -> np.ndarray:

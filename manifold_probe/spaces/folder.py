@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_file, refusing
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
-from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.formats import READERS, open_file, read_column_file
 from manifold_probe.spaces.stacked import Stacked
 
 MANIFEST = "manifest.json"
@@ -65,7 +66,7 @@ def _manifest(path: str) -> dict[str, Any]:
     if not os.path.exists(file) and os.path.exists(os.path.join(path, "unfinished.json")):
         raise bad(path, "is an unfinished extraction; give the same probe extract command again to finish it")
     if not os.path.exists(file):
-        raise bad(path, f"is a folder without {MANIFEST}; write one that lists its shards in row order: {EXAMPLE}")
+        raise bad(path, _without_manifest(path))
     check_file(file)
     with refusing(file, "JSON"), open(file, encoding="utf-8") as text:
         manifest = json.load(text)
@@ -81,6 +82,29 @@ def _manifest(path: str) -> dict[str, Any]:
         if not isinstance(manifest.get(field, ""), str):
             raise bad(file, f"field '{field}' is not a string; it names {'an array' if field == 'key' else 'a file'}")
     return manifest
+
+
+def _without_manifest(path: str) -> str:
+    """What to do about a folder of parts, or of one vector an image."""
+    names = sorted(name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in READERS)
+    text = f"is a folder without {MANIFEST}"
+    if not names:
+        return f"{text}; write one that lists its shards in row order: {EXAMPLE}"
+    suffix = os.path.splitext(names[0])[1]
+    files = f"files = sorted(glob.glob('*{suffix}', root_dir={path!r}))"
+    text += f" ({len(names):,} files: {names[0]}, ...)"
+    if suffix == ".npy" and len(_npy_shape(os.path.join(path, names[0]))) == 1:
+        stack = f"np.savez('x.npz', features=np.stack([np.load({path!r} + '/' + f) for f in files]), ids=files)"
+        return f"{text}, one vector a file; stack them: {files}, {stack}"
+    listed = f"json.dump({{'shards': files}}, open({os.path.join(path, MANIFEST)!r}, 'w'))"
+    return f"{text}; list them in row order (10 after 9): {files}, {listed}"
+
+
+def _npy_shape(file: str) -> tuple[int, ...]:
+    try:
+        return open_file(file).entries["features"].shape
+    except InputError:
+        return ()
 
 
 def _refuse_other_schema(file: str, manifest: Any) -> None:
@@ -105,10 +129,10 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
     file = _inside(path, item["file"])
     contents = open_file(file)
     if item.get("sha256") is not None and file_sha256([file]) != item["sha256"]:
-        raise bad(file, "has another sha256 than the manifest says; copy it again or mend the manifest")
+        raise bad(file, "has another sha256 than the manifest says; copy it again or fix the manifest")
     entry = choose_features(contents, key)
     if item.get("rows") is not None and item["rows"] != entry.shape[0]:
-        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; mend one of them")
+        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; fix one of them")
     if first is not None and (entry.shape[1], entry.dtype) != (first.shape[1], first.dtype):
         raise bad(
             file,

@@ -168,7 +168,9 @@ def _joined(name: str, parts: list[Entry]) -> Entry:
     if len(widths) > 1:
         other = next(at for at, part in enumerate(parts) if part.shape[-1] != parts[0].shape[-1])
         sizes = f"{parts[0].shape[-1]} in item 0, {parts[other].shape[-1]} in item {other}"
-        return Entry(name, (len(parts),), "object", list, f"is a list of {words} ({sizes}): extract them with one model")
+        return Entry(
+            name, (len(parts),), "object", list, f"is a list of {words} ({sizes}): extract them with one model"
+        )
     if len(types) > 1:
         few = ", ".join(sorted(types))
         return Entry(name, (len(parts),), "object", list, f"is a list of mixed types ({few}): convert it to one type")
