@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Entry, array_entry, last_part
 
 DEPTH = 2
+HOLDING = ("features", "embeddings")  # keys of a dict that is one space
 COUNTED = re.compile(r"(.*?[A-Za-z_])(\d+)")  # "emb_0": a dimension or a row?
 
 
@@ -64,11 +66,58 @@ def _of_dict(thing: Mapping[Any, Any], prefix: str, depth: int) -> list[Entry]:
     return one_a_row(found, prefix)
 
 
+def is_one_space(thing: Mapping[Any, Any], name: str) -> bool:
+    """Whether a dict is one space, ``{"features": x, "ids": ids}`` or ``{id: vector}``, or else a dict of named spaces.
+
+    It is one where a reserved key, "features" or "embeddings" holds values (a path or a Space there is a named space),
+    or where every value is a vector.
+
+    Raises
+    ------
+    InputError
+        Where both could be meant: "features" beside other matrices, without ids or labels.
+
+    Examples
+    --------
+    >>> is_one_space({"features": np.eye(3), "ids": [1, 2, 3]}, "student"), is_one_space({"best": np.eye(3)}, "student")
+    (True, False)
+    """
+    held = {key: value for key, value in thing.items() if value is not None}
+    inside = [key for key in held if key in (*HOLDING, *RESERVED) and _entry_or_none(held[key]) is not None]
+    if not inside:
+        return bool(held) and all(_is_vector(value) for value in held.values())
+    columns = any(key in (*ID_NAMES, *LABEL_NAMES) for key in inside)
+    others = [key for key, value in held.items() if key not in (*HOLDING, *RESERVED) and _is_matrix(value)]
+    if others and not columns:
+        raise InputError(
+            f"{name}: the dict holds '{inside[0]}' and '{others[0]}'; for one student give it through "
+            "manifold_probe.spaces.as_space, for several rename them"
+        )
+    return True
+
+
+def _entry_or_none(value: Any) -> Entry | None:
+    return entries_of(value).get("features") if isinstance(value, Mapping) else _array_entry("features", value)
+
+
+def _is_vector(value: Any) -> bool:
+    entry = _array_entry("row", value)
+    return entry is not None and (len(entry.shape) == 1 or (len(entry.shape) == 2 and entry.shape[0] == 1))
+
+
+def _is_matrix(value: Any) -> bool:
+    if hasattr(value, "blocks") or hasattr(value, "columns"):  # a Space, a DataFrame
+        return True
+    entry = _array_entry("features", value)
+    return entry is not None and len(entry.shape) == 2
+
+
 def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
     """{name: vector} as one matrix "features" with the names as "ids"; other entries as they are.
 
     So a file with one vector an image is read. It takes three vectors or more, of one length and type, and nothing else
-    beside them. Names that only count ("emb_0", "emb_1", ...) could be dimensions as well, so they are left alone.
+    beside them. Names that only count ("emb_0", "emb_1", ...) could be dimensions as well where they are fewer than
+    the values of each, so these are left alone.
     """
     shapes = {entry.shape for entry in entries}
     names = [entry.name.removeprefix(prefix) for entry in entries]
@@ -77,7 +126,9 @@ def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
     shape = shapes.pop()
     numbers = entries[0].dtype.startswith(("float", "bfloat", "int", "uint"))
     vectors = len(shape) == 1 or (len(shape) == 2 and shape[0] == 1)
-    if not numbers or not vectors or shape[-1] < 2 or any(entry.problem for entry in entries) or _counts(names):
+    if not numbers or not vectors or shape[-1] < 2 or any(entry.problem for entry in entries):
+        return entries
+    if len(entries) < shape[-1] and _counts(names):
         return entries
     if any(last_part(name) in RESERVED for name in names):
         return entries
