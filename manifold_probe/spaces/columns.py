@@ -13,7 +13,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
 from manifold_probe.spaces.space import to_numpy
-from manifold_probe.spaces.values import entries_of
+from manifold_probe.spaces.values import entries_of, tensor_entry
 
 WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
 EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
@@ -68,8 +68,11 @@ def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
         if entry.problem is not None:
             raise bad(path, f"the list of {role} {entry.problem}")
         values = entry.open()
-    elif str(getattr(values, "dtype", "")) == "torch.bfloat16":
-        raise bad(path, f"{role} have type bfloat16, which holds whole numbers exactly to 256 only: save integers")
+    elif str(getattr(values, "dtype", "")).startswith("torch."):
+        entry = tensor_entry(role, values)
+        if entry.problem is not None or entry.dtype == "bfloat16":
+            raise bad(path, f"{role} {entry.problem or 'have type bfloat16, exact to 256 only: save integers'}")
+        values = entry.open()
     elif not hasattr(values, "__array__"):
         kind = type(values).__name__
         raise bad(path, f"{role} are a {kind}: give a list or array of one integer or string a row, in row order")

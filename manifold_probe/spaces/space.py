@@ -92,7 +92,7 @@ class Space:
         if values is None:
             return None
         if (
-            isinstance(values, np.ndarray)
+            type(values) is np.ndarray
             and values.shape == (self.n,)
             and (values.dtype == np.int64 or values.dtype.kind == "U")
         ):
