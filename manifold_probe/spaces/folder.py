@@ -91,13 +91,13 @@ def _without_manifest(path: str) -> str:
     if not names:
         return f"{text}; write one that lists its shards in row order: {EXAMPLE}"
     suffix = os.path.splitext(names[0])[1]
-    files = f"files = sorted(glob.glob('*{suffix}', root_dir={path!r}))"
-    text += f" ({len(names):,} files: {names[0]}, ...)"
+    count = f"{len(names):,} file{'s' * (len(names) > 1)}"
+    files = f"files = sorted(Path({path!r}).glob('*{suffix}'))"
     if suffix == ".npy" and len(_npy_shape(os.path.join(path, names[0]))) == 1:
-        stack = f"np.savez('x.npz', features=np.stack([np.load({path!r} + '/' + f) for f in files]), ids=files)"
-        return f"{text}, one vector a file; stack them: {files}, {stack}"
-    listed = f"json.dump({{'shards': files}}, open({os.path.join(path, MANIFEST)!r}, 'w'))"
-    return f"{text}; list them in row order (10 after 9): {files}, {listed}"
+        stack = "np.savez('x.npz', features=np.stack([np.load(f) for f in files]), ids=[f.stem for f in files])"
+        return f"{text} ({count}, one vector each); stack them: {files}; {stack}"
+    listed = f"files[0].with_name('{MANIFEST}').write_text(json.dumps({{'shards': [f.name for f in files]}}))"
+    return f"{text} ({count}); list them in row order (text sorting puts 10 before 9): {files}; {listed}"
 
 
 def _npy_shape(file: str) -> tuple[int, ...]:

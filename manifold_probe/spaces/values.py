@@ -139,7 +139,8 @@ def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
         entries[0].dtype,
         lambda: _stack([each().reshape(-1) for each in opened]),
     )
-    return [matrix, _typed_column(f"{prefix}ids", names)]
+    counted = all(name.isdecimal() and str(int(name)) == name for name in names)
+    return [matrix, _typed_column(f"{prefix}ids", [int(name) for name in names] if counted else names)]
 
 
 def _counts(names: list[str]) -> bool:
