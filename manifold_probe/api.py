@@ -404,7 +404,7 @@ def _both_ids(ids: Any) -> tuple[Any, Any]:
     if ids is None:
         return None, None
     if isinstance(ids, list | tuple) and len(ids) == 2 and all(x is None or np.ndim(x) == 1 for x in ids):
-        return tuple(ids)  # type: ignore[return-value]
+        return tuple(ids)
     return ids, ids
 
 

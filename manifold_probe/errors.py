@@ -13,8 +13,8 @@ class InputError(ValueError):
     the file is at its beginning and the fix at its end.
     """
 
-    def __init__(self, message: object = "") -> None:
-        super().__init__(shortened(str(message)))
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 def shortened(message: str) -> str:

@@ -67,8 +67,9 @@ def _space(contents: Contents, key: str | None, name: str, fewest: int = 2) -> S
     n = entry.shape[0]
     ids, labels = attached(contents, entry.name, n)
     candidate = id_candidate(contents, entry.name, n) if ids is None else None
-    in_memory = contents.format in IN_MEMORY
-    source = Source(*((None, None, "array") if in_memory else (contents.path, entry.name, contents.format)), candidate)
+    source = Source(contents.path, entry.name, contents.format, candidate)
+    if contents.format in IN_MEMORY:
+        source = Source(id_candidate=candidate)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 

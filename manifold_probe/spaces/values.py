@@ -194,14 +194,14 @@ def _list_entry(name: str, items: list[Any]) -> Entry | None:
     kinds = list(dict.fromkeys(type(item).__name__ for item in items))
     listed = f"is a list of {', '.join(kinds[:3])}"
     if any(part is None for part in parts):
-        return None if name != "features" else Entry(name, (len(items),), "object", list, f"{listed}: {_MATRIX}")
+        return None if name != "features" else _unusable(name, len(items), f"{listed}: {_MATRIX}")
     found = [part for part in parts if part is not None]
     problem = next((f"holds, in item {at}, what {part.problem}" for at, part in enumerate(found) if part.problem), None)
     if problem is not None:
-        return Entry(name, (len(items),), found[0].dtype, list, problem)
+        return _unusable(name, len(items), problem)
     if len({len(part.shape) for part in found}) > 1 or len(found[0].shape) > 2:
         few = ", ".join(f"{part.dtype} {part.shape}" for part in found[:3]) + (", ..." if len(found) > 3 else "")
-        return Entry(name, (len(items),), "object", list, f"is a list of arrays ({few}): {_NAMED}")
+        return _unusable(name, len(items), f"is a list of arrays ({few}): {_NAMED}")
     return _joined(name, found)
 
 
@@ -220,18 +220,21 @@ def _joined(name: str, parts: list[Entry]) -> Entry:
     if len(widths) > 1:
         other = next(at for at, part in enumerate(parts) if part.shape[-1] != parts[0].shape[-1])
         sizes = f"{parts[0].shape[-1]} in item 0, {parts[other].shape[-1]} in item {other}"
-        return Entry(
-            name, (len(parts),), "object", list, f"is a list of {words} ({sizes}): extract them with one model"
-        )
+        return _unusable(name, len(parts), f"is a list of {words} ({sizes}): extract them with one model")
     if len(types) > 1:
         few = ", ".join(sorted(types))
-        return Entry(name, (len(parts),), "object", list, f"is a list of mixed types ({few}): convert it to one type")
+        return _unusable(name, len(parts), f"is a list of mixed types ({few}): convert it to one type")
     dtype = types.pop()
     if dimensions == 2:
-        shape = (sum(part.shape[0] for part in parts), widths.pop())
-        return Entry(name, shape, dtype, lambda: _stacked([part.open() for part in parts], dtype))
+        rows = sum(part.shape[0] for part in parts)
+        return Entry(name, (rows, widths.pop()), dtype, lambda: _stacked([part.open() for part in parts], dtype))
     shape = (len(parts), *sorted(widths)) if dimensions else (len(parts),)
     return Entry(name, shape, dtype, lambda: _stack([part.open() for part in parts]))
+
+
+def _unusable(name: str, n: int, problem: str) -> Entry:
+    """A list of n items that is no array, and why."""
+    return Entry(name, (n,), "object", list, problem)
 
 
 def _stacked(parts: list[Any], dtype: str) -> Any:
@@ -253,7 +256,7 @@ def _column_entry(name: str, items: list[Any]) -> Entry:
     if any(each is None for each in nested) and not all(each is None for each in nested):
         odd = next(at for at, each in enumerate(nested) if (each is None) != (nested[0] is None))
         kinds = f"{type(items[0]).__name__} and, in item {odd}, {type(items[odd]).__name__}"
-        return Entry(name, (len(items),), "object", list, f"mixes {kinds}: save all integers or all strings")
+        return _unusable(name, len(items), f"mixes {kinds}: save all integers or all strings")
     for item, each in zip(items, nested, strict=True):
         flat += [_unwrapped(item)] if each is None else each
     return _typed_column(name, flat)
