@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import as_whole
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
@@ -22,6 +23,7 @@ from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
+from manifold_probe.spaces.values import is_one_space
 
 TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
@@ -129,10 +131,12 @@ def compare(
 
     Parameters
     ----------
-    teacher : path, (n, d) array or tensor, DataFrame or Space
-        A path may name the array in its file: "features.npz::layer4".
+    teacher : path, (n, d) array, tensor, list, DataFrame, dict ``{"features": x, "ids": ids}`` or Space
+        Whatever `manifold_probe.spaces.as_space` takes. A path may name the array in its file: "features.npz::layer4".
     student : the same, or a dict of named students
-        The student may have another width; rows pair by id where both have ids, else by position.
+        The student may have another width; rows pair by id where both have ids, else by position. A dict is one student
+        where it has an array under "features", "embeddings", "ids", "labels" or "logits", or where all its values are
+        vectors ``{id: vector}``; else every value is a student of that name.
     labels : sequence of length n, path, or table with ids, optional
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
         Rows without one (None, NaN, "", -1 where no other integer is negative, ids that the table lacks) are left out
@@ -175,7 +179,7 @@ def compare(
     True
     """
     check_settings(k, queries, seed)
-    several = isinstance(student, Mapping)
+    several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
     values, values_ids = _labels(labels)
@@ -333,7 +337,8 @@ def check_settings(k: Any, queries: Any, seed: Any) -> None:
         For a k or queries too small, a seed that is negative or beyond 32 bits, and what is no whole number.
     """
     for name, value, least, most in (("k", k, 1, 2**31), ("queries", queries, 2, 2**31), ("seed", seed, 0, 2**32)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < most:
+        whole = as_whole(value)
+        if whole is None or not least <= whole < most:
             raise InputError(f"{name} is {value!r}; give a whole number of at least {least} and below {most:,}")
 
 
@@ -411,8 +416,8 @@ def _both_ids(ids: Any) -> tuple[Any, Any]:
     if ids is None:
         return None, None
     if isinstance(ids, list | tuple) and len(ids) == 2 and all(x is None or np.ndim(x) == 1 for x in ids):
-        return tuple(None if x is None else np.asarray(x) for x in ids)  # type: ignore[return-value]
-    return np.asarray(ids), np.asarray(ids)
+        return tuple(ids)
+    return ids, ids
 
 
 def _labels(labels: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:

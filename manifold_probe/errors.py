@@ -1,10 +1,31 @@
 """The one error that means "your input, not our bug"."""
 
+LONGEST = 400  # characters of a message
+SHORTENED = " ... "
+
 
 class InputError(ValueError):
     """Something the caller gave cannot be used.
 
-    The message is one line that names the file, the field and the mend, for example
+    The message is one line that names the file, the field and the fix, for example
     ``t.pt: key 'features' holds 3 NaN values (first in row 17); drop those rows or fix the extraction``.
-    The command line prints it as it is and exits with code 2.
+    The command line prints it as it is and exits with code 2. Of a message over 400 characters the middle is left out:
+    the file is at its beginning and the fix at its end.
     """
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
+
+
+def shortened(message: str) -> str:
+    """At most 400 characters: the beginning, and the end from the last "; " or ": " on (the fix).
+
+    >>> message = shortened("t.csv: has no column 'id', only " + "a, " * 200 + "b; name it with t.csv::COLUMN")
+    >>> len(message), message.endswith("; name it with t.csv::COLUMN")
+    (400, True)
+    """
+    if len(message) <= LONGEST:
+        return message
+    fix = max(message.rfind("; "), message.rfind(": "))
+    end = min(max(len(message) - fix, LONGEST // 4), 3 * LONGEST // 4)
+    return message[: LONGEST - len(SHORTENED) - end] + SHORTENED + message[-end:]

@@ -7,27 +7,24 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.inputs import as_whole
+from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.labels import is_labelled, marked
-from manifold_probe.spaces.space import Space, as_float
+from manifold_probe.spaces.read import as_space
 
 
 def as_rows(x: Any, name: str) -> np.ndarray:
-    """Finite rows (n, d), n and d at least 1, as float32 or, where the type needs it, float64.
+    """Finite rows (n, d), n and d at least 1, of whatever `as_space` takes, as float32 or, where needed, float64.
 
     Raises
     ------
     InputError
         Where x is no such matrix.
     """
-    if isinstance(x, Space):
-        name, x = x.name, x.read(0, x.n)
-    rows = x if hasattr(x, "detach") else np.asarray(x)
-    if rows.ndim != 2 or 0 in tuple(rows.shape):
-        raise InputError(f"{name} has shape {tuple(rows.shape)}; give a matrix (n, d) with at least one row")
-    rows = as_float(rows)
-    if not np.isfinite(rows).all():
-        raise InputError(f"{name} holds NaN or infinite values; drop those rows first")
+    space = as_space(x, name, fewest=1)
+    rows = space.read(0, space.n)
+    check_finite(rows, 0, space)
     return rows
 
 
@@ -82,10 +79,10 @@ def known_labels(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def check_neighbours(k: Any, rows: int) -> int:
     """k as an int with 1 <= k <= rows."""
-    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
-    if not whole or not 1 <= k <= rows:
+    whole = as_whole(k)
+    if whole is None or not 1 <= whole <= rows:
         raise InputError(f"k = {k!r} does not fit a bank of {rows} rows; give a whole number with 1 <= k <= {rows}")
-    return int(k)
+    return whole
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

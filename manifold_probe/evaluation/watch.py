@@ -10,7 +10,7 @@ from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.classes import class_terms, predictions
 from manifold_probe.measures.dimensions import column_cosines, correlations, median
 from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.inputs import as_codes, as_matrices, check_k
+from manifold_probe.measures.inputs import as_codes, as_matrices, check_k, check_same_labels
 from manifold_probe.measures.moments import moments_of
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import intersections
@@ -56,6 +56,7 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     {'overlap@5': 1.0, 'debiased_linear_cka': 1.0, 'norm_correlation': 1.0, 'per_dimension_correlation': 1.0,
      'space_similarity': 1.0}
     """
+    check_same_labels(teacher, labels)
     teacher, student = as_matrices(teacher, student)
     k = check_k(k, len(teacher))
     queries = sample(len(teacher), QUERIES, seed)

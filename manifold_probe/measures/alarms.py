@@ -11,6 +11,7 @@ from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
 from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
+from manifold_probe.spaces.space import Space
 
 FEW_ROWS = 200
 FLOAT16_EDGE = 65_504.0
@@ -34,6 +35,9 @@ def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
     n, d = len(found.norms), len(found.mean)
     alarms = []
     repeated = n - len(np.unique(found.hashes))
+    if repeated == n - 1:
+        what = "all rows are equal" if found.norms.any() else "all vectors are zero"
+        alarms.append(Alarm("constant_space", f"{side}: {what}: every input gives the same vector."))
     if repeated:
         alarms.append(Alarm("duplicate_rows", f"{side}: {repeated:,} of {n:,} rows repeat another row exactly."))
     dead = np.flatnonzero(found.constant_columns)
@@ -152,7 +156,7 @@ def pairing(pair: Pair) -> list[Alarm]:
     alarms = []
     if not pair.verified:
         alarms.append(
-            Alarm("unverified_pairing", "rows were paired by position and no ids vouch for it; give ids on both sides.")
+            Alarm("unverified_pairing", f"rows were paired by position and no ids vouch for it; {_ids_to_give(pair)}.")
         )
     if pair.label_conflicts:
         alarms.append(Alarm("misaligned_rows", _label_conflicts(pair)))
@@ -184,6 +188,36 @@ def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
         )
         for name, count in suspicious(labels)
     ]
+
+
+def _ids_to_give(pair: Pair) -> str:
+    """Which columns may be ids, and the options that take them."""
+    found = []
+    for side, space in (("teacher", pair.teacher), ("student", pair.student)):
+        if space.ids is None and space.source.id_candidate:
+            found.append(f"--{side}-ids {space.source.path or side}::{space.source.id_candidate}")
+    if not found:
+        return "give ids on both sides"
+    return f"a column may hold them: give {' and '.join(found)} (ids=(teacher's, student's))"
+
+
+def packed_bits(pair: Pair) -> list[Alarm]:
+    """Bytes, an eighth as many as the other side has dimensions: binary embeddings that nobody unpacked."""
+    alarms = []
+    for side, space, other in (("teacher", pair.teacher, pair.student), ("student", pair.student, pair.teacher)):
+        if space.dtype in ("uint8", "int8") and other.dtype != space.dtype and space.d == -(-other.d // 8):
+            alarms.append(
+                Alarm(
+                    "packed_bits",
+                    f"{side}: {space.d:,} bytes a row against {other.d:,} dimensions look like packed bits and were "
+                    f"read as numbers; unpack them with {_key(space)}?bits (arrays: np.unpackbits(x, axis=1)).",
+                )
+            )
+    return alarms
+
+
+def _key(space: Space) -> str:
+    return f"{space.source.path or 'FILE'}::{space.source.key or 'KEY'}"
 
 
 def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:

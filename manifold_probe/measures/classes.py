@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.measures.inputs import as_codes, as_matrices, as_matrix
+from manifold_probe.measures.inputs import as_codes, as_matrices, as_matrix, check_same_labels
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.rows import PERMUTING, generator
 
@@ -38,6 +38,7 @@ def knn_accuracy(x: Any, labels: Any, k: int = 10) -> float:
     >>> knn_accuracy(x, ["a", "a", "a", "b", "b", "b"], k=2)
     1.0
     """
+    check_same_labels(x, labels)
     x = as_matrix(x)
     codes, _ = as_codes(labels, len(x))
     x, codes = x[codes >= 0], codes[codes >= 0]
@@ -61,6 +62,7 @@ def knn_agreement(x: Any, y: Any, labels: Any, k: int = 10) -> float:
     >>> knn_agreement(x, 3 * x, x[:, 0] > 0, k=5)
     1.0
     """
+    check_same_labels(x, labels)
     x, y = as_matrices(x, y)
     codes, _ = as_codes(labels, len(x))
     x, y, codes = x[codes >= 0], y[codes >= 0], codes[codes >= 0]

@@ -2,47 +2,88 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.labels import is_labelled, marked
+from manifold_probe.spaces.read import as_space
 from manifold_probe.spaces.space import Space
 
 
 def as_matrix(x: Any, name: str = "x") -> np.ndarray:
-    """A float64 matrix (n, d) from an array, tensor, DataFrame or Space.
+    """A float64 matrix (n, d) from whatever `as_space` takes: array, tensor, list, dict, DataFrame, Space or path.
 
     Raises
     ------
     InputError
         Where the shape is not (n, d) with n >= 2 and d >= 1, or a value is NaN or infinite.
     """
-    if isinstance(x, Space):
-        x = x.read(0, x.n)
-    if hasattr(x, "detach"):  # a torch tensor: numpy knows neither bfloat16 nor gradients
-        x = x.detach().cpu().double().numpy()
-    matrix = np.asarray(x)
-    if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 1:
-        raise InputError(
-            f"{name} has shape {matrix.shape}; give a matrix (n, d) with n >= 2 rows and d >= 1 dimensions"
-        )
-    if matrix.dtype.kind not in "fiu":
-        raise InputError(f"{name} has dtype {matrix.dtype}; give real numbers")
-    matrix = np.ascontiguousarray(matrix, dtype=np.float64)
-    if not np.isfinite(matrix).all():
-        raise InputError(f"{name} holds NaN or infinite values; drop those rows first")
-    return matrix
+    return _matrix(as_space(x, name))
 
 
 def as_matrices(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Two float64 matrices (n, dx) and (n, dy) whose rows belong together."""
-    x, y = as_matrix(x, "x"), as_matrix(y, "y")
-    if len(x) != len(y):
-        raise InputError(f"x has {len(x)} rows and y has {len(y)}; give the same rows in the same order")
-    return x, y
+    """Two float64 matrices (n, dx) and (n, dy) whose rows belong together.
+
+    Raises
+    ------
+    InputError
+        As `as_matrix`; where the row counts differ; where both name their rows, and not alike.
+    """
+    one, two = as_space(x, "x"), as_space(y, "y")
+    if one.n != two.n:
+        raise InputError(f"x has {one.n} rows and y has {two.n}; give the same rows in the same order")
+    check_same_rows(x=_row_names(x, one), y=_row_names(y, two))
+    return _matrix(one), _matrix(two)
+
+
+def _matrix(space: Space) -> np.ndarray:
+    block = space.read(0, space.n)
+    check_finite(block, 0, space)
+    return block.astype(np.float64, copy=False)
+
+
+def check_same_labels(x: Any, labels: Any) -> None:
+    """Refuse labels in a Series or DataFrame whose index is not that of the frame ``x``."""
+    check_same_rows(x=_index(x), labels=_index(labels))
+
+
+def _row_names(thing: Any, space: Space) -> np.ndarray | None:
+    return _index(thing) if space.ids is None else space.ids
+
+
+def _index(thing: Any) -> np.ndarray | None:
+    """The index of a Series or DataFrame."""
+    pandas = sys.modules.get("pandas")
+    framed = pandas is not None and isinstance(thing, pandas.Series | pandas.DataFrame)
+    return thing.index.to_numpy() if framed else None
+
+
+def check_same_rows(**names: np.ndarray | None) -> None:
+    """Refuse two things that name their rows (n,) differently: nothing here joins them, as `compare` does.
+
+    Raises
+    ------
+    InputError
+        With the first row that differs and how to bring the rows together.
+    """
+    (first, one), (second, two) = names.items()
+    if one is None or two is None or len(one) != len(two):
+        return
+    if one.dtype.kind != two.dtype.kind or one.dtype == object:
+        one, two = one.astype(str), two.astype(str)
+    if np.array_equal(one, two):
+        return
+    row = int(np.argmax(one != two))
+    raise InputError(
+        f"{first} and {second} name their rows differently (row {row}: {one[row]!s:.40} and {two[row]!s:.40}); "
+        f"bring them into one order, {second} = {second}.loc[{first}.index], or give arrays, "
+        f"{first}.to_numpy() and {second}.to_numpy()"
+    )
 
 
 def as_codes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +111,23 @@ def codes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return codes, names
 
 
-def check_k(k: int, n: int) -> int:
+def as_whole(value: Any) -> int | None:
+    """The whole number that ``value`` is, 5 for 5.0 too; None where it is none.
+
+    >>> as_whole(5.0), as_whole(np.int8(5)), as_whole(5.5), as_whole(True)
+    (5, 5, None, None)
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    return int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else None
+
+
+def check_k(k: Any, n: int) -> int:
     """k as an int with 1 <= k < n."""
-    if isinstance(k, bool) or not isinstance(k, int | float | np.number) or int(k) != k or not 1 <= k < n:
+    whole = as_whole(k)
+    if whole is None or not 1 <= whole < n:
         raise InputError(f"k = {k!r} does not fit {n} rows; give a whole number with 1 <= k <= {n - 1}")
-    return int(k)
+    return whole
 
 
 def check_metric(metric: str) -> str:

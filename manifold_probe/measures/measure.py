@@ -151,6 +151,7 @@ def _alarms(
     in_student, _ = alarms.hubs("student", student.cosine, share)
     found = [
         *alarms.pairing(pair),
+        *alarms.packed_bits(pair),
         *alarms.misaligned_block(side.queries, terms, expected, classes),
         *alarms.of_space("teacher", own, pair.teacher.dtype),
         *alarms.of_space("student", theirs, pair.student.dtype),

@@ -14,6 +14,7 @@ MISPAIRED = (
 # The most urgent first.
 FOR_ALARM = {
     "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
+    "packed_bits": "Unpack the bits (FILE::KEY?bits) before anything else: bytes of bits are no coordinates.",
     "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
     "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
     "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
@@ -25,13 +26,19 @@ FOR_ALARM = {
     "hubs": "A few points are everyone's neighbour: centre the features, or use fewer neighbours to see past them.",
     "few_rows": "Use more rows: the intervals are wide and chance is high.",
 }
+CONSTANT = (
+    "Find out why every input gives the same vector: a dead layer, a wrong output, or weights that were not loaded. "
+    "Until then no measure means anything."
+)
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
-VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else mend the ids."
+VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else fix the ids."
 
 
 def next_steps(document: dict[str, Any]) -> list[str]:
     """Sentences, the most urgent first."""
     codes = {alarm["code"] for alarm in document["alarms"]}
+    if "constant_space" in codes:
+        return [CONSTANT]
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
     steps = [step for code, step in FOR_ALARM.items() if code in codes]
     if verified and "misaligned_rows" in codes:

@@ -19,7 +19,7 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
     if found["features"] is not None:
         unique = "" if ids is None or ids["unique"] else ", with duplicates"
         first = "" if ids is None else f"; the first are {listed(ids['first'])}"
-        rows.append(("ids", "none" if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
+        rows.append(("ids", _no_ids(found) if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
         rows.append(("labels", "none" if labels is None else _labels(labels, found["features"]["shape"][0])))
     if found["problem"]:
         rows.append(("problem", one_line(found["problem"])))
@@ -29,6 +29,14 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
 def _labels(labels: dict[str, Any], n: int) -> str:
     without = f"; {n - labels['count']:,} rows have none" if labels["count"] < n else ""
     return f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes{without})"
+
+
+def _no_ids(found: dict[str, Any]) -> str:
+    key = found["id_candidate"]
+    if key is None:
+        return "none"
+    column = f"{shown(found['path'].rpartition('::')[0] or found['path'], 400)}::{shown(key)}"
+    return f"none, but '{shown(key)}' may be ids: take it with --teacher-ids or --student-ids {column}"
 
 
 def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:

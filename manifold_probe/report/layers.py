@@ -28,11 +28,12 @@ from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
 from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, last_part
-from manifold_probe.spaces.folder import Stacked, shard_files
+from manifold_probe.spaces.folder import shard_files
 from manifold_probe.spaces.formats import open_file
 from manifold_probe.spaces.pairing import Pair, pair
 from manifold_probe.spaces.read import read, split_key
 from manifold_probe.spaces.space import Source, Space
+from manifold_probe.spaces.stacked import Stacked
 
 LAYERS = "manifold-probe/layers/1"
 SIDES = ("teacher", "student")

@@ -1,4 +1,4 @@
-"""Refusals that the readers share: every bad input becomes one line naming the file, the field and the mend.
+"""Refusals that the readers share: every bad input becomes one line naming the file, the field and the fix.
 
 Everything here is decided from names, sizes and headers, before memory is allocated. NaN and Inf are the exception:
 they show only when the rows are read, so whoever reads the blocks calls `check_finite` on each.
@@ -96,32 +96,35 @@ def check_inflation(path: str, field: str, decoded: int, stored: int) -> None:
         )
 
 
-def check_array(path: str, entry: Entry) -> None:
-    """Refuse an entry that is not an (n, d) matrix of real numbers with n >= 2 and d >= 1.
+def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
+    """Refuse an entry that is not an (n, d) matrix of real numbers with n >= 2 (or ``fewest``) and d >= 1.
 
     Raises
     ------
     InputError
-        Naming the path, the key, its shape or type, and the mend.
+        Naming the path, the key, its shape or type, and the fix.
     """
     where = f"key '{entry.name}'"
     if entry.problem is not None:
         raise bad(path, f"{where} {entry.problem}")
     if entry.dtype not in NUMBERS and not entry.dtype.startswith("float8_"):
-        raise bad(path, f"{where} {_type_mend(entry.dtype)}")
+        raise bad(path, f"{where} {_type_fix(entry.dtype)}")
     if len(entry.shape) < 2:
         raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row a sample")
     if len(entry.shape) > 2:
         pooling = POOLING.get(len(entry.shape), "x.flatten(1)")
+        if sorted(entry.shape[1:])[-2] == 1:  # (n, d, 1, 1) or (n, 1, d): nothing to pool over
+            pooling = "x.flatten(1)"
         raise bad(path, f"{where} has shape {entry.shape}: pool it to (n, d) first, e.g. {pooling}")
     n, d = entry.shape
-    if n < 2:
-        raise bad(path, f"{where} has shape {entry.shape}: {n} row{'s' * (n != 1)}, at least 2 are needed")
+    if n < fewest:
+        needed = "at least 2 are needed" if fewest > 1 else "at least one is needed"
+        raise bad(path, f"{where} has shape {entry.shape}: {n} row{'s' * (n != 1)}, {needed}")
     if d < 1:
         raise bad(path, f"{where} has shape {entry.shape}: rows without dimensions; check the extraction")
 
 
-def _type_mend(dtype: str) -> str:
+def _type_fix(dtype: str) -> str:
     if dtype.startswith("complex"):
         return f"is {dtype}: take .real or .abs() first"
     if dtype == "bool":
@@ -130,31 +133,48 @@ def _type_mend(dtype: str) -> str:
         return "holds text: features are numbers"
     if dtype == "object":
         return "is an object array: save a plain float array (are its rows of different lengths?)"
+    if dtype.startswith("void"):
+        return f"has type {dtype}, as NumPy writes the types of ml_dtypes: save x.astype(np.float32)"
     return f"has type {dtype}: save float16, bfloat16, float32, float64 or integers"
 
 
 def check_finite(block: np.ndarray, start: int, space: Space) -> None:
     """Refuse NaN and Inf in ``block`` (m, d), the rows of ``space`` from ``start`` on.
 
-    On the first bad block the rest of the space is counted too, so that the message gives the whole number.
+    On the first bad block the rest of the space is looked at too, so that the message gives the whole number.
 
     Raises
     ------
     InputError
-        With how many values are NaN or Inf and the first row that holds one.
+        With how many values are NaN or Inf, the first row that holds one, how many rows do, and up to three of their
+        ids. Inf in half precision is named as an overflow.
     """
     if np.isfinite(block).all():
         return
-    first = start + int(np.argmax(~np.isfinite(block).all(axis=1)))
-    nan, inf = int(np.isnan(block).sum()), int(np.isinf(block).sum())
+    nan = inf = 0
+    rows = []
     step = max(1, len(block))
-    for at in range(start + step, space.n, step):
-        rest = space.read(at, at + step)
-        nan, inf = nan + int(np.isnan(rest).sum()), inf + int(np.isinf(rest).sum())
-    found = " and ".join(f"{count} {name}" for count, name in ((nan, "NaN"), (inf, "Inf")) if count)
+    for at in range(start, space.n, step):
+        part = block if at == start else space.read(at, at + step)
+        nan, inf = nan + int(np.isnan(part).sum()), inf + int(np.isinf(part).sum())
+        rows.append(at + np.flatnonzero(~np.isfinite(part).all(axis=1)))
+    bad_rows = np.concatenate(rows)
+    found = " and ".join(f"{count:,} {name}" for count, name in ((nan, "NaN"), (inf, "Inf")) if count)
+    several = f" in {len(bad_rows):,} rows" if len(bad_rows) > 1 else ""
     key = f"key '{space.source.key}' " if space.source.key else ""
+    fix = "drop those rows or fix the extraction"
+    if inf and space.dtype == "float16":
+        fix = "float16 ends at 65,504, save float32" + (f", and {fix}" if nan else "")
     raise bad(
         space.source.path or space.name,
-        f"{key}holds {found} value{'s' * (nan + inf != 1)} (first in row {first}); "
-        "drop those rows or fix the extraction",
+        f"{key}holds {found} value{'s' * (nan + inf != 1)} (first in row {bad_rows[0]})"
+        f"{several}{_named(space, bad_rows)}; {fix}",
     )
+
+
+def _named(space: Space, rows: np.ndarray) -> str:
+    """The ids of the first three rows: " (ids 'a', 'b', 'c', ...)"."""
+    if space.ids is None:
+        return ""
+    ids = ", ".join(repr(item) for item in np.asarray(space.ids)[rows[:3]].tolist())
+    return f" (id{'s' * (len(rows) > 1)} {ids}{', ...' * (len(rows) > 3)})"

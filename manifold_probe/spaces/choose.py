@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from manifold_probe.spaces.bits import SUFFIX, unpacked
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.contents import RESERVED, Contents, Entry, last_part
 
 
-def choose_features(contents: Contents, key: str | None = None) -> Entry:
+def choose_features(contents: Contents, key: str | None = None, fewest: int = 2) -> Entry:
     """The entry called ``key``; without one "features", else the only matrix that is not ids, labels or logits.
+
+    A key that ends in "?bits" stands for the same entry with its packed bits unpacked.
 
     Raises
     ------
     InputError
         When the key is missing, several matrices could be meant, or the chosen one is no matrix of numbers.
     """
+    if key is not None and key.endswith(SUFFIX) and key not in contents.entries:
+        return unpacked(contents.path, choose_features(contents, key.removesuffix(SUFFIX) or None, fewest))
     entry = _named(contents, key) if key is not None else contents.entries.get("features") or _only_matrix(contents)
-    check_array(contents.path, entry)
+    check_array(contents.path, entry, fewest)
     return entry
 
 
@@ -28,13 +33,24 @@ def _named(contents: Contents, key: str) -> Entry:
 def _only_matrix(contents: Contents) -> Entry:
     free = [entry for entry in contents.entries.values() if last_part(entry.name) not in RESERVED]
     matrices = [entry for entry in free if len(entry.shape) == 2 and entry.problem is None and entry.dtype != "str"]
+    if any(last_part(entry.name) == "weight" for entry in matrices):
+        raise bad(
+            contents.path,
+            f"holds {contents.listing()}, which look like a model's weights; extract its features first, or name the "
+            f"array with {contents.path}::KEY",
+        )
     candidates = matrices or free
     if len(candidates) == 1:
         return candidates[0]
     if not matrices:
-        raise bad(
-            contents.path, f"holds no matrix of features (n, d), only {contents.listing()}; save one as 'features'"
-        )
+        raise bad(contents.path, f"holds no matrix of features (n, d), only {contents.listing()}; {_fix(free)}")
     listed = Contents(contents.path, contents.format, {entry.name: entry for entry in matrices}).listing()
     pick = f"{contents.path}::{matrices[0].name}"
     raise bad(contents.path, f"several arrays could be the features ({listed}); pick one with {pick}")
+
+
+def _fix(free: list[Entry]) -> str:
+    vectors = [entry for entry in free if len(entry.shape) == 1 and entry.dtype.startswith(("float", "bfloat"))]
+    if len(vectors) > 1 and len({entry.shape for entry in vectors}) == 1:
+        return "if each is a row, save np.stack of them as 'features' and their names as 'ids'"
+    return "save one as 'features'"

@@ -2,53 +2,113 @@
 
 from __future__ import annotations
 
+import os
+import re
+import uuid
 from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
-from manifold_probe.spaces.labels import WIDEST, from_cells, label_column
+from manifold_probe.spaces.labels import EXACT_BELOW, WIDEST, from_cells, label_column
 from manifold_probe.spaces.space import to_numpy
+from manifold_probe.spaces.values import entries_of, tensor_entry
+
+# "id", "doc_id", "ID", "pk", "uuid", "key", "hash", "file", "filenames", "image_path", "names", "url", ...
+CALLED_LIKE_IDS = re.compile(
+    r"(?i)(^|[^a-z])(u?u?ids?|pk|keys?|hash(es)?|index|urls?|uris?|stems?)$|(file|path|name|uuid|guid)s?$|(?-i:[a-z]Ids?$)"
+)
 
 
 def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.ndarray:
     """Values (n,) as int64 or str; ``role`` ("ids" or "labels") names them in messages.
 
-    Labels may also be missing, bool or whole-number floats: see `label_column`. Raises InputError for anything else:
-    missing ids, other types, another length than ``n``.
+    Read are arrays, tensors, Series, and lists of integers, strings, UUIDs, paths, NumPy scalars, 0-d tensors or
+    batches of these. Whole-number floats are integers as long as their type holds them exactly (float32: below
+    2^24). Integers beyond int64 become strings, so that none is rounded; "7" and 7 pair. Labels may also be missing or
+    bool: see `label_column`. Raises InputError for anything else: missing ids, mixed or other types, another length
+    than ``n``.
 
     Examples
     --------
     >>> clean_column(np.array([1.0, 3.0]), "labels", "t.npz")
     array([1, 3])
+    >>> clean_column([np.int64(4), np.int64(2)], "ids", "t.npz")
+    array([4, 2])
+    >>> clean_column(np.array([7, 2**64 - 1], dtype=np.uint64), "ids", "t.npz").tolist()
+    ['7', '18446744073709551615']
     """
-    if isinstance(values, list | tuple) and role == "labels":  # numpy would write None and NaN among names as text
-        values = np.array(values, dtype=object)
-    array = to_numpy(values)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        one_hot = " (of one-hot labels y.argmax(1))" if role == "labels" and array.ndim == 2 else ""
-        raise bad(path, f"{role} have shape {tuple(array.shape)}: give one value a row{one_hot}")
+    array = _one_dimensional(values, role, path)
     if n is not None and len(array) != n:
         raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
     if role == "labels":
         return label_column(array, path)
     kind = array.dtype.kind
-    if kind == "O":
-        return _from_objects(array, role, path)
     if kind == "S":
-        return _from_objects(np.char.decode(array, "utf-8", "replace"), role, path)
-    if kind in "UT":
-        return np.array(array, dtype=str) if kind == "U" else _from_objects(array.astype(object), role, path)
-    if kind in "iu" and (kind == "i" or not len(array) or array.max() < 2**63):
-        return np.array(array, dtype=np.int64)
+        array, kind = np.char.decode(array, "utf-8", "replace"), "U"
+    if kind == "U":
+        return np.array(array, dtype=str)
+    if kind in "OT":
+        return _from_objects(array.astype(object), role, path)
+    if kind in "iu":
+        fits = kind == "i" or not len(array) or array.max() < 2**63
+        return np.array(array, dtype=np.int64) if fits else array.astype(str)
+    if array.dtype.name in EXACT_BELOW:
+        return _from_floats(array, role, path)
     raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
 
 
+def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
+    """Values (n,) of whatever type; refused where they are no column, or partly masked."""
+    if isinstance(values, list | tuple):
+        entry = entries_of({"ids": values})["ids"]
+        if entry.problem is not None:
+            raise bad(path, f"the list of {role} {entry.problem}")
+        values = entry.open()
+    elif str(getattr(values, "dtype", "")).startswith("torch."):
+        entry = tensor_entry(role, values)
+        if entry.problem is not None or entry.dtype == "bfloat16":
+            raise bad(path, f"{role} {entry.problem or 'have type bfloat16, exact to 256 only: save integers'}")
+        values = entry.open()
+    elif not hasattr(values, "__array__"):
+        kind = type(values).__name__
+        raise bad(path, f"{role} are a {kind}: give a list or array of one integer or string a row, in row order")
+    masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked and role != "labels":
+        raise bad(path, f"{role} hold {masked:,} masked values: give every row one")
+    array = values if masked else np.asarray(to_numpy(values))
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        one_hot = " (of one-hot labels y.argmax(1))" if role == "labels" and array.ndim == 2 else ""
+        raise bad(path, f"{role} have shape {tuple(array.shape)}: give one value a row{one_hot}")
+    return array
+
+
+def _from_floats(array: np.ndarray, role: str, path: str) -> np.ndarray:
+    name = array.dtype.name
+    whole = np.floor(array) == array  # NaN is not
+    if not whole.all():
+        row = int(np.argmax(~whole))
+        raise bad(path, f"{role} hold {array[row]} in row {row} ({name}): save integers or strings")
+    large = ~(np.abs(array.astype(np.float64)) < EXACT_BELOW[name])  # Inf is
+    if large.any():
+        row = int(np.argmax(large))
+        raise bad(
+            path,
+            f"{role} hold {float(array[row]):.0f} in row {row}, and {name} rounds whole numbers from "
+            f"{EXACT_BELOW[name]:,} on: save integers or strings",
+        )
+    return array.astype(np.int64)
+
+
 def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
-    items = array.tolist()
+    items = [plain_value(item) for item in array.tolist()]
+    kinds = {type(item) for item in items}
+    if float in kinds and kinds <= {int, float}:
+        return _from_floats(np.array(items, dtype=np.float64), role, path)
     first = str if items and isinstance(items[0], str) else int
     for row, item in enumerate(items):
         if not isinstance(item, first) or isinstance(item, bool):
@@ -57,14 +117,28 @@ def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
                 f"{role} hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}: "
                 "save all integers or all strings",
             )
-    if first is str:
-        widest = max(map(len, items), default=0)
-        if 4 * widest * len(items) > WIDEST:
-            raise bad(path, f"{role} hold a string of {widest:,} characters: shorten it, ids are names")
-        return np.array(items, dtype=str)
-    if not all(-(2**63) <= item < 2**63 for item in items):
-        raise bad(path, f"{role} hold integers beyond 64 bits: save them as strings")
-    return np.array(items, dtype=np.int64)
+    if first is int:
+        small = all(-(2**63) <= item < 2**63 for item in items)
+        return np.array(items, dtype=np.int64) if small else np.array([str(item) for item in items])
+    widest = max(map(len, items), default=0)
+    if 4 * widest * len(items) > WIDEST:
+        raise bad(path, f"{role} hold a string of {widest:,} characters: shorten it, ids are names")
+    return np.array(items, dtype=str)
+
+
+def plain_value(value: Any) -> Any:
+    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else as it is.
+
+    >>> plain_value(np.int64(7)), plain_value(b"a")
+    (7, 'a')
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, uuid.UUID | os.PathLike):
+        return str(value)
+    if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
+        return value.item()
+    return value
 
 
 def from_text(cells: np.ndarray, role: str = "ids") -> np.ndarray:
@@ -90,6 +164,37 @@ def attached(
         entry = contents.find(names, beside)
         found.append(None if entry is None or entry.name == beside else open_column(contents, entry.name, role, n))
     return found[0], found[1]
+
+
+def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
+    """A column that looks like ids under another name: n integers or strings, all different. None without one.
+
+    Names that say it ("filename", "_id", "pk", "uuid", "image_path", ...) come first, then strings, then integers.
+    ``beside`` is the entry of the features. Only columns of the right length are opened, and their values are not used.
+
+    Examples
+    --------
+    >>> from manifold_probe.spaces.contents import array_entry
+    >>> found = {"x": array_entry("x", np.eye(3)), "pk": array_entry("pk", np.array([7, 9, 8]))}
+    >>> id_candidate(Contents("t.npz", "npz", found), "x", 3)
+    'pk'
+    """
+    columns = [
+        entry
+        for entry in contents.entries.values()
+        if entry.name != beside and entry.shape in ((n,), (n, 1)) and entry.problem is None
+        if entry.dtype == "str" or entry.dtype.startswith(("int", "uint"))
+        if last_part(entry.name) not in (*LABEL_NAMES, "logits")
+    ]
+    columns.sort(key=lambda entry: (not CALLED_LIKE_IDS.search(last_part(entry.name)), entry.dtype != "str"))
+    for entry in columns:
+        try:
+            values = to_numpy(entry.open()).ravel()
+        except InputError:  # nulls or damage, which matter only to who asks for the column
+            continue
+        if len(set(values.tolist())) == n:
+            return entry.name
+    return None
 
 
 def open_column(contents: Contents, key: str, role: str, n: int | None = None) -> np.ndarray:

@@ -63,8 +63,21 @@ def array_entry(name: str, array: np.ndarray) -> Entry:
 
 
 def type_name(dtype: np.dtype) -> str:
-    """ "float32", "int64", ...; "str" for text of any width."""
-    return "str" if dtype.kind in "UST" else dtype.name
+    """ "float32", "int64", ...; "str" for text of any width.
+
+    NumPy writes the bfloat16 of ml_dtypes (jax, TensorFlow) as plain two bytes: no other type is stored so.
+
+    >>> type_name(np.dtype("<U7")), type_name(np.dtype("V2"))
+    ('str', 'bfloat16')
+    """
+    if dtype.kind in "UST":
+        return "str"
+    return "bfloat16" if is_bfloat16(dtype) else dtype.name
+
+
+def is_bfloat16(dtype: np.dtype) -> bool:
+    """Whether a NumPy type is ml_dtypes' bfloat16, or what is left of it in a file."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None and dtype.subdtype is None
 
 
 def last_part(name: str) -> str:

@@ -17,53 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_file, refusing
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
-from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.formats import READERS, open_file, read_column_file
 from manifold_probe.spaces.labels import of_one_kind
-from manifold_probe.spaces.space import as_float
+from manifold_probe.spaces.stacked import Stacked
 
 MANIFEST = "manifest.json"
 FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # the schemas of our own folders
 EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
-
-
-class Stacked:
-    """Arrays (n_i, d) one after another, sliced and indexed as one (n, d); blocks come as float32 or float64."""
-
-    def __init__(self, parts: list[Any], dtype: str) -> None:
-        self._parts = parts
-        self._ends = np.cumsum([part.shape[0] for part in parts])
-        self.shape = (int(self._ends[-1]), int(parts[0].shape[1]))
-        self.dtype = dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
-        rows = np.asarray(rows)
-        shard = np.searchsorted(self._ends, rows, side="right")
-        pieces = []
-        for index in np.unique(shard):
-            part, places = self._parts[index], np.flatnonzero(shard == index)
-            local = rows[places] - (self._ends[index] - part.shape[0])
-            pieces.append((places, as_float(part[_as_slice(local)])))
-        if len(pieces) == 1:
-            return pieces[0][1]
-        out = np.empty((len(rows), self.shape[1]), pieces[0][1].dtype if pieces else np.float32)
-        for places, block in pieces:
-            out[places] = block
-        return out
-
-
-def _as_slice(rows: np.ndarray) -> slice | np.ndarray:
-    # Consecutive rows are read as a slice, which a memory map need not copy row by row.
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if np.array_equal(rows, np.arange(first, last + 1)) else rows
 
 
 def open_folder(path: str, key: str | None = None) -> Contents:
@@ -102,7 +67,7 @@ def _manifest(path: str) -> dict[str, Any]:
     if not os.path.exists(file) and os.path.exists(os.path.join(path, "unfinished.json")):
         raise bad(path, "is an unfinished extraction; give the same probe extract command again to finish it")
     if not os.path.exists(file):
-        raise bad(path, f"is a folder without {MANIFEST}; write one that lists its shards in row order: {EXAMPLE}")
+        raise bad(path, _without_manifest(path))
     check_file(file)
     with refusing(file, "JSON"), open(file, encoding="utf-8") as text:
         manifest = json.load(text)
@@ -118,6 +83,29 @@ def _manifest(path: str) -> dict[str, Any]:
         if not isinstance(manifest.get(field, ""), str):
             raise bad(file, f"field '{field}' is not a string; it names {'an array' if field == 'key' else 'a file'}")
     return manifest
+
+
+def _without_manifest(path: str) -> str:
+    """What to do about a folder of parts, or of one vector an image."""
+    names = sorted(name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in READERS)
+    text = f"is a folder without {MANIFEST}"
+    if not names:
+        return f"{text}; write one that lists its shards in row order: {EXAMPLE}"
+    suffix = os.path.splitext(names[0])[1]
+    count = f"{len(names):,} file{'s' * (len(names) > 1)}"
+    files = f"files = sorted(Path({path!r}).glob('*{suffix}'))"
+    if suffix == ".npy" and len(_npy_shape(os.path.join(path, names[0]))) == 1:
+        stack = "np.savez('x.npz', features=np.stack([np.load(f) for f in files]), ids=[f.stem for f in files])"
+        return f"{text} ({count}, one vector each); stack them: {files}; {stack}"
+    listed = f"files[0].with_name('{MANIFEST}').write_text(json.dumps({{'shards': [f.name for f in files]}}))"
+    return f"{text} ({count}); list them in row order (text sorting puts 10 before 9): {files}; {listed}"
+
+
+def _npy_shape(file: str) -> tuple[int, ...]:
+    try:
+        return open_file(file).entries["features"].shape
+    except InputError:
+        return ()
 
 
 def _refuse_other_schema(file: str, manifest: Any) -> None:
@@ -142,10 +130,10 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
     file = _inside(path, item["file"])
     contents = open_file(file)
     if item.get("sha256") is not None and file_sha256([file]) != item["sha256"]:
-        raise bad(file, "has another sha256 than the manifest says; copy it again or mend the manifest")
+        raise bad(file, "has another sha256 than the manifest says; copy it again or fix the manifest")
     entry = choose_features(contents, key)
     if item.get("rows") is not None and item["rows"] != entry.shape[0]:
-        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; mend one of them")
+        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; fix one of them")
     if first is not None and (entry.shape[1], entry.dtype) != (first.shape[1], first.dtype):
         raise bad(
             file,

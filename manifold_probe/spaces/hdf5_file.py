@@ -1,4 +1,4 @@
-"""Reading .h5 and .hdf5 (extra ``formats``): datasets at the root or one group down.
+"""Reading .h5 and .hdf5 (extra ``formats``): datasets at the root or up to two groups down, or one dataset an image.
 
 Nothing outside the file is followed: external links, external storage and virtual datasets are refused. A contiguous
 dataset is memory-mapped where it lies; a chunked one is decoded block by block.
@@ -16,21 +16,23 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.spaces.checks import bad, check_inflation, refusing
-from manifold_probe.spaces.contents import Contents, Entry
+from manifold_probe.spaces.contents import RESERVED, Contents, Entry
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.values import entries_of, one_a_row
 
 REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("item", "<u4")])
 BLOCK_BYTES = 16 * 2**20
+DEPTH = 2  # groups
 
 
 def open_hdf5(path: str) -> Contents:
     """The datasets of an HDF5 file, called by their path in it ("features", "layer4/features")."""
     h5py = _library(path)
     with refusing(path, "an HDF5 file"), h5py.File(path, "r") as file:
-        entries = {entry.name: entry for entry in _entries(path, file)}
+        entries = one_a_row(list(_entries(path, file)))
     if not entries:
-        raise bad(path, "holds no datasets at its root or one group down")
-    return Contents(path, "hdf5", entries)
+        raise bad(path, "holds no datasets at its root or up to two groups down; write one: file['features'] = x")
+    return Contents(path, "hdf5", {entry.name: entry for entry in entries})
 
 
 def _library(path: str) -> Any:
@@ -53,8 +55,14 @@ def _entries(path: str, group: Any, prefix: str = "") -> Iterator[Entry]:
         item = group[key]
         if isinstance(item, h5py.Dataset):
             yield _entry(path, name, item)
-        elif isinstance(item, h5py.Group) and not prefix:
+        elif isinstance(item, h5py.Group) and key in RESERVED:
+            yield Entry(name, (), "group", list, "is a group: write one dataset of one value a row")
+        elif isinstance(item, h5py.Group) and prefix.count("/") < DEPTH:
             yield from _entries(path, item, f"{name}/")
+    for key in RESERVED:
+        if key in group.attrs and key not in group:
+            name = f"{prefix}{key}"
+            yield from entries_of({name: group.attrs[key]}).values()
 
 
 def _entry(path: str, name: str, dataset: Any) -> Entry:

@@ -23,6 +23,7 @@ from manifold_probe.spaces.checks import bad
 
 NO_INTEGER, NO_NAME = np.iinfo(np.int64).min, ""
 WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
+EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
 MISSING_AS_TEXT = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "-1"}
 IGNORED = -100  # what torch's losses ignore
 NUMBER_CELL = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?|nan", re.IGNORECASE)
@@ -223,9 +224,9 @@ def _without_blanks(names: np.ndarray) -> np.ndarray:
 
 
 def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
-    array = array.astype(np.float64)
+    limit, array = EXACT_BELOW.get(array.dtype.name, 2**53), array.astype(np.float64)
     missing = np.isnan(array)
-    off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < 2**53))
+    off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < limit))
     if off.any():
         row = int(np.argmax(off))
         raise bad(

@@ -19,17 +19,29 @@ import numpy as np
 from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import Contents, Entry, type_name
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.values import one_a_row
 
 UNPACK_BYTES = 16 * 2**20
 OBJECTS = "is an object array: save a plain array (text as x.astype(str); rows of different lengths cannot be features)"
+PICKLED = "is an object array, a pickled dict or list, which is never opened"
 
 
 def open_npy(path: str) -> Contents:
     """The one array of a .npy file, as entry "features"."""
     with refusing(path, "a .npy array"):
         with open(path, "rb") as file:
+            if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+                raise bad(
+                    path,
+                    "has no .npy header; if it holds raw numbers, as np.memmap and tofile write them, give it one: "
+                    f"np.save('new.npy', np.fromfile({path!r}, 'float32').reshape(n, d)), with their type, n and d",
+                )
+            file.seek(0)
             shape, fortran, dtype = _header(file)
             offset = file.tell()
+        if dtype.hasobject and not shape:
+            fix = f"np.savez('new.npz', **np.load({path!r}, allow_pickle=True).item())"
+            raise bad(path, f"{PICKLED}; save its arrays by name: {fix}")
         _check_size(path, shape, dtype, os.path.getsize(path) - offset)
         opened = partial(_mapped, path, offset, shape, fortran, dtype)
         return Contents(path, "npy", {"features": _entry("features", shape, dtype, opened)})
@@ -38,14 +50,11 @@ def open_npy(path: str) -> Contents:
 def open_npz(path: str) -> Contents:
     """The arrays of an .npz archive; each is opened only when it is chosen."""
     with refusing(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
-        entries = {}
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                entry = _member_entry(path, archive, member)
-                entries[entry.name] = entry
+        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        entries = one_a_row([_member_entry(path, archive, member) for member in members])
     if not entries:
         raise bad(path, "holds no arrays; write it with np.savez(path, features=x)")
-    return Contents(path, "npz", entries)
+    return Contents(path, "npz", {entry.name: entry for entry in entries})
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -60,7 +69,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _entry(name: str, shape: tuple[int, ...], dtype: np.dtype, opened: Any) -> Entry:
-    problem = OBJECTS if dtype.hasobject else None
+    problem = (OBJECTS if shape else f"{PICKLED}: save its arrays by name") if dtype.hasobject else None
     if dtype.names is not None:
         problem = f"is a structured array with fields {', '.join(dtype.names[:8])}: stack them into one (n, d) array"
     return Entry(name, shape, type_name(dtype), opened, problem)

@@ -143,9 +143,10 @@ def _match(teacher: Space, student: Space, positional: bool, allow_missing: bool
         return _Match(rows, rows, "position", both and bool(np.array_equal(*_comparable(teacher.ids, student.ids))))
     for with_ids, without in ((teacher, student), (student, teacher)):
         if without.ids is None:
+            side = "teacher" if without is teacher else "student"
             raise bad(
                 without.name,
-                f"has no ids but {with_ids.name} has; add ids to it, "
+                f"has no ids but {with_ids.name} has; {_ids_to_give(without, side)}, "
                 "or pair by position with --positional (positional=True)",
             )
     return _match_by_id(teacher, student, allow_missing)
@@ -166,6 +167,15 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
             "with --allow-missing (allow_missing=True)",
         )
     return _Match(rows, place[rows], "id", True)
+
+
+def _ids_to_give(space: Space, side: str) -> str:
+    """What to do about a space without ids: name the column that may hold them."""
+    key = space.source.id_candidate
+    if key is None:
+        return "add ids to it"
+    option = f"--{side}-ids {space.source.path}::{key}" if space.source.path else f"ids=(..., the column '{key}')"
+    return f"'{key}' may hold them: give {option}"
 
 
 def _unmatched(ids: np.ndarray) -> str:

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.spaces.checks import bad, check_array
+from manifold_probe.spaces.bits import SUFFIX
+from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.choose import choose_features
-from manifold_probe.spaces.columns import attached, clean_column, pick_column
-from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
+from manifold_probe.spaces.columns import attached, id_candidate, pick_column
+from manifold_probe.spaces.contents import Contents
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
+from manifold_probe.spaces.frame import frame_contents
 from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Source, Space
+from manifold_probe.spaces.values import entries_of
+
+IN_MEMORY = ("array", "DataFrame")
 
 
 def split_key(path: str) -> tuple[str, str | None]:
-    """ "t.npz::a" as ("t.npz", "a"); an existing file whose name holds "::" wins."""
-    if "::" not in path or os.path.exists(path):
+    """ "t.npz::a" as ("t.npz", "a"), "t.npy?bits" as ("t.npy", "?bits"); an existing file of that name wins."""
+    if os.path.exists(path):
         return path, None
-    file, _, key = path.rpartition("::")
-    return file, key
+    if "::" in path:
+        file, _, key = path.rpartition("::")
+        return file, key
+    return (path.removesuffix(SUFFIX), SUFFIX) if path.endswith(SUFFIX) else (path, None)
 
 
 def open_contents(path: str, key: str | None = None) -> Contents:
@@ -39,7 +47,8 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     Parameters
     ----------
     path : str
-        A feature file or a folder with ``manifest.json``; "file::key" names the array in it.
+        A feature file or a folder with ``manifest.json``; "file::key" names the array in it, and "file::key?bits" (or
+        "file?bits") the packed bits of a byte array, as rows of 0 and 1.
     key : str, optional
         The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
     labelled : bool
@@ -48,7 +57,7 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     Raises
     ------
     InputError
-        For everything that cannot be used, in one line that names the file, the key and the mend.
+        For everything that cannot be used, in one line that names the file, the key and the fix.
     """
     file, typed = split_key(path)
     key = key or typed
@@ -56,71 +65,69 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     return _space(open_contents(file, key), None if os.path.isdir(file) else key, path, labelled)
 
 
-def _space(contents: Contents, key: str | None, name: str, labelled: bool = True) -> Space:
-    entry = choose_features(contents, key)
-    ids, labels = attached(contents, entry.name, entry.shape[0], labelled)
-    source = Source(contents.path, entry.name, contents.format)
+def _space(contents: Contents, key: str | None, name: str, labelled: bool = True, fewest: int = 2) -> Space:
+    entry = choose_features(contents, key, fewest)
+    n = entry.shape[0]
+    ids, labels = attached(contents, entry.name, n, labelled)
+    candidate = id_candidate(contents, entry.name, n) if ids is None else None
+    source = Source(contents.path, entry.name, contents.format, candidate)
+    if contents.format in IN_MEMORY:
+        source = Source(id_candidate=candidate)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
-def as_space(thing: Any, name: str = "array", labelled: bool = True) -> Space:
-    """Whatever holds features as a Space: a path, an array, a torch tensor, a DataFrame, or a Space as it is.
+def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int = 2) -> Space:
+    """Whatever holds features as a Space.
 
-    A DataFrame's numeric columns are the dimensions; its ids are the column "ids" or "id", else an index that is not
-    just 0..n-1; its labels the column "labels" or "label", which are not looked at unless ``labelled``. ``name`` is
-    what messages call it.
+    Parameters
+    ----------
+    thing
+        - a path, as `read` takes it, or a Space, which stays as it is;
+        - an (n, d) array or tensor, also of NumPy's other kinds (a masked array only without masked entries);
+        - a list of rows, of batches (n_i, d), or of records ``[{"id": ..., "embedding": [...]}, ...]``;
+        - a dict ``{"features": x, "ids": ids, "labels": y}`` or one with other keys, chosen as in a file;
+        - a dict ``{id: vector}``;
+        - a DataFrame: a column of vectors, or a column for each dimension; ids are its column "ids" or "id", else an
+          index that is not just 0..n-1; a Series of vectors; whatever has ``to_pandas``.
+    name : str
+        What messages call it.
+    labelled : bool
+        Look at its labels.
+    fewest : int
+        Rows that are needed.
+
+    Raises
+    ------
+    InputError
+        For anything else, naming ``name``, the key, its type and the fix.
 
     Examples
     --------
     >>> as_space(np.eye(3)).d
+    3
+    >>> as_space({"features": [[0.0, 1.0], [2.0, 3.0]], "ids": ["a", "b"]}).ids.tolist()
+    ['a', 'b']
+    >>> as_space({"a.jpg": np.ones(4), "b.jpg": np.ones(4), "c.jpg": np.ones(4)}).n
     3
     """
     if isinstance(thing, Space):
         return thing
     if isinstance(thing, str | Path):
         return read(str(thing), labelled=labelled)
-    torch, pandas = sys.modules.get("torch"), sys.modules.get("pandas")
-    if torch is not None and isinstance(thing, torch.Tensor):
-        from manifold_probe.spaces.torch_file import tensor_entry
-
-        return _from_entry(tensor_entry("features", thing), name)
-    if pandas is not None and isinstance(thing, pandas.DataFrame):
-        return _from_frame(thing, name, labelled)
-    if isinstance(thing, np.ndarray) or hasattr(thing, "__array__"):
-        return _from_entry(array_entry("features", np.asarray(thing)), name)
-    raise bad(name, f"is a {type(thing).__name__}; give a path, an (n, d) array, a tensor, a DataFrame or a Space")
-
-
-def _from_entry(entry: Entry, name: str, ids: Any = None, labels: Any = None) -> Space:
-    check_array(name, entry)
-    n = entry.shape[0]
-    return Space(
-        entry.open(),
-        ids=None if ids is None else clean_column(ids, "ids", name, n),
-        labels=None if labels is None else clean_column(labels, "labels", name, n),
-        name=name,
-    )
-
-
-def _from_frame(frame: Any, name: str, labelled: bool = True) -> Space:
-    import pandas as pd
-
-    taken: list[Any] = [None, None]
-    for place, names in enumerate((ID_NAMES, LABEL_NAMES)):
-        column = next((column for column in names if column in frame.columns), None)
-        if column is not None:
-            taken[place] = frame[column].to_numpy()
-            frame = frame.drop(columns=column)
-    if not labelled:
-        taken[1] = None
-    if taken[0] is None and not frame.index.equals(pd.RangeIndex(len(frame))):
-        taken[0] = frame.index.to_numpy()
-    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-            raise bad(name, f"column '{column}' has type {dtype}; drop it or make it the index, features are numbers")
-    floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)  # pd.NA becomes NaN
-    values = frame.to_numpy(dtype=np.float64, na_value=np.nan) if floats else frame.to_numpy()
-    return _from_entry(array_entry("features", values), name, *taken)
+    pandas = sys.modules.get("pandas")
+    if hasattr(thing, "to_pandas"):
+        thing = thing.to_pandas()
+    if pandas is not None and isinstance(thing, pandas.DataFrame | pandas.Series):
+        return _space(frame_contents(thing, name), None, name, labelled, fewest)
+    entries = entries_of(thing)
+    if not entries:
+        holding = f" ({', '.join(map(str, list(thing)[:4]))})" if isinstance(thing, Mapping) else ""
+        raise bad(
+            name,
+            f"is a {type(thing).__name__}{holding}; give a path, an (n, d) array, a tensor, a DataFrame, a Space, or a "
+            "dict {'features': x, 'ids': ids}",
+        )
+    return _space(Contents(name, "array", entries), None, name, labelled, fewest)
 
 
 def sha256(path: str) -> str:
@@ -137,8 +144,9 @@ def inspect(path: str) -> dict[str, Any]:
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or
-        is None: a file with a problem can still be looked into.
+        (count, type, classes), None where there are none; ``id_candidate``, a column that may be ids under another
+        name. ``problem`` says why the features or ids cannot be used, or is None: a file with a problem can still be
+        looked into.
 
     Raises
     ------
@@ -160,6 +168,7 @@ def inspect(path: str) -> dict[str, Any]:
         "features": None,
         "ids": None,
         "labels": None,
+        "id_candidate": None,
         "problem": None,
     }
     try:
@@ -169,6 +178,7 @@ def inspect(path: str) -> dict[str, Any]:
     found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype} | _statistics(
         space
     )
+    found["id_candidate"] = space.source.id_candidate
     if space.ids is not None:
         unique = len(np.unique(space.ids)) == space.n
         found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.contents import is_bfloat16, type_name
+
 if TYPE_CHECKING:
     from manifold_probe.spaces.affine import Map
 
@@ -16,11 +19,15 @@ BLOCK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """Where a space came from: the file (None for arrays in memory), the key in it and the format's name."""
+    """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
+
+    ``id_candidate`` names a column beside the features that may hold ids, where none is called so.
+    """
 
     path: str | None = None
     key: str | None = None
     format: str = "array"
+    id_candidate: str | None = None
 
 
 class Space:
@@ -34,17 +41,24 @@ class Space:
     rows : array-like, shape (n, d)
         A numpy array (memory-mapped or not), a CPU torch tensor, or anything with ``shape``, ``dtype`` and slicing by
         ``rows[a:b]`` and ``rows[index_array]``.
-    ids, labels : np.ndarray, shape (n,), optional
-        Row ids and class labels: integers or strings. Of rows without a label see `spaces.labels`.
+    ids, labels : sequence of length n, optional
+        Row ids and class labels, integers or strings, in a list, array, tensor, Series or Index. Of rows without a
+        label see `spaces.labels`.
     name : str
         How messages call this space: the path as the user typed it, or "teacher", "student".
     source : Source, optional
         Where the rows came from.
 
+    Raises
+    ------
+    InputError
+        Where rows are no matrix (`as_space` takes lists, dicts and DataFrames), or ids or labels are not one integer or
+        string a row.
+
     Examples
     --------
     >>> import numpy as np
-    >>> space = Space(np.arange(6).reshape(3, 2), ids=np.array(["a", "b", "c"]))
+    >>> space = Space(np.arange(6).reshape(3, 2), ids=["a", "b", "c"])
     >>> space.n, space.d
     (3, 2)
     >>> space.select(np.array([2, 0])).read(0, 1)
@@ -55,21 +69,38 @@ class Space:
         self,
         rows: Any,
         *,
-        ids: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
+        ids: Any = None,
+        labels: Any = None,
         name: str = "array",
         source: Source | None = None,
         order: np.ndarray | None = None,
     ) -> None:
+        if len(getattr(rows, "shape", ())) != 2 or not hasattr(rows, "dtype") or isinstance(rows, np.ma.MaskedArray):
+            what = f"shape {tuple(rows.shape)}" if hasattr(rows, "dtype") else f"type {type(rows).__name__}"
+            raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or whatever as_space takes to as_space")
         self._rows = rows
         self._order = order
-        self.ids = ids
-        self.labels = labels
         self.name = name
         self.source = source or Source()
+        self.ids = self._column(ids, "ids")
+        self.labels = self._column(labels, "labels")
 
     def __repr__(self) -> str:
         return f"<Space {self.name}: {self.n:,} x {self.d:,} {self.dtype}>"
+
+    def _column(self, values: Any, role: str) -> np.ndarray | None:
+        """Values (n,) as integers or strings; those that are so already are not copied."""
+        if values is None:
+            return None
+        if (
+            type(values) is np.ndarray
+            and values.shape == (self.n,)
+            and (values.dtype == np.int64 or values.dtype.kind == "U")
+        ):
+            return values
+        from manifold_probe.spaces.columns import clean_column
+
+        return clean_column(values, role, self.name, self.n)
 
     @property
     def n(self) -> int:
@@ -85,7 +116,7 @@ class Space:
     def dtype(self) -> str:
         """The stored type, such as "float16" or "bfloat16"."""
         dtype = self._rows.dtype
-        return dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
+        return type_name(dtype) if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a float32 or float64 array (stop - start, d)."""
@@ -142,8 +173,10 @@ class Space:
 
 
 def to_numpy(block: Any) -> np.ndarray:
-    """A numpy array of the same values; torch's low-precision floats, which numpy lacks, become float32."""
+    """A numpy array of the same values; low-precision floats that numpy lacks (bfloat16, float8) become float32."""
     if isinstance(block, np.ndarray):
+        if is_bfloat16(block.dtype):  # the upper half of a float32
+            return (np.ascontiguousarray(block).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         return block
     if str(getattr(block, "dtype", "")).startswith("torch."):
         if block.dtype.is_floating_point and block.element_size() <= 2:

@@ -112,7 +112,7 @@ def test_tensors_of_any_precision(kind: torch.dtype) -> None:
         (lambda b, y, q: knn_predict(b, y, q, k=0), "k = 0"),
         (lambda b, y, q: knn_predict(b, y, q[:, :4]), "bank has 5 dimensions and queries have 4"),
         (lambda b, y, q: knn_predict(b, y[:-1], q), "labels have shape"),
-        (lambda b, y, q: knn_predict(b, y, q * np.nan), "queries holds NaN"),
+        (lambda b, y, q: knn_predict(b, y, q * np.nan), "queries: holds 75 NaN"),
         (lambda b, y, q: knn_predict(b, y, q, temperature=0), "temperature is 0"),
         (lambda b, y, q: linear_predict(b, y * 0, q), "one class only"),
         (lambda b, y, q: linear_predict(b, y, q, recipe="adam"), "recipe 'adam' is not known"),

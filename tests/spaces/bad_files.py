@@ -198,10 +198,22 @@ add("sparse", "is a sparse tensor: save x.to_dense()", "x.pt", pt({"features": t
 add("nested_tensor", "x.pt", "x.pt", lambda path: torch.save(_nested(), path))
 add("quantised", "is a quantised tensor", "x.pt", lambda path: torch.save(_quantised(), path))
 add("python_objects", "Python objects", "x.pt", pt({"features": torch.from_numpy(X), "when": Path("x")}))
-add("numpy_in_pt", "Python objects", "x.pt", pt({"features": X}))
 add("raw_pickle_pt", "x.pt", "x.pt", put(pickle.dumps({"features": X})))
-add("no_tensors", "holds a dict without tensors", "x.pt", pt({"epoch": 3, "name": "model"}))
-add("list_of_tensors", "holds a list without tensors", "x.pt", pt([torch.ones(4), torch.ones(4)]))
+add("no_tensors", "holds a dict (epoch, name) without tensors", "x.pt", pt({"epoch": 3, "name": "model"}))
+add(
+    "batches_of_two_widths",
+    "batches of different widths (4 in item 0, 3 in item 1)",
+    "x.pt",
+    pt([torch.ones(2, 4), torch.ones(2, 3)]),
+)
+add(
+    "rows_of_two_lengths",
+    "rows of different lengths (4 in item 0, 3 in item 1)",
+    "x.pt",
+    pt([torch.ones(4), torch.ones(3)]),
+)
+add("tuple_of_two", "save each under its name", "x.pt", pt((torch.from_numpy(X), torch.arange(20))))
+add("state_dict", "look like a model's weights", "x.pt", pt(torch.nn.Linear(12, 20).state_dict()))
 add("running_pickle", "Python objects", "x.pt", lambda path: path.write_bytes(pickle.dumps(_Runs(path.parent), 2)))
 
 
@@ -293,7 +305,7 @@ add(
 
 # Ids and labels that do not fit.
 add("short_ids", "holds 19 ids for 20 rows", "x.npz", npz(x=X, ids=np.arange(19)))
-add("float_ids", "ids have type float32", "x.npz", npz(x=X, ids=X[:, 0]))
+add("float_ids", "ids hold 0.1257302165031433 in row 0 (float32)", "x.npz", npz(x=X, ids=X[:, 0]))
 add("fractional_labels", "labels hold 0.5 in row 0", "x.npz", npz(x=X, labels=np.full(20, 0.5)))
 add("one_hot_labels", "labels are one value a row", "x.npz", npz(x=X, labels=np.zeros((20, 3))))
 add("mixed_ids", "ids hold '7' (int) in row 1", "x.pt", pt({"x": torch.from_numpy(X), "ids": ["a", 7] * 10}))

@@ -61,7 +61,6 @@ def test_nullable_frames_keep_their_gaps_as_nan() -> None:
         (torch.from_numpy(X).to_sparse(), "sparse"),
         (torch.zeros(1).expand(6, 3), "expanded"),
         (torch.empty(6, 3, device="meta"), "meta"),
-        (X.tolist(), "is a list"),
         (None, "is a NoneType"),
         (7, "is a int"),
         ("no/such/file.npy", "no such file"),

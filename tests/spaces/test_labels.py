@@ -61,7 +61,7 @@ def test_names_without_a_label(values: Any) -> None:
         np.array([2, np.nan, 0, 2]),
         np.array([2, np.nan, 0, 2], dtype=np.float16),
         np.array([[2.0], [np.nan], [0.0], [2.0]]),
-        torch.tensor([2.0, float("nan"), 0, 2], dtype=torch.bfloat16),
+        [[2, None], [0], [2]],  # batches
         torch.tensor([2, -1, 0, 2]),
         [torch.tensor(2), None, torch.tensor(0), torch.tensor(2)],
         [np.int64(2), None, np.float32(0), 2.0],
@@ -84,7 +84,9 @@ def test_numbers_without_a_label(values: Any) -> None:
         (np.eye(3, dtype=int), r"shape \(3, 3\): give one value a row \(of one-hot labels y.argmax\(1\)\)"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "type datetime64"),
         ([2**63, 1], "beyond 64 bits"),
-        ([[1], [2, 3]], r"\(list\) in row 0"),
+        ([[1], [[2], 3]], r"\(list\) in row 1"),
+        (torch.tensor([2.0, 0.0], dtype=torch.bfloat16), "bfloat16, exact to 256 only"),
+        (np.array([2048.0, np.nan], dtype=np.float16), "2048.* in row 0"),
     ],
 )
 def test_what_is_no_label(values: Any, message: str) -> None:

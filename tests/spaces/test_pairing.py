@@ -125,7 +125,7 @@ def test_labels_by_order_by_id_and_from_the_files() -> None:
         (["a", "b", "c", "d"], ["b", "a", "x"], {}, r"2 \('c', 'd'\) of the teacher's and 1 \('x'\) of the student's"),
         (list("abcdefg"), list("fg"), {}, r"5 \('a', 'b', 'c', ...\) of the teacher's and 0 of the student's"),
         (["a", "b"], None, {}, "s.npy: has no ids but t.npy has.*--positional"),
-        (None, ["a", "b"], {}, "t.npy: has no ids but s.npy has"),
+        (None, ["a", "b"], {"teacher_n": 2}, "t.npy: has no ids but s.npy has"),
         (["a", "b"], None, {"positional": True}, "3 rows and t.npy has 2"),
         (None, None, {"teacher_n": 5}, "3 rows and t.npy has 5.*add ids"),
         (["a", "b"], ["b", "c"], {"allow_missing": True}, "only 1 of its 2 rows"),

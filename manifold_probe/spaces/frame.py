@@ -1,0 +1,66 @@
+"""DataFrames and Series as contents: a column of vectors is a matrix, or every column of numbers is one dimension.
+
+Ids are the column "ids" or "id", else an index that is not just 0..n-1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry, array_entry
+from manifold_probe.spaces.values import entries_of
+
+
+def frame_contents(frame: Any, name: str) -> Contents:
+    """The columns of a pandas DataFrame, or the vectors of a Series."""
+    import pandas as pd
+
+    if isinstance(frame, pd.Series):
+        entries = entries_of({"features": frame.to_numpy()})
+    else:
+        frame = frame.rename(columns=str)
+        if frame.columns.has_duplicates:
+            twice = frame.columns[frame.columns.duplicated()][0]
+            raise bad(name, f"has two columns called '{twice}'; rename one")
+        entries = {}
+        for column in frame.columns:
+            entries |= _column(name, column, frame[column])
+        if not any(len(entry.shape) == 2 or entry.problem for key, entry in entries.items() if key not in RESERVED):
+            entries = _dimensions(frame, name) | entries
+    if not set(ID_NAMES) & set(entries) and not frame.index.equals(pd.RangeIndex(len(frame))):
+        entries["ids"] = array_entry("ids", frame.index.to_numpy())
+    return Contents(name, "DataFrame", entries)
+
+
+def _column(name: str, column: str, values: Any) -> dict[str, Entry]:
+    """One column: a matrix where its cells are vectors, else n values."""
+    array = values.to_numpy()
+    if array.dtype != object or not len(array) or not _is_vector(array[0]):
+        return {column: array_entry(column, array)}
+    odd = next((row for row, cell in enumerate(array) if not _is_vector(cell)), None)
+    if odd is not None:
+        kind = type(array[odd]).__name__
+        raise bad(
+            name, f"column '{column}' holds vectors, but a {kind} in row {odd}; drop that row or extract it again"
+        )
+    return entries_of({column: array})
+
+
+def _is_vector(cell: Any) -> bool:
+    return isinstance(cell, list | tuple) or getattr(cell, "ndim", 0) > 0
+
+
+def _dimensions(frame: Any, name: str) -> dict[str, Entry]:
+    """The columns of numbers as one matrix."""
+    import pandas as pd
+
+    free = frame.drop(columns=[column for column in RESERVED if column in frame.columns])
+    for column, dtype in zip(free.columns, free.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+            raise bad(name, f"column '{column}' has type {dtype}; drop it or make it the index, features are numbers")
+    floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in free.dtypes)  # pd.NA becomes NaN
+    values = free.to_numpy(dtype=np.float64, na_value=np.nan) if floats else free.to_numpy()
+    return {"features": array_entry("features", values)}
