@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
 from manifold_probe.spaces.space import to_numpy
 
 WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
+
+# "id", "doc_id", "ID", "pk", "uuid", "key", "hash", "file", "filenames", "image_path", "names", "url", ...
+CALLED_LIKE_IDS = re.compile(
+    r"(?i)(^|[^a-z])(u?u?ids?|pk|keys?|hash(es)?|index|urls?|uris?|stems?)$|(file|path|name|uuid|guid)s?$|(?-i:[a-z]Ids?$)"
+)
 
 
 def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.ndarray:
@@ -91,6 +98,37 @@ def attached(contents: Contents, beside: str, n: int) -> tuple[np.ndarray | None
         entry = contents.find(names, beside)
         found.append(None if entry is None or entry.name == beside else open_column(contents, entry.name, role, n))
     return found[0], found[1]
+
+
+def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
+    """A column that looks like ids under another name: n integers or strings, all different. None without one.
+
+    Names that say it ("filename", "_id", "pk", "uuid", "image_path", ...) come first, then strings, then integers.
+    ``beside`` is the entry of the features. Only columns of the right length are opened, and their values are not used.
+
+    Examples
+    --------
+    >>> from manifold_probe.spaces.contents import array_entry
+    >>> found = {"x": array_entry("x", np.eye(3)), "pk": array_entry("pk", np.array([7, 9, 8]))}
+    >>> id_candidate(Contents("t.npz", "npz", found), "x", 3)
+    'pk'
+    """
+    columns = [
+        entry
+        for entry in contents.entries.values()
+        if entry.name != beside and entry.shape in ((n,), (n, 1)) and entry.problem is None
+        if entry.dtype == "str" or entry.dtype.startswith(("int", "uint"))
+        if last_part(entry.name) not in (*LABEL_NAMES, "logits")
+    ]
+    columns.sort(key=lambda entry: (not CALLED_LIKE_IDS.search(last_part(entry.name)), entry.dtype != "str"))
+    for entry in columns:
+        try:
+            values = to_numpy(entry.open()).ravel()
+        except InputError:  # nulls or damage, which matter only to who asks for the column
+            continue
+        if len(set(values.tolist())) == n:
+            return entry.name
+    return None
 
 
 def open_column(contents: Contents, key: str, role: str, n: int | None = None) -> np.ndarray:

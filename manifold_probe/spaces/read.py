@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
-from manifold_probe.spaces.columns import attached, clean_column, pick_column
+from manifold_probe.spaces.columns import attached, clean_column, id_candidate, pick_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
+from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.space import Source, Space
@@ -56,15 +59,23 @@ def read(path: str, key: str | None = None) -> Space:
 def _space(contents: Contents, key: str | None, name: str) -> Space:
     entry = choose_features(contents, key)
     ids, labels = attached(contents, entry.name, entry.shape[0])
-    source = Source(contents.path, entry.name, contents.format)
+    source = Source(contents.path, entry.name, contents.format, entry.left)
+    if ids is None:
+        source = replace(source, id_candidate=partial(_id_candidate, contents, entry))
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
+
+
+def _id_candidate(contents: Contents, entry: Entry) -> str | None:
+    """A column that looks like ids, and is none of the dimensions."""
+    others = {name: other for name, other in contents.entries.items() if name not in entry.columns}
+    return id_candidate(replace(contents, entries=others), entry.name, entry.shape[0])
 
 
 def as_space(thing: Any, name: str = "array") -> Space:
     """Whatever holds features as a Space: a path, an array, a torch tensor, a DataFrame, or a Space as it is.
 
-    A DataFrame's numeric columns are the dimensions; its ids are the column "ids" or "id", else an index that is not
-    just 0..n-1; its labels the column "labels" or "label". ``name`` is what messages call it.
+    Which of a DataFrame's columns are dimensions says `choose_dimensions`; its ids are the column "ids" or "id", else
+    an index that is not just 0..n-1; its labels the column "labels" or "label". ``name`` is what messages call it.
 
     Examples
     --------
@@ -95,6 +106,7 @@ def _from_entry(entry: Entry, name: str, ids: Any = None, labels: Any = None) ->
         ids=None if ids is None else clean_column(ids, "ids", name, n),
         labels=None if labels is None else clean_column(labels, "labels", name, n),
         name=name,
+        source=Source(columns_left=entry.left),
     )
 
 
@@ -103,18 +115,45 @@ def _from_frame(frame: Any, name: str) -> Space:
 
     taken: list[Any] = [None, None]
     for place, names in enumerate((ID_NAMES, LABEL_NAMES)):
+        lowered = {str(column).lower(): column for column in reversed(frame.columns)}
         column = next((column for column in names if column in frame.columns), None)
+        column = next((lowered[each] for each in names if each in lowered), None) if column is None else column
         if column is not None:
             taken[place] = frame[column].to_numpy()
             frame = frame.drop(columns=column)
     if taken[0] is None and not frame.index.equals(pd.RangeIndex(len(frame))):
         taken[0] = frame.index.to_numpy()
-    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-            raise bad(name, f"column '{column}' has type {dtype}; drop it or make it the index, features are numbers")
+    frame, left = _dimensions(frame, name)
     floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)  # pd.NA becomes NaN
     values = frame.to_numpy(dtype=np.float64, na_value=np.nan) if floats else frame.to_numpy()
-    return _from_entry(array_entry("features", values), name, *taken)
+    return _from_entry(replace(array_entry("features", values), left=left), name, *taken)
+
+
+def _dimensions(frame: Any, name: str) -> tuple[Any, dict[str, str]]:
+    """The columns of a frame that are dimensions, and why other columns of numbers are none."""
+    import pandas as pd
+
+    columns = list(map(str, frame.columns))
+    samples = {}
+    for place, dtype in enumerate(frame.dtypes):
+        numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+        column = frame.iloc[:SAMPLE, place]
+        if numeric and pd.api.types.is_extension_array_dtype(dtype):
+            whole = pd.api.types.is_integer_dtype(dtype) and not column.isna().any()
+            samples[place] = column.to_numpy(dtype="int64" if whole else "float64", na_value=0 if whole else np.nan)
+        else:
+            samples[place] = column.to_numpy() if numeric else np.empty(0, object)
+    chosen = choose_dimensions(columns, samples)
+    if not chosen.taken and len(chosen.patterns) > 1:
+        groups = " and ".join(f"{columns[places[0]]}, ... ({len(places)})" for places in chosen.patterns.values())
+        raise bad(name, f"has columns {groups}, and either could be the dimensions; select those meant: frame[[...]]")
+    for place in chosen.taken or range(len(columns)):
+        dtype = frame.dtypes.iloc[place]
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+            raise bad(
+                name, f"column '{columns[place]}' has type {dtype}; drop it or make it the index, features are numbers"
+            )
+    return frame.iloc[:, chosen.taken], chosen.left
 
 
 def sha256(path: str) -> str:
@@ -200,7 +239,9 @@ def _statistics(space: Space) -> dict[str, Any]:
     }
 
 
-def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.ndarray, np.ndarray | None]:
+def read_column(
+    path: str, names: tuple[str, ...], default: str, n: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """One value a row, from a file of any format or a .txt with one a line, and the ids beside it if there are any.
 
     Parameters
@@ -211,6 +252,8 @@ def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.nda
         The keys to look for when none is given, such as ("labels", "label").
     default : str
         What the column is, "ids" or "labels": it rules which values it may have and names it in messages.
+    n : int, optional
+        How many rows are expected: with one line more, the first line of a text file is its header.
 
     Returns
     -------
@@ -225,4 +268,4 @@ def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.nda
     file, key = split_key(path)
     if os.path.isdir(file):
         return pick_column(open_folder(file), key, names, default)
-    return read_column_file(file, key, names, default)
+    return read_column_file(file, key, names, default, n)
