@@ -121,6 +121,7 @@ def compare(
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
+    keep_first: bool = False,
     maps: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -134,7 +135,7 @@ def compare(
         The student may have another width; rows pair by id where both have ids, else by position.
     labels : sequence of length n, path, or table with ids, optional
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
-    ids : sequence of length n, or a pair of sequences, optional
+    ids : sequence of length n or path, or a pair of these, optional
         Row ids for both, or (teacher's, student's); they replace those in the files.
     k : int
         Neighbours of each point.
@@ -146,6 +147,8 @@ def compare(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner.
+    keep_first : bool
+        Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
     progress : callable, optional
@@ -171,10 +174,9 @@ def compare(
     several = isinstance(student, Mapping)
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named)
-    values, values_ids = _labels(labels)
-    pairs = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)(
-        labels=values, labels_ids=values_ids
-    )
+    values, values_ids = _labels(labels, space.n)
+    paired = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing, keep_first=keep_first)
+    pairs = paired(labels=values, labels_ids=values_ids)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
@@ -194,6 +196,7 @@ def diagnose(
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
+    keep_first: bool = False,
     train_ids: Any = None,
     student_head: Any = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -209,7 +212,7 @@ def diagnose(
     slices : the same, optional
         Another grouping of the rows, in a column "slice" or "slices": it is looked at as the classes are, for slices
         that failed alone.
-    ids, k, seed, positional, allow_missing
+    ids, k, seed, positional, allow_missing, keep_first
         As for `compare`.
     train_ids : sequence or path, optional
         Ids of rows that the student was trained on: are they kept better than the others?
@@ -240,13 +243,13 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students)
-    paired = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing)
-    values, values_ids = _labels(labels)
+    paired = _pairing(space, spaces, ids=ids, positional=positional, allow_missing=allow_missing, keep_first=keep_first)
+    values, values_ids = _labels(labels, space.n)
     pairs = paired(labels=values, labels_ids=values_ids)
     asked = Asked(
         k=int(k),
         seed=int(seed),
-        slices=None if slices is None else _slices(slices, paired),
+        slices=None if slices is None else _slices(slices, space.n, paired),
         trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
         head=pairs.get("student_head"),
     )
@@ -346,7 +349,7 @@ def _read(teacher: Any, students: dict[str, Any]) -> tuple[Space, dict[str, Spac
 
 
 def _pairing(
-    teacher: Space, students: dict[str, Space], *, ids: Any, positional: bool, allow_missing: bool
+    teacher: Space, students: dict[str, Space], *, ids: Any, positional: bool, allow_missing: bool, keep_first: bool
 ) -> Callable[..., dict[str, Pair]]:
     """A function of labels and their ids that pairs every student."""
     from manifold_probe.extraction.agree import check_same_content
@@ -355,14 +358,14 @@ def _pairing(
     if not positional:
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
-    teacher_ids, student_ids = _both_ids(ids)
-    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+    teacher_ids, student_ids = _both_ids(ids, teacher.n, next(iter(students.values())).n)
+    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
 
 
-def _slices(slices: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
+def _slices(slices: Any, n: int, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
     """A slice for every paired row; ``again`` pairs once more, with other labels."""
-    values, ids = _labels(slices, TABLE_SLICES, "slices")
+    values, ids = _labels(slices, n, TABLE_SLICES, "slices")
     try:
         found = next(iter(again(labels=values, labels_ids=ids).values())).labels
     except InputError as error:
@@ -394,23 +397,31 @@ def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
     return seen
 
 
-def _both_ids(ids: Any) -> tuple[Any, Any]:
-    """Ids of the teacher and of the student; either may be None."""
-    if ids is None:
-        return None, None
-    if isinstance(ids, list | tuple) and len(ids) == 2 and all(x is None or np.ndim(x) == 1 for x in ids):
-        return tuple(None if x is None else np.asarray(x) for x in ids)  # type: ignore[return-value]
-    return np.asarray(ids), np.asarray(ids)
+def _both_ids(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
+    """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
+    paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
+    paired = isinstance(ids, list | tuple) and len(ids) == 2
+    paired = paired and all(x is None or isinstance(x, paths) or np.ndim(x) == 1 for x in ids)
+    return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
 
 
-def _labels(labels: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
-    """Labels (or slices) and, where a table gives them, the ids they belong to."""
+def _ids(ids: Any, n: int) -> Any:
+    """Ids as an array, from the file where it is a path; None for none."""
+    if isinstance(ids, str | Path):
+        from manifold_probe.spaces.read import read_column
+
+        return read_column(str(ids), TABLE_IDS, "ids", n)[0]
+    return None if ids is None else np.asarray(ids)
+
+
+def _labels(labels: Any, n: int, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
+    """Labels (or slices) of ``n`` rows and, where a table gives them, the ids they belong to."""
     if labels is None:
         return None, None
     if isinstance(labels, str | Path):
         from manifold_probe.spaces.read import read_column
 
-        return read_column(str(labels), names, "labels")
+        return read_column(str(labels), names, "labels", n)
     if hasattr(labels, "to_pandas"):
         labels = labels.to_pandas()
     pandas = sys.modules.get("pandas")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, column_of_ids, features_of_sides, named_students
-from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, named_students
+from manifold_probe.cli.options import Debug, KeepFirst, Page, Table
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -31,6 +31,7 @@ def compare(
     student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")] = None,
     positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    keep_first: KeepFirst = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -78,7 +79,8 @@ def compare(
         of_layers |= {"--max-drop": max_drop, "--no-maps": no_maps or None, "--k": k if k != 10 else None}
         of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
         refuse_beside_layers([teacher, *students.values()], of_layers)
-        compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
+        rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+        compare_layers(teacher, students, rules, json=json, table=table, figures=figures)
         return
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
@@ -95,12 +97,13 @@ def compare(
         teacher,
         students,
         labels=labels,
-        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        ids=(teacher_ids, student_ids),
         k=k,
         queries=queries,
         seed=seed,
         positional=positional,
         allow_missing=allow_missing,
+        keep_first=keep_first,
         maps=not no_maps and bool(report or figures),
     )
     for path in students.values():
@@ -136,8 +139,7 @@ def refuse_beside_layers(sides: list[str], options: dict[str, Any]) -> None:
 def compare_layers(
     teacher: str,
     students: dict[str, str],
-    positional: bool,
-    allow_missing: bool,
+    rules: dict[str, bool],
     *,
     json: bool,
     table: str | None,
@@ -157,8 +159,7 @@ def compare_layers(
         document = layers.compare_layers(
             teacher,
             next(iter(students.values())),
-            positional=positional,
-            allow_missing=allow_missing,
+            **rules,
             progress=progress,
         )
     if json:

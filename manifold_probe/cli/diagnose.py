@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import column_of_ids, features_of_sides
-from manifold_probe.cli.options import Debug, Page
+from manifold_probe.cli.arguments import features_of_sides
+from manifold_probe.cli.options import Debug, KeepFirst, Page
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -35,6 +35,7 @@ def diagnose(
     student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the student's rows.")] = None,
     positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    keep_first: KeepFirst = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -76,11 +77,12 @@ def diagnose(
         files["--student"],
         labels=labels,
         slices=slices,
-        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        ids=(teacher_ids, student_ids),
         k=k,
         seed=seed,
         positional=positional,
         allow_missing=allow_missing,
+        keep_first=keep_first,
         train_ids=train_ids,
         student_head=student_head,
         rows=rows,

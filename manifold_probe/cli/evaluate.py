@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import features_of_sides
-from manifold_probe.cli.options import Debug
+from manifold_probe.cli.options import Debug, KeepFirst
 from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
 
@@ -59,6 +59,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
     positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    keep_first: KeepFirst = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
     ] = None,
@@ -96,7 +97,8 @@ def evaluate(
     if out is not None:
         check_file(out, "--out")
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    read = _Reader(teacher, student, options, positional, allow_missing)
+    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    read = _Reader(teacher, student, options, rules)
     test = read.part("test", (teacher, student), data, labels)
     bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
     ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
@@ -134,12 +136,10 @@ def evaluate(
 class _Reader:
     """Reads the parts of an evaluation, and keeps what was read for the document."""
 
-    def __init__(
-        self, teacher: str, student: str, options: dict[str, Any], positional: bool, allow_missing: bool
-    ) -> None:
+    def __init__(self, teacher: str, student: str, options: dict[str, Any], rules: dict[str, bool]) -> None:
         self.models = (teacher, student)
         self.options = options
-        self.rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing}
+        self.rules = rules
         self.inputs: dict[str, Any] = {}
         self.pairing: dict[str, Any] = {}
         self.tested: tuple[str, str] = self.models
@@ -168,7 +168,7 @@ class _Reader:
             side: describe_input(space, model) for (side, space), model in zip(named.items(), called, strict=True)
         }
         pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
-        self.pairing[name] = pairing
+        self.pairing[name] = pairing | {"copies_left_out": pair.copies_left_out}
         return part_of(pair, name)
 
     def logits(self, labels: str | None) -> Any:

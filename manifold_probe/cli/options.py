@@ -10,4 +10,7 @@ Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the r
 Table = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")
 ]
+KeepFirst = Annotated[
+    bool, typer.Option("--keep-first", help="Of identical rows under one id, a sampler's copies, keep the first.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

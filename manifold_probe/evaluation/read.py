@@ -11,7 +11,13 @@ from manifold_probe.spaces.read import as_space, open_contents, read_column, spl
 
 
 def read_pair(
-    teacher: Any, student: Any, labels: str | None = None, *, positional: bool = False, allow_missing: bool = False
+    teacher: Any,
+    student: Any,
+    labels: str | None = None,
+    *,
+    positional: bool = False,
+    allow_missing: bool = False,
+    keep_first: bool = False,
 ) -> Pair:
     """Teacher and student rows joined by id, or by position where there are no ids; labels as a file of them has them.
 
@@ -20,7 +26,7 @@ def read_pair(
     teacher, student : path, array, tensor, DataFrame or Space
     labels : path, optional
         Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
-    positional, allow_missing : bool
+    positional, allow_missing, keep_first : bool
         As in `compare`.
 
     Raises
@@ -34,15 +40,16 @@ def read_pair(
     >>> read_pair(np.eye(3), 2 * np.eye(3)).by
     'position'
     """
-    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels")
-    spaces = {"student": as_space(student, "student")}
+    space = as_space(teacher, "teacher")
+    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels", space.n)
     found = pair(
-        as_space(teacher, "teacher"),
-        spaces,
+        space,
+        {"student": as_space(student, "student")},
         labels=values,
         labels_ids=ids,
         positional=positional,
         allow_missing=allow_missing,
+        keep_first=keep_first,
     )["student"]
     if not positional:
         check_same_content(found.teacher.source.path, found.student.source.path)

@@ -9,7 +9,7 @@ from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
-from manifold_probe.spaces.pairing import Pair
+from manifold_probe.spaces.pairing import Pair, ids_option
 
 FEW_ROWS = 200
 FLOAT16_EDGE = 65_504.0
@@ -150,8 +150,13 @@ def pairing(pair: Pair) -> list[Alarm]:
     """What is known, or not, about which rows belong together."""
     alarms = []
     if not pair.verified:
+        options = [ids_option(space, side) for side, space in (("teacher", pair.teacher), ("student", pair.student))]
+        named = f", such as {' '.join(map(str, options))}" if all(options) else ""
         alarms.append(
-            Alarm("unverified_pairing", "rows were paired by position and no ids vouch for it; give ids on both sides.")
+            Alarm(
+                "unverified_pairing",
+                f"rows were paired by position and no ids vouch for it; give ids on both sides{named}.",
+            )
         )
     if pair.label_conflicts:
         n = pair.teacher.n

@@ -14,12 +14,13 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
         ("file", f"{shown(found['path'], 400)} ({found['format']}, {found['bytes']:,} bytes)"),
         ("sha256", found["sha256"]),
         *_features(found["features"]),
+        *_columns(found["features"]),
     ]
     ids, labels = found["ids"], found["labels"]
     if found["features"] is not None:
         unique = "" if ids is None or ids["unique"] else ", with duplicates"
         first = "" if ids is None else f"; the first are {listed(ids['first'])}"
-        rows.append(("ids", "none" if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
+        rows.append(("ids", _no_ids(found) if ids is None else f"{ids['count']:,} ({ids['type']}{unique}){first}"))
         classes = "none" if labels is None else f"{labels['count']:,} ({labels['type']}, {labels['classes']:,} classes)"
         rows.append(("labels", classes))
     if found["problem"]:
@@ -39,6 +40,27 @@ def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:
         middle = f"{number(norms['min'])} to {number(norms['max'])}, median {number(norms['median'])}"
         rows.append(("norms", middle))
     return rows
+
+
+def _columns(features: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Which columns of a wide table are the dimensions, and why other columns of numbers are not."""
+    if features is None or not features["columns"]:
+        return []
+    taken, left = features["columns"], features["columns_left"]
+    rows = [("columns", f"{shown(taken[0])} to {shown(taken[-1])}" if len(taken) > 1 else shown(taken[0]))]
+    if left:
+        rows.append(("left out", listed([f"{name} ({why})" for name, why in left.items()], each=80)))
+    return rows
+
+
+def _no_ids(found: dict[str, Any]) -> str:
+    column = found["id_candidate"]
+    if column is None:
+        return "none"
+    option = f"{found['path'].rpartition('::')[0] or found['path']}::{column}"
+    return (
+        f"none; column {shown(column)} looks like ids: --teacher-ids {shown(option, 400)} takes it (or --student-ids)"
+    )
 
 
 def _keys(keys: list[dict[str, Any]]) -> list[str]:

@@ -59,6 +59,7 @@ def comparison_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
+            "copies_left_out": pair.copies_left_out,
             "rows_sha256": rows_digest(pair),
         },
         "settings": {**settings, "classes": measurement.class_source},

@@ -65,6 +65,7 @@ def compare_layers(
     *,
     positional: bool = False,
     allow_missing: bool = False,
+    keep_first: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The document of every layer of the teacher against every layer of the student.
@@ -77,6 +78,8 @@ def compare_layers(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner.
+    keep_first : bool
+        Keep the first of identical rows under one id.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
 
@@ -89,13 +92,14 @@ def compare_layers(
     first = {side: next(iter(spaces.values())) for side, spaces in layers.items()}
     check_same_content(first["teacher"].source.path, first["student"].source.path)
     found = pair(
-        _places(first["teacher"], teacher_path),
-        {"student": _places(first["student"], student_path)},
+        first["teacher"],
+        {"student": first["student"]},
         positional=positional,
         allow_missing=allow_missing,
+        keep_first=keep_first,
     )["student"]
-    teacher = {name: _ordered(space, found.teacher) for name, space in layers["teacher"].items()}
-    student = {name: _ordered(space, found.student) for name, space in layers["student"].items()}
+    teacher = {name: _ordered(space, found.teacher.order) for name, space in layers["teacher"].items()}
+    student = {name: _ordered(space, found.student.order) for name, space in layers["student"].items()}
     document = {
         "schema": LAYERS,
         "inputs": {side: _described(spaces) for side, spaces in layers.items()},
@@ -215,15 +219,9 @@ def _named(space: Space, name: str) -> Space:
     return space
 
 
-def _places(space: Space, path: str) -> Space:
-    """A space of row numbers under the space's ids: paired once, it says which rows every layer takes."""
-    return Space(np.arange(space.n)[:, None], ids=space.ids, labels=space.labels, name=path)
-
-
-def _ordered(space: Space, rows: Space) -> Space:
-    """The layer's rows that a space of row numbers names."""
-    places = rows.read(0, rows.n)[:, 0].astype(np.int64)
-    return space if np.array_equal(places, np.arange(space.n)) else space.select(places)
+def _ordered(space: Space, order: np.ndarray | None) -> Space:
+    """The rows of a layer that the pairing of the first layer kept, in its order."""
+    return space if order is None else space.select(order)
 
 
 def _described(layers: dict[str, Space]) -> dict[str, Any]:
@@ -239,6 +237,7 @@ def _pairing(found: Pair) -> dict[str, Any]:
         "coverage": found.coverage,
         "verified": found.verified,
         "label_conflicts": found.label_conflicts,
+        "copies_left_out": found.copies_left_out,
         "rows_sha256": rows_digest(found),
     }
 

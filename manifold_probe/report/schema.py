@@ -86,7 +86,8 @@ DETAILS = {
 COMPARISON = {
     "schema": str,
     "inputs": {"teacher": SPACE, "student": SPACE},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)},
+    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)}
+    | {"copies_left_out": Maybe(int)},
     "settings": {"k": int, "classes": Maybe(str)},
     "measures": Each(MEASURE),
     "details": DETAILS,

@@ -8,7 +8,16 @@ from rich.text import Text
 
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import heading, paragraph, table
-from manifold_probe.report.words import interval, number, one_line, percent, shown, student_name, teacher_name
+from manifold_probe.report.words import (
+    columns_left,
+    interval,
+    number,
+    one_line,
+    paired_rows,
+    shown,
+    student_name,
+    teacher_name,
+)
 
 
 def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
@@ -16,22 +25,17 @@ def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     return [
         *paragraph(f"teacher {size(document, 'teacher')}; student {size(document, 'student')}.", width),
         *paragraph(pairing(document), width),
+        *paragraph(columns_left(document["inputs"]), width),
     ]
 
 
 def pairing(document: dict[str, Any]) -> str:
     """How the rows were paired and how many queries the neighbour measures rest on."""
     how, settings = document["pairing"], document["settings"]
-    rows = f"{how['rows']:,} rows paired by {how['by']}"
-    vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
-    if how["coverage"] < 1:
-        vouched += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    if how.get("label_conflicts"):
-        vouched += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
     k = settings["k"]
     overlap = readings(document).get(f"overlap@{k}")
     queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
-    return f"{rows}{vouched}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
+    return f"{paired_rows(how)}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
 
 
 def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:

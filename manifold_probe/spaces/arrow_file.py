@@ -1,7 +1,8 @@
 """Reading .parquet, .arrow, .feather and .ipc: a column of vectors is a matrix, or columns of numbers are dimensions.
 
-Vectors may be lists or text; which columns are dimensions says `choose_dimensions`. Both formats come down to record batches. Sizes are known from the schema and the metadata, so a file that claims to decode to
-absurdly more than it holds is refused before anything is decoded.
+Vectors may be lists or text; which columns are dimensions says `choose_dimensions`. Both formats come down to record
+batches. Sizes are known from the schema and the metadata, so a file that claims to decode to absurdly more than it
+holds is refused before anything is decoded.
 """
 
 from __future__ import annotations

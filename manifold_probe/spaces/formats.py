@@ -70,5 +70,5 @@ def read_column_file(
     if suffix in (".csv", ".tsv", ".txt"):
         check_file(path)
         lines = suffix == ".txt" and key is None
-        return (read_lines(path, n), None) if lines else read_text_columns(path, key, names, default, n)
+        return (read_lines(path, default, n), None) if lines else read_text_columns(path, key, names, default, n)
     return pick_column(open_file(path), key, names, default)

@@ -1,8 +1,8 @@
 """Reading .jsonl and .ndjson (a record a line) and .json (a list of records, or a dict of columns).
 
 A record is a dict with a vector, a list of numbers, and usually an id: ``{"id": "a", "vector": [0.1, 0.2]}``. Dicts
-inside it are opened: ``{"output": {"vector": [...]}}`` has the field ``output.vector``. Lines are read one at a time, so
-that a large file never stands in memory as Python objects.
+inside it are opened: ``{"output": {"vector": [...]}}`` has the field ``output.vector``. Lines are read one at a time,
+so that a large file never stands in memory as Python objects.
 """
 
 from __future__ import annotations

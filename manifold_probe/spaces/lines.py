@@ -16,8 +16,11 @@ from manifold_probe.spaces.columns import clean_column, from_text
 from manifold_probe.spaces.vector_text import is_vector
 
 HEADERS = frozenset(
-    "id ids label labels class classes target targets category y filename filenames file files name names path paths "
-    "image images image_id image_ids key keys uid uuid index".split()
+    {
+        *("id", "ids", "uid", "uuid", "key", "keys", "index", "name", "names", "path", "paths", "image", "images"),
+        *("file", "files", "filename", "filenames"),
+        *("label", "labels", "class", "classes", "target", "targets", "category", "y"),
+    }
 )
 
 
@@ -30,8 +33,8 @@ def id_lines(ids: Iterable[object]) -> str:
     return "".join(f"{json.dumps(str(item))}\n" for item in ids)
 
 
-def read_lines(path: str, n: int | None = None) -> np.ndarray:
-    """The lines of a text file as a column (m,): integers where all are, else strings.
+def read_lines(path: str, role: str = "ids", n: int | None = None) -> np.ndarray:
+    """The lines of a text file as a column (m,) of ids or labels: integers where all are, else strings.
 
     A first line that only names the column is left out: see `has_header`, also for ``n``.
     """
@@ -40,9 +43,13 @@ def read_lines(path: str, n: int | None = None) -> np.ndarray:
     lines = lines[:-1] if lines[-1] == "" else lines
     strings = _json_strings(lines)
     if strings is not None:
-        return clean_column(np.array(strings, dtype=object), "lines", path)
-    lines = lines[1:] if has_header(lines, n) else lines
-    return from_text(clean_column(np.array(lines, dtype=object), "lines", path))
+        return clean_column(np.array(strings, dtype=object), role, path)
+    return text_column(lines[1:] if has_header(lines, n) else lines, role, path)
+
+
+def text_column(cells: list[str], role: str, path: str) -> np.ndarray:
+    """The cells of a column of ids or labels: integers where all are, else strings."""
+    return from_text(clean_column(np.array(cells, dtype=object), role, path))
 
 
 def _json_strings(lines: list[str]) -> list[str] | None:
@@ -59,8 +66,8 @@ def _json_strings(lines: list[str]) -> list[str] | None:
 def has_header(cells: list[str], n: int | None = None, count: int | None = None) -> bool:
     """Whether the first of a column's cells is its name.
 
-    Where ``n`` values are expected, the ``count`` of cells decides (by default those given). Otherwise it is a name when it is a usual one ("label"), or
-    when all the others are numbers, or vectors, and it is none.
+    Where ``n`` values are expected, the ``count`` of cells decides (by default those given). Otherwise it is a name
+    when it is a usual one ("label"), or when all the others are numbers, or vectors, and it is none.
 
     Examples
     --------

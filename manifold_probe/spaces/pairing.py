@@ -6,7 +6,7 @@ students end on the same teacher rows, so that they can be compared row by row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.space import Space
 
+ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -22,7 +24,8 @@ class Pair:
 
     ``by`` is "id" or "position"; ``coverage`` the share of all rows (of the larger side) that are in the pair;
     ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order;
-    ``label_conflicts`` in how many rows the labels of the two files disagree.
+    ``label_conflicts`` in how many rows the labels of the two files disagree; ``copies_left_out`` how many rows of both
+    sides repeated an earlier one, id and vector, and were left out.
     """
 
     teacher: Space
@@ -33,6 +36,7 @@ class Pair:
     coverage: float
     verified: bool
     label_conflicts: int = 0
+    copies_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def pair(
     labels_ids: np.ndarray | None = None,
     positional: bool = False,
     allow_missing: bool = False,
+    keep_first: bool = False,
 ) -> dict[str, Pair]:
     """Each student paired with the teacher, all on the same teacher rows.
 
@@ -71,11 +76,14 @@ def pair(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner; otherwise every row must.
+    keep_first : bool
+        Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
 
     Raises
     ------
     InputError
-        Duplicate ids, ids on one side only, unmatched rows, different row counts, fewer than 2 paired rows.
+        Duplicate ids (with ``keep_first``: whose rows differ), ids on one side only, unmatched rows, different row
+        counts, fewer than 2 paired rows.
 
     Examples
     --------
@@ -92,13 +100,23 @@ def pair(
             for name, space in students.items()
         }
     given = _given_labels(teacher, labels, labels_ids, positional)
+    copies = dict.fromkeys(students, 0)
+    if keep_first:
+        if teacher.ids is None and all(space.ids is None for space in students.values()):
+            raise bad(teacher.name, "has no ids, by which --keep-first (keep_first=True) knows copies; add ids")
+        rows = _first_rows(teacher)
+        given = None if given is None else given[rows]
+        firsts = {name: _first_rows(space) for name, space in students.items()}
+        copies = {name: teacher.n - len(rows) + students[name].n - len(first) for name, first in firsts.items()}
+        teacher = _rows_of(teacher, rows)
+        students = {name: _rows_of(space, firsts[name]) for name, space in students.items()}
     matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
     kept = _kept_rows(teacher, matches)
     pairs = {}
     for name, space in students.items():
         match = matches[name]
         rows = match.student[np.searchsorted(match.teacher, kept)]
-        pairs[name] = _paired(teacher, space, kept, rows, match, given)
+        pairs[name] = replace(_paired(teacher, space, kept, rows, match, given), copies_left_out=copies[name])
     return pairs
 
 
@@ -115,12 +133,21 @@ def _match(teacher: Space, student: Space, positional: bool, allow_missing: bool
         return _Match(rows, rows, "position", both and bool(np.array_equal(*_comparable(teacher.ids, student.ids))))
     for with_ids, without in ((teacher, student), (student, teacher)):
         if without.ids is None:
+            given = ids_option(without, "teacher" if without is teacher else "student")
+            fix = f"add ids to it{f' (its column may be: {given})' if given else ''}"
             raise bad(
                 without.name,
-                f"has no ids but {with_ids.name} has; add ids to it, "
-                "or pair by position with --positional (positional=True)",
+                f"has no ids but {with_ids.name} has; {fix}, or pair by position with --positional (positional=True)",
             )
     return _match_by_id(teacher, student, allow_missing)
+
+
+def ids_option(space: Space, side: str) -> str | None:
+    """The option that takes a column of the space's file which looks like ids; None where there is no such column."""
+    column = space.source.id_candidate()
+    if column is None:
+        return None
+    return f"ids=frame[{column!r}]" if space.source.path is None else f"--{side}-ids {space.source.path}::{column}"
 
 
 def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
@@ -145,12 +172,47 @@ def _unmatched(ids: np.ndarray) -> str:
     return f"{len(ids):,}" + (f" ({named}{', ...' if len(ids) > 3 else ''})" if len(ids) else "")
 
 
-def _check_unique(space: Space) -> None:
-    ordered = np.sort(np.asarray(space.ids))
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        sample = ordered[twice[:1]].tolist()[0]
-        raise bad(space.name, f"ids hold {len(twice):,} duplicates (such as {sample!r}); make every id unique")
+def _check_unique(space: Space, of_rows: bool = True) -> None:
+    """Refuse ids that stand several times, saying of rows whether these are copies."""
+    later, first = _repeated(np.asarray(space.ids))
+    if not len(later):
+        return
+    fix = "; make every id unique"
+    if of_rows and _differing(space, later, first).any():
+        fix = ", and rows under one id differ; make every id unique"
+    elif of_rows:
+        fix = " whose rows are identical; keep the first of each with --keep-first (keep_first=True)"
+    sample = np.asarray(space.ids)[later[:1]].tolist()[0]
+    raise bad(space.name, f"ids hold {len(later):,} duplicates (such as {sample!r}){fix}")
+
+
+def _first_rows(space: Space) -> np.ndarray:
+    """The rows without those that repeat an earlier one, id and vector."""
+    if space.ids is None:
+        return np.arange(space.n)
+    later, first = _repeated(np.asarray(space.ids))
+    differing = later[_differing(space, later, first)]
+    if len(differing):
+        named = _unmatched(np.unique(np.asarray(space.ids)[differing]))
+        raise bad(space.name, f"rows under one id differ for {named} ids, so none is a copy; make every id unique")
+    return np.delete(np.arange(space.n), later)
+
+
+def _repeated(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose id stood before, in ascending order, and for each the first row with that id."""
+    _, first, group = np.unique(ids, return_index=True, return_inverse=True)
+    first = first[group]
+    later = np.flatnonzero(first != np.arange(len(ids)))
+    return later, first[later]
+
+
+def _differing(space: Space, later: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """For each pair of rows whether they differ, a block at a time."""
+    different = np.zeros(len(later), dtype=bool)
+    for start in range(0, len(later), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        different[part] = (space.take(later[part]) != space.take(first[part])).any(axis=1)
+    return different
 
 
 def _comparable(left: np.ndarray | None, right: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +289,7 @@ def _given_labels(
         )
     labels = clean_column(labels, "labels", "labels")
     known = Space(labels[:, None], ids=clean_column(labels_ids, "ids", "labels", len(labels)), name="labels")
-    _check_unique(known)
+    _check_unique(known, of_rows=False)
     wanted, ids = _comparable(teacher.ids, known.ids)
     place = locate(wanted, ids)
     if (place < 0).any():

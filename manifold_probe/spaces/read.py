@@ -169,8 +169,9 @@ def inspect(path: str) -> dict[str, Any]:
     -------
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
-        (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
+        (key, shape, dtype, ``columns`` and ``columns_left`` of a wide table, nan, inf, zero_rows, norms and range),
+        ``ids`` (count, type, unique, first), ``id_candidate`` (a column that looks like ids where there are none) and
+        ``labels`` (count, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
         None: a file with a problem can still be looked into.
 
     Raises
@@ -189,9 +190,11 @@ def inspect(path: str) -> dict[str, Any]:
         "keys": [
             {"key": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "problem": entry.problem}
             for entry in contents.entries.values()
+            if entry.name not in _dimensions_of(contents)
         ],
         "features": None,
         "ids": None,
+        "id_candidate": None,
         "labels": None,
         "problem": None,
     }
@@ -199,9 +202,13 @@ def inspect(path: str) -> dict[str, Any]:
         space = _space(contents, None if os.path.isdir(file) else key, path)
     except InputError as error:
         return found | {"problem": str(error)}
-    found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype} | _statistics(
-        space
-    )
+    found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype}
+    found["features"] |= {
+        "columns": list(contents.entries[space.source.key].columns),
+        "columns_left": space.source.columns_left,
+    }
+    found["features"] |= _statistics(space)
+    found["id_candidate"] = space.source.id_candidate()
     if space.ids is not None:
         unique = len(np.unique(space.ids)) == space.n
         found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}
@@ -209,6 +216,11 @@ def inspect(path: str) -> dict[str, Any]:
         classes = len(np.unique(space.labels))
         found["labels"] = {"count": space.n, "type": _kind(space.labels), "classes": classes}
     return found
+
+
+def _dimensions_of(contents: Contents) -> set[str]:
+    """The columns that one of the entries is made of."""
+    return {column for entry in contents.entries.values() for column in entry.columns}
 
 
 def _kind(column: np.ndarray) -> str:

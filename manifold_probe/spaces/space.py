@@ -93,6 +93,11 @@ class Space:
         dtype = self._rows.dtype
         return dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
 
+    @property
+    def order(self) -> np.ndarray | None:
+        """The places (n,) of these rows among those stored; None for all, as they are."""
+        return self._order
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a float32 or float64 array (stop - start, d)."""
         stop = min(stop, self.n)

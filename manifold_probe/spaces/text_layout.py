@@ -106,7 +106,7 @@ def _first_lines(path: str, mark: str) -> list[list[str]]:
     rows = []
     try:
         for row in islice(_records(path, mark), LINES):
-            rows.append(row)
+            rows.append(row)  # noqa: PERF402 - those before an error are kept
     except csv.Error:  # longer than a cell may be: not the separator, or vectors of many dimensions
         pass
     return rows

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.spaces.checks import bad, refusing
-from manifold_probe.spaces.columns import clean_column, from_text
+from manifold_probe.spaces.columns import from_text
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Contents, Entry, array_entry
 from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
-from manifold_probe.spaces.lines import is_number
+from manifold_probe.spaces.lines import is_number, text_column
 from manifold_probe.spaces.spool import gather
 from manifold_probe.spaces.text_layout import Layout, layout_of
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
@@ -40,7 +40,7 @@ def open_table(path: str) -> Contents:
         # Where there are neither dimensions nor ids, any column says how many rows there are.
         features, cells = _parse(path, layout, chosen.taken, texts if texts or chosen.taken else {"rows": 0})
     n = len(features)
-    columns = {role: from_text(clean_column(np.array(cells[role], dtype=object), role, path)) for role in texts}
+    columns = {role: text_column(cells[role], role, path) for role in texts}
     index_column = columns.pop("index", None)
     if index_column is not None and "ids" not in columns and not np.array_equal(index_column, np.arange(n)):
         columns["ids"] = index_column
@@ -86,9 +86,8 @@ def read_text_columns(
             raise bad(path, f"has no column '{wanted}', only {listed}; name the {default} column with {path}::COLUMN")
         places = {default: place} if ids is None or ids == place else {default: place, "beside": ids}
         _, cells = _parse(path, layout, [], places)
-    values = from_text(clean_column(np.array(cells[default], dtype=object), default, path))
     beside = cells.get("beside")
-    return values, None if beside is None else from_text(clean_column(np.array(beside, dtype=object), "ids", path))
+    return text_column(cells[default], default, path), None if beside is None else text_column(beside, "ids", path)
 
 
 def _any_free(layout: Layout, places: Iterable[int]) -> bool:

@@ -1,7 +1,7 @@
 """A vector written as the text of one cell.
 
-JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), and the numbers alone, apart by commas,
-semicolons or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is lost, and refused.
+JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), and the numbers alone, separated by
+commas, semicolons or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is lost, and refused.
 """
 
 from __future__ import annotations

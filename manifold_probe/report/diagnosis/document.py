@@ -43,7 +43,8 @@ FORM = {
     "not_assessed": [{"name": str, "why": str}],
     "examined": {"rows": int, "of": int, "labels": bool, "overlap": Maybe(NUMBER)},
     "inputs": {"teacher": SPACE, "student": SPACE, "student_head": Maybe(SPACE)},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)},
+    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, "label_conflicts": Maybe(int)}
+    | {"copies_left_out": Maybe(int)},
     "settings": {"k": int, "seed": int},
     "provenance": dict,
 }
@@ -68,6 +69,7 @@ def diagnosis_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
+            "copies_left_out": pair.copies_left_out,
             "rows_sha256": rows_digest(pair),
         },
         "settings": settings,
