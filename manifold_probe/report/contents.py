@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from manifold_probe.report.layout import GAP, pad, sizes
@@ -57,7 +58,7 @@ def _no_ids(found: dict[str, Any]) -> str:
     column = found["id_candidate"]
     if column is None:
         return "none"
-    option = f"{found['path'].rpartition('::')[0] or found['path']}::{column}"
+    option = shlex.quote(f"{found['path'].rpartition('::')[0] or found['path']}::{column}")
     return (
         f"none; column {shown(column)} looks like ids: --teacher-ids {shown(option, 400)} takes it (or --student-ids)"
     )

@@ -101,7 +101,7 @@ def attached(contents: Contents, beside: str, n: int) -> tuple[np.ndarray | None
 
 
 def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
-    """A column that looks like ids under another name: n integers or strings, all different. None without one.
+    """A column that looks like ids under another name: n integers or strings, all different, but not 0..n-1.
 
     Names that say it ("filename", "_id", "pk", "uuid", "image_path", ...) come first, then strings, then integers.
     ``beside`` is the entry of the features. Only columns of the right length are opened, and their values are not used.
@@ -126,7 +126,7 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
             values = to_numpy(entry.open()).ravel()
         except InputError:  # nulls or damage, which matter only to who asks for the column
             continue
-        if len(set(values.tolist())) == n:
+        if len(set(values.tolist())) == n and not np.array_equal(values, np.arange(n)):  # row numbers say nothing
             return entry.name
     return None
 

@@ -8,6 +8,7 @@ so that a large file never stands in memory as Python objects.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -33,7 +34,7 @@ def open_json_lines(path: str) -> Contents:
 def open_json(path: str) -> Contents:
     """The fields of a list of records, the columns of a dict, or the vectors of a dict {id: vector}."""
     with refusing(path, "JSON"), open(path, encoding="utf-8-sig") as file:
-        whole = json.load(file, parse_constant=partial(_refuse_constant, path, ""))
+        whole = json.load(file)
     if isinstance(whole, dict) and str(whole.get("schema", "")).startswith("manifold-probe/"):
         raise bad(path, f"is a saved result ({whole['schema']}), not features; look at it with probe figures")
     lists = [value for value in whole.values() if isinstance(value, list)] if isinstance(whole, dict) else []
@@ -174,6 +175,8 @@ def _vector(path: str, place: str, what: str, value: Any, d: int) -> list[float]
         raise bad(path, f"{what} {found} in {place}; fix or drop it")
     if len(value) != d:
         raise bad(path, f"{what} is ragged: {place} has {len(value)} values, others {d}; make them equal")
+    if not all(map(math.isfinite, value)):
+        raise bad(path, f"{what} holds NaN or Inf in {place}; drop that row or fix the extraction")
     return value
 
 
@@ -195,10 +198,6 @@ def _lines(path: str) -> Iterator[tuple[str, Any]]:
             if line.strip():
                 place = f"line {number}"
                 try:
-                    yield place, json.loads(line, parse_constant=partial(_refuse_constant, path, f" in {place}"))
+                    yield place, json.loads(line)
                 except ValueError as error:
                     raise bad(path, f"{place} is no JSON ({str(error)[:80]}); fix or drop it") from error
-
-
-def _refuse_constant(path: str, place: str, name: str) -> None:
-    raise bad(path, f"holds {name}{place}; drop that row or fix the extraction")

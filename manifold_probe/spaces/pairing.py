@@ -6,6 +6,7 @@ students end on the same teacher rows, so that they can be compared row by row.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -147,7 +148,8 @@ def ids_option(space: Space, side: str) -> str | None:
     column = space.source.id_candidate()
     if column is None:
         return None
-    return f"ids=frame[{column!r}]" if space.source.path is None else f"--{side}-ids {space.source.path}::{column}"
+    path = space.source.path
+    return f"ids=frame[{column!r}]" if path is None else f"--{side}-ids {shlex.quote(f'{path}::{column}')}"
 
 
 def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:

@@ -171,8 +171,8 @@ def inspect(path: str) -> dict[str, Any]:
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, ``columns`` and ``columns_left`` of a wide table, nan, inf, zero_rows, norms and range),
         ``ids`` (count, type, unique, first), ``id_candidate`` (a column that looks like ids where there are none) and
-        ``labels`` (count, classes), None where there are none. ``problem`` says why the features or ids cannot be used, or is
-        None: a file with a problem can still be looked into.
+        ``labels`` (count, classes), None where there are none. ``problem`` says why the features or ids cannot be
+        used, or is None: a file with a problem can still be looked into.
 
     Raises
     ------
@@ -202,11 +202,9 @@ def inspect(path: str) -> dict[str, Any]:
         space = _space(contents, None if os.path.isdir(file) else key, path)
     except InputError as error:
         return found | {"problem": str(error)}
-    found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype}
-    found["features"] |= {
-        "columns": list(contents.entries[space.source.key].columns),
-        "columns_left": space.source.columns_left,
-    }
+    key = space.source.key or ""
+    found["features"] = {"key": key, "shape": [space.n, space.d], "dtype": space.dtype}
+    found["features"] |= {"columns": list(contents.entries[key].columns), "columns_left": space.source.columns_left}
     found["features"] |= _statistics(space)
     found["id_candidate"] = space.source.id_candidate()
     if space.ids is not None:

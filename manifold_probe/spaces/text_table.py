@@ -35,8 +35,10 @@ def open_table(path: str) -> Contents:
         texts = {role: place for role, place in roles.items() if place is not None}
         samples = {place: column for place, column in _samples(path, layout).items() if place not in texts.values()}
         vectors = {place: cell for place, column in samples.items() if (cell := _vector_in(column)) is not None}
-        numbers = {} if _any_free(layout, vectors) else {place: samples[place] for place in set(samples) - set(vectors)}
-        chosen = choose_dimensions(layout.names, dict(sorted(numbers.items())))
+        single = {place: column for place, column in samples.items() if place not in vectors}
+        if not layout.header:  # the names are ours, and no promise that a column of text should be numbers
+            single = {place: column for place, column in single.items() if column.dtype != object}
+        chosen = choose_dimensions(layout.names, {} if _any_free(layout, vectors) else single)
         # Where there are neither dimensions nor ids, any column says how many rows there are.
         features, cells = _parse(path, layout, chosen.taken, texts if texts or chosen.taken else {"rows": 0})
     n = len(features)
