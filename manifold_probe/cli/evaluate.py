@@ -149,6 +149,7 @@ class _Reader:
         from manifold_probe.evaluation.outcome import part_of
         from manifold_probe.evaluation.read import read_pair
         from manifold_probe.models.source import has_kind
+        from manifold_probe.report.document import left_out
         from manifold_probe.report.provenance import describe_input
 
         self.inputs[name] = self.pairing[name] = None
@@ -168,7 +169,7 @@ class _Reader:
             side: describe_input(space, model) for (side, space), model in zip(named.items(), called, strict=True)
         }
         pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
-        self.pairing[name] = pairing | {"copies_left_out": pair.copies_left_out}
+        self.pairing[name] = pairing | left_out(pair)
         return part_of(pair, name)
 
     def logits(self, labels: str | None) -> Any:

@@ -9,7 +9,7 @@ from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
-from manifold_probe.spaces.pairing import Pair, ids_option
+from manifold_probe.spaces.pairing import Pair
 
 FEW_ROWS = 200
 FLOAT16_EDGE = 65_504.0
@@ -150,13 +150,8 @@ def pairing(pair: Pair) -> list[Alarm]:
     """What is known, or not, about which rows belong together."""
     alarms = []
     if not pair.verified:
-        options = [ids_option(space, side) for side, space in (("teacher", pair.teacher), ("student", pair.student))]
-        named = f", such as {' '.join(map(str, options))}" if all(options) else ""
         alarms.append(
-            Alarm(
-                "unverified_pairing",
-                f"rows were paired by position and no ids vouch for it; give ids on both sides{named}.",
-            )
+            Alarm("unverified_pairing", f"rows were paired by position and no ids vouch for it; {_ids_to_give(pair)}.")
         )
     if pair.label_conflicts:
         n = pair.teacher.n
@@ -167,6 +162,17 @@ def pairing(pair: Pair) -> list[Alarm]:
             )
         )
     return alarms
+
+
+def _ids_to_give(pair: Pair) -> str:
+    """Which columns may be ids, and the options that take them."""
+    found = []
+    for side, space in (("teacher", pair.teacher), ("student", pair.student)):
+        if space.ids is None and space.source.id_candidate:
+            found.append(f"--{side}-ids {space.source.path or side}::{space.source.id_candidate}")
+    if not found:
+        return "give ids on both sides"
+    return f"a column may hold them: give {' and '.join(found)} (ids=(teacher's, student's))"
 
 
 def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:

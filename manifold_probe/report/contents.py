@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from manifold_probe.report.layout import GAP, pad, sizes
@@ -29,6 +28,14 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
     return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows] + ["", *_keys(found["keys"])]
 
 
+def _no_ids(found: dict[str, Any]) -> str:
+    key = found["id_candidate"]
+    if key is None:
+        return "none"
+    column = f"{shown(found['path'].rpartition('::')[0] or found['path'], 400)}::{shown(key)}"
+    return f"none, but '{shown(key)}' may be ids: take it with --teacher-ids or --student-ids {column}"
+
+
 def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:
     if features is None:
         return []
@@ -52,16 +59,6 @@ def _columns(features: dict[str, Any] | None) -> list[tuple[str, str]]:
     if left:
         rows.append(("left out", listed([f"{name} ({why})" for name, why in left.items()], each=80)))
     return rows
-
-
-def _no_ids(found: dict[str, Any]) -> str:
-    column = found["id_candidate"]
-    if column is None:
-        return "none"
-    option = shlex.quote(f"{found['path'].rpartition('::')[0] or found['path']}::{column}")
-    return (
-        f"none; column {shown(column)} looks like ids: --teacher-ids {shown(option, 400)} takes it (or --student-ids)"
-    )
 
 
 def _keys(keys: list[dict[str, Any]]) -> list[str]:

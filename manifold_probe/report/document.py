@@ -59,7 +59,7 @@ def comparison_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
-            "copies_left_out": pair.copies_left_out,
+            **left_out(pair),
             "rows_sha256": rows_digest(pair),
         },
         "settings": {**settings, "classes": measurement.class_source},
@@ -69,6 +69,11 @@ def comparison_document(
         "provenance": provenance,
     }
     return plain(document)
+
+
+def left_out(pair: Pair) -> dict[str, int]:
+    """How many identical copies under one id were left out, where any were."""
+    return {"copies_left_out": pair.copies_left_out} if pair.copies_left_out else {}
 
 
 def rows_digest(pair: Pair) -> str:

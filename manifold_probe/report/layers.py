@@ -19,7 +19,7 @@ from manifold_probe.extraction.records import read_json
 from manifold_probe.extraction.store import MANIFEST
 from manifold_probe.measures.layers import layer_matrix
 from manifold_probe.measures.sides import Progress
-from manifold_probe.report.document import plain, rows_digest
+from manifold_probe.report.document import left_out, plain, rows_digest
 from manifold_probe.report.layout import paragraph, table
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.tables.write import csv_cell
@@ -237,7 +237,7 @@ def _pairing(found: Pair) -> dict[str, Any]:
         "coverage": found.coverage,
         "verified": found.verified,
         "label_conflicts": found.label_conflicts,
-        "copies_left_out": found.copies_left_out,
+        **left_out(found),
         "rows_sha256": rows_digest(found),
     }
 

@@ -103,10 +103,8 @@ def _wide_entries(path: str, scalars: dict[str, str | None], n: int, batches: Ba
     """The dimensions together as "features", or each pattern of columns where several compete."""
     chosen = _dimensions(path, scalars, batches)
     names = list(scalars)
-    groups = {"features": chosen.taken} if chosen.taken else {}
-    groups |= {name: places for name, places in chosen.patterns.items() if len(chosen.patterns) > 1}
     entries = {}
-    for name, places in groups.items():
+    for name, places in chosen.groups.items():
         columns = tuple(names[place] for place in places)
         dtype = np.result_type(*(scalars[column] or "float64" for column in columns)).name
         opened = partial(_table, path, list(columns), n, dtype, batches)

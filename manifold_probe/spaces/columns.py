@@ -113,10 +113,11 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
     >>> id_candidate(Contents("t.npz", "npz", found), "x", 3)
     'pk'
     """
+    dimensions = contents.entries[beside].columns if beside in contents.entries else ()
     columns = [
         entry
         for entry in contents.entries.values()
-        if entry.name != beside and entry.shape in ((n,), (n, 1)) and entry.problem is None
+        if entry.name not in (beside, *dimensions) and entry.shape in ((n,), (n, 1)) and entry.problem is None
         if entry.dtype == "str" or entry.dtype.startswith(("int", "uint"))
         if last_part(entry.name) not in (*LABEL_NAMES, "logits")
     ]

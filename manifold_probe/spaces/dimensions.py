@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from manifold_probe.spaces.contents import RESERVED
+from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.contents import RESERVED, Entry, array_entry
 
 SAMPLE = 1024  # rows that are looked at
 FEWEST = 16  # fewer rows may be whole, or count up, by chance
@@ -36,6 +38,11 @@ class Dimensions:
     taken: list[int]
     left: dict[str, str]
     patterns: dict[str, list[int]]
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """The matrices that the columns make: "features", and each of several patterns by its name."""
+        return ({"features": self.taken} if self.taken else {}) | (self.patterns if len(self.patterns) > 1 else {})
 
 
 def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -> Dimensions:
@@ -119,3 +126,47 @@ def _whole(sample: np.ndarray) -> bool:
         return True
     there = sample[~np.isnan(sample)]
     return len(there) < len(sample) and bool((np.floor(there) == there).all())
+
+
+def frame_dimensions(frame: Any, name: str) -> dict[str, Entry]:
+    """The matrices that a DataFrame's columns make, see `Dimensions.groups`; missing numbers are NaN.
+
+    Raises
+    ------
+    InputError
+        For a column that is called like the dimensions and holds no numbers.
+    """
+    import pandas as pd
+
+    names = [str(column) for column in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype) for dtype in frame.dtypes]
+    samples = {place: _values(frame.iloc[:SAMPLE, place]) for place in range(len(names)) if numeric[place]}
+    text = {place: np.empty(0, object) for place in range(len(names)) if not numeric[place]}
+    chosen = choose_dimensions(names, samples | text)
+    entries = {}
+    for key, places in chosen.groups.items():
+        for place in places:
+            if not numeric[place]:
+                raise bad(
+                    name, f"column '{names[place]}' has type {frame.dtypes.iloc[place]}; features are numbers, drop it"
+                )
+        chosen_frame = frame.iloc[:, places]
+        nullable = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in chosen_frame.dtypes)
+        values = chosen_frame.to_numpy(dtype=np.float64, na_value=np.nan) if nullable else chosen_frame.to_numpy()
+        entry = array_entry(key, values)
+        left = chosen.left if key == "features" else {}
+        entries[key] = replace(entry, columns=tuple(names[place] for place in places), left=left)
+    return entries
+
+
+def _values(column: Any) -> np.ndarray:
+    """The numbers of a column; those of pandas' nullable types as floats only where some are missing."""
+    values = column.to_numpy()
+    if values.dtype.kind in "iuf":
+        return values
+    gaps = column.isna().any()
+    return (
+        column.to_numpy(dtype="float64", na_value=np.nan)
+        if gaps or "Float" in str(column.dtype)
+        else column.to_numpy("int64")
+    )

@@ -109,10 +109,8 @@ def _wide_entries(
     """Fields of single numbers that are dimensions, together as "features"."""
     samples = {place: _column([flat.get(name) for flat in first]) for place, name in enumerate(names)}
     chosen = choose_dimensions(names, samples)
-    groups = {"features": chosen.taken} if chosen.taken else {}
-    groups |= {name: places for name, places in chosen.patterns.items() if len(chosen.patterns) > 1}
     entries = {}
-    for name, places in groups.items():
+    for name, places in chosen.groups.items():
         taken = tuple(names[place] for place in places)
         opened = partial(
             _matrix, path, f"one of the fields {taken[0]}, ...", n, len(taken), records, partial(_fields, taken)

@@ -6,7 +6,6 @@ students end on the same teacher rows, so that they can be compared row by row.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,22 +133,13 @@ def _match(teacher: Space, student: Space, positional: bool, allow_missing: bool
         return _Match(rows, rows, "position", both and bool(np.array_equal(*_comparable(teacher.ids, student.ids))))
     for with_ids, without in ((teacher, student), (student, teacher)):
         if without.ids is None:
-            given = ids_option(without, "teacher" if without is teacher else "student")
-            fix = f"add ids to it{f' (its column may be: {given})' if given else ''}"
+            side = "teacher" if without is teacher else "student"
             raise bad(
                 without.name,
-                f"has no ids but {with_ids.name} has; {fix}, or pair by position with --positional (positional=True)",
+                f"has no ids but {with_ids.name} has; {_ids_to_give(without, side)}, "
+                "or pair by position with --positional (positional=True)",
             )
     return _match_by_id(teacher, student, allow_missing)
-
-
-def ids_option(space: Space, side: str) -> str | None:
-    """The option that takes a column of the space's file which looks like ids; None where there is no such column."""
-    column = space.source.id_candidate()
-    if column is None:
-        return None
-    path = space.source.path
-    return f"ids=frame[{column!r}]" if path is None else f"--{side}-ids {shlex.quote(f'{path}::{column}')}"
 
 
 def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
@@ -167,6 +157,15 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
             "with --allow-missing (allow_missing=True)",
         )
     return _Match(rows, place[rows], "id", True)
+
+
+def _ids_to_give(space: Space, side: str) -> str:
+    """What to do about a space without ids: name the column that may hold them."""
+    key = space.source.id_candidate
+    if key is None:
+        return "add ids to it"
+    option = f"--{side}-ids {space.source.path}::{key}" if space.source.path else f"ids=(..., the column '{key}')"
+    return f"'{key}' may hold them: give {option}"
 
 
 def _unmatched(ids: np.ndarray) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached, clean_column, id_candidate, pick_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, Entry, array_entry
-from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
+from manifold_probe.spaces.dimensions import frame_dimensions
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.space import Source, Space
@@ -59,16 +57,9 @@ def read(path: str, key: str | None = None) -> Space:
 def _space(contents: Contents, key: str | None, name: str) -> Space:
     entry = choose_features(contents, key)
     ids, labels = attached(contents, entry.name, entry.shape[0])
-    source = Source(contents.path, entry.name, contents.format, entry.left)
-    if ids is None:
-        source = replace(source, id_candidate=partial(_id_candidate, contents, entry))
+    candidate = id_candidate(contents, entry.name, entry.shape[0]) if ids is None else None
+    source = Source(contents.path, entry.name, contents.format, candidate, entry.left)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
-
-
-def _id_candidate(contents: Contents, entry: Entry) -> str | None:
-    """A column that looks like ids, and is none of the dimensions."""
-    others = {name: other for name, other in contents.entries.items() if name not in entry.columns}
-    return id_candidate(replace(contents, entries=others), entry.name, entry.shape[0])
 
 
 def as_space(thing: Any, name: str = "array") -> Space:
@@ -123,37 +114,8 @@ def _from_frame(frame: Any, name: str) -> Space:
             frame = frame.drop(columns=column)
     if taken[0] is None and not frame.index.equals(pd.RangeIndex(len(frame))):
         taken[0] = frame.index.to_numpy()
-    frame, left = _dimensions(frame, name)
-    floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in frame.dtypes)  # pd.NA becomes NaN
-    values = frame.to_numpy(dtype=np.float64, na_value=np.nan) if floats else frame.to_numpy()
-    return _from_entry(replace(array_entry("features", values), left=left), name, *taken)
-
-
-def _dimensions(frame: Any, name: str) -> tuple[Any, dict[str, str]]:
-    """The columns of a frame that are dimensions, and why other columns of numbers are none."""
-    import pandas as pd
-
-    columns = list(map(str, frame.columns))
-    samples = {}
-    for place, dtype in enumerate(frame.dtypes):
-        numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
-        column = frame.iloc[:SAMPLE, place]
-        if numeric and pd.api.types.is_extension_array_dtype(dtype):
-            whole = pd.api.types.is_integer_dtype(dtype) and not column.isna().any()
-            samples[place] = column.to_numpy(dtype="int64" if whole else "float64", na_value=0 if whole else np.nan)
-        else:
-            samples[place] = column.to_numpy() if numeric else np.empty(0, object)
-    chosen = choose_dimensions(columns, samples)
-    if not chosen.taken and len(chosen.patterns) > 1:
-        groups = " and ".join(f"{columns[places[0]]}, ... ({len(places)})" for places in chosen.patterns.values())
-        raise bad(name, f"has columns {groups}, and either could be the dimensions; select those meant: frame[[...]]")
-    for place in chosen.taken or range(len(columns)):
-        dtype = frame.dtypes.iloc[place]
-        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-            raise bad(
-                name, f"column '{columns[place]}' has type {dtype}; drop it or make it the index, features are numbers"
-            )
-    return frame.iloc[:, chosen.taken], chosen.left
+    entry = choose_features(Contents(name, "DataFrame", frame_dimensions(frame, name)))
+    return _from_entry(entry, name, *taken)
 
 
 def sha256(path: str) -> str:
@@ -206,7 +168,7 @@ def inspect(path: str) -> dict[str, Any]:
     found["features"] = {"key": key, "shape": [space.n, space.d], "dtype": space.dtype}
     found["features"] |= {"columns": list(contents.entries[key].columns), "columns_left": space.source.columns_left}
     found["features"] |= _statistics(space)
-    found["id_candidate"] = space.source.id_candidate()
+    found["id_candidate"] = space.source.id_candidate
     if space.ids is not None:
         unique = len(np.unique(space.ids)) == space.n
         found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}

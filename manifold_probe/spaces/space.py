@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,15 @@ BLOCK_BYTES = 32 * 2**20
 class Source:
     """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
 
-    ``columns_left`` names the columns of numbers that are no dimensions, and says why. ``id_candidate()`` is the name
-    of a column that looks like ids, where the space has none, or None.
+    ``id_candidate`` names a column beside the features that may hold ids, where none is called so. ``columns_left``
+    names the columns of numbers that are no dimensions, and says why.
     """
 
     path: str | None = None
     key: str | None = None
     format: str = "array"
+    id_candidate: str | None = None
     columns_left: dict[str, str] = field(default_factory=dict)
-    id_candidate: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
 
 class Space:

@@ -109,7 +109,9 @@ def test_two_patterns(way: Callable, tmp_path: Path) -> None:
 
 
 def test_two_patterns_in_memory() -> None:
-    with pytest.raises(InputError, match=r"columns emb_0, ... \(6\) and old_emb_0, ... \(6\)"):
+    with pytest.raises(
+        InputError, match=r"several arrays could be the features \(emb_ \(40, 6\), old_emb_ \(40, 6\)\)"
+    ):
         as_space(pd.concat([WIDE, WIDE.add_prefix("old_")], axis=1), "teacher")
 
 
@@ -232,7 +234,7 @@ def test_a_table_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     pd.concat([pd.Series(IDS), WIDE], axis=1).to_csv(tmp_path / "t.csv", index=False, header=False)
     space = read(str(tmp_path / "t.csv"))
     assert np.array_equal(space.read(0, N), X)
-    assert space.source.id_candidate() == "0"
+    assert space.source.id_candidate == "0"
     assert read_column(f"{tmp_path}/t.csv::0", ("ids", "id"), "ids", N)[0].tolist() == IDS
     text = pd.DataFrame({"a": IDS, "b": [json.dumps(v.tolist()) for v in X]})
     text.to_csv(tmp_path / "v.csv", index=False, header=False)
@@ -343,7 +345,7 @@ def test_ids_under_another_name_are_named_and_taken(name: str, way: Callable, tm
     found = mp.compare(t, s)
     assert found.measures["overlap@10"].value < 0.6
     message = next(alarm["message"] for alarm in found.alarms if alarm["code"] == "unverified_pairing")
-    assert f"--teacher-ids {t}::{name} --student-ids {s}::{name}" in message
+    assert f"--teacher-ids {t}::{name} and --student-ids {s}::{name}" in message
     assert mp.compare(t, s, ids=(f"{t}::{name}", f"{s}::{name}")).measures["overlap@10"].value == pytest.approx(1)
     with pytest.raises(InputError, match=f"--student-ids {s}::{name}"):
         mp.compare(as_space(t).with_ids(values), s)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.document import plain, read_json, rows_digest
+from manifold_probe.report.document import left_out, plain, read_json, rows_digest
 from manifold_probe.report.schema import NAME, NUMBER, SPACE, Each, Maybe, mismatch
 from manifold_probe.spaces.pairing import Pair
 
@@ -69,7 +69,7 @@ def diagnosis_document(
             "coverage": pair.coverage,
             "verified": pair.verified,
             "label_conflicts": pair.label_conflicts,
-            "copies_left_out": pair.copies_left_out,
+            **left_out(pair),
             "rows_sha256": rows_digest(pair),
         },
         "settings": settings,
