@@ -23,7 +23,7 @@ from manifold_probe.report.document import left_out, plain, rows_digest
 from manifold_probe.report.layout import paragraph, table
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.tables.write import csv_cell
-from manifold_probe.report.words import number, percent, shown
+from manifold_probe.report.words import number, paired_rows, shown
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
@@ -92,8 +92,8 @@ def compare_layers(
     first = {side: next(iter(spaces.values())) for side, spaces in layers.items()}
     check_same_content(first["teacher"].source.path, first["student"].source.path)
     found = pair(
-        first["teacher"],
-        {"student": first["student"]},
+        _called(first["teacher"], teacher_path),
+        {"student": _called(first["student"], student_path)},
         positional=positional,
         allow_missing=allow_missing,
         keep_first=keep_first,
@@ -115,9 +115,7 @@ def layer_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     names, how = _side_names(document), document["pairing"]
     sizes = " and ".join(f"{len(document[side])} of the {side} {shown(name)}" for side, name in names.items())
     lines = paragraph(f"Debiased linear CKA of layers: {sizes}.", width, style="bold")
-    vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
-    share = "" if how["coverage"] == 1 else f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    lines += paragraph(f"{document['n']:,} rows paired by {how['by']}{vouched}{share}.", width)
+    lines += paragraph(f"{paired_rows({**how, 'rows': document['n']})}.", width)
     rows = [["teacher \\ student", *(shown(layer, LONGEST) for layer in document["student"])]]
     for layer, values in zip(document["teacher"], document["debiased_linear_cka"], strict=True):
         best = best_match(values)
@@ -217,6 +215,11 @@ def _check_ids(space: Space, first: Space) -> None:
 def _named(space: Space, name: str) -> Space:
     space.name = name
     return space
+
+
+def _called(space: Space, path: str) -> Space:
+    """The first layer under the name of its file or folder, for messages about ids."""
+    return _named(space.with_ids(space.ids), path)
 
 
 def _ordered(space: Space, order: np.ndarray | None) -> Space:

@@ -19,7 +19,7 @@ import numpy as np
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import RESERVED, Entry, array_entry
 
-SAMPLE = 1024  # rows that are looked at
+SAMPLE = 256  # rows that are looked at
 FEWEST = 16  # fewer rows may be whole, or count up, by chance
 RUN = 3  # columns that count up without a gap: no coincidence
 CLEAR = 4  # times as many columns as the next pattern has

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -22,13 +23,14 @@ from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
 from manifold_probe.spaces.spool import gather
 
 BLOCK = 1024  # rows
-Records = Callable[[], Iterator[tuple[str, Any]]]  # -> where each record stands ("line 3"), and the record
 
 
 def open_json_lines(path: str) -> Contents:
     """The fields of a file with one record a line; blank lines are passed over."""
     with refusing(path, "JSON lines"):
-        return _contents(path, "jsonl", partial(_lines, path))
+        with open(path, "rb") as file:
+            most = 1 + sum(chunk.count(b"\n") for chunk in iter(partial(file.read, 2**20), b""))
+        return _contents(path, "jsonl", Records(path, partial(_lines, path), most))
 
 
 def open_json(path: str) -> Contents:
@@ -49,7 +51,11 @@ def open_json(path: str) -> Contents:
         return _of_columns(path, columns)
     if not _is_list_of(whole, dict):
         raise bad(path, 'holds neither a list of records such as {"id": "a", "vector": [0.1, 0.2]} nor columns')
-    return _contents(path, "json", lambda: ((f"record {row}", record) for row, record in enumerate(whole)))
+    return _contents(path, "json", Records(path, partial(_numbered, whole), len(whole)))
+
+
+def _numbered(records: list[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"record {row}", record) for row, record in enumerate(records))
 
 
 def _is_list_of(thing: Any, kind: type) -> bool:
@@ -69,9 +75,8 @@ def _of_columns(path: str, columns: dict[str, list[Any]]) -> Contents:
     entries = {}
     for name, column in columns.items():
         if _is_list_of(column, list):
-            rows = partial(_rows, name, column)
-            matrix = _matrix(path, f"key '{name}'", len(column), len(column[0]), rows, partial(_field, name))
-            entries[name] = array_entry(name, matrix)
+            rows = Records(path, partial(_rows, name, column), len(column))
+            entries[name] = array_entry(name, rows.matrix([name], f"key '{name}'", len(column[0]))[0])
         else:
             entries[name] = array_entry(name, _column(column))
     return Contents(path, "json", entries)
@@ -81,89 +86,97 @@ def _rows(name: str, column: list[Any]) -> Iterator[tuple[str, Any]]:
     return ((f"row {row}", {name: vector}) for row, vector in enumerate(column))
 
 
+@dataclass(frozen=True)
+class Records:
+    """The records of a file, read again for each request.
+
+    ``each()`` yields where a record stands ("line 3") and the record; there are ``most`` of them or fewer.
+    """
+
+    path: str
+    each: Callable[[], Iterator[tuple[str, Any]]]
+    most: int
+
+    def flat(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each record with the dicts inside it opened."""
+        return ((place, _flat(self.path, place, record)) for place, record in self.each())
+
+    def matrix(
+        self, fields: list[str], what: str, d: int, beside: Iterable[str] = ()
+    ) -> tuple[np.ndarray, dict[str, list[Any]]]:
+        """The vectors (n, d) in a field, or of several fields a number each, and the values of the fields ``beside``.
+
+        Without fields the vectors are empty: (n, 0). ``what`` names the fields in messages.
+        """
+        columns: dict[str, list[Any]] = {name: [] for name in beside}
+
+        def blocks() -> Iterator[np.ndarray]:
+            rows = self.flat()
+            while block := list(islice(rows, BLOCK)):
+                out = np.empty((len(block), d))
+                for at, (place, record) in enumerate(block):
+                    for name, column in columns.items():
+                        column.append(record.get(name))
+                    if fields:
+                        values = record.get(fields[0]) if len(fields) == 1 else [record.get(name) for name in fields]
+                        out[at] = _vector(self.path, place, what, values, d)
+                yield out
+
+        with refusing(self.path, "JSON"):
+            return gather(blocks(), (self.most, d), "float64", self.path), columns
+
+    def column(self, name: str) -> np.ndarray:
+        """The values (n,) of a field, None where a record lacks it."""
+        return _column(self.matrix([], "", 0, [name])[1][name])
+
+
 def _contents(path: str, kind: str, records: Records) -> Contents:
-    """The fields of the first record; ids and labels are read at once, the rest when it is asked for."""
-    first = [_flat(path, place, record) for place, record in islice(records(), SAMPLE)]
+    """The fields of the first record; a lone vector, ids and labels are read at once, the rest when it is asked for."""
+    first = [flat for _, flat in islice(records.flat(), SAMPLE)]
     if not first:
         raise bad(path, "holds no record; write it again")
-    fields = {name: value for name, value in first[0].items() if not isinstance(value, list)}
-    columns, n = _columns(path, records, [name for name in fields if last_part(name).lower() in RESERVED])
-    entries = {}
-    for name in (name for name in first[0] if name not in fields):
-        d = len(first[0][name])
-        problem = None if _is_vector(first[0][name]) else "holds lists that are no vectors of numbers"
-        opened = partial(_matrix, path, f"field '{name}'", n, d, records, partial(_field, name))
-        entries[name] = Entry(name, (n, d), "float64" if problem is None else "object", opened, problem)
+    vectors = {name: value for name, value in first[0].items() if isinstance(value, list)}
+    fields = {name: value for name, value in first[0].items() if name not in vectors}
+    reserved = [name for name in fields if last_part(name).lower() in RESERVED]
+    lone = [name for name in vectors if _is_vector(vectors[name])] if len(vectors) == 1 else []
+    d = len(vectors[lone[0]]) if lone else 0
+    found, columns = records.matrix(lone, f"field '{''.join(lone)}'", d, reserved)
+    n = len(found)
+    entries = {name: array_entry(name, found) for name in lone}
+    for name, value in vectors.items() if not lone else ():
+        problem = None if _is_vector(value) else "holds lists that are no vectors of numbers"
+        opened = partial(_matrix, records, [name], f"field '{name}'", len(value))
+        entries[name] = Entry(name, (n, len(value)), "float64" if problem is None else "object", opened, problem)
     if all(last_part(name).lower() in RESERVED for name in entries):
-        entries |= _wide_entries(path, n, records, first, list(fields))
+        entries |= _wide_entries(n, records, first, list(fields))
     for name, value in fields.items():
         dtype = {str: "str", int: "int64", float: "float64", bool: "bool"}.get(type(value), "object")
-        opened = partial(_column, columns[name]) if name in columns else partial(_later, path, records, name)
+        opened = partial(_column, columns[name]) if name in columns else partial(records.column, name)
         entries.setdefault(name, Entry(name, (n,), dtype, opened))
     return Contents(path, kind, entries)
 
 
-def _wide_entries(
-    path: str, n: int, records: Records, first: list[dict[str, Any]], names: list[str]
-) -> dict[str, Entry]:
+def _wide_entries(n: int, records: Records, first: list[dict[str, Any]], names: list[str]) -> dict[str, Entry]:
     """Fields of single numbers that are dimensions, together as "features"."""
     samples = {place: _column([flat.get(name) for flat in first]) for place, name in enumerate(names)}
     chosen = choose_dimensions(names, samples)
     entries = {}
-    for name, places in chosen.groups.items():
-        taken = tuple(names[place] for place in places)
-        opened = partial(
-            _matrix, path, f"one of the fields {taken[0]}, ...", n, len(taken), records, partial(_fields, taken)
-        )
-        left = chosen.left if name == "features" else {}
-        entries[name] = Entry(name, (n, len(taken)), "float64", opened, None, taken, left)
+    for key, places in chosen.groups.items():
+        taken = [names[place] for place in places]
+        opened = partial(_matrix, records, taken, f"one of the fields {taken[0]}, ...", len(taken))
+        left = chosen.left if key == "features" else {}
+        entries[key] = Entry(key, (n, len(taken)), "float64", opened, None, tuple(taken), left)
     return entries
 
 
-def _field(name: str, flat: dict[str, Any]) -> Any:
-    return flat.get(name)
-
-
-def _fields(names: tuple[str, ...], flat: dict[str, Any]) -> list[Any]:
-    return [flat.get(name) for name in names]
-
-
-def _columns(path: str, records: Records, names: list[str]) -> tuple[dict[str, list[Any]], int]:
-    """The values of some fields, None where a record lacks one, and the number of records."""
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    n = 0
-    for place, record in records():
-        flat = _flat(path, place, record)
-        for name in names:
-            columns[name].append(flat.get(name))
-        n += 1
-    return columns, n
-
-
-def _later(path: str, records: Records, name: str) -> np.ndarray:
-    with refusing(path, "JSON"):
-        return _column(_columns(path, records, [name])[0][name])
+def _matrix(records: Records, fields: list[str], what: str, d: int) -> np.ndarray:
+    return records.matrix(fields, what, d)[0]
 
 
 def _column(values: list[Any]) -> np.ndarray:
     """Numbers of one type as such, anything else as objects."""
     kinds = set(map(type, values))
     return np.array(values) if kinds in ({int}, {float}, {int, float}, {bool}) else np.array(values, dtype=object)
-
-
-def _matrix(
-    path: str, what: str, n: int, d: int, records: Records, vector_of: Callable[[dict[str, Any]], Any]
-) -> np.ndarray:
-    def blocks() -> Iterator[np.ndarray]:
-        rows = records()
-        while block := list(islice(rows, BLOCK)):
-            out = np.empty((len(block), d))
-            for at, (place, record) in enumerate(block):
-                out[at] = _vector(path, place, what, vector_of(_flat(path, place, record)), d)
-            yield out
-
-    with refusing(path, "JSON"):
-        return gather(blocks(), (n, d), "float64", path)
 
 
 def _vector(path: str, place: str, what: str, value: Any, d: int) -> list[float]:
