@@ -18,6 +18,7 @@ import numpy as np
 
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import RESERVED, Entry, array_entry
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 SAMPLE = 256  # rows that are looked at
 FEWEST = 16  # fewer rows may be whole, or count up, by chance
@@ -129,16 +130,23 @@ def _whole(sample: np.ndarray) -> bool:
 
 
 def frame_dimensions(frame: Any, name: str) -> dict[str, Entry]:
-    """The matrices that a DataFrame's columns make, see `Dimensions.groups`; missing numbers are NaN.
+    """The matrices that a DataFrame's columns make: each column of vectors written as text, else `Dimensions.groups`.
+
+    Missing numbers are NaN.
 
     Raises
     ------
     InputError
-        For a column that is called like the dimensions and holds no numbers.
+        For a column that is called like the dimensions and holds no numbers, and for text that is no vector.
     """
     import pandas as pd
 
     names = [str(column) for column in frame.columns]
+    first = [frame.iloc[0, place] if len(frame) else None for place in range(len(names))]
+    vectors = [place for place in range(len(names)) if is_vector(first[place]) and names[place].lower() not in RESERVED]
+    if vectors:
+        cells = {names[place]: frame.iloc[:, place].tolist() for place in vectors}
+        return {column: array_entry(column, parse_vectors(found, name, column, 0)) for column, found in cells.items()}
     numeric = [pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype) for dtype in frame.dtypes]
     samples = {place: _values(frame.iloc[:SAMPLE, place]) for place in range(len(names)) if numeric[place]}
     text = {place: np.empty(0, object) for place in range(len(names)) if not numeric[place]}

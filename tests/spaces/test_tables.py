@@ -152,11 +152,11 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("style", WRITTEN)
-@pytest.mark.parametrize("way", [as_csv, as_parquet])
+@pytest.mark.parametrize("way", [as_csv, as_parquet, as_feather, in_memory])
 def test_vectors_as_text(style: str, way: Callable, tmp_path: Path) -> None:
     wide = np.tile(X, 4)  # NumPy's print takes several lines
     frame = pd.DataFrame({"id": IDS, "embedding": [WRITTEN[style](v) for v in wide], "chunk": range(N), "text": IDS})
-    space = read(way(frame, tmp_path))
+    space = as_space(way(frame, tmp_path))
     expected = (
         np.array([[float(part) for part in str(v).strip("[]").split()] for v in wide]) if style == "numpy" else wide
     )
