@@ -124,6 +124,7 @@ def compare(
     allow_missing: bool = False,
     unlabelled: Any = (),
     ignore_labels: bool = False,
+    keep_first: bool = False,
     maps: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -141,7 +142,7 @@ def compare(
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
         Rows without one (None, NaN, "", -1 where no other integer is negative, ids that the table lacks) are left out
         of the class measures and counted.
-    ids : sequence of length n, or a pair of sequences, optional
+    ids : sequence of length n or path, or a pair of these, optional
         Row ids for both, or (teacher's, student's); they replace those in the files.
     k : int
         Neighbours of each point.
@@ -157,6 +158,8 @@ def compare(
         Further labels that mean "no label", such as 255 or "unknown".
     ignore_labels : bool
         Go on as if no file had labels.
+    keep_first : bool
+        Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
     progress : callable, optional
@@ -182,8 +185,9 @@ def compare(
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
-    values, values_ids = _labels(labels)
-    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
+    values, values_ids = _labels(labels, space.n)
+    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    paired = _pairing(space, spaces, ids, unlabelled, rules)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
@@ -206,6 +210,7 @@ def diagnose(
     allow_missing: bool = False,
     unlabelled: Any = (),
     ignore_labels: bool = False,
+    keep_first: bool = False,
     train_ids: Any = None,
     student_head: Any = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -221,7 +226,7 @@ def diagnose(
     slices : the same, optional
         Another grouping of the rows, in a column "slice" or "slices": it is looked at as the classes are, for slices
         that failed alone.
-    ids, k, seed, positional, allow_missing, unlabelled, ignore_labels
+    ids, k, seed, positional, allow_missing, unlabelled, ignore_labels, keep_first
         As for `compare`.
     train_ids : sequence or path, optional
         Ids of rows that the student was trained on: are they kept better than the others?
@@ -252,13 +257,14 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
-    values, values_ids = _labels(labels)
+    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    paired = _pairing(space, spaces, ids, unlabelled, rules)
+    values, values_ids = _labels(labels, space.n)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     asked = Asked(
         k=int(k),
         seed=int(seed),
-        slices=None if slices is None else _slices(slices, paired),
+        slices=None if slices is None else _slices(slices, space.n, paired),
         trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
         head=pairs.get("student_head"),
     )
@@ -360,24 +366,23 @@ def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space
 
 
 def _pairing(
-    teacher: Space, students: dict[str, Space], ids: Any, positional: bool, allow_missing: bool, unlabelled: Any
+    teacher: Space, students: dict[str, Space], ids: Any, unlabelled: Any, rules: dict[str, bool]
 ) -> Callable[..., dict[str, Pair]]:
     """A function of labels and their ids that pairs every student."""
     from manifold_probe.extraction.agree import check_same_content
     from manifold_probe.spaces.pairing import pair
 
-    if not positional:
+    if not rules["positional"]:
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
-    teacher_ids, student_ids = _both_ids(ids)
-    codes = [unlabelled] if np.ndim(unlabelled) == 0 else unlabelled
-    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "unlabelled": codes}
+    teacher_ids, student_ids = _both_ids(ids, teacher.n, next(iter(students.values())).n)
+    more: dict[str, Any] = {**rules, "unlabelled": [unlabelled] if np.ndim(unlabelled) == 0 else unlabelled}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
 
 
-def _slices(slices: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
+def _slices(slices: Any, n: int, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
     """A slice for every paired row; ``again`` pairs once more, with other labels."""
-    values, ids = _labels(slices, TABLE_SLICES, "slices")
+    values, ids = _labels(slices, n, TABLE_SLICES, "slices")
     try:
         found = next(iter(again(labels=values, labels_ids=ids).values())).labels
     except InputError as error:
@@ -411,23 +416,31 @@ def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
     return seen
 
 
-def _both_ids(ids: Any) -> tuple[Any, Any]:
-    """Ids of the teacher and of the student; either may be None."""
-    if ids is None:
-        return None, None
-    if isinstance(ids, list | tuple) and len(ids) == 2 and all(x is None or np.ndim(x) == 1 for x in ids):
-        return tuple(ids)
-    return ids, ids
+def _both_ids(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
+    """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
+    paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
+    paired = isinstance(ids, list | tuple) and len(ids) == 2
+    paired = paired and all(x is None or isinstance(x, paths) or np.ndim(x) == 1 for x in ids)
+    return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
 
 
-def _labels(labels: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
-    """Labels (or slices) and, where a table gives them, the ids they belong to."""
+def _ids(ids: Any, n: int) -> Any:
+    """Ids as an array, from the file where it is a path; None for none."""
+    if isinstance(ids, str | Path):
+        from manifold_probe.spaces.read import read_column
+
+        return read_column(str(ids), TABLE_IDS, "ids", n)[0]
+    return ids
+
+
+def _labels(labels: Any, n: int, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
+    """Labels (or slices) of ``n`` rows and, where a table gives them, the ids they belong to."""
     if labels is None:
         return None, None
     if isinstance(labels, str | Path):
         from manifold_probe.spaces.read import read_column
 
-        return read_column(str(labels), names, "labels")
+        return read_column(str(labels), names, "labels", n)
     if hasattr(labels, "to_pandas"):
         labels = labels.to_pandas()
     pandas = sys.modules.get("pandas")

@@ -63,7 +63,8 @@ def test_the_document_follows_the_contract(one: Comparison) -> None:
         "unlabelled": 0,
     }
     assert made["settings"] == {"k": 3, "queries": 50, "seed": 0, "classes": "labels"}
-    details = {"overlap_by_k", "spectra", "per_class", "per_dimension", "rank_quantiles", "norms", "worst_rows"}
+    details = {"overlap_by_k", "spectra", "per_class", "class_rows", "per_dimension", "rank_quantiles", "norms"}
+    details.add("worst_rows")
     assert set(made["details"]) == details
     assert {"versions", "seed", "platform", "when"} == set(made["provenance"])
 

@@ -268,3 +268,44 @@ def test_the_demo(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatc
     assert again.startswith(f"probe compare --teacher '{out_folder}/teacher.npy' --student")
     assert error.startswith("probe: training")
     assert sorted(path.name for path in out_folder.iterdir()) == ["cosine.npy", "coss.npy", "teacher.npy"]
+
+
+def test_padding_copies_of_a_distributed_sampler(folder: Path, tmp_path: Path, capfd: Capture) -> None:
+    order = np.array([row for rank in range(8) for row in [*range(N), *range(4)][rank::8]])  # 64 rows of 60
+    whole = np.load(folder / "t.npz")
+    rows = {name: whole[name][order] for name in ("features", "ids", "labels")}
+    np.savez(tmp_path / "s.npz", **rows, layer2=rows["features"] ** 3)
+    np.savez(tmp_path / "t.npz", **whole, layer2=whole["features"] ** 3)
+    sides = ["--teacher", f"{tmp_path}/t.npz", "--student", f"{tmp_path}/s.npz"]
+    for verb in (["compare"], ["diagnose"], ["evaluate"], ["compare", "--layers"]):
+        rest = [] if "--layers" in verb else ["--k", "4"]
+        assert cli.run([*verb, *sides, *rest]) == 2
+        error = capfd.readouterr().err
+        assert "s.npz: ids hold 4 duplicates (such as 0) whose rows are identical; keep the first of each" in error
+        if verb[0] == "diagnose":
+            continue  # refuses so few rows
+        assert cli.run([*verb, *sides, *rest, "--keep-first", "--json"]) == 0
+        found = json.loads(capfd.readouterr().out)
+        pairing = found["pairing"]["test"] if verb == ["evaluate"] else found["pairing"]
+        assert (pairing["rows"], pairing["coverage"], pairing["copies_left_out"]) == (N, 1.0, 4)
+    assert found["linear_cka"][0][0] == pytest.approx(1)
+    assert cli.run(["compare", *sides, "--keep-first", "--k", "4"]) == 0
+    out = " ".join(capfd.readouterr().out.split())
+    assert "60 rows paired by id; 4 identical copies under one id were left out." in out
+    overlap = re.search(r"overlap@4 +([\d.]+)", out)
+    assert overlap is not None
+    assert float(overlap[1]) == 1
+
+
+def test_columns_left_out_are_in_the_report(tmp_path: Path, capfd: Capture) -> None:
+    names = [f"emb_{place}" for place in range(5)]
+    rows = np.column_stack([TEACHER, RNG.integers(1900, 2000, N)])
+    for name in ("t", "s"):
+        np.savetxt(tmp_path / f"{name}.csv", rows, "%.6f," * 5 + "%d", header=",".join([*names, "year"]), comments="")
+    sides = ["--teacher", f"{tmp_path}/t.csv", "--student", f"{tmp_path}/s.csv", "--k", "4"]
+    assert cli.run(["compare", *sides]) == 0
+    assert "Not taken for dimensions: year (teacher); year (student)." in capfd.readouterr().out
+    assert cli.run(["compare", *sides, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["inputs"]["student"]["columns_left"] == ["year"]
+    assert cli.run(["info", f"{tmp_path}/t.csv"]) == 0
+    assert "year (named unlike emb_0)" in capfd.readouterr().out

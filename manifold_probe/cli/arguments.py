@@ -105,13 +105,6 @@ def advising_extract() -> Iterator[None]:
         ) from error
 
 
-def column_of_ids(path: str | None) -> Any:
-    """The ids in a file, or None."""
-    from manifold_probe.spaces.read import read_column
-
-    return None if path is None else read_column(path, ("ids", "id"), "ids")[0]
-
-
 def checked_drop(max_drop: float | None, baseline: str | None) -> float:
     """How far a measure may fall; refused without a baseline, and where it is no number of at least 0."""
     if max_drop is None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, column_of_ids, features_of_sides, named_students
-from manifold_probe.cli.options import Debug, IgnoreLabels, Page, Table, Unlabelled
+from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, named_students
+from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Page, Table, Unlabelled
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -33,6 +33,7 @@ def compare(
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
     unlabelled: Unlabelled = None,
     ignore_labels: IgnoreLabels = False,
+    keep_first: KeepFirst = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -86,7 +87,8 @@ def compare(
         of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
         of_layers["--ignore-labels"] = ignore_labels or None
         refuse_beside_layers([teacher, *students.values()], of_layers)
-        compare_layers(teacher, students, positional, allow_missing, json=json, table=table, figures=figures)
+        rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+        compare_layers(teacher, students, rules, json=json, table=table, figures=figures)
         return
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
@@ -103,7 +105,7 @@ def compare(
         teacher,
         students,
         labels=labels,
-        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        ids=(teacher_ids, student_ids),
         k=k,
         queries=queries,
         seed=seed,
@@ -111,6 +113,7 @@ def compare(
         allow_missing=allow_missing,
         unlabelled=unlabelled or (),
         ignore_labels=ignore_labels,
+        keep_first=keep_first,
         maps=not no_maps and bool(report or figures),
     )
     for path in students.values():
@@ -146,8 +149,7 @@ def refuse_beside_layers(sides: list[str], options: dict[str, Any]) -> None:
 def compare_layers(
     teacher: str,
     students: dict[str, str],
-    positional: bool,
-    allow_missing: bool,
+    rules: dict[str, bool],
     *,
     json: bool,
     table: str | None,
@@ -167,8 +169,7 @@ def compare_layers(
         document = layers.compare_layers(
             teacher,
             next(iter(students.values())),
-            positional=positional,
-            allow_missing=allow_missing,
+            **rules,
             progress=progress,
         )
     if json:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import column_of_ids, features_of_sides
-from manifold_probe.cli.options import Debug, IgnoreLabels, Page, Unlabelled
+from manifold_probe.cli.arguments import features_of_sides
+from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Page, Unlabelled
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -37,6 +37,7 @@ def diagnose(
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
     unlabelled: Unlabelled = None,
     ignore_labels: IgnoreLabels = False,
+    keep_first: KeepFirst = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -78,13 +79,14 @@ def diagnose(
         files["--student"],
         labels=labels,
         slices=slices,
-        ids=(column_of_ids(teacher_ids), column_of_ids(student_ids)),
+        ids=(teacher_ids, student_ids),
         k=k,
         seed=seed,
         positional=positional,
         allow_missing=allow_missing,
         unlabelled=unlabelled or (),
         ignore_labels=ignore_labels,
+        keep_first=keep_first,
         train_ids=train_ids,
         student_head=student_head,
         rows=rows,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import features_of_sides
-from manifold_probe.cli.options import Debug, IgnoreLabels, Unlabelled
+from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Unlabelled
 from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
 
@@ -64,6 +64,7 @@ def evaluate(
     drop_leaked: Annotated[
         bool, typer.Option("--drop-leaked", help="Leave out of the bank what is also among the test rows.")
     ] = False,
+    keep_first: KeepFirst = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
     ] = None,
@@ -102,8 +103,9 @@ def evaluate(
     if out is not None:
         check_file(out, "--out")
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    rules = {"positional": positional, "allow_missing": allow_missing}
-    read = _Reader(teacher, student, options, {**rules, "unlabelled": unlabelled or (), "ignore_labels": ignore_labels})
+    rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    rules |= {"unlabelled": unlabelled or (), "ignore_labels": ignore_labels}
+    read = _Reader(teacher, student, options, rules)
     test = read.part("test", (teacher, student), data, labels)
     bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
     ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
@@ -155,6 +157,7 @@ class _Reader:
         from manifold_probe.evaluation.outcome import part_of
         from manifold_probe.evaluation.read import read_pair
         from manifold_probe.models.source import has_kind
+        from manifold_probe.report.document import left_out
         from manifold_probe.report.provenance import describe_input
 
         self.inputs[name] = self.pairing[name] = None
@@ -174,7 +177,7 @@ class _Reader:
             side: describe_input(space, model) for (side, space), model in zip(named.items(), called, strict=True)
         }
         pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
-        self.pairing[name] = pairing | {"unlabelled": pair.unlabelled}
+        self.pairing[name] = pairing | {"unlabelled": pair.unlabelled} | left_out(pair)
         return part_of(pair, name)
 
     def logits(self, labels: str | None) -> Any:

@@ -28,6 +28,7 @@ import torch
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.records import label_array
 from manifold_probe.files import write_whole
+from manifold_probe.spaces.lines import id_lines, read_lines
 
 FORMAT = "manifold-probe/run/1"
 FEATURES = "manifold-probe/run-features/1"
@@ -111,7 +112,7 @@ class RunFolder:
     def begin(self, config: str, trained: np.ndarray) -> None:
         """Write what is known before the first step."""
         self.write(CONFIG, config)
-        self.write(TRAINED, "".join(f"{json.dumps(str(id), ensure_ascii=False)}\n" for id in trained))
+        self.write(TRAINED, id_lines(trained))
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the last checkpoint."""
@@ -180,7 +181,7 @@ class RunFolder:
 
     def trained_ids(self) -> set[str]:
         """The ids of the rows that were trained on."""
-        return {json.loads(line) for line in (self.path / TRAINED).read_text(encoding="utf-8").splitlines()}
+        return set(map(str, read_lines(str(self.path / TRAINED)).tolist()))
 
     def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, teacher: str, head: bool) -> None:
         """Say that the features are whole: the run is finished then."""

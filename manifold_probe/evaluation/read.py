@@ -20,6 +20,7 @@ def read_pair(
     allow_missing: bool = False,
     unlabelled: Iterable[Any] = (),
     ignore_labels: bool = False,
+    keep_first: bool = False,
 ) -> Pair:
     """Teacher and student rows joined by id, or by position where there are no ids; labels as a file of them has them.
 
@@ -28,7 +29,7 @@ def read_pair(
     teacher, student : path, array, tensor, DataFrame or Space
     labels : path, optional
         Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
-    positional, allow_missing, unlabelled, ignore_labels
+    positional, allow_missing, unlabelled, ignore_labels, keep_first
         As in `compare`.
 
     Raises
@@ -42,11 +43,12 @@ def read_pair(
     >>> read_pair(np.eye(3), 2 * np.eye(3)).by
     'position'
     """
-    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels")
     sides = {"teacher": teacher, "student": student}
     spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
+    space = spaces.pop("teacher")
+    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels", space.n)
     found = pair(
-        spaces.pop("teacher"),
+        space,
         spaces,
         labels=values,
         labels_ids=ids,
@@ -54,6 +56,7 @@ def read_pair(
         allow_missing=allow_missing,
         unlabelled=unlabelled,
         ignore_labels=ignore_labels,
+        keep_first=keep_first,
     )["student"]
     if not positional:
         check_same_content(found.teacher.source.path, found.student.source.path)

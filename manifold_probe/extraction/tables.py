@@ -23,6 +23,7 @@ from manifold_probe.spaces.arrow_file import open_parquet
 from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.columns import clean_column, from_text
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
+from manifold_probe.spaces.text_layout import BLANKS, separator_of
 
 Columns = dict[str, np.ndarray]
 
@@ -123,7 +124,10 @@ def _inside(table: str, cell: str, row: int, named: bool) -> str:
 
 
 def _read_csv(path: str) -> Columns:
-    separator = "\t" if path.lower().endswith(".tsv") else ","
+    with refusing(path, "a table"):
+        separator = separator_of(path)
+    if separator == BLANKS:
+        raise bad(path, "holds numbers separated by blanks, and neither paths nor texts; give a table of these")
     with refusing(path, "a table"), open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator, strict=True)
         names = [name.strip() for name in next(reader, [])]

@@ -14,6 +14,7 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
         ("file", f"{shown(found['path'], 400)} ({found['format']}, {found['bytes']:,} bytes)"),
         ("sha256", found["sha256"]),
         *_features(found["features"]),
+        *_columns(found["features"]),
     ]
     ids, labels = found["ids"], found["labels"]
     if found["features"] is not None:
@@ -50,6 +51,17 @@ def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:
         rows.append(("values", f"{number(values['min'])} to {number(values['max'])}"))
         middle = f"{number(norms['min'])} to {number(norms['max'])}, median {number(norms['median'])}"
         rows.append(("norms", middle))
+    return rows
+
+
+def _columns(features: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Which columns of a wide table are the dimensions, and why other columns of numbers are not."""
+    if features is None or not features["columns"]:
+        return []
+    taken, left = features["columns"], features["columns_left"]
+    rows = [("columns", f"{shown(taken[0])} to {shown(taken[-1])}" if len(taken) > 1 else shown(taken[0]))]
+    if left:
+        rows.append(("left out", listed([f"{name} ({why})" for name, why in left.items()], each=80)))
     return rows
 
 

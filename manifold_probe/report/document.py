@@ -62,6 +62,7 @@ def comparison_document(
             "label_conflicts": pair.label_conflicts,
             "labels_recoded": pair.recoded,
             "unlabelled": pair.unlabelled,
+            **left_out(pair),
             "rows_sha256": rows_digest(pair),
         },
         "settings": {**settings, "classes": measurement.class_source},
@@ -71,6 +72,11 @@ def comparison_document(
         "provenance": provenance,
     }
     return plain(document)
+
+
+def left_out(pair: Pair) -> dict[str, int]:
+    """How many identical copies under one id were left out, where any were."""
+    return {"copies_left_out": pair.copies_left_out} if pair.copies_left_out else {}
 
 
 def rows_digest(pair: Pair) -> str:

@@ -19,11 +19,11 @@ from manifold_probe.extraction.records import read_json
 from manifold_probe.extraction.store import MANIFEST
 from manifold_probe.measures.layers import layer_matrix
 from manifold_probe.measures.sides import Progress
-from manifold_probe.report.document import plain, rows_digest
+from manifold_probe.report.document import left_out, plain, rows_digest
 from manifold_probe.report.layout import paragraph, table
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.tables.write import csv_cell
-from manifold_probe.report.words import number, percent, shown
+from manifold_probe.report.words import number, paired_rows, shown
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached
@@ -66,6 +66,7 @@ def compare_layers(
     *,
     positional: bool = False,
     allow_missing: bool = False,
+    keep_first: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The document of every layer of the teacher against every layer of the student.
@@ -78,6 +79,8 @@ def compare_layers(
         Pair by position whatever the ids say.
     allow_missing : bool
         Go on with the rows that found a partner.
+    keep_first : bool
+        Keep the first of identical rows under one id.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
 
@@ -90,13 +93,14 @@ def compare_layers(
     first = {side: next(iter(spaces.values())) for side, spaces in layers.items()}
     check_same_content(first["teacher"].source.path, first["student"].source.path)
     found = pair(
-        _places(first["teacher"], teacher_path),
-        {"student": _places(first["student"], student_path)},
+        _called(first["teacher"], teacher_path),
+        {"student": _called(first["student"], student_path)},
         positional=positional,
         allow_missing=allow_missing,
+        keep_first=keep_first,
     )["student"]
-    teacher = {name: _ordered(space, found.teacher) for name, space in layers["teacher"].items()}
-    student = {name: _ordered(space, found.student) for name, space in layers["student"].items()}
+    teacher = {name: _ordered(space, found.teacher.order) for name, space in layers["teacher"].items()}
+    student = {name: _ordered(space, found.student.order) for name, space in layers["student"].items()}
     document = {
         "schema": LAYERS,
         "inputs": {side: _described(spaces) for side, spaces in layers.items()},
@@ -112,9 +116,7 @@ def layer_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     names, how = _side_names(document), document["pairing"]
     sizes = " and ".join(f"{len(document[side])} of the {side} {shown(name)}" for side, name in names.items())
     lines = paragraph(f"Debiased linear CKA of layers: {sizes}.", width, style="bold")
-    vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
-    share = "" if how["coverage"] == 1 else f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    lines += paragraph(f"{document['n']:,} rows paired by {how['by']}{vouched}{share}.", width)
+    lines += paragraph(f"{paired_rows({**how, 'rows': document['n']})}.", width)
     rows = [["teacher \\ student", *(shown(layer, LONGEST) for layer in document["student"])]]
     for layer, values in zip(document["teacher"], document["debiased_linear_cka"], strict=True):
         best = best_match(values)
@@ -216,15 +218,14 @@ def _named(space: Space, name: str) -> Space:
     return space
 
 
-def _places(space: Space, path: str) -> Space:
-    """A space of row numbers under the space's ids: paired once, it says which rows every layer takes."""
-    return Space(np.arange(space.n)[:, None], ids=space.ids, labels=space.labels, name=path)
+def _called(space: Space, path: str) -> Space:
+    """The first layer under the name of its file or folder, for messages about ids."""
+    return _named(space.with_ids(space.ids), path)
 
 
-def _ordered(space: Space, rows: Space) -> Space:
-    """The layer's rows that a space of row numbers names."""
-    places = rows.read(0, rows.n)[:, 0].astype(np.int64)
-    return space if np.array_equal(places, np.arange(space.n)) else space.select(places)
+def _ordered(space: Space, order: np.ndarray | None) -> Space:
+    """The rows of a layer that the pairing of the first layer kept, in its order."""
+    return space if order is None else space.select(order)
 
 
 def _described(layers: dict[str, Space]) -> dict[str, Any]:
@@ -240,6 +241,7 @@ def _pairing(found: Pair) -> dict[str, Any]:
         "coverage": found.coverage,
         "verified": found.verified,
         "label_conflicts": found.label_conflicts,
+        **left_out(found),
         "rows_sha256": rows_digest(found),
     }
 

@@ -28,6 +28,7 @@ def describe_input(space: Space, name: str | None) -> dict[str, Any]:
         "shape": [space.n, space.d],
         "dtype": space.dtype,
         "key": space.source.key,
+        **({"columns_left": list(space.source.columns_left)} if space.source.columns_left else {}),
     }
 
 

@@ -83,11 +83,18 @@ DETAILS = {
     "worst_rows": Maybe([WORST]),
     "maps": Maybe(MAPS),
 }
-LABELS_PAIRED = {"label_conflicts": Maybe(int), "labels_recoded": Maybe(bool), "unlabelled": Maybe(int)}
+PAIRING = {
+    "by": str,
+    "rows": int,
+    "coverage": NUMBER,
+    "verified": bool,
+    **{part: Maybe(int) for part in ("label_conflicts", "unlabelled", "copies_left_out")},
+    "labels_recoded": Maybe(bool),
+}
 COMPARISON = {
     "schema": str,
     "inputs": {"teacher": SPACE, "student": SPACE},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, **LABELS_PAIRED},
+    "pairing": PAIRING,
     "settings": {"k": int, "classes": Maybe(str)},
     "measures": Each(MEASURE),
     "details": DETAILS,

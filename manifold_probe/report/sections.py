@@ -8,7 +8,16 @@ from rich.text import Text
 
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import heading, paragraph, table
-from manifold_probe.report.words import interval, number, one_line, percent, shown, student_name, teacher_name
+from manifold_probe.report.words import (
+    columns_left,
+    interval,
+    number,
+    one_line,
+    paired_rows,
+    shown,
+    student_name,
+    teacher_name,
+)
 
 
 def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
@@ -16,35 +25,17 @@ def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     return [
         *paragraph(f"teacher {size(document, 'teacher')}; student {size(document, 'student')}.", width),
         *paragraph(pairing(document), width),
+        *paragraph(columns_left(document["inputs"]), width),
     ]
 
 
 def pairing(document: dict[str, Any]) -> str:
     """How the rows were paired and how many queries the neighbour measures rest on."""
     how, settings = document["pairing"], document["settings"]
-    rows = f"{how['rows']:,} rows paired by {how['by']}"
-    vouched = "" if how["verified"] else ", unverified: only their order says which belong together"
-    if how["coverage"] < 1:
-        vouched += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    vouched += labels_paired(how)
     k = settings["k"]
     overlap = readings(document).get(f"overlap@{k}")
     queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
-    return f"{rows}{vouched}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
-
-
-def labels_paired(how: dict[str, Any]) -> str:
-    """What pairing found of the labels, each part behind a semicolon; "" where there is nothing to say."""
-    parts = []
-    if how.get("label_conflicts"):
-        parts.append(f"the labels of {how['label_conflicts']:,} rows differ between the files")
-    if how.get("labels_recoded"):
-        parts.append("the files name the same classes differently: labels were compared after the best recoding")
-    if how.get("unlabelled"):
-        which = "no row" if how["unlabelled"] == how["rows"] else f"{how['rows'] - how['unlabelled']:,} rows"
-        left_out = "" if how["unlabelled"] == how["rows"] else ", the others are left out of the class measures"
-        parts.append(f"{which} {'has' if which == 'no row' else 'have'} a label{left_out}")
-    return "".join(f"; {part}" for part in parts)
+    return f"{paired_rows(how)}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
 
 
 def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:

@@ -119,13 +119,13 @@ def shown(thing: Any, limit: int = 48) -> str:
     return "".join(_visible(character) for character in text)
 
 
-def listed(things: list[Any], most: int = 5) -> str:
-    """The first few of a list, and how many more there are.
+def listed(things: list[Any], most: int = 5, each: int = 24) -> str:
+    """The first few of a list, ``each`` shortened to so many characters, and how many more there are.
 
     >>> listed([1, 2, 3], most=2)
     '1, 2 and 1 more'
     """
-    text = ", ".join(shown(thing, 24) for thing in things[:most])
+    text = ", ".join(shown(thing, each) for thing in things[:most])
     return text if len(things) <= most else f"{text} and {len(things) - most:,} more"
 
 
@@ -148,6 +148,49 @@ def _called(space: dict[str, Any]) -> str:
     base = str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1]
     same = base and base.split(".", 1)[0] == str(space["name"]).split(".", 1)[0]
     return shown(base if same else space["name"])
+
+
+def paired_rows(how: dict[str, Any]) -> str:
+    """How the rows were paired, from a document's ``pairing``.
+
+    >>> paired_rows({"by": "id", "rows": 1003, "coverage": 1.0, "verified": True, "copies_left_out": 5})
+    '1,003 rows paired by id; 5 identical copies under one id were left out'
+    """
+    text = f"{how['rows']:,} rows paired by {how['by']}"
+    text += "" if how["verified"] else ", unverified: only their order says which belong together"
+    if how["coverage"] < 1:
+        text += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
+    if how.get("copies_left_out"):
+        text += f"; {how['copies_left_out']:,} identical copies under one id were left out"
+    return text + _labels_paired(how)
+
+
+def _labels_paired(how: dict[str, Any]) -> str:
+    """What pairing found of the labels, each part behind a semicolon; "" where there is nothing to say."""
+    parts = []
+    if how.get("label_conflicts"):
+        parts.append(f"the labels of {how['label_conflicts']:,} rows differ between the files")
+    if how.get("labels_recoded"):
+        parts.append("the files name the same classes differently: labels were compared after the best recoding")
+    if how.get("unlabelled"):
+        which = "no row" if how["unlabelled"] == how["rows"] else f"{how['rows'] - how['unlabelled']:,} rows"
+        left_out = "" if how["unlabelled"] == how["rows"] else ", the others are left out of the class measures"
+        parts.append(f"{which} {'has' if which == 'no row' else 'have'} a label{left_out}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def columns_left(inputs: dict[str, Any]) -> str:
+    """Which columns of numbers were not taken for dimensions; empty where there are none.
+
+    >>> columns_left({"teacher": {"columns_left": ["year"]}, "student": {}})
+    'Not taken for dimensions: year (teacher).'
+    """
+    sides = {side: space["columns_left"] for side, space in inputs.items() if space and space.get("columns_left")}
+    return (
+        f"Not taken for dimensions: {'; '.join(f'{listed(left)} ({side})' for side, left in sides.items())}."
+        if sides
+        else ""
+    )
 
 
 def _visible(character: str) -> str:

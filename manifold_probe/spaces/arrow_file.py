@@ -1,7 +1,8 @@
-"""Reading .parquet, .arrow, .feather and .ipc: a list column is a matrix, or every numeric column is one dimension.
+"""Reading .parquet, .arrow, .feather and .ipc: a column of vectors is a matrix, or columns of numbers are dimensions.
 
-Both come down to record batches. Sizes are known from the schema and the metadata, so a file that claims to decode to
-absurdly more than it holds is refused before anything is decoded.
+Vectors may be lists or text; which columns are dimensions says `choose_dimensions`. Both formats come down to record
+batches. Sizes are known from the schema and the metadata, so a file that claims to decode to absurdly more than it
+holds is refused before anything is decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 
 from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry
+from manifold_probe.spaces.dimensions import SAMPLE, Dimensions, choose_dimensions
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 BATCH_BYTES = 16 * 2**20
 PANDAS_INDEX = "__index_level_0__"
@@ -69,24 +72,63 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
 
     if len(set(schema.names)) < len(schema.names):
         raise bad(path, "has two columns of one name; rename one")
-    entries, scalars = {}, []
+    entries: dict[str, Entry] = {}
+    scalars: dict[str, str | None] = {}  # the numpy type of each column of single values, None for text and others
     for field in schema:
         storage = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
-        name = "ids" if field.name == PANDAS_INDEX and not set(ID_NAMES) & set(schema.names) else field.name
+        name = "ids" if field.name == PANDAS_INDEX and not _has_ids(schema.names) else field.name
         if _is_list(storage):
             entries[name] = _matrix_entry(path, field.name, storage, n, batches)
             continue
         text = storage.value_type if pa.types.is_dictionary(storage) else storage
-        dtype = "str" if pa.types.is_string(text) or pa.types.is_large_string(text) else _number(text) or str(text)
+        is_text = pa.types.is_string(text) or pa.types.is_large_string(text)
+        first = _first_text(field.name, batches) if is_text and name.lower() not in RESERVED else None
+        if is_vector(first):
+            entries[name] = _text_entry(path, field.name, first, n, batches)
+            continue
+        dtype = "str" if is_text else _number(text) or str(text)
         entries[name] = Entry(name, (n,), dtype, partial(_column, path, field.name, batches))
-        if _number(storage) and name not in RESERVED:
-            scalars.append((name, dtype))
-    lists = any(len(entry.shape) == 2 and name not in RESERVED for name, entry in entries.items())
-    if scalars and not lists and "features" not in entries:
-        dtype = np.result_type(*(dtype for _, dtype in scalars)).name
-        opened = partial(_table, path, [name for name, _ in scalars], n, dtype, batches)
-        entries = {"features": Entry("features", (n, len(scalars)), dtype, opened)} | entries
+        scalars[name] = _number(storage)
+    matrices = any(len(entry.shape) == 2 and name.lower() not in RESERVED for name, entry in entries.items())
+    if "features" not in entries and not matrices:
+        entries = _wide_entries(path, scalars, n, batches) | entries
     return Contents(path, kind, entries)
+
+
+def _has_ids(names: list[str]) -> bool:
+    return any(name.lower() in ID_NAMES for name in names)
+
+
+def _wide_entries(path: str, scalars: dict[str, str | None], n: int, batches: Batches) -> dict[str, Entry]:
+    """The dimensions together as "features", or each pattern of columns where several compete."""
+    chosen = _dimensions(path, scalars, batches)
+    names = list(scalars)
+    entries = {}
+    for name, places in chosen.groups.items():
+        columns = tuple(names[place] for place in places)
+        dtype = np.result_type(*(scalars[column] or "float64" for column in columns)).name
+        opened = partial(_table, path, list(columns), n, dtype, batches)
+        left = chosen.left if name == "features" else {}
+        entries[name] = Entry(name, (n, len(columns)), dtype, opened, None, columns, left)
+    return entries
+
+
+def _dimensions(path: str, scalars: dict[str, str | None], batches: Batches) -> Dimensions:
+    """Which columns are dimensions, from the first rows; nulls, which are refused later, count as missing numbers."""
+    numeric = [name for name, dtype in scalars.items() if dtype and name.lower() not in RESERVED]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in numeric}
+    rows = 0
+    for batch in batches(numeric, SAMPLE) if numeric else ():
+        for name in numeric:
+            parts[name].append(batch.column(name).slice(0, SAMPLE - rows).to_numpy(zero_copy_only=False))
+        rows += batch.num_rows
+        if rows >= SAMPLE:
+            break
+    samples = {
+        place: np.concatenate(parts[name]) if rows and name in parts else np.empty(0, dtype or object)
+        for place, (name, dtype) in enumerate(scalars.items())
+    }
+    return choose_dimensions(list(scalars), samples)
 
 
 def _is_list(kind: Any) -> bool:
@@ -109,6 +151,23 @@ def _matrix_entry(path: str, name: str, kind: Any, n: int, batches: Batches) -> 
         return Entry(name, (n,), "object", list, "holds lists of lists: pool each row to d numbers first")
     d = kind.list_size if pa.types.is_fixed_size_list(kind) else _first_length(path, name, batches)
     return Entry(name, (n, d), dtype, partial(_matrix, path, name, n, d, dtype, batches))
+
+
+def _text_entry(path: str, name: str, first: str | None, n: int, batches: Batches) -> Entry:
+    d = parse_vectors([first], path, name, 0).shape[1]
+
+    def rows_of(batch: Any, row: int) -> np.ndarray:
+        column = batch.column(0)
+        _refuse_nulls(path, column, name, row)
+        return parse_vectors(column.to_pylist(), path, name, row, d)
+
+    return Entry(name, (n, d), "float64", lambda: _decoded(path, [name], n, d, "float64", batches, rows_of))
+
+
+def _first_text(name: str, batches: Batches) -> str | None:
+    """The first cell of a column of text."""
+    first = next((batch for batch in batches([name], 1) if batch.num_rows), None)
+    return None if first is None else first.column(0).slice(0, 1).cast("string").to_pylist()[0]
 
 
 def _first_length(path: str, name: str, batches: Batches) -> int:
@@ -179,6 +238,8 @@ def _list_rows(path: str, array: Any, name: str, d: int, row: int) -> np.ndarray
 
 def _numbers(path: str, array: Any, name: str, row: int, d: int = 1) -> np.ndarray:
     _refuse_nulls(path, array, name, row, d)
+    if _number(array.type) is None:
+        raise bad(path, f"column '{name}' has type {array.type}: features are numbers, convert or drop it")
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 

@@ -167,7 +167,7 @@ def attached(
 
 
 def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
-    """A column that looks like ids under another name: n integers or strings, all different. None without one.
+    """A column that looks like ids under another name: n integers or strings, all different, but not 0..n-1.
 
     Names that say it ("filename", "_id", "pk", "uuid", "image_path", ...) come first, then strings, then integers.
     ``beside`` is the entry of the features. Only columns of the right length are opened, and their values are not used.
@@ -179,10 +179,11 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
     >>> id_candidate(Contents("t.npz", "npz", found), "x", 3)
     'pk'
     """
+    dimensions = contents.entries[beside].columns if beside in contents.entries else ()
     columns = [
         entry
         for entry in contents.entries.values()
-        if entry.name != beside and entry.shape in ((n,), (n, 1)) and entry.problem is None
+        if entry.name not in (beside, *dimensions) and entry.shape in ((n,), (n, 1)) and entry.problem is None
         if entry.dtype == "str" or entry.dtype.startswith(("int", "uint"))
         if last_part(entry.name) not in (*LABEL_NAMES, "logits")
     ]
@@ -192,7 +193,7 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
             values = to_numpy(entry.open()).ravel()
         except InputError:  # nulls or damage, which matter only to who asks for the column
             continue
-        if len(set(values.tolist())) == n:
+        if len(set(values.tolist())) == n and not np.array_equal(values, np.arange(n)):  # row numbers say nothing
             return entry.name
     return None
 

@@ -7,7 +7,7 @@ gives rows that never raise again: a numpy array (mostly memory-mapped), a CPU t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Entry:
     """One array of a file.
 
     ``open()`` gives an array-like with ``shape``, ``dtype``, slicing and indexing by an integer array. ``problem``
-    completes the sentence "key 'x' ..." when the entry can be listed but not used (sparse, object, ...).
+    completes the sentence "key 'x' ..." when the entry can be listed but not used (sparse, object, ...). Where the
+    entry is many columns of a table, ``columns`` names them and ``left`` says why other columns of numbers are none.
     """
 
     name: str
@@ -30,6 +31,8 @@ class Entry:
     dtype: str
     open: Callable[[], Any]
     problem: str | None = None
+    columns: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,24 @@ class Contents:
     entries: dict[str, Entry]
 
     def find(self, names: tuple[str, ...], beside: str = "") -> Entry | None:
-        """The first entry called one of ``names``, preferring the group that the entry ``beside`` lives in."""
+        """The first entry called one of ``names``, preferring the group that the entry ``beside`` lives in.
+
+        Capitals do not matter ("ID") where no entry is called so exactly.
+        """
         group = beside[: len(beside) - len(last_part(beside))]
+        lowered = {name.lower(): entry for name, entry in reversed(self.entries.items())}
         for prefix in (group, ""):
             for name in names:
                 if prefix + name in self.entries:
                     return self.entries[prefix + name]
+            for name in names:
+                if (prefix + name).lower() in lowered:
+                    return lowered[(prefix + name).lower()]
         return None
 
     def listing(self) -> str:
         """The entries with their shapes, for messages: "a (100, 8), b (100,)"."""
-        shown = [f"{entry.name} {entry.shape}" for entry in list(self.entries.values())[:8]]
+        shown = [f"{entry.name[:40]} {entry.shape}" for entry in list(self.entries.values())[:8]]
         more = len(self.entries) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 

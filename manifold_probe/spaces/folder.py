@@ -51,7 +51,7 @@ def open_folder(path: str, key: str | None = None) -> Contents:
     dtype, shape = parts[0].dtype, (sum(part.shape[0] for part in parts), parts[0].shape[1])
     entries = {"features": Entry("features", shape, dtype, lambda: Stacked([part.open() for part in parts], dtype))}
     for place, role in enumerate(("ids", "labels")):
-        values = _column(path, manifest, role, [pair[place] for pair in columns])
+        values = _column(path, manifest, role, [pair[place] for pair in columns], shape[0])
         if values is not None:
             entries[role] = array_entry(role, values)
     return Contents(path, "folder", entries)
@@ -143,12 +143,12 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
     return entry, attached(contents, entry.name, entry.shape[0])
 
 
-def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) -> np.ndarray | None:
-    """Ids or labels of the whole folder: from a file that the manifest names, else from the shards."""
+def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any], n: int) -> np.ndarray | None:
+    """Ids or labels of the whole folder of n rows: from a file that the manifest names, else from the shards."""
     if role in manifest:
-        return _read_named(path, manifest, role, ID_NAMES if role == "ids" else LABEL_NAMES, role)[0]
+        return _read_named(path, manifest, role, ID_NAMES if role == "ids" else LABEL_NAMES, role, n)[0]
     if "table" in manifest:
-        labels, ids = _read_named(path, manifest, "table", LABEL_NAMES, "labels")
+        labels, ids = _read_named(path, manifest, "table", LABEL_NAMES, "labels", n)
         return ids if role == "ids" else labels
     there = [part for part in parts if part is not None]
     if not there:
@@ -164,12 +164,12 @@ def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any]) ->
 
 
 def _read_named(
-    path: str, manifest: dict[str, Any], field: str, names: tuple[str, ...], role: str
+    path: str, manifest: dict[str, Any], field: str, names: tuple[str, ...], role: str, n: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The column in the file that a field of the manifest names, its checksum compared where there is one."""
     name, _, key = manifest[field].partition("::")
     file, known = _inside(path, name), manifest.get("checksums")
-    found = read_column_file(file, key or None, names, role)
+    found = read_column_file(file, key or None, names, role, n)
     if isinstance(known, dict) and name in known and file_sha256([file]) != known[name]:
         raise bad(file, "has another sha256 than the manifest says; copy it again, or extract it again")
     return found

@@ -11,9 +11,11 @@ from manifold_probe.spaces.checks import bad, check_file
 from manifold_probe.spaces.columns import pick_column
 from manifold_probe.spaces.contents import Contents
 from manifold_probe.spaces.hdf5_file import open_hdf5
+from manifold_probe.spaces.json_file import open_json, open_json_lines
+from manifold_probe.spaces.lines import read_lines
 from manifold_probe.spaces.numpy_file import open_npy, open_npz
 from manifold_probe.spaces.safetensors_file import open_safetensors
-from manifold_probe.spaces.text_table import open_table, read_lines, read_text_columns
+from manifold_probe.spaces.text_table import open_table, read_text_columns
 from manifold_probe.spaces.torch_file import open_torch
 
 READERS = {
@@ -28,6 +30,10 @@ READERS = {
     ".ipc": open_ipc,
     ".csv": open_table,
     ".tsv": open_table,
+    ".txt": open_table,
+    ".jsonl": open_json_lines,
+    ".ndjson": open_json_lines,
+    ".json": open_json,
     ".h5": open_hdf5,
     ".hdf5": open_hdf5,
 }
@@ -45,6 +51,8 @@ def open_file(path: str) -> Contents:
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".pkl", ".pickle"):
         raise bad(path, "is a pickle, which runs code when it is opened; save the array with np.save or torch.save")
+    if suffix in (".gz", ".bz2", ".xz", ".zst", ".zip"):
+        raise bad(path, f"is compressed; unpack it first and give {os.path.splitext(os.path.basename(path))[0]}")
     if suffix not in READERS:
         called = f"extension '{suffix}'" if suffix else "no extension"
         raise bad(path, f"has {called}; files that are read: {', '.join(READERS)}, or a folder with manifest.json")
@@ -52,11 +60,15 @@ def open_file(path: str) -> Contents:
 
 
 def read_column_file(
-    path: str, key: str | None, names: tuple[str, ...], default: str
+    path: str, key: str | None, names: tuple[str, ...], default: str, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One value a row and the ids beside it, from a file of any format or a .txt with one value a line."""
+    """One value a row and the ids beside it, from a file of any format or a .txt with one value a line.
+
+    ``n`` is how many rows are expected, where that is known: it tells whether a text file begins with a header.
+    """
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".csv", ".tsv", ".txt"):
         check_file(path)
-        return (read_lines(path, default), None) if suffix == ".txt" else read_text_columns(path, key, names, default)
+        lines = suffix == ".txt" and key is None
+        return (read_lines(path, default, n), None) if lines else read_text_columns(path, key, names, default, n)
     return pick_column(open_file(path), key, names, default)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry, array_entry
+from manifold_probe.spaces.dimensions import frame_dimensions
 from manifold_probe.spaces.values import entries_of
 
 
@@ -28,9 +27,11 @@ def frame_contents(frame: Any, name: str) -> Contents:
         entries = {}
         for column in frame.columns:
             entries |= _column(name, column, frame[column])
-        if not any(len(entry.shape) == 2 or entry.problem for key, entry in entries.items() if key not in RESERVED):
-            entries = _dimensions(frame, name) | entries
-    if not set(ID_NAMES) & set(entries) and not frame.index.equals(pd.RangeIndex(len(frame))):
+        if not any(
+            len(entry.shape) == 2 or entry.problem for key, entry in entries.items() if key.lower() not in RESERVED
+        ):
+            entries |= frame_dimensions(frame, name)
+    if not {key.lower() for key in entries} & set(ID_NAMES) and not frame.index.equals(pd.RangeIndex(len(frame))):
         entries["ids"] = array_entry("ids", frame.index.to_numpy())
     return Contents(name, "DataFrame", entries)
 
@@ -51,16 +52,3 @@ def _column(name: str, column: str, values: Any) -> dict[str, Entry]:
 
 def _is_vector(cell: Any) -> bool:
     return isinstance(cell, list | tuple) or getattr(cell, "ndim", 0) > 0
-
-
-def _dimensions(frame: Any, name: str) -> dict[str, Entry]:
-    """The columns of numbers as one matrix."""
-    import pandas as pd
-
-    free = frame.drop(columns=[column for column in RESERVED if column in frame.columns])
-    for column, dtype in zip(free.columns, free.dtypes, strict=True):
-        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-            raise bad(name, f"column '{column}' has type {dtype}; drop it or make it the index, features are numbers")
-    floats = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in free.dtypes)  # pd.NA becomes NaN
-    values = free.to_numpy(dtype=np.float64, na_value=np.nan) if floats else free.to_numpy()
-    return {"features": array_entry("features", values)}

@@ -7,7 +7,7 @@ students end on the same teacher rows, so that they can be compared row by row.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.labels import NO_INTEGER, NO_NAME, conflicts, is_labelled, marked
 from manifold_probe.spaces.space import Space
 
+ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -27,7 +29,8 @@ class Pair:
     ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order,
     ``labels`` None where no row has one; ``unlabelled`` how many rows lack a label that others have, or that a column
     was there for. ``label_conflicts`` says in how many rows the labels of the two files disagree, by the best
-    one-to-one recoding where ``recoded``; ``label_conflicts_as_written`` without one.
+    one-to-one recoding where ``recoded``; ``label_conflicts_as_written`` without one. ``copies_left_out``: how many
+    rows of both sides repeated an earlier one, id and vector, and were left out.
     """
 
     teacher: Space
@@ -40,6 +43,7 @@ class Pair:
     label_conflicts: int = 0
     unlabelled: int = 0
     label_conflicts_as_written: int = 0
+    copies_left_out: int = 0
 
     @property
     def recoded(self) -> bool:
@@ -69,6 +73,7 @@ def pair(
     allow_missing: bool = False,
     unlabelled: Iterable[Any] = (),
     ignore_labels: bool = False,
+    keep_first: bool = False,
 ) -> dict[str, Pair]:
     """Each student paired with the teacher, all on the same teacher rows.
 
@@ -89,12 +94,14 @@ def pair(
         Labels that mean "no label", beside what `spaces.labels` takes for that.
     ignore_labels : bool
         Go on as if there were no labels anywhere.
+    keep_first : bool
+        Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
 
     Raises
     ------
     InputError
-        Duplicate ids, ids on one side only, unmatched rows, different row counts, fewer than 2 paired rows; labels
-        that are given and to be ignored.
+        Duplicate ids (with ``keep_first``: whose rows differ), ids on one side only, unmatched rows, different row
+        counts, fewer than 2 paired rows; labels that are given and to be ignored.
 
     Examples
     --------
@@ -120,13 +127,23 @@ def pair(
     teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}
     given = _given_labels(teacher, labels, labels_ids, positional)
     given = None if given is None else marked(given, codes)
+    copies = dict.fromkeys(students, 0)
+    if keep_first:
+        if teacher.ids is None and all(space.ids is None for space in students.values()):
+            raise bad(teacher.name, "has no ids, by which --keep-first (keep_first=True) knows copies; add ids")
+        rows = _first_rows(teacher)
+        given = None if given is None else given[rows]
+        firsts = {name: _first_rows(space) for name, space in students.items()}
+        copies = {name: teacher.n - len(rows) + students[name].n - len(first) for name, first in firsts.items()}
+        teacher = _rows_of(teacher, rows)
+        students = {name: _rows_of(space, firsts[name]) for name, space in students.items()}
     matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
     kept = _kept_rows(teacher, matches)
     pairs = {}
     for name, space in students.items():
         match = matches[name]
         rows = match.student[np.searchsorted(match.teacher, kept)]
-        pairs[name] = _paired(teacher, space, kept, rows, match, given)
+        pairs[name] = replace(_paired(teacher, space, kept, rows, match, given), copies_left_out=copies[name])
     return pairs
 
 
@@ -187,12 +204,47 @@ def _named(ids: np.ndarray) -> str:
     return named + (", ..." if len(ids) > 3 else "")
 
 
-def _check_unique(space: Space) -> None:
-    ordered = np.sort(np.asarray(space.ids))
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        sample = ordered[twice[:1]].tolist()[0]
-        raise bad(space.name, f"ids hold {len(twice):,} duplicates (such as {sample!r}); make every id unique")
+def _check_unique(space: Space, of_rows: bool = True) -> None:
+    """Refuse ids that stand several times, saying of rows whether these are copies."""
+    later, first = _repeated(np.asarray(space.ids))
+    if not len(later):
+        return
+    fix = "; make every id unique"
+    if of_rows and _differing(space, later, first).any():
+        fix = ", and rows under one id differ; make every id unique"
+    elif of_rows:
+        fix = " whose rows are identical; keep the first of each with --keep-first (keep_first=True)"
+    sample = np.asarray(space.ids)[later[:1]].tolist()[0]
+    raise bad(space.name, f"ids hold {len(later):,} duplicates (such as {sample!r}){fix}")
+
+
+def _first_rows(space: Space) -> np.ndarray:
+    """The rows without those that repeat an earlier one, id and vector."""
+    if space.ids is None:
+        return np.arange(space.n)
+    later, first = _repeated(np.asarray(space.ids))
+    differing = later[_differing(space, later, first)]
+    if len(differing):
+        named = _unmatched(np.unique(np.asarray(space.ids)[differing]))
+        raise bad(space.name, f"rows under one id differ for {named} ids, so none is a copy; make every id unique")
+    return np.delete(np.arange(space.n), later)
+
+
+def _repeated(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose id stood before, in ascending order, and for each the first row with that id."""
+    _, first, group = np.unique(ids, return_index=True, return_inverse=True)
+    first = first[group]
+    later = np.flatnonzero(first != np.arange(len(ids)))
+    return later, first[later]
+
+
+def _differing(space: Space, later: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """For each pair of rows whether they differ, a block at a time."""
+    different = np.zeros(len(later), dtype=bool)
+    for start in range(0, len(later), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        different[part] = (space.take(later[part]) != space.take(first[part])).any(axis=1)
+    return different
 
 
 def _comparable(left: np.ndarray | None, right: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +334,7 @@ def _given_labels(
         )
     labels = clean_column(labels, "labels", "labels")
     known = Space(labels[:, None], ids=clean_column(labels_ids, "ids", "labels", len(labels)), name="labels")
-    _check_unique(known)
+    _check_unique(known, of_rows=False)
     wanted, ids = _comparable(teacher.ids, known.ids)
     place = locate(wanted, ids)
     if (place < 0).all():

@@ -70,9 +70,9 @@ def _space(contents: Contents, key: str | None, name: str, labelled: bool = True
     n = entry.shape[0]
     ids, labels = attached(contents, entry.name, n, labelled)
     candidate = id_candidate(contents, entry.name, n) if ids is None else None
-    source = Source(contents.path, entry.name, contents.format, candidate)
+    source = Source(contents.path, entry.name, contents.format, candidate, entry.left)
     if contents.format in IN_MEMORY:
-        source = Source(id_candidate=candidate)
+        source = Source(id_candidate=candidate, columns_left=entry.left)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
@@ -87,8 +87,8 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
         - a list of rows, of batches (n_i, d), or of records ``[{"id": ..., "embedding": [...]}, ...]``;
         - a dict ``{"features": x, "ids": ids, "labels": y}`` or one with other keys, chosen as in a file;
         - a dict ``{id: vector}``;
-        - a DataFrame: a column of vectors, or a column for each dimension; ids are its column "ids" or "id", else an
-          index that is not just 0..n-1; a Series of vectors; whatever has ``to_pandas``.
+        - a DataFrame: a column of vectors, or columns that are dimensions (`choose_dimensions` says which); ids are its
+          column "ids" or "id", else an index that is not just 0..n-1; a Series of vectors; whatever has ``to_pandas``.
     name : str
         What messages call it.
     labelled : bool
@@ -143,10 +143,10 @@ def inspect(path: str) -> dict[str, Any]:
     -------
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
-        (key, shape, dtype, nan, inf, zero_rows, norms and range), ``ids`` (count, type, unique, first) and ``labels``
-        (count, type, classes), None where there are none; ``id_candidate``, a column that may be ids under another
-        name. ``problem`` says why the features or ids cannot be used, or is None: a file with a problem can still be
-        looked into.
+        (key, shape, dtype, ``columns`` and ``columns_left`` of a wide table, nan, inf, zero_rows, norms and range),
+        ``ids`` (count, type, unique, first), ``id_candidate`` (a column that looks like ids where there are none) and
+        ``labels`` (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be
+        used, or is None: a file with a problem can still be looked into.
 
     Raises
     ------
@@ -164,20 +164,22 @@ def inspect(path: str) -> dict[str, Any]:
         "keys": [
             {"key": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "problem": entry.problem}
             for entry in contents.entries.values()
+            if entry.name not in _dimensions_of(contents)
         ],
         "features": None,
         "ids": None,
-        "labels": None,
         "id_candidate": None,
+        "labels": None,
         "problem": None,
     }
     try:
         space = _space(contents, None if os.path.isdir(file) else key, path)
     except InputError as error:
         return found | {"problem": str(error)}
-    found["features"] = {"key": space.source.key, "shape": [space.n, space.d], "dtype": space.dtype} | _statistics(
-        space
-    )
+    key = space.source.key or ""
+    found["features"] = {"key": key, "shape": [space.n, space.d], "dtype": space.dtype}
+    found["features"] |= {"columns": list(contents.entries[key].columns), "columns_left": space.source.columns_left}
+    found["features"] |= _statistics(space)
     found["id_candidate"] = space.source.id_candidate
     if space.ids is not None:
         unique = len(np.unique(space.ids)) == space.n
@@ -188,6 +190,11 @@ def inspect(path: str) -> dict[str, Any]:
         classes = len(np.unique(known))
         found["labels"] = {"count": len(known), "type": _kind(space.labels), "classes": classes}
     return found
+
+
+def _dimensions_of(contents: Contents) -> set[str]:
+    """The columns that one of the entries is made of."""
+    return {column for entry in contents.entries.values() for column in entry.columns}
 
 
 def _kind(column: np.ndarray) -> str:
@@ -218,7 +225,9 @@ def _statistics(space: Space) -> dict[str, Any]:
     }
 
 
-def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.ndarray, np.ndarray | None]:
+def read_column(
+    path: str, names: tuple[str, ...], default: str, n: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """One value a row, from a file of any format or a .txt with one a line, and the ids beside it if there are any.
 
     Parameters
@@ -229,6 +238,8 @@ def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.nda
         The keys to look for when none is given, such as ("labels", "label").
     default : str
         What the column is, "ids" or "labels": it rules which values it may have and names it in messages.
+    n : int, optional
+        How many rows are expected: with one line more, the first line of a text file is its header.
 
     Returns
     -------
@@ -243,4 +254,4 @@ def read_column(path: str, names: tuple[str, ...], default: str) -> tuple[np.nda
     file, key = split_key(path)
     if os.path.isdir(file):
         return pick_column(open_folder(file), key, names, default)
-    return read_column_file(file, key, names, default)
+    return read_column_file(file, key, names, default, n)

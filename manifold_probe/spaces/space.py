@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +21,15 @@ BLOCK_BYTES = 32 * 2**20
 class Source:
     """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
 
-    ``id_candidate`` names a column beside the features that may hold ids, where none is called so.
+    ``id_candidate`` names a column beside the features that may hold ids, where none is called so. ``columns_left``
+    names the columns of numbers that are no dimensions, and says why.
     """
 
     path: str | None = None
     key: str | None = None
     format: str = "array"
     id_candidate: str | None = None
+    columns_left: dict[str, str] = field(default_factory=dict)
 
 
 class Space:
@@ -117,6 +119,11 @@ class Space:
         """The stored type, such as "float16" or "bfloat16"."""
         dtype = self._rows.dtype
         return type_name(dtype) if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
+
+    @property
+    def order(self) -> np.ndarray | None:
+        """The places (n,) of these rows among those stored; None for all, as they are."""
+        return self._order
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a float32 or float64 array (stop - start, d)."""

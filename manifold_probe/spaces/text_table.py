@@ -1,66 +1,82 @@
-"""Reading .csv and .tsv: one column a dimension, beside columns called ids (or id) and labels (or label).
+"""Reading .csv, .tsv and .txt: one column a dimension, or a vector in each cell, beside ids, labels and other columns.
 
-Ids and labels are read as text, so that "007" stays "007". A first line that is all numbers counts as data unless it
-just numbers the columns 0, 1, 2, ... (as pandas writes them); an unnamed first column is pandas' index.
+Ids and labels are read as text, so that "007" stays "007"; an unnamed first column is pandas' index. Which columns of
+numbers are dimensions says `choose_dimensions`; every other column is there to be asked for by its name.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from manifold_probe.spaces.checks import bad, refusing
-from manifold_probe.spaces.columns import clean_column, from_text
-from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, array_entry
+from manifold_probe.spaces.columns import from_text
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Contents, Entry, array_entry
+from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
+from manifold_probe.spaces.lines import is_number, text_column
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.text_layout import Layout, layout_of
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 BLOCK_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """The columns' names and whether the file's first line gives them."""
-
-    names: list[str]
-    header: bool
-    separator: str
-
-    def place(self, names: tuple[str, ...]) -> int | None:
-        """The place of the first column called one of ``names``."""
-        return next((self.names.index(name) for name in names if name in self.names), None)
-
-
 def open_table(path: str) -> Contents:
-    """The whole table: features as float64, ids and labels as integers where all are, else strings."""
+    """The features as float64, ids and labels as integers where all are, else strings; other columns when asked for."""
     with refusing(path, "a table"):
-        layout = _layout(path)
+        layout = layout_of(path)
         index = 0 if layout.header and layout.names[0] == "" else None
-        text = {"ids": layout.place(ID_NAMES), "labels": layout.place(LABEL_NAMES), "index": index}
-        places = {role: place for role, place in text.items() if place is not None}
-        dims = [place for place in range(len(layout.names)) if place not in places.values()]
-        features, cells = _parse(path, layout, dims, places)
-    columns = {
-        role: from_text(clean_column(np.array(found, dtype=object), role, path), role) for role, found in cells.items()
-    }
+        roles = {"ids": layout.place(ID_NAMES), "labels": layout.place(LABEL_NAMES), "index": index}
+        texts = {role: place for role, place in roles.items() if place is not None}
+        samples = {place: column for place, column in _samples(path, layout).items() if place not in texts.values()}
+        vectors = {place: cell for place, column in samples.items() if (cell := _vector_in(column)) is not None}
+        single = {place: column for place, column in samples.items() if place not in vectors}
+        if not layout.header:  # the names are ours, and no promise that a column of text should be numbers
+            single = {place: column for place, column in single.items() if column.dtype != object}
+        chosen = choose_dimensions(layout.names, {} if _any_free(layout, vectors) else single)
+        # Where there are neither dimensions nor ids, any column says how many rows there are.
+        features, cells = _parse(path, layout, chosen.taken, texts if texts or chosen.taken else {"rows": 0})
+    n = len(features)
+    columns = {role: text_column(cells[role], role, path) for role in texts}
     index_column = columns.pop("index", None)
-    if index_column is not None and "ids" not in columns and not np.array_equal(index_column, np.arange(len(features))):
+    if index_column is not None and "ids" not in columns and not np.array_equal(index_column, np.arange(n)):
         columns["ids"] = index_column
-    arrays = ({"features": features} if dims else {}) | columns
-    return Contents(path, "table", {name: array_entry(name, array) for name, array in arrays.items()})
+    entries = {}
+    if chosen.taken:
+        taken = tuple(layout.names[place] for place in chosen.taken)
+        entries["features"] = Entry("features", features.shape, "float64", lambda: features, None, taken, chosen.left)
+    entries |= {role: array_entry(role, column) for role, column in columns.items()}
+    for name, places in chosen.patterns.items() if len(chosen.patterns) > 1 else ():
+        opened = partial(_matrix, path, layout, places)
+        entries.setdefault(name, Entry(name, (n, len(places)), "float64", opened))
+    for place, column in samples.items():
+        name = layout.names[place]
+        if place in vectors:
+            d = parse_vectors([vectors[place]], path, name, 0).shape[1]
+            entries.setdefault(name, Entry(name, (n, d), "float64", partial(_vectors, path, layout, place, d)))
+        elif place not in chosen.taken:
+            dtype = "str" if column.dtype == object else column.dtype.name
+            entries.setdefault(name, Entry(name, (n,), dtype, partial(_column, path, layout, place)))
+    return Contents(path, "table", entries)
 
 
 def read_text_columns(
-    path: str, key: str | None, names: tuple[str, ...], default: str
+    path: str, key: str | None, names: tuple[str, ...], default: str, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The column ``key`` (else the first called one of ``names``, else the only one) as text, and the ids beside it."""
+    """The column ``key`` (else the first called one of ``names``, else the only one) as text, and the ids beside it.
+
+    Without a header the columns are called 0, 1, ...; ``n`` is how many rows are expected, which tells whether there
+    is one.
+    """
     with refusing(path, "a table"):
-        layout = _layout(path)
+        layout = layout_of(path, n)
+        if key is not None and layout.place((key,)) is None and key.isdigit() and int(key) < len(layout.names):
+            layout = Layout([str(place) for place in range(len(layout.names))], False, layout.separator)
         ids = layout.place(ID_NAMES)
         others = [place for place in range(len(layout.names)) if place != ids]
         place = layout.place((key,) if key is not None else names)
@@ -68,63 +84,80 @@ def read_text_columns(
             place = others[0]
         if place is None:
             wanted = key if key is not None else " or ".join(names)
-            listed = ", ".join(layout.names[:8])
+            listed = ", ".join(name[:40] for name in layout.names[:8])
             raise bad(path, f"has no column '{wanted}', only {listed}; name the {default} column with {path}::COLUMN")
         places = {default: place} if ids is None or ids == place else {default: place, "beside": ids}
         _, cells = _parse(path, layout, [], places)
-    values = from_text(clean_column(np.array(cells[default], dtype=object), default, path), default)
     beside = cells.get("beside")
-    return values, None if beside is None else from_text(clean_column(np.array(beside, dtype=object), "ids", path))
+    return text_column(cells[default], default, path), None if beside is None else text_column(beside, "ids", path)
 
 
-def read_lines(path: str, role: str = "ids") -> np.ndarray:
-    """The lines of a text file as a column: integers where all are, else strings."""
-    with refusing(path, "a text file"), open(path, encoding="utf-8-sig") as file:
-        lines = file.read().split("\n")  # not splitlines(), which would split ids at odd control characters
-    lines = lines[:-1] if lines[-1] == "" else lines
-    return from_text(clean_column(np.array(lines, dtype=object), role, path), role)
+def _any_free(layout: Layout, places: Iterable[int]) -> bool:
+    """Whether one of the columns may be the features by its name."""
+    return any(layout.names[place].lower() not in RESERVED for place in places)
 
 
-def _layout(path: str) -> _Layout:
-    separator = "\t" if path.lower().endswith(".tsv") else ","
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        first = [cell.strip() for cell in next(csv.reader(file, delimiter=separator), [])]
-    if not first:
-        raise bad(path, "begins with an empty line; write the column names there")
-    numbered = first == [str(place) for place in range(len(first))]
-    if not numbered and all(_is_number(cell) for cell in first):
-        return _Layout([str(place) for place in range(len(first))], False, separator)
-    return _Layout(first, True, separator)
+def _samples(path: str, layout: Layout) -> dict[int, np.ndarray]:
+    """The first rows of every column: as numbers where half of the cells that are filled are, else as text."""
+    import pandas as pd
+
+    frame = next(_frames(path, layout, [], dict(enumerate(range(len(layout.names)))), SAMPLE), None)
+    found = {}
+    for place in range(len(layout.names)):
+        cells = [] if frame is None else frame[place].tolist()
+        filled = [cell for cell in cells if cell.strip()]
+        numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy()
+        numeric = not cells or 2 * sum(map(is_number, filled)) >= max(1, len(filled))
+        found[place] = numbers if numeric else np.array(cells, dtype=object)
+    return found
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _vector_in(column: np.ndarray) -> str | None:
+    """The first cell of a column of vectors; None for another column."""
+    first = next((cell for cell in column.tolist() if cell.strip()), "") if column.dtype == object else ""
+    return first if is_vector(first) else None
+
+
+def _matrix(path: str, layout: Layout, dims: list[int]) -> np.ndarray:
+    with refusing(path, "a table"):
+        return _parse(path, layout, dims, {})[0]
+
+
+def _column(path: str, layout: Layout, place: int) -> np.ndarray:
+    with refusing(path, "a table"):
+        return from_text(np.array(_parse(path, layout, [], {"column": place})[1]["column"], dtype=object))
+
+
+def _vectors(path: str, layout: Layout, place: int, d: int) -> np.ndarray:
+    def blocks() -> Iterator[np.ndarray]:
+        row = 0
+        for frame in _frames(path, layout, [], {"vectors": place}, max(1, BLOCK_BYTES // (8 * max(1, d)))):
+            yield parse_vectors(frame[place].tolist(), path, layout.names[place], row, d)
+            row += len(frame)
+
+    with refusing(path, "a table"):
+        return gather(blocks(), (_most_rows(path, d), d), "float64", path)
 
 
 def _parse(
-    path: str, layout: _Layout, dims: list[int], texts: dict[str, int]
+    path: str, layout: Layout, dims: list[int], texts: dict[str, int]
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
     """The columns ``dims`` as one matrix and the cells of each column in ``texts``, in one pass."""
     cells: dict[str, list[Any]] = {role: [] for role in texts}
 
     def blocks() -> Iterator[np.ndarray]:
         row = 0
-        for frame in _frames(path, layout, dims, texts):
+        for frame in _frames(path, layout, dims, texts, max(1, BLOCK_BYTES // (8 * len(layout.names)))):
             for role, place in texts.items():
                 cells[role].extend(frame[place].tolist())
             yield _numbers(path, layout, frame, dims, row)
             row += len(frame)
 
-    # Each cell takes at least two bytes of the file (a digit and its separator).
-    most_rows = min(_lines(path), os.path.getsize(path) // (2 * max(1, len(dims))) + 1)
-    return gather(blocks(), (most_rows, len(dims)), "float64", path), cells
+    return gather(blocks(), (_most_rows(path, len(dims)), len(dims)), "float64", path), cells
 
 
-def _frames(path: str, layout: _Layout, dims: list[int], texts: dict[str, int]) -> Iterator[Any]:
+def _frames(path: str, layout: Layout, dims: list[int], texts: dict[Any, int], rows: int) -> Iterator[Any]:
+    """The columns ``dims``, as pandas reads them, and those of ``texts`` as text, ``rows`` rows at a time."""
     import pandas as pd
 
     # From pandas 3.1 numbers are always parsed exactly and the argument is on its way out.
@@ -133,20 +166,22 @@ def _frames(path: str, layout: _Layout, dims: list[int], texts: dict[str, int]) 
     # pandas cuts lines that are all longer than the first to fit, with no more than this warning.
     warnings.simplefilter("error", pd.errors.ParserWarning)
     width = len(layout.names)
+    wanted = sorted({*dims, *texts.values()})
     try:
         with pd.read_csv(
             path,
             sep=layout.separator,
             header=None,
             skiprows=int(layout.header),
+            skip_blank_lines=width > 1,
             names=range(width),
-            dtype=dict.fromkeys(texts.values(), str),
+            dtype={place: str for place in wanted if place not in dims},
             index_col=False,
             keep_default_na=False,
             na_values={place: [""] for place in dims},
             low_memory=False,
             encoding="utf-8-sig",
-            chunksize=max(1, BLOCK_BYTES // (8 * width)),
+            chunksize=rows,
             **exact,
         ) as frames:
             yield from frames
@@ -156,7 +191,7 @@ def _frames(path: str, layout: _Layout, dims: list[int], texts: dict[str, int]) 
         ) from error
 
 
-def _numbers(path: str, layout: _Layout, frame: Any, dims: list[int], row: int) -> np.ndarray:
+def _numbers(path: str, layout: Layout, frame: Any, dims: list[int], row: int) -> np.ndarray:
     block = np.empty((len(frame), len(dims)))
     if frame.empty:
         return block
@@ -168,20 +203,20 @@ def _numbers(path: str, layout: _Layout, frame: Any, dims: list[int], row: int) 
     return block
 
 
-def _refuse_cell(path: str, layout: _Layout, cells: list[Any], dim: int, row: int) -> None:
+def _refuse_cell(path: str, layout: Layout, cells: list[Any], dim: int, row: int) -> None:
+    name = layout.names[dim][:40]
     for at, cell in enumerate(cells):
-        if cell != cell or not _is_number(str(cell)) or isinstance(cell, bool) or str(cell).lower() == "nan":
+        if cell != cell or not is_number(str(cell)) or isinstance(cell, bool) or str(cell).lower() == "nan":
             line = row + at + 1 + int(layout.header)
             found = "is empty" if cell != cell else f"holds '{str(cell)[:40]}'"
-            raise bad(
-                path, f"column '{layout.names[dim]}' {found} in line {line}: features are numbers, fix or drop it"
-            )
-    raise bad(path, f"column '{layout.names[dim]}' is not all numbers; fix or drop it")
+            raise bad(path, f"column '{name}' {found} in line {line}: features are numbers, fix or drop it")
+    raise bad(path, f"column '{name}' is not all numbers; fix or drop it")
 
 
-def _lines(path: str) -> int:
+def _most_rows(path: str, d: int) -> int:
+    """At least as many rows as the file can have: each number takes two bytes, a digit and what follows."""
     with open(path, "rb") as file:
-        count = 1
+        lines = 1
         while chunk := file.read(2**20):
-            count += chunk.count(b"\n") + chunk.count(b"\r")
-    return count
+            lines += chunk.count(b"\n") + chunk.count(b"\r")
+    return min(lines, os.path.getsize(path) // (2 * max(1, d)) + 1)

@@ -278,7 +278,12 @@ add("csv_long_line", "Expected 2 fields in line 3, saw 3", "x.csv", put("a,b\n1,
 add("csv_long_first_line", "has lines of more than 2 cells", "x.csv", put("a,b\n1,2,3\n3,4,5\n"))
 add("csv_short_line", "column 'b' is empty in line 3", "x.csv", put("a,b\n1,2\n3\n"))
 add("csv_header_only", "0 rows, at least 2", "x.csv", put("a,b\n"))
-add("csv_semicolons", "holds '1;2' in line 2", "x.csv", put("a;b\n1;2\n3;4\n"))
+add("csv_decimal_commas", "decimal commas", "x.csv", put("a;b\n1,5;2,5\n3,5;4,5\n"))
+add("csv_shortened_vectors", "shortened to '...' by NumPy", "x.csv", put("id,v\na,[0.1 ... 0.2]\nb,[0.1 ... 0.3]\n"))
+add("json_lines_ragged", "ragged: line 2 has 1 values", "x.jsonl", put('{"v": [1, 2]}\n{"v": [3]}\n'))
+add("json_lines_cut", "line 2 is no JSON", "x.jsonl", put('{"v": [1, 2]}\n{"v": [3, 4'))
+add("json_without_vectors", "no matrix of features", "x.json", put('{"a": 1}'))
+add("compressed", "is compressed", "x.csv.gz", put(b"\x1f\x8b\x08"))
 add("csv_not_utf8", "x.csv", "x.csv", put(b"a,b\n1,2\n\xff\xfe\x00,3\n"))
 add("csv_blank_first_line", "begins with an empty line", "x.csv", put("\n1,2\n3,4\n"))
 

@@ -33,8 +33,9 @@ def test_frames_carry_ids_and_labels() -> None:
     assert as_space(frame.iloc[::-1]).ids.tolist() == [5, 4, 3, 2, 1, 0]
     assert as_space(frame.assign(ids=range(10, 16))).ids[0] == 10
     assert as_space(frame.assign(ids=range(10, 16))).d == 3
-    with pytest.raises(InputError, match="column 'name' has type"):
-        as_space(frame.assign(name="x"), "student")
+    assert as_space(frame.assign(name="x"), "student").d == 3
+    with pytest.raises(InputError, match="column '1' has type"):
+        as_space(pd.DataFrame({0: X[:, 0], 1: list("abcdef"), 2: X[:, 2]}), "student")
 
 
 def test_nullable_frames_keep_their_gaps_as_nan() -> None:

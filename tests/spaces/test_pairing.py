@@ -153,6 +153,48 @@ def test_doubtful_pairings_are_refused(teacher: list, student: list, options: di
     assert "\n" not in str(error.value)
 
 
+def padded() -> tuple[Space, Space]:
+    """A distributed sampler's 1,003 rows on 8 ranks: 1,008 of them, the first five again, rank after rank."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1003, 4))
+    index = [*range(1003), *range(5)]
+    order = np.array([row for rank in range(8) for row in index[rank::8]])
+    labels = np.arange(1003) % 7
+    teacher = Space(x, ids=np.arange(1003), labels=labels, name="t.npz")
+    return teacher, Space(-x[order], ids=order, labels=labels[order], name="s.npz")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_keep_first_keeps_one_of_identical_rows_under_one_id(text: bool) -> None:
+    teacher, student = padded()
+    if text:
+        teacher, student = (each.with_ids(np.char.add("img", each.ids.astype(str))) for each in (teacher, student))
+    with pytest.raises(InputError, match=r"s.npz: ids hold 5 duplicates .* rows are identical; .*--keep-first"):
+        one(teacher, student)
+    found = one(teacher, student, keep_first=True)
+    assert (found.by, found.coverage, found.verified, found.copies_left_out) == ("id", 1.0, True, 5)
+    assert np.array_equal(rows(found.student), -rows(teacher))
+    assert found.label_conflicts == 0
+    both = one(student, student, keep_first=True, labels=np.arange(1008))
+    assert (both.teacher.n, both.copies_left_out) == (1003, 10)
+    first = {item: row for row, item in reversed(list(enumerate(student.ids.tolist())))}
+    assert both.labels.tolist() == sorted(first.values())
+    assert one(teacher, teacher, keep_first=True).copies_left_out == 0
+
+
+def test_keep_first_refuses_rows_that_differ_and_rows_without_ids() -> None:
+    teacher, student = padded()
+    x = rows(student)
+    x[np.flatnonzero(student.ids == 3)[1], 2] += 1e-9
+    other = Space(x, ids=student.ids, name="s.npz")
+    with pytest.raises(InputError, match=r"s.npz: ids hold 5 duplicates \(such as 0\), and rows under one id differ"):
+        one(teacher, other)
+    with pytest.raises(InputError, match=r"s.npz: rows under one id differ for 1 \(3\) ids, so none is a copy"):
+        one(teacher, other, keep_first=True)
+    with pytest.raises(InputError, match=r"t.npz: has no ids, by which --keep-first"):
+        one(teacher.with_ids(None), teacher.with_ids(None), keep_first=True)
+
+
 def test_a_million_ids_join_in_seconds() -> None:
     n = 1_000_000
     ids = np.array([f"img{i:07d}" for i in range(n)])

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.document import plain, read_json, rows_digest
-from manifold_probe.report.schema import LABELS_PAIRED, NAME, NUMBER, SPACE, Each, Maybe, mismatch
+from manifold_probe.report.document import left_out, plain, read_json, rows_digest
+from manifold_probe.report.schema import NAME, NUMBER, PAIRING, SPACE, Each, Maybe, mismatch
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
@@ -43,7 +43,7 @@ FORM = {
     "not_assessed": [{"name": str, "why": str}],
     "examined": {"rows": int, "of": int, "labels": bool, "overlap": Maybe(NUMBER)},
     "inputs": {"teacher": SPACE, "student": SPACE, "student_head": Maybe(SPACE)},
-    "pairing": {"by": str, "rows": int, "coverage": NUMBER, "verified": bool, **LABELS_PAIRED},
+    "pairing": PAIRING,
     "settings": {"k": int, "seed": int},
     "provenance": dict,
 }
@@ -70,6 +70,7 @@ def diagnosis_document(
             "label_conflicts": pair.label_conflicts,
             "labels_recoded": pair.recoded,
             "unlabelled": pair.unlabelled,
+            **left_out(pair),
             "rows_sha256": rows_digest(pair),
         },
         "settings": settings,

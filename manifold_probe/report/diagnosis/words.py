@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.diagnosis.document import FIRST
-from manifold_probe.report.sections import labels_paired
-from manifold_probe.report.words import interval, number, one_line, percent, shown
+from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
 
 RUNGS = {
     "identity": "as it is",
@@ -156,16 +155,12 @@ def experiment(cause: dict[str, Any]) -> str:
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
     how, looked = document["pairing"], document["examined"]
-    rows = f"{how['rows']:,} rows paired by {how['by']}"
-    rows += "" if how["verified"] else ", unverified: only their order says which belong together"
-    if how["coverage"] < 1:
-        rows += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
-    rows += labels_paired(how)
     some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
     if looked.get("set_aside"):
         some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
     stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
-    return f"{rows}. k = {document['settings']['k']}.{some}{stand_in}"
+    left = f" {text}" if (text := columns_left(document["inputs"])) else ""
+    return f"{paired_rows(how)}. k = {document['settings']['k']}.{some}{stand_in}{left}"
 
 
 def beside(document: dict[str, Any]) -> list[str]:

@@ -1,0 +1,180 @@
+"""Which columns of a wide table are its dimensions: one rule for text tables, Arrow tables and DataFrames.
+
+Dimensions are numbered: ``emb_0, emb_1, ...``, ``f1, f2, ...`` or ``0, 1, ...``. Where the columns of one such pattern
+are the greater part, or three or more that count up without a gap, they are the dimensions. Where there is no pattern
+(``height``, ``width``), every column of numbers is one, but whole numbers beside columns with fractions (``year``,
+``token_count``) are not. A column that counts the rows (``Unnamed: 0``, ``index``) never is. Two patterns of like size
+leave the choice to the user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.contents import RESERVED, Entry, array_entry
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
+
+SAMPLE = 256  # rows that are looked at
+FEWEST = 16  # fewer rows may be whole, or count up, by chance
+RUN = 3  # columns that count up without a gap: no coincidence
+CLEAR = 4  # times as many columns as the next pattern has
+NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
+COUNTS, WHOLE = "counts the rows", "whole numbers beside fractions"
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """``taken``: places of the columns that are dimensions, none where two patterns compete.
+
+    ``left`` says of every other column of numbers why it is none; ``patterns`` gives the places of each pattern of two
+    columns or more by its name ("emb_").
+    """
+
+    taken: list[int]
+    left: dict[str, str]
+    patterns: dict[str, list[int]]
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """The matrices that the columns make: "features", and each of several patterns by its name."""
+        return ({"features": self.taken} if self.taken else {}) | (self.patterns if len(self.patterns) > 1 else {})
+
+
+def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -> Dimensions:
+    """The dimensions among columns called ``names``.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All columns, in file order.
+    samples : mapping of int to np.ndarray, shape (m,)
+        The first rows of each column that may be a dimension, by its place; an array of another type than numbers
+        stands for a column of text. Columns called ids, labels or logits are passed over.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> columns = {"Unnamed: 0": np.arange(20), "emb_0": rng.normal(size=20), "emb_1": rng.normal(size=20)}
+    >>> found = choose_dimensions(list(columns), dict(enumerate(columns.values())))
+    >>> found.taken, found.left
+    ([1, 2], {'Unnamed: 0': 'counts the rows'})
+    """
+    places = [place for place in samples if names[place].lower() not in RESERVED]
+    numeric = [place for place in places if samples[place].dtype.kind in "iuf"]
+    counters = {place for place in numeric if _counts(samples[place])}
+    free = [place for place in numeric if place not in counters] or numeric
+    patterns = _patterns(names, [place for place in places if place in free or place not in numeric], free)
+    ordered = sorted(patterns.values(), key=len, reverse=True)
+    if ordered and _convincing(names, ordered[0], free):
+        first = ordered[0]
+        rivals = any(CLEAR * len(other) > len(first) for other in ordered[1:])
+        reason = f"named unlike {names[first[0]]}"
+        taken, reasons = [] if rivals else first, dict.fromkeys(free, reason)
+    else:
+        whole = {place for place in free if _whole(samples[place])}
+        taken = [place for place in free if place not in whole] or free
+        reasons = dict.fromkeys(whole, WHOLE)
+    reasons |= dict.fromkeys(counters, COUNTS)
+    left = {names[place]: reasons[place] for place in numeric if place not in taken} if taken else {}
+    return Dimensions(taken, left, patterns)
+
+
+def _patterns(names: Sequence[str], places: list[int], free: list[int]) -> dict[str, list[int]]:
+    """The places of each pattern that is mostly numbers; its columns of text stay, so that they are refused by name."""
+    found: dict[str, list[int]] = {}
+    for place in places:
+        match = NUMBERED.fullmatch(names[place])
+        if match is not None:
+            found.setdefault(match[1] + match[3], []).append(place)
+    for place in places:  # pandas writes the columns x, x, x as x, x.1, x.2
+        if f"{names[place]}." in found:
+            found[f"{names[place]}."].insert(0, place)
+    return {
+        name or "0": members
+        for name, members in found.items()
+        if len(members) > 1 and 2 * len(set(members) & set(free)) > len(members)
+    }
+
+
+def _convincing(names: Sequence[str], pattern: list[int], free: list[int]) -> bool:
+    """Whether a pattern can be no coincidence."""
+    if 2 * len(pattern) > len(free):
+        return True
+    matches = [NUMBERED.fullmatch(names[place]) for place in pattern]
+    numbers = sorted(int(match[2]) for match in matches if match is not None)
+    return len(pattern) >= RUN and numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] < 2
+
+
+def _counts(sample: np.ndarray) -> bool:
+    """Whether it holds consecutive whole numbers, each once, in whatever order."""
+    if len(sample) < FEWEST or not np.isfinite(sample).all():
+        return False
+    ordered = np.sort(sample)
+    return bool(ordered[0] == np.floor(ordered[0]) and (ordered[1:] - ordered[:-1] == 1).all())
+
+
+def _whole(sample: np.ndarray) -> bool:
+    """Whether it is a column of integers; one with gaps comes as floats and NaN."""
+    if len(sample) < FEWEST:
+        return False
+    if sample.dtype.kind in "iu":
+        return True
+    there = sample[~np.isnan(sample)]
+    return len(there) < len(sample) and bool((np.floor(there) == there).all())
+
+
+def frame_dimensions(frame: Any, name: str) -> dict[str, Entry]:
+    """The matrices that a DataFrame's columns make: each column of vectors written as text, else `Dimensions.groups`.
+
+    Missing numbers are NaN.
+
+    Raises
+    ------
+    InputError
+        For a column that is called like the dimensions and holds no numbers, and for text that is no vector.
+    """
+    import pandas as pd
+
+    names = [str(column) for column in frame.columns]
+    first = [frame.iloc[0, place] if len(frame) else None for place in range(len(names))]
+    vectors = [place for place in range(len(names)) if is_vector(first[place]) and names[place].lower() not in RESERVED]
+    if vectors:
+        cells = {names[place]: frame.iloc[:, place].tolist() for place in vectors}
+        return {column: array_entry(column, parse_vectors(found, name, column, 0)) for column, found in cells.items()}
+    numeric = [pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype) for dtype in frame.dtypes]
+    samples = {place: _values(frame.iloc[:SAMPLE, place]) for place in range(len(names)) if numeric[place]}
+    text = {place: np.empty(0, object) for place in range(len(names)) if not numeric[place]}
+    chosen = choose_dimensions(names, samples | text)
+    entries = {}
+    for key, places in chosen.groups.items():
+        for place in places:
+            if not numeric[place]:
+                raise bad(
+                    name, f"column '{names[place]}' has type {frame.dtypes.iloc[place]}; features are numbers, drop it"
+                )
+        chosen_frame = frame.iloc[:, places]
+        nullable = any(pd.api.types.is_extension_array_dtype(dtype) for dtype in chosen_frame.dtypes)
+        values = chosen_frame.to_numpy(dtype=np.float64, na_value=np.nan) if nullable else chosen_frame.to_numpy()
+        entry = array_entry(key, values)
+        left = chosen.left if key == "features" else {}
+        entries[key] = replace(entry, columns=tuple(names[place] for place in places), left=left)
+    return entries
+
+
+def _values(column: Any) -> np.ndarray:
+    """The numbers of a column; those of pandas' nullable types as floats only where some are missing."""
+    values = column.to_numpy()
+    if values.dtype.kind in "iuf":
+        return values
+    gaps = column.isna().any()
+    return (
+        column.to_numpy(dtype="float64", na_value=np.nan)
+        if gaps or "Float" in str(column.dtype)
+        else column.to_numpy("int64")
+    )

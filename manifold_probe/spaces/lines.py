@@ -1,0 +1,106 @@
+"""Text files with one value a line: lists of ids and of labels.
+
+Our own lists of ids hold a JSON string a line, so that ids with quotes, blanks at an end or line breaks come back as
+they were. A list that someone else wrote holds the plain values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from manifold_probe.spaces.checks import refusing
+from manifold_probe.spaces.columns import clean_column, from_text
+from manifold_probe.spaces.vector_text import is_vector
+
+HEADERS = frozenset(
+    {
+        *("id", "ids", "uid", "uuid", "key", "keys", "index", "name", "names", "path", "paths", "image", "images"),
+        *("file", "files", "filename", "filenames"),
+        *("label", "labels", "class", "classes", "target", "targets", "category", "y"),
+    }
+)
+
+
+def id_lines(ids: Iterable[object]) -> str:
+    r"""Ids as the text of a file that `read_lines` reads back: a JSON string a line.
+
+    >>> id_lines(["a", 7, "b\n"])
+    '"a"\n"7"\n"b\\n"\n'
+    """
+    return "".join(f"{json.dumps(str(item))}\n" for item in ids)
+
+
+def read_lines(path: str, role: str = "ids", n: int | None = None) -> np.ndarray:
+    """The lines of a text file as a column (m,) of ids or labels: integers where all are, else strings.
+
+    A first line that only names the column is left out: see `has_header`, also for ``n``.
+    """
+    with refusing(path, "a text file"), open(path, encoding="utf-8-sig") as file:
+        lines = file.read().split("\n")  # not splitlines(), which would split ids at odd control characters
+    lines = lines[:-1] if lines[-1] == "" else lines
+    strings = _json_strings(lines)
+    if strings is not None:
+        return clean_column(np.array(strings, dtype=object), role, path)
+    return text_column(lines[1:] if has_header(lines, n) else lines, role, path)
+
+
+def text_column(cells: list[str], role: str, path: str) -> np.ndarray:
+    """The cells of a column of ids or labels: integers where all are, else strings."""
+    return from_text(clean_column(np.array(cells, dtype=object), role, path), role)
+
+
+def _json_strings(lines: list[str]) -> list[str] | None:
+    """What the lines say where every one is a JSON string."""
+    if not all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines):
+        return None
+    try:
+        found = [json.loads(line) for line in lines]
+    except ValueError:
+        return None
+    return found if all(isinstance(item, str) for item in found) else None
+
+
+def has_header(cells: list[str], n: int | None = None, count: int | None = None) -> bool:
+    """Whether the first of a column's cells is its name.
+
+    Where ``n`` values are expected, the ``count`` of cells decides (by default those given). Otherwise it is a name
+    when it is a usual one ("label"), or when all the others are numbers, or vectors, and it is none.
+
+    Examples
+    --------
+    >>> has_header(["label", "cat", "dog"]), has_header(["cat", "cat", "dog"]), has_header(["species", "0", "1"])
+    (True, False, True)
+    >>> has_header(["species", "cat", "dog"], n=2)
+    True
+    """
+    count = len(cells) if count is None else count
+    if n is not None and count in (n, n + 1):
+        return count == n + 1
+    first, rest = cells[0].strip() if cells else "", cells[1:]
+    if not rest:
+        return first.lower() in HEADERS
+    if first.lower() in HEADERS:
+        return True
+    if is_number(first):  # a lone column that pandas called 0 holds fractions
+        return first == "0" and all(is_number(cell) and not _is_whole(cell) for cell in rest)
+    return all(is_number(cell) for cell in rest) or (is_vector(rest[0]) and not is_vector(first))
+
+
+def is_number(cell: str) -> bool:
+    """Whether Python reads it as a float.
+
+    >>> is_number("-1.5e3"), is_number("1_000"), is_number("7a")
+    (True, False, False)
+    """
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.strip().lstrip("+-").isdigit()

@@ -1,0 +1,120 @@
+"""How a text table is laid out: what separates its cells, and whether its first line names the columns.
+
+The separator is that of the extension unless another splits the first lines evenly and it does not. Blanks separate
+only numbers, so that a column of texts stays one. A first line that could be a row (a number with a fraction, a vector)
+is one, unless it numbers the columns 0, 1, 2, ... as pandas does.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.lines import HEADERS, has_header, is_number
+from manifold_probe.spaces.vector_text import DECIMAL_COMMA, FEWEST, is_vector
+
+BLANKS = r"\s+"  # pandas' way to write it
+LINES = 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns' names, whether the file's first line gives them, and what separates the cells."""
+
+    names: list[str]
+    header: bool
+    separator: str
+
+    def place(self, names: tuple[str, ...]) -> int | None:
+        """The place of the first column called one of ``names``, in capitals or not ("ID") where none is exactly."""
+        lowered = [name.lower() for name in self.names]
+        exact = [self.names.index(name) for name in names if name in self.names]
+        return next(iter(exact + [lowered.index(name.lower()) for name in names if name.lower() in lowered]), None)
+
+
+def layout_of(path: str, n: int | None = None) -> Layout:
+    """The layout of a text table; ``n`` is how many rows it should have, where that is known."""
+    separator = separator_of(path)
+    rows = _first_lines(path, separator)
+    if not rows or not rows[0]:
+        raise bad(path, "begins with an empty line; write the column names there")
+    rows = [row for row in rows if row]
+    names = [cell.strip() for cell in rows[0]]
+    names[0] = names[0].lstrip("#").strip()  # np.savetxt writes its header as a comment
+    if _first_is_header(path, separator, rows, n):
+        return Layout(names, True, separator)
+    return Layout([str(place) for place in range(len(names))], False, separator)
+
+
+def _first_is_header(path: str, separator: str, rows: list[list[str]], n: int | None) -> bool:
+    first = [cell.strip() for cell in rows[0]]
+    numbers = [cell for cell in first if is_number(cell)]
+    if len(first) > 1:
+        if numbers and [float(cell) for cell in numbers] == list(range(len(numbers))):
+            return True
+        names = {cell.lower() for cell in first}
+        likely = len(numbers) > 2 or any("." in cell for cell in numbers) or any(map(is_vector, first))
+        if len(numbers) == len(first) or (likely and not names & HEADERS):
+            return False
+        if n is None:
+            return True
+    count = None if n is None else sum(1 for row in _records(path, separator) if row or len(first) == 1)
+    return count != n if len(first) > 1 else has_header([row[0] for row in rows], n, count)
+
+
+def separator_of(path: str) -> str:
+    """What separates the cells of a text table.
+
+    Raises
+    ------
+    InputError
+        Where numbers are written with decimal commas.
+    """
+    own = "\t" if path.lower().endswith(".tsv") else ","
+    split = {mark: _evenly(path, mark) for mark in (own, *(mark for mark in ",;\t" if mark != own), BLANKS)}
+    for rows in split.values():
+        cells = [cell for row in rows[1:] or rows for cell in row]
+        if 2 * sum(DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells) > len(cells):
+            raise bad(path, "writes numbers with decimal commas (0,5); write them with decimal points (0.5)")
+    for mark, rows in split.items():
+        if rows and (mark == own or _is_table(mark, rows)):
+            return mark
+    return own
+
+
+def _is_table(mark: str, rows: list[list[str]]) -> bool:
+    """Whether cells that another mark than the extension's separates can be meant."""
+    if mark != BLANKS and {cell.strip().lower() for cell in rows[0]} & HEADERS:
+        return True
+    behind = [cell for row in rows[1:] or rows for cell in row[1:]]
+    if not all(map(is_number, behind)):
+        return mark != BLANKS and mark != ","
+    fractions = len(rows[0]) > FEWEST and any("." in cell for cell in behind)
+    return mark != BLANKS or fractions or all(is_number(row[0]) for row in rows[1:] or rows)
+
+
+def _evenly(path: str, mark: str) -> list[list[str]]:
+    """The first lines split there, where every one gives as many cells, more than one; else none."""
+    rows = [row for row in _first_lines(path, mark) if row]
+    return rows if rows and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 else []
+
+
+def _first_lines(path: str, mark: str) -> list[list[str]]:
+    rows = []
+    try:
+        for row in islice(_records(path, mark), LINES):
+            rows.append(row)  # noqa: PERF402 - those before an error are kept
+    except csv.Error:  # longer than a cell may be: not the separator, or vectors of many dimensions
+        pass
+    return rows
+
+
+def _records(path: str, separator: str) -> Iterator[list[str]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        if separator == BLANKS:
+            yield from (line.lstrip("#").split() for line in file)
+        else:
+            yield from csv.reader(file, delimiter=separator)
