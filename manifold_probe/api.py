@@ -179,7 +179,9 @@ def compare(
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
     values, values_ids = _labels(labels)
-    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
+    paired = _pairing(
+        space, spaces, ids, positional, allow_missing, _codes(unlabelled, [space, *spaces.values()], values)
+    )
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
@@ -248,8 +250,9 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    paired = _pairing(space, spaces, ids, positional, allow_missing, unlabelled)
     values, values_ids = _labels(labels)
+    codes = _codes(unlabelled, [space, *spaces.values()], values)
+    paired = _pairing(space, spaces, ids, positional, allow_missing, codes)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     asked = Asked(
         k=int(k),
@@ -355,7 +358,7 @@ def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space
 
 
 def _pairing(
-    teacher: Space, students: dict[str, Space], ids: Any, positional: bool, allow_missing: bool, unlabelled: Any
+    teacher: Space, students: dict[str, Space], ids: Any, positional: bool, allow_missing: bool, unlabelled: list[Any]
 ) -> Callable[..., dict[str, Pair]]:
     """A function of labels and their ids that pairs every student."""
     from manifold_probe.extraction.agree import check_same_content
@@ -365,9 +368,25 @@ def _pairing(
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
     teacher_ids, student_ids = _both_ids(ids)
-    codes = [unlabelled] if np.ndim(unlabelled) == 0 else unlabelled
-    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "unlabelled": codes}
+    more: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "unlabelled": unlabelled}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
+
+
+def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
+    """The labels that mean none, as a list; refused where no label is one of them."""
+    from manifold_probe.spaces.columns import clean_column
+    from manifold_probe.spaces.labels import has_code
+
+    codes = [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
+    columns = [space.labels for space in spaces if space.labels is not None]
+    columns += [] if given is None else [clean_column(given, "labels", "labels")]
+    for code in codes:
+        if not any(has_code(column, [code]).any() for column in columns):
+            labels = "there are no labels" if not columns else "no row has that label"
+            raise InputError(
+                f"unlabelled: {code!r} is none of the labels ({labels}); give a label that means 'no label'"
+            )
+    return codes
 
 
 def _slices(slices: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:

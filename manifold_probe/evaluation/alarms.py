@@ -32,7 +32,8 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
     """
     if bank.teacher.shape[1] != test.teacher.shape[1]:
         return np.zeros(bank.n, dtype=bool)
-    found = np.isin(*(hash_rows(part.teacher.astype(np.float32)) for part in (bank, test)))
+    hashes, others = (hash_rows(part.teacher.astype(np.float32)) for part in (bank, test))
+    found = np.isin(hashes, others)
     if bank.ids is None or test.ids is None:
         return found
     names, others = (np.asarray(part.ids).astype(str) for part in (bank, test))
@@ -92,12 +93,13 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
 
 
 def _missing_classes(bank: Part, test: Part, k: int) -> list[Alarm]:
-    unknown = ~np.isin(*of_one_kind(test.known, bank.known))
+    labels, known = of_one_kind(test.known, bank.known)
+    unknown = ~np.isin(labels, known)
     if not unknown.any() or unknown.all():
         return []
     names, n = np.unique(test.known[unknown]), int(unknown.sum())
-    whole, known = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
-    numbers = f": k-NN accuracy is {whole} with them and {known} without" if whole else ""
+    whole, rest = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
+    numbers = f": k-NN accuracy is {whole} with them and {rest} without" if whole else ""
     return [
         Alarm(
             "missing_classes",

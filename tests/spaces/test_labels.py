@@ -205,6 +205,19 @@ def test_labels_may_be_ignored(tmp_path: Path) -> None:
         mp.compare(x, x, labels=np.arange(120) % 3, ignore_labels=True)
 
 
+def test_codes_that_no_row_has_are_refused() -> None:
+    x, labels = np.random.default_rng(0).normal(size=(120, 4)), np.array([0, 1, -1] * 40)
+    assert mp.compare(x, x, labels=labels, unlabelled=-1).pairing["unlabelled"] == 40  # which it is anyway
+    assert mp.compare(x, x, labels=labels, unlabelled=[-1, "1"]).pairing["unlabelled"] == 80
+    for code in (7, "ant"):
+        with pytest.raises(InputError, match=f"unlabelled: {code!r} is none of the labels"):
+            mp.compare(x, x, labels=labels, unlabelled=code)
+    with pytest.raises(InputError, match="there are no labels"):
+        mp.diagnose(x, x, unlabelled=0)
+    with pytest.raises(InputError, match="unlabelled is None"):
+        mp.compare(x, x, labels=labels, unlabelled=[None])
+
+
 # two codings of the same classes
 
 
@@ -237,7 +250,7 @@ def test_few_conflicts_are_counted_under_any_coding() -> None:
 def test_rows_without_a_label_are_no_conflict() -> None:
     gaps = marked(np.where(np.arange(500) % 3 == 0, -1, Y))
     assert conflicts(gaps, Y, True) == (0, 0)
-    assert conflicts(ANIMALS[Y], gaps, True) == (0, 0)
+    assert conflicts(ANIMALS[Y], gaps, True) == (int(is_labelled(gaps).sum()), 0)
     assert conflicts(np.array(["", ""]), np.array(["a", "b"]), True) == (0, 0)
 
 
@@ -251,7 +264,7 @@ def test_wrong_partners_stay_conflicts() -> None:
     assert conflicts(pairs, RNG.permutation(pairs), True)[1] > 400
     unique = np.arange(500)
     assert conflicts(unique, RNG.permutation(unique), True)[1] > 490
-    assert conflicts(unique, np.char.add("x", unique.astype(str)), True) == (0, 0)  # which says nothing
+    assert conflicts(unique, np.char.add("x", unique.astype(str)), True) == (500, 0)  # which says nothing
 
 
 def test_a_reversed_file_sorted_by_class_is_no_recoding_unless_ids_vouch() -> None:
@@ -262,7 +275,7 @@ def test_a_reversed_file_sorted_by_class_is_no_recoding_unless_ids_vouch() -> No
 
 def test_thousands_of_classes_are_compared_too() -> None:
     many = np.arange(6000) // 2
-    assert conflicts(many, np.char.add("c", many.astype(str)), True) == (0, 0)
+    assert conflicts(many, np.char.add("c", many.astype(str)), True) == (6000, 0)
 
 
 def test_compare_says_that_it_recoded() -> None:
@@ -277,5 +290,5 @@ def test_compare_says_that_it_recoded() -> None:
     wrong = mp.compare(teacher, Space(x, ids=ids, labels=few))
     (message,) = [alarm["message"] for alarm in wrong.alarms if alarm["code"] == "misaligned_rows"]
     assert wrong.pairing["label_conflicts"] == 10
-    assert "disagree on 10 of 200 paired rows" in message
+    assert "disagree on 10 of 200 paired rows, even after the one-to-one recoding" in message
     assert not is_labelled(np.array(["", "a"]))[0]
