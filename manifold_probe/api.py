@@ -378,7 +378,7 @@ def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
     from manifold_probe.spaces.labels import has_code
 
     codes = [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
-    columns = [space.labels for space in spaces if space.labels is not None]
+    columns = [clean_column(space.labels, "labels", space.name) for space in spaces if space.labels is not None]
     columns += [] if given is None else [clean_column(given, "labels", "labels")]
     for code in codes:
         if not any(has_code(column, [code]).any() for column in columns):

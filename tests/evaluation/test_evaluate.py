@@ -289,6 +289,7 @@ def test_rows_without_a_label_are_left_out_and_counted(folder: Path, capfd: Capt
     bank, test = halves(Part(X, SMALLER, np.where(gaps, -1, LABELS), IDS), seed=0)
     known = [part.only(part.labels >= 0) for part in (bank, test)]
     (expected,) = evaluate(["knn"], *known)
+    assert evaluate(["knn"], bank, test) == [expected]
     assert told["codes"]["tasks"]["knn_accuracy@10"]["n"] == expected.n == (test.labels >= 0).sum()
     assert told["codes"]["tasks"]["knn_accuracy@10"]["student"] == pytest.approx(expected.student)
     out = probe(capfd, *files[:4], "--tasks", "knn", "--unlabelled", "255")[1]

@@ -183,6 +183,22 @@ def test_a_table_may_cover_a_part() -> None:
     assert found.unlabelled == 2
 
 
+def test_labels_and_tables_in_memory() -> None:
+    x, ids = np.random.default_rng(0).normal(size=(120, 4)), np.array([f"r{row}" for row in range(120)])
+    teacher, half = Space(x, ids=ids, labels=["ant", None, "bee"] * 40), np.arange(120) % 3 != 1
+    expected = mp.compare(teacher, Space(x, ids=ids)).to_dict()
+    names = np.array(["ant", "x", "bee"] * 40)
+    for table in (
+        pd.DataFrame({"id": ids, "label": names})[half],
+        pd.Series(names, index=ids)[half],
+        pd.DataFrame({"id": ids, "label": np.where(half, names, None)}),
+    ):
+        found = mp.compare(Space(x, ids=ids), Space(x, ids=ids), labels=table).to_dict()
+        assert found["measures"] == expected["measures"]
+        assert found["pairing"] == expected["pairing"]
+        assert found["pairing"]["unlabelled"] == 40
+
+
 def test_no_label_anywhere_is_no_labels() -> None:
     teacher = Space(np.eye(4), labels=np.array([-1, -1, -1, -1]))
     found = pair(teacher, {"s": Space(np.eye(4))})["s"]
