@@ -186,8 +186,9 @@ def compare(
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
     values, values_ids = _labels(labels, space.n)
+    codes = _codes(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    paired = _pairing(space, spaces, ids, unlabelled, rules)
+    paired = _pairing(space, spaces, ids, codes, rules)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
@@ -257,9 +258,10 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    paired = _pairing(space, spaces, ids, unlabelled, rules)
     values, values_ids = _labels(labels, space.n)
+    codes = _codes(unlabelled, [space, *spaces.values()], values)
+    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    paired = _pairing(space, spaces, ids, codes, rules)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
     asked = Asked(
         k=int(k),
@@ -366,7 +368,7 @@ def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space
 
 
 def _pairing(
-    teacher: Space, students: dict[str, Space], ids: Any, unlabelled: Any, rules: dict[str, bool]
+    teacher: Space, students: dict[str, Space], ids: Any, unlabelled: list[Any], rules: dict[str, bool]
 ) -> Callable[..., dict[str, Pair]]:
     """A function of labels and their ids that pairs every student."""
     from manifold_probe.extraction.agree import check_same_content
@@ -376,8 +378,25 @@ def _pairing(
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
     teacher_ids, student_ids = _both_ids(ids, teacher.n, next(iter(students.values())).n)
-    more: dict[str, Any] = {**rules, "unlabelled": [unlabelled] if np.ndim(unlabelled) == 0 else unlabelled}
+    more: dict[str, Any] = {**rules, "unlabelled": unlabelled}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
+
+
+def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
+    """The labels that mean none, as a list; refused where no label is one of them."""
+    from manifold_probe.spaces.columns import clean_column
+    from manifold_probe.spaces.labels import has_code
+
+    codes = [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
+    columns = [space.labels for space in spaces if space.labels is not None]
+    columns += [] if given is None else [clean_column(given, "labels", "labels")]
+    for code in codes:
+        if not any(has_code(column, [code]).any() for column in columns):
+            labels = "there are no labels" if not columns else "no row has that label"
+            raise InputError(
+                f"unlabelled: {code!r} is none of the labels ({labels}); give a label that means 'no label'"
+            )
+    return codes
 
 
 def _slices(slices: Any, n: int, again: Callable[..., dict[str, Pair]]) -> np.ndarray:

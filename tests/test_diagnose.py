@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(place / "nan.npz", features=np.where(np.arange(N)[:, None] == 7, np.nan, STUDENT), ids=IDS)
     np.savez(place / "few.npz", features=TEACHER[:40], ids=IDS[:40])
     pd.DataFrame({"id": IDS, "slice": [f"s{each}" for each in SLICE]}).to_csv(place / "slices.csv", index=False)
-    pd.DataFrame({"id": IDS[:90], "slice": "x"}).to_csv(place / "lost.csv", index=False)
+    pd.DataFrame({"id": [f"other {row}" for row in range(90)], "slice": "x"}).to_csv(place / "lost.csv", index=False)
     pd.DataFrame({"id": IDS, "slice": "x"}).to_csv(place / "one.csv", index=False)
     (place / "seen.txt").write_text("\n".join(IDS[SEEN]))
     (place / "some.txt").write_text("\n".join(IDS[:20]))
@@ -134,6 +134,19 @@ def test_slices_are_looked_at_too(folder: Path) -> None:
     assert found.examined["slices"] == {"count": 6}
     one_a_row = mp.diagnose(folder / "t.npz", folder / "broken.npz", slices=[f"s{each}" for each in SLICE])
     assert [each.where for each in one_a_row.causes] == [each.where for each in found.causes]
+
+
+def test_rows_without_a_slice_or_label_are_no_class(folder: Path) -> None:
+    teacher, broken = folder / "t.npz", folder / "broken.npz"
+    slices = [f"s{each}" if row % 5 else None for row, each in enumerate(SLICE)]
+    found = mp.diagnose(teacher, broken, slices=slices)
+    named = [each for each in found.causes if each.name == "slice_failure" and "slices" in (each.where or {})]
+    assert [each.where["slices"] for each in named] == [["s4"]]
+    assert found.examined["slices"] == {"count": 6}
+    found = mp.diagnose(teacher, broken, labels=[None if each == 4 else f"c{each}" for each in SLICE])
+    known = {f"c{each}" for each in SLICE if each != 4}
+    assert {name for cause in found.causes for name in (cause.where or {}).get("classes", [])} <= known
+    assert found.to_dict()["pairing"]["unlabelled"] == int((SLICE == 4).sum())
 
 
 def test_few_slices_are_said_to_be_few(folder: Path) -> None:
@@ -273,7 +286,7 @@ def test_a_healthy_pair_has_no_map_but_its_report(folder: Path, capfd: Capture, 
         ("s.npz", ("--seed", "-1"), "seed is -1"),
         ("s.npz", ("--labels", "one.csv::slice"), "labels: hold one class alone"),
         ("s.npz", ("--slices", "one.csv"), "slices: hold one class alone"),
-        ("s.npz", ("--slices", "lost.csv"), "slices: 270 ('row-090',"),
+        ("s.npz", ("--slices", "lost.csv"), "slices: none of"),
         ("s.npz", ("--slices", "t.npz::nothing"), "has no key 'nothing'"),
         ("s.npz", ("--train-ids", "others.txt"), "train ids: none of the 360 rows are among them"),
         ("s.npz", ("--train-ids", "t.npz"), "train ids: all of the 360 rows are among them"),

@@ -15,7 +15,7 @@ from manifold_probe.evaluation.outcome import Part
 from manifold_probe.measures.alarms import suspicious_labels
 from manifold_probe.measures.results import Alarm
 from manifold_probe.measures.rows import hash_rows
-from manifold_probe.spaces.labels import is_labelled, of_one_kind
+from manifold_probe.spaces.labels import of_one_kind
 from manifold_probe.spaces.pairing import locate
 
 ROUNDING = 0.01  # of a row's length: what storing it in half precision may change
@@ -32,7 +32,8 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
     """
     if bank.teacher.shape[1] != test.teacher.shape[1]:
         return np.zeros(bank.n, dtype=bool)
-    found = np.isin(*(hash_rows(part.teacher.astype(np.float32)) for part in (bank, test)))
+    hashes, others = (hash_rows(part.teacher.astype(np.float32)) for part in (bank, test))
+    found = np.isin(hashes, others)
     if bank.ids is None or test.ids is None:
         return found
     names, others = (np.asarray(part.ids).astype(str) for part in (bank, test))
@@ -84,7 +85,7 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
                 f"{bank.n:,} rows{numbers if with_them else ''}; {end}.",
             )
         )
-    if all(part.labels is not None and is_labelled(part.labels).any() for part in (bank, test)):
+    if bank.has_label.any() and test.has_label.any():
         alarms += _missing_classes(bank.labelled, test.labelled, k)
     for part in (bank, test):
         alarms += [] if part.labels is None else suspicious_labels(part.labels, part.name)
@@ -92,12 +93,13 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
 
 
 def _missing_classes(bank: Part, test: Part, k: int) -> list[Alarm]:
-    unknown = ~np.isin(*of_one_kind(test.known, bank.known))
+    labels, known = of_one_kind(test.known, bank.known)
+    unknown = ~np.isin(labels, known)
     if not unknown.any() or unknown.all():
         return []
     names, n = np.unique(test.known[unknown]), int(unknown.sum())
-    whole, known = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
-    numbers = f": k-NN accuracy is {whole} with them and {known} without" if whole else ""
+    whole, rest = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
+    numbers = f": k-NN accuracy is {whole} with them and {rest} without" if whole else ""
     return [
         Alarm(
             "missing_classes",
@@ -114,7 +116,7 @@ def _listed(names: np.ndarray) -> str:
 
 def _accuracies(bank: Part, test: Part, k: int) -> str | None:
     """ "0.880 (teacher) and 0.700 (student)", or None where the bank cannot vote."""
-    if any(part.labels is None or not is_labelled(part.labels).any() for part in (bank, test)):
+    if not bank.has_label.any() or not test.has_label.any():
         return None
     bank, test = bank.labelled, test.labelled
     known, labels = of_one_kind(bank.known, test.known)

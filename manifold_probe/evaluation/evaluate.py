@@ -19,7 +19,6 @@ from manifold_probe.evaluation.logits import as_columns, top_k_accuracy
 from manifold_probe.evaluation.ood import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores
 from manifold_probe.evaluation.outcome import Outcome, Part, classified
 from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall
-from manifold_probe.spaces.labels import is_labelled
 
 TASKS = ("knn", "linear", "linear-sgd", "retrieval", "ood", "logits")
 SHARES = {"": 1.0, ":10%": 0.1, ":1%": 0.01}
@@ -160,9 +159,9 @@ def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
     """Telling unusual rows from test rows by three scores, and whether both spaces order the rows alike."""
     found: list[Outcome] = []
     sides = list(zip(bank.sides, test.sides, ood.sides, strict=True))
-    known = np.zeros(bank.n, dtype=bool) if bank.labels is None else is_labelled(bank.labels)
+    known = bank.has_label
     for method in ("cosine", "euclidean", "mahalanobis"):
-        if method == "mahalanobis" and (bank.labels is None or len(np.unique(bank.labels[known])) < 2):
+        if method == "mahalanobis" and (not known.any() or len(np.unique(bank.known[known])) < 2):
             found += [
                 Outcome(f"ood_{measure}:{method}", None, None, 0, {}, "the bank needs labels of at least two classes")
                 for measure in ("auroc", "fpr95")

@@ -12,7 +12,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.evaluation.fidelity import accuracy, agreement
 from manifold_probe.evaluation.inputs import as_rows
 from manifold_probe.spaces.columns import clean_column
-from manifold_probe.spaces.labels import is_labelled, of_one_kind
+from manifold_probe.spaces.labels import is_labelled, marked, of_one_kind
 from manifold_probe.spaces.pairing import Pair
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (bank, labels, queries) -> labels of the queries
@@ -63,9 +63,14 @@ class Part:
         return self.labels
 
     @property
+    def has_label(self) -> np.ndarray:
+        """Which rows have a label, (n,)."""
+        return np.zeros(self.n, dtype=bool) if self.labels is None else is_labelled(marked(self.labels))
+
+    @property
     def labelled(self) -> Part:
         """The rows that have a label. Raises InputError where none has."""
-        known = is_labelled(self.known)
+        known = is_labelled(marked(self.known))
         if not known.any():
             raise InputError(f"{self.name}: no row has a label; put 'labels' into its file or give a file of them")
         return self if known.all() else self.only(known)

@@ -62,8 +62,8 @@ def per_class(teacher: Teacher, student: Side, voters: Side | None, wider: float
     votes: dict[str, np.ndarray] = {}
     if known.side is not None and voters is not None and has_company(known.codes).any():
         asked = known.codes[known.side.queries]
-        both = (classes.predictions(found.cosine, known.codes) for found in (known.side, voters))
-        votes = classes.class_terms(*both, asked)
+        first, second = (classes.predictions(found.cosine, known.codes) for found in (known.side, voters))
+        votes = classes.class_terms(first, second, asked)
     rows = []
     for code, name in enumerate(teacher.class_names):
         of = own == code

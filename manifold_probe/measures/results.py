@@ -23,7 +23,9 @@ class Measure:
     chance : float or None
         Expected value when the student's rows are paired at random.
     class_chance : float or None
-        Expected value when the student's rows are permuted within each class: what class structure alone explains.
+        Expected value when every row of the student moves to another row's place within its class: what class structure
+        alone explains. Rows that are the only one of their class, or have no label, are left out; None, with a note,
+        where these are most.
     reference : float or None
         The same measure for the teacher against its own first principal components, as many as the student has
         dimensions.

@@ -47,7 +47,8 @@ def label_column(array: np.ndarray, path: str) -> np.ndarray:
     array([ True, False])
     """
     if isinstance(array, np.ma.MaskedArray):
-        array = np.where(np.ma.getmaskarray(array), None, array.data.astype(object))
+        masked, array = np.ma.getmaskarray(array), np.array(array.data, dtype=object)
+        array[masked] = None
     kind = array.dtype.kind
     if kind == "S":
         array, kind = np.char.decode(array, "utf-8", "replace"), "U"
@@ -116,13 +117,22 @@ def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
     ['ant', None]
     """
     known = is_labelled(labels)
-    codes = {_written(value) for value in unlabelled}
-    none = known & np.isin(labels.astype(str), sorted(codes)) if codes else np.zeros(len(labels), dtype=bool)
+    codes = list(unlabelled)
+    none = known & has_code(labels, codes) if codes else np.zeros(len(labels), dtype=bool)
     if labels.dtype.kind == "i":
         values = np.unique(labels[known & ~none])
         if values[values < 0].tolist() == [-1] and values.tolist() != [-1, 1]:
             none |= labels == -1
     return np.where(none, NO_NAME if labels.dtype.kind == "U" else NO_INTEGER, labels)
+
+
+def has_code(labels: np.ndarray, codes: Iterable[Any]) -> np.ndarray:
+    """Which labels (n,) are one of ``codes``, compared as they are written: 255 is "255".
+
+    >>> has_code(np.array([0, 255]), ["255"])
+    array([False,  True])
+    """
+    return np.isin(labels.astype(str), sorted({_written(code) for code in codes}))
 
 
 def suspicious(labels: np.ndarray) -> list[tuple[str, int]]:
@@ -161,16 +171,16 @@ def from_cells(cells: np.ndarray) -> np.ndarray:
 def conflicts(left: np.ndarray, right: np.ndarray, vouched: bool) -> tuple[int, int]:
     """In how many rows two label columns (n,) disagree: (as they are written, after the best one-to-one recoding).
 
-    The second number is the one to believe where the two files may name the same classes differently: the codes differ,
-    or ids vouch for the rows (``vouched``); and the recoding explains at least half of the disagreement, more than it
-    does of shuffled rows. Elsewhere a recoding could hide rows in the wrong order (a file sorted by class and its
-    reverse), and both numbers are the first. Where no code stands in both columns the first says nothing, so that both
-    are the second. Rows without a label on either side are no conflict.
+    The second number is that to believe. It is the first where a recoding could hide rows in the wrong order (a file
+    sorted by class and its reverse): unless the files may name the same classes differently, because their codes differ
+    or ids vouch for the rows (``vouched``), and the recoding explains at least half of the disagreement, and more than
+    it does of shuffled rows. Where no code stands in both columns, only a recoding can tell. Rows without a label on
+    either side are no conflict.
 
     Examples
     --------
     >>> conflicts(np.array(["a", "b", "c"] * 20), np.array([0, 1, 2] * 20), vouched=True)
-    (0, 0)
+    (60, 0)
     >>> conflicts(np.array([0, 1, 2] * 20), np.array([1, 2, 3] * 20), vouched=False)
     (60, 0)
     """
@@ -183,7 +193,7 @@ def conflicts(left: np.ndarray, right: np.ndarray, vouched: bool) -> tuple[int, 
     one, two = np.searchsorted(names, left), np.searchsorted(others, right)
     best = len(one) - _matched(one, two)
     if not np.isin(names, others).any():
-        return best, best
+        return written, best
     rng = np.random.default_rng(0)
     shuffled = min(len(one) - _matched(one, rng.permutation(two)) for _ in range(PERMUTATIONS))
     possible = vouched or not np.array_equal(names, others)

@@ -312,7 +312,9 @@ def _bare(space: Space) -> Space:
 
 
 def _marked(space: Space, unlabelled: list[Any]) -> Space:
-    return space if space.labels is None else space.with_labels(marked(space.labels, unlabelled))
+    if space.labels is None:
+        return space
+    return space.with_labels(marked(clean_column(space.labels, "labels", space.name, space.n), unlabelled))
 
 
 def _rows_of(space: Space, rows: np.ndarray) -> Space:

@@ -293,6 +293,16 @@ def test_labels_are_needed_where_the_method_needs_them(folder: Path, capfd: Capt
     assert "dkd needs labels, and bare.npz has none" in refused(command("run", "dkd", "--data", "bare.npz"), capfd)
 
 
+def test_items_without_a_label_are_refused_where_the_method_trains_on_labels(folder: Path, capfd: Capture) -> None:
+    arrays = dict(np.load("digits.npz"))
+    arrays["labels"] = np.where(np.arange(len(arrays["labels"])) % 4 == 0, -1, arrays["labels"])
+    np.savez("some.npz", **arrays)
+    for method in ("dkd", "kd"):
+        message = refused(command("run", method, "--data", "some.npz"), capfd)
+        assert f"some.npz: 40 of 160 items have no label, and {method} trains on labels" in message
+    assert cli.run(command("run", "cosine", "--data", "some.npz")) == 0
+
+
 def test_an_orthogonal_head_stays_orthogonal_whatever_the_decay(folder: Path) -> None:
     config = settings(method="cosine", head="orthogonal", optimiser="adamw", rate=1e-2, weight_decay=0.5)
     train(config, "run", tell=lambda _: None)

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from manifold_probe.cli import shell
 from manifold_probe.cli.evaluate import evaluate as verb
 from manifold_probe.errors import InputError
+from manifold_probe.evaluation.alarms import evaluation_alarms, leaked
 from manifold_probe.evaluation.evaluate import evaluate, halves, possible_tasks
 from manifold_probe.evaluation.outcome import Part
 from tests.extraction.small import world
@@ -260,3 +261,107 @@ def test_both_models_see_the_same_corrupted_images(tmp_path: Path, monkeypatch: 
             np.testing.assert_allclose(teacher[0], alone["features"][0], rtol=1e-5)
     with pytest.raises(InputError, match="holds no image 'zebra'"):
         corrupted_features((works[0], works[1]), Part(np.ones((1, 2)), np.ones((1, 2)), None, np.array(["zebra"])), 0)
+
+
+def test_rows_without_a_label_are_left_out_and_counted(folder: Path, capfd: Capture, tmp_path: Path) -> None:
+    gaps = np.arange(700) % 3 == 0
+    for name, labels in {
+        "codes": np.where(gaps, -1, LABELS),
+        "floats": np.where(gaps, np.nan, LABELS),
+        "names": np.where(gaps, "", np.char.add("c", LABELS.astype(str))),
+        "other": np.where(gaps, 255, LABELS),
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", features=X, ids=IDS, labels=labels)
+    told = {}
+    for name in ("codes", "floats", "names", "other"):
+        files = [
+            "--teacher",
+            f"{tmp_path}/{name}.npz",
+            "--student",
+            f"{folder}/s_all.npz",
+            "--tasks",
+            "knn,retrieval,linear",
+        ]
+        extra = ["--unlabelled", "255"] if name == "other" else []
+        told[name] = json.loads(probe(capfd, *files, *extra, "--json")[1])
+        assert told[name]["pairing"]["test"]["unlabelled"] == gaps.sum()
+        assert told[name]["tasks"] == told["codes"]["tasks"]
+    bank, test = halves(Part(X, SMALLER, np.where(gaps, -1, LABELS), IDS), seed=0)
+    known = [part.only(part.labels >= 0) for part in (bank, test)]
+    (expected,) = evaluate(["knn"], *known)
+    assert evaluate(["knn"], bank, test) == [expected]
+    assert told["codes"]["tasks"]["knn_accuracy@10"]["n"] == expected.n == (test.labels >= 0).sum()
+    assert told["codes"]["tasks"]["knn_accuracy@10"]["student"] == pytest.approx(expected.student)
+    out = probe(capfd, *files[:4], "--tasks", "knn", "--unlabelled", "255")[1]
+    assert f"left out of what asks for labels: {gaps.sum()} test rows" in " ".join(out.split())
+
+
+def nearest_class(bank: Part, test: Part) -> list[float]:
+    """Accuracy of the 1-nearest neighbour by cosine in both spaces, naively."""
+    found = []
+    for rows, asked in zip(bank.sides, test.sides, strict=True):
+        near = [np.argmax(rows @ one / np.linalg.norm(rows, axis=1) / np.linalg.norm(one)) for one in asked]
+        found.append(float((bank.known[near] == test.known).mean()))
+    return found
+
+
+@pytest.mark.parametrize("by", ["rows", "ids", "half precision"])
+def test_leaked_rows_are_alarmed_with_numbers(by: str) -> None:
+    clean, test = part(np.arange(300), "train"), part(np.arange(300, 400), "test")
+    copies = part(np.arange(300, 350))
+    away = 0.02 * np.random.default_rng(0).normal(size=copies.teacher.shape)
+    rows = {"rows": copies.teacher, "ids": copies.teacher + away, "half precision": copies.teacher + away / 100}[by]
+    ids = np.arange(350)
+    ids[300:] = np.arange(50)
+    names = {"rows": (None, None), "ids": (np.append(clean.ids, copies.ids), test.ids)}.get(by, (ids, np.arange(100)))
+    if by == "half precision":  # ids that count the rows of both sets
+        ids = np.append(np.arange(50, 350), np.arange(50))
+        names = (ids, np.arange(100))
+    bank = Part(
+        np.append(clean.teacher, rows, axis=0),
+        np.append(clean.student, copies.student, axis=0),
+        np.append(clean.known, copies.known),
+        names[0],
+        "train",
+    )
+    test = Part(test.teacher, test.student, test.known, names[1], "test")
+    assert leaked(bank, test).tolist() == [False] * 300 + [True] * 50
+    (alarm,) = evaluation_alarms(bank, test, k=1)
+    assert alarm.code == "leaked_rows"
+    assert alarm.message.startswith("50 of 100 test rows are also in the bank, as 50 of its 350 rows")
+    for with_them in (bank, clean):
+        teacher, student = nearest_class(with_them, test)
+        assert f"{teacher:.3f} (teacher) and {student:.3f} (student)" in alarm.message
+    assert "--drop-leaked" in alarm.message
+    (dropped,), (expected,) = (
+        evaluate(["knn"], bank, test, k=1, drop_leaked=True),
+        evaluate(["knn"], clean, test, k=1),
+    )
+    assert dropped == expected
+    with pytest.raises(InputError, match="none is left"):
+        evaluate(["knn"], bank.only(np.arange(300, 350)), test, k=1, drop_leaked=True)
+
+
+def test_row_numbers_as_ids_leak_nothing() -> None:
+    bank, test = (part(rows) for rows in (np.arange(300), np.arange(300, 400)))
+    bank, test = (Part(each.teacher, each.student, each.labels, np.arange(each.n)) for each in (bank, test))
+    assert not leaked(bank, test).any()
+    assert evaluation_alarms(bank, test, k=5) == []
+
+
+def test_classes_that_the_bank_lacks_are_alarmed_with_numbers() -> None:
+    bank, test = part(np.flatnonzero(LABELS[:400] < 8), "train"), part(np.arange(400, 700), "test")
+    (alarm,) = evaluation_alarms(bank, test, k=1)
+    unknown = test.known >= 8
+    assert alarm.code == "missing_classes"
+    assert alarm.message.startswith(f"{unknown.sum()} of 300 test rows are of 2 classes that the bank lacks (8, 9)")
+    for judged in (test, test.only(~unknown)):
+        teacher, student = nearest_class(bank, judged)
+        assert f"{teacher:.3f} (teacher) and {student:.3f} (student)" in alarm.message
+
+
+def test_numbers_written_as_text_are_the_same_classes() -> None:
+    bank, test = part(np.arange(300)), part(np.arange(300, 400))
+    words = Part(bank.teacher, bank.student, bank.known.astype(str), bank.ids)
+    (here,), (there,) = evaluate(["knn"], words, test), evaluate(["knn"], bank, test)
+    assert here == there

@@ -185,6 +185,22 @@ def test_a_table_may_cover_a_part() -> None:
     assert found.unlabelled == 2
 
 
+def test_labels_and_tables_in_memory() -> None:
+    x, ids = np.random.default_rng(0).normal(size=(120, 4)), np.array([f"r{row}" for row in range(120)])
+    teacher, half = Space(x, ids=ids, labels=["ant", None, "bee"] * 40), np.arange(120) % 3 != 1
+    expected = mp.compare(teacher, Space(x, ids=ids)).to_dict()
+    names = np.array(["ant", "x", "bee"] * 40)
+    for table in (
+        pd.DataFrame({"id": ids, "label": names})[half],
+        pd.Series(names, index=ids)[half],
+        pd.DataFrame({"id": ids, "label": np.where(half, names, None)}),
+    ):
+        found = mp.compare(Space(x, ids=ids), Space(x, ids=ids), labels=table).to_dict()
+        assert found["measures"] == expected["measures"]
+        assert found["pairing"] == expected["pairing"]
+        assert found["pairing"]["unlabelled"] == 40
+
+
 def test_no_label_anywhere_is_no_labels() -> None:
     teacher = Space(np.eye(4), labels=np.array([-1, -1, -1, -1]))
     found = pair(teacher, {"s": Space(np.eye(4))})["s"]
@@ -205,6 +221,19 @@ def test_labels_may_be_ignored(tmp_path: Path) -> None:
     assert mp.compare(frame, x, ignore_labels=True).to_dict()["measures"] == found.to_dict()["measures"]
     with pytest.raises(InputError, match="given and are to be ignored"):
         mp.compare(x, x, labels=np.arange(120) % 3, ignore_labels=True)
+
+
+def test_codes_that_no_row_has_are_refused() -> None:
+    x, labels = np.random.default_rng(0).normal(size=(120, 4)), np.array([0, 1, -1] * 40)
+    assert mp.compare(x, x, labels=labels, unlabelled=-1).pairing["unlabelled"] == 40  # which it is anyway
+    assert mp.compare(x, x, labels=labels, unlabelled=[-1, "1"]).pairing["unlabelled"] == 80
+    for code in (7, "ant"):
+        with pytest.raises(InputError, match=f"unlabelled: {code!r} is none of the labels"):
+            mp.compare(x, x, labels=labels, unlabelled=code)
+    with pytest.raises(InputError, match="there are no labels"):
+        mp.diagnose(x, x, unlabelled=0)
+    with pytest.raises(InputError, match="unlabelled is None"):
+        mp.compare(x, x, labels=labels, unlabelled=[None])
 
 
 # two codings of the same classes
@@ -239,7 +268,7 @@ def test_few_conflicts_are_counted_under_any_coding() -> None:
 def test_rows_without_a_label_are_no_conflict() -> None:
     gaps = marked(np.where(np.arange(500) % 3 == 0, -1, Y))
     assert conflicts(gaps, Y, True) == (0, 0)
-    assert conflicts(ANIMALS[Y], gaps, True) == (0, 0)
+    assert conflicts(ANIMALS[Y], gaps, True) == (int(is_labelled(gaps).sum()), 0)
     assert conflicts(np.array(["", ""]), np.array(["a", "b"]), True) == (0, 0)
 
 
@@ -253,7 +282,7 @@ def test_wrong_partners_stay_conflicts() -> None:
     assert conflicts(pairs, RNG.permutation(pairs), True)[1] > 400
     unique = np.arange(500)
     assert conflicts(unique, RNG.permutation(unique), True)[1] > 490
-    assert conflicts(unique, np.char.add("x", unique.astype(str)), True) == (0, 0)  # which says nothing
+    assert conflicts(unique, np.char.add("x", unique.astype(str)), True) == (500, 0)  # which says nothing
 
 
 def test_a_reversed_file_sorted_by_class_is_no_recoding_unless_ids_vouch() -> None:
@@ -264,7 +293,7 @@ def test_a_reversed_file_sorted_by_class_is_no_recoding_unless_ids_vouch() -> No
 
 def test_thousands_of_classes_are_compared_too() -> None:
     many = np.arange(6000) // 2
-    assert conflicts(many, np.char.add("c", many.astype(str)), True) == (0, 0)
+    assert conflicts(many, np.char.add("c", many.astype(str)), True) == (6000, 0)
 
 
 def test_compare_says_that_it_recoded() -> None:
@@ -279,5 +308,5 @@ def test_compare_says_that_it_recoded() -> None:
     wrong = mp.compare(teacher, Space(x, ids=ids, labels=few))
     (message,) = [alarm["message"] for alarm in wrong.alarms if alarm["code"] == "misaligned_rows"]
     assert wrong.pairing["label_conflicts"] == 10
-    assert "disagree on 10 of 200 paired rows" in message
+    assert "disagree on 10 of 200 paired rows, even after the one-to-one recoding" in message
     assert not is_labelled(np.array(["", "a"]))[0]

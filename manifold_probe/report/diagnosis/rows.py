@@ -85,9 +85,9 @@ def _votes(pair: Pair, near: Any, own: Any, order: np.ndarray) -> dict[str, list
 
 
 def _voted(found: Neighbours, codes: np.ndarray, names: np.ndarray, order: np.ndarray) -> list[Any]:
-    voting = np.where((found.members >= 0) & (codes[found.members] >= 0), found.weights, 0)
+    voting = found.weights * ((found.members >= 0) & (codes[found.members] >= 0))
     votes = names[predictions(replace(found, weights=voting), codes)[order]].tolist()
-    return [vote if known else None for vote, known in zip(votes, voting.any(1)[order], strict=True)]
+    return [vote if known else None for vote, known in zip(votes, voting[order].any(1).tolist(), strict=True)]
 
 
 def _csv(table: dict[str, Any]) -> str:
