@@ -79,7 +79,7 @@ def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
     masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
     if masked and role != "labels":
         raise bad(path, f"{role} hold {masked:,} masked values: give every row one")
-    array = np.asarray(to_numpy(values))
+    array = to_numpy(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
