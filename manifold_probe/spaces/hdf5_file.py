@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from manifold_probe.spaces.values import entries_of, one_a_row
 REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("item", "<u4")])
 BLOCK_BYTES = 16 * 2**20
 DEPTH = 2  # groups
+MOST_ATTRIBUTES = 100  # datasets that are asked for attributes
 
 
 def open_hdf5(path: str) -> Contents:
@@ -59,10 +61,18 @@ def _entries(path: str, group: Any, prefix: str = "") -> Iterator[Entry]:
             yield Entry(name, (), "group", list, "is a group: write one dataset of one value a row")
         elif isinstance(item, h5py.Group) and prefix.count("/") < DEPTH:
             yield from _entries(path, item, f"{name}/")
+    yield from _attributes(group, prefix)
+
+
+def _attributes(group: Any, prefix: str) -> Iterator[Entry]:
+    """Ids and labels that are attributes of the group or of one of its datasets."""
+    h5py = sys.modules["h5py"]
+    links = [key for key in group if isinstance(group.get(key, getlink=True), h5py.HardLink)]
+    holders = [group, *(group[key] for key in links if group.get(key, getclass=True) is h5py.Dataset)]
     for key in RESERVED:
-        if key in group.attrs and key not in group:
-            name = f"{prefix}{key}"
-            yield from entries_of({name: group.attrs[key]}).values()
+        held = [holder.attrs[key] for holder in holders[:MOST_ATTRIBUTES] if key in holder.attrs]
+        if held and key not in group:
+            yield from entries_of({f"{prefix}{key}": held[0]}).values()
 
 
 def _entry(path: str, name: str, dataset: Any) -> Entry:

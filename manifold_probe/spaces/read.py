@@ -44,6 +44,10 @@ def open_contents(path: str, key: str | None = None) -> Contents:
 def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     """The features in a file or folder, with the ids and labels that lie beside them.
 
+    A .pt, .npz, HDF5 or safetensors file holds one matrix, or several under keys with the columns "ids" (or "id") and
+    "labels" (or "label") beside them, or one vector an item under its id. In a .pt file a list of batches, rows or
+    values will do for an array. A key called ids, labels or logits that cannot be used is an error, never left out.
+
     Parameters
     ----------
     path : str

@@ -78,7 +78,8 @@ class Space:
         order: np.ndarray | None = None,
     ) -> None:
         if len(getattr(rows, "shape", ())) != 2 or not hasattr(rows, "dtype") or isinstance(rows, np.ma.MaskedArray):
-            what = f"shape {tuple(rows.shape)}" if hasattr(rows, "dtype") else f"type {type(rows).__name__}"
+            is_array = hasattr(rows, "dtype") and not isinstance(rows, np.ma.MaskedArray)
+            what = f"shape {tuple(rows.shape)}" if is_array else f"type {type(rows).__name__}"
             raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or whatever as_space takes to as_space")
         self._rows = rows
         self._order = order

@@ -58,12 +58,17 @@ def _of_dict(thing: Mapping[Any, Any], prefix: str, depth: int) -> list[Entry]:
         name = f"{prefix}{key}"
         if value is None:
             continue
-        if isinstance(value, Mapping) and last_part(name) not in RESERVED:
+        if isinstance(value, Mapping) and _role(name) not in RESERVED:
             found += _of_dict(value, f"{name}.", depth + 1) if depth < DEPTH else []
         else:
             entry = _value_entry(name, value)
             found += [] if entry is None else [entry]
     return one_a_row(found, prefix)
+
+
+def _role(name: str) -> str:
+    """ "train.IDs" as "ids", to be held against the reserved names."""
+    return last_part(name).lower()
 
 
 def is_one_space(thing: Mapping[Any, Any], name: str) -> bool:
@@ -130,7 +135,7 @@ def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
         return entries
     if len(entries) < shape[-1] and _counts(names):
         return entries
-    if any(last_part(name) in RESERVED for name in names):
+    if any(_role(name) in RESERVED for name in names):
         return entries
     opened = [entry.open for entry in entries]
     matrix = Entry(
@@ -154,7 +159,7 @@ def _counts(names: list[str]) -> bool:
 
 def _value_entry(name: str, value: Any) -> Entry | None:
     """One value as an entry; None for what is no array, unless its name is reserved."""
-    reserved = last_part(name)
+    reserved = _role(name)
     if reserved in (*ID_NAMES, *LABEL_NAMES) and isinstance(value, list | tuple):
         return _column_entry(name, list(value))
     entry = _array_entry(name, value)

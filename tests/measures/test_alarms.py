@@ -187,3 +187,17 @@ def test_labels_that_disagree_say_misaligned() -> None:
     other[:40] = (other[:40] + 1) % 5
     found = measure_students(pair(Space(x, labels=labels), {"s": Space(y, labels=other)}))["s"].alarms
     assert any(a.code == "misaligned_rows" and "40 of 500" in a.message for a in found)
+
+
+@pytest.mark.parametrize(("scale", "words"), [(0, "all vectors are zero"), (1, "all rows are equal")])
+def test_one_vector_for_every_input_is_said_so(scale: float, words: str) -> None:
+    from manifold_probe import compare
+    from manifold_probe.report.advice import CONSTANT, next_steps
+
+    x, y = rotated(0, n=300)
+    constant = np.repeat(y[:1], len(y), axis=0) * scale
+    for one, two, side in ((x, constant, "student"), (constant, x, "teacher")):
+        found = [alarm for alarm in alarms(one, two) if alarm.code == "constant_space"]
+        assert [alarm.message for alarm in found] == [f"{side}: {words}: every input gives the same vector."]
+        assert next_steps(compare(one, two).to_dict()) == [CONSTANT]
+    assert "constant_space" not in codes(x, y)

@@ -157,6 +157,11 @@ def test_npz_and_hdf5_and_safetensors(tmp_path: Path) -> None:
         file["features"] = X
         file.attrs["ids"] = NAMES
     assert read(str(tmp_path / "attribute.h5")).ids.tolist() == NAMES
+    with h5py.File(tmp_path / "of_dataset.h5", "w") as file:
+        file["train/features"] = X
+        file["train/features"].attrs["ids"], file["train"].attrs["label"] = ORDER, NAMES
+    assert read(str(tmp_path / "of_dataset.h5")).ids.tolist() == ORDER.tolist()
+    assert read(str(tmp_path / "of_dataset.h5")).labels.tolist() == NAMES
     x = torch.from_numpy(X)
     save_file({"features": x}, tmp_path / "x.safetensors", {"ids": json.dumps(NAMES), "labels": json.dumps([1] * N)})
     assert read(str(tmp_path / "x.safetensors")).ids.tolist() == NAMES
