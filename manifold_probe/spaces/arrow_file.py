@@ -89,9 +89,11 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
         dtype = "str" if is_text else _number(text) or str(text)
         entries[name] = Entry(name, (n,), dtype, partial(_column, path, field.name, batches))
         scalars[name] = _number(storage)
-    matrices = any(len(entry.shape) == 2 and name.lower() not in RESERVED for name, entry in entries.items())
-    if "features" not in entries and not matrices:
-        entries = _wide_entries(path, scalars, n, batches) | entries
+    widths = [
+        entry.shape[1] for name, entry in entries.items() if len(entry.shape) == 2 and name.lower() not in RESERVED
+    ]
+    if "features" not in entries:
+        entries = _wide_entries(path, scalars, n, batches, max(widths, default=0)) | entries
     return Contents(path, kind, entries)
 
 
@@ -99,12 +101,15 @@ def _has_ids(names: list[str]) -> bool:
     return any(name.lower() in ID_NAMES for name in names)
 
 
-def _wide_entries(path: str, scalars: dict[str, str | None], n: int, batches: Batches) -> dict[str, Entry]:
-    """The dimensions together as "features", or each pattern of columns where several compete."""
+def _wide_entries(path: str, scalars: dict[str, str | None], n: int, batches: Batches, widest: int) -> dict[str, Entry]:
+    """The dimensions together as "features", or each pattern of columns where several compete.
+
+    Beside vectors, the ``widest`` of so many dimensions, only patterns that compete with them.
+    """
     chosen = _dimensions(path, scalars, batches)
     names = list(scalars)
     entries = {}
-    for name, places in chosen.groups.items():
+    for name, places in (chosen.rivals(widest) if widest else chosen.groups).items():
         columns = tuple(names[place] for place in places)
         dtype = np.result_type(*(scalars[column] or "float64" for column in columns)).name
         opened = partial(_table, path, list(columns), n, dtype, batches)

@@ -45,6 +45,11 @@ class Dimensions:
         """The matrices that the columns make: "features", and each of several patterns by its name."""
         return ({"features": self.taken} if self.taken else {}) | (self.patterns if len(self.patterns) > 1 else {})
 
+    def rivals(self, d: int) -> dict[str, list[int]]:
+        """The patterns that may be meant beside a column of vectors of length ``d``, which are not clearly wider."""
+        wide = {name: places for name, places in self.patterns.items() if len(places) >= RUN}
+        return {name: places for name, places in wide.items() if CLEAR * len(places) > d}
+
 
 def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -> Dimensions:
     """The dimensions among columns called ``names``.
@@ -68,7 +73,7 @@ def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -
     places = [place for place in samples if names[place].lower() not in RESERVED]
     numeric = [place for place in places if samples[place].dtype.kind in "iuf"]
     counters = {place for place in numeric if _counts(samples[place])}
-    free = [place for place in numeric if place not in counters] or numeric
+    free = [place for place in numeric if place not in counters]
     patterns = _patterns(names, [place for place in places if place in free or place not in numeric], free)
     ordered = sorted(patterns.values(), key=len, reverse=True)
     if ordered and _convincing(names, ordered[0], free):

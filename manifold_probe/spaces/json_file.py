@@ -21,6 +21,7 @@ from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.contents import RESERVED, Contents, Entry, array_entry, last_part
 from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 BLOCK = 1024  # rows
 
@@ -135,7 +136,11 @@ def _contents(path: str, kind: str, records: Records) -> Contents:
     first = [flat for _, flat in islice(records.flat(), SAMPLE)]
     if not first:
         raise bad(path, "holds no record; write it again")
-    vectors = {name: value for name, value in first[0].items() if isinstance(value, list)}
+    vectors = {name: value for name, value in first[0].items() if isinstance(value, list) or is_vector(value)}
+    vectors = {
+        name: parse_vectors([value], path, name, 0)[0].tolist() if isinstance(value, str) else value
+        for name, value in vectors.items()
+    }
     fields = {name: value for name, value in first[0].items() if name not in vectors}
     reserved = [name for name in fields if last_part(name).lower() in RESERVED]
     lone = [name for name in vectors if _is_vector(vectors[name])] if len(vectors) == 1 else []
@@ -147,8 +152,8 @@ def _contents(path: str, kind: str, records: Records) -> Contents:
         problem = None if _is_vector(value) else "holds lists that are no vectors of numbers"
         opened = partial(_matrix, records, [name], f"field '{name}'", len(value))
         entries[name] = Entry(name, (n, len(value)), "float64" if problem is None else "object", opened, problem)
-    if all(last_part(name).lower() in RESERVED for name in entries):
-        entries |= _wide_entries(n, records, first, list(fields))
+    widths = [entry.shape[1] for name, entry in entries.items() if last_part(name).lower() not in RESERVED]
+    entries = _wide_entries(n, records, first, list(fields), max(widths, default=0)) | entries
     for name, value in fields.items():
         dtype = {str: "str", int: "int64", float: "float64", bool: "bool"}.get(type(value), "object")
         opened = partial(_column, columns[name]) if name in columns else partial(records.column, name)
@@ -156,12 +161,14 @@ def _contents(path: str, kind: str, records: Records) -> Contents:
     return Contents(path, kind, entries)
 
 
-def _wide_entries(n: int, records: Records, first: list[dict[str, Any]], names: list[str]) -> dict[str, Entry]:
-    """Fields of single numbers that are dimensions, together as "features"."""
+def _wide_entries(
+    n: int, records: Records, first: list[dict[str, Any]], names: list[str], widest: int
+) -> dict[str, Entry]:
+    """Fields of single numbers that are dimensions, as in an Arrow table."""
     samples = {place: _column([flat.get(name) for flat in first]) for place, name in enumerate(names)}
     chosen = choose_dimensions(names, samples)
     entries = {}
-    for key, places in chosen.groups.items():
+    for key, places in (chosen.rivals(widest) if widest else chosen.groups).items():
         taken = [names[place] for place in places]
         opened = partial(_matrix, records, taken, f"one of the fields {taken[0]}, ...", len(taken))
         left = chosen.left if key == "features" else {}
@@ -180,6 +187,8 @@ def _column(values: list[Any]) -> np.ndarray:
 
 
 def _vector(path: str, place: str, what: str, value: Any, d: int) -> list[float]:
+    if is_vector(value):  # written as text
+        value = parse_vectors([value], path, what, 0)[0].tolist()
     if not _is_vector(value):
         found = "is missing" if value is None else "holds null" if isinstance(value, list) and None in value else None
         found = found or f"holds {str(value)[:40]!r}, no list of numbers,"
@@ -192,6 +201,8 @@ def _vector(path: str, place: str, what: str, value: Any, d: int) -> list[float]
 
 
 def _flat(path: str, place: str, record: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(record, list):
+        record = {"features": record}
     if not isinstance(record, dict):
         raise bad(path, f'{place} is no record such as {{"id": "a", "vector": [0.1, 0.2]}}; fix or drop it')
     found: dict[str, Any] = {}

@@ -44,6 +44,8 @@ def layout_of(path: str, n: int | None = None) -> Layout:
     rows = [row for row in rows if row]
     names = [cell.strip() for cell in rows[0]]
     names[0] = names[0].lstrip("#").strip()  # np.savetxt writes its header as a comment
+    if len(rows[-1]) == len(names) + 1 and _evenly(path, separator):
+        return Layout(["", *(name.strip('"') for name in names)], True, separator)
     if _first_is_header(path, separator, rows, n):
         return Layout(names, True, separator)
     return Layout([str(place) for place in range(len(names))], False, separator)
@@ -89,17 +91,28 @@ def _is_table(mark: str, rows: list[list[str]]) -> bool:
     """Whether cells that another mark than the extension's separates can be meant."""
     if mark != BLANKS and {cell.strip().lower() for cell in rows[0]} & HEADERS:
         return True
-    behind = [cell for row in rows[1:] or rows for cell in row[1:]]
+    behind = [cell.strip('"') for row in rows[1:] or rows for cell in row[1:]]
     if not all(map(is_number, behind)):
         return mark != BLANKS and mark != ","
     fractions = len(rows[0]) > FEWEST and any("." in cell for cell in behind)
-    return mark != BLANKS or fractions or all(is_number(row[0]) for row in rows[1:] or rows)
+    return mark != BLANKS or fractions or all(is_number(row[0].strip('"')) for row in rows[1:] or rows)
 
 
 def _evenly(path: str, mark: str) -> list[list[str]]:
     """The first lines split there, where every one gives as many cells, more than one; else none."""
     rows = [row for row in _first_lines(path, mark) if row]
-    return rows if rows and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 else []
+    even = len(rows) > 0 and len({len(row) for row in rows[1:] or rows}) == 1 and len(rows[0]) > 1
+    return rows if even and (len(rows[0]) == len(rows[-1]) or _has_row_names(rows)) else []
+
+
+def _has_row_names(rows: list[list[str]]) -> bool:
+    """Whether the rows have one cell more than the header: R's tables, whose row names have no column name.
+
+    Row names are texts, or count 1, 2, 3, ...
+    """
+    names = [row[0].strip('"') for row in rows[1:]]
+    counted = names == [str(row) for row in range(1, len(rows))]
+    return len(rows[-1]) == len(rows[0]) + 1 and (counted or not any(map(is_number, names)))
 
 
 def _first_lines(path: str, mark: str) -> list[list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -38,28 +38,36 @@ def open_table(path: str) -> Contents:
         single = {place: column for place, column in samples.items() if place not in vectors}
         if not layout.header:  # the names are ours, and no promise that a column of text should be numbers
             single = {place: column for place, column in single.items() if column.dtype != object}
-        chosen = choose_dimensions(layout.names, {} if _any_free(layout, vectors) else single)
+        chosen = choose_dimensions(layout.names, single)
+        widths = {
+            place: parse_vectors([cell], path, layout.names[place], 0).shape[1] for place, cell in vectors.items()
+        }
+        widest = max((d for place, d in widths.items() if layout.names[place].lower() not in RESERVED), default=0)
+        groups = chosen.rivals(widest) if widest else chosen.groups
+        taken = groups.pop("features", [])
         # Where there are neither dimensions nor ids, any column says how many rows there are.
-        features, cells = _parse(path, layout, chosen.taken, texts if texts or chosen.taken else {"rows": 0})
+        features, cells = _parse(path, layout, taken, texts if texts or taken else {"rows": 0})
     n = len(features)
     columns = {role: text_column(cells[role], role, path) for role in texts}
     index_column = columns.pop("index", None)
     if index_column is not None and "ids" not in columns and not np.array_equal(index_column, np.arange(n)):
         columns["ids"] = index_column
     entries = {}
-    if chosen.taken:
-        taken = tuple(layout.names[place] for place in chosen.taken)
-        entries["features"] = Entry("features", features.shape, "float64", lambda: features, None, taken, chosen.left)
+    if taken:
+        columns_taken = tuple(layout.names[place] for place in taken)
+        entries["features"] = Entry(
+            "features", features.shape, "float64", lambda: features, None, columns_taken, chosen.left
+        )
     entries |= {role: array_entry(role, column) for role, column in columns.items()}
-    for name, places in chosen.patterns.items() if len(chosen.patterns) > 1 else ():
+    for name, places in groups.items():
         opened = partial(_matrix, path, layout, places)
         entries.setdefault(name, Entry(name, (n, len(places)), "float64", opened))
     for place, column in samples.items():
         name = layout.names[place]
         if place in vectors:
-            d = parse_vectors([vectors[place]], path, name, 0).shape[1]
+            d = widths[place]
             entries.setdefault(name, Entry(name, (n, d), "float64", partial(_vectors, path, layout, place, d)))
-        elif place not in chosen.taken:
+        elif place not in taken:
             dtype = "str" if column.dtype == object else column.dtype.name
             entries.setdefault(name, Entry(name, (n,), dtype, partial(_column, path, layout, place)))
     return Contents(path, "table", entries)
@@ -90,11 +98,6 @@ def read_text_columns(
         _, cells = _parse(path, layout, [], places)
     beside = cells.get("beside")
     return text_column(cells[default], default, path), None if beside is None else text_column(beside, "ids", path)
-
-
-def _any_free(layout: Layout, places: Iterable[int]) -> bool:
-    """Whether one of the columns may be the features by its name."""
-    return any(layout.names[place].lower() not in RESERVED for place in places)
 
 
 def _samples(path: str, layout: Layout) -> dict[int, np.ndarray]:

@@ -108,6 +108,37 @@ def test_two_patterns(way: Callable, tmp_path: Path) -> None:
     assert np.array_equal(read(f"{path}::old_emb_").read(0, N), X)
 
 
+def test_vectors_beside_a_pattern(tmp_path: Path) -> None:
+    boxes = [v.tolist() for v in RNG.normal(size=(N, 4))]
+    written = [json.dumps(box) for box in boxes]
+    for path in (
+        as_parquet(WIDE.assign(box=boxes), tmp_path),
+        as_csv(WIDE.assign(box=written), tmp_path),
+        as_records(WIDE.assign(box=boxes), tmp_path),
+    ):
+        with pytest.raises(InputError, match=r"several arrays could be the features .*emb_ \(40, 6\).*pick one with"):
+            read(path)
+        assert np.array_equal(read(f"{path}::emb_").read(0, N), X)
+        assert np.allclose(read(f"{path}::box").read(0, N), boxes)
+    long = [np.tile(v, 8) for v in X]
+    assert read(as_parquet(WIDE.assign(embedding=long), tmp_path)).d == 48
+
+
+def test_tables_as_r_writes_them(tmp_path: Path) -> None:
+    for suffix, mark in (("txt", " "), ("tsv", "\t"), ("csv", ",")):
+        names = mark.join(f'"V{i + 1}"' for i in range(D))
+        lines = [f'"{i + 1}"{mark}' + mark.join(map(str, row)) for i, row in enumerate(X.tolist())]
+        (tmp_path / f"t.{suffix}").write_text("\n".join([names, *lines]) + "\n")  # write.table
+        space = read(str(tmp_path / f"t.{suffix}"))
+        assert np.array_equal(space.read(0, N), X)
+        assert space.ids.tolist() == list(range(1, N + 1))
+
+
+def test_a_table_of_row_numbers_holds_no_features(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no matrix of features"):
+        read(as_csv(pd.DataFrame({"year": 1990 + np.arange(N), "name": IDS}), tmp_path))
+
+
 def test_two_patterns_in_memory() -> None:
     with pytest.raises(
         InputError, match=r"several arrays could be the features \(emb_ \(40, 6\), old_emb_ \(40, 6\)\)"
@@ -394,6 +425,12 @@ def test_json_lines(name: str, tmp_path: Path) -> None:
         read(as_jsonl(two, tmp_path, name))
 
 
+def test_json_lines_of_lists_and_of_vectors_as_text(tmp_path: Path) -> None:
+    assert np.array_equal(read(as_jsonl(X.tolist(), tmp_path)).read(0, N), X)
+    path = as_jsonl([{"id": name, "v": json.dumps(row.tolist())} for name, row in zip(IDS, X, strict=True)], tmp_path)
+    assert np.array_equal(read(path).read(0, N), X)
+
+
 def test_json(tmp_path: Path) -> None:
     forms = {
         "records": RECORDS,
@@ -430,7 +467,7 @@ def test_json_lines_that_cannot_be_read(change: dict, words: str, tmp_path: Path
         read(as_jsonl([*RECORDS[:4], RECORDS[4] | change, *RECORDS[5:]], tmp_path))
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]\n[3, 4]\n", '{"vector": [1]}\nnot json\n', "\n\n", "7"])
+@pytest.mark.parametrize("text", ["{", "[1, 2]\n[3]\n", '{"vector": [1]}\nnot json\n', "\n\n", "7"])
 def test_json_that_is_none(text: str, tmp_path: Path) -> None:
     for name in ("t.jsonl", "t.json"):
         (tmp_path / name).write_text(text)
