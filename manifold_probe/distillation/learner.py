@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.data import Data
-from manifold_probe.models.load import Model, call, load_model
+from manifold_probe.models.load import Model, call, check_pooling, load_model
 from manifold_probe.models.outputs import one_tensor
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing, image_preprocessing
@@ -44,7 +44,7 @@ class Learner:
         if self.loaded is None:
             backbone: Tensor = self.module.features(batch)  # type: ignore[operator]
             return backbone, backbone if self.classifier is None else self.classifier(backbone)
-        output = one_tensor(call(self.loaded, batch), self.model)
+        output = one_tensor(call(self.loaded, batch), self.model, self.pooling)
         mask = batch.get("attention_mask") if hasattr(batch, "get") else None
         backbone = pool(output, self.pooling, mask)
         return backbone, backbone
@@ -88,13 +88,14 @@ def make(
             f"--student: {name!r} is neither built in nor a model source; did you mean {near[0]}? Built in are "
             f"{', '.join(STUDENTS)}; a source looks like python:package.module:callable"
         )
-    model = load_model(name, weights)
+    model = load_model(name, weights, data.kind)
     if model.takes != data.kind:
         raise InputError(f"{data.source}: holds {data.kind}, but {name} takes {model.takes}; give it those")
     if size is not None or mean is not None or std is not None:
         model.preprocessing = image_preprocessing(size, mean, std, channels=model.channels)
     if model.preprocessing is None:
         raise InputError(f"{name}: has no preprocessing of its own; give --size, --mean and --std")
+    check_pooling(model, pooling)
     return Learner(model.module, model.preprocessing, name, {}, pooling, loaded=model)
 
 

@@ -74,6 +74,8 @@ def run(work: Work, store: Store, processes: Processes, *, tell: Tell, progress:
 
 def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bool:
     """Make the store ready for shards; whether any are to be made."""
+    for note in work.model.notes(work.plan["pooling"]):
+        tell(note)
     before = store.plan()
     if before is not None:
         work.go_on(before)

@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import reduce
@@ -26,11 +26,22 @@ from manifold_probe.spaces.checks import bad
 
 
 class Built(NamedTuple):
-    """A module, what it takes, and the preprocessing that it brings, where it brings one."""
+    """A module, what it takes, and the preprocessing that it brings, where it brings one.
+
+    ``run`` is called with a batch in place of the module, where it is not the module itself that gives the features.
+    ``unused`` are weights in its file that the module has no place for, ``missing`` those that it drew at random.
+    ``projected``: it gives an embedding behind a projection; ``unprojected``: it is the tower of a family whose
+    embeddings are, without its projection.
+    """
 
     module: torch.nn.Module
     takes: Literal["images", "texts"]
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None
+    run: Callable[..., Any] | None = None
+    unused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    projected: bool = False
+    unprojected: bool = False
 
 
 def from_python(source: ModelSource) -> Built:
