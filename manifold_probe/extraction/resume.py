@@ -30,7 +30,7 @@ def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progres
     refuse_other(store, before, work.plan)
     if store.whole:
         store.check_files()
-    notes = [note for note in map(store.note, range(len(work.shards))) if note]
+    notes = store.notes(len(work.shards))
     lost = left_out(store, notes)
     if lost and not work.request.skip_bad:
         raise InputError(
