@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from manifold_probe.models.load import Model, call, check_pooling, load_model
 from manifold_probe.models.outputs import one_tensor
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing, image_preprocessing
-from manifold_probe.models.source import CHECKPOINT, SUFFIXES, has_kind
+from manifold_probe.models.source import CHECKPOINT, names_model
 from manifold_probe.models.students import STUDENTS, make_student
 
 BUILT_IN = "python:manifold_probe.models.students:make"
@@ -58,6 +57,7 @@ class Learner:
             "arguments": {name: value for name, value in self.arguments.items() if name != "classes"},
             "state": state if self.classifier is None else {k: v for k, v in state.items() if not k.startswith("fc.")},
             "preprocessing": self.preprocessing.record() if isinstance(self.preprocessing, ImagePreprocessing) else {},
+            **({} if self.pooling is None else {"pooling": self.pooling}),
         }
 
 
@@ -82,7 +82,7 @@ def make(
     """
     if name.lower().replace("_", "-") in STUDENTS:
         return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std)
-    if not has_kind(name) and Path(name).suffix.lower() not in SUFFIXES:
+    if not names_model(name):
         near = get_close_matches(name.lower(), STUDENTS, 1, 0)
         raise InputError(
             f"--student: {name!r} is neither built in nor a model source; did you mean {near[0]}? Built in are "

@@ -180,8 +180,8 @@ class Work:
         return batches(self.data, rows, self.batch_size, self.prepare, self.collate)
 
 
-def prepared(request: Request, local: int = 0) -> Work:
-    """Open data and model, and settle what the request leaves open; ``local`` picks among devices."""
+def prepared(request: Request, local: int = 0, model: Model | None = None) -> Work:
+    """Open data and model (unless it is there), and settle what the request leaves open; ``local`` picks a device."""
     if request.dtype not in DTYPES:
         raise InputError(f"--dtype: {request.dtype!r} is not known; choose one of {', '.join(DTYPES)}")
     if request.views < 0:
@@ -194,7 +194,7 @@ def prepared(request: Request, local: int = 0) -> Work:
         Map.load(request.apply)  # a file that is no map is refused before the model is loaded
     mapped = {} if request.apply is None else {"map": sha256(request.apply)}
     data = open_data(request.data, ids=request.ids, labels=request.labels)
-    model = with_preprocessing(load_model(request.model, request.weights, data.kind), request)
+    model = with_preprocessing(model or load_model(request.model, request.weights, data.kind), request)
     if model.takes != data.kind:
         raise InputError(f"{request.data}: holds {data.kind}, but {request.model} takes {model.takes}; give it those")
     check_pooling(model, request.pooling)

@@ -16,8 +16,10 @@ import torch
 
 from manifold_probe.errors import InputError
 from manifold_probe.models.build import Built, from_python, from_timm, reason
+from manifold_probe.models.heads import Headed, saved_head
 from manifold_probe.models.hub import from_hf, from_st, renamed
 from manifold_probe.models.outputs import describe, one_tensor, token_states
+from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 from manifold_probe.models.source import BUILT_IN, CHECKPOINT, ModelSource, parse_source
 from manifold_probe.models.weights import fingerprint, fit, read_plain, read_state
@@ -200,7 +202,8 @@ def _build(source: ModelSource, pretrained: bool, takes: str | None = None) -> B
 
 
 def _from_checkpoint(source: ModelSource) -> Built:
-    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}.
+    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}, and what
+    its head needs: {"head": {"name", "state"}, "pooling"}.
 
     The file is data and may come from anyone: of Python it may name our own students alone.
     """
@@ -228,7 +231,22 @@ def _from_checkpoint(source: ModelSource) -> Built:
     except InputError as error:
         raise bad(path, f"model {error}") from error
     fit(built.module, record["state"], path, record["model"])
-    return built
+    return _with_head(built, path, record) if source.output == "head" else built
+
+
+def _with_head(built: Built, path: str, record: dict[str, Any]) -> Built:
+    """The backbone with the head that was trained on it."""
+    head, pooling = record.get("head"), record.get("pooling")
+    if not isinstance(head, dict) or not isinstance(head.get("state"), dict) or not isinstance(head.get("name"), str):
+        raise bad(path, f"holds no head; give {path} without ::head")
+    run = built.run or built.module
+
+    def embed(*inputs: Any, **named: Any) -> torch.Tensor:
+        return pool(one_tensor(run(*inputs, **named), path, pooling), pooling, named.get("attention_mask"))
+
+    module = saved_head(head["name"], head["state"])
+    fit(module, head["state"], path, f"a {head['name']} head")
+    return built._replace(module=Headed(built.module, module, embed), run=None)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -188,6 +188,17 @@ def test_verify_finds_changed_images_and_changed_features(folder: Path, capfd: C
     assert not (folder / "nowhere").exists()
 
 
+def test_layers_are_listed_without_preprocessing_and_without_data(folder: Path, capfd: Capture) -> None:
+    model = ["extract", "--model", "python:smallnet:make", "--list-layers"]
+    listed = [["0", "Conv2d"], ["1", "ReLU"], ["2", "AdaptiveAvgPool2d"], ["3", "Flatten"]]
+    for more, needed in (([], "--data"), (["--data", "images"], "--size, --mean and --std")):
+        assert cli.run([*model, *more]) == 0
+        out, error = capfd.readouterr()
+        assert [line.split() for line in out.splitlines()] == listed
+        assert error == f"probe: the shapes of the layers are left out; they need {needed}\n"
+    assert "--data: missing" in refused(["extract", "--model", "python:smallnet:make", "--out", "x"], capfd)
+
+
 def test_layers_by_name_and_glob(folder: Path, capfd: Capture) -> None:
     assert cli.run([*command(), "--list-layers"]) == 0
     assert capfd.readouterr().out.splitlines()[0].split() == ["0", "Conv2d", "1", "x", "6", "x", "7", "x", "7"]
