@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from manifold_probe.errors import InputError
+from manifold_probe.errors import InputError, to_install
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 from manifold_probe.models.source import ModelSource
 from manifold_probe.spaces.checks import bad
@@ -124,14 +124,15 @@ def needed(package: str, extra: str, source: ModelSource) -> Any:
     Raises
     ------
     InputError
-        Naming the extra to install; or, where the package is there and broken, what it said.
+        Naming what to install; or, where the package is there and broken, what it said.
     """
     try:
         return importlib.import_module(package)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == package:
-            mend = f"pip install 'manifold_probe[{extra}]'"
-            raise bad(source.text, f"needs the package {package}, which is not installed; {mend}") from error
+            raise bad(
+                source.text, f"needs the package {package}, which is not installed; {to_install(extra)}"
+            ) from error
         raise failure(source, error, f"{package} is installed but cannot be imported, repair that first") from error
 
 

@@ -556,6 +556,25 @@ def test_other_versions_are_warned_about(folder: Path, capfd: Capture) -> None:
     assert "warning: feats and other were made with other libraries: torch 1.0" in capfd.readouterr().err
 
 
+def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
+    for out, more in {"a": [], "b": ["--size", "28"], "c": ["--mean", "0.4,0.5,0.6"]}.items():
+        ran([*command(out), *more], capfd)
+
+    def said(teacher: str, student: str) -> list[str]:
+        result = mp.compare(teacher, student, k=3)
+        return [alarm["message"] for alarm in result.alarms if alarm["code"] == "different_preprocessing"]
+
+    assert said("a", "a") == said("b", "b") == []
+    assert "other preprocessing (size 32 and 28); unless" in said("a", "b")[0]
+    assert "(size 28 and 32; mean 0.5 and 0.4, 0.5, 0.6); unless" in said("b", "c")[0]
+    assert cli.run(["compare", "--teacher", "a", "--student", "b", "--student", "same=a", "--k", "3", "--json"]) == 0
+    students = json.loads(capfd.readouterr().out)["students"]
+    codes = {name: [alarm["code"] for alarm in each["alarms"]] for name, each in students.items()}
+    assert [codes[name].count("different_preprocessing") for name in ("b", "same")] == [1, 0]
+    assert cli.run(["compare", "--teacher", "a", "--student", "b", "--k", "3"]) == 0
+    assert "size 32 and 28" in capfd.readouterr().out
+
+
 def test_a_model_of_grey_pictures_gets_one_channel(folder: Path, capfd: Capture) -> None:
     (folder / "grey.py").write_text(
         "import torch\n"

@@ -306,12 +306,16 @@ def test_code_beside_a_model_is_not_run(bert: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "package", "extra"),
-    [("hf:a", "transformers", "text"), ("st:a", "sentence_transformers", "text"), ("timm:resnet18", "timm", "timm")],
+    ("text", "package", "needed"),
+    [
+        ("hf:a", "transformers", "'sentence-transformers>=6' 'transformers>=5'"),
+        ("st:a", "sentence_transformers", "'sentence-transformers>=6' 'transformers>=5'"),
+        ("timm:resnet18", "timm", "'timm>=1.0'"),
+    ],
 )
-def test_missing_packages(text: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages(text: str, package: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    refused(text, f"needs the package {package}, which is not installed; pip install 'manifold_probe[{extra}]'")
+    refused(text, f"needs the package {package}, which is not installed; pip install {needed}")
 
 
 def copied(folder: Path, to: Path) -> Path:
