@@ -35,7 +35,7 @@ def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progres
     if lost and not work.request.skip_bad:
         raise InputError(
             f"{store.folder}: {len(lost):,} rows were left out with --skip-bad, because they cannot be read "
-            f"({named(lost)}); give it again, or mend the data and {MEND}"
+            f"({named(lost)}); give it again, or fix the data and {MEND}"
         )
     changed = changed_rows(work, contents(store, notes, work.data.ids), progress)
     changed += [id for id in lost if readable(work, id)]

@@ -129,7 +129,7 @@ def finish(work: Work, store: Store) -> None:
         raise InputError(f"{store.folder}: shards vanished meanwhile; give the same command again")
     if not any(shard.rows for shard in known):
         store.discard(len(shards))
-        raise InputError(f"{work.request.data}: none of its {work.data.n:,} {work.data.kind} can be read; mend them")
+        raise InputError(f"{work.request.data}: none of its {work.data.n:,} {work.data.kind} can be read; fix them")
     full = [shard.shapes for shard in known if shard.rows]
     for name in full[0]:
         if len({tuple(shapes[name][1:]) for shapes in full}) > 1:

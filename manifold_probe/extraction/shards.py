@@ -20,6 +20,7 @@ from manifold_probe.extraction.store import Store
 from manifold_probe.extraction.work import DTYPES, Work
 
 SAVE_EVERY = 30.0  # seconds
+LISTED, LINE = 3, 80  # items that a message names, and characters about each
 clock = time.monotonic
 
 
@@ -135,19 +136,19 @@ def stored(work: Work, values: np.ndarray, name: str, rows: list[int]) -> tuple[
     return kept, float(np.abs(values - kept.astype(np.float32)).max(initial=0)) / largest if largest else 0.0
 
 
-def refuse_infinite(work: Work, values: np.ndarray, name: str, rows: list[int], problem: str, mend: str) -> None:
+def refuse_infinite(work: Work, values: np.ndarray, name: str, rows: list[int], problem: str, fix: str) -> None:
     """Refuse NaN and infinite values.
 
     Raises
     ------
     InputError
-        Naming output, ids and mend.
+        Naming output, ids and fix.
     """
     if np.isfinite(values).all():
         return
     off = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
     ids = named([str(work.data.ids[rows[place]]) for place in off[:4]])
-    raise InputError(f"{work.called(name)} {problem} for {len(off):,} of {len(rows):,} rows ({ids}); {mend}")
+    raise InputError(f"{work.called(name)} {problem} for {len(off):,} of {len(rows):,} rows ({ids}); {fix}")
 
 
 def refuse_widths(work: Work, name: str) -> None:
@@ -172,9 +173,10 @@ def refuse_unreadable(work: Work, found: list[Unreadable]) -> None:
     bad = {each.id: each.reason for each in found}
     for batch in batches(work.data, range(work.data.n), 64, lambda *_: None, lambda items: items):
         bad |= {each.id: each.reason for each in batch.unreadable}
-    listed = "; ".join(f"{id}: {reason}" for id, reason in list(bad.items())[:5])
-    more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""
+    lines = [f"{id}: {reason}" for id, reason in list(bad.items())[:LISTED]]
+    listed = "; ".join(line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines)
+    more = f"; and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
     raise InputError(
-        f"{work.request.data}: {len(bad):,} of {work.data.n:,} cannot be read ({listed}{more}); mend them, or leave "
+        f"{work.request.data}: {len(bad):,} of {work.data.n:,} cannot be read ({listed}{more}); fix them, or leave "
         "them out with --skip-bad"
     )

@@ -96,8 +96,8 @@ class Store:
             if path.exists():
                 record = read_json(path)
                 if record.get("schema") != SCHEMA:
-                    mend = "give another --out, or extract again with this version"
-                    raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {mend}")
+                    fix = "give another --out, or extract again with this version"
+                    raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {fix}")
                 checked(record, {"plan": dict}, path)
                 return record["plan"] if name == MANIFEST or self._own(NOTE) else None
         if self.folder.is_dir() and any(not name.startswith(".") for name in os.listdir(self.folder)):

@@ -122,8 +122,8 @@ def _joint(call: Callable[..., Any], name: str, *inputs: Any, **named: Any) -> A
 def from_st(source: ModelSource) -> Built:
     """A SentenceTransformer, with its own tokenizer, maximal length and default prompt."""
     sentence_transformers = needed("sentence_transformers", "text", source)
-    name, options, mend = _located(source)
-    with _quiet(), loading(source, mend):
+    name, options, fix = _located(source)
+    with _quiet(), loading(source, fix):
         module = sentence_transformers.SentenceTransformer(name, device="cpu", **options)
         prompt = module.prompts.get(module.default_prompt_name or "") or None
         facts = _facts(module.tokenizer, module.max_seq_length) | {"prompt": prompt}

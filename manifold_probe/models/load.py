@@ -148,8 +148,8 @@ def returned(model: Model, batch: Any) -> Any:
         shortage = isinstance(error, MemoryError) or any(word in str(error) for word in ("memory", "CUDA", "cuda"))
         if isinstance(error, InputError) or shortage:
             raise
-        mend = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
-        raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {mend}") from error
+        fix = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
+        raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {fix}") from error
 
 
 def call(model: Model, batch: Any) -> Any:
@@ -222,8 +222,8 @@ def _from_checkpoint(source: ModelSource) -> Built:
         if inner.kind == "checkpoint":
             raise bad(record["model"], "is a checkpoint itself; name what builds the model")
         if inner.kind == "python" and inner.name != BUILT_IN:
-            mend = f"name it yourself: --model 'python:...' --weights {path}"
-            raise bad(record["model"], f"is code, which no file may have run; if you trust it, {mend}")
+            fix = f"name it yourself: --model 'python:...' --weights {path}"
+            raise bad(record["model"], f"is code, which no file may have run; if you trust it, {fix}")
         inner = replace(inner, arguments=_harmless(inner.arguments | record["arguments"]))
         built = _build(inner, pretrained=False)
         if record["preprocessing"]:

@@ -42,8 +42,8 @@ def one_tensor(output: Any, where: str, pooling: str | None = None) -> torch.Ten
         output = output[HIDDEN]
     found = list(_features(output))
     if len(found) != 1:
-        mend = "return one tensor of floating-point numbers, or {'features': x}, or choose --layers"
-        raise InputError(f"{where}: returned {describe(output)}; {mend}")
+        fix = "return one tensor of floating-point numbers, or {'features': x}, or choose --layers"
+        raise InputError(f"{where}: returned {describe(output)}; {fix}")
     return found[0]
 
 

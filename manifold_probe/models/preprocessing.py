@@ -184,8 +184,8 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        mend = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
-        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {mend}") from error
+        fix = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
+        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {fix}") from error
 
 
 def _check_pixels(name: str, value: Any, least: int) -> None:
