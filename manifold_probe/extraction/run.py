@@ -72,8 +72,6 @@ def run(work: Work, store: Store, processes: Processes, *, tell: Tell, progress:
 
 def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bool:
     """Make the store ready for shards; whether any are to be made."""
-    for note in work.model.notes(work.plan["pooling"]):
-        tell(note)
     before = store.plan()
     if before is not None:
         work.go_on(before)
@@ -84,7 +82,9 @@ def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bo
         tell(f"{store.folder} is finished: {store.manifest()['rows']:,} rows; nothing to do")
         return False
     work.batch_size = min([work.batch_size, *(note.batch_size for note in store.notes(len(work.shards)))])
-    tell(work.halving(partial(projection, work)))  # before the plan is written: what fails at once leaves nothing
+    expected = work.halving(partial(projection, work))  # before the plan is written: what fails at once leaves nothing
+    for line in [*work.model.notes(work.plan["pooling"]), expected]:
+        tell(line)
     store.begin(work.plan, versions())
     return True
 

@@ -220,6 +220,7 @@ def prepared(request: Request, local: int = 0, model: Model | None = None) -> Wo
         "precision": "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32",
         "views": {"count": request.views, "recipe": named_recipe(request.recipe).record(), "seed": request.seed},
         **({"unused_weights": list(model.unused)} if model.unused else {}),
+        **({"missing_weights": list(model.missing)} if model.missing else {}),
         **mapped,
     }
     if device == "cuda":

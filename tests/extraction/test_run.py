@@ -87,6 +87,15 @@ def test_again_does_nothing_and_another_request_is_refused(folder: Path, capfd: 
     assert contents(folder / "feats") == before
 
 
+def test_a_finished_run_given_again_does_not_run_the_model(
+    folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(command(), capfd)
+    seen = rows_through_the_model(monkeypatch)
+    assert "nothing to do" in ran(command(), capfd)
+    assert seen == []
+
+
 @pytest.mark.parametrize("at", ["the arrays", "the note", "the table", "the manifest"])
 def test_a_run_that_dies_anywhere_ends_with_the_same_bytes(
     at: str, folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch

@@ -207,7 +207,9 @@ def test_what_is_not_used_or_not_there_is_named_and_recorded(tmp_path: Path) -> 
     request = Request(f"hf:{folder}", str(tmp_path / "texts.txt"), pooling="cls")
     said: list[str] = []
     store = extract(request, tmp_path / "out", tell=said.append)
-    unused = store.manifest()["plan"]["unused_weights"]
+    plan = store.manifest()["plan"]
+    unused = plan["unused_weights"]
+    assert plan["missing_weights"] == ["pooler.dense.bias", "pooler.dense.weight"]
     assert "cls.predictions.transform.dense.weight" in unused
     assert f"{len(unused)} weights in its file are not used by BertModel (cls.predictions" in said[0]
     assert "2 weights are not in its file and were drawn at random, which the last hidden state does not see" in said[1]
