@@ -82,7 +82,9 @@ def _loaded(
     """
     named = next(iter(getattr(config, "architectures", None) or ()), "")
     by_name = type(config) not in transformers.MODEL_MAPPING or getattr(config, "is_encoder_decoder", False)
-    own = getattr(transformers, named, None) if by_name or named.endswith(OWN_CLASS) else None
+    own: Any = getattr(transformers, named, None) if by_name or named.endswith(OWN_CLASS) else None
+    if not (isinstance(own, type) and issubclass(own, transformers.PreTrainedModel)):  # a file may name anything
+        own = None
     if not pretrained:
         made = transformers.AutoModel.from_config(config, trust_remote_code=False) if own is None else own(config)
         return made, {}
