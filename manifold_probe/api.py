@@ -487,6 +487,7 @@ def _measured(
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     """The document of all students, or of the only one."""
+    from manifold_probe.extraction.agree import different_preprocessing
     from manifold_probe.measures.measure import measure_students
 
     measurements = measure_students(pairs, **settings, maps=maps, progress=progress)
@@ -502,4 +503,7 @@ def _measured(
         )
         for name, measurement in measurements.items()
     }
+    for name, document in made.items():
+        for sentence in different_preprocessing(teacher.source.path, students[name].source.path):
+            document["alarms"].append({"code": "different_preprocessing", "message": sentence})
     return documents.comparisons_document(made, measurements) if several else next(iter(made.values()))

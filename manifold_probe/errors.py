@@ -1,4 +1,10 @@
-"""The one error that means "your input, not our bug"."""
+"""The one error that means "your input, not our bug", and how to install what is missing."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, requires
+
+PACKAGE = "manifold_probe"
 
 LONGEST = 400  # characters of a message
 SHORTENED = " ... "
@@ -29,3 +35,17 @@ def shortened(message: str) -> str:
     fix = max(message.rfind("; "), message.rfind(": "))
     end = min(max(len(message) - fix, LONGEST // 4), 3 * LONGEST // 4)
     return message[: LONGEST - len(SHORTENED) - end] + SHORTENED + message[-end:]
+
+def to_install(extra: str) -> str:
+    """The command that installs what an extra of this package needs, wherever the package itself came from.
+
+    >>> to_install("vision")
+    "pip install 'kornia>=0.8'"
+    """
+    try:
+        needed = [each.split(";") for each in requires(PACKAGE) or []]
+    except PackageNotFoundError:  # run from a clone that is not installed
+        needed = []
+    wanted = f"extra == '{extra}'"
+    names = sorted(name.strip() for name, *marker in needed if wanted in "".join(marker).replace('"', "'"))
+    return "pip install " + (" ".join(f"'{name}'" for name in names) or f"'.[{extra}]' in the clone")

@@ -63,7 +63,7 @@ def diagnose(
 ) -> None:
     """Name why a student diverges from its teacher: how sure, how much it explains, which rows, what to do."""
     from manifold_probe.api import check_settings
-    from manifold_probe.extraction.agree import version_warnings
+    from manifold_probe.extraction.agree import different_preprocessing, version_warnings
     from manifold_probe.report.diagnosis.lines import diagnosis_lines
     from manifold_probe.report.outputs import Outputs
 
@@ -91,7 +91,8 @@ def diagnose(
         student_head=student_head,
         rows=rows,
     )
-    for warning in version_warnings(files["--teacher"], files["--student"]):
+    both = (files["--teacher"], files["--student"])
+    for warning in [*version_warnings(*both), *different_preprocessing(*both)]:
         complain(f"warning: {warning}")
     if data is not None:
         result = with_interventions(result, student, files["--teacher"], data, options, seed, k)

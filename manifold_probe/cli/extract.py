@@ -15,12 +15,15 @@ def extract(
     model: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="timm:NAME, hf:NAME, st:NAME, python:package.module:callable?key=value or FILE.pt."
+            metavar="SOURCE",
+            help="timm:NAME, hf:NAME, st:NAME, python:package.module:callable?key=value; RUN or RUN/student.pt of "
+            "probe distill, RUN::head for the output of its head.",
         ),
     ],
     data: Annotated[
-        str, typer.Option(metavar="DATA", help="A folder of images, a table, .npz or idx arrays, or lines of text.")
-    ],
+        str | None,
+        typer.Option(metavar="DATA", help="A folder of images, a table, .npz or idx arrays, or lines of text."),
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the features are written.")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict to load into the model.")] = None,
     size: Annotated[str | None, typer.Option(help="Side of the input images, in pixels.")] = None,
@@ -29,8 +32,16 @@ def extract(
     layers: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Submodules, by name or glob, in place of the output.")
     ] = None,
-    list_layers: Annotated[bool, typer.Option("--list-layers", help="Print the submodules and leave.")] = False,
-    pool: Annotated[str | None, typer.Option(help="cls, mean, tokens or flat, for outputs that need it.")] = None,
+    list_layers: Annotated[
+        bool, typer.Option("--list-layers", help="Print the submodules and leave; --data adds shapes.")
+    ] = False,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="cls, last, mean, tokens or flat, for outputs that need it; projection: the embedding, where a model "
+            "projects to one.  [default: projection, where there is one]"
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Inputs at a time.  [default: by device]")] = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32, as stored.")] = "float16",
     ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column or array that holds the ids.")] = None,
@@ -54,7 +65,7 @@ def extract(
 
     request = extraction.Request(
         model=model,
-        data=data,
+        data=data or "",
         weights=weights,
         size=size,
         mean=mean,
@@ -74,7 +85,9 @@ def extract(
     if list_layers and verify is not None:
         raise InputError("--list-layers: does not go with --verify; ask for one at a time")
     if list_layers:
-        write("".join(f"{line}\n" for line in checking.layer_lines(request)))
+        write("".join(f"{line}\n" for line in checking.layer_lines(request, tell=complain)))
+    elif data is None:
+        raise InputError("--data: missing; give what the model shall see")
     elif out is None:
         raise InputError("--out: missing; give the folder that receives the features")
     elif verify is not None:

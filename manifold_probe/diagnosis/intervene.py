@@ -286,7 +286,7 @@ def _embedded(work: Work, batch: Any, condition: Condition) -> np.ndarray:
     name = condition.layer or (work.plan["layers"][0] if work.plan["layers"] else None)
     how = condition.pooling or work.plan["pooling"]
     if name is None:
-        output = forward(work.model, batch)
+        output = forward(work.model, batch, how)
     else:
         with capture(work.model.module, [name]) as found:
             forward(work.model, batch)
@@ -300,7 +300,7 @@ def _raw(work: Work, item: Any) -> Tensor:
     batch = _prepared(work, [item], Condition(""))
     with torch.no_grad():
         if not work.plan["layers"]:
-            return forward(work.model, batch)
+            return forward(work.model, batch, work.plan["pooling"])
         with capture(work.model.module, work.plan["layers"][:1]) as found:
             forward(work.model, batch)
         return found[work.plan["layers"][0]]

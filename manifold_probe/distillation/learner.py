@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.data import Data
-from manifold_probe.models.load import Model, call, load_model
+from manifold_probe.models.load import Model, call, check_pooling, load_model
 from manifold_probe.models.outputs import one_tensor
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing, image_preprocessing
-from manifold_probe.models.source import CHECKPOINT, SUFFIXES, has_kind
+from manifold_probe.models.source import CHECKPOINT, names_model
 from manifold_probe.models.students import STUDENTS, make_student
 
 BUILT_IN = "python:manifold_probe.models.students:make"
@@ -44,7 +43,7 @@ class Learner:
         if self.loaded is None:
             backbone: Tensor = self.module.features(batch)  # type: ignore[operator]
             return backbone, backbone if self.classifier is None else self.classifier(backbone)
-        output = one_tensor(call(self.loaded, batch), self.model)
+        output = one_tensor(call(self.loaded, batch), self.model, self.pooling)
         mask = batch.get("attention_mask") if hasattr(batch, "get") else None
         backbone = pool(output, self.pooling, mask)
         return backbone, backbone
@@ -58,6 +57,7 @@ class Learner:
             "arguments": {name: value for name, value in self.arguments.items() if name != "classes"},
             "state": state if self.classifier is None else {k: v for k, v in state.items() if not k.startswith("fc.")},
             "preprocessing": self.preprocessing.record() if isinstance(self.preprocessing, ImagePreprocessing) else {},
+            **({} if self.pooling is None else {"pooling": self.pooling}),
         }
 
 
@@ -82,19 +82,20 @@ def make(
     """
     if name.lower().replace("_", "-") in STUDENTS:
         return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std)
-    if not has_kind(name) and Path(name).suffix.lower() not in SUFFIXES:
+    if not names_model(name):
         near = get_close_matches(name.lower(), STUDENTS, 1, 0)
         raise InputError(
             f"--student: {name!r} is neither built in nor a model source; did you mean {near[0]}? Built in are "
             f"{', '.join(STUDENTS)}; a source looks like python:package.module:callable"
         )
-    model = load_model(name, weights)
+    model = load_model(name, weights, data.kind)
     if model.takes != data.kind:
         raise InputError(f"{data.source}: holds {data.kind}, but {name} takes {model.takes}; give it those")
     if size is not None or mean is not None or std is not None:
         model.preprocessing = image_preprocessing(size, mean, std, channels=model.channels)
     if model.preprocessing is None:
         raise InputError(f"{name}: has no preprocessing of its own; give --size, --mean and --std")
+    check_pooling(model, pooling)
     return Learner(model.module, model.preprocessing, name, {}, pooling, loaded=model)
 
 

@@ -228,7 +228,7 @@ def _targets(
         batch = shown.batch(rows, view)
         with torch.no_grad():
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
-            return pool(forward(work.model, batch), config.teacher_pool, mask)
+            return pool(forward(work.model, batch, config.teacher_pool), config.teacher_pool, mask)
 
     return live_targets(path, data, live)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.errors import InputError
+from manifold_probe.errors import InputError, to_install
 
 SEVERITIES = (1, 2, 3, 4, 5)
 CORRUPTIONS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -226,5 +226,5 @@ def _kornia() -> Any:
         import kornia.filters
         import kornia.geometry.transform
     except ImportError as error:
-        raise InputError("corruptions need kornia; pip install 'manifold_probe[vision]'") from error
+        raise InputError(f"corruptions need kornia; {to_install('vision')}") from error
     return kornia

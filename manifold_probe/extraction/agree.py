@@ -1,4 +1,4 @@
-"""Whether feature stores were made of the same content: an id alone does not say what was behind it."""
+"""Whether feature stores were made alike: of the same content, by the same libraries, after the same preprocessing."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ def version_warnings(teacher: str, student: str) -> list[str]:
         return []
     found = other_versions(Store(teacher).recorded(), Store(student).recorded())
     return [f"{teacher} and {student} were made with other libraries: {', '.join(found)}"] if found else []
+
+
+def different_preprocessing(teacher: str | None, student: str | None) -> list[str]:
+    """A sentence where two stores record other preprocessing, with both values of all that differs.
+
+    That may be as it should be, each model having its own; it may also be a mistake. Of texts only what is cut off or
+    put before them counts: tokenizers belong to their models. Poolings do too.
+    """
+    if teacher is None or student is None or not (is_store(teacher) and is_store(student)):
+        return []
+    one, other = (Store(path).manifest()["plan"].get("preprocessing") or {} for path in (teacher, student))
+    skipped = ("kind", "tokenizer", "vocabulary")
+    parts = [part for part in {**one, **other} if part not in skipped and one.get(part) != other.get(part)]
+    if one.get("kind") != other.get("kind") or not parts:
+        return []
+    listed = "; ".join(f"{part} {_written(one.get(part))} and {_written(other.get(part))}" for part in parts)
+    return [
+        f"teacher and student were extracted with other preprocessing ({listed}); unless each is its model's own, what "
+        "differs in their inputs is part of every value."
+    ]
+
+
+def _written(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{each:g}" for each in (value[:1] if len(set(value)) == 1 else value))
+    return "none" if value is None else str(value)
 
 
 def is_store(path: str) -> bool:

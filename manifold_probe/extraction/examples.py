@@ -100,7 +100,7 @@ class Examples:
         try:
             return self.data.read(row).content
         except Unreadable as error:
-            raise InputError(f"{self.data.source}: {error}; mend it or leave it out of the data") from error
+            raise InputError(f"{self.data.source}: {error}; fix it or leave it out of the data") from error
 
 
 class Kept:

@@ -30,12 +30,12 @@ def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progres
     refuse_other(store, before, work.plan)
     if store.whole:
         store.check_files()
-    notes = [note for note in map(store.note, range(len(work.shards))) if note]
+    notes = store.notes(len(work.shards))
     lost = left_out(store, notes)
     if lost and not work.request.skip_bad:
         raise InputError(
             f"{store.folder}: {len(lost):,} rows were left out with --skip-bad, because they cannot be read "
-            f"({named(lost)}); give it again, or mend the data and {MEND}"
+            f"({named(lost)}); give it again, or fix the data and {MEND}"
         )
     changed = changed_rows(work, contents(store, notes, work.data.ids), progress)
     changed += [id for id in lost if readable(work, id)]

@@ -9,7 +9,6 @@ every shard how large they were, and a run that goes on begins with the smallest
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.batches import Batch, batches
 from manifold_probe.extraction.content import Progress
-from manifold_probe.extraction.data import Unreadable
 from manifold_probe.extraction.processes import Processes
-from manifold_probe.extraction.resume import Tell, named, refuse_unless_same, warn_of_versions
-from manifold_probe.extraction.store import QUARANTINE, Shard, Store
+from manifold_probe.extraction.resume import Tell, refuse_unless_same, warn_of_versions
+from manifold_probe.extraction.shards import make_shard, refuse_unreadable, refuse_widths, stored
+from manifold_probe.extraction.store import QUARANTINE, Store
 from manifold_probe.extraction.versions import versions
 from manifold_probe.extraction.work import DTYPES, Request, Work, prepared
 
@@ -83,9 +81,10 @@ def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bo
         store.tidy()  # where a run was killed between its manifest and this
         tell(f"{store.folder} is finished: {store.manifest()['rows']:,} rows; nothing to do")
         return False
-    notes = [store.note(place) for place in range(len(work.shards))]
-    work.batch_size = min([work.batch_size, *(note.batch_size for note in notes if note)])
-    tell(work.halving(partial(projection, work)))  # before the plan is written: what fails at once leaves nothing
+    work.batch_size = min([work.batch_size, *(note.batch_size for note in store.notes(len(work.shards)))])
+    expected = work.halving(partial(projection, work))  # before the plan is written: what fails at once leaves nothing
+    for line in [*work.model.notes(work.plan["pooling"]), expected]:
+        tell(line)
     store.begin(work.plan, versions())
     return True
 
@@ -97,8 +96,8 @@ def run_shards(work: Work, store: Store, processes: Processes, progress: Progres
     total = sum(len(work.shards[place]) for place in todo)
     for place in todo:
         report = partial(_report, progress, seen, total)
-        shard, seconds = work.halving(partial(make_shard, work, store, place, report))
-        rows, seen, writing = rows + len(shard.rows), seen + len(work.shards[place]), writing + seconds
+        made, seconds = work.halving(partial(make_shard, work, store, place, report))
+        rows, seen, writing = rows + made, seen + len(work.shards[place]), writing + seconds
     return rows, time.perf_counter() - start, writing
 
 
@@ -116,99 +115,6 @@ def _report(progress: Progress | None, before: int, total: int, done: int) -> No
         progress("extracting", before + done, total)
 
 
-def make_shard(work: Work, store: Store, place: int, progress: Callable[[int], None]) -> tuple[Shard, float]:
-    """One shard, and the seconds that writing it took."""
-    parts: list[dict[str, np.ndarray]] = []
-    read: list[Batch] = []
-    for batch in work.batches(work.shards[place]):
-        if batch.unreadable and not work.request.skip_bad:
-            refuse_unreadable(work, batch.unreadable)
-        read.append(Batch(batch.rows, batch.digests, None, batch.unreadable))
-        if batch.rows:
-            parts.append(work.outputs(batch.input))
-        progress(sum(len(each.rows) + len(each.unreadable) for each in read))
-    rows = [row for batch in read for row in batch.rows]
-    arrays, rounding = {}, {}
-    for name in parts[0] if parts else []:
-        shapes = {part[name].shape[1:] for part in parts}
-        if len(shapes) > 1:
-            refuse_widths(work, name)
-        arrays[name], rounding[name] = stored(work, np.concatenate([part[name] for part in parts]), name, rows)
-    start = time.perf_counter()
-    shard = store.add(
-        place,
-        rows,
-        [digest for batch in read for digest in batch.digests],
-        [[each.id, each.reason] for batch in read for each in batch.unreadable],
-        arrays,
-        rounding,
-        work.batch_size,
-    )
-    return shard, time.perf_counter() - start
-
-
-def stored(work: Work, values: np.ndarray, name: str, rows: list[int]) -> tuple[np.ndarray, float]:
-    """The array as it is stored, and the largest rounding error over the largest value.
-
-    Raises
-    ------
-    InputError
-        For NaN and infinite values, and values that float16 cannot hold, naming some of the ids.
-    """
-    dtype = work.plan["dtype"]
-    refuse_infinite(work, values, name, rows, "holds NaN or infinite values", "look at its weights and at these inputs")
-    with np.errstate(over="ignore"):
-        kept = values.astype(DTYPES[dtype])
-    refuse_infinite(work, kept, name, rows, f"exceeds what {dtype} holds (65,504)", "give --dtype float32")
-    largest = float(np.abs(values).max(initial=0))
-    return kept, float(np.abs(values - kept.astype(np.float32)).max(initial=0)) / largest if largest else 0.0
-
-
-def refuse_infinite(work: Work, values: np.ndarray, name: str, rows: list[int], problem: str, mend: str) -> None:
-    """Refuse NaN and infinite values.
-
-    Raises
-    ------
-    InputError
-        Naming output, ids and mend.
-    """
-    if np.isfinite(values).all():
-        return
-    off = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
-    ids = named([str(work.data.ids[rows[place]]) for place in off[:4]])
-    raise InputError(f"{work.called(name)} {problem} for {len(off):,} of {len(rows):,} rows ({ids}); {mend}")
-
-
-def refuse_widths(work: Work, name: str) -> None:
-    """Refuse outputs that do not stack.
-
-    Raises
-    ------
-    InputError
-        Always.
-    """
-    raise InputError(f"{work.called(name)} differs in width between inputs; choose a pooling such as --pool mean")
-
-
-def refuse_unreadable(work: Work, found: list[Unreadable]) -> None:
-    """Look through the rest of the data, and stop with the list.
-
-    Raises
-    ------
-    InputError
-        Always.
-    """
-    bad = {each.id: each.reason for each in found}
-    for batch in batches(work.data, range(work.data.n), 64, lambda *_: None, lambda items: items):
-        bad |= {each.id: each.reason for each in batch.unreadable}
-    listed = "; ".join(f"{id}: {reason}" for id, reason in list(bad.items())[:5])
-    more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""
-    raise InputError(
-        f"{work.request.data}: {len(bad):,} of {work.data.n:,} cannot be read ({listed}{more}); mend them, or leave "
-        "them out with --skip-bad"
-    )
-
-
 def finish(work: Work, store: Store) -> None:
     """Put the shards together.
 
@@ -223,7 +129,7 @@ def finish(work: Work, store: Store) -> None:
         raise InputError(f"{store.folder}: shards vanished meanwhile; give the same command again")
     if not any(shard.rows for shard in known):
         store.discard(len(shards))
-        raise InputError(f"{work.request.data}: none of its {work.data.n:,} {work.data.kind} can be read; mend them")
+        raise InputError(f"{work.request.data}: none of its {work.data.n:,} {work.data.kind} can be read; fix them")
     full = [shard.shapes for shard in known if shard.rows]
     for name in full[0]:
         if len({tuple(shapes[name][1:]) for shapes in full}) > 1:

@@ -6,8 +6,9 @@
     rows.parquet             id, label, slices and a digest of the content, a row for every row of the shards
     quarantine.csv           what could not be read, where that was allowed
 
-While it grows there is ``unfinished.json`` (the plan) in place of the manifest, and ``shard-00000.json`` beside each
-shard that is done. A file appears under its name only when it is whole and on disk, so that a run killed at any moment
+While it grows there is ``unfinished.json`` (the plan) in place of the manifest, ``shard-00000.json`` beside each shard
+that is done, and ``shard-00001.part-000.safetensors`` and ``.json`` and so on for the first rows of one that is not. A
+file appears under its name only when it is whole and on disk, so that a run killed at any moment
 goes on at the first shard that is missing and ends with the same bytes. A shard that is damaged meanwhile is missing.
 """
 
@@ -40,9 +41,10 @@ MANIFEST, UNFINISHED, ROWS, QUARANTINE, LOCK = (
 )
 FIELDS = {"plan": dict, "rows": int, "quarantined": int, "shapes": dict, "shards": list, "checksums": dict}
 SHARD_FIELDS = {"file": str, "rows": int, "sha256": str, "batch_size": int}
-NOTE = re.compile(r"shard-\d{5,}\.json")
+NOTE = re.compile(r"shard-\d{5,}(\.part-\d{3,})?\.json")
+PART = re.compile(r"shard-\d{5,}\.part-\d{3,}\.(json|safetensors)")
 SCRATCH = re.compile(  # what `write_whole` calls a file until it is whole
-    r"\.(shard-\d{5,}\.(json|safetensors)|manifest\.json|unfinished\.json|rows\.parquet|quarantine\.csv)"
+    r"\.(shard-\d{5,}(\.part-\d{3,})?\.(json|safetensors)|manifest\.json|unfinished\.json|rows\.parquet|quarantine\.csv)"
     r"\.[0-9a-f]{8}\.part"
 )
 
@@ -50,7 +52,7 @@ SCRATCH = re.compile(  # what `write_whole` calls a file until it is whole
 @dataclass(frozen=True)
 class Shard:
     """What is known of a shard that is done: its rows of the data, digests of their content, what could not be read
-    (id and reason), its arrays' file, and how many rows the model saw at a time.
+    (id and reason), its arrays' file, and how many rows the model saw at a time. Of an unfinished one, a ``part``.
     """
 
     place: int
@@ -61,6 +63,7 @@ class Shard:
     rounding: dict[str, float]
     shapes: dict[str, list[int]]
     batch_size: int
+    part: int | None = None
 
 
 class Store:
@@ -93,8 +96,8 @@ class Store:
             if path.exists():
                 record = read_json(path)
                 if record.get("schema") != SCHEMA:
-                    mend = "give another --out, or extract again with this version"
-                    raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {mend}")
+                    fix = "give another --out, or extract again with this version"
+                    raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {fix}")
                 checked(record, {"plan": dict}, path)
                 return record["plan"] if name == MANIFEST or self._own(NOTE) else None
         if self.folder.is_dir() and any(not name.startswith(".") for name in os.listdir(self.folder)):
@@ -147,21 +150,49 @@ class Store:
             leftover.unlink()
         self._write_json(UNFINISHED, {"schema": SCHEMA, "plan": plan, "recorded": recorded})
 
-    def note(self, place: int) -> Shard | None:
-        """What is known of the shard in this place; None where it is not done, or its note is damaged."""
-        path = self.folder / f"{_name(place)}.json"
+    def note(self, place: int, part: int | None = None) -> Shard | None:
+        """What is known of the shard in this place, or of a part of it; None where there is none."""
+        path = self.folder / f"{_name(place, part)}.json"
         try:
             record = read_json(path)
         except InputError:
             return None
         known = record.pop("check", None)
-        return Shard(**record) if known == _check(record) and record["place"] == place else None
+        same = known == _check(record) and (record["place"], record.get("part")) == (place, part)
+        return Shard(**record) if same else None
 
-    def done(self, place: int) -> Shard | None:
-        """The shard in this place, if it is there, whole and undamaged."""
-        shard = self.note(place)
-        good = shard is not None and file_digest(self.folder / f"{_name(place)}.safetensors") == shard.sha256
+    def notes(self, places: int) -> list[Shard]:
+        """What is known of every shard that is done, and of the parts of the others."""
+        found = []
+        for place in range(places):
+            whole = self.note(place)
+            found += self.parts(place) if whole is None else [whole]
+        return found
+
+    def done(self, place: int, part: int | None = None) -> Shard | None:
+        """The shard in this place, or a part of it, if it is there, whole and undamaged."""
+        shard = self.note(place, part)
+        good = shard is not None and file_digest(self.folder / f"{_name(place, part)}.safetensors") == shard.sha256
         return shard if good else None
+
+    def parts(self, place: int) -> list[Shard]:
+        """The parts of an unfinished shard, in order, up to the first that is missing or damaged."""
+        found: list[Shard] = []
+        while (part := self.done(place, len(found))) is not None:
+            found.append(part)
+        return found
+
+    def arrays(self, shard: Shard) -> dict[str, np.ndarray]:
+        """The arrays of a shard or part."""
+        from safetensors.numpy import load_file
+
+        return dict(load_file(self.folder / f"{_name(shard.place, shard.part)}.safetensors"))
+
+    def drop_parts(self, place: int) -> None:
+        """Drop the parts of a shard."""
+        for file in self._own(PART):
+            if file.name.startswith(f"{_name(place)}."):
+                file.unlink()
 
     def add(
         self,
@@ -172,16 +203,18 @@ class Store:
         arrays: dict[str, np.ndarray],
         rounding: dict[str, float],
         batch_size: int,
+        part: int | None = None,
     ) -> Shard:
-        """Write a shard and, once it is on disk, the note that it is done."""
+        """Write a shard, or a part of one, and, once it is on disk, the note that it is done."""
         from safetensors.numpy import save
 
-        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        self._write(f"{_name(place)}.safetensors", content)
-        shapes = {name: list(array.shape) for name, array in arrays.items()}
+        name = _name(place, part)
+        content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+        self._write(f"{name}.safetensors", content)
+        shapes = {key: list(array.shape) for key, array in arrays.items()}
         digest = hashlib.sha256(content).hexdigest()
-        shard = Shard(place, rows, digests, unreadable, digest, rounding, shapes, batch_size)
-        self._write_json(f"{_name(place)}.json", {**vars(shard), "check": _check(vars(shard))})
+        shard = Shard(place, rows, digests, unreadable, digest, rounding, shapes, batch_size, part)
+        self._write_json(f"{name}.json", {**vars(shard), "check": _check(vars(shard))})
         return shard
 
     def finish(self, plan: dict[str, Any], shards: list[Shard], data: Any, recorded: dict[str, Any]) -> None:
@@ -227,8 +260,8 @@ class Store:
 
     def tidy(self) -> None:
         """Drop what only an unfinished run needs."""
-        for note in self._own(NOTE):
-            note.unlink()
+        for file in {*self._own(NOTE), *self._own(PART)}:
+            file.unlink()
         (self.folder / UNFINISHED).unlink(missing_ok=True)
 
     def discard(self, places: int) -> None:
@@ -288,5 +321,5 @@ def _check(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _name(place: int) -> str:
-    return f"shard-{place:05d}"
+def _name(place: int, part: int | None = None) -> str:
+    return f"shard-{place:05d}" + ("" if part is None else f".part-{part:03d}")

@@ -35,10 +35,10 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
     are the ids where there is no id column, so that a manifest and its folder pair. An absolute path is taken as the
     deliberate choice it is, but holds on one machine only, so that it needs an id beside it. Texts always need ids.
 
-    Raises InputError for a table that is damaged, has neither column, lacks a column that was asked for, or holds
-    empty cells where a path or an id should be.
+    A text that is null is `Unreadable` later. Raises InputError for a table that is damaged, has neither column, lacks
+    a column that was asked for, or holds empty cells where a path or an id should be.
     """
-    columns = _read_csv(path) if path.lower().endswith((".csv", ".tsv")) else _read_parquet(path)
+    columns = _read_csv(path) if path.lower().endswith((".csv", ".tsv")) else _read_parquet(path, text or "text")
     images = text is None and "path" in columns
     if images and "text" in columns:
         raise bad(path, f"has a column 'path' and a column 'text'; drop one, or pick the texts with {path}::text")
@@ -56,7 +56,7 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
         if name not in (content, id_column, label_column)
     }
     cells = columns[content].tolist()
-    _refuse_other_than_text(path, content, cells)
+    _refuse_other_than_text(path, content, cells, null_is_fine=not images)
     if not images:
         if names is None:
             raise bad(path, "has no column 'id': texts in a table need ids that stay; add one, or name it")
@@ -96,12 +96,14 @@ def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
     return from_text(cleaned) if cleaned.dtype.kind == "U" else cleaned
 
 
-def _refuse_other_than_text(path: str, name: str, cells: list[Any]) -> None:
+def _refuse_other_than_text(path: str, name: str, cells: list[Any], null_is_fine: bool) -> None:
+    if null_is_fine and cells and all(cell is None for cell in cells):
+        raise bad(path, f"column '{name}' holds nothing but nulls; give texts")
     for row, cell in enumerate(cells):
-        if cell is None:
+        if cell is None and not null_is_fine:
             nulls = sum(each is None for each in cells)
             raise bad(path, f"column '{name}' holds {nulls:,} nulls (first in row {row}); drop those rows")
-        if not isinstance(cell, str):
+        if not isinstance(cell, str) and cell is not None:
             raise bad(path, f"column '{name}' holds {str(cell)[:40]!r} ({type(cell).__name__}) in row {row}: save text")
 
 
@@ -145,7 +147,8 @@ def _read_csv(path: str) -> Columns:
     return {name: np.array(column, dtype=object) for name, column in zip(names, cells, strict=True) if name}
 
 
-def _read_parquet(path: str) -> Columns:
+def _read_parquet(path: str, text: str) -> Columns:
+    """The columns of a Parquet file; of the column ``text`` alone nulls are taken, as None."""
     contents = open_parquet(path)
     columns = {}
     for name, entry in contents.entries.items():
@@ -154,8 +157,15 @@ def _read_parquet(path: str) -> Columns:
         readable = entry.dtype == "str" or entry.dtype.startswith(("int", "uint", "float", "bool", "timestamp", "date"))
         if len(entry.shape) != 1 or entry.problem is not None or not readable:
             raise bad(path, f"column '{name}' holds {entry.dtype}, neither text nor numbers; drop it")
-        columns[name] = entry.open()
+        columns[name] = _with_nulls(path, name) if name == text and entry.dtype == "str" else entry.open()
     return columns
+
+
+def _with_nulls(path: str, name: str) -> np.ndarray:
+    import pyarrow.parquet as pq
+
+    with refusing(path, "a Parquet file"):
+        return np.array(pq.read_table(path, columns=[name]).column(0).to_pylist(), dtype=object)
 
 
 def _refuse_twice(path: str, names: list[str]) -> None:

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.data import open_data
 from manifold_probe.extraction.items import Unreadable
 from manifold_probe.extraction.records import MEND, read_table
-from manifold_probe.extraction.resume import named, refuse_other
+from manifold_probe.extraction.resume import Tell, named, refuse_other
 from manifold_probe.extraction.store import ROWS, Store
 from manifold_probe.extraction.work import Request, Work, prepared, to_device
+from manifold_probe.models.layers import layers_of, list_layers
+from manifold_probe.models.load import load_model
 from manifold_probe.spaces.checks import refusing
 
+Layers = list[tuple[str, str, tuple[int, ...] | None]]
 TOLERANCE = (
     0.02  # of the largest value: float16 alone rounds by 0.0005, other builds of the libraries by less than this
 )
@@ -125,17 +129,22 @@ def verified_lines(request: Request, out: str | Path, rows: int) -> list[str]:
     return lines
 
 
-def layer_lines(request: Request) -> list[str]:
-    """Name, class and output shape of every layer, from one item of the data."""
-    from manifold_probe.models.layers import list_layers
-
-    work = prepared(request)
-    batch = next(iter(work.batches(range(1))))
-    if not batch.rows:
-        raise InputError(f"{request.data}: {batch.unreadable[0]}; list layers with data that can be read")
-    found = list_layers(work.model, to_device(batch.input[0], work.device))
+def layer_lines(request: Request, tell: Tell) -> list[str]:
+    """Name and class of every layer; and its output's shape, where there are data and preprocessing to run one item."""
+    data = open_data(request.data, ids=request.ids, labels=request.labels) if request.data else None
+    model = load_model(request.model, request.weights, None if data is None else data.kind)
+    if data is None or (model.preprocessing is None and request.size is request.mean is request.std is None):
+        needed = "--data" if data is None else "--size, --mean and --std"
+        tell(f"the shapes of the layers are left out; they need {needed}")
+        found: Layers = [(name, type(each).__name__, None) for name, each in layers_of(model.module).items()]
+    else:
+        work = prepared(request, model=model)
+        batch = next(iter(work.batches(range(1))))
+        if not batch.rows:
+            raise InputError(f"{request.data}: {batch.unreadable[0]}; list layers with data that can be read")
+        found = list_layers(work.model, to_device(batch.input[0], work.device))
     shapes = [("" if shape is None else " x ".join(map(str, shape))) for _, _, shape in found]
-    widths = [max(len(str(row[place])) for row in found) for place in range(2)]
+    widths = [max((len(str(row[place])) for row in found), default=0) for place in range(2)]
     return [
         f"{name:{widths[0]}}  {kind:{widths[1]}}  {shape}".rstrip()
         for (name, kind, _), shape in zip(found, shapes, strict=True)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manifold_probe.errors import InputError
+from manifold_probe.errors import InputError, to_install
 from manifold_probe.extraction.recipe import WHOLE, Recipe, ViewParameters, named_recipe, view_parameters
 
 __all__ = ["Recipe", "ViewParameters", "apply_views", "named_recipe", "view_parameters"]
@@ -104,7 +104,7 @@ def _kornia() -> Any:
         import kornia.enhance
         import kornia.geometry.transform
     except ImportError as error:
-        raise InputError("views need kornia; pip install 'manifold_probe[vision]'") from error
+        raise InputError(f"views need kornia; {to_install('vision')}") from error
     return kornia
 
 

@@ -17,7 +17,7 @@ from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.recipe import Recipe, ViewParameters, named_recipe, view_parameters
 from manifold_probe.extraction.views import apply_views
 from manifold_probe.models.layers import capture, is_glob, resolve_layers, running_layers
-from manifold_probe.models.load import Model, forward, load_model, returned
+from manifold_probe.models.load import Model, check_pooling, forward, load_model, returned
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
 from manifold_probe.spaces.affine import Map
@@ -131,7 +131,7 @@ class Work:
                     returned(self.model, batch)
                 outputs = {name: found[name] for name in self.plan["layers"]}
             else:
-                outputs = {"features": forward(self.model, batch)}
+                outputs = {"features": forward(self.model, batch, self.plan["pooling"])}
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
             pooled = {name: self._pooled(name, output, rows, mask) for name, output in outputs.items()}
         made = {name: output.float().cpu().numpy() for name, output in pooled.items()}
@@ -180,8 +180,8 @@ class Work:
         return batches(self.data, rows, self.batch_size, self.prepare, self.collate)
 
 
-def prepared(request: Request, local: int = 0) -> Work:
-    """Open data and model, and settle what the request leaves open; ``local`` picks among devices."""
+def prepared(request: Request, local: int = 0, model: Model | None = None) -> Work:
+    """Open data and model (unless it is there), and settle what the request leaves open; ``local`` picks a device."""
     if request.dtype not in DTYPES:
         raise InputError(f"--dtype: {request.dtype!r} is not known; choose one of {', '.join(DTYPES)}")
     if request.views < 0:
@@ -194,9 +194,14 @@ def prepared(request: Request, local: int = 0) -> Work:
         Map.load(request.apply)  # a file that is no map is refused before the model is loaded
     mapped = {} if request.apply is None else {"map": sha256(request.apply)}
     data = open_data(request.data, ids=request.ids, labels=request.labels)
-    model = with_preprocessing(load_model(request.model, request.weights), request)
+    model = with_preprocessing(model or load_model(request.model, request.weights, data.kind), request)
     if model.takes != data.kind:
         raise InputError(f"{request.data}: holds {data.kind}, but {request.model} takes {model.takes}; give it those")
+    check_pooling(model, request.pooling)
+    layers = resolve_layers(model.module, list(request.layers)) if request.layers else []  # globs: see below
+    drawn = {name for name in layers if model.missing and "pooler" in name.split(".")}  # nothing else may be missing
+    if named := sorted(drawn.intersection(request.layers)):
+        raise InputError(f"{request.model}: layer {named[0]} has no weights in its file; choose another layer")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert model.preprocessing is not None
     plan = {
@@ -204,7 +209,7 @@ def prepared(request: Request, local: int = 0) -> Work:
         "weights": model.fingerprint,
         "architecture": model.architecture,
         "preprocessing": model.preprocessing.record(),
-        "layers": resolve_layers(model.module, list(request.layers)) if request.layers else [],  # globs: see below
+        "layers": [name for name in layers if name not in drawn],
         "pooling": request.pooling,
         "data": data.listing,
         "rows": data.n,
@@ -214,6 +219,8 @@ def prepared(request: Request, local: int = 0) -> Work:
         "device": device,
         "precision": "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32",
         "views": {"count": request.views, "recipe": named_recipe(request.recipe).record(), "seed": request.seed},
+        **({"unused_weights": list(model.unused)} if model.unused else {}),
+        **({"missing_weights": list(model.missing)} if model.missing else {}),
         **mapped,
     }
     if device == "cuda":
@@ -223,7 +230,8 @@ def prepared(request: Request, local: int = 0) -> Work:
         batch = next((each for each in batches(data, range(data.n), 2, work.prepare, work.collate) if each.rows), None)
         if batch is not None:  # else the run will say that nothing can be read
             shown = to_device(batch.input[0], work.device)
-            plan["layers"] = running_layers(model, list(request.layers), shown, rows_of(shown))
+            running = running_layers(model, list(request.layers), shown, rows_of(shown))
+            plan["layers"] = [name for name in running if name not in drawn]
     return work
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import reduce
@@ -19,18 +19,29 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from manifold_probe.errors import InputError
+from manifold_probe.errors import InputError, to_install
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 from manifold_probe.models.source import ModelSource
 from manifold_probe.spaces.checks import bad
 
 
 class Built(NamedTuple):
-    """A module, what it takes, and the preprocessing that it brings, where it brings one."""
+    """A module, what it takes, and the preprocessing that it brings, where it brings one.
+
+    ``run`` is called with a batch in place of the module, where it is not the module itself that gives the features.
+    ``unused`` are weights in its file that the module has no place for, ``missing`` those that it drew at random.
+    ``projected``: it gives an embedding behind a projection; ``unprojected``: it is the tower of a family whose
+    embeddings are, without its projection.
+    """
 
     module: torch.nn.Module
     takes: Literal["images", "texts"]
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None
+    run: Callable[..., Any] | None = None
+    unused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    projected: bool = False
+    unprojected: bool = False
 
 
 def from_python(source: ModelSource) -> Built:
@@ -49,16 +60,16 @@ def from_python(source: ModelSource) -> Built:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise failure(source, error, f"install what {module_name} imports") from error
-        mend = "it is looked for in the current folder, on PYTHONPATH and among installed packages"
-        raise bad(source.text, f"there is no module {error.name!r}; {mend}") from error
+        fix = "it is looked for in the current folder, on PYTHONPATH and among installed packages"
+        raise bad(source.text, f"there is no module {error.name!r}; {fix}") from error
     except (Exception, SystemExit) as error:
         raise failure(source, error, f"importing {module_name} has to work first") from error
     try:
         make = reduce(getattr, name.split("."), module)
     except AttributeError as error:
         near = get_close_matches(name, [each for each in vars(module) if not each.startswith("_")], 3)
-        mend = f"did you mean {' or '.join(near)}?" if near else "check the name"
-        raise bad(source.text, f"{module_name} has no {name!r}; {mend}") from error
+        fix = f"did you mean {' or '.join(near)}?" if near else "check the name"
+        raise bad(source.text, f"{module_name} has no {name!r}; {fix}") from error
     if not callable(make) or isinstance(make, torch.nn.Module):
         raise bad(source.text, f"{name} is a {type(make).__name__}; name a callable that returns a torch.nn.Module")
     torch.default_generator.manual_seed(0)  # anew, because a first import may have drawn, and a second does not
@@ -78,8 +89,8 @@ def from_timm(source: ModelSource, pretrained: bool) -> Built:
     timm = needed("timm", "timm", source)
     if ":" not in source.name and not timm.is_model(source.name):  # "hf-hub:..." and "local-dir:..." are timm's own
         near = get_close_matches(source.name, timm.list_models(), 3)
-        mend = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
-        raise bad(source.text, f"timm knows no model of this name; {mend}")
+        fix = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
+        raise bad(source.text, f"timm knows no model of this name; {fix}")
     options = {"pretrained": pretrained, "num_classes": 0} | source.arguments
     with loading(source, "check the arguments; pretrained weights are downloaded once, ?pretrained=false does without"):
         module = timm.create_model(source.name, **options)
@@ -113,20 +124,21 @@ def needed(package: str, extra: str, source: ModelSource) -> Any:
     Raises
     ------
     InputError
-        Naming the extra to install; or, where the package is there and broken, what it said.
+        Naming what to install; or, where the package is there and broken, what it said.
     """
     try:
         return importlib.import_module(package)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == package:
-            mend = f"pip install 'manifold_probe[{extra}]'"
-            raise bad(source.text, f"needs the package {package}, which is not installed; {mend}") from error
+            raise bad(
+                source.text, f"needs the package {package}, which is not installed; {to_install(extra)}"
+            ) from error
         raise failure(source, error, f"{package} is installed but cannot be imported, repair that first") from error
 
 
 @contextmanager
-def loading(source: ModelSource, mend: str) -> Iterator[None]:
-    """Around a library's loading calls: whatever they raise becomes one InputError with this mend."""
+def loading(source: ModelSource, fix: str) -> Iterator[None]:
+    """Around a library's loading calls: whatever they raise becomes one InputError with this fix."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -134,12 +146,12 @@ def loading(source: ModelSource, mend: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise failure(source, error, mend) from error
+        raise failure(source, error, fix) from error
 
 
-def failure(source: ModelSource, error: BaseException, mend: str) -> InputError:
-    """What foreign code said while a model was loaded, with the mend."""
-    return bad(source.text, f"cannot be loaded ({reason(error)}); {mend}")
+def failure(source: ModelSource, error: BaseException, fix: str) -> InputError:
+    """What foreign code said while a model was loaded, with the fix."""
+    return bad(source.text, f"cannot be loaded ({reason(error)}); {fix}")
 
 
 def reason(error: BaseException) -> str:

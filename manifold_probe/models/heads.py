@@ -7,12 +7,15 @@
     orthogonal         W x, with W'W = 1 or W W' = 1                exactly, at every step: the hard constraint
     pca                C x, with C the first principal directions   fixed, from a sample; the mean is put back
 
-A head is rebuilt from its name and widths and filled with ``load_state_dict``.
+A head is rebuilt from its name and widths and filled with ``load_state_dict``; `saved_head` reads the widths off the
+weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +78,41 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
             f"the identity head needs equal widths, got {width_in} and {width_out}; choose linear, mlp or orthogonal"
         )
     return nn.Identity()
+
+
+def saved_head(name: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """The head whose name and weights a run saved, not filled yet; a classifier's weights alone are a linear layer.
+
+    >>> saved_head("mlp", make_head("mlp", 3, 5).state_dict())(torch.ones(2, 3)).shape
+    torch.Size([2, 5])
+    """
+    matrices = [each for each in state.values() if isinstance(each, Tensor) and each.ndim == 2]
+    matrices = matrices[:1] if name == "orthogonal" else matrices  # a square base follows
+    if not matrices:
+        return nn.Identity()
+    return make_head(
+        "linear" if set(state) == {"weight", "bias"} else name, matrices[0].shape[1], matrices[-1].shape[0]
+    )
+
+
+class Headed(nn.Module):
+    """A backbone, run and pooled, and the head on it: (B, d').
+
+    Parameters
+    ----------
+    backbone, head : torch.nn.Module
+    embed : callable
+        The backbone's vectors (B, d) of what the module is called with.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, embed: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.backbone, self.head, self.embed = backbone, head, embed
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """The head's output (B, d') for a batch."""
+        found: Tensor = self.head(self.embed(*inputs, **named).float())
+        return found
 
 
 class PCA(nn.Module):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,11 +24,22 @@ from manifold_probe.spaces.checks import bad
 
 LIBRARIES = ("transformers", "sentence_transformers", "huggingface_hub")
 SAMPLES = ((61, 83), (90, 47))  # heights and widths, odd and even, tall and wide
+# Architectures that AutoModel would load as another class: towers with their projection, encoders saved alone, DPR's.
+OWN_CLASS = ("WithProjection", "EncoderModel", "ContextEncoder", "QuestionEncoder")
+POOLED = ("siglip", "siglip2")  # models whose pooled output is the embedding, without a projection behind it
 UNBOUNDED = 10**6  # tokenizers without a limit claim about 1e30
 
 
-def from_hf(source: ModelSource, pretrained: bool) -> Built:
-    """AutoModel and its image processor or tokenizer; ``pretrained`` False builds from the configuration alone.
+def from_hf(source: ModelSource, pretrained: bool, takes: str | None = None) -> Built:
+    """The model of a folder or hub name, and its image processor or tokenizer.
+
+    - A model with a projection gives the projected embedding (``image_embeds``, ``text_embeds``), SigLIP its pooled
+      output; `one_tensor` says when the hidden states are taken instead.
+    - A model of images and texts (CLIP, SigLIP, ALIGN, ...) is run on the side that ``takes`` names, "images" or
+      "texts"; images where it is None.
+    - An encoder-decoder (T5, BART, Marian, ...) is run as its encoder alone.
+
+    ``pretrained`` False builds from the configuration alone.
 
     Raises
     ------
@@ -36,39 +47,95 @@ def from_hf(source: ModelSource, pretrained: bool) -> Built:
         An unknown name or folder, weights that are not all there, or a model of neither images nor texts.
     """
     transformers = needed("transformers", "text", source)
-    name, options, mend = _located(source)
-    with _quiet(), loading(source, mend):
+    name, options, fix = _located(source)
+    with _quiet(), loading(source, fix):
         config = transformers.AutoConfig.from_pretrained(name, **options)
-        if hasattr(config, "vision_config") and hasattr(config, "text_config"):
-            raise bad(source.text, "holds an image and a text model; save the wanted one in a folder of its own")
-        if pretrained:
-            module, report = transformers.AutoModel.from_pretrained(
-                name, config=config, output_loading_info=True, **options
-            )
-            _check_complete(source, report["missing_keys"])
-        else:
-            module = transformers.AutoModel.from_config(config, trust_remote_code=False)
-    reads = module.main_input_name
+        module, report = _loaded(transformers, name, config, options, pretrained)
+        missing = _check_complete(source, report.get("missing_keys", ()))
+    run, reads = _entry(source, module, config, takes)
+    kind = type(module).__name__
+    facts: dict[str, Any] = {
+        "run": run,
+        "unused": tuple(sorted(report.get("unexpected_keys", ()))),
+        "missing": missing,
+        "projected": isinstance(run, partial) or kind.endswith("WithProjection"),
+        "unprojected": run is None and hasattr(transformers, f"{kind}WithProjection"),
+    }
     if reads == "pixel_values":
-        return Built(module, "images", _image_preprocessing(transformers, name, options))
+        return Built(module, "images", _image_preprocessing(transformers, name, options), **facts)
     if reads != "input_ids":
         raise bad(source.text, f"reads {reads}; models of images (pixel_values) and texts (input_ids) are supported")
     with _quiet(), loading(source, "the model's folder must hold its tokenizer: tokenizer.save_pretrained(folder)"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
         if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
             raise bad(source.text, "has no vocabulary; save its tokenizer beside it: tokenizer.save_pretrained(folder)")
-    return Built(module, "texts", _text_preprocessing(tokenizer, config))
+    return Built(module, "texts", _text_preprocessing(tokenizer, getattr(config, "text_config", config)), **facts)
+
+
+def _loaded(
+    transformers: Any, name: str, config: Any, options: dict[str, Any], pretrained: bool
+) -> tuple[Any, dict[str, Any]]:
+    """The module, and transformers' report on its weights.
+
+    The class is AutoModel's choice, or the one that the configuration names where AutoModel knows none, it is one of
+    `OWN_CLASS` or an encoder-decoder; and where the file holds weights of a projection, the class that has one.
+    """
+    named = next(iter(getattr(config, "architectures", None) or ()), "")
+    by_name = type(config) not in transformers.MODEL_MAPPING or getattr(config, "is_encoder_decoder", False)
+    own: Any = getattr(transformers, named, None) if by_name or named.endswith(OWN_CLASS) else None
+    if not (isinstance(own, type) and issubclass(own, transformers.PreTrainedModel)):  # a file may name anything
+        own = None
+    if not pretrained:
+        made = transformers.AutoModel.from_config(config, trust_remote_code=False) if own is None else own(config)
+        return made, {}
+    load = partial((own or transformers.AutoModel).from_pretrained, name, config=config, output_loading_info=True)
+    module, report = load(**options)
+    projected = getattr(transformers, f"{type(module).__name__}WithProjection", None)
+    if projected is not None and any("projection" in key for key in report["unexpected_keys"]):
+        module, report = projected.from_pretrained(name, config=config, output_loading_info=True, **options)
+    return module, report
+
+
+def _entry(source: ModelSource, module: Any, config: Any, takes: str | None) -> tuple[Callable[..., Any] | None, str]:
+    """What to call in place of the module itself, if anything, and the name of the input that it reads."""
+    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+        if not (hasattr(module, "get_image_features") and hasattr(module, "get_text_features")):
+            raise bad(source.text, "holds an image and a text model; save the wanted one in a folder of its own")
+        if takes == "texts":
+            return partial(_joint, module.get_text_features, "text_embeds"), "input_ids"
+        return partial(_joint, module.get_image_features, "image_embeds"), "pixel_values"
+    reads = str(module.main_input_name)
+    if str(getattr(config, "model_type", "")).startswith(POOLED):
+        return partial(_joint, module, "image_embeds" if reads == "pixel_values" else "text_embeds"), reads
+    if getattr(config, "is_encoder_decoder", False):
+        return module.get_encoder(), reads
+    return None, reads
+
+
+def _joint(call: Callable[..., Any], name: str, *inputs: Any, **named: Any) -> Any:
+    """What ``call`` returns, with its pooled output, which is the embedding, under this name."""
+    output = call(*inputs, **named)
+    if isinstance(output, torch.Tensor):
+        return {name: output}
+    pooled = output.get("pooler_output")
+    return output if pooled is None else {**output, name: pooled}
 
 
 def from_st(source: ModelSource) -> Built:
     """A SentenceTransformer, with its own tokenizer, maximal length and default prompt."""
     sentence_transformers = needed("sentence_transformers", "text", source)
-    name, options, mend = _located(source)
-    with _quiet(), loading(source, mend):
+    name, options, fix = _located(source)
+    with _quiet(), loading(source, fix):
         module = sentence_transformers.SentenceTransformer(name, device="cpu", **options)
         prompt = module.prompts.get(module.default_prompt_name or "") or None
         facts = _facts(module.tokenizer, module.max_seq_length) | {"prompt": prompt}
-    return Built(module, "texts", TextPreprocessing(partial(_sentence_batch, module, prompt), facts))
+    tokenize = partial(_sentence_batch, module, prompt)
+    preprocessing = TextPreprocessing(tokenize, facts, _first_token(module.tokenizer))
+    return Built(module, "texts", preprocessing, run=partial(_sentences, module))
+
+
+def _sentences(module: Any, **batch: Any) -> Any:
+    return module({"modality": "text", **batch})  # a copy: its modules write into what they get
 
 
 def renamed(module: Any, state: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +163,7 @@ def _sentence_batch(module: Any, prompt: str | None, texts: list[str]) -> dict[s
 
 
 def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
-    """Folder or hub name, the loading options, and the mend where loading fails."""
+    """Folder or hub name, the loading options, and the fix where loading fails."""
     strange = source.arguments.keys() - {"revision"}
     if strange:
         raise bad(source.text, f"argument {min(strange)} is not known; only ?revision=... is read here")
@@ -111,13 +178,17 @@ def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
     return source.name, options, "check the name on the hub and the network, or give a local folder"
 
 
-def _check_complete(source: ModelSource, missing: Any) -> None:
-    # transformers fills in what is missing at random and only warns. Poolers come after the last hidden state, and
-    # many files of weights leave them out.
-    lost = sorted(key for key in missing if not key.startswith("pooler."))
+def _check_complete(source: ModelSource, missing: Any) -> tuple[str, ...]:
+    """The missing weights that do no harm by themselves; others are refused.
+
+    transformers fills in what is missing at random and only warns. Poolers come after the last hidden state, and many
+    files of weights leave them out.
+    """
+    lost = sorted(key for key in missing if "pooler." not in key)
     if lost:
         few = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
         raise bad(source.text, f"its weights lack {len(lost)} keys ({few}); download or save the model again")
+    return tuple(sorted(missing))
 
 
 def _image_preprocessing(transformers: Any, name: str, options: dict[str, Any]) -> ImagePreprocessing | None:
@@ -158,8 +229,15 @@ def _text_preprocessing(tokenizer: Any, config: Any) -> TextPreprocessing:
     limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or UNBOUNDED)
     limit = min(limits) if min(limits) < UNBOUNDED else None
     facts = _facts(tokenizer, limit)  # before its first use, which would leave settings of truncation in it
-    call = partial(tokenizer, padding=True, truncation=limit is not None, max_length=limit, return_tensors="pt")
-    return TextPreprocessing(call, facts)
+    # SigLIP reads its last position, padded as in its training; elsewhere padding changes nothing and only costs time.
+    padding = "max_length" if limit and str(getattr(config, "model_type", "")).startswith(POOLED) else True
+    call = partial(tokenizer, padding=padding, truncation=limit is not None, max_length=limit, return_tensors="pt")
+    return TextPreprocessing(call, facts, _first_token(tokenizer))
+
+
+def _first_token(tokenizer: Any) -> bool:
+    """Whether the tokenizer knows a token that stands before every text."""
+    return getattr(tokenizer, "cls_token", None) is not None or getattr(tokenizer, "bos_token", None) is not None
 
 
 def _facts(tokenizer: Any, limit: int | None) -> dict[str, Any]:

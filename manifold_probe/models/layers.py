@@ -31,7 +31,7 @@ def list_layers(model: Model, batch: Any) -> list[tuple[str, str, tuple[int, ...
 
         return hook
 
-    layers = _layers(model.module)
+    layers = layers_of(model.module)
     with _hooked(layers, remember):
         returned(model, batch)
     return [(name, type(module).__name__, shapes.get(name)) for name, module in layers.items()]
@@ -50,7 +50,7 @@ def resolve_layers(module: torch.nn.Module, patterns: list[str]) -> list[str]:
     >>> resolve_layers(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), ["1", "0"])
     ['0', '1']
     """
-    names = list(_layers(module))
+    names = list(layers_of(module))
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             near = get_close_matches(pattern, names, 3, 0.4) or names[:3]
@@ -116,7 +116,7 @@ def capture(module: torch.nn.Module, names: list[str]) -> Iterator[dict[str, tor
 
         return hook
 
-    layers = _layers(module)
+    layers = layers_of(module)
     with _hooked({name: layers[name] for name in names}, keep):
         yield outputs
     idle = [name for name in names if name not in outputs]
@@ -124,7 +124,8 @@ def capture(module: torch.nn.Module, names: list[str]) -> Iterator[dict[str, tor
         raise InputError(f"--layers: {', '.join(idle[:3])} took no part in the forward pass; choose another layer")
 
 
-def _layers(module: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def layers_of(module: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Every submodule by its name, in the module's order."""
     # A module used in two places is there under both its names.
     return {name: each for name, each in module.named_modules(remove_duplicate=False) if name}
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,8 +16,10 @@ import torch
 
 from manifold_probe.errors import InputError
 from manifold_probe.models.build import Built, from_python, from_timm, reason
+from manifold_probe.models.heads import Headed, saved_head
 from manifold_probe.models.hub import from_hf, from_st, renamed
-from manifold_probe.models.outputs import describe, one_tensor
+from manifold_probe.models.outputs import describe, one_tensor, token_states
+from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 from manifold_probe.models.source import BUILT_IN, CHECKPOINT, ModelSource, parse_source
 from manifold_probe.models.weights import fingerprint, fit, read_plain, read_state
@@ -30,6 +32,7 @@ class Model:
 
     ``preprocessing`` is None where the model brings none. Two modules with the same weights and another architecture
     share a fingerprint; ``architecture`` tells them apart, as far as what a module prints and its configuration do.
+    The last five: see `Built`.
     """
 
     module: torch.nn.Module
@@ -37,6 +40,11 @@ class Model:
     preprocessing: ImagePreprocessing | TextPreprocessing | None
     source: ModelSource
     fingerprint: str
+    run: Callable[..., Any] | None = None
+    unused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    projected: bool = False
+    unprojected: bool = False
 
     @property
     def identity(self) -> str:
@@ -57,6 +65,25 @@ class Model:
         written = re.sub(r" at 0x[0-9a-fA-F]+", "", written)  # addresses change from run to run
         return hashlib.sha256(written.encode()).hexdigest()
 
+    def notes(self, pooling: str | None) -> list[str]:
+        """What a reader of its features should know: weights that are not used or not there, and the projection."""
+        kind, found = type(self.module).__name__, []
+        if self.unused:
+            found.append(f"{len(self.unused):,} weights in its file are not used by {kind} ({_few(self.unused)})")
+        if self.missing:
+            found.append(
+                f"{len(self.missing):,} weights are not in its file and were drawn at random, which the last "
+                f"hidden state does not see ({_few(self.missing)})"
+            )
+        if self.unprojected:
+            found.append(f"{kind} has no projection: its features are hidden states, not the joint embedding")
+        if self.projected and pooling not in (None, "projection"):
+            found.append(
+                f"its features are hidden states before the projection, as --pool {pooling} asks; leave --pool "
+                "out for the projected embedding"
+            )
+        return [f"{self.source.text}: {each}" for each in found]
+
     @property
     def channels(self) -> int:
         """Channels of the pictures it takes: 1 where its first convolution says so, else 3."""
@@ -64,8 +91,10 @@ class Model:
         return 1 if first is not None and first.in_channels == 1 else 3
 
 
-def load_model(text: str, weights: str | None = None) -> Model:
+def load_model(text: str, weights: str | None = None, takes: str | None = None) -> Model:
     """The model that a source names (`parse_source`), with the weights of a file where one is given.
+
+    ``takes``, "images" or "texts", picks the side of a model that has both, such as CLIP; images where it is None.
 
     Loading folders and checkpoints needs no network, and never runs code that lies in them. A callable that draws its
     weights without a seed of its own draws the same ones every time.
@@ -73,31 +102,32 @@ def load_model(text: str, weights: str | None = None) -> Model:
     Raises
     ------
     InputError
-        An unknown source, a package that is not installed, or weights that do not fit: one line with the mend.
+        An unknown source, a package that is not installed, or weights that do not fit: one line with the fix.
     """
     source = parse_source(text)
     # What a model's own code prints goes to stderr: stdout belongs to the result.
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         torch.default_generator.manual_seed(0)
-        built = _build(source, pretrained=weights is None)
+        built = _build(source, weights is None, takes)
     if weights is not None:
         state = read_state(weights)
         fit(built.module, renamed(built.module, state) if source.kind == "hf" else state, weights, text)
     module = built.module.float().eval()
-    return Model(module, built.takes, built.preprocessing, source, fingerprint(module))
+    return Model(module, built.takes, built.preprocessing, source, fingerprint(module), *built[3:])
 
 
-def forward(model: Model, batch: Any) -> torch.Tensor:
+def forward(model: Model, batch: Any, pooling: str | None = None) -> torch.Tensor:
     """The model's output for a prepared batch, float32: (B, D), tokens (B, N, D) or maps (B, C, H, W).
 
-    No gradient is kept, and inside ``torch.autocast`` the output is float32 all the same.
+    ``pooling`` decides between a projected embedding and the hidden states before it: see `one_tensor`. No gradient is
+    kept, and inside ``torch.autocast`` the output is float32 all the same.
 
     Raises
     ------
     InputError
         As in `returned`, or no single tensor can be told from what the model returned.
     """
-    return one_tensor(returned(model, batch), model.source.text).float()
+    return one_tensor(returned(model, batch), model.source.text, pooling).float()
 
 
 def returned(model: Model, batch: Any) -> Any:
@@ -118,29 +148,62 @@ def returned(model: Model, batch: Any) -> Any:
         shortage = isinstance(error, MemoryError) or any(word in str(error) for word in ("memory", "CUDA", "cuda"))
         if isinstance(error, InputError) or shortage:
             raise
-        mend = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
-        raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {mend}") from error
+        fix = "check --size, --mean and --std" if model.takes == "images" else "check the model and its tokenizer"
+        raise bad(model.source.text, f"cannot take {describe(batch)} ({reason(error)}); {fix}") from error
 
 
 def call(model: Model, batch: Any) -> Any:
     """What the module returns for a prepared batch, with gradients where they are on."""
-    if model.source.kind == "st":
-        return model.module({"modality": "text", **batch})  # a copy: its modules write into what they get
-    return model.module(**batch) if isinstance(batch, Mapping) else model.module(batch)
+    run = model.run or model.module
+    return run(**batch) if isinstance(batch, Mapping) else run(batch)
 
 
-def _build(source: ModelSource, pretrained: bool) -> Built:
+def check_pooling(model: Model, pooling: str | None) -> None:
+    """Refuse the pooling "cls" for texts whose first token says nothing about the rest.
+
+    That is so in causal models (GPT-2, LLaMA, CLIP's text side), where a token sees only those before it, which is
+    tried out on one text; and where the tokenizer has no token to put first.
+
+    Raises
+    ------
+    InputError
+        With the reason, and the poolings that fit.
+    """
+    preprocessing = model.preprocessing
+    if pooling != "cls" or not isinstance(preprocessing, TextPreprocessing):
+        return
+    fix = "choose --pool last or --pool mean"
+    if _sees_only_itself(model, preprocessing):
+        why = "it is a causal model: the first token sees none of the others, and is much the same for all texts"
+        raise bad(model.source.text, f"--pool cls: {why}; {fix}")
+    if not preprocessing.has_first_token:
+        raise bad(model.source.text, f"--pool cls: its tokenizer puts no CLS token before a text; {fix}")
+
+
+def _sees_only_itself(model: Model, preprocessing: TextPreprocessing) -> bool:
+    """Whether the state of a text's first token stays as it is when all tokens behind it are replaced."""
+    batch = preprocessing.collate(["a b c d e f g h"])
+    ids = batch["input_ids"]
+    others = torch.cat([ids[:, :1], torch.where(ids[:, 1:] > 0, ids[:, 1:] - 1, 1)], 1)
+    before, after = (token_states(returned(model, {**batch, "input_ids": each})) for each in (ids, others))
+    if before is None or after is None or before.shape[1] < 2:
+        return False
+    return torch.allclose(before[:, 0], after[:, 0], rtol=0, atol=1e-5 * float(before.abs().max()))
+
+
+def _build(source: ModelSource, pretrained: bool, takes: str | None = None) -> Built:
     if source.kind == "checkpoint":
         return _from_checkpoint(source)
     if source.kind == "python":
         return from_python(source)
     if source.kind == "st":
         return from_st(source)
-    return from_timm(source, pretrained) if source.kind == "timm" else from_hf(source, pretrained)
+    return from_timm(source, pretrained) if source.kind == "timm" else from_hf(source, pretrained, takes)
 
 
 def _from_checkpoint(source: ModelSource) -> Built:
-    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}.
+    """What a checkpoint of our trainer describes: {"format", "model", "arguments", "state", "preprocessing"}, and what
+    its head needs: {"head": {"name", "state"}, "pooling"}.
 
     The file is data and may come from anyone: of Python it may name our own students alone.
     """
@@ -159,8 +222,8 @@ def _from_checkpoint(source: ModelSource) -> Built:
         if inner.kind == "checkpoint":
             raise bad(record["model"], "is a checkpoint itself; name what builds the model")
         if inner.kind == "python" and inner.name != BUILT_IN:
-            mend = f"name it yourself: --model 'python:...' --weights {path}"
-            raise bad(record["model"], f"is code, which no file may have run; if you trust it, {mend}")
+            fix = f"name it yourself: --model 'python:...' --weights {path}"
+            raise bad(record["model"], f"is code, which no file may have run; if you trust it, {fix}")
         inner = replace(inner, arguments=_harmless(inner.arguments | record["arguments"]))
         built = _build(inner, pretrained=False)
         if record["preprocessing"]:
@@ -168,7 +231,26 @@ def _from_checkpoint(source: ModelSource) -> Built:
     except InputError as error:
         raise bad(path, f"model {error}") from error
     fit(built.module, record["state"], path, record["model"])
-    return built
+    return _with_head(built, path, record) if source.output == "head" else built
+
+
+def _with_head(built: Built, path: str, record: dict[str, Any]) -> Built:
+    """The backbone with the head that was trained on it."""
+    head, pooling = record.get("head"), record.get("pooling")
+    if not isinstance(head, dict) or not isinstance(head.get("state"), dict) or not isinstance(head.get("name"), str):
+        raise bad(path, f"holds no head; give {path} without ::head")
+    run = built.run or built.module
+
+    def embed(*inputs: Any, **named: Any) -> torch.Tensor:
+        return pool(one_tensor(run(*inputs, **named), path, pooling), pooling, named.get("attention_mask"))
+
+    module = saved_head(head["name"], head["state"])
+    fit(module, head["state"], path, f"a {head['name']} head")
+    return built._replace(module=Headed(built.module, module, embed), run=None)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _harmless(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -123,10 +123,14 @@ class ImagePreprocessing:
 
 @dataclass(frozen=True)
 class TextPreprocessing:
-    """Texts as the batch of tensors that a tokenizer makes of them; ``facts`` are plain values that identify it."""
+    """Texts as the batch of tensors that a tokenizer makes of them; ``facts`` are plain values that identify it.
+
+    ``has_first_token``: whether it knows a token (CLS, or one that begins a text) that stands before every text.
+    """
 
     tokenize: Callable[[list[str]], Mapping[str, Any]]
     facts: dict[str, Any]
+    has_first_token: bool = True
 
     def collate(self, texts: list[str]) -> dict[str, torch.Tensor]:
         """A dict of tensors, padded to the longest text: input_ids (B, N), attention_mask (B, N), ..."""
@@ -180,8 +184,8 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        mend = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
-        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {mend}") from error
+        fix = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
+        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {fix}") from error
 
 
 def _check_pixels(name: str, value: Any, least: int) -> None:

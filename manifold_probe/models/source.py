@@ -1,6 +1,7 @@
-"""Where a model comes from, as one string: ``KIND:NAME?key=value&key=value``, or a checkpoint ``FILE.pt``.
+"""Where a model comes from, as one string: ``KIND:NAME?key=value&key=value``, or a checkpoint of our trainer.
 
-Parsing looks at the text alone; nothing is imported, opened or downloaded before `load_model`.
+A checkpoint is ``FILE.pt``, or the folder of a run that holds a `STUDENT`; ``::head`` behind either means the backbone
+and the head on it. Nothing is imported, opened or downloaded before `load_model`.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ EXAMPLES = {
     "python": "python:package.module:callable?seed=1",
 }
 SUFFIXES = (".pt", ".pth")
+STUDENT = "student.pt"  # what a finished run's folder keeps its student in
+OUTPUTS = ("backbone", "head")
 Value = int | float | bool | str
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A parsed model source: ``kind`` is a key of `EXAMPLES` or "checkpoint", ``text`` is what was typed."""
+    """A parsed model source: ``kind`` is a key of `EXAMPLES` or "checkpoint", ``text`` is what was typed.
+
+    ``output``, of a checkpoint, is "backbone" or "head".
+    """
 
     kind: str
     name: str
     arguments: dict[str, Value]
     text: str
+    output: str = "backbone"
 
 
 def parse_source(text: str) -> ModelSource:
@@ -49,9 +56,10 @@ def parse_source(text: str) -> ModelSource:
     """
     kind, colon, rest = text.partition(":")
     if kind not in EXAMPLES or not colon:
-        if Path(text).suffix.lower() in SUFFIXES:
-            return ModelSource("checkpoint", text, {}, text)
-        raise bad(text, f"names no model; {_forms(kind if colon else '')}")
+        path, output = _checkpoint(text)
+        if path is None:
+            raise bad(text, f"names no model; {_forms(kind if colon else '')}")
+        return ModelSource("checkpoint", path, {}, text, output)
     name, query, asked = rest.partition("?")
     if not name:
         raise bad(text, f"names no model after '{kind}:'; write {EXAMPLES[kind]}")
@@ -63,12 +71,22 @@ def parse_source(text: str) -> ModelSource:
 def is_source(text: str) -> bool:
     """Whether a string names a model rather than a feature file: a known kind, or a .pt that our trainer wrote.
 
-    Reads no more of a .pt than its structure; a damaged one is no model, and whoever reads it as features says why.
+    Reads no more of a .pt than its structure; a damaged one is no model, and whoever reads it as features says why. A
+    run's folder holds features too, and means those here; its ``student.pt`` means the model.
 
     >>> is_source("timm:resnet18"), is_source("features.npy")
     (True, False)
     """
-    return has_kind(text) or _is_checkpoint(text)
+    return has_kind(text) or _is_checkpoint(_split(text)[0])
+
+
+def names_model(text: str) -> bool:
+    """Whether a string can name a model where only a model is asked for: a known kind, a .pt or a run's folder.
+
+    >>> names_model("runs/a/student.pt::head"), names_model("vit-tiny")
+    (True, False)
+    """
+    return has_kind(text) or _checkpoint(text)[0] is not None
 
 
 def has_kind(text: str) -> bool:
@@ -79,6 +97,19 @@ def has_kind(text: str) -> bool:
     """
     kind, colon, _ = text.partition(":")
     return bool(colon) and kind in EXAMPLES
+
+
+def _split(text: str) -> tuple[str, str]:
+    path, colons, output = text.rpartition("::")
+    return (path, output) if colons and output in OUTPUTS else (text, OUTPUTS[0])
+
+
+def _checkpoint(text: str) -> tuple[str | None, str]:
+    """The file of a checkpoint, if the string names one, and which of its outputs is meant."""
+    path, output = _split(text)
+    if os.path.isfile(os.path.join(path, STUDENT)):
+        path = os.path.join(path, STUDENT)
+    return path if Path(path).suffix.lower() in SUFFIXES else None, output
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -99,7 +130,7 @@ def _is_checkpoint(path: str) -> bool:
 def _forms(kind: str) -> str:
     near = get_close_matches(kind.lower(), EXAMPLES, 1)
     meant = f"did you mean {near[0]}:? " if near else ""
-    return f"{meant}write {', '.join(EXAMPLES.values())}, or a checkpoint FILE.pt"
+    return f"{meant}write {', '.join(EXAMPLES.values())}, a checkpoint FILE.pt, or the folder of a finished run"
 
 
 def _check_python(text: str, name: str) -> None:

@@ -76,7 +76,7 @@ def fit(module: torch.nn.Module, state: Mapping[str, Any], path: str, model: str
     }
     if any(kinds.values()):
         found = ", ".join(f"{len(keys)} {kind} ({_few(keys)})" for kind, keys in kinds.items() if keys)
-        raise bad(path, f"does not fit {model}: of {len(own)} keys, {found}; {_mend(own, state)}")
+        raise bad(path, f"does not fit {model}: of {len(own)} keys, {found}; {_fix(own, state)}")
     with refusing(path, "weights"):
         module.load_state_dict(dict(state))
 
@@ -106,7 +106,7 @@ def _few(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
 
 
-def _mend(own: Iterable[str], state: Mapping[str, Any]) -> str:
+def _fix(own: Iterable[str], state: Mapping[str, Any]) -> str:
     # DataParallel, lightning and torch.compile all put a prefix before every key.
     prefix = str(next(iter(state), "")).partition(".")[0] + "."
     if {prefix + key for key in own} == set(state):

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from manifold_probe.errors import InputError
+from manifold_probe.errors import InputError, to_install
 from manifold_probe.files import write_whole
 from manifold_probe.report.curves import SIDES, Run, read_run
 
@@ -24,7 +24,7 @@ def check_tensorboard() -> None:
     try:
         import tensorboard  # noqa: F401
     except ImportError as error:
-        raise InputError("--tensorboard: needs TensorBoard; pip install 'manifold_probe[tensorboard]'") from error
+        raise InputError(f"--tensorboard: needs TensorBoard; {to_install('tensorboard')}") from error
 
 
 def write_events(folder: str | Path) -> Path:

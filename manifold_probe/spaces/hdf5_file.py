@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.errors import to_install
 from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import RESERVED, Contents, Entry
 from manifold_probe.spaces.spool import gather
@@ -41,7 +42,7 @@ def _library(path: str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise bad(path, "needs h5py to be read: pip install 'manifold_probe[formats]'") from error
+        raise bad(path, f"needs h5py to be read: {to_install('formats')}") from error
     return h5py
 
 

@@ -21,9 +21,11 @@ from manifold_probe.distillation.config import read_toml, resolved
 from manifold_probe.distillation.methods import METHODS
 from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.distillation.train import Run, train
+from manifold_probe.errors import InputError
 from manifold_probe.evaluation.watch import watched
 from manifold_probe.models.heads import make_head
 from manifold_probe.models.load import forward, load_model
+from manifold_probe.models.source import is_source
 from manifold_probe.spaces.read import read
 from tests.distillation.run_helpers import ROWS, command, contents, world
 
@@ -311,6 +313,44 @@ def test_an_orthogonal_head_stays_orthogonal_whatever_the_decay(folder: Path) ->
     head.load_state_dict(state)
     weight = head.weight.detach()
     assert torch.allclose(weight @ weight.T, torch.eye(24), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [("cosine", name) for name in ("linear", "mlp", "layernorm_linear", "orthogonal")] + [("kd", None)],
+)
+def test_a_run_is_a_model_and_so_is_its_head(method: str, head: str | None, folder: Path) -> None:
+    train(settings(method=method, head=head, epochs=1), "run", tell=lambda _: None)
+    pictures = np.load("digits.npz")["images"]
+    for name in ("run", "run/student.pt"):
+        for output in ("backbone", "head"):
+            model = load_model(f"{name}::{output}")
+            assert model.preprocessing is not None
+            images = torch.stack([model.preprocessing(image) for image in pictures])
+            assert np.allclose(forward(model, images).numpy(), read(f"run::{output}").read(0, ROWS), atol=1e-5)
+    assert load_model("run").fingerprint == load_model("run/student.pt").fingerprint
+    assert is_source("run/student.pt::head")
+    assert not is_source("run::head")  # the features that the run stored
+    bare = torch.load("run/student.pt", weights_only=True)
+    torch.save({key: value for key, value in bare.items() if key != "head"}, "bare.pt")
+    with pytest.raises(InputError, match=r"bare.pt: holds no head; give bare.pt without ::head"):
+        load_model("bare.pt::head")
+
+
+def test_features_of_a_head_on_other_data(folder: Path, capfd: Capture) -> None:
+    train(settings(epochs=1), "run", tell=lambda _: None)
+    arrays = np.load("digits.npz")
+    np.savez("other.npz", images=arrays["images"][::-1][:50], ids=arrays["ids"][::-1][:50])
+    ran(["extract", "--model", "run/::head", "--data", "other.npz", "--out", "feats", "--dtype", "float32"], capfd)
+    found, stored = read("feats"), read("run::head")
+    place = {id: row for row, id in enumerate(stored.ids.tolist())}
+    wanted = stored.read(0, ROWS)[[place[id] for id in found.ids.tolist()]]
+    assert np.allclose(found.read(0, 50), wanted, atol=1e-5)
+    error = refused(["extract", "--model", "no-run", "--data", "other.npz", "--out", "x"], capfd)
+    assert "no-run: names no model; write " in error
+    assert "or the folder of a finished run" in error
+    ran([*command("again"), "--student", "run"], capfd)  # a run's student is a student like any other
+    assert read("again").d == 128
 
 
 def test_a_file_of_logits_alone_is_taken_as_logits(folder: Path) -> None:

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -87,6 +89,30 @@ def test_empty_texts(file: str, tmp_path: Path) -> None:
     assert data.read(0).content == "x"
     with pytest.raises(Unreadable, match="b: the text is empty"):
         data.read(1)
+
+
+NULL_TEXTS = {
+    "null.jsonl": '{"id": "a", "text": "x"}\n{"id": "b", "text": null}\n{"id": "c", "text": "z"}\n',
+    "nan.jsonl": '{"id": "a", "text": "x"}\n{"id": "b", "text": NaN}\n{"id": "c", "text": "z"}\n',
+    "absent.jsonl": '{"id": "a", "text": "x"}\n{"id": "b"}\n{"id": "c", "text": "z"}\n',
+    "x.csv": "id,text\na,x\nb,\nc,z\n",
+    "x.tsv": "id\ttext\na\tx\nb\t\nc\tz\n",
+}
+
+
+@pytest.mark.parametrize("file", [*NULL_TEXTS, "x.parquet", "dictionary.parquet"])
+def test_a_null_text_is_one_item_that_cannot_be_read(file: str, tmp_path: Path) -> None:
+    if file.endswith(".parquet"):
+        texts = pa.array(["x", None, "z"])
+        texts = texts.dictionary_encode() if file == "dictionary.parquet" else texts
+        pq.write_table(pa.table({"id": ["a", "b", "c"], "text": texts}), tmp_path / file)
+    else:
+        (tmp_path / file).write_text(NULL_TEXTS[file])
+    data = open_data(str(tmp_path / file))
+    assert [data.read(row).content for row in (0, 2)] == ["x", "z"]
+    with pytest.raises(Unreadable, match=r"b: (there is no text \(null\)|the text is empty)"):
+        data.read(1)
+    assert (data.digest(1) is None) == (not file.endswith(("csv", "tsv")))
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_nothing_but_bad_images_leaves_nothing(folder: Path, capfd: Capture) -> 
     for name in names:
         (folder / name).write_bytes(b"no image")
     assert cli.run([*command(), "--skip-bad"]) == 2
-    assert "images: none of its 30 images can be read; mend them" in capfd.readouterr().err.splitlines()[-1]
+    assert "images: none of its 30 images can be read; fix them" in capfd.readouterr().err.splitlines()[-1]
     assert not (folder / "feats").exists()
     assert "30 of 30 cannot be read" in refused(command(), capfd)
     for name in names:

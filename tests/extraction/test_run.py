@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 
 import manifold_probe as mp
 from manifold_probe import cli
+from manifold_probe.extraction import shards
 from manifold_probe.extraction import work as extraction
 from manifold_probe.extraction.store import Store
 from tests.extraction.small import Capture, command, contents, ran, refused, world
@@ -83,6 +85,15 @@ def test_again_does_nothing_and_another_request_is_refused(folder: Path, capfd: 
     (folder / "images/cat/000.png").rename(folder / "images/cat/new.png")
     assert "the data's ids and labels" in refused(command(), capfd)
     assert contents(folder / "feats") == before
+
+
+def test_a_finished_run_given_again_does_not_run_the_model(
+    folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(command(), capfd)
+    seen = rows_through_the_model(monkeypatch)
+    assert "nothing to do" in ran(command(), capfd)
+    assert seen == []
 
 
 @pytest.mark.parametrize("at", ["the arrays", "the note", "the table", "the manifest"])
@@ -184,6 +195,17 @@ def test_verify_finds_changed_images_and_changed_features(folder: Path, capfd: C
     )
     assert "holds no finished features" in refused([*command("nowhere"), "--verify", "3"], capfd)
     assert not (folder / "nowhere").exists()
+
+
+def test_layers_are_listed_without_preprocessing_and_without_data(folder: Path, capfd: Capture) -> None:
+    model = ["extract", "--model", "python:smallnet:make", "--list-layers"]
+    listed = [["0", "Conv2d"], ["1", "ReLU"], ["2", "AdaptiveAvgPool2d"], ["3", "Flatten"]]
+    for more, needed in (([], "--data"), (["--data", "images"], "--size, --mean and --std")):
+        assert cli.run([*model, *more]) == 0
+        out, error = capfd.readouterr()
+        assert [line.split() for line in out.splitlines()] == listed
+        assert error == f"probe: the shapes of the layers are left out; they need {needed}\n"
+    assert "--data: missing" in refused(["extract", "--model", "python:smallnet:make", "--out", "x"], capfd)
 
 
 def test_layers_by_name_and_glob(folder: Path, capfd: Capture) -> None:
@@ -289,6 +311,112 @@ def test_other_content_under_the_same_ids_is_refused(folder: Path, capfd: Captur
     ran(command("b"), capfd)
     error = refused(["compare", "--teacher", "a", "--student", "b", "--k", "3"], capfd)
     assert "b: 1 of 30 rows were made of other content than a has under the same ids (dog/007.png)" in error
+
+
+@pytest.fixture
+def saving(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One shard of 30 rows, and a clock by which every batch of 7 takes 20 s: a part is saved after two."""
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 30)
+    seconds = iter(range(0, 10**6, 10))  # read twice a batch where a part is saved, else once
+    monkeypatch.setattr(shards, "clock", lambda: float(next(seconds)))
+    monkeypatch.setattr(shards, "SAVE_EVERY", 20.0)
+    return folder
+
+
+def rows_through_the_model(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every batch that the model sees from now on."""
+    real, seen = extraction.Work.outputs, []
+
+    def counted(self: extraction.Work, views: list[torch.Tensor]) -> dict[str, np.ndarray]:
+        seen.append(len(views[0]))
+        return real(self, views)
+
+    monkeypatch.setattr(extraction.Work, "outputs", counted)
+    return seen
+
+
+@pytest.mark.parametrize("at", ["part-000.safetensors", "part-000.json", "part-001.safetensors", "00000.safetensors"])
+def test_a_shard_that_takes_long_is_saved_in_parts(at: str, saving: Path, capfd: Capture) -> None:
+    (saving / "images/cat/004.png").write_bytes(b"no image")
+    ran(command("whole", "smallnet:make?seed=1", "--skip-bad"), capfd)
+    real = Store._write
+
+    def dies(self: Store, file: str, content: bytes) -> None:
+        if file.endswith(at):
+            (self.folder / f".{file}.0123abcd.part").write_bytes(content[: len(content) // 2])
+            raise KeyboardInterrupt
+        real(self, file, content)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "_write", dies)
+        assert cli.run(command("feats", "smallnet:make?seed=1", "--skip-bad")) == 130
+        seen = rows_through_the_model(patched)
+        patched.setattr(Store, "_write", real)
+        done = {"part-000.safetensors": 0, "part-000.json": 0, "part-001.safetensors": 13, "00000.safetensors": 27}[at]
+        error = ran(command("feats", "smallnet:make?seed=1", "--skip-bad"), capfd)
+    assert sum(seen[2:]) == 29 - done  # the first two are the projection of size and time
+    assert "29 rows" in error
+    assert contents(saving / "feats") == contents(saving / "whole")
+
+
+def test_parts_of_other_batches_or_of_other_content_are_not_used(
+    saving: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Store._write
+
+    def dies(self: Store, file: str, content: bytes) -> None:
+        if file.endswith("part-001.safetensors"):
+            raise KeyboardInterrupt
+        real(self, file, content)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "_write", dies)
+        assert cli.run(command()) == 130
+    kept = contents(saving / "feats")
+    assert "shard-00000.part-000.safetensors" in kept
+    Image.fromarray(np.zeros((40, 36, 3), dtype=np.uint8)).save(saving / "images/cat/002.png")
+    assert "the content of 1 rows of images changed since (cat/002.png)" in refused(command(), capfd)
+    assert contents(saving / "feats") == kept
+    ran(command("whole"), capfd)
+    note = json.loads(kept["shard-00000.part-000.json"])
+    del note["check"]
+    note |= {"batch_size": 9, "digests": [row["content"] for row in rows_of(saving / "whole")[:14]]}
+    note["check"] = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
+    (saving / "feats/shard-00000.part-000.json").write_text(json.dumps(note))
+    ran(command(), capfd)
+    assert contents(saving / "feats") == contents(saving / "whole")
+
+
+def rows_of(store: Path) -> list[dict[str, str]]:
+    """The table of rows of a finished store."""
+    return pd.read_parquet(store / "rows.parquet").to_dict("records")
+
+
+@pytest.mark.slow
+def test_a_process_killed_within_a_shard_goes_on_from_its_last_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world(tmp_path))
+    code = (
+        "import sys; from manifold_probe.extraction import shards; shards.SAVE_EVERY = 2.0; "
+        "from manifold_probe import cli; sys.exit(cli.run(sys.argv[1:]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+    def start(out: str) -> subprocess.Popen[str]:
+        arguments = [sys.executable, "-c", code, *command(out, "smallnet:slow")]
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
+
+    assert start("whole").wait() == 0
+    process = start("feats")
+    while not list(tmp_path.glob("feats/shard-*.part-000.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = start("feats")
+    assert again.wait() == 0
+    assert "30 rows, 16 of them now," in (again.stderr.read() if again.stderr else "")
+    assert contents(tmp_path / "feats") == contents(tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -435,6 +563,25 @@ def test_other_versions_are_warned_about(folder: Path, capfd: Capture) -> None:
     )
     assert cli.run(["compare", "--teacher", "feats", "--student", "other", "--k", "3"]) == 0
     assert "warning: feats and other were made with other libraries: torch 1.0" in capfd.readouterr().err
+
+
+def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
+    for out, more in {"a": [], "b": ["--size", "28"], "c": ["--mean", "0.4,0.5,0.6"]}.items():
+        ran([*command(out), *more], capfd)
+
+    def said(teacher: str, student: str) -> list[str]:
+        result = mp.compare(teacher, student, k=3)
+        return [alarm["message"] for alarm in result.alarms if alarm["code"] == "different_preprocessing"]
+
+    assert said("a", "a") == said("b", "b") == []
+    assert "other preprocessing (size 32 and 28); unless" in said("a", "b")[0]
+    assert "(size 28 and 32; mean 0.5 and 0.4, 0.5, 0.6); unless" in said("b", "c")[0]
+    assert cli.run(["compare", "--teacher", "a", "--student", "b", "--student", "same=a", "--k", "3", "--json"]) == 0
+    students = json.loads(capfd.readouterr().out)["students"]
+    codes = {name: [alarm["code"] for alarm in each["alarms"]] for name, each in students.items()}
+    assert [codes[name].count("different_preprocessing") for name in ("b", "same")] == [1, 0]
+    assert cli.run(["compare", "--teacher", "a", "--student", "b", "--k", "3"]) == 0
+    assert "size 32 and 28" in capfd.readouterr().out
 
 
 def test_a_model_of_grey_pictures_gets_one_channel(folder: Path, capfd: Capture) -> None:

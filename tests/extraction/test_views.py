@@ -276,5 +276,5 @@ def test_other_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"pip install 'manifold_probe\[vision\]'"):
+    with pytest.raises(InputError, match=r"pip install 'kornia>=0.8'"):
         apply_views(x, [ViewParameters()] * 2, SIZE)

@@ -24,6 +24,7 @@ from manifold_probe.models.preprocessing import ImagePreprocessing
 transformers = pytest.importorskip("transformers")
 TEXTS = ["a cat sat", "the quick brown fox jumps over the lazy dog", "dog"]
 WORDS = sorted({word for text in TEXTS for word in text.split()})
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
 PICTURES = [np.random.default_rng(i).integers(0, 256, (40 + i, 53, 3), dtype=np.uint8) for i in range(3)]
 
 
@@ -280,13 +281,15 @@ def test_folders_of_other_models(bert: Path, tmp_path: Path) -> None:
         file.unlink()
     (no_tokenizer / "vocab.txt").unlink()
     refused(f"hf:{no_tokenizer}", "tokenizer.save_pretrained(folder)")
-    speech = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
-    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**speech, num_conv_pos_embedding_groups=4)).save_pretrained(
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**TINY, num_conv_pos_embedding_groups=4)).save_pretrained(
         tmp_path / "speech"
     )
     refused(f"hf:{tmp_path / 'speech'}", "reads input_values; models of images (pixel_values) and texts")
-    transformers.CLIPConfig().save_pretrained(tmp_path / "clip")
-    refused(f"hf:{tmp_path / 'clip'}", "holds an image and a text model")
+    language = transformers.LlamaConfig(**TINY, vocab_size=9, num_key_value_heads=4)
+    vision = transformers.CLIPVisionConfig(**TINY, image_size=28, patch_size=14)
+    chat = transformers.LlavaConfig(text_config=language, vision_config=vision, image_token_index=8)
+    transformers.LlavaModel(chat).save_pretrained(tmp_path / "chat")
+    refused(f"hf:{tmp_path / 'chat'}", "holds an image and a text model")
     damaged = copied(bert, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"\xff" * 100)
     refused(f"hf:{damaged}", "cannot be loaded (")
@@ -303,12 +306,16 @@ def test_code_beside_a_model_is_not_run(bert: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "package", "extra"),
-    [("hf:a", "transformers", "text"), ("st:a", "sentence_transformers", "text"), ("timm:resnet18", "timm", "timm")],
+    ("text", "package", "needed"),
+    [
+        ("hf:a", "transformers", "'sentence-transformers>=6' 'transformers>=5'"),
+        ("st:a", "sentence_transformers", "'sentence-transformers>=6' 'transformers>=5'"),
+        ("timm:resnet18", "timm", "'timm>=1.0'"),
+    ],
 )
-def test_missing_packages(text: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages(text: str, package: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    refused(text, f"needs the package {package}, which is not installed; pip install 'manifold_probe[{extra}]'")
+    refused(text, f"needs the package {package}, which is not installed; pip install {needed}")
 
 
 def copied(folder: Path, to: Path) -> Path:

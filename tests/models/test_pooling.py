@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from manifold_probe.errors import InputError
-from manifold_probe.models.pooling import POOLINGS, pool
+from manifold_probe.models.pooling import OF_MAPS, OF_TEXTS, OF_TOKENS, POOLINGS, pool
 
 TOKENS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
 MAPS = torch.randn(3, 4, 2, 3, generator=torch.Generator().manual_seed(1))
@@ -16,8 +16,8 @@ MASK = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
 
 def naive_tokens(x: np.ndarray, how: str) -> np.ndarray:
     n, d = x.shape
-    if how == "cls":
-        return x[0]
+    if how in ("cls", "last"):
+        return x[0 if how == "cls" else -1]
     if how == "mean":
         return np.array([sum(x[i, j] for i in range(n)) / n for j in range(d)])
     return x if how == "tokens" else np.array([x[i, j] for i in range(n) for j in range(d)])
@@ -32,19 +32,19 @@ def naive_maps(x: np.ndarray, how: str) -> np.ndarray:
     return np.array([x[k, i, j] for k in range(c) for i in range(h) for j in range(w)])
 
 
-@pytest.mark.parametrize("how", POOLINGS)
+@pytest.mark.parametrize("how", OF_TOKENS)
 def test_tokens(how: str) -> None:
     expected = np.stack([naive_tokens(x, how) for x in TOKENS.numpy()])
     np.testing.assert_allclose(pool(TOKENS, how).numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", POOLINGS[1:])
+@pytest.mark.parametrize("how", OF_MAPS)
 def test_maps(how: str) -> None:
     expected = np.stack([naive_maps(x, how) for x in MAPS.numpy()])
     np.testing.assert_allclose(pool(MAPS, how).numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", ["cls", "mean"])
+@pytest.mark.parametrize("how", OF_TEXTS)
 def test_texts_see_no_padding(how: str) -> None:
     expected = np.stack([naive_tokens(x[m.bool()].numpy(), how) for x, m in zip(TOKENS, MASK, strict=True)])
     np.testing.assert_allclose(pool(TOKENS, how, MASK).numpy(), expected, rtol=0, atol=1e-6)
@@ -72,14 +72,16 @@ def test_float32_comes_out() -> None:
     [
         (TOKENS, None, None, "output of shape (3, 5, 4): choose how to pool it, --pool cls or --pool mean or --pool"),
         (MAPS, None, None, "output of shape (3, 4, 2, 3): choose how to pool it, --pool mean or --pool tokens"),
-        (MAPS, "cls", None, "maps have no cls token; choose --pool mean or tokens or flat"),
-        (TOKENS, "max", None, "--pool: 'max' is not known; choose one of cls, mean, tokens, flat"),
+        (MAPS, "cls", None, "maps have no cls token; choose --pool mean or --pool tokens or --pool flat"),
+        (TOKENS, "max", None, "--pool: 'max' is not known; choose one of cls, last, mean, tokens, flat, projection"),
         (TOKENS[0], "max", None, "--pool: 'max' is not known"),
         (TOKENS[0, 0], "mean", None, "output of shape (4,): one of (B, D)"),
         (MAPS[None], "flat", None, "output of shape (1, 3, 4, 2, 3): one of (B, D)"),
         (TOKENS, "mean", MASK[:, :4], "mask of shape (3, 4): choose a layer that keeps the tokens"),
         (TOKENS, "flat", MASK, "--pool flat: texts differ in their number of tokens"),
         (TOKENS, "tokens", MASK, "--pool tokens: texts differ"),
+        (TOKENS, "last", None, "--pool last: it is for texts alone; choose --pool cls or --pool mean"),
+        (TOKENS, "projection", MASK, "it is no projected embedding; choose --pool cls or --pool last or --pool mean"),
     ],
 )
 def test_refused(output: torch.Tensor, how: str | None, mask: torch.Tensor | None, words: str) -> None:

@@ -180,7 +180,7 @@ def test_a_checkpoint_runs_no_code_that_it_names(state: State) -> None:
     assert "c.pt: model python:os:mkdir: is code, which no file may have run" in str(caught.value)
     assert "--model 'python:...' --weights c.pt" in str(caught.value)
     assert not Path("owned").exists()
-    assert load_model(SOURCE, "c.pt").fingerprint == load_model(TRAINED).fingerprint  # the mend works
+    assert load_model(SOURCE, "c.pt").fingerprint == load_model(TRAINED).fingerprint  # the fix works
     for name in ("os.path:join", "manifold_probe.models.students.conv:conv4", "manifold_probe.files:write_whole"):
         torch.save(record(state, model=f"python:{name}"), "c.pt")
         with pytest.raises(InputError, match="which no file may have run"):

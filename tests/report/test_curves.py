@@ -317,5 +317,5 @@ def test_tensorboards_events_are_replaced_and_the_same_bytes(tmp_path: Path) -> 
 
 def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(InputError, match=r"pip install 'manifold_probe\[tensorboard\]'"):
+    with pytest.raises(InputError, match=r"pip install 'tensorboard>=2.16'"):
         write_events(folder(tmp_path / "run", log()))

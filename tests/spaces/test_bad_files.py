@@ -73,7 +73,7 @@ def test_unreadable(tmp_path: Path) -> None:
 def test_missing_h5py_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(InputError, match=r"pip install 'manifold_probe\[formats\]'"):
+    with pytest.raises(InputError, match=r"pip install 'h5py>=3.11'"):
         read(str(tmp_path / "x.h5"))
 
 

@@ -85,8 +85,8 @@ class ViT(Student):
             raise InputError(f"tokens must be true or false, got {tokens!r}")
         if size % positive("patch", patch):
             fits = [str(each) for each in range(2, min(size, 33)) if size % each == 0]
-            mend = f"a patch of {', '.join(fits)} fits" if fits else "choose another size"
-            raise InputError(f"vit-ti: patches of {patch} pixels do not fill a side of {size}; {mend}")
+            fix = f"a patch of {', '.join(fits)} fits" if fits else "choose another size"
+            raise InputError(f"vit-ti: patches of {patch} pixels do not fill a side of {size}; {fix}")
         if tokens and classes is not None:
             raise InputError(
                 "vit-ti: tokens and classes exclude each other, give one of them; logits are of one vector"
