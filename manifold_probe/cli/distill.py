@@ -1,8 +1,11 @@
-"""`probe distill`: train a student, watch how faithful it becomes, and compare it with its teacher at the end."""
+"""`probe distill`: train a student, watch how faithful it becomes, and compare it with its teacher at the end.
+
+probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --batch-size 128 --out run/
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,31 +13,39 @@ from manifold_probe.cli.options import Debug
 from manifold_probe.cli.shell import complain, show, write
 from manifold_probe.errors import InputError
 
+if TYPE_CHECKING:
+    from manifold_probe.distillation.run_folder import RunFolder
+
 
 def distill(
-    out: Annotated[str, typer.Option(metavar="DIR", help="The run's folder; the same command again goes on in it.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="The run's folder; the same command again resumes it.")],
     method: Annotated[
         str | None,
         typer.Option(help="coss, cosine, mse, tintem, ckd, seed, compress, rkd, sp, pkt, kd, dkd or dist."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Features with ids, or a model as for probe extract.")
+        str | None, typer.Option(metavar="SOURCE", help="A file or folder of features with ids, or a model.")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti; or a model.")
+        str | None, typer.Option(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti, or a model.")
     ] = None,
-    data: Annotated[str | None, typer.Option(metavar="DATA", help="What both see, as for probe extract.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATA", help="The images or texts, as for probe extract.")] = None,
     config: Annotated[
-        str | None, typer.Option(metavar="RUN.toml", help="Settings; those of the command line go over them.")
+        str | None, typer.Option(metavar="RUN.toml", help="A file of settings; options given here replace them.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.  [default: the paper's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Of all processes together.  [default: the paper's]")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows a step, over all processes.  [default: the paper's]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and views.  [default: 0]")] = None,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: the paper's]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="[default: the paper's]")] = None,
     optimiser: Annotated[str | None, typer.Option(help="sgd or adamw.  [default: the paper's]")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="cosine, hold-cosine, steps or constant.  [default: the paper's]")
+    ] = None,
+    warmup_epochs: Annotated[
+        float | None, typer.Option(help="Epochs in which the learning rate rises.  [default: the paper's]")
     ] = None,
     head: Annotated[
         str | None,
@@ -43,33 +54,50 @@ def distill(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A constant of the method, such as space_weight=0.5.")
     ] = None,
-    augment: Annotated[str | None, typer.Option(help="plain or crop-mirror-jitter.  [default: plain]")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="Views that training shows: plain or crop-mirror-jitter.  [default: plain]")
+    ] = None,
     neighbour_batches: Annotated[
-        bool | None, typer.Option("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
+        bool | None,
+        typer.Option("--neighbour-batches", help="Batches of rows and their nearest neighbours, as in CoSS."),
     ] = None,
     held_out: Annotated[
-        float | None, typer.Option(help="Share of rows kept out of training, to be measured.  [default: 0]")
+        float | None,
+        typer.Option(
+            help="Share of rows kept out of training and measured; 0 for none.  [default: a tenth, from 100 to "
+            "10,000 rows; none of fewer than 400]"
+        ),
+    ] = None,
+    positional: Annotated[
+        bool | None,
+        typer.Option("--positional", help="Pair the teacher's rows with the data by position; marked unverified."),
+    ] = None,
+    teacher_ids: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows, where its file has none.")
     ] = None,
     probe_every: Annotated[int | None, typer.Option(help="Epochs between measurements.  [default: 1]")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict for the student.")] = None,
     size: Annotated[str | None, typer.Option(help="Side of the student's images.  [default: the data's]")] = None,
-    mean: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
-    std: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
-    pool: Annotated[str | None, typer.Option(help="The student's, as for probe extract.")] = None,
-    teacher_pool: Annotated[str | None, typer.Option(help="The teacher's.")] = None,
-    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
-    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Through torch.compile.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")] = False,
+    mean: Annotated[str | None, typer.Option(help="Mean of the pixels, as for probe extract.")] = None,
+    std: Annotated[str | None, typer.Option(help="Deviation of the pixels, as for probe extract.")] = None,
+    pool: Annotated[str | None, typer.Option(help="How the student's tokens become one vector.")] = None,
+    teacher_pool: Annotated[str | None, typer.Option(help="The same for a teacher that is a model.")] = None,
+    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="The data's column of ids.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="The data's column of labels.")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Run the student through torch.compile.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write the log for TensorBoard.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the result to stdout instead of the report.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a student on its teacher's embedding, and report how faithful it became."""
+    """Train a student on its teacher's embedding, and report how faithful it became.
+
+    The rows that were held out of training are compared with the teacher, and with the untrained student.
+    """
     given = {**locals()}
-    from manifold_probe.api import compare_run
     from manifold_probe.distillation.config import resolved
-    from manifold_probe.distillation.run_folder import RESULT
+    from manifold_probe.distillation.run_folder import RunFolder
     from manifold_probe.distillation.train import train
+    from manifold_probe.extraction.processes import Processes
     from manifold_probe.report.progress import Progress
     from manifold_probe.report.tensorboard import check_tensorboard, write_events
 
@@ -79,17 +107,44 @@ def distill(
     settled = resolved(given, config)
     if tensorboard:
         check_tensorboard()  # before the hours of training, not after
+    before = RunFolder(out).finished
     with Progress() as progress:
         folder = train(settled, out, tell=complain, progress=progress)
+    if not Processes.join().first:
+        return
     if tensorboard:
         complain(f"wrote {write_events(out)}")
-    with Progress() as progress:
-        result = compare_run(folder.path, progress=progress)
-    result.save(folder.path / RESULT)
+    result = saved_result(folder) if before else None
+    if result is None:
+        result = compared_result(folder)
     if json:
         write(result.to_json() + "\n")
     else:
         show(result.to_dict())
+
+
+def saved_result(folder: RunFolder) -> Any:
+    """The comparison that a finished run has; None where it is missing or of another version."""
+    from manifold_probe.api import load
+    from manifold_probe.distillation.run_folder import RESULT
+
+    try:
+        return load(folder.path / RESULT)
+    except InputError:
+        return None
+
+
+def compared_result(folder: RunFolder) -> Any:
+    """The comparison of a trained student with its teacher, saved in the run's folder."""
+    from manifold_probe.api import compare_run
+    from manifold_probe.distillation.run_folder import RESULT
+    from manifold_probe.report.progress import Progress
+
+    complain(f"{folder.path}: comparing the student with its teacher")
+    with Progress() as progress:
+        result = compare_run(folder.path, progress=progress)
+    result.save(folder.path / RESULT)
+    return result
 
 
 def named_options(texts: list[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from manifold_probe.distillation import learner as learners
-from manifold_probe.distillation.config import Config
+from manifold_probe.distillation.config import FEWEST_MEASURED, Config
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
@@ -138,6 +138,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
     data = open_data(config.data, ids=config.ids, labels=config.labels)
+    config = config.settled(data.n)
     kind = method_named(config.method)
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
@@ -204,7 +205,10 @@ def _targets(
     tell: Callable[[str], None],
 ) -> Targets:
     if not is_source(config.teacher):
-        return stored_targets(config.teacher, data, needs, config.augment, config.seed)
+        return stored_targets(config, data, needs)
+    for option, given in (("--positional", config.positional), ("--teacher-ids", config.teacher_ids is not None)):
+        if given:
+            raise InputError(f"{option}: is for a file of features; {config.teacher} is a model, which keeps the ids")
     own = load_model(config.teacher).preprocessing is not None
     request = Request(
         config.teacher,
@@ -244,9 +248,13 @@ def _width(learner: Learner, examples: Examples) -> int:
 def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to watch: rows that are held out, or, where none are, some of those trained on."""
     order = np.random.default_rng([config.seed, HELD_OUT]).permutation(n)
-    held = round(config.held_out * n)
-    if config.held_out and held < 10:
-        raise InputError(f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least 10")
+    held = round((config.held_out or 0) * n)
+    if n < FEWEST_MEASURED:
+        raise InputError(f"--data: {n} rows are too few to train on and measure; give at least {FEWEST_MEASURED}")
+    if config.held_out and held < FEWEST_MEASURED:
+        raise InputError(
+            f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least {FEWEST_MEASURED}"
+        )
     probe = order[:held] if held else order
     return np.sort(order[held:]), np.sort(probe[: config.probe_rows])
 
