@@ -466,5 +466,6 @@ def _measured(
         run = run_of(students[name])
         if run is not None:
             document["details"]["training"] = training_of(run, students[name], pairs[name].student.ids)
-            document["alarms"] += training_alarms(document["details"]["training"])
+            raised = {alarm["code"] for alarm in document["alarms"]}
+            document["alarms"] += training_alarms(document["details"]["training"], raised)
     return documents.comparisons_document(made, measurements) if several else next(iter(made.values()))

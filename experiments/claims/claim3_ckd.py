@@ -95,7 +95,7 @@ def teacher() -> str:
         folder = RUNS / "teacher"
         given = {"method": "kd", "options": {"weight": 0.0}, "teacher": str(nothing), "student": "resnet20"}
         given |= {"data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS, "batch_size": BATCH, "seed": 0}
-        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine"}
+        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine", "held_out": 0.0}
         train(resolved(given | {"probe_every": TEACHER_EPOCHS, "probe_rows": 50}), folder, tell=lambda _: None)
         logits = load_file(folder / "features-00000.safetensors")["head"]
         images, truth, _ = held("composite-test")

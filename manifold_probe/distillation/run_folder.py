@@ -115,8 +115,8 @@ class RunFolder:
 
     def begin(self, config: str, inputs: Mapping[str, Any], trained: np.ndarray) -> None:
         """Write what is known before the first step."""
-        self.write(CONFIG, config)
         self.write(INPUTS, json.dumps(inputs, indent=1) + "\n")
+        self.write(CONFIG, config)
         self.write(TRAINED, "".join(f"{json.dumps(str(id), ensure_ascii=False)}\n" for id in trained))
 
     def save(self, state: Mapping[str, Any]) -> None:

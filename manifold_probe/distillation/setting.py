@@ -19,7 +19,7 @@ from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
 from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
-from manifold_probe.distillation.targets import Targets, live_targets, only_logits, stored_targets
+from manifold_probe.distillation.targets import Targets, constant, live_targets, only_logits, stored_targets
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.cache import features_of
 from manifold_probe.extraction.data import Data, open_data
@@ -148,6 +148,12 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     labels = None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
     if kind.labels == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
+    alike = constant(targets.plain)
+    if alike is not None:
+        said = f"{config.teacher}: the teacher's rows are {alike}: nothing to distil"
+        if kind.labels == "unused" or labels is None:
+            raise InputError(f"{said}; check how they were extracted")
+        tell(f"warning: {said}; the labels alone can teach")
     seed = config.seed
     learner = learners.make(
         config.student,

@@ -75,8 +75,8 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     Raises
     ------
     InputError
-        Features where logits are needed or the other way, rows that the teacher lacks or that no id names, NaN, rows
-        that are all equal, other content under the same ids, or augmentation that the store does not hold.
+        Features where logits are needed or the other way, rows that the teacher lacks or that no id names, NaN, other
+        content under the same ids, or augmentation that the store does not hold.
     """
     path, augment = config.teacher, config.augment
     file, key = split_key(path)
@@ -118,9 +118,7 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
         return kept[view][torch.from_numpy(rows)].float()
 
     pairing = {"by": "position" if config.positional else "id", "verified": verified}
-    plain = in_order(space, rows)
-    check_varied(space.name, plain)
-    return Targets(name, plain, labels, views if augment != "plain" else 0, stored_view, pairing)
+    return Targets(name, in_order(space, rows), labels, views if augment != "plain" else 0, stored_view, pairing)
 
 
 def in_order(space: Space, rows: np.ndarray) -> Tensor:
@@ -141,19 +139,16 @@ def in_order(space: Space, rows: np.ndarray) -> Tensor:
     return found
 
 
-def check_varied(name: str, plain: Tensor) -> None:
-    """Refuse a teacher that says the same of every row.
+def constant(plain: Tensor) -> str | None:
+    """ "all zero" or "all equal" for rows (n, d) that are so, up to the rounding of float32; None for others.
 
-    Raises
-    ------
-    InputError
-        Where all rows (n, d) are equal, up to the rounding of float32.
+    >>> constant(torch.ones(3, 2)), constant(torch.eye(3))
+    ('all equal', None)
     """
-    spread = (plain.amax(0) - plain.amin(0)).max()
-    largest = plain.abs().max()
-    if spread <= 4 * torch.finfo(torch.float32).eps * largest:
-        kind = "all zero" if largest == 0 else "all equal"
-        raise bad(name, f"the teacher's rows are {kind}: nothing to distil; check how they were extracted")
+    spread, largest = (plain.amax(0) - plain.amin(0)).max(), plain.abs().max()
+    if spread > 4 * torch.finfo(torch.float32).eps * largest:
+        return None
+    return "all equal" if largest > 0 else "all zero"
 
 
 def joined(space: Space, data: Data, positional: bool = False) -> tuple[np.ndarray, bool]:
@@ -258,7 +253,5 @@ def live_targets(path: Path | str, data: Data, view: Callable[[np.ndarray, int],
     """Targets from a model: its plain features, extracted to ``path``, and any view computed when it is asked for."""
     space = read(str(path))
     rows, verified = joined(space, data)
-    plain = in_order(space, rows)
-    check_varied(str(path), plain)
     labels = None if space.labels is None else space.labels[rows]
-    return Targets(str(path), plain, labels, None, view, {"by": "id", "verified": verified})
+    return Targets(str(path), in_order(space, rows), labels, None, view, {"by": "id", "verified": verified})

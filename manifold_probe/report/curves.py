@@ -54,7 +54,7 @@ class Run:
     @property
     def verified(self) -> bool:
         """Whether ids vouch for which targets of the teacher the student was given."""
-        return all(line.get("pairing", {}).get("verified", True) for line in self.measured)
+        return all((line.get("pairing") or {}).get("verified", True) for line in self.measured)
 
     @property
     def headless(self) -> bool:

@@ -54,14 +54,15 @@ def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[st
     }
 
 
-def training_alarms(training: dict[str, Any]) -> list[dict[str, str]]:
-    """The alarms of a block: ``trained_rows``, ``unverified_targets`` and ``no_better_than_untrained``."""
+def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str, str]]:
+    """The alarms of a block: ``trained_rows``, ``no_better_than_untrained``, and ``unverified_targets`` unless one of
+    those already ``raised`` says the same."""
     found = []
     seen, rows, won = training["trained_rows"], training["rows"], training["gain"]
     if seen:
         which = f"all {rows:,}" if seen == rows else f"{seen:,} of the {rows:,}"
         found.append(("trained_rows", f"{which} rows were trained on; on other rows the student may be less faithful."))
-    if not training["verified"]:
+    if not training["verified"] and "unverified_pairing" not in raised:
         text = "the student was trained on targets that were paired with the data by position, which no ids vouch for."
         found.append(("unverified_targets", text))
     if won is not None and won["better"] is False:
