@@ -41,17 +41,18 @@ def run_lines(path: str) -> list[str]:
     if not folder.finished:
         return lines_of([*rows, *last_measured(log)])
     facts = folder.facts()
-    rows.append(("student", f"{path.rstrip('/')}/{STUDENT}, for probe extract --model"))
+    rows.append(("student", f"probe extract --model {path.rstrip('/')}/{STUDENT} --data DATA --out FEATURES"))
     training = facts.get("training") or {}
     where = {name: training.get(name) for name in ("rows", "held_out")}
     won = {side: said_of_gain({**where, **training[side]}) for side in SIDES if side in training}
     rows += [("training", f"{side}: {text}") for side, text in won.items()]
     rows += measured(folder)
-    lines = lines_of(rows) + ["", "backbone, the features of the folder itself", *contents_lines(inspect(path))]
+    lines = [*lines_of(rows), "", "backbone: the features of the folder itself", *contents_lines(inspect(path))]
     if not facts.get("head"):
         return [*lines, "", "no head: the loss saw the backbone's vectors"]
     head = contents_lines(inspect(f"{path}::head"))
-    return [*lines, "", f"head, the features {path}::head", *(line for line in head if line.startswith(OF_SPACE))]
+    head = [line for line in head[: head.index("")] if line.startswith(OF_SPACE)]
+    return [*lines, "", f"head: the features {path}::head", *head]
 
 
 def lines_of(rows: list[tuple[str, str]]) -> list[str]:
