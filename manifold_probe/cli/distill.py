@@ -110,13 +110,14 @@ def distill(
     before = RunFolder(out).finished
     with Progress() as progress:
         folder = train(settled, out, tell=complain, progress=progress)
-    if not Processes.join().first:
+    processes = Processes.join()
+    with processes.together():  # a process that left earlier would end the others
+        if processes.first:
+            if tensorboard:
+                complain(f"wrote {write_events(out)}")
+            result = (saved_result(folder) if before else None) or compared_result(folder)
+    if not processes.first:
         return
-    if tensorboard:
-        complain(f"wrote {write_events(out)}")
-    result = saved_result(folder) if before else None
-    if result is None:
-        result = compared_result(folder)
     if json:
         write(result.to_json() + "\n")
     else:

@@ -71,15 +71,24 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
 
 
 def training_lines(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
-    """What training won, a sentence a student; nothing for students that no run of ours made."""
-    lines = []
+    """The `training_sentences` as paragraphs, those of students that won nothing in yellow."""
+    return [
+        line
+        for text, better in training_sentences(students)
+        for line in paragraph(text, width, style="yellow" if better is False else "")
+    ]
+
+
+def training_sentences(students: dict[str, dict[str, Any]]) -> list[tuple[str, bool | None]]:
+    """What training won and whether it did, a sentence a student; none for students that no run of ours made."""
+    found = []
     for name, document in students.items():
-        training = document["details"].get("training")
-        if training and training["gain"] is not None:
-            text = said_of_gain(training["gain"])
+        won = (document["details"].get("training") or {}).get("gain")
+        if won is not None:
+            text = said_of_gain(won)
             said = f"{shown(name)}: {text}." if len(students) > 1 else f"{text[0].upper()}{text[1:]}."
-            lines += paragraph(said, width, style="yellow" if training["gain"]["better"] is False else "")
-    return lines
+            found.append((said, won["better"]))
+    return found
 
 
 def said_of_gain(won: dict[str, Any]) -> str:

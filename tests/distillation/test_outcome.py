@@ -81,6 +81,8 @@ def test_a_run_that_won_nothing_says_so(folder: Path, capfd: Capture) -> None:
         assert "no_better_than_untrained" in [alarm["code"] for alarm in result.alarms]
         assert result.details["training"]["gain"]["better"] is False
     again = mp.compare("t.pt", "run/")
+    again.to_html("page.html")
+    assert "o better than untrained" in (folder / "page.html").read_text()
     assert "no_better_than_untrained" in [alarm["code"] for alarm in again.alarms]
     assert "no better than untrained" in again.summary().lower()
 
