@@ -1,7 +1,4 @@
-"""`probe distill`: train a student, watch how faithful it becomes, and compare it with its teacher at the end.
-
-probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --batch-size 128 --out run/
-"""
+"""`probe distill`: train a student, watch how faithful it becomes, and compare it with its teacher at the end."""
 
 from __future__ import annotations
 
@@ -18,28 +15,26 @@ if TYPE_CHECKING:
 
 
 def distill(
-    out: Annotated[str, typer.Option(metavar="DIR", help="The run's folder; the same command again resumes it.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="The run's folder; the same command again goes on in it.")],
     method: Annotated[
         str | None,
         typer.Option(help="coss, cosine, mse, tintem, ckd, seed, compress, rkd, sp, pkt, kd, dkd or dist."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="A file or folder of features with ids, or a model.")
+        str | None, typer.Option(metavar="SOURCE", help="Features with ids, or a model as for probe extract.")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti, or a model.")
+        str | None, typer.Option(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti; or a model.")
     ] = None,
-    data: Annotated[str | None, typer.Option(metavar="DATA", help="The images or texts, as for probe extract.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATA", help="What both see, as for probe extract.")] = None,
     config: Annotated[
-        str | None, typer.Option(metavar="RUN.toml", help="A file of settings; options given here replace them.")
+        str | None, typer.Option(metavar="RUN.toml", help="Settings; those of the command line go over them.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.  [default: the paper's]")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Rows a step, over all processes.  [default: the paper's]")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Of all processes together.  [default: the paper's]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and views.  [default: 0]")] = None,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: the paper's]")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="[default: the paper's]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.  [default: the paper's]")] = None,
     optimiser: Annotated[str | None, typer.Option(help="sgd or adamw.  [default: the paper's]")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="cosine, hold-cosine, steps or constant.  [default: the paper's]")
@@ -54,12 +49,9 @@ def distill(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A constant of the method, such as space_weight=0.5.")
     ] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="Views that training shows: plain or crop-mirror-jitter.  [default: plain]")
-    ] = None,
+    augment: Annotated[str | None, typer.Option(help="plain or crop-mirror-jitter.  [default: plain]")] = None,
     neighbour_batches: Annotated[
-        bool | None,
-        typer.Option("--neighbour-batches", help="Batches of rows and their nearest neighbours, as in CoSS."),
+        bool | None, typer.Option("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
     ] = None,
     held_out: Annotated[
         float | None,
@@ -78,20 +70,25 @@ def distill(
     probe_every: Annotated[int | None, typer.Option(help="Epochs between measurements.  [default: 1]")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict for the student.")] = None,
     size: Annotated[str | None, typer.Option(help="Side of the student's images.  [default: the data's]")] = None,
-    mean: Annotated[str | None, typer.Option(help="Mean of the pixels, as for probe extract.")] = None,
-    std: Annotated[str | None, typer.Option(help="Deviation of the pixels, as for probe extract.")] = None,
-    pool: Annotated[str | None, typer.Option(help="How the student's tokens become one vector.")] = None,
-    teacher_pool: Annotated[str | None, typer.Option(help="The same for a teacher that is a model.")] = None,
-    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="The data's column of ids.")] = None,
-    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="The data's column of labels.")] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Run the student through torch.compile.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write the log for TensorBoard.")] = False,
+    mean: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
+    std: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
+    pool: Annotated[str | None, typer.Option(help="The student's, as for probe extract.")] = None,
+    teacher_pool: Annotated[str | None, typer.Option(help="The teacher's.")] = None,
+    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Through torch.compile.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the result to stdout instead of the report.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train a student on its teacher's embedding, and report how faithful it became.
 
     The rows that were held out of training are compared with the teacher, and with the untrained student.
+
+    \b
+    Examples:
+      probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --out coss/
+      probe distill --config coss/config.toml --seed 1 --out coss-again/
     """
     given = {**locals()}
     from manifold_probe.distillation.config import resolved

@@ -19,6 +19,12 @@ def info(
     """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash.
 
     Of a run folder of probe distill also what was trained, the rows held out, and how the training went.
+
+    \b
+    Examples:
+      probe info t.pt
+      probe info digits.npz::images
+      probe info run/
     """
     from manifold_probe.report.contents import contents_lines
     from manifold_probe.report.run import is_run, run_lines

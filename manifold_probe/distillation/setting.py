@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from manifold_probe.distillation import learner as learners
-from manifold_probe.distillation.config import FEWEST_MEASURED, Config
+from manifold_probe.distillation.config import FEWEST_MEASURED, Config, warm_up_warning
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
@@ -148,12 +148,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     labels = None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
     if kind.labels == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
-    alike = constant(targets.plain)
-    if alike is not None:
-        said = f"{config.teacher}: the teacher's rows are {alike}: nothing to distil"
-        if kind.labels == "unused" or labels is None:
-            raise InputError(f"{said}; check how they were extracted")
-        tell(f"warning: {said}; the labels alone can teach")
+    _check_varied(config.teacher, targets, taught_by_labels=kind.labels != "unused" and labels is not None, tell=tell)
     seed = config.seed
     learner = learners.make(
         config.student,
@@ -202,6 +197,19 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     return setting
 
 
+def warnings_of(setting: Setting) -> list[str]:
+    """What should be known before the hours of training."""
+    config, pairing = setting.config, setting.targets.pairing
+    found = []
+    if not pairing["verified"]:
+        found.append(
+            f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; if their order "
+            "differs, the student learns the targets of other items"
+        )
+    short = warm_up_warning(config)
+    return found if short is None else [*found, short]
+
+
 def _targets(
     config: Config,
     data: Data,
@@ -239,6 +247,17 @@ def _targets(
             return pool(forward(work.model, batch), config.teacher_pool, mask)
 
     return live_targets(path, data, live)
+
+
+def _check_varied(teacher: str, targets: Targets, *, taught_by_labels: bool, tell: Callable[[str], None]) -> None:
+    """Refuse a teacher that says the same of every row, or warn of it where labels teach too."""
+    alike = constant(targets.plain)
+    if alike is None:
+        return
+    said = f"{teacher}: the teacher's rows are {alike}: nothing to distil"
+    if not taught_by_labels:
+        raise InputError(f"{said}; check how they were extracted")
+    tell(f"warning: {said}; the labels alone can teach")
 
 
 def _width(learner: Learner, examples: Examples) -> int:

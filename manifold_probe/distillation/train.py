@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifold_probe.distillation.config import Config, differences, epochs, warm_up_warning
+from manifold_probe.distillation.batches import batches
+from manifold_probe.distillation.config import Config, differences, epochs
 from manifold_probe.distillation.inputs import described, is_done
+from manifold_probe.distillation.probe import Features, Probe, has_collapsed, is_finite
 from manifold_probe.distillation.run_folder import (
     INPUTS,
     SECONDS,
@@ -34,9 +35,8 @@ from manifold_probe.distillation.run_folder import (
     torch_bytes,
 )
 from manifold_probe.distillation.schedule import rate_at
-from manifold_probe.distillation.setting import Setting, prepare
+from manifold_probe.distillation.setting import Setting, prepare, warnings_of
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.watch import gain, watched
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.models.build import reason
 
@@ -44,7 +44,6 @@ Tell = Callable[[str], None]
 Progress = Callable[..., None]
 CHECKPOINT_SECONDS = 600.0
 SHARD_ROWS = 65_536
-AHEAD = 2  # batches
 LONG = 100.0  # teacher's vectors longer than this may be why a loss on coordinates diverges
 
 
@@ -87,19 +86,6 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
 
 def silent(_: str) -> None:
     """Telling nobody."""
-
-
-def warnings_of(setting: Setting) -> list[str]:
-    """What should be known before the hours of training."""
-    config, pairing = setting.config, setting.targets.pairing
-    found = []
-    if not pairing["verified"]:
-        found.append(
-            f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; if their order "
-            "differs, the student learns the targets of other items"
-        )
-    short = warm_up_warning(config)
-    return found if short is None else [*found, short]
 
 
 def refuse_other(folder: RunFolder, before: dict[str, Any], setting: Setting) -> None:
@@ -150,13 +136,13 @@ class Run:
         """From the beginning, or from a checkpoint."""
         setting = self.setting
         if self.processes.first:
-            self.untrained = setting.embed(setting.probe)
+            self.probe = Probe(setting)
         if before is None:
             if self.processes.first:
                 said = "" if setting.targets.pairing["verified"] else UNVERIFIED
                 self.folder.begin(said + self.config.toml(), described(setting), setting.data.ids[setting.rows])
                 self.folder.cut_log(0)
-                self.measure(self.untrained)
+                self.measure(self.probe.untrained)
                 self.checkpoint()
         else:
             self.load(before)
@@ -169,7 +155,7 @@ class Run:
         """All steps that are left."""
         saved = began = time.monotonic()
         first, spent = self.step, self.seconds
-        for rows, view, batch, targets in self.batches():
+        for rows, view, batch, targets in batches(self.setting, self.processes, self.step):
             terms = self.one_step(rows, view, batch, targets)
             self.step += 1
             self.tally.add(terms)
@@ -179,7 +165,7 @@ class Run:
                 if whole or self.step % self.config.log_every == 0:
                     self.log_terms()
                 if whole and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
-                    self.measure(self.setting.embed(self.setting.probe))
+                    self.measure(self.probe.student())
                 if whole or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.checkpoint()
                     saved = time.monotonic()
@@ -238,44 +224,6 @@ class Run:
                     torch.distributed.all_reduce(parameter.grad)
                     parameter.grad /= self.processes.count
 
-    def batches(self) -> Iterator[tuple[np.ndarray, int, Any, Tensor]]:
-        """(rows, view, batch, targets) of every step that is left, read ahead by a thread where there is reading to do.
-
-        Where all pixels are in memory a thread would only take turns with the model's own.
-        """
-        setting = self.setting
-
-        def plan() -> Iterator[tuple[np.ndarray, int]]:
-            for epoch in range(self.step // setting.steps, self.config.epochs):
-                order = setting.order(epoch)
-                for place in range(self.step % setting.steps if epoch == self.step // setting.steps else 0, len(order)):
-                    yield self.mine(order[place]), setting.view_of(epoch)
-
-        def read(rows: np.ndarray, view: int) -> tuple[np.ndarray, int, Any, Tensor]:
-            return rows, view, setting.examples.batch(rows, view), setting.target(rows, view)
-
-        todo = plan()
-        if setting.examples.keeps(setting.view_of(0)):
-            for rows, view in todo:
-                yield read(rows, view)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting: list[Future[Any]] = []
-            try:
-                for rows, view in todo:
-                    waiting.append(pool.submit(read, rows, view))
-                    if len(waiting) > AHEAD:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def mine(self, rows: np.ndarray) -> np.ndarray:
-        """This process's part of a batch."""
-        size = len(rows) // self.processes.count
-        return rows[self.processes.rank * size : (self.processes.rank + 1) * size]
-
     def log_terms(self) -> None:
         """A line with the means of the terms since the last one."""
         means = self.tally.means()
@@ -291,24 +239,14 @@ class Run:
             }
         )
 
-    def sides(self, student: tuple[Any, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """(student, teacher) of the probe set at the backbone and at the head."""
-        teacher = self.setting.targets.batch(self.setting.probe, 0)
-        backbone, head = student
-        return {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
-
-    def measure(self, student: tuple[Any, Any]) -> None:
+    def measure(self, student: Features) -> None:
         """A line with the measures of the probe set, at the backbone and at the head."""
-        rows, labels = self.setting.probe, self.setting.labels
-        if not all(np.isfinite(each).all() for each in student):
+        if not is_finite(student):
             loss = "" if self.loss is None else f" (the loss was {self.loss:.3g})"
             self.refuse(f"the student's vectors are not finite after step {self.step:,}{loss}")
-        sides = self.sides(student)
-        if self.step and (np.ptp(student[0], axis=0) == 0).all():
+        if self.step and has_collapsed(student):
             self.tell(f"warning: after step {self.step:,} the student's vectors are all equal: it has collapsed")
-        named = None if labels is None else labels[rows]
-        measures = {side: watched(*both, labels=named, seed=self.config.seed) for side, both in sides.items()}
-        self.last_measures = measures
+        self.last_measures = self.probe.measures(student)
         paired = {} if self.step else {"pairing": self.setting.targets.pairing}
         self.folder.log(
             {
@@ -316,8 +254,8 @@ class Run:
                 "epoch": self.epoch,
                 "encoded": self.step * self.batch_size,
                 **paired,
-                "probe": {"rows": len(rows), "held_out": bool(self.config.held_out)},
-                "measures": measures,
+                "probe": self.probe.record(),
+                "measures": self.last_measures,
             }
         )
 
@@ -391,12 +329,14 @@ class Run:
             backbone, out = setting.embed(rows, self.progress)
             shards.append(self.folder.write_shard(len(shards), {"backbone": backbone, "head": out}))
         self.folder.write_rows(setting.data.ids, setting.names)
+        if self.progress is not None:
+            self.progress("against the untrained student", 0, 1)
         facts = {
             "teacher": setting.targets.path,
             "teacher_ids": self.config.teacher_ids,
             "pairing": setting.targets.pairing,
             "head": setting.has_head,
-            "training": self.gains(),
+            "training": self.probe.gains(),
         }
         self.folder.write_manifest(shards, setting.names is not None, facts)
         losses = [line["loss"] for line in read_log(self.folder.path) if "loss" in line]
@@ -404,11 +344,3 @@ class Run:
             f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
             f"{self.seconds:,.0f} s; loss {losses[0]:.4g} at first, {losses[-1]:.4g} at the end"
         )
-
-    def gains(self) -> dict[str, Any]:
-        """What the training won over the untrained student, at the backbone and, where there is one, at the head."""
-        setting, seed = self.setting, self.config.seed
-        before, after = self.sides(self.untrained), self.sides(setting.embed(setting.probe))
-        names = ("backbone", "head") if setting.has_head else ("backbone",)
-        won = {side: gain(before[side], after[side], seed=seed) for side in names}
-        return {"rows": len(setting.probe), "held_out": bool(self.config.held_out), **won}
