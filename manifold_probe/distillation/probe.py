@@ -8,7 +8,8 @@ import numpy as np
 
 from manifold_probe.distillation.setting import Setting
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.watch import gain, watched
+from manifold_probe.evaluation.gain import gain
+from manifold_probe.evaluation.watch import watched
 
 Features = tuple[np.ndarray, np.ndarray]  # (n, d) of the backbone and (n, d') of the head
 

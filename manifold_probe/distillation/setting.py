@@ -249,6 +249,16 @@ def _targets(
     return live_targets(path, data, live)
 
 
+def _width(learner: Learner, examples: Examples) -> int:
+    """Dimensions of what the loss sees, from two rows."""
+    learner.module.eval()
+    try:
+        with torch.no_grad():
+            return int(learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1].shape[1])
+    except RuntimeError as error:
+        raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
+
+
 def _check_varied(teacher: str, targets: Targets, *, taught_by_labels: bool, tell: Callable[[str], None]) -> None:
     """Refuse a teacher that says the same of every row, or warn of it where labels teach too."""
     alike = constant(targets.plain)
@@ -258,16 +268,6 @@ def _check_varied(teacher: str, targets: Targets, *, taught_by_labels: bool, tel
     if not taught_by_labels:
         raise InputError(f"{said}; check how they were extracted")
     tell(f"warning: {said}; the labels alone can teach")
-
-
-def _width(learner: Learner, examples: Examples) -> int:
-    """Dimensions of what the loss sees, from two rows."""
-    learner.module.eval()
-    try:
-        with torch.no_grad():
-            return int(learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1].shape[1])
-    except RuntimeError as error:
-        raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
 
 
 def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:

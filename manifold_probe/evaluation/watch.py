@@ -8,22 +8,15 @@ import numpy as np
 
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.classes import predictions
-from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.dimensions import column_cosines, correlations, median
-from manifold_probe.measures.from_neighbours import estimates
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.inputs import as_codes, as_matrices, check_k
 from manifold_probe.measures.moments import moments_of
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.measures.rows import sample
-from manifold_probe.measures.sides import search_side
-from manifold_probe.measures.uncertainty import Estimate
-from manifold_probe.spaces.space import Space
 
 QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: half a second on one core
-FEWEST_ROWS = 4  # times k: of fewer the interval would be too narrow, and overlap says little
-Both = tuple[Any, Any]  # student and teacher
 
 
 def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: int = 0) -> dict[str, float | None]:
@@ -81,64 +74,3 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
         found[f"knn_accuracy_teacher@{k}"] = float((first == codes[queries]).mean())
         found[f"knn_accuracy_student@{k}"] = float((second == codes[queries]).mean())
     return {key: value if value is not None and np.isfinite(value) else None for key, value in found.items()}
-
-
-def gain(before: Both, after: Both, k: int = 10, seed: int = 0) -> dict[str, Any]:
-    """What training won: overlap@k after it minus before it, on the same rows and queries, with the paired interval.
-
-    Parameters
-    ----------
-    before, after : pairs of array-like, (n, ds) and (n, dt)
-        Student and teacher, as the untrained and as the trained student see them; the same rows in the same order. The
-        teacher differs only where a trained head stands on it.
-    k : int, 1 <= k < n
-    seed : int
-        Of the rows whose neighbours are looked up, as in `watched`, and of the halvings that the interval comes from.
-
-    Returns
-    -------
-    dict
-        ``measure`` (the key), ``untrained`` and ``trained`` (values from 0 to 1), ``difference`` {"value", "low",
-        "high"} (95% interval), ``chance``, ``better``: whether the whole interval lies above zero, None where it is
-        undefined, as for fewer than 4 k rows; and ``cka`` {"untrained", "trained"}, the debiased linear CKA.
-
-    Raises
-    ------
-    InputError
-        Where shapes, values or k cannot be used.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> teacher = rng.normal(size=(100, 4))
-    >>> won = gain((rng.normal(size=(100, 3)), teacher), (teacher[:, :3], teacher), k=5)
-    >>> won["better"], won["difference"]["low"] > 0.2
-    (True, True)
-    """
-    found, cka, searched = [], [], None
-    for student, teacher in (before, after):
-        theirs, own = as_matrices(teacher, student)
-        k = check_k(k, len(theirs))
-        queries = sample(len(theirs), QUERIES, seed)
-        if searched is None or not np.array_equal(theirs, searched[0]):
-            searched = theirs, search_side(Cloud(Space(theirs)), queries, k, "")
-        other = search_side(Cloud(Space(own)), queries, k, "")
-        found.append(estimates(searched[1], other, np.zeros(len(theirs), dtype=np.int64), seed)[0]["overlap"])
-        cka.append(debiased_cka(moments_of(theirs, own)))
-    untrained, trained = found
-    won = trained.minus(untrained)
-    if len(theirs) < FEWEST_ROWS * k:
-        won = Estimate(won.value)
-    return {
-        "measure": f"overlap@{k}",
-        "untrained": untrained.value,
-        "trained": trained.value,
-        "difference": {"value": won.value, "low": won.low, "high": won.high},
-        "chance": k / (len(theirs) - 1),
-        "better": None if won.low is None else won.low > 0,
-        "cka": {
-            name: value if value is not None and np.isfinite(value) else None
-            for name, value in zip(("untrained", "trained"), cka, strict=True)
-        },
-    }

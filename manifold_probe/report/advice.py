@@ -14,11 +14,11 @@ MISPAIRED = (
 # The most urgent first.
 FOR_ALARM = {
     "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
+    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
+    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
     "no_better_than_untrained": "Train longer, or with another learning rate or method: so far nothing was won.",
     "unverified_targets": "Train again on a teacher whose rows have ids: nothing vouches for the targets of this run.",
     "trained_rows": "Compare rows that were held out of training too: these say how well the student remembers.",
-    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
-    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
     "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
     "constant_rows": "Look at the rows that hold one value in every dimension: they carry no direction.",
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",

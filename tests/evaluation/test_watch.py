@@ -9,7 +9,7 @@ import pytest
 
 from manifold_probe import measures
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.watch import gain, watched
+from manifold_probe.evaluation.watch import watched
 
 RNG = np.random.default_rng(0)
 TEACHER = RNG.normal(size=(120, 6))
@@ -54,25 +54,3 @@ def test_it_is_quick_enough_for_every_epoch() -> None:
     start = time.process_time()
     watched(student, teacher, RNG.integers(0, 10, 2000))
     assert time.process_time() - start < 3  # half a second on a quiet core
-
-
-def test_a_gain_is_the_difference_of_two_overlaps() -> None:
-    before, after = RNG.normal(size=(120, 3)), TEACHER + 0.2 * RNG.normal(size=(120, 6))
-    won = gain((before, TEACHER), (after, TEACHER), k=5)
-    overlaps = [measures.neighbourhood_overlap(TEACHER, each, 5) for each in (before, after)]
-    assert [won["untrained"], won["trained"]] == pytest.approx(overlaps)
-    assert won["difference"]["value"] == pytest.approx(overlaps[1] - overlaps[0])
-    assert won["cka"]["trained"] == pytest.approx(measures.debiased_linear_cka(TEACHER, after))
-    assert won["difference"]["low"] > 0
-    assert won["better"] is True
-    assert gain((after, TEACHER), (before, TEACHER), k=5)["better"] is False
-
-
-def test_no_change_is_no_gain_and_few_rows_tell_nothing() -> None:
-    same = gain((STUDENT, TEACHER), (STUDENT, TEACHER))
-    assert same["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert same["better"] is False
-    few = gain((STUDENT[:30], TEACHER[:30]), (TEACHER[:30], TEACHER[:30]))
-    assert few["trained"] == pytest.approx(1)
-    assert few["better"] is None
-    assert few["difference"]["low"] is None
