@@ -19,7 +19,7 @@ from study import Run, best_rate, done, embedded, through
 
 from manifold_probe.distillation import ckd_loss
 from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.run_folder import read_log
+from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
@@ -128,7 +128,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         _, labels, ids = held("composite")
-        trained = {json.loads(line) for line in (run.folder / "train_ids.txt").read_text().splitlines()}
+        trained = RunFolder(run.folder).trained_ids()
         rest = np.array([each not in trained for each in ids.tolist()])
         truth = held("composite-test")[1]
         theirs, own = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)

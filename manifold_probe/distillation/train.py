@@ -198,7 +198,8 @@ class Run:
         if not np.isfinite(list(found.values())).all():
             named = ", ".join(f"{name} {value}" for name, value in found.items())
             ids = ", ".join(setting.data.ids[rows[:3]].tolist()) + (", ..." if len(rows) > 3 else "")
-            self.refuse(f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}")
+            what = f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}"
+            self.refuse(what, self.step)
         self.loss = loss_now if self.loss is None else 0.9 * self.loss + 0.1 * loss_now
         setting.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -206,9 +207,9 @@ class Run:
         setting.optimiser.step()
         return found
 
-    def refuse(self, what: str) -> None:
-        """Stop a run that diverged; the last checkpoint stays."""
-        rate = rate_at(self.config, self.step / self.setting.steps)
+    def refuse(self, what: str, step: int) -> None:
+        """Stop a run that diverged in ``step``, counted from 0; the last checkpoint stays."""
+        rate = rate_at(self.config, step / self.setting.steps)
         length = float(self.setting.targets.plain.norm(dim=1).median())
         scale = f", or scale the teacher's features (their median length is {length:.2g})" if length > LONG else ""
         raise InputError(
@@ -243,7 +244,7 @@ class Run:
         """A line with the measures of the probe set, at the backbone and at the head."""
         if not is_finite(student):
             loss = "" if self.loss is None else f" (the loss was {self.loss:.3g})"
-            self.refuse(f"the student's vectors are not finite after step {self.step:,}{loss}")
+            self.refuse(f"the student's vectors are not finite after step {self.step:,}{loss}", self.step - 1)
         if self.step and has_collapsed(student):
             self.tell(f"warning: after step {self.step:,} the student's vectors are all equal: it has collapsed")
         self.last_measures = self.probe.measures(student)
