@@ -278,7 +278,9 @@ def diagnose(
 def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Any:
     """The student of a finished training run against its teacher: at the backbone and, where there is one, at the head.
 
-    Measured are the rows that were held out of training, or all rows where none were.
+    Measured are the rows that were held out of training, or all rows where none were. ``details["training"]`` says how
+    many of the rows were trained on and what training won over the untrained student; where it won nothing, there is
+    the alarm ``no_better_than_untrained``.
 
     Returns
     -------
@@ -290,7 +292,7 @@ def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None]
         Where the folder holds no finished run, or the teacher's features are gone.
     """
     from manifold_probe.distillation.run_folder import RunFolder
-    from manifold_probe.spaces.read import read
+    from manifold_probe.spaces.read import read, read_column
 
     run = RunFolder(folder)
     facts = run.facts()
@@ -299,15 +301,21 @@ def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None]
     unseen = np.array([str(id) not in trained for id in np.asarray(backbone.ids).tolist()])
     rows = np.flatnonzero(unseen) if unseen.any() else np.arange(backbone.n)
     teacher = read(facts["teacher"])
-    if teacher.ids is None:
-        teacher = teacher.with_ids(backbone.ids)
-    place = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
-    chosen = np.array([place[str(id)] for id in np.asarray(backbone.ids)[rows].tolist()])
+    if facts.get("teacher_ids") is not None:
+        teacher = teacher.with_ids(read_column(facts["teacher_ids"], TABLE_IDS, "ids")[0])
+    positional = facts.get("pairing", {}).get("by") == "position"
+    if positional:
+        chosen = rows
+    elif teacher.ids is None:
+        raise InputError(f"{facts['teacher']}: has no ids any more; give the run's teacher with its ids")
+    else:
+        place = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
+        chosen = np.array([place[str(id)] for id in np.asarray(backbone.ids)[rows].tolist()])
     students = {"backbone": backbone.select(rows)}
     if facts["head"]:
-        students["head"] = read(str(folder), "head").select(rows)
+        students["head"] = read(f"{folder}::head").select(rows)
     labels = None if backbone.labels is None else backbone.labels[rows]
-    found = compare(teacher.select(chosen), students, labels=labels, progress=progress)
+    found = compare(teacher.select(chosen), students, labels=labels, positional=positional, progress=progress)
     return found if facts["head"] else found["backbone"]
 
 
@@ -489,6 +497,7 @@ def _measured(
     """The document of all students, or of the only one."""
     from manifold_probe.extraction.agree import different_preprocessing
     from manifold_probe.measures.measure import measure_students
+    from manifold_probe.report.training import run_of, training_alarms, training_of
 
     measurements = measure_students(pairs, **settings, maps=maps, progress=progress)
     provenance = provenance_of(settings["seed"])
@@ -506,4 +515,9 @@ def _measured(
     for name, document in made.items():
         for sentence in different_preprocessing(teacher.source.path, students[name].source.path):
             document["alarms"].append({"code": "different_preprocessing", "message": sentence})
+        run = run_of(students[name])
+        if run is not None:
+            document["details"]["training"] = training_of(run, students[name], pairs[name].student.ids)
+            raised = {alarm["code"] for alarm in document["alarms"]}
+            document["alarms"] += training_alarms(document["details"]["training"], raised)
     return documents.comparisons_document(made, measurements) if several else next(iter(made.values()))

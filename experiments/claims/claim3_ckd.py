@@ -19,7 +19,7 @@ from study import Run, best_rate, done, embedded, through
 
 from manifold_probe.distillation import ckd_loss
 from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.run_folder import read_log
+from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
@@ -95,7 +95,7 @@ def teacher() -> str:
         folder = RUNS / "teacher"
         given = {"method": "kd", "options": {"weight": 0.0}, "teacher": str(nothing), "student": "resnet20"}
         given |= {"data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS, "batch_size": BATCH, "seed": 0}
-        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine"}
+        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine", "held_out": 0.0}
         train(resolved(given | {"probe_every": TEACHER_EPOCHS, "probe_rows": 50}), folder, tell=lambda _: None)
         logits = load_file(folder / "features-00000.safetensors")["head"]
         images, truth, _ = held("composite-test")
@@ -128,7 +128,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         _, labels, ids = held("composite")
-        trained = {json.loads(line) for line in (run.folder / "train_ids.txt").read_text().splitlines()}
+        trained = RunFolder(run.folder).trained_ids()
         rest = np.array([each not in trained for each in ids.tolist()])
         truth = held("composite-test")[1]
         theirs, own = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)

@@ -90,7 +90,7 @@ def loop(rows: int, batch: int, repeats: int) -> dict[str, float]:
             spent = {}
             for epochs in (2, 6):
                 given = {"method": "cosine", "teacher": f"{folder}/t.npz", "student": "resnet20"}
-                given |= {"data": f"{folder}/d.npz", "epochs": epochs, "batch_size": batch}
+                given |= {"data": f"{folder}/d.npz", "epochs": epochs, "batch_size": batch, "held_out": 0.0}
                 config = resolved({**given, "probe_every": epochs, "probe_rows": 100})
                 out = Path(folder) / f"run{repeat}-{epochs}"
                 train(config, out, tell=lambda _: None)

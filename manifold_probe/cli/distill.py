@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.shell import complain, show, write
 from manifold_probe.errors import InputError
+
+if TYPE_CHECKING:
+    from manifold_probe.distillation.run_folder import RunFolder
 
 
 def distill(
@@ -31,10 +34,13 @@ def distill(
     batch_size: Annotated[int | None, typer.Option(help="Of all processes together.  [default: the paper's]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and views.  [default: 0]")] = None,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: the paper's]")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="[default: the paper's]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.  [default: the paper's]")] = None,
     optimiser: Annotated[str | None, typer.Option(help="sgd or adamw.  [default: the paper's]")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="cosine, hold-cosine, steps or constant.  [default: the paper's]")
+    ] = None,
+    warmup_epochs: Annotated[
+        float | None, typer.Option(help="Epochs in which the learning rate rises.  [default: the paper's]")
     ] = None,
     head: Annotated[
         str | None,
@@ -48,7 +54,18 @@ def distill(
         bool | None, typer.Option("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
     ] = None,
     held_out: Annotated[
-        float | None, typer.Option(help="Share of rows kept out of training, to be measured.  [default: 0]")
+        float | None,
+        typer.Option(
+            help="Share of rows kept out of training and measured; 0 for none.  [default: a tenth, from 100 to "
+            "10,000 rows; none of fewer than 400]"
+        ),
+    ] = None,
+    positional: Annotated[
+        bool | None,
+        typer.Option("--positional", help="Pair the teacher's rows with the data by position; marked unverified."),
+    ] = None,
+    teacher_ids: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows, where its file has none.")
     ] = None,
     probe_every: Annotated[int | None, typer.Option(help="Epochs between measurements.  [default: 1]")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict for the student.")] = None,
@@ -64,12 +81,20 @@ def distill(
     json: Annotated[bool, typer.Option("--json", help="Write the result to stdout instead of the report.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a student on its teacher's embedding, and report how faithful it became."""
+    """Train a student on its teacher's embedding, and report how faithful it became.
+
+    The rows that were held out of training are compared with the teacher, and with the untrained student.
+
+    \b
+    Examples:
+      probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --out coss/
+      probe distill --config coss/config.toml --seed 1 --out coss-again/
+    """
     given = {**locals()}
-    from manifold_probe.api import compare_run
     from manifold_probe.distillation.config import resolved
-    from manifold_probe.distillation.run_folder import RESULT
+    from manifold_probe.distillation.run_folder import RunFolder
     from manifold_probe.distillation.train import train
+    from manifold_probe.extraction.processes import Processes
     from manifold_probe.report.progress import Progress
     from manifold_probe.report.tensorboard import check_tensorboard, write_events
 
@@ -79,17 +104,45 @@ def distill(
     settled = resolved(given, config)
     if tensorboard:
         check_tensorboard()  # before the hours of training, not after
+    before = RunFolder(out).finished
     with Progress() as progress:
         folder = train(settled, out, tell=complain, progress=progress)
-    if tensorboard:
-        complain(f"wrote {write_events(out)}")
-    with Progress() as progress:
-        result = compare_run(folder.path, progress=progress)
-    result.save(folder.path / RESULT)
+    processes = Processes.join()
+    with processes.together():  # a process that left earlier would end the others
+        if processes.first:
+            if tensorboard:
+                complain(f"wrote {write_events(out)}")
+            result = (saved_result(folder) if before else None) or compared_result(folder)
+    if not processes.first:
+        return
     if json:
         write(result.to_json() + "\n")
     else:
         show(result.to_dict())
+
+
+def saved_result(folder: RunFolder) -> Any:
+    """The comparison that a finished run has; None where it is missing or of another version."""
+    from manifold_probe.api import load
+    from manifold_probe.distillation.run_folder import RESULT
+
+    try:
+        return load(folder.path / RESULT)
+    except InputError:
+        return None
+
+
+def compared_result(folder: RunFolder) -> Any:
+    """The comparison of a trained student with its teacher, saved in the run's folder."""
+    from manifold_probe.api import compare_run
+    from manifold_probe.distillation.run_folder import RESULT
+    from manifold_probe.report.progress import Progress
+
+    complain(f"{folder.path}: comparing the student with its teacher")
+    with Progress() as progress:
+        result = compare_run(folder.path, progress=progress)
+    result.save(folder.path / RESULT)
+    return result
 
 
 def named_options(texts: list[str]) -> dict[str, Any]:

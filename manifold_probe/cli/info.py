@@ -11,11 +11,26 @@ from manifold_probe.cli.shell import write
 
 
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE[::KEY]", help="A feature file or a folder of shards.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE[::KEY]", help="A feature file, a folder of shards, or a run folder.")
+    ],
     debug: Debug = False,
 ) -> None:
-    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash."""
+    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash.
+
+    Of a run folder of probe distill also what was trained, the rows held out, and how the training went.
+
+    \b
+    Examples:
+      probe info t.pt
+      probe info digits.npz::images
+      probe info run/
+    """
     from manifold_probe.report.contents import contents_lines
+    from manifold_probe.report.run import is_run, run_lines
     from manifold_probe.spaces.read import inspect
 
+    if is_run(file):
+        write("\n".join(run_lines(file)) + "\n")
+        return
     write("\n".join(contents_lines(inspect(file))) + "\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from manifold_probe.extraction.recipe import RECIPES, named_recipe
 
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "hold-cosine", "steps", "constant")
+HELD_OUT, FEWEST_HELD, MOST_HELD, MOST_SHARE = 0.1, 100, 10_000, 0.25  # where nothing is said: see `held_rows`
+FEWEST_MEASURED = 12  # rows: ten neighbours are looked for among the others
 
 # Published optimisation. CoSS, TinTeM and CKD as their papers' code; RKD, SP, PKT, KD, DKD and DIST as the CIFAR-100
 # comparisons of CRD and DKD train them; the others, which share CoSS's setting, as CoSS.
@@ -51,8 +53,9 @@ class Config:
 
     ``rate`` is the highest learning rate. ``warmup_rate`` and ``final_rate`` are where the schedule begins and ends.
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
-    share of rows that are kept out of training and watched instead. ``probe_rows`` are watched every ``probe_every``
-    epochs. ``log_every`` counts steps.
+    share of rows that are kept out of training and measured instead; None is settled when the number of rows is known,
+    see `held_rows`. ``probe_rows`` are watched every ``probe_every`` epochs. ``log_every`` counts steps.
+    ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
     """
 
     method: str
@@ -74,7 +77,7 @@ class Config:
     options: dict[str, Any] = field(default_factory=dict)
     augment: str = "plain"
     neighbour_batches: bool = False
-    held_out: float = 0.0
+    held_out: float | None = None
     probe_rows: int = 2000
     probe_every: int = 1
     log_every: int = 50
@@ -86,7 +89,13 @@ class Config:
     teacher_pool: str | None = None
     ids: str | None = None
     labels: str | None = None
+    positional: bool = False
+    teacher_ids: str | None = None
     compile: bool = False
+
+    def settled(self, n: int) -> Config:
+        """The same for data of ``n`` rows: with the share that is held out."""
+        return self if self.held_out is not None else replace(self, held_out=held_rows(n) / n)
 
     def toml(self) -> str:
         """The config as a TOML file that gives it back."""
@@ -94,6 +103,45 @@ class Config:
         lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
         lines += ["", "[options]", *(f"{name} = {json.dumps(value)}" for name, value in self.options.items())]
         return "\n".join(lines) + "\n"
+
+
+def held_rows(n: int) -> int:
+    """How many of ``n`` rows are held out where nothing is said: a tenth, but at least 100 and at most 10,000.
+
+    None of fewer than 400 rows: training would miss more than a quarter of them.
+
+    >>> [held_rows(n) for n in (160, 400, 1_797, 1_000_000)]
+    [0, 100, 180, 10000]
+    """
+    held = min(max(round(HELD_OUT * n), FEWEST_HELD), MOST_HELD)
+    return held if held <= MOST_SHARE * n else 0
+
+
+def warm_up_warning(config: Config) -> str | None:
+    """What is wrong with a run that ends before its warm-up does, and the fix; None for other runs.
+
+    >>> asked = {"method": "tintem", "teacher": "t.pt", "student": "conv4", "data": "d.npz", "epochs": 3}
+    >>> warm_up_warning(resolved(asked))
+    'the run of 3 epochs ends within the warm-up of 5: the learning rate never reaches --rate; give --warmup-epochs 0.3'
+    """
+    short = f"give --warmup-epochs {config.epochs / 10:g}"
+    if 0 < config.epochs <= config.warmup_epochs:
+        return (
+            f"the run of {epochs(config.epochs)} ends within the warm-up of {config.warmup_epochs:g}: the learning "
+            f"rate never reaches --rate; {short}"
+        )
+    ramp = config.options.get("warmup", 0)
+    if config.epochs < ramp:
+        return (
+            f"the run of {epochs(config.epochs)} ends within the warm-up of {ramp} of {config.method}'s loss, which "
+            f"never gets its full weight; give --option warmup={config.epochs // 10}"
+        )
+    return None
+
+
+def epochs(count: int) -> str:
+    """ "1 epoch", "3 epochs"."""
+    return f"{count:,} epoch{'s' * (count != 1)}"
 
 
 def resolved(given: Mapping[str, Any], file: str | None = None) -> Config:
@@ -183,6 +231,8 @@ def converted(name: str, value: Any, kind: str) -> Any:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Every field in which two records of configs differ, the two values side by side.
 
+    A setting that the old record does not know, of an earlier version, differs only where it is asked for.
+
     >>> differences({"epochs": 8, "seed": 0}, {"epochs": 9, "seed": 0})
     ['epochs (8 there, 9 now)']
     """
@@ -191,7 +241,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} ({_short(flat[0].get(name))} there, {_short(flat[1].get(name))} now)"
         for name in names
-        if flat[0].get(name) != flat[1].get(name)
+        if flat[0].get(name) != flat[1].get(name) and (name in flat[0] or flat[1][name])
     ]
 
 
@@ -208,10 +258,12 @@ def _check(config: Config) -> None:
         if not 0 <= getattr(config, name) < float("inf"):
             option = name.replace("_", "-")
             raise InputError(f"--{option}: {getattr(config, name)} is no number of at least 0; give one")
-    if not 0 <= config.held_out <= 0.9:
+    if config.held_out is not None and not 0 <= config.held_out <= 0.9:
         raise InputError(f"--held-out: {config.held_out} is no share; give a number from 0 to 0.9")
-    if config.probe_rows < 10:
-        raise InputError(f"--probe-rows: {config.probe_rows} are too few to measure anything; give at least 10")
+    if config.probe_rows < FEWEST_MEASURED:
+        raise InputError(
+            f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {FEWEST_MEASURED}"
+        )
     for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("augment", tuple(RECIPES))):
         if getattr(config, name) not in choices:
             raise InputError(f"--{name}: {getattr(config, name)!r} is not known; choose one of {', '.join(choices)}")

@@ -1,12 +1,16 @@
 """The folder of a training run: everything in it is whole, and a run killed at any moment goes on from it.
 
 config.toml        the settled configuration
+inputs.json        rows of the data, and a hash of the sizes and times of the files that were read: by it a finished run
+                   that is given again is known in a moment
 last.pt            weights, head, queue, optimiser, random state and step, replaced as a whole
-log.jsonl          a line every so many steps and for every measurement; holds no clock, so two runs' logs are equal
+log.jsonl          a line every so many steps and for every measurement; holds no clock, so two runs' logs are equal.
+                   The first one says how the teacher's rows were paired with the data
 seconds.json       how long it took, samples encoded and samples a second
 train_ids.txt      the ids of the rows that were trained on, a JSON string a line
 student.pt         at the end: the backbone as `probe extract --model run/student.pt` loads it, and its head
-manifest.json      at the end: names the shards of the student's features, "backbone" (the default) and "head"
+manifest.json      at the end: names the shards of the student's features, "backbone" (the default) and "head", and
+                   says how the training went: against the untrained student, and how the teacher's rows were paired
 rows.parquet       ids and labels of the features
 result.json        at the end: the comparison with the teacher
 """
@@ -32,8 +36,9 @@ from manifold_probe.spaces.lines import id_lines, read_lines
 
 FORMAT = "manifold-probe/run/1"
 FEATURES = "manifold-probe/run-features/1"
-CONFIG, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
+CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
     "config.toml",
+    "inputs.json",
     "last.pt",
     "log.jsonl",
     "seconds.json",
@@ -44,6 +49,7 @@ CONFIG, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
     "result.json",
     ".lock",
 )
+UNVERIFIED = "# unverified: the teacher's rows were paired with the data by position; no ids vouch for it\n"
 MEND = "free some space and give the same command again: what is done is kept"
 
 
@@ -109,8 +115,9 @@ class RunFolder:
             raise InputError(f"{path}: is no checkpoint of a run of this version ({FORMAT}); give another --out")
         return found
 
-    def begin(self, config: str, trained: np.ndarray) -> None:
+    def begin(self, config: str, inputs: Mapping[str, Any], trained: np.ndarray) -> None:
         """Write what is known before the first step."""
+        self.write(INPUTS, json.dumps(inputs, indent=1) + "\n")
         self.write(CONFIG, config)
         self.write(TRAINED, id_lines(trained))
 
@@ -160,8 +167,8 @@ class RunFolder:
         self.write(ROWS, out.getvalue().to_pybytes())
 
     def facts(self) -> dict[str, Any]:
-        """What a finished run says of itself: ``teacher``, where the teacher's features lie, and whether it has a
-        ``head``.
+        """What a finished run says of itself: ``teacher`` and ``teacher_ids``, where the teacher's features and their
+        ids lie; ``pairing``, {"by", "verified"}; whether it has a ``head``; ``training``, a `gain` for each side.
 
         Raises
         ------
@@ -179,16 +186,28 @@ class RunFolder:
             raise InputError(f"{path}: is no manifest of a run; give a folder that probe distill wrote")
         return found
 
+    def inputs(self) -> dict[str, Any] | None:
+        """What `begin` wrote of the inputs; None where there is nothing of the kind, as in runs of earlier versions."""
+        try:
+            found = json.loads((self.path / INPUTS).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and isinstance(found.get("rows"), int) else None
+
+    @property
+    def has_trained_ids(self) -> bool:
+        """Whether it is known which rows were trained on."""
+        return (self.path / TRAINED).exists()
+
     def trained_ids(self) -> set[str]:
         """The ids of the rows that were trained on."""
         return set(map(str, read_lines(str(self.path / TRAINED)).tolist()))
 
-    def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, teacher: str, head: bool) -> None:
-        """Say that the features are whole: the run is finished then."""
+    def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, facts: Mapping[str, Any]) -> None:
+        """Say that the features are whole: the run is finished then. ``facts`` are what `facts` gives back."""
         manifest = {
             "schema": FEATURES,
-            "teacher": teacher,
-            "head": head,
+            **facts,
             "shards": shards,
             "key": "backbone",
             "ids": f"{ROWS}::id",
@@ -197,7 +216,7 @@ class RunFolder:
         self.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
-OURS = {CONFIG, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT}
+OURS = {CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT}
 
 
 def torch_bytes(content: Mapping[str, Any]) -> bytes:

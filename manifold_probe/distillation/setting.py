@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from manifold_probe.distillation import learner as learners
-from manifold_probe.distillation.config import Config
+from manifold_probe.distillation.config import FEWEST_MEASURED, Config, warm_up_warning
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
 from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
-from manifold_probe.distillation.targets import Targets, live_targets, only_logits, stored_targets
+from manifold_probe.distillation.targets import Targets, constant, live_targets, only_logits, stored_targets
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.cache import features_of
 from manifold_probe.extraction.data import Data, open_data
@@ -140,6 +140,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
     data = open_data(config.data, ids=config.ids, labels=config.labels)
+    config = config.settled(data.n)
     kind = method_named(config.method)
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
@@ -149,6 +150,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
+    _check_varied(config.teacher, targets, taught_by_labels=kind.labels != "unused" and labels is not None, tell=tell)
     seed = config.seed
     learner = learners.make(
         config.student,
@@ -197,6 +199,19 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     return setting
 
 
+def warnings_of(setting: Setting) -> list[str]:
+    """What should be known before the hours of training."""
+    config, pairing = setting.config, setting.targets.pairing
+    found = []
+    if not pairing["verified"]:
+        found.append(
+            f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; if their order "
+            "differs, the student learns the targets of other items"
+        )
+    short = warm_up_warning(config)
+    return found if short is None else [*found, short]
+
+
 def _targets(
     config: Config,
     data: Data,
@@ -206,7 +221,10 @@ def _targets(
     tell: Callable[[str], None],
 ) -> Targets:
     if not is_source(config.teacher):
-        return stored_targets(config.teacher, data, needs, config.augment, config.seed)
+        return stored_targets(config, data, needs)
+    for option, given in (("--positional", config.positional), ("--teacher-ids", config.teacher_ids is not None)):
+        if given:
+            raise InputError(f"{option}: is for a file of features; {config.teacher} is a model, which keeps the ids")
     own = load_model(config.teacher).preprocessing is not None
     request = Request(
         config.teacher,
@@ -258,12 +276,27 @@ def _width(learner: Learner, examples: Examples) -> int:
         raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
 
 
+def _check_varied(teacher: str, targets: Targets, *, taught_by_labels: bool, tell: Callable[[str], None]) -> None:
+    """Refuse a teacher that says the same of every row, or warn of it where labels teach too."""
+    alike = constant(targets.plain)
+    if alike is None:
+        return
+    said = f"{teacher}: the teacher's rows are {alike}: nothing to distil"
+    if not taught_by_labels:
+        raise InputError(f"{said}; check how they were extracted")
+    tell(f"warning: {said}; the labels alone can teach")
+
+
 def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to watch: rows that are held out, or, where none are, some of those trained on."""
     order = np.random.default_rng([config.seed, HELD_OUT]).permutation(n)
-    held = round(config.held_out * n)
-    if config.held_out and held < 10:
-        raise InputError(f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least 10")
+    held = round((config.held_out or 0) * n)
+    if n < FEWEST_MEASURED:
+        raise InputError(f"--data: {n} rows are too few to train on and measure; give at least {FEWEST_MEASURED}")
+    if config.held_out and held < FEWEST_MEASURED:
+        raise InputError(
+            f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least {FEWEST_MEASURED}"
+        )
     probe = order[:held] if held else order
     return np.sort(order[held:]), np.sort(probe[: config.probe_rows])
 

@@ -1,8 +1,8 @@
 """What the teacher says of every training row: from stored features, or from the teacher itself, live.
 
 Stored features (a file, or a folder of `probe extract`) hold the plain view, and the views that `--views N` added; they
-are joined to the data by id. A teacher given as a model is extracted once for the plain view; where training is
-augmented it also runs live, on the very pixels that the student sees.
+are joined to the data by id, or by position where that is asked for. A teacher given as a model is extracted once for
+the plain view; where training is augmented it also runs live, on the very pixels that the student sees.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifold_probe.distillation.config import Config
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.agree import is_store
 from manifold_probe.extraction.data import Data
@@ -25,8 +26,10 @@ from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.store import Store
 from manifold_probe.extraction.verify import read_rows
 from manifold_probe.models.source import is_source
+from manifold_probe.spaces.checks import bad, check_finite
+from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
-from manifold_probe.spaces.read import open_contents, read, split_key
+from manifold_probe.spaces.read import open_contents, read, read_column, split_key
 from manifold_probe.spaces.space import Space
 
 CHECKED = 64  # rows whose content is compared with what the store was made of
@@ -37,7 +40,8 @@ class Targets:
     """The teacher's vectors: ``plain`` (n, d) in the data's row order, and any view of some rows.
 
     ``path`` is where the plain features lie; ``labels`` those beside them, in the data's order; ``views`` how many
-    stored views there are, 0 for none, None where the teacher is at hand and makes any.
+    stored views there are, 0 for none, None where the teacher is at hand and makes any. ``pairing`` says how the rows
+    were joined to the data, {"by": "id" or "position", "verified": bool}.
     """
 
     path: str
@@ -45,6 +49,7 @@ class Targets:
     labels: np.ndarray | None
     views: int | None
     view: Callable[[np.ndarray, int], Tensor]
+    pairing: dict[str, Any]
 
     @property
     def width(self) -> int:
@@ -64,15 +69,16 @@ def only_logits(path: str) -> bool:
     return key == "logits" or (key is None and set(open_contents(file).entries) <= {"logits", *ID_NAMES, *LABEL_NAMES})
 
 
-def stored_targets(path: str, data: Data, needs: str, augment: str, seed: int) -> Targets:
+def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     """Targets from a feature file or folder.
 
     Raises
     ------
     InputError
-        Features where logits are needed or the other way, rows that the teacher lacks, other content under the same
-        ids, or augmentation that the store does not hold.
+        Features where logits are needed or the other way, rows that the teacher lacks or that no id names, NaN, other
+        content under the same ids, or augmentation that the store does not hold.
     """
+    path, augment = config.teacher, config.augment
     file, key = split_key(path)
     name = path if key is not None or needs != "logits" else f"{path}::logits"
     if needs == "features" and key == "logits":
@@ -84,14 +90,18 @@ def stored_targets(path: str, data: Data, needs: str, augment: str, seed: int) -
             raise
         mend = "save the teacher's logits under that key, or choose a method on features such as coss"
         raise InputError(f"{path}: the method needs logits, and there is no key 'logits'; {mend}") from error
-    rows = joined(space, data)
+    if config.teacher_ids is not None:
+        ids, _ = read_column(config.teacher_ids, ID_NAMES, "ids")
+        space = space.with_ids(clean_column(ids, "ids", space.name, space.n))
+    rows, verified = joined(space, data, config.positional)
     views = 0
     if is_store(file):
-        check_content(file, data)
+        if not config.positional:
+            check_content(file, data)
         plan = Store(file).manifest()["plan"]
         views = plan["views"]["count"]
         if augment != "plain":
-            check_views(file, plan, augment, seed)
+            check_views(file, plan, augment, config.seed)
     elif augment != "plain":
         raise InputError(
             f"--augment: {augment}: {file} holds fixed features of the plain view, which are wrong for a changed "
@@ -107,42 +117,94 @@ def stored_targets(path: str, data: Data, needs: str, augment: str, seed: int) -
     def stored_view(rows: np.ndarray, view: int) -> Tensor:
         return kept[view][torch.from_numpy(rows)].float()
 
-    return Targets(name, in_order(space, rows), labels, views if augment != "plain" else 0, stored_view)
+    pairing = {"by": "position" if config.positional else "id", "verified": verified}
+    return Targets(name, in_order(space, rows), labels, views if augment != "plain" else 0, stored_view, pairing)
 
 
 def in_order(space: Space, rows: np.ndarray) -> Tensor:
-    """The space's rows as one float32 tensor."""
-    found = torch.empty(len(rows), space.d)
-    for start in range(0, len(rows), 8192):
-        found[start : start + 8192] = torch.from_numpy(space.take(rows[start : start + 8192]))
-    return found
-
-
-def joined(space: Space, data: Data) -> np.ndarray:
-    """For every row of the data its row in the space.
+    """The space's rows as one float32 tensor.
 
     Raises
     ------
     InputError
-        Where ids are missing or stand twice, or, without ids, the numbers of rows differ.
+        Where one of them holds NaN or Inf, or a value that float32 cannot hold.
     """
-    if space.ids is None:
+    found = torch.empty(len(rows), space.d)
+    for start in range(0, len(rows), 8192):
+        found[start : start + 8192] = torch.from_numpy(space.take(rows[start : start + 8192]))
+    if not torch.isfinite(found).all():
+        for start, block in space.blocks():
+            check_finite(block, start, space)
+        raise bad(space.name, "holds values beyond 3.4e38, the end of float32; scale the teacher's features down")
+    return found
+
+
+def constant(plain: Tensor) -> str | None:
+    """ "all zero" or "all equal" for rows (n, d) that are so, up to the rounding of float32; None for others.
+
+    >>> constant(torch.ones(3, 2)), constant(torch.eye(3))
+    ('all equal', None)
+    """
+    spread, largest = (plain.amax(0) - plain.amin(0)).max(), plain.abs().max()
+    if spread > 4 * torch.finfo(torch.float32).eps * largest:
+        return None
+    return "all equal" if largest > 0 else "all zero"
+
+
+def joined(space: Space, data: Data, positional: bool = False) -> tuple[np.ndarray, bool]:
+    """For every row of the data its row in the space, and whether ids on both sides vouch for it.
+
+    Raises
+    ------
+    InputError
+        Where ids are missing, stand twice or do not cover the data; by position, where the numbers of rows differ.
+    """
+    if positional:
         if space.n != data.n:
-            raise InputError(
-                f"{space.name}: has {space.n:,} rows and no ids, {data.source} has {data.n:,}; save ids beside the "
-                "features"
+            raise bad(
+                space.name,
+                f"has {space.n:,} rows and {data.source} has {data.n:,}, so they cannot pair by position; give both "
+                "the same rows, or ids and no --positional",
             )
-        return np.arange(data.n)
-    place = {str(id): row for row, id in enumerate(space.ids.tolist())}
+        return np.arange(data.n), space.ids is not None and space.ids.astype(str).tolist() == data.ids.tolist()
+    if space.ids is None and space.n != data.n:
+        raise bad(
+            space.name,
+            f"has {space.n:,} rows and no ids, {data.source} has {data.n:,}, so nothing says which belong together; "
+            "save ids in it, or give --teacher-ids FILE",
+        )
+    if space.ids is None:
+        raise bad(
+            space.name,
+            "has no ids, so nothing says which of its rows belongs to which item of the data; save ids in it, give "
+            "--teacher-ids FILE, or --positional if its rows are in the order of the data",
+        )
+    ids = space.ids.astype(str).tolist()
+    place = {id: row for row, id in enumerate(ids)}
     if len(place) < space.n:
-        raise InputError(f"{space.name}: has ids that stand twice; make them unique")
+        twice = next(id for row, id in enumerate(ids) if place[id] != row)
+        raise bad(space.name, f"has {space.n - len(place):,} duplicate ids, such as {twice!r}; make every id unique")
     missing = [id for id in data.ids.tolist() if id not in place]
     if missing:
-        raise InputError(
-            f"{space.name}: has no row for {len(missing):,} of the {data.n:,} ids of {data.source} "
-            f"({', '.join(missing[:3])}); extract the teacher from the same data"
+        named = ", ".join(shortened(id) for id in missing[:3])
+        if len(missing) < data.n:
+            how = "extract the teacher from the same data"
+        else:
+            own = ", ".join(shortened(id) for id in ids[:3])
+            how = f"its own are {own}: write both alike, or give --positional if its rows are in the order of the data"
+        raise bad(
+            space.name, f"has no row for {len(missing):,} of the {data.n:,} ids of {data.source} ({named}); {how}"
         )
-    return np.array([place[id] for id in data.ids.tolist()])
+    return np.array([place[id] for id in data.ids.tolist()]), True
+
+
+def shortened(id: str, most: int = 32) -> str:
+    """An id as a message shows it.
+
+    >>> shortened("x" * 40, most=8)
+    'xxxxx...'
+    """
+    return id if len(id) <= most else id[: most - 3] + "..."
 
 
 def check_content(folder: str, data: Data) -> None:
@@ -159,7 +221,7 @@ def check_content(folder: str, data: Data) -> None:
         try:
             found = data.read(row).digest
         except Unreadable as error:
-            raise InputError(f"{data.source}: {error}; mend it or leave it out of the data") from error
+            raise InputError(f"{data.source}: {error}; fix it or leave it out of the data") from error
         if digests.get(str(data.ids[row]), found) != found:
             raise InputError(
                 f"{folder}: was made of other content than {data.source} has under the id {data.ids[row]}; extract the "
@@ -190,5 +252,6 @@ def check_views(folder: str, plan: dict[str, Any], augment: str, seed: int) -> N
 def live_targets(path: Path | str, data: Data, view: Callable[[np.ndarray, int], Tensor]) -> Targets:
     """Targets from a model: its plain features, extracted to ``path``, and any view computed when it is asked for."""
     space = read(str(path))
-    rows = joined(space, data)
-    return Targets(str(path), in_order(space, rows), None if space.labels is None else space.labels[rows], None, view)
+    rows, verified = joined(space, data)
+    labels = None if space.labels is None else space.labels[rows]
+    return Targets(str(path), in_order(space, rows), labels, None, view, {"by": "id", "verified": verified})

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifold_probe.distillation.config import Config, differences
-from manifold_probe.distillation.run_folder import SECONDS, STUDENT, RunFolder, torch_bytes
+from manifold_probe.distillation.batches import batches
+from manifold_probe.distillation.config import Config, differences, epochs
+from manifold_probe.distillation.inputs import described, is_done
+from manifold_probe.distillation.probe import Features, Probe, has_collapsed, is_finite
+from manifold_probe.distillation.run_folder import (
+    INPUTS,
+    SECONDS,
+    STUDENT,
+    UNVERIFIED,
+    RunFolder,
+    read_log,
+    torch_bytes,
+)
 from manifold_probe.distillation.schedule import rate_at
-from manifold_probe.distillation.setting import Setting, prepare
+from manifold_probe.distillation.setting import Setting, prepare, warnings_of
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.watch import watched
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.models.build import reason
 
@@ -35,7 +44,7 @@ Tell = Callable[[str], None]
 Progress = Callable[..., None]
 CHECKPOINT_SECONDS = 600.0
 SHARD_ROWS = 65_536
-AHEAD = 2  # batches
+LONG = 100.0  # teacher's vectors longer than this may be why a loss on coordinates diverges
 
 
 def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Progress | None = None) -> RunFolder:
@@ -49,16 +58,22 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
     processes = Processes.join()
     folder = RunFolder(out)
     with processes.only_first(folder.locked):
-        before = folder.state()
+        first = tell if processes.first else silent
+        known = is_done(folder, config)
+        before = None if known else folder.state()
         processes.wait()  # nobody writes before all have read
-        setting = prepare(config, processes, tell if processes.first else lambda _: None)
-        if before is not None:
-            refuse_other(folder, before, setting)
-        if folder.finished:
+        if not known:
+            setting = prepare(config, processes, first)
+            if before is not None:
+                refuse_other(folder, before, setting)
+        if known or folder.finished:
             processes.wait()
-            if processes.first:
-                tell(f"{folder.path} is finished: {config.epochs} epochs; nothing to do")
+            if processes.first and not known:
+                folder.write(INPUTS, json.dumps(described(setting), indent=1) + "\n")
+            first(f"{folder.path} is finished: {epochs(config.epochs)}; nothing to do")
             return folder
+        for warning in warnings_of(setting):
+            first(f"warning: {warning}")
         run = Run(setting, folder, processes, tell, progress)
         run.start(before)
         run.train()
@@ -67,6 +82,10 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
             run.finish()
         processes.wait()
     return folder
+
+
+def silent(_: str) -> None:
+    """Telling nobody."""
 
 
 def refuse_other(folder: RunFolder, before: dict[str, Any], setting: Setting) -> None:
@@ -108,17 +127,22 @@ class Run:
         self.setting, self.config, self.folder, self.processes = setting, setting.config, folder, processes
         self.tell, self.progress = tell, progress
         self.step, self.tally, self.seconds = 0, Tally(), 0.0
+        self.loss: float | None = None  # over the last few steps, to be shown
         self.steps = setting.steps * self.config.epochs
         self.batch_size = setting.config.batch_size
         self.forward = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
 
     def start(self, before: dict[str, Any] | None) -> None:
         """From the beginning, or from a checkpoint."""
+        setting = self.setting
+        if self.processes.first:
+            self.probe = Probe(setting)
         if before is None:
             if self.processes.first:
-                self.folder.begin(self.config.toml(), self.setting.data.ids[self.setting.rows])
+                said = "" if setting.targets.pairing["verified"] else UNVERIFIED
+                self.folder.begin(said + self.config.toml(), described(setting), setting.data.ids[setting.rows])
                 self.folder.cut_log(0)
-                self.measure()
+                self.measure(self.probe.untrained)
                 self.checkpoint()
         else:
             self.load(before)
@@ -131,7 +155,7 @@ class Run:
         """All steps that are left."""
         saved = began = time.monotonic()
         first, spent = self.step, self.seconds
-        for rows, view, batch, targets in self.batches():
+        for rows, view, batch, targets in batches(self.setting, self.processes, self.step):
             terms = self.one_step(rows, view, batch, targets)
             self.step += 1
             self.tally.add(terms)
@@ -141,7 +165,7 @@ class Run:
                 if whole or self.step % self.config.log_every == 0:
                     self.log_terms()
                 if whole and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
-                    self.measure()
+                    self.measure(self.probe.student())
                 if whole or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.checkpoint()
                     saved = time.monotonic()
@@ -170,21 +194,27 @@ class Run:
         terms = setting.method(output.float(), targets, setting.batch_labels(rows))
         loss = torch.stack(list(terms.values())).sum()
         found = {name: value.item() for name, value in terms.items()}
+        loss_now = sum(found.values())
         if not np.isfinite(list(found.values())).all():
-            self.refuse_loss(rows, found)
+            named = ", ".join(f"{name} {value}" for name, value in found.items())
+            ids = ", ".join(setting.data.ids[rows[:3]].tolist()) + (", ..." if len(rows) > 3 else "")
+            what = f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}"
+            self.refuse(what, self.step)
+        self.loss = loss_now if self.loss is None else 0.9 * self.loss + 0.1 * loss_now
         setting.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.average_gradients()
         setting.optimiser.step()
         return found
 
-    def refuse_loss(self, rows: np.ndarray, found: dict[str, float]) -> None:
-        """Stop; the last checkpoint stays."""
-        ids = ", ".join(self.setting.data.ids[rows[:8]].tolist()) + (", ..." if len(rows) > 8 else "")
-        named = ", ".join(f"{name} {value}" for name, value in found.items())
+    def refuse(self, what: str, step: int) -> None:
+        """Stop a run that diverged in ``step``, counted from 0; the last checkpoint stays."""
+        rate = rate_at(self.config, step / self.setting.steps)
+        length = float(self.setting.targets.plain.norm(dim=1).median())
+        scale = f", or scale the teacher's features (their median length is {length:.2g})" if length > LONG else ""
         raise InputError(
-            f"{self.folder.path}: the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids "
-            f"{ids}; last.pt is from before it; look at these rows, or lower --rate in a new --out"
+            f"{self.folder.path}: the training diverged: {what}; the learning rate was {rate:.2g}. last.pt is from "
+            f"before it. Try --rate {self.config.rate / 10:.2g} in a new --out{scale}"
         )
 
     def average_gradients(self) -> None:
@@ -194,44 +224,6 @@ class Run:
                 if parameter.grad is not None:
                     torch.distributed.all_reduce(parameter.grad)
                     parameter.grad /= self.processes.count
-
-    def batches(self) -> Iterator[tuple[np.ndarray, int, Any, Tensor]]:
-        """(rows, view, batch, targets) of every step that is left, read ahead by a thread where there is reading to do.
-
-        Where all pixels are in memory a thread would only take turns with the model's own.
-        """
-        setting = self.setting
-
-        def plan() -> Iterator[tuple[np.ndarray, int]]:
-            for epoch in range(self.step // setting.steps, self.config.epochs):
-                order = setting.order(epoch)
-                for place in range(self.step % setting.steps if epoch == self.step // setting.steps else 0, len(order)):
-                    yield self.mine(order[place]), setting.view_of(epoch)
-
-        def read(rows: np.ndarray, view: int) -> tuple[np.ndarray, int, Any, Tensor]:
-            return rows, view, setting.examples.batch(rows, view), setting.target(rows, view)
-
-        todo = plan()
-        if setting.examples.keeps(setting.view_of(0)):
-            for rows, view in todo:
-                yield read(rows, view)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting: list[Future[Any]] = []
-            try:
-                for rows, view in todo:
-                    waiting.append(pool.submit(read, rows, view))
-                    if len(waiting) > AHEAD:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def mine(self, rows: np.ndarray) -> np.ndarray:
-        """This process's part of a batch."""
-        size = len(rows) // self.processes.count
-        return rows[self.processes.rank * size : (self.processes.rank + 1) * size]
 
     def log_terms(self) -> None:
         """A line with the means of the terms since the last one."""
@@ -248,35 +240,36 @@ class Run:
             }
         )
 
-    def measure(self) -> None:
+    def measure(self, student: Features) -> None:
         """A line with the measures of the probe set, at the backbone and at the head."""
-        rows = self.setting.probe
-        backbone, head = self.setting.embed(rows)
-        teacher, labels = self.setting.targets.batch(rows, 0), self.setting.labels
-        sides = {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
-        named = None if labels is None else labels[rows]
-        measures = {side: watched(*both, labels=named, seed=self.config.seed) for side, both in sides.items()}
-        self.last_measures = measures
+        if not is_finite(student):
+            loss = "" if self.loss is None else f" (the loss was {self.loss:.3g})"
+            self.refuse(f"the student's vectors are not finite after step {self.step:,}{loss}", self.step - 1)
+        if self.step and has_collapsed(student):
+            self.tell(f"warning: after step {self.step:,} the student's vectors are all equal: it has collapsed")
+        self.last_measures = self.probe.measures(student)
+        paired = {} if self.step else {"pairing": self.setting.targets.pairing}
         self.folder.log(
             {
                 "step": self.step,
                 "epoch": self.epoch,
                 "encoded": self.step * self.batch_size,
-                "probe": {"rows": len(rows), "held_out": self.config.held_out > 0},
-                "measures": measures,
+                **paired,
+                "probe": self.probe.record(),
+                "measures": self.last_measures,
             }
         )
 
     def report(self, first: int, seconds: float) -> None:
-        """Progress, with throughput and the last measures."""
+        """Progress, with the loss, throughput and the last measures."""
         if self.progress is not None:
             speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
             live = self.last_measures["backbone"]
             overlap, cka = live["overlap@10"], live["debiased_linear_cka"]
-            shown = ", ".join(
-                f"{name} {value:.3f}" for name, value in (("overlap", overlap), ("CKA", cka)) if value is not None
-            )
-            self.progress("training", self.step, self.steps, f"{speed:,.0f} samples a second, {shown}")
+            values = {"overlap@10": overlap, "CKA": cka}
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
+            note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
+            self.progress("training", self.step, self.steps, note)
 
     def checkpoint(self) -> None:
         """Replace last.pt, and the record of the seconds."""
@@ -323,6 +316,7 @@ class Run:
             torch_bytes(
                 {
                     **setting.learner.checkpoint(),
+                    "pairing": setting.targets.pairing,
                     "head": {
                         "name": setting.method.head,
                         "state": {name: value.detach().cpu() for name, value in head.state_dict().items()},
@@ -336,7 +330,18 @@ class Run:
             backbone, out = setting.embed(rows, self.progress)
             shards.append(self.folder.write_shard(len(shards), {"backbone": backbone, "head": out}))
         self.folder.write_rows(setting.data.ids, setting.names)
-        self.folder.write_manifest(shards, setting.names is not None, setting.targets.path, setting.has_head)
+        if self.progress is not None:
+            self.progress("against the untrained student", 0, 1)
+        facts = {
+            "teacher": setting.targets.path,
+            "teacher_ids": self.config.teacher_ids,
+            "pairing": setting.targets.pairing,
+            "head": setting.has_head,
+            "training": self.probe.gains(),
+        }
+        self.folder.write_manifest(shards, setting.names is not None, facts)
+        losses = [line["loss"] for line in read_log(self.folder.path) if "loss" in line]
         self.tell(
-            f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in {self.seconds:,.0f} s"
+            f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
+            f"{self.seconds:,.0f} s; loss {losses[0]:.4g} at first, {losses[-1]:.4g} at the end"
         )

@@ -92,9 +92,12 @@ def _measure(
     m = total(parts)
     student = search_side(cloud, teacher.side.queries, settings.k, "student", report)
     # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
+    report("shape and coordinates", 0, 1)
     with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
         measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
+        report("reference", 0, 1)
         reference = measure_reference(teacher, m, cloud.space.d, settings)
+    report("intervals of the neighbour measures", 0, 1)
     voters = teacher.voters.side_of(cloud, student, "labelled student", report)
     local, ranked, wider = measure_neighbours(teacher, cloud, student, voters, settings.seed, report)
     measures = {

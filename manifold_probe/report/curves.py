@@ -20,6 +20,7 @@ LOSS = {**PLACE, "rate": NUMBER, "loss": NUMBER, "terms": Each(NUMBER)}
 MEASURED = {
     **PLACE,
     "probe": {"rows": int, "held_out": bool},
+    "pairing": Maybe({"by": str, "verified": bool}),
     "measures": {side: Each(Maybe(NUMBER)) for side in SIDES},
 }
 COLUMNS = ("run", "step", "epoch", "encoded", "side", "measure", "value")
@@ -49,6 +50,11 @@ class Run:
     def values(self, side: str, key: str) -> list[float | None]:
         """A measure at one side, a value a measurement."""
         return [line["measures"][side].get(key) for line in self.measured]
+
+    @property
+    def verified(self) -> bool:
+        """Whether ids vouch for which targets of the teacher the student was given."""
+        return all((line.get("pairing") or {}).get("verified", True) for line in self.measured)
 
     @property
     def headless(self) -> bool:

@@ -53,11 +53,8 @@ class Progress:
             self._draw(stage, done, total, note)
         elif done < total and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            print(
-                f"probe: {line(stage, done, total, now - self._stage_start, self._stage_done)}",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = line(stage, done, total, now - self._stage_start, self._stage_done)
+            print(f"probe: {text}{f'; {note}' if note else ''}", file=sys.stderr, flush=True)
 
     def _draw(self, stage: str, done: int, total: int, note: str) -> None:
         if self._bar is None:

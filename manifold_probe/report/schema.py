@@ -66,6 +66,17 @@ MAPS = {
     "teacher": [[NUMBER]],
     "student": [[NUMBER]],
 }
+GAIN = {
+    "measure": str,
+    "rows": int,
+    "held_out": bool,
+    "untrained": Maybe(NUMBER),
+    "trained": Maybe(NUMBER),
+    "difference": {part: Maybe(NUMBER) for part in ("value", "low", "high")},
+    "better": Maybe(bool),
+    "cka": {part: Maybe(NUMBER) for part in ("untrained", "trained")},
+}
+TRAINING = {"rows": Maybe(int), "trained_rows": Maybe(int), "side": str, "verified": bool, "gain": Maybe(GAIN)}
 DIMENSIONS = ("raw", "permutation", "orthogonal", "ridge", "space_similarity")
 DETAILS = {
     "overlap_by_k": Maybe(
@@ -82,6 +93,7 @@ DETAILS = {
     "rank_quantiles": Maybe(RANKS),
     "worst_rows": Maybe([WORST]),
     "maps": Maybe(MAPS),
+    "training": Maybe(TRAINING),
 }
 PAIRING = {
     "by": str,

@@ -11,8 +11,9 @@ from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.layout import GAP, columns, paragraph, sizes, total
 from manifold_probe.report.readings import grouped, label, reading
 from manifold_probe.report.sections import alarm_lines, class_lines, compared_lines, step_lines
+from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
-from manifold_probe.report.words import interval, number, one_line
+from manifold_probe.report.words import interval, number, one_line, student_name
 
 HEADER = ["measure", "value", "95% interval", "chance", "class", "reference"]
 LEGEND = (
@@ -28,6 +29,7 @@ def student_lines(document: dict[str, Any], width: int | None) -> list[Text]:
         *paragraph(verdict(document), width, style="bold"),
         Text(),
         *compared_lines(document, width),
+        *training_lines({student_name(document): document}, width),
         *measure_lines(document, width),
         *alarm_lines(document["alarms"], width),
         *class_lines(document, width),

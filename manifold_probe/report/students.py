@@ -12,6 +12,7 @@ from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
 from manifold_probe.report.readings import faithful_names, gloss, grouped, label
 from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines
+from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
 
@@ -38,6 +39,7 @@ def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
         *paragraph(ranking(document), width, style="bold"),
         Text(),
         *_compared(students, width),
+        *training_lines(students, width),
         *_measures(document, width),
         *_differences(document, width),
         *_alarms(students, width),

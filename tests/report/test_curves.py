@@ -319,3 +319,13 @@ def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(InputError, match=r"pip install 'tensorboard>=2.16'"):
         write_events(folder(tmp_path / "run", log()))
+
+
+def test_a_run_of_targets_paired_by_position_says_so() -> None:
+    lines = log(rows=180, held_out=True)
+    lines[0]["pairing"] = {"by": "position", "verified": False}
+    assert said_of_rows([as_run(lines)]) == (
+        "Measured on 180 rows held out of training, taught by targets paired by position (unverified)."
+    )
+    lines[0]["pairing"] = {"by": "id", "verified": True}
+    assert said_of_rows([as_run(lines)]) == "Measured on 180 rows held out of training."

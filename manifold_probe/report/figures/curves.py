@@ -138,7 +138,8 @@ def said_of_rows(runs: list[Run]) -> str:
         if run.measured:
             probe = run.measured[-1]["probe"]
             how = "held out of training" if probe["held_out"] else "that training saw"
-            said.setdefault(f"{probe['rows']:,} rows {how}", []).append(name)
+            doubt = "" if run.verified else ", taught by targets paired by position (unverified)"
+            said.setdefault(f"{probe['rows']:,} rows {how}{doubt}", []).append(name)
     if len(said) <= 1:
         return "".join(f"Measured on {rows}." for rows in said)
     most = max(said, key=lambda rows: len(said[rows]))

@@ -24,6 +24,7 @@ from manifold_probe.report.readings import gloss
 from manifold_probe.report.sections import pairing, size
 from manifold_probe.report.students import ranking
 from manifold_probe.report.titles import title
+from manifold_probe.report.training import training_sentences
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
 
@@ -112,6 +113,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "several": several,
         "first": first,
         "ranking": ranking(document) if several else "",
+        "training": training_sentences(students),
         "pairings": by_students(students, lambda each: [pairing(each)]),
         **_steps(students),
         "alarms": by_students(students, _alarms),

@@ -1,0 +1,70 @@
+"""What a run is measured on: a fixed set of rows, at the backbone and at the head, from the untrained student on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.distillation.setting import Setting
+from manifold_probe.errors import InputError
+from manifold_probe.evaluation.gain import gain
+from manifold_probe.evaluation.watch import watched
+
+Features = tuple[np.ndarray, np.ndarray]  # (n, d) of the backbone and (n, d') of the head
+
+
+class Probe:
+    """The watched rows of a setting whose student is not trained yet; ``untrained`` are its features of them.
+
+    Raises InputError where the untrained student gives NaN or Inf.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.rows = setting.probe
+        self.untrained = self.student()
+        if not is_finite(self.untrained):
+            raise InputError(
+                f"{setting.config.student}: gives NaN or Inf before any training; check its weights, --mean and --std"
+            )
+
+    def student(self) -> Features:
+        """The student's features of the rows, as it is now."""
+        backbone, head = self.setting.embed(self.rows)
+        return backbone, head
+
+    def sides(self, student: Features) -> dict[str, Features]:
+        """(student, teacher) at the backbone and at the head."""
+        teacher = self.setting.targets.batch(self.rows, 0)
+        backbone, head = student
+        return {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
+
+    def record(self) -> dict[str, Any]:
+        """How many rows there are, and whether they were held out of training."""
+        return {"rows": len(self.rows), "held_out": bool(self.setting.config.held_out)}
+
+    def measures(self, student: Features) -> dict[str, dict[str, float | None]]:
+        """The `watched` measures of either side."""
+        labels, seed = self.setting.labels, self.setting.config.seed
+        named = None if labels is None else labels[self.rows]
+        return {side: watched(*both, labels=named, seed=seed) for side, both in self.sides(student).items()}
+
+    def gains(self) -> dict[str, Any]:
+        """What the training won so far over the untrained student: a `gain` for the backbone, and for a head."""
+        before, after = self.sides(self.untrained), self.sides(self.student())
+        names = ("backbone", "head") if self.setting.has_head else ("backbone",)
+        return {
+            **self.record(),
+            **{side: gain(before[side], after[side], seed=self.setting.config.seed) for side in names},
+        }
+
+
+def is_finite(student: Features) -> bool:
+    """Whether no vector holds NaN or Inf."""
+    return all(bool(np.isfinite(each).all()) for each in student)
+
+
+def has_collapsed(student: Features) -> bool:
+    """Whether all vectors of the backbone are equal."""
+    return bool((np.ptp(student[0], axis=0) == 0).all())

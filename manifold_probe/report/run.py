@@ -1,0 +1,106 @@
+"""A run folder of the trainer as lines of text: what was trained, on which rows, how it ended, and its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from manifold_probe.distillation.config import Config, epochs, read_toml, resolved
+from manifold_probe.distillation.run_folder import CONFIG, LOG, RESULT, STUDENT, RunFolder
+from manifold_probe.errors import InputError
+from manifold_probe.report.contents import contents_lines
+from manifold_probe.report.curves import Run, read_run
+from manifold_probe.report.document import read_document, readings, students_of
+from manifold_probe.report.layout import GAP, pad
+from manifold_probe.report.training import SIDES, said_of_gain
+from manifold_probe.report.words import number, shown
+from manifold_probe.spaces.read import inspect
+
+OF_SPACE = ("features", "values", "norms")  # the lines of `contents_lines` that differ between backbone and head
+MAIN = ("overlap@10", "debiased_linear_cka", "norm_correlation", "knn_agreement@10")
+
+
+def is_run(path: str) -> bool:
+    """Whether a path is the folder of a training run, finished or not."""
+    return (Path(path) / CONFIG).is_file() and (Path(path) / LOG).is_file()
+
+
+def run_lines(path: str) -> list[str]:
+    """The whole description of a run folder.
+
+    Raises
+    ------
+    InputError
+        Where its configuration or its log is damaged.
+    """
+    folder = RunFolder(path)
+    config, log = resolved(read_toml(str(folder.path / CONFIG))), read_run(path)
+    rows = [("run", what(config, log, path)), ("rows", said_of_rows(log, folder))]
+    if log.losses:
+        rows.append(("loss", f"{number(log.losses[0]['loss'])} at first, {number(log.losses[-1]['loss'])} at last"))
+    if not folder.finished:
+        return lines_of([*rows, *last_measured(log)])
+    facts = folder.facts()
+    rows.append(("student", f"probe extract --model {path.rstrip('/')}/{STUDENT} --data DATA --out FEATURES"))
+    training = facts.get("training") or {}
+    where = {name: training.get(name) for name in ("rows", "held_out")}
+    won = {side: said_of_gain({**where, **training[side]}) for side in SIDES if side in training}
+    rows += [("training", f"{side}: {text}") for side, text in won.items()]
+    rows += measured(folder)
+    lines = [*lines_of(rows), "", "backbone: the features of the folder itself", *contents_lines(inspect(path))]
+    if not facts.get("head"):
+        return [*lines, "", "no head: the loss saw the backbone's vectors"]
+    head = contents_lines(inspect(f"{path}::head"))
+    head = [line for line in head[: head.index("")] if line.startswith(OF_SPACE)]
+    return [*lines, "", f"head: the features {path}::head", *head]
+
+
+def lines_of(rows: list[tuple[str, str]]) -> list[str]:
+    """Named rows in two columns."""
+    return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows]
+
+
+def what(config: Config, log: Run, path: str) -> str:
+    """What was trained from what, and how far it came."""
+    task = (
+        f"{config.method}: student {shown(config.student)} of teacher {shown(config.teacher)} on {shown(config.data)}"
+    )
+    step = max((line["step"] for line in [*log.losses, *log.measured]), default=0)
+    done = f"{epochs(config.epochs)}, {step:,} steps, seed {config.seed}"
+    if log.finished:
+        return f"{task}; finished: {done}"
+    return f"{task}; not finished: at step {step:,}; give the same probe distill command again to go on"
+
+
+def said_of_rows(log: Run, folder: RunFolder) -> str:
+    """How many rows were trained on and measured, and how the teacher's rows were paired with them."""
+    trained = f"{len(folder.trained_ids()):,} trained on; " if folder.has_trained_ids else ""
+    probe = log.measured[-1]["probe"] if log.measured else {"rows": 0, "held_out": False}
+    kind = "held out of training" if probe["held_out"] else "that training saw"
+    paired = "paired with the teacher by id" if log.verified else "unverified: paired with the teacher by position"
+    return f"{trained}{probe['rows']:,} rows {kind} are measured; {paired}"
+
+
+def last_measured(log: Run) -> list[tuple[str, str]]:
+    """The last measures of an unfinished run."""
+    measures = log.measured[-1]["measures"] if log.measured else {}
+    return [("measured", f"{side}: {values_of(each)}") for side, each in measures.items()]
+
+
+def measured(folder: RunFolder) -> list[tuple[str, str]]:
+    """The main measures of the saved comparison; nothing where there is none that this version reads."""
+    try:
+        students = students_of(read_document(folder.path / RESULT))
+    except InputError:
+        return []
+    found = []
+    for name, document in students.items():
+        side = name if name in SIDES else "backbone"
+        values = {key: reading.value for key, reading in readings(document).items()}
+        found.append(("measured", f"{side}: {values_of(values)} ({document['pairing']['rows']:,} rows, {RESULT})"))
+    return found
+
+
+def values_of(values: dict[str, Any]) -> str:
+    """The main measures in a line."""
+    return ", ".join(f"{key} {number(values[key])}" for key in MAIN if values.get(key) is not None)
