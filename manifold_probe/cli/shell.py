@@ -30,7 +30,7 @@ class Verb(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """What is left of ``args`` once options are taken. Raises InputError for a repeated option."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        given: list[Any] = self.make_parser(ctx).parse_args(args=list(args))[2]
         for option in given:
             if option.param_type_name == "option" and not (option.multiple or option.is_flag or option.count):
                 check_once(max(option.opts, key=len), given.count(option))

@@ -40,6 +40,7 @@ ADVICE = {
 }
 
 WORDS = {
+    "unaligned_rows": "rows are in an unknown order, or the two spaces have nothing in common",
     "row_misalignment": "rows are paired with the wrong partner",
     "outliers": "a few rows are far out and decide the shape",
     "point_collapse": "many rows fell onto one point",

@@ -173,5 +173,10 @@ def stands(found: list[Finding]) -> list[Finding]:
 
 
 def ranked(found: list[Finding]) -> list[Finding]:
-    """The causes that explain most first."""
-    return sorted(found, key=lambda each: -each.share * each.confidence)
+    """The causes in their order of precedence."""
+    return sorted(found, key=lambda each: precedence(each.name, each.share, each.confidence))
+
+
+def precedence(name: str, share: float | None, confidence: float) -> tuple[bool, float]:
+    """Rows with the wrong partner first, as they disturb every other reading; then what explains most."""
+    return name != "row_misalignment", -(share or 0.0) * confidence

@@ -9,6 +9,7 @@ from manifold_probe.report.words import interval, number, one_line, percent, sho
 
 RUNGS = {
     "identity": "as it is",
+    "reordered": "rows put in order",
     "centring": "centred",
     "global_scale": "one global scale",
     "teacher_norms": "teacher's norms",
@@ -80,6 +81,8 @@ def proof(cause: dict[str, Any]) -> str:
     repair = cause["repair"]
     if cause["name"] == "diffuse_loss":
         return "none: this is what is left where no cause stands out"
+    if cause["name"] == "unaligned_rows" and repair is None:
+        return "none: no named order brings neighbours back"
     if repair is None:
         return "nothing to repair: its own evidence stands outside what chance gives"
     measure = repair["measure"].replace("debiased_linear_cka", "debiased linear CKA")
@@ -161,8 +164,10 @@ def compared(document: dict[str, Any]) -> str:
         rows += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
     if how.get("label_conflicts"):
         rows += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
-    some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
-    if looked.get("set_aside"):
+    some = "" if looked["rows"] + looked.get("copies", 0) == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
+    if copies := looked.get("copies"):
+        some += f" {copies:,} rows are copies of others in both spaces and are left out."
+    if looked.get("set_aside", 0) > looked.get("copies", 0):
         some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
     stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
     return f"{rows}. k = {document['settings']['k']}.{some}{stand_in}"

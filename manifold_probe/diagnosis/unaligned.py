@@ -1,0 +1,265 @@
+"""Rows in another order: neighbourhoods at chance where no ids vouch for the pairing.
+
+Nothing else can be diagnosed of such a pair. Every named order is tried: were it the right one, the student's
+neighbours of a row would be near in the teacher too. Lists of neighbours only change their row numbers with the order,
+so nothing is searched again: the orders are scored by the mean cosine, in the teacher, of the rows that each makes of
+the same student lists. The best few are held against the teacher's own lists, and the best of these is proved by the
+overlap it restores on queries that chose nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis.case import confidence_of
+from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
+from manifold_probe.diagnosis.linear import cross_fitted, explained
+from manifold_probe.diagnosis.orders import Order, named_orders
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.neighbours import Neighbours, search
+from manifold_probe.measures.overlap import class_overlap, overlap_chance
+from manifold_probe.measures.rows import permuted_within, sample
+from manifold_probe.measures.sides import stand_in_classes
+from manifold_probe.spaces.pairing import Pair
+
+NAME = "unaligned_rows"
+QUERIES = 700
+CHOOSING = 0.3  # of the queries
+SHORTLIST = 5
+PROVED = 4.0  # standard errors
+PROJECTED = 64
+SMALL_CLASS = 5
+RELATED, NULLS, ROWS = 0.01, 5, 2500
+UNKNOWN = (
+    "Pair the rows by id: store ids in both files, or give --teacher-ids and --student-ids (ids= in Python). No shift, "
+    "reversal, order of ranks or text order brings neighbours back; if the order is right all the same, the two spaces "
+    "have nothing in common."
+)
+
+
+@dataclass(frozen=True)
+class Unaligned:
+    """Rows that do not belong together as they are paired: the overlap, its chance, and the order that restores it."""
+
+    k: int
+    overlap: float
+    error: float
+    chance: float
+    order: Order | None = None
+    gain: Gain | None = None
+
+    @property
+    def teacher_ids(self) -> np.ndarray:
+        """(n,): the teacher's row numbers."""
+        assert self.order is not None
+        return np.arange(len(self.order.partner)).astype(str)
+
+    @property
+    def student_ids(self) -> np.ndarray:
+        """(n,): the teacher's row that each row of the student belongs to; "unpaired-i" for row i without any."""
+        assert self.order is not None
+        partner = self.order.partner
+        alone = np.char.add("unpaired-", np.arange(len(partner)).astype(str))
+        return np.where(partner < 0, alone, partner.astype(str))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has a partner."""
+        return self.order is not None and bool((self.order.partner >= 0).all())
+
+    def cause(self, advice: str | None = None) -> dict[str, Any]:
+        """The cause as a diagnosis holds it."""
+        key = f"overlap@{self.k}"
+        cause: dict[str, Any] = {
+            "name": NAME,
+            "confidence": 0.9,
+            "share": None,
+            "evidence": [{"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None}]
+            + [{"measure": f"{key} of rows paired at random within their classes", "value": self.chance, "expected": None}],
+            "repair": None,
+            "where": None,
+            "advice": advice or UNKNOWN,
+            "or": [],
+        }
+        if self.order is None or self.gain is None:
+            return cause
+        found = self.gain
+        return cause | {
+            "confidence": confidence_of(found.z),
+            "share": min(1.0, found.value / max(1 - found.before, 1e-3)),
+            "repair": {
+                "name": "rows paired in that order, on rows not used for choosing it",
+                "measure": key,
+                "before": found.before,
+                "after": found.after,
+                "low": max(found.low, 0.0),
+                "high": min(found.high, 1.0),
+                "healthy_gain": None,
+            },
+            "where": {"orders": [self.order.name]},
+        }
+
+    def ladder(self) -> list[dict[str, Any]]:
+        """The overlap as it is and, where the order is known, in that order."""
+        half = 1.96 * self.error
+        steps = [_step("identity", self.k, self.overlap, self.overlap - half, self.overlap + half, 0.0)]
+        if self.gain is not None:
+            steps.append(_step("reordered", self.k, self.gain.after, self.gain.low, self.gain.high, self.gain.value))
+        return steps
+
+
+def _step(name: str, k: int, value: float, low: float, high: float, gain: float) -> dict[str, Any]:
+    measured = {"value": value, "low": max(low, 0.0), "high": min(high, 1.0), "gain": gain}
+    return {"repair": name, "measures": {f"overlap@{k}": measured}}
+
+
+def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
+    """What is wrong with the order of the rows; None where ids vouch for it or neighbours are kept beyond chance.
+
+    ``distinct`` (m,) are the rows that are no copies: chance is read on them. A student that is at chance and still
+    follows the teacher linearly, within its classes, is rightly paired and faint.
+    """
+    if pair.verified or pair.by != "position":
+        return None
+    n = pair.teacher.n
+    some = pair if len(distinct) == n else _rows(pair, distinct)
+    lists = Lists(some, k, seed)
+    kept, chance = lists.overlap(None), lists.chance(None)
+    error = CORRECTION * float(kept.std()) / np.sqrt(len(kept))
+    if kept.mean() - 1.96 * error > chance:
+        return None
+    found = Unaligned(k, float(kept.mean()), error, chance)
+    whole = lists if some is pair else Lists(pair, k, seed)
+    order = restoring(pair, whole)
+    if order is not None:
+        return replace(found, order=order[0], gain=order[1])
+    return None if _related(some, lists.codes, seed) else found
+
+
+def _rows(pair: Pair, rows: np.ndarray) -> Pair:
+    labels = None if pair.labels is None else np.asarray(pair.labels)[rows]
+    ids = None if pair.ids is None else pair.ids[rows]
+    return replace(pair, teacher=pair.teacher.select(rows), student=pair.student.select(rows), labels=labels, ids=ids)
+
+
+class Lists:
+    """Neighbour lists by cosine: the student's of a few hundred queries, the teacher's of whatever rows these are."""
+
+    def __init__(self, pair: Pair, k: int, seed: int) -> None:
+        self.k = k
+        self.teacher, student = Cloud(pair.teacher), Cloud(pair.student)
+        self.codes = _classes(pair, self.teacher, seed)
+        self.queries = sample(pair.teacher.n, QUERIES, seed)
+        self.student = search(student, self.queries, k, {"cosine": k})["cosine"]
+        draw = np.random.default_rng([seed, 12])
+        self.choosing = draw.permutation(len(self.queries)) < max(CHOOSING * len(self.queries), 10)
+        self._found: dict[bytes, Neighbours] = {}
+
+    def asked(self, order: Order | None, part: np.ndarray | None = None) -> tuple[Neighbours, Neighbours]:
+        """The teacher's lists of the rows that the queries are in an order, and the student's by those numbers."""
+        partner = np.arange(self.teacher.space.n) if order is None else order.partner
+        mask = partner[self.queries] >= 0
+        mask &= True if part is None else part
+        rows, members = partner[self.queries[mask]], self.student.members[mask]
+        key = rows.tobytes()
+        if key not in self._found:
+            self._found[key] = search(self.teacher, rows, self.k, {"cosine": self.k})["cosine"]
+        mapped = np.where(members >= 0, partner[members], -1)
+        weights = np.where(mapped >= 0, self.student.weights[mask], 0.0)
+        return self._found[key], replace(self.student, queries=rows, members=mapped, weights=weights)
+
+    def overlap(self, order: Order | None, part: np.ndarray | None = None) -> np.ndarray:
+        """(q,): the overlap of every query that has a partner, of those in ``part`` (a mask)."""
+        teacher, student = self.asked(order, part)
+        return shared(teacher.members[:, : self.k], student.members[:, : self.k])
+
+    def chance(self, order: Order | None, part: np.ndarray | None = None) -> float:
+        """The overlap of rows paired at random, or at random within their classes where that is more."""
+        expected = class_overlap(*self.asked(order, part), self.codes)
+        return max(overlap_chance(self.teacher.space.n, self.k), float(np.nanmean(expected)))
+
+
+def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
+    """The named order that brings neighbours back beyond what classes give, and its gain on queries kept for that."""
+    near = _projected(lists.teacher, lists.k)
+    asked = lists.student.queries[lists.choosing]
+    members = lists.student.members[lists.choosing][:, : lists.k]
+    labels = None if pair.labels is None else np.asarray(pair.labels)
+    scores: list[tuple[float, int]] = []
+    for place, order in enumerate(named_orders(pair.teacher.n, labels, pair.ids)):
+        scores.append((_nearness(near, order.partner, asked, members), place))
+    wanted = {place for _, place in sorted(scores, reverse=True)[:SHORTLIST]}
+    orders = [o for place, o in enumerate(named_orders(pair.teacher.n, labels, pair.ids)) if place in wanted]
+    best = max(orders, key=lambda order: float(lists.overlap(order, lists.choosing).mean()))
+    before, after = (lists.overlap(order, ~lists.choosing) for order in (None, best))
+    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after)))
+    gain = Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
+    if gain.z < PROVED or gain.low <= lists.chance(best, ~lists.choosing):
+        return None
+    return _without_lost(best, pair, lists, gain.after), gain
+
+
+def _projected(cloud: Cloud, k: int) -> np.ndarray:
+    """(n, p): the rows about their mean at unit length, on at most 64 random directions."""
+    space = cloud.space
+    draw = np.random.default_rng(space.d)
+    turn = draw.normal(size=(space.d, PROJECTED)) if space.d > PROJECTED else np.eye(space.d)
+    parts = [(block - cloud.profile.mean) @ turn for _, block in space.blocks()]
+    rows = np.concatenate(parts)
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)).astype(np.float32)
+
+
+def _nearness(near: np.ndarray, partner: np.ndarray, asked: np.ndarray, members: np.ndarray) -> float:
+    """Mean cosine in the teacher between what the queries are in an order and what their student neighbours are."""
+    own, others = partner[asked], partner[members]
+    held = (own[:, None] >= 0) & (others >= 0) & (members >= 0)
+    cosines = np.einsum("qd,qkd->qk", near[own], near[others])
+    return float(cosines[held].mean()) if held.any() else -np.inf
+
+
+def _without_lost(order: Order, pair: Pair, lists: Lists, restored: float) -> Order:
+    """The order, its doubtful rows without partners where they keep too few neighbours for rows that were moved."""
+    if order.doubtful is None:
+        return order
+    student = search(Cloud(pair.student), order.doubtful, lists.k, {"cosine": lists.k})["cosine"].members
+    teacher = search(lists.teacher, order.partner[order.doubtful], lists.k, {"cosine": lists.k})["cosine"].members
+    mapped = np.where(student >= 0, order.partner[student], -1)
+    if shared(teacher[:, : lists.k], mapped[:, : lists.k]).mean() >= restored / 4:
+        return replace(order, doubtful=None)
+    partner = order.partner.copy()
+    partner[order.doubtful] = -1
+    return replace(order, partner=partner)
+
+
+def _classes(pair: Pair, teacher: Cloud, seed: int) -> np.ndarray:
+    """Codes (n,) of the classes, or of the teacher's clusters; one class where classes are too small to shuffle."""
+    if pair.labels is None:
+        return stand_in_classes(teacher, seed)
+    codes = np.unique(np.asarray(pair.labels), return_inverse=True)[1]
+    return codes if np.median(np.bincount(codes)[codes]) >= SMALL_CLASS else np.zeros(len(codes), dtype=np.int64)
+
+
+def _related(pair: Pair, codes: np.ndarray, seed: int) -> bool:
+    """Whether the teacher tells anything of the student within classes, on rows that no map was fitted on."""
+    n = pair.teacher.n
+    rows = np.unique(np.linspace(0, n - 1, min(n, ROWS)).round().astype(int))
+    own = np.unique(codes[rows], return_inverse=True)[1]
+    teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
+    draw = np.random.default_rng([seed, 13])
+    fold = draw.permutation(len(rows)) < len(rows) // 2
+
+    def told(order: np.ndarray) -> float:
+        return explained(student[order], cross_fitted(teacher, student[order], fold))
+
+    null = max(told(permuted_within(own, draw)) for _ in range(NULLS))
+    return told(np.arange(len(rows))) > max(null, 0.0) + RELATED
+
+
+def _within(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The rows about the means of their classes."""
+    sums = np.zeros((codes.max() + 1, x.shape[1]))
+    np.add.at(sums, codes, x)
+    return x - (sums / np.bincount(codes)[:, None])[codes]
