@@ -16,12 +16,11 @@ import numpy as np
 
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
-from manifold_probe.diagnosis.linear import cross_fitted, explained
 from manifold_probe.diagnosis.orders import Order, named_orders
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.overlap import class_overlap, overlap_chance
-from manifold_probe.measures.rows import permuted_within, sample
+from manifold_probe.measures.rows import sample
 from manifold_probe.measures.sides import stand_in_classes
 from manifold_probe.spaces.pairing import Pair
 
@@ -32,7 +31,10 @@ SHORTLIST = 5
 PROVED = 4.0  # standard errors
 PROJECTED = 64
 SMALL_CLASS = 5
-RELATED, NULLS, ROWS = 0.01, 5, 2500
+AT_CHANCE = 4.0  # standard errors
+FAINT = 0.1  # overlap below which the orders are tried all the same: some rows may stand where they belong
+SHIFTED, RELATED, ROWS = 10, 5.0, 2500
+SORTED = 0.5  # of the changes of class from row to row that a shuffled file has
 UNKNOWN = (
     "Pair the rows by id: store ids in both files, or give --teacher-ids and --student-ids (ids= in Python). No shift, "
     "reversal, order of ranks or text order brings neighbours back; if the order is right all the same, the two spaces "
@@ -77,8 +79,10 @@ class Unaligned:
             "name": NAME,
             "confidence": 0.9,
             "share": None,
-            "evidence": [{"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None}]
-            + [{"measure": f"{key} of rows paired at random within their classes", "value": self.chance, "expected": None}],
+            "evidence": [
+                {"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None},
+                {"measure": f"{key} of rows paired at random", "value": self.chance, "expected": None},
+            ],
             "repair": None,
             "where": None,
             "advice": advice or UNKNOWN,
@@ -119,24 +123,33 @@ def _step(name: str, k: int, value: float, low: float, high: float, gain: float)
 def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
     """What is wrong with the order of the rows; None where ids vouch for it or neighbours are kept beyond chance.
 
-    ``distinct`` (m,) are the rows that are no copies: chance is read on them. A student that is at chance and still
-    follows the teacher linearly, within its classes, is rightly paired and faint.
+    ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows in
+    a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow the
+    teacher's more than those beside them do is rightly paired and faint.
     """
     if pair.verified or pair.by != "position":
         return None
-    n = pair.teacher.n
-    some = pair if len(distinct) == n else _rows(pair, distinct)
+    some = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
     lists = Lists(some, k, seed)
-    kept, chance = lists.overlap(None), lists.chance(None)
+    kept = lists.overlap(None)
+    codes = lists.codes if _sorted_by(lists.codes) else np.zeros(some.teacher.n, dtype=np.int64)
+    chance = lists.chance(None) if codes.any() else overlap_chance(some.teacher.n, k)
     error = CORRECTION * float(kept.std()) / np.sqrt(len(kept))
-    if kept.mean() - 1.96 * error > chance:
+    beyond = float(kept.mean()) - AT_CHANCE * error
+    if beyond > max(chance, FAINT):
         return None
     found = Unaligned(k, float(kept.mean()), error, chance)
     whole = lists if some is pair else Lists(pair, k, seed)
     order = restoring(pair, whole)
     if order is not None:
         return replace(found, order=order[0], gain=order[1])
-    return None if _related(some, lists.codes, seed) else found
+    return found if beyond <= chance and not _related(some, codes) else None
+
+
+def _sorted_by(codes: np.ndarray) -> bool:
+    """Whether rows of a class (n,) lie together."""
+    shares = np.bincount(codes) / len(codes)
+    return float((codes[1:] != codes[:-1]).mean()) < SORTED * float(1 - np.square(shares).sum())
 
 
 def _rows(pair: Pair, rows: np.ndarray) -> Pair:
@@ -242,24 +255,28 @@ def _classes(pair: Pair, teacher: Cloud, seed: int) -> np.ndarray:
     return codes if np.median(np.bincount(codes)[codes]) >= SMALL_CLASS else np.zeros(len(codes), dtype=np.int64)
 
 
-def _related(pair: Pair, codes: np.ndarray, seed: int) -> bool:
-    """Whether the teacher tells anything of the student within classes, on rows that no map was fitted on."""
+def _related(pair: Pair, codes: np.ndarray) -> bool:
+    """Whether a row of the student follows its own row of the teacher, within ``codes``, more than the rows beside it.
+
+    The squared cross-covariance is held against those with the student shifted by 1 to 10 rows: what neighbouring rows
+    of a sorted file have in common is in both.
+    """
     n = pair.teacher.n
     rows = np.unique(np.linspace(0, n - 1, min(n, ROWS)).round().astype(int))
     own = np.unique(codes[rows], return_inverse=True)[1]
     teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
-    draw = np.random.default_rng([seed, 13])
-    fold = draw.permutation(len(rows)) < len(rows) // 2
 
-    def told(order: np.ndarray) -> float:
-        return explained(student[order], cross_fitted(teacher, student[order], fold))
+    def told(shift: int) -> float:
+        return float(np.square(teacher.T @ np.roll(student, shift, axis=0)).sum())
 
-    null = max(told(permuted_within(own, draw)) for _ in range(NULLS))
-    return told(np.arange(len(rows))) > max(null, 0.0) + RELATED
+    beside = np.array([told(shift) for shift in range(-SHIFTED, SHIFTED + 1) if shift])
+    return told(0) > beside.mean() + RELATED * beside.std(ddof=1)
 
 
 def _within(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The rows about the means of their classes."""
+    """The rows (n, d) about the means of their classes, every column at unit deviation."""
     sums = np.zeros((codes.max() + 1, x.shape[1]))
     np.add.at(sums, codes, x)
-    return x - (sums / np.bincount(codes)[:, None])[codes]
+    centred = x - (sums / np.bincount(codes)[:, None])[codes]
+    spread = centred.std(0)
+    return centred / np.where(spread > 1e-6 * spread.max(), spread, np.inf) if spread.max() > 0 else centred
