@@ -111,9 +111,7 @@ def diagnose(
         complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
 
 
-def check_files(
-    rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]
-) -> None:
+def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:
     """Refuse what cannot be written, and what would overwrite an input, before any work."""
     import os
 

@@ -78,7 +78,7 @@ def diagnosed(
         "benign": benign(steps, view, teacher, student) if ladder else [],
         "ladder": steps,
         "not_assessed": not_assessed(labelled, len(names)),
-        "aside": aside,
+        "aside": aside.tolist(),
         "unaligned": None,
         "examined": {
             "rows": len(rows),
@@ -100,7 +100,7 @@ def of_unaligned(wrong: Unaligned, distinct: np.ndarray, n: int, labelled: bool)
         "benign": [],
         "ladder": wrong.ladder(),
         "not_assessed": [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],
-        "aside": copies,
+        "aside": copies.tolist(),
         "unaligned": wrong,
         "examined": {
             "rows": len(distinct),

@@ -109,7 +109,7 @@ def _measure(
         "per_dimension": details.per_dimension(by_dimension),
         "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
         "norms": details.norms(teacher.cloud.profile, cloud.profile),
-        "worst_rows": details.worst_rows(teacher.side, student, pair),
+        "worst_rows": details.worst_rows(teacher.side, student, pair, ranked),
     }
     if start is not None:
         report("map of student", 0, 1)
@@ -146,6 +146,8 @@ def _alarms(
     in_student, _ = alarms.hubs("student", student.cosine, share)
     found = [
         *alarms.pairing(pair),
+        *alarms.same_file(pair, own, theirs),
+        *alarms.one_sided_normalisation(own, theirs),
         *alarms.misaligned_block(side.queries, terms, expected, teacher.class_names[teacher.codes[side.queries]]),
         *alarms.of_space("teacher", own, pair.teacher.dtype),
         *alarms.of_space("student", theirs, pair.student.dtype),

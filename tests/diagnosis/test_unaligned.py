@@ -171,9 +171,7 @@ def test_an_order_as_plain_text_holds_one_row_number_a_line(tmp_path: Path) -> N
     ("extra", "words"),
     [(["--save-order", "order.json"], ".csv or .txt"), (["--save-order", "S"], "is an input of this command")],
 )
-def test_a_place_for_the_order_is_checked_first(
-    extra: list[str], words: str, tmp_path: Path, capfd: Capture
-) -> None:
+def test_a_place_for_the_order_is_checked_first(extra: list[str], words: str, tmp_path: Path, capfd: Capture) -> None:
     teacher, student, _ = world(100)
     np.savetxt(tmp_path / "s.csv", student, delimiter=",", header=",".join("abcdefghijkl"), comments="")
     np.save(tmp_path / "t.npy", teacher)

@@ -84,7 +84,7 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     tell("diagnosing", steps, steps)
     settings = {"k": k, "seed": seed, "classes": "labels" if pair.labels is not None else "k-means"}
     document = diagnosis_document(parts, pair, inputs, settings, provenance_of(seed))
-    return Diagnosis(document, pair, aside, wrong)
+    return Diagnosis(document, pair, np.array(aside, dtype=np.int64), wrong)
 
 
 def reordering(pair: Pair, wrong: Unaligned) -> str:

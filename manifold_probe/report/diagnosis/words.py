@@ -164,7 +164,11 @@ def compared(document: dict[str, Any]) -> str:
         rows += f" ({percent(how['coverage'])} of the larger side; the rest has no partner)"
     if how.get("label_conflicts"):
         rows += f"; the labels of {how['label_conflicts']:,} rows differ between the files"
-    some = "" if looked["rows"] + looked.get("copies", 0) == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
+    some = (
+        ""
+        if looked["rows"] + looked.get("copies", 0) == looked["of"]
+        else f" Causes were looked for in {looked['rows']:,} of them."
+    )
     if copies := looked.get("copies"):
         some += f" {copies:,} rows are copies of others in both spaces and are left out."
     if looked.get("set_aside", 0) > looked.get("copies", 0):
