@@ -41,8 +41,8 @@ def diagnosed(
     pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True, without: np.ndarray | None = None
 ) -> dict[str, Any]:
     """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``, ``not_assessed``,
-    ``examined``, ``aside`` (rows that no map is to be fitted on), and ``unaligned``, None where rows are paired rightly;
-    ``without`` (n,) of bool are rows that are set aside from the start.
+    ``examined``, ``aside`` (rows that no map is to be fitted on), and ``unaligned``, None where rows are paired
+    rightly; ``without`` (n,) of bool are rows that are set aside from the start.
 
     Raises
     ------
@@ -52,8 +52,10 @@ def diagnosed(
     distinct = distinct_rows(pair)
     n, m = pair.teacher.n, len(distinct)
     if m < LEAST:
-        copies = f" ({n - m} of {n} are copies of others)" if m < n else ""
-        raise InputError(f"{pair.student.name}: {m} rows{copies} are too few to diagnose; at least {LEAST} are needed")
+        repeated = f" ({n - m} of {n} are copies of others)" if m < n else ""
+        raise InputError(
+            f"{pair.student.name}: {m} rows{repeated} are too few to diagnose; at least {LEAST} are needed"
+        )
     wrong = unaligned(pair, distinct, k, seed)
     if wrong is not None:
         return of_unaligned(wrong, distinct, n, pair.labels is not None)

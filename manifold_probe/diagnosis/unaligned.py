@@ -123,9 +123,9 @@ def _step(name: str, k: int, value: float, low: float, high: float, gain: float)
 def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
     """What is wrong with the order of the rows; None where ids vouch for it or neighbours are kept beyond chance.
 
-    ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows in
-    a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow the
-    teacher's more than those beside them do is rightly paired and faint.
+    ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows
+    in a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow their
+    own rows of the teacher more than those beside them is rightly paired and faint.
     """
     if pair.verified or pair.by != "position":
         return None

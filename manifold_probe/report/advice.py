@@ -27,8 +27,8 @@ UNVERIFIED_BLOCK = "Find where the row order of the two files parts; store ids i
 VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else correct the ids."
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
 AT_CHANCE = (
-    "See first that the student's weights were loaded and its inputs prepared as in training: ids vouch for the pairing, "
-    "and the neighbourhoods are no better than chance."
+    "See first that the student's weights were loaded and its inputs prepared as in training: the neighbourhoods are no "
+    "better than chance, and ids vouch for the pairing."
 )
 LABELS = "Give --labels FILE to see which classes suffer."
 # Alarms that say that the numbers mean something else, the most urgent first.
@@ -36,8 +36,8 @@ UNBELIEVABLE = {
     "same_file": "Give the student's own file: both sides hold the same rows.",
     "packed_bits": "Unpack the side that holds packed bits, as FILE::key?bits: its numbers are no coordinates.",
     "leaked_rows": "Leave the test rows that are also in the bank out: they find themselves.",
-    "dominating_dimension": "Look at the dimension that decides the values: drop it if it is no feature, or bring every "
-    "dimension to unit deviation.",
+    "dominating_dimension": "Look at the dimension that decides the values: drop it if it is no feature, or bring "
+    "every dimension to unit deviation.",
     "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
 }
 # Alarms of what lowers the overlap: the step, and the most that it may bring back of what is lost.
@@ -189,8 +189,8 @@ def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
     if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or r2 >= 0.98):
         yield (
             0.8 * (r2 - kept),  # a guess: variance is not neighbours
-            f"Try a linear map from student to teacher (probe diagnose --save-repair): it predicts {percent(r2)} of the "
-            f"teacher's variance, where {percent(kept)} of neighbours are kept.",
+            f"Try a linear map from student to teacher (probe diagnose --save-repair): it predicts {percent(r2)} of "
+            f"the teacher's variance, where {percent(kept)} of neighbours are kept.",
         )
 
 

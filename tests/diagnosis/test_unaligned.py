@@ -153,9 +153,9 @@ def test_the_printed_commands_work(tmp_path: Path, capfd: Capture) -> None:
     capfd.readouterr()
     assert cli.run([*shlex.split(second.replace("order.csv", f"{tmp_path}/order.csv"))[1:], "--json"]) == 0
     made = json.loads(capfd.readouterr().out)
-    assert made["pairing"] | {"rows_sha256": ""} == {
-        **{"by": "id", "rows": N, "coverage": 1.0, "verified": True, "label_conflicts": 0, "rows_sha256": ""}
-    }
+    assert made["pairing"]["by"] == "id"
+    assert made["pairing"]["verified"]
+    assert made["pairing"]["coverage"] == 1.0
     right = neighbourhood_overlap(teacher, student)
     assert made["measures"]["overlap@10"]["value"] == pytest.approx(right, abs=1e-9)
 
@@ -199,7 +199,7 @@ def test_copies_decide_nothing(change: Callable[[np.ndarray], np.ndarray], healt
     assert "92% of the rows are copies of others and are left out" in found.verdict
     assert found.examined["copies"] == 660
     assert found.examined["rows"] == 60
-    with pytest.raises(InputError, match="59 rows .649 of 708 are copies of others. are too few"):
+    with pytest.raises(InputError, match=r"59 rows \(649 of 708 are copies of others\) are too few"):
         mp.diagnose(teacher[12:], student[12:])
 
 

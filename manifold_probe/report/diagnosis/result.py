@@ -219,7 +219,7 @@ class Diagnosis(Result):
         return self._unaligned.teacher_ids, self._unaligned.student_ids
 
     def save_order(self, path: str | Path) -> None:
-        """Write `order` as .csv, with the columns ``teacher`` and ``student``, or the student's ids as .txt, one a line.
+        """Write `order` as .csv (columns ``teacher`` and ``student``), or the student's ids as .txt, one a line.
 
         Raises
         ------

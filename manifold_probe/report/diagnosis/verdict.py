@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manifold_probe.diagnosis.advice import WORDS
-from manifold_probe.report.words import shown
+from manifold_probe.report.words import number, shown
 
 SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
 MAPPED = 0.15  # of the neighbours
@@ -39,13 +39,22 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any], ladder: Sequ
     rest = ""
     if sum(cause["share"] or 0 for cause in causes) < UNEXPLAINED and examined["overlap"] < LOW:
         rest = ", and most of what is lost has no single cause"
-    sentence = f"{unsure}{words_of(first)}{also}: {kept}{rest}."
+    sentence = f"{unsure}{words_of(first)}{also}: {kept}{without(first)}{rest}."
     return sentence_case(sentence)
 
 
 def sentence_case(text: str) -> str:
     """The text with a capital at its start."""
     return text[0].upper() + text[1:]
+
+
+def without(cause: dict[str, Any]) -> str:
+    """What a dimension that decides everything does to a measure; empty for other causes."""
+    repair = cause["repair"]
+    if cause["name"] != "dominating_dimension" or repair is None:
+        return ""
+    measure = "CKA" if "cka" in repair["measure"] else repair["measure"]
+    return f" ({measure} {number(repair['before'])} with it, {number(repair['after'])} without)"
 
 
 def in_order(cause: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ KINDS = {
     "classes": "class",
     "slices": "slice",
     "sides": "side",
-    "conditions": "condition",
+    "conditions": "condition of the extraction",
 }
 PLURALS = {"class": "classes"}
 ISOTROPIC = frozenset(("quantisation", "saturation", "noise"))
@@ -103,8 +103,11 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
         values = concerned.get(kind)
         if not values:
             continue
+        if kind == "conditions":
+            found.append(f"once extracted with {shown(values[0], 80)}")
+            continue
         if kind == "sides":
-            found.append(f"at the {shown(values[0])}")
+            found.append(f"at the {' and the '.join(map(shown, values))}")
             continue
         called = (concerned.get("ids") or values) if kind == "rows" else values
         total = max(count, len(values)) if kind == first else len(values)
