@@ -6,7 +6,7 @@ An order is told by ``partner`` (n,): student row i belongs to teacher row ``par
     reverse      last row first
     ranks        a sampler deals rows out to R processes and their results are joined process by process: 0, R, 2R, ...
     batches      the same, joined after every batch of B rows
-    text         names sorted as text: 0, 1, 10, 100, 101, ..., 11, ...
+    text         names sorted as text: 0, 1, 10, 100, 101, ..., 11, ...; of rows, or of shards of equal size
     sorted       by class label, or by id
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 
 SHIFTS = 1000
 RANKS = range(2, 65)
+SHARDS = range(11, 129)
 BATCHED_RANKS = (2, 3, 4, 6, 8, 16, 32, 64)
 BATCHES = (*(2**power for power in range(1, 11)), 10, 20, 25, 50, 100, 200, 250, 500)
 
@@ -40,6 +41,11 @@ def named_orders(n: int, labels: np.ndarray | None = None, ids: np.ndarray | Non
         if ranks < n:
             yield from _dealt(n, ranks)
     yield from _in_text_order(n)
+    for shards in SHARDS:
+        if 4 * shards <= n:
+            parts = np.array_split(np.arange(n), shards)
+            rows = np.concatenate([parts[place] for place in sorted(range(shards), key=str)])
+            yield from both_ways(rows, f"in the text order of {shards} shards (0, 1, 10, ...)")
     for column, by in ((labels, "class label"), (ids, "id")):
         if column is not None:
             yield from both_ways(np.argsort(np.asarray(column), kind="stable"), f"sorted by {by}")
@@ -54,16 +60,16 @@ def named_orders(n: int, labels: np.ndarray | None = None, ids: np.ndarray | Non
 
 def both_ways(rows: np.ndarray, name: str) -> Iterator[Order]:
     """The orders in which the student, or else the teacher, holds the samples ``rows`` (n,) in this sequence."""
-    yield Order(f"the student's rows are {name}", _first_only(rows))
+    yield Order(f"the student's rows are {name}", first_only(rows))
     yield Order(f"the teacher's rows are {name}", _inverse(rows))
 
 
 def _shifts(n: int) -> Iterator[Order]:
     place = np.arange(n)
     for shift in range(1, min(SHIFTS, n // 2) + 1):
-        name = f"the rows are shifted by {shift} (the student's row"
-        yield Order(f"{name} 0 is the teacher's row {shift})", (place + shift) % n, place[n - shift :])
-        yield Order(f"{name} {shift} is the teacher's row 0)", (place - shift) % n, place[:shift])
+        name = f"the rows are shifted by {shift} (the student's row i is the teacher's row i"
+        yield Order(f"{name} + {shift})", (place + shift) % n, place[n - shift :])
+        yield Order(f"{name} - {shift})", (place - shift) % n, place[:shift])
 
 
 def _dealt(n: int, ranks: int) -> Iterator[Order]:
@@ -109,7 +115,7 @@ def _in_text_order(n: int) -> Iterator[Order]:
             yield from both_ways(rows, f"in text order ({listed}, ...)")
 
 
-def _first_only(rows: np.ndarray) -> np.ndarray:
+def first_only(rows: np.ndarray) -> np.ndarray:
     """``rows`` (n,) where each row number stands once; -1 for its copies further on."""
     partner = np.full(len(rows), -1)
     _, first = np.unique(rows, return_index=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
-from manifold_probe.diagnosis.orders import Order, named_orders
+from manifold_probe.diagnosis.orders import Order, first_only, named_orders
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.overlap import class_overlap, overlap_chance
@@ -29,10 +29,11 @@ QUERIES = 700
 CHOOSING = 0.3  # of the queries
 SHORTLIST = 5
 PROVED = 4.0  # standard errors
+PART = 0.03  # of the queries that are better as they are, at least
 PROJECTED = 64
 SMALL_CLASS = 5
 AT_CHANCE = 4.0  # standard errors
-FAINT = 0.1  # overlap below which the orders are tried all the same: some rows may stand where they belong
+FAINT = 0.25  # overlap below which the orders are tried all the same: some rows may stand where they belong
 SHIFTED, RELATED, ROWS = 10, 5.0, 2500
 SORTED = 0.5  # of the changes of class from row to row that a shuffled file has
 UNKNOWN = (
@@ -212,7 +213,34 @@ def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
     gain = Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
     if gain.z < PROVED or gain.low <= lists.chance(best, ~lists.choosing):
         return None
-    return _without_lost(best, pair, lists, gain.after), gain
+    part = _part_of(best, lists)
+    if part is None:
+        return _without_lost(best, pair, lists, gain.after), gain
+    kept = lists.overlap(part, ~lists.choosing)
+    after = float(kept.mean())
+    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + kept.var(ddof=1) / len(kept)))
+    return part, Gain(after - gain.before, error, gain.before, after)
+
+
+def _part_of(order: Order, lists: Lists) -> Order | None:
+    """The order from a row on, or up to one, where the rest is better as it is: a row was lost in the middle."""
+    if (order.partner < 0).any():
+        return None
+    asked, mapped = lists.asked(None, lists.choosing)[0], lists.asked(order, lists.choosing)[1]
+    stays = shared(asked.members[:, : lists.k], mapped.members[:, : lists.k])  # their neighbours in the order
+    steps = lists.overlap(order, lists.choosing) - stays
+    total = np.concatenate([[0.0], np.cumsum(steps)])
+    first, last = int(total.argmin()), int(total.argmax())
+    onwards = total[-1] - total[first] >= total[last]
+    rest, at = (steps[:first], first) if onwards else (steps[last:], last)
+    if len(rest) < PART * len(steps) or rest.mean() > -PROVED * rest.std() / np.sqrt(len(rest)):
+        return None
+    rows = lists.queries[lists.choosing]
+    row = int(rows[min(at, len(rows) - 1)])
+    place = np.arange(len(order.partner))
+    partner = np.where((place >= row) == onwards, order.partner, place)
+    words = f"from about row {row:,} on" if onwards else f"up to about row {row:,}"
+    return Order(f"{words}, {order.name}", first_only(partner))
 
 
 def _projected(cloud: Cloud, k: int) -> np.ndarray:

@@ -27,7 +27,7 @@ UNVERIFIED_BLOCK = "Find where the row order of the two files parts; store ids i
 VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else correct the ids."
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
 AT_CHANCE = (
-    "See first that the student's weights were loaded and its inputs prepared as in training: the neighbourhoods are no "
+    "See first that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
     "better than chance, and ids vouch for the pairing."
 )
 LABELS = "Give --labels FILE to see which classes suffer."

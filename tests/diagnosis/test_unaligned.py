@@ -58,8 +58,8 @@ def as_text(n: int, first: int = 0, name: str = "{}") -> np.ndarray:
 
 ROWS = np.arange(N)
 ORDERS: dict[str, tuple[np.ndarray, str]] = {
-    "off by one": (np.roll(ROWS, 1), "shifted by 1 (the student's row 1 is the teacher's row 0)"),
-    "seven early": (np.roll(ROWS, -7), "shifted by 7 (the student's row 0 is the teacher's row 7)"),
+    "off by one": (np.roll(ROWS, 1), "shifted by 1 (the student's row i is the teacher's row i - 1)"),
+    "seven early": (np.roll(ROWS, -7), "shifted by 7 (the student's row i is the teacher's row i + 7)"),
     "reversed": (ROWS[::-1], "the student's rows are in reverse order"),
     "two ranks": (ranked(N, 2), "the student's rows are joined rank by rank from 2 ranks"),
     "64 ranks": (ranked(N, 64), "the student's rows are joined rank by rank from 64 ranks"),
@@ -69,6 +69,10 @@ ORDERS: dict[str, tuple[np.ndarray, str]] = {
     "text": (as_text(N), "the student's rows are in text order (0, 1, 10, 100, ...)"),
     "text from one": (as_text(N, 1), "the student's rows are in text order (1, 10, 100, 101, ...)"),
     "names with an ending": (as_text(N, 0, "img{}_a"), "in text order (0, 100, 101, 102, ...)"),
+    "shards as text": (
+        np.concatenate([np.array_split(ROWS, 16)[shard] for shard in sorted(range(16), key=str)]),
+        "the student's rows are in the text order of 16 shards",
+    ),
     "teacher's text": (np.argsort(as_text(N)), "the teacher's rows are in text order (0, 1, 10, 100, ...)"),
 }
 
@@ -104,6 +108,22 @@ def test_a_lost_row_has_no_partner() -> None:
     found = mp.diagnose(teacher[:-1], student[1:], labels=classes[:-1])
     assert found.order()[1].tolist() == [*map(str, range(1, N - 1)), f"unpaired-{N - 2}"]
     assert "allow_missing=True" in found.causes[0].advice
+
+
+@pytest.mark.parametrize("lost", [100, 400])
+def test_a_row_lost_in_the_middle_shifts_those_behind_it(lost: int) -> None:
+    teacher, student, classes = world(1200)
+    order = np.delete(np.arange(1200), lost)
+    found = mp.diagnose(teacher[:-1], student[order], labels=classes[:-1])
+    where = found.causes[0].where["orders"][0]
+    assert where.startswith("from about row ")
+    assert where.endswith(", the rows are shifted by 1 (the student's row i is the teacher's row i + 1)")
+    assert abs(int(where.split()[3]) - lost) <= 25
+    teacher_ids, student_ids = found.order()
+    right = sum(id == str(row) for id, row in zip(student_ids.tolist(), order.tolist(), strict=True))
+    assert right >= 1199 - 25
+    again = mp.compare(teacher[:-1], student[order], ids=(teacher_ids, student_ids), allow_missing=True)
+    assert again.measures["overlap@10"].value > 0.9 * neighbourhood_overlap(teacher, student)
 
 
 @pytest.mark.parametrize("by_class", [False, True])
