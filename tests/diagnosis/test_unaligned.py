@@ -231,3 +231,21 @@ def test_distinct_rows_are_those_of_a_plain_count() -> None:
         known.setdefault((*a, *b), row)
     found = pair(Space(teacher), {"student": Space(student)})["student"]
     assert distinct_rows(found).tolist() == sorted(known.values())
+
+
+@pytest.mark.parametrize("order", [ORDERS["text"][0], np.random.default_rng(1).permutation(N)])
+def test_every_form_of_the_report_holds_the_order(order: np.ndarray, tmp_path: Path) -> None:
+    teacher, student, classes = world()
+    found = mp.diagnose(teacher, student[order], labels=classes, slices=classes % 3)
+    found.to_html(tmp_path / "d.html")
+    found.figures(tmp_path / "figures")
+    found.to_table(tmp_path / "d.csv")
+    found.save(tmp_path / "d.json")
+    again = mp.load(tmp_path / "d.json")
+    assert again.to_dict() == found.to_dict()
+    assert again.summary() == found.summary()
+    assert found.verdict in found._repr_html_().replace("&#x27;", "'")
+    with pytest.raises(InputError, match="was loaded"):
+        again.order()
+    assert [step["repair"] for step in found.ladder] == ["identity", "reordered"][: len(found.ladder)]
+    assert found.not_assessed == [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}]

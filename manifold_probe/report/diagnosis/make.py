@@ -62,13 +62,13 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
         done += 1
         tell("diagnosing", done, steps)
     parts = diagnosed(pair, k=k, seed=seed, without=failed)
-    if asked.slices is not None:
-        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
     done += 1
     wrong, aside = parts.pop("unaligned"), parts.pop("aside")
     if wrong is not None:  # nothing else can be said of rows that do not belong together
         seen, causes, beside, asked = None, [], {}, replace(asked, head=None)
         parts["causes"] = [wrong.cause(None if wrong.order is None else reordering(pair, wrong))]
+    elif asked.slices is not None:
+        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
     if seen is not None:
         tell("diagnosing", done, steps)
         beside["overfit"], cause = seen

@@ -9,7 +9,6 @@ from manifold_probe.report.words import interval, number, one_line, percent, sho
 
 RUNGS = {
     "identity": "as it is",
-    "reordered": "rows put in order",
     "centring": "centred",
     "global_scale": "one global scale",
     "teacher_norms": "teacher's norms",
