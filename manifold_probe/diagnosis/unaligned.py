@@ -198,28 +198,29 @@ class Lists:
 
 def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
     """The named order that brings neighbours back beyond what classes give, and its gain on queries kept for that."""
-    near = _projected(lists.teacher, lists.k)
+    near = _projected(lists.teacher)
     asked = lists.student.queries[lists.choosing]
     members = lists.student.members[lists.choosing][:, : lists.k]
     labels = None if pair.labels is None else np.asarray(pair.labels)
-    scores: list[tuple[float, int]] = []
+    shortlist: list[tuple[float, int, Order]] = []  # the nearest first, of equal ones the one named first
     for place, order in enumerate(named_orders(pair.teacher.n, labels, pair.ids)):
-        scores.append((_nearness(near, order.partner, asked, members), place))
-    wanted = {place for _, place in sorted(scores, reverse=True)[:SHORTLIST]}
-    orders = [o for place, o in enumerate(named_orders(pair.teacher.n, labels, pair.ids)) if place in wanted]
-    best = max(orders, key=lambda order: float(lists.overlap(order, lists.choosing).mean()))
-    before, after = (lists.overlap(order, ~lists.choosing) for order in (None, best))
-    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after)))
-    gain = Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
+        shortlist.append((-_nearness(near, order.partner, asked, members), place, order))
+        shortlist = sorted(shortlist)[:SHORTLIST]
+    best = max((order for *_, order in shortlist), key=lambda each: float(lists.overlap(each, lists.choosing).mean()))
+    gain = _gain(lists, best)
     if gain.z < PROVED or gain.low <= lists.chance(best, ~lists.choosing):
         return None
     part = _part_of(best, lists)
     if part is None:
         return _without_lost(best, pair, lists, gain.after), gain
-    kept = lists.overlap(part, ~lists.choosing)
-    after = float(kept.mean())
-    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + kept.var(ddof=1) / len(kept)))
-    return part, Gain(after - gain.before, error, gain.before, after)
+    return part, _gain(lists, part)
+
+
+def _gain(lists: Lists, order: Order) -> Gain:
+    """What an order brings back on the queries that chose nothing."""
+    before, after = lists.overlap(None, ~lists.choosing), lists.overlap(order, ~lists.choosing)
+    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after)))
+    return Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
 
 
 def _part_of(order: Order, lists: Lists) -> Order | None:
@@ -243,7 +244,7 @@ def _part_of(order: Order, lists: Lists) -> Order | None:
     return Order(f"{words}, {order.name}", first_only(partner))
 
 
-def _projected(cloud: Cloud, k: int) -> np.ndarray:
+def _projected(cloud: Cloud) -> np.ndarray:
     """(n, p): the rows about their mean at unit length, on at most 64 random directions."""
     space = cloud.space
     draw = np.random.default_rng(space.d)
