@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from manifold_probe import api, cli
 from manifold_probe.cli.arguments import named_students
@@ -309,3 +310,20 @@ def test_columns_left_out_are_in_the_report(tmp_path: Path, capfd: Capture) -> N
     assert json.loads(capfd.readouterr().out)["inputs"]["student"]["columns_left"] == ["year"]
     assert cli.run(["info", f"{tmp_path}/t.csv"]) == 0
     assert "year (named unlike emb_0)" in capfd.readouterr().out
+
+
+def single_valued() -> list[tuple[str, str]]:
+    """Every (verb, option) of the command line that takes one value."""
+    verbs = typer.main.get_command(cli.app).commands.items()  # type: ignore[attr-defined]
+    options = [(verb, each) for verb, command in verbs for each in command.params if each.param_type_name == "option"]
+    return [(verb, max(each.opts, key=len)) for verb, each in options if not (each.multiple or each.is_flag)]
+
+
+@pytest.mark.parametrize(("verb", "option"), single_valued())
+def test_no_option_is_lost_because_it_was_given_twice(verb: str, option: str, capfd: Capture) -> None:
+    code = cli.run([verb, option, "1", f"{option}=2"])
+    out, error = capfd.readouterr()
+    assert code == 2
+    assert out == ""
+    assert error.startswith(f"probe: {option}: given 2 times, and it takes one value; ")
+    assert error.count("\n") == 1

@@ -49,4 +49,4 @@ def probe(
 
 
 for verb in (compare, diagnose, figures, extract, distill, evaluate, info, demo):
-    app.command()(verb)
+    app.command(cls=shell.Verb)(verb)

@@ -51,6 +51,10 @@ def diagnose(
     save_repair: Annotated[
         str | None, typer.Option(metavar="MAP.safetensors", help="Save the affine map that proved itself.")
     ] = None,
+    save_order: Annotated[
+        str | None,
+        typer.Option(metavar="ORDER.csv", help="Save the row order that was found, as ids for both sides."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
     ] = None,
@@ -70,7 +74,7 @@ def diagnose(
     check_settings(k, 2, seed)
     outputs = Outputs(report=report, figures=figures)
     outputs.check([])
-    check_files(rows, save_repair, [teacher, student, labels, slices, train_ids, student_head])
+    check_files(rows, save_repair, save_order, [teacher, student, labels, slices, train_ids, student_head])
     sides = {"--teacher": teacher, "--student": student}
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
     files = features_of_sides(sides, data, options)
@@ -103,6 +107,9 @@ def diagnose(
     tell(outputs.write(result))
     if rows is not None:
         complain(f"wrote the rows {rows}")
+    if save_order is not None:
+        result.save_order(save_order)
+        complain(f"wrote the order {save_order}: give it as --teacher-ids and --student-ids")
     if save_repair is not None:
         found = result.repair()
         found.save(save_repair)
@@ -111,18 +118,20 @@ def diagnose(
         complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
 
 
-def check_files(rows: str | None, save_repair: str | None, inputs: list[str | None]) -> None:
+def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:
     """Refuse what cannot be written, and what would overwrite an input, before any work."""
     import os
 
     from manifold_probe.files import check_file
-    from manifold_probe.report.diagnosis.rows import check_rows
+    from manifold_probe.report.diagnosis.rows import check_order, check_rows
 
     if rows is not None:
         check_rows(rows)
+    if save_order is not None:
+        check_order(save_order)
     if save_repair is not None and not save_repair.lower().endswith(".safetensors"):
         raise InputError(f"--save-repair: {save_repair}: maps are written as .safetensors; choose such a name")
-    for option, path in (("--rows", rows), ("--save-repair", save_repair)):
+    for option, path in (("--rows", rows), ("--save-repair", save_repair), ("--save-order", save_order)):
         if path is None:
             continue
         check_file(path, option)

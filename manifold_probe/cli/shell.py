@@ -17,11 +17,36 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from manifold_probe.errors import InputError
 
 # What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
 UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+
+class Verb(TyperCommand):
+    """A command that refuses an option given twice where it takes one value: the first would be lost in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """What is left of ``args`` once options are taken. Raises InputError for a repeated option."""
+        given: list[Any] = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in given:
+            if option.param_type_name == "option" and not (option.multiple or option.is_flag or option.count):
+                check_once(max(option.opts, key=len), given.count(option))
+        return super().parse_args(ctx, args)
+
+
+def check_once(option: str, times: int) -> None:
+    """Refuse an option that was given several times.
+
+    >>> check_once("--k", 2)
+    Traceback (most recent call last):
+    manifold_probe.errors.InputError: --k: given 2 times, and it takes one value; give it once
+    """
+    several = "run the command once for each student" if option == "--student" else "give it once"
+    if times > 1:
+        raise InputError(f"{option}: given {times} times, and it takes one value; {several}")
 
 
 def main(app: typer.Typer) -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 ADVICE = {
+    "dominating_dimension": "Look at this dimension: drop it if it is no feature (a row number, a year, a count), or "
+    "bring every dimension to unit deviation before anything is compared or searched.",
     "row_misalignment": "Join the files by id again: these rows are paired with other rows' vectors. Look at the step "
     "that sorted, sharded or filtered them.",
     "outliers": "Look at the inputs of these rows and at overflow in half precision; leave them out before anything is "
@@ -40,6 +42,8 @@ ADVICE = {
 }
 
 WORDS = {
+    "dominating_dimension": "one dimension decides the distances",
+    "unaligned_rows": "rows are in an unknown order, or the two spaces have nothing in common",
     "row_misalignment": "rows are paired with the wrong partner",
     "outliers": "a few rows are far out and decide the shape",
     "point_collapse": "many rows fell onto one point",

@@ -12,10 +12,12 @@ import numpy as np
 
 from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import Evidence, Finding, View
+from manifold_probe.diagnosis.copies import distinct_rows
 from manifold_probe.diagnosis.examine import LEVEL, examine, make_case, ranked, stands, tried
 from manifold_probe.diagnosis.halves import Halves
 from manifold_probe.diagnosis.ladder import climb
 from manifold_probe.diagnosis.rank import ceiling, matched_columns
+from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import codes_of
 from manifold_probe.spaces.pairing import Pair
@@ -39,18 +41,26 @@ MODELS_NEEDED = {
 def diagnosed(
     pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True, without: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``,
-    ``not_assessed``; ``without`` (n,) of bool are rows that are set aside from the start.
+    """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``, ``not_assessed``,
+    ``examined``, ``aside`` (rows that no map is to be fitted on), and ``unaligned``, None where rows are paired
+    rightly; ``without`` (n,) of bool are rows that are set aside from the start.
 
     Raises
     ------
     InputError
-        Too few rows for halves.
+        Too few distinct rows for halves.
     """
-    n = pair.teacher.n
-    if n < LEAST:
-        raise InputError(f"{pair.student.name}: {n} rows are too few to diagnose; at least {LEAST} are needed")
-    rows = np.unique(np.linspace(0, n - 1, min(n, EXAMINED)).round().astype(int))
+    distinct = distinct_rows(pair)
+    n, m = pair.teacher.n, len(distinct)
+    if m < LEAST:
+        repeated = f" ({n - m} of {n} are copies of others)" if m < n else ""
+        raise InputError(
+            f"{pair.student.name}: {m} rows{repeated} are too few to diagnose; at least {LEAST} are needed"
+        )
+    wrong = unaligned(pair, distinct, k, seed)
+    if wrong is not None:
+        return of_unaligned(wrong, distinct, n, pair.labels is not None)
+    rows = distinct[np.unique(np.linspace(0, m - 1, min(m, EXAMINED)).round().astype(int))]
     teacher, student = pair.teacher.take(rows), pair.student.take(rows)
     codes, names, labelled = classes_of(pair, rows, teacher, seed)
     whole = make_case(teacher, student, codes, names, labelled, k, seed)
@@ -58,7 +68,8 @@ def diagnosed(
     view = View(case)
     found, _ = examine(case, view)
     causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
-    aside = set_aside(found, rows)
+    copies = np.setdiff1d(np.arange(n), distinct, assume_unique=True)
+    aside = np.union1d(copies, set_aside(found, rows))
     steps = climb(Halves(pair, k, seed, aside)) if ladder else []
     unproved = [each.name for each in ranked(found) if each not in causes]
     if not causes:
@@ -70,13 +81,38 @@ def diagnosed(
         "benign": benign(steps, view, teacher, student) if ladder else [],
         "ladder": steps,
         "not_assessed": not_assessed(labelled, len(names)),
+        "aside": aside.tolist(),
+        "unaligned": None,
         "examined": {
             "rows": len(rows),
+            "copies": n - m,
             "of": n,
             "labels": labelled,
             "overlap": view.now.mean() if case is whole else View(whole).now.mean(),
             "set_aside": len(aside),
             "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm", "unproved": unproved},
+        },
+    }
+
+
+def of_unaligned(wrong: Unaligned, distinct: np.ndarray, n: int, labelled: bool) -> dict[str, Any]:
+    """The parts of a diagnosis of rows that are paired wrongly: nothing else can be said of them."""
+    copies = np.setdiff1d(np.arange(n), distinct, assume_unique=True)
+    return {
+        "causes": [wrong.cause()],
+        "benign": [],
+        "ladder": wrong.ladder(),
+        "not_assessed": [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],
+        "aside": copies.tolist(),
+        "unaligned": wrong,
+        "examined": {
+            "rows": len(distinct),
+            "copies": len(copies),
+            "of": n,
+            "labels": labelled,
+            "overlap": wrong.overlap,
+            "set_aside": 0,
+            "causes": {"tried": 1, "level": LEVEL, "correction": "Holm", "unproved": []},
         },
     }
 

@@ -17,6 +17,7 @@ from manifold_probe.diagnosis.linear import cross_fitted, explained
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (
+    (columns.dominating_dimension,),
     (rank.dead_dimensions,),
     (rows.outliers,),
     (rows.point_collapse,),
@@ -103,11 +104,16 @@ def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
     for.
     """
     found: list[Finding] = []
-    first, view = case, view or View(case)
+    view = view or View(case)
+    deciding = columns.dominating_dimension(view)  # before all else: it decides every number that is asked below
+    if deciding is not None:
+        found, case = [deciding], deciding.after
+        view = View(case)
+    first = case
     if view.now.mean() < UNRELATED and not related(view):
-        return [], case
+        return found, case
     whole = min(view.now.mean(), view.now.mean("euclidean"), view.now.cka) > WHOLE
-    order = ((shape.offset,), (shape.norm_loss,)) if whole else ORDER
+    order = ((shape.offset,), (shape.norm_loss,)) if whole else ORDER[1:]
     for again in (False, True):
         before = case
         for place, rivals in enumerate(order):
@@ -173,5 +179,10 @@ def stands(found: list[Finding]) -> list[Finding]:
 
 
 def ranked(found: list[Finding]) -> list[Finding]:
-    """The causes that explain most first."""
-    return sorted(found, key=lambda each: -each.share * each.confidence)
+    """The causes in their order of precedence."""
+    return sorted(found, key=lambda each: precedence(each.name, each.share, each.confidence))
+
+
+def precedence(name: str, share: float | None, confidence: float) -> tuple[bool, float]:
+    """Rows with the wrong partner first, as they disturb every other reading; then what explains most."""
+    return name != "row_misalignment", -(share or 0.0) * confidence

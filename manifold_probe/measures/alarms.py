@@ -28,6 +28,8 @@ SHORTEST = 20
 NESTED = 4
 ONE_CLASS = 0.8
 NESTED_SCORE = -4.0
+ONE_LENGTH = 1e-3  # of the mean length: what rounding to half precision leaves
+VARIED_LENGTHS = 0.02
 
 
 def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
@@ -294,3 +296,35 @@ def _sharpened(values: np.ndarray, score: float, start: int, stop: int) -> tuple
     scores = (sums[stops] - sums[starts]) / ((values.std() or 1.0) * np.sqrt(lengths * (1 - lengths / q)))
     row, column = np.unravel_index(int(scores.argmin()), scores.shape)
     return float(scores[row, column]), int(starts[row, 0]), int(stops[0, column])
+
+
+def same_file(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
+    """The same rows on both sides: the student is the teacher."""
+    if len(teacher.mean) != len(student.mean) or not np.array_equal(teacher.hashes, student.hashes):
+        return []
+    same = pair.teacher.source.path is not None and pair.teacher.source.path == pair.student.source.path
+    what = "file" if same else "rows"
+    return [Alarm("same_file", f"teacher and student are the same {what}: every likeness is 1 by construction.")]
+
+
+def one_sided_normalisation(teacher: Profile, student: Profile) -> list[Alarm]:
+    """Rows of one length on one side alone: lengths and Euclidean distances are not those of the same thing."""
+    sides = {"teacher": teacher, "student": student}
+    spread = {side: _spread_of_lengths(found) for side, found in sides.items()}
+    for side, other in (("teacher", "student"), ("student", "teacher")):
+        if spread[side] <= ONE_LENGTH < VARIED_LENGTHS <= spread[other] and len(np.unique(sides[side].hashes)) > 1:
+            length = float(np.median(sides[side].norms))
+            return [
+                Alarm(
+                    "one_sided_normalisation",
+                    f"{side}: all rows have the length {length:.3g} (normalised), where the {other}'s lengths vary by "
+                    f"{spread[other]:.0%}; norm correlation and Euclidean neighbours see that difference.",
+                )
+            ]
+    return []
+
+
+def _spread_of_lengths(found: Profile) -> float:
+    """The standard deviation of the row norms over their mean, zero vectors left out."""
+    norms = found.norms[found.norms > 0]
+    return float(norms.std() / norms.mean()) if len(norms) else 0.0

@@ -124,9 +124,13 @@ def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float | Non
     return found
 
 
-def worst_rows(teacher: Side, student: Side, pair: Pair) -> list[dict[str, Any]]:
-    """The 50 queries that keep fewest neighbours, in file order where equal, and who those were and became."""
+def worst_rows(teacher: Side, student: Side, pair: Pair, ranked: Ranked) -> list[dict[str, Any]]:
+    """The 50 queries that keep fewest neighbours, and who those were and became; of equal ones those whose neighbours
+    went furthest: the largest mean rank, in the student, of the teacher's neighbours, where it is known."""
     terms = overlap.intersections(teacher.cosine, student.cosine) / teacher.k
+    away = np.zeros(len(terms))
+    nearer, tied = ranked.in_student
+    away[ranked.kept] = (teacher.cosine.weights[ranked.kept] * (nearer + (tied + 1) / 2)).sum(1) / teacher.k
 
     def names(rows: np.ndarray) -> list[Any]:
         kept = rows[rows >= 0][: teacher.k]
@@ -146,5 +150,5 @@ def worst_rows(teacher: Side, student: Side, pair: Pair) -> list[dict[str, Any]]
             "teacher_neighbours": names(teacher.cosine.members[i]),
             "student_neighbours": names(student.cosine.members[i]),
         }
-        for i in np.argsort(terms, kind="stable")[:WORST]
+        for i in np.lexsort((-away, terms))[:WORST]
     ]

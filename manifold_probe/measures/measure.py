@@ -115,7 +115,7 @@ def _measure(
         "per_dimension": details.per_dimension(by_dimension),
         "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
         "norms": details.norms(teacher.cloud.profile, cloud.profile),
-        "worst_rows": details.worst_rows(teacher.side, student, pair),
+        "worst_rows": details.worst_rows(teacher.side, student, pair, ranked),
     }
     if start is not None:
         report("map of student", 0, 1)
@@ -155,6 +155,8 @@ def _alarms(
     found = [
         *alarms.pairing(pair),
         *alarms.packed_bits(pair),
+        *alarms.same_file(pair, own, theirs),
+        *alarms.one_sided_normalisation(own, theirs),
         *alarms.misaligned_block(side.queries, terms, expected, classes),
         *alarms.of_space("teacher", own, pair.teacher.dtype),
         *alarms.of_space("student", theirs, pair.student.dtype),

@@ -1,62 +1,106 @@
-"""What to do next: concrete steps that follow from the alarms and the measures."""
+"""What to do next: the steps that follow from one student's numbers, those that win most first, and none where nothing
+is to be won.
+
+What a step wins is a share of 1: neighbours that could be kept, or a correlation that a map lifts. Alarms that say the
+numbers cannot be believed come before all of these; what touches few rows or dimensions is left to the alarms.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.words import number, percent, shown
 
+Step = tuple[float, str]  # (what it wins, the sentence)
+WORTH = 0.02  # a step that wins less is not named
+FIRST = math.inf
 MISPAIRED = (
     "Check which rows belong together before anything else: the neighbourhoods are at chance, which is what wrongly "
-    "paired rows look like, and no ids vouch for the pairing."
+    "paired rows look like, and no ids vouch for the pairing. probe diagnose of this pair tries the usual orders (a "
+    "shift, text order, ranks) and names the one that fits."
 )
-# The most urgent first.
-FOR_ALARM = {
-    "misaligned_rows": "Find where the row order of the two files parts; store ids in both and pair by them.",
-    "packed_bits": "Unpack the bits (FILE::KEY?bits) before anything else: bytes of bits are no coordinates.",
-    "collapsed_rank": "The space uses few of its dimensions: add variance, or a loss that sees more than directions.",
-    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
-    "no_better_than_untrained": "Train longer, or with another learning rate or method: so far nothing was won.",
-    "unverified_targets": "Train again on a teacher whose rows have ids: nothing vouches for the targets of this run.",
-    "trained_rows": "Compare rows that were held out of training too: these say how well the student remembers.",
-    "zero_vectors": "Look at the inputs of the zero vectors: they are often blank images or empty texts.",
-    "constant_rows": "Look at the rows that hold one value in every dimension: they carry no direction.",
-    "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
-    "dead_dimensions": "See why some dimensions never change (a dead activation, a masked head) or drop them.",
-    "float16_range": "Save the features as float32: values at the edge of float16's range are cut off.",
-    "common_offset": "Subtract the mean before comparing angles: a shared offset hides the differences.",
-    "hubs": "A few points are everyone's neighbour: centre the features, or use fewer neighbours to see past them.",
-    "few_rows": "Use more rows: the intervals are wide and chance is high.",
-}
 CONSTANT = (
     "Find out why every input gives the same vector: a dead layer, a wrong output, or weights that were not loaded. "
     "Until then no measure means anything."
 )
+UNVERIFIED_BLOCK = "Find where the row order of the two files parts; store ids in both and pair by them."
+VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else correct the ids."
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
-VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else fix the ids."
+AT_CHANCE = (
+    "See first that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
+    "better than chance, and ids vouch for the pairing."
+)
+LABELS = "Give --labels FILE to see which classes suffer."
+# Alarms that say that the numbers mean something else, the most urgent first.
+UNBELIEVABLE = {
+    "same_file": "Give the student's own file: both sides hold the same rows.",
+    "packed_bits": "Unpack the side that holds packed bits, as FILE::key?bits: its numbers are no coordinates.",
+    "unverified_targets": "Train again on a teacher whose rows have ids: nothing vouches for the targets of this run.",
+    "no_better_than_untrained": "Train longer, or with another learning rate or method: so far nothing was gained.",
+    "leaked_rows": "Leave the test rows that are also in the bank out: they find themselves.",
+    "dominating_dimension": "Look at the dimension that decides the values: drop it if it is no feature, or bring "
+    "every dimension to unit deviation.",
+    "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
+}
+# Alarms of what lowers the overlap: the step, and the most that it may bring back of what is lost.
+LOWERING = {
+    "common_offset": ("Subtract the mean before comparing angles: a shared offset hides the differences.", 0.9),
+    "collapsed_rank": (
+        "Bring more directions into use: a variance or decorrelation term, or a loss that sees more than directions.",
+        0.8,
+    ),
+    "hubs": ("See past the point that is everyone's neighbour: centre the features, or use hubness reduction.", 0.3),
+    "float16_range": ("Save the features as float32: values at the edge of float16's range are cut off.", 0.3),
+    "zero_vectors": ("Look at the inputs of the zero vectors: they have no direction and no neighbours.", 1.0),
+    "constant_rows": ("Look at the rows that hold one value in every dimension: they carry no direction.", 1.0),
+    "dead_dimensions": ("See why dimensions never change (a dead activation, a masked head) or drop them.", 1.0),
+}
+# Alarms of what the numbers of a sample are worth, whatever the student is.
+ALWAYS = {
+    "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
+    "heavy_tails": "Read the intervals of CKA and Procrustes as too narrow: a few far rows decide them.",
+    "few_rows": "Use more rows: the intervals are wide and chance is high.",
+    "trained_rows": "Compare rows that were held out of training too: these say how well the student remembers.",
+    "one_sided_normalisation": "Bring both sides to unit length, or neither: lengths and Euclidean distances compare "
+    "different things.",
+}
+MANY = 0.05  # share of rows or dimensions below which an alarm is no step
+# What each method of ``probe distill`` sees of the vectors' lengths.
+SEES_LENGTHS = {"mse": True, "coss": True, "sp": True, "rkd": True}
+SEES_LENGTHS |= dict.fromkeys(("cosine", "tintem", "cospress", "ckd", "seed", "compress", "pkt"), False)
+MOST_ROWS = 5
 
 
 def next_steps(document: dict[str, Any]) -> list[str]:
-    """Sentences, the most urgent first."""
+    """Sentences, the one that wins most first; none for a faithful student."""
     codes = {alarm["code"] for alarm in document["alarms"]}
     if "constant_space" in codes:
         return [CONSTANT]
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
-    steps = [step for code, step in FOR_ALARM.items() if code in codes]
-    if verified and "misaligned_rows" in codes:
-        steps[0] = VERIFIED_BLOCK
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
     overlap = measures.get(f"overlap@{k}")
     if overlap is not None and _at_chance(overlap) and not verified and "collapsed_rank" not in codes:
-        steps.insert(0, MISPAIRED)
-    else:
-        steps += [*_from_measures(measures, k), *_from_classes(document), *_from_rows(document)]
-    if "unverified_pairing" in codes:
-        steps.append(UNVERIFIED)
-    if document["settings"].get("classes") != "labels":
-        steps.append("Give --labels FILE to see which classes suffer.")
-    return steps
+        return [MISPAIRED]
+    if "misaligned_rows" in codes and not verified:
+        return [UNVERIFIED_BLOCK]
+    if "same_file" in codes:
+        return [UNBELIEVABLE["same_file"]]
+    specific = [*_of_alarms(document, measures, k), *_of_map(measures, k), *_of_classes(document)]
+    won = sum(gain for gain, _ in specific if gain < FIRST)
+    steps = [
+        *specific,
+        *_of_training(document, measures, k, won),
+        *_of_rotation(measures),
+        *_of_lengths(document, measures, k),
+        *_of_rows(document, measures, k),
+        *_of_what_is_missing(document, measures, k),
+    ]
+    steps = [step for step in steps if step[0] >= WORTH]
+    return [text for _, text in sorted(steps, key=lambda step: -step[0])]
 
 
 def _at_chance(overlap: Reading) -> bool:
@@ -65,54 +109,161 @@ def _at_chance(overlap: Reading) -> bool:
     return low is not None and low <= max(overlap.chance or 0, overlap.class_chance or 0)
 
 
-def _from_measures(measures: dict[str, Reading], k: int) -> list[str]:
-    def value(key: str) -> float:
-        found = measures.get(key)
-        return float("nan") if found is None or found.value is None else found.value
+def _value(measures: dict[str, Reading], key: str) -> float:
+    found = measures.get(key)
+    return float("nan") if found is None or found.value is None else found.value
 
-    steps = []
-    overlap, r2 = value(f"overlap@{k}"), value("linear_r2")
-    raw, mapped = value("per_dimension_correlation"), value("per_dimension_correlation:ridge")
-    if r2 >= 0.9 and overlap < 0.7 and not mapped - raw < 0.05:
-        steps.append(
-            f"Try a linear map from student to teacher: it predicts {percent(r2)} of the teacher's variance, so "
-            "much of what looks lost is still there."
-        )
-    turned = value("per_dimension_correlation:orthogonal")
+
+def _lost(measures: dict[str, Reading], k: int) -> float:
+    """Share of neighbours that are lost, 1 where it is not known."""
+    kept = _value(measures, f"overlap@{k}")
+    return 1.0 if math.isnan(kept) else 1 - kept
+
+
+def _of_alarms(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
+    raised: dict[str, float] = {}
+    for alarm in document["alarms"]:
+        raised[alarm["code"]] = max(_share(alarm["message"]), raised.get(alarm["code"], 0.0))
+    if "misaligned_rows" in raised:
+        yield FIRST, VERIFIED_BLOCK
+    for code, text in UNBELIEVABLE.items():
+        if code in raised:
+            yield FIRST, text
+    if "common_offset" in raised:
+        raised.pop("collapsed_rank", None)  # the mean is the one direction in use
+    for code, (text, most) in LOWERING.items():
+        if raised.get(code, 0.0) >= MANY:
+            yield min(most, raised[code]) * _lost(measures, k), text
+    for code, text in ALWAYS.items():
+        if raised.get(code, 0.0) >= MANY:
+            yield (0.3 if code == "duplicate_rows" else WORTH), text
+
+
+def _share(message: str) -> float:
+    """The share of an alarm that counts ("12 of 80 rows"); 1 where it does not count.
+
+    >>> _share("teacher: 2 of 1,280 dimensions are constant (0, 1)."), _share("the mean is 4 times as long")
+    (0.0015625, 1.0)
+    """
+    found = re.search(r"([\d,]+) of ([\d,]+) ", message)
+    if found is None:
+        return 1.0
+    part, whole = (float(each.replace(",", "") or "nan") for each in found.groups())
+    return part / whole if whole > 0 else 1.0
+
+
+def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int, won: float) -> Iterator[Step]:
+    """What training may win: the neighbours between what is kept and what the width allows, but for those ``won`` by
+    steps of their own."""
+    found, kept = measures.get(f"overlap@{k}"), _value(measures, f"overlap@{k}")
+    if found is None or math.isnan(kept):
+        return
+    if _at_chance(found) and kept < 2 * (found.chance or 0.0):
+        yield FIRST, AT_CHANCE
+        return
+    possible = (found.reference or 0.0) - kept - won
+    if possible < 0.05:
+        return
+    width = document["inputs"]["student"]["shape"][1]
+    allows = f"{percent(kept)} of neighbours are kept, where a PCA of the teacher to {width:,} dimensions keeps "
+    allows += percent(found.reference or 0.0)
+    floor = found.class_chance or 0.0
+    if floor > 2 * (found.chance or 0) and kept < 2 * floor:
+        kind = "clusters" if document["settings"].get("classes") == "k-means" else "classes"
+        text = f"Train on neighbours within {kind}: what survives is little more than the {kind} themselves give"
+        yield possible, f"{text} ({percent(floor)}); {allows}."
+    else:
+        method = document["inputs"]["student"].get("method")
+        by = f" than this run of {method} had" if method else ""
+        text = "Train longer, on more data, with a larger student or a loss that sees neighbours"
+        yield possible, f"{text}{by}: {allows}."
+
+
+def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
+    """What a rotation lifts, where the widths agree."""
+    raw = _value(measures, "per_dimension_correlation")
+    turned = _value(measures, "per_dimension_correlation:orthogonal")
     if turned - raw > 0.2:
-        steps.append(
-            f"Align the student by a rotation before using coordinates as they are: it lifts their median correlation "
-            f"from {number(raw)} to {number(turned)}."
+        yield (
+            turned - raw,
+            "Align the student by a rotation before its coordinates stand beside the teacher's, as in one index: that "
+            f"lifts the median correlation from {number(raw)} to {number(turned)}.",
         )
-    if value("norm_correlation") < 0.8:
-        steps.append(
-            f"Check whether vector lengths matter to you: the student's do not follow the teacher's closely "
-            f"({number(value('norm_correlation'))}), which a cosine loss cannot see; one on columns or norms can."
-        )
-    found = measures.get(f"overlap@{k}")
-    floor = None if found is None else found.class_chance
-    if found is not None and floor is not None and floor > 2 * (found.chance or 0) and overlap < 2 * floor:
-        steps.append("Train on neighbours within a class: what survives is little more than the classes themselves.")
-    return steps
 
 
-def _from_classes(document: dict[str, Any]) -> list[str]:
+def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
+    """What a linear map brings back: coordinates that it lifts, or nearly all of the variance where none is lifted."""
+    raw, mapped = (_value(measures, f"per_dimension_correlation{name}") for name in ("", ":ridge"))
+    r2, kept = _value(measures, "linear_r2"), _value(measures, f"overlap@{k}")
+    if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or r2 >= 0.98):
+        yield (
+            0.8 * (r2 - kept),  # a guess: variance is not neighbours
+            f"Try a linear map from student to teacher (probe diagnose --save-repair): it predicts {percent(r2)} of "
+            f"the teacher's variance, where {percent(kept)} of neighbours are kept.",
+        )
+
+
+def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
+    """What lengths that follow the teacher's would win by Euclidean distance."""
+    follows = _value(measures, "norm_correlation")
+    if not follows < 0.8 or any(alarm["code"] == "one_sided_normalisation" for alarm in document["alarms"]):
+        return
+    kept, seen = _value(measures, f"overlap@{k}"), _value(measures, f"overlap@{k}:euclidean")
+    method = document["inputs"]["student"].get("method")
+    loss = "mean squared error, or CoSS's columns, can teach them"
+    if method in SEES_LENGTHS:
+        loss = (
+            f"the loss of {method} cannot see them; {loss}"
+            if not SEES_LENGTHS[method]
+            else (f"the loss of {method} sees them, so it has not converged or other terms outweigh it")
+        )
+    yield (
+        max(kept - seen, 0.0),
+        f"See whether vector lengths matter to you: they hardly follow the teacher's (correlation {number(follows)}), "
+        f"and by Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; {loss}.",
+    )
+
+
+def _of_classes(document: dict[str, Any]) -> Iterator[Step]:
+    """The class that keeps least, where it falls clearly behind the median: what its rows would win there."""
     rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
     overlaps = sorted(row["overlap"] for row in rows)
     if len(rows) < 3:
-        return []
-    worst, middle = min(rows, key=lambda row: row["overlap"]), overlaps[len(overlaps) // 2]
-    if worst["overlap"] >= 0.75 * middle or (worst.get("high") or 0) >= middle:
-        return []
-    name = shown(worst["class"])
+        return
+    middle, total = overlaps[len(overlaps) // 2], sum(row["n"] for row in rows)
+    behind = [row for row in rows if row["overlap"] < 0.75 * middle and (row.get("high") or 0) < middle]
+    if not behind:
+        return
+    worst = max(behind, key=lambda row: row["n"] * (middle - row["overlap"]))
     kind = "cluster" if document["settings"].get("classes") == "k-means" else "class"
-    return [f"Look at {kind} {name}: it keeps {percent(worst['overlap'])}, the median {kind} {percent(middle)}."]
+    won = worst["n"] * (middle - worst["overlap"]) / total
+    yield (
+        max(won, WORTH),
+        f"Look at {kind} {shown(worst['class'])}: it keeps {percent(worst['overlap'])}, the median {kind} "
+        f"{percent(middle)}; at that median {percent(won)} more of all neighbours would be kept.",
+    )
 
 
-def _from_rows(document: dict[str, Any]) -> list[str]:
-    rows = [row for row in document["details"].get("worst_rows") or [] if (row.get("overlap") or 0) < 0.5][:8]
-    if not rows:
-        return []
+def _of_rows(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
+    """The rows that lost most, where they stand out from a student that keeps the others."""
+    kept = _value(measures, f"overlap@{k}")
+    rows = [row for row in document["details"].get("worst_rows") or [] if row["overlap"] < 0.25 * kept][:MOST_ROWS]
+    if not rows or not kept > 0.5:
+        return
     named = rows[0].get("id") is not None
     names = ", ".join(shown(row["id"] if named else row["row"], 24) for row in rows)
-    return [f"Look at the points that lost most of their neighbours, such as {'ids' if named else 'rows'} {names}."]
+    yield (
+        WORTH,
+        f"Look at the points whose neighbours went furthest, such as {'ids' if named else 'rows'} {names}: they keep "
+        f"{percent(max(row['overlap'] for row in rows))} at most, the average point {percent(kept)}.",
+    )
+
+
+def _of_what_is_missing(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
+    """Ids and labels that would say more, where neighbours are lost."""
+    if _lost(measures, k) < 0.1:
+        return
+    if any(alarm["code"] == "unverified_pairing" for alarm in document["alarms"]):
+        yield WORTH, UNVERIFIED
+    if document["settings"].get("classes") != "labels":
+        yield WORTH, LABELS

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
 
 
 def describe_input(space: Space, name: str | None) -> dict[str, Any]:
-    """What was read: name (that of the file unless given), path, sha256, shape, dtype and key."""
+    """What was read: name (that of the file unless given), path, sha256, shape, dtype and key; of a run of our trainer
+    also its method."""
     path = space.source.path
     if name is None:
         name = space.name if path is None else Path(path).stem or Path(path).resolve().name
-    return {
+    found = {
         "name": name,
         "path": path,
         "sha256": _sha256(space),
@@ -30,6 +32,17 @@ def describe_input(space: Space, name: str | None) -> dict[str, Any]:
         "key": space.source.key,
         **({"columns_left": list(space.source.columns_left)} if space.source.columns_left else {}),
     }
+    method = None if path is None else _method(Path(path))
+    return found if method is None else found | {"method": method}
+
+
+def _method(folder: Path) -> str | None:
+    """The method that a run folder was trained by; None for anything else."""
+    try:
+        settled = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return settled["method"] if isinstance(settled.get("method"), str) else None
 
 
 def _sha256(space: Space) -> str:

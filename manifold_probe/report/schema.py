@@ -29,6 +29,7 @@ LARGEST = 1e100  # beyond the squares of what features hold; nothing larger can 
 NUMBER = (int, float)
 NAME = (str, int, float)
 SPACE = {"name": str, "path": Maybe(str), "sha256": Maybe(str), "shape": [int], "dtype": str, "key": Maybe(str)}
+SPACE |= {"method": Maybe(str)}  # of a student that is a run of our trainer
 MEASURE = {
     **{part: Maybe(NUMBER) for part in ("value", "low", "high", "confidence", "chance", "class_chance", "reference")},
     "n": Maybe(int),

@@ -299,7 +299,7 @@ def test_a_diagnosis_is_extended() -> None:
     assert more.verdict.startswith("Inputs were prepared in another way; also, a few rows")
     assert [each["name"] for each in more.not_assessed] == ["overfit"]
     assert "extracted again: as it is 0.300, half precision" in more.summary()
-    assert "condition channels swapped" in more.summary()
+    assert "once extracted with channels swapped" in more.summary()
     assert len(made["causes"]) == 4
     none = Diagnosis(made).extended(["preprocessing"], [])
     assert none.verdict == made["verdict"]

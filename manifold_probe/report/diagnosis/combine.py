@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from manifold_probe.diagnosis.examine import precedence
 from manifold_probe.report.diagnosis.verdict import verdict
 
 NOTHING_ELSE = "diffuse_loss"  # a cause only where there is no other
@@ -17,7 +18,7 @@ def with_causes(parts: dict[str, Any], causes: list[dict[str, Any]]) -> dict[str
     if not causes:
         return {**parts, "verdict": verdict(parts["causes"], parts["examined"], parts.get("ladder", ()))}
     every = [cause for cause in parts["causes"] if cause["name"] != NOTHING_ELSE] + causes
-    every.sort(key=lambda cause: -(cause["share"] or 0) * cause["confidence"])
+    every.sort(key=lambda cause: precedence(cause["name"], cause["share"], cause["confidence"]))
     return {**parts, "causes": every, "verdict": verdict(every, parts["examined"], parts.get("ladder", ()))}
 
 

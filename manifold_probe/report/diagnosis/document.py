@@ -16,7 +16,7 @@ from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
 MOST = 1000  # of what a cause concerns; its ``count`` says how many there are
-FIRST = ("rows", "dimensions", "classes", "slices", "sides", "conditions")
+FIRST = ("rows", "dimensions", "classes", "slices", "sides", "conditions", "orders")
 MEASURED = {part: Maybe(NUMBER) for part in ("value", "low", "high", "gain")}
 CAUSE = {
     "name": str,

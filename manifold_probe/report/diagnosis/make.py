@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from manifold_probe.diagnosis.diagnose import diagnosed
 from manifold_probe.diagnosis.head import head
 from manifold_probe.diagnosis.overfit import overfit
+from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import codes_of
 from manifold_probe.report.diagnosis.combine import assessed, slice_causes, with_causes
@@ -21,7 +23,6 @@ from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
-UNSOUND = ("outliers", "point_collapse", "row_misalignment")  # rows that no map is fitted on
 FEW_SLICES = 4
 Progress = Callable[[str, int, int], None]
 
@@ -62,9 +63,13 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
         done += 1
         tell("diagnosing", done, steps)
     parts = diagnosed(pair, k=k, seed=seed, without=failed)
-    if asked.slices is not None:
-        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
     done += 1
+    wrong, aside = parts.pop("unaligned"), parts.pop("aside")
+    if wrong is not None:  # nothing else can be said of rows that do not belong together
+        seen, causes, beside, asked = None, [], {}, replace(asked, head=None)
+        parts["causes"] = [wrong.cause(None if wrong.order is None else reordering(pair, wrong))]
+    elif asked.slices is not None:
+        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
     if seen is not None:
         tell("diagnosing", done, steps)
         beside["overfit"], cause = seen
@@ -80,8 +85,25 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     tell("diagnosing", steps, steps)
     settings = {"k": k, "seed": seed, "classes": "labels" if pair.labels is not None else "k-means"}
     document = diagnosis_document(parts, pair, inputs, settings, provenance_of(seed))
-    rows = [row for cause in parts["causes"] if cause["name"] in UNSOUND for row in (cause["where"] or {})["rows"]]
-    return Diagnosis(document, pair, np.array(sorted(set(rows)), dtype=np.int64))
+    return Diagnosis(document, pair, np.array(aside, dtype=np.int64), wrong)
+
+
+def reordering(pair: Pair, wrong: Unaligned) -> str:
+    """How to pair the rows of a pair in the order that was found: two commands, or two lines of Python."""
+    missing = "" if wrong.complete else ", allow_missing=True"
+    if pair.teacher.source.path is None or pair.student.source.path is None:
+        return (
+            "Pair by the order that was found: mp.compare(teacher, student, ids=diagnosis.order()"
+            f"{missing}). Better, store ids in both files."
+        )
+    sides = f"--teacher {shlex.quote(pair.teacher.name)} --student {shlex.quote(pair.student.name)}"
+    by_position = "" if pair.ids is None else " --positional"
+    missing = "" if wrong.complete else " --allow-missing"
+    return (
+        f"Save the order and pair by it: `probe diagnose {sides}{by_position} --save-order order.csv`, then "
+        f"`probe compare {sides} --teacher-ids order.csv::teacher --student-ids order.csv::student{missing}`. "
+        "Better, write ids into both files where they are made."
+    )
 
 
 def check(pair: Pair, asked: Asked) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.errors import InputError
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
@@ -32,12 +33,19 @@ class Cause:
 class Diagnosis(Result):
     """Why a student diverges from its teacher, the likeliest and largest cause first.
 
-    ``save_repair``, ``rows`` and ``save_rows`` need the features, which a diagnosis that was loaded does not have.
+    ``save_repair``, ``rows``, ``save_rows``, ``order`` and ``save_order`` need the features, which a diagnosis that was
+    loaded does not have.
     """
 
-    def __init__(self, document: dict[str, Any], pair: Pair | None = None, unsound: Any = None) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        pair: Pair | None = None,
+        unsound: Any = None,
+        unaligned: Unaligned | None = None,
+    ) -> None:
         super().__init__(document)
-        self._pair, self._unsound = pair, unsound
+        self._pair, self._unsound, self._unaligned = pair, unsound, unaligned
 
     def __repr__(self) -> str:
         return f"<Diagnosis: {self.verdict}>"
@@ -82,7 +90,7 @@ class Diagnosis(Result):
 
         causes = [{**cause, "where": shortened(cause["where"])} for cause in causes]
         document = assessed({**self._document, "examined": {**self._document["examined"], **examined}}, names)
-        return Diagnosis(plain(with_causes(document, causes)), self._pair, self._unsound)
+        return Diagnosis(plain(with_causes(document, causes)), self._pair, self._unsound, self._unaligned)
 
     def to_frame(self) -> Any:
         """A tidy pandas DataFrame: a row for every number of evidence, repair, and measure of the ladder."""
@@ -193,6 +201,34 @@ class Diagnosis(Result):
             As for `repair`, or when the place cannot be written to.
         """
         self.repair().save(path)
+
+    def order(self) -> tuple[Any, Any]:
+        """Ids (n,) of the teacher's and the student's rows that pair them in the order that was found.
+
+        They go into ``compare(..., ids=diagnosis.order())``. A row without a partner has the id "unpaired-i" (with
+        ``allow_missing=True`` it is left out).
+
+        Raises
+        ------
+        InputError
+            Where no order was found, or for a diagnosis that was loaded.
+        """
+        self._features()
+        if self._unaligned is None or self._unaligned.order is None:
+            raise InputError("order: no named order of the rows brings neighbours back; nothing is written")
+        return self._unaligned.teacher_ids, self._unaligned.student_ids
+
+    def save_order(self, path: str | Path) -> None:
+        """Write `order` as .csv (columns ``teacher`` and ``student``), or the student's ids as .txt, one a line.
+
+        Raises
+        ------
+        InputError
+            As for `order`, for another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.diagnosis.rows import write_order
+
+        write_order(*self.order(), path)
 
     def _causes(self) -> list[dict[str, Any]]:
         return self.to_dict()["causes"]

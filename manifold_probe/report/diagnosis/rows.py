@@ -73,6 +73,27 @@ def write_rows(table: dict[str, Any], path: str | Path) -> None:
     write_whole(path, _parquet(table) if Path(path).suffix.lower() == ".parquet" else _csv(table))
 
 
+def check_order(path: str, option: str = "--save-order") -> None:
+    """Refuse a name that says neither CSV nor plain text. Raises InputError naming the option."""
+    if Path(path).suffix.lower() not in (".csv", ".txt"):
+        raise InputError(f"{option}: {path}: orders are written as .csv or .txt; choose such a name")
+
+
+def write_order(teacher_ids: np.ndarray, student_ids: np.ndarray, path: str | Path) -> None:
+    """Write the ids (n,) that pair two files, whole or not at all: two columns in CSV, the student's alone in .txt.
+
+    Raises
+    ------
+    InputError
+        For another suffix, or a place that cannot be written to.
+    """
+    check_order(str(path), "order")
+    lines = student_ids.tolist()
+    if Path(path).suffix.lower() == ".csv":
+        lines = ["teacher,student", *map(",".join, zip(teacher_ids.tolist(), lines, strict=True))]
+    write_whole(path, "".join(f"{line}\n" for line in lines))
+
+
 def _taken(column: np.ndarray | None, rows: np.ndarray) -> list[Any]:
     return [None] * len(rows) if column is None else np.asarray(column)[rows].tolist()
 

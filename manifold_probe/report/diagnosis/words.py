@@ -25,7 +25,7 @@ KINDS = {
     "classes": "class",
     "slices": "slice",
     "sides": "side",
-    "conditions": "condition",
+    "conditions": "condition of the extraction",
 }
 PLURALS = {"class": "classes"}
 ISOTROPIC = frozenset(("quantisation", "saturation", "noise"))
@@ -80,6 +80,8 @@ def proof(cause: dict[str, Any]) -> str:
     repair = cause["repair"]
     if cause["name"] == "diffuse_loss":
         return "none: this is what is left where no cause stands out"
+    if cause["name"] == "unaligned_rows" and repair is None:
+        return "none: no named order brings neighbours back"
     if repair is None:
         return "nothing to repair: its own evidence stands outside what chance gives"
     measure = repair["measure"].replace("debiased_linear_cka", "debiased linear CKA")
@@ -100,8 +102,11 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
         values = concerned.get(kind)
         if not values:
             continue
+        if kind == "conditions":
+            found.append(f"once extracted with {shown(values[0], 80)}")
+            continue
         if kind == "sides":
-            found.append(f"at the {shown(values[0])}")
+            found.append(f"at the {' and the '.join(map(shown, values))}")
             continue
         called = (concerned.get("ids") or values) if kind == "rows" else values
         total = max(count, len(values)) if kind == first else len(values)
@@ -155,8 +160,14 @@ def experiment(cause: dict[str, Any]) -> str:
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
     how, looked = document["pairing"], document["examined"]
-    some = "" if looked["rows"] == looked["of"] else f" Causes were looked for in {looked['rows']:,} of them."
-    if looked.get("set_aside"):
+    some = (
+        ""
+        if looked["rows"] + looked.get("copies", 0) == looked["of"]
+        else f" Causes were looked for in {looked['rows']:,} of them."
+    )
+    if copies := looked.get("copies"):
+        some += f" {copies:,} rows are copies of others in both spaces and are left out."
+    if looked.get("set_aside", 0) > looked.get("copies", 0):
         some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
     stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
     left = f" {text}" if (text := columns_left(document["inputs"])) else ""

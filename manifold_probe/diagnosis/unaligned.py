@@ -1,0 +1,311 @@
+"""Rows in another order: neighbourhoods at chance where no ids vouch for the pairing.
+
+Nothing else can be diagnosed of such a pair. Every named order is tried: were it the right one, the student's
+neighbours of a row would be near in the teacher too. Lists of neighbours only change their row numbers with the order,
+so nothing is searched again: the orders are scored by the mean cosine, in the teacher, of the rows that each makes of
+the same student lists. The best few are held against the teacher's own lists, and the best of these is proved by the
+overlap it restores on queries that chose nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis.case import confidence_of
+from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
+from manifold_probe.diagnosis.orders import Order, first_only, named_orders
+from manifold_probe.measures.cloud import Cloud
+from manifold_probe.measures.neighbours import Neighbours, search
+from manifold_probe.measures.overlap import class_overlap, overlap_chance
+from manifold_probe.measures.rows import sample
+from manifold_probe.measures.sides import stand_in_classes
+from manifold_probe.spaces.pairing import Pair
+
+NAME = "unaligned_rows"
+QUERIES = 700
+CHOOSING = 0.3  # of the queries
+SHORTLIST = 5
+PROVED = 4.0  # standard errors
+PART = 0.03  # of the queries that are better as they are, at least
+PROJECTED = 64
+SMALL_CLASS = 5
+AT_CHANCE = 4.0  # standard errors
+FAINT = 0.25  # overlap below which the orders are tried all the same: some rows may stand where they belong
+SHIFTED, RELATED, ROWS = 10, 5.0, 2500
+SORTED = 0.5  # of the changes of class from row to row that a shuffled file has
+UNKNOWN = (
+    "Pair the rows by id: store ids in both files, or give --teacher-ids and --student-ids (ids= in Python). No shift, "
+    "reversal, order of ranks or text order brings neighbours back; if the order is right all the same, the two spaces "
+    "have nothing in common."
+)
+
+
+@dataclass(frozen=True)
+class Unaligned:
+    """Rows that do not belong together as they are paired: the overlap, its chance, and the order that restores it."""
+
+    k: int
+    overlap: float
+    error: float
+    chance: float
+    order: Order | None = None
+    gain: Gain | None = None
+
+    @property
+    def teacher_ids(self) -> np.ndarray:
+        """(n,): the teacher's row numbers."""
+        assert self.order is not None
+        return np.arange(len(self.order.partner)).astype(str)
+
+    @property
+    def student_ids(self) -> np.ndarray:
+        """(n,): the teacher's row that each row of the student belongs to; "unpaired-i" for row i without any."""
+        assert self.order is not None
+        partner = self.order.partner
+        alone = np.char.add("unpaired-", np.arange(len(partner)).astype(str))
+        return np.where(partner < 0, alone, partner.astype(str))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has a partner."""
+        return self.order is not None and bool((self.order.partner >= 0).all())
+
+    def cause(self, advice: str | None = None) -> dict[str, Any]:
+        """The cause as a diagnosis holds it."""
+        key = f"overlap@{self.k}"
+        cause: dict[str, Any] = {
+            "name": NAME,
+            "confidence": 0.9,
+            "share": None,
+            "evidence": [
+                {"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None},
+                {"measure": f"{key} of rows paired at random", "value": self.chance, "expected": None},
+            ],
+            "repair": None,
+            "where": None,
+            "advice": advice or UNKNOWN,
+            "or": [],
+        }
+        if self.order is None or self.gain is None:
+            return cause
+        found = self.gain
+        return cause | {
+            "confidence": confidence_of(found.z),
+            "share": min(1.0, found.value / max(1 - found.before, 1e-3)),
+            "repair": {
+                "name": "rows paired in that order, on rows not used for choosing it",
+                "measure": key,
+                "before": found.before,
+                "after": found.after,
+                "low": max(found.low, 0.0),
+                "high": min(found.high, 1.0),
+                "healthy_gain": None,
+            },
+            "where": {"orders": [self.order.name]},
+        }
+
+    def ladder(self) -> list[dict[str, Any]]:
+        """The overlap as it is and, where the order is known, in that order."""
+        half = 1.96 * self.error
+        steps = [_step("identity", self.k, self.overlap, self.overlap - half, self.overlap + half, 0.0)]
+        if self.gain is not None:
+            steps.append(_step("reordered", self.k, self.gain.after, self.gain.low, self.gain.high, self.gain.value))
+        return steps
+
+
+def _step(name: str, k: int, value: float, low: float, high: float, gain: float) -> dict[str, Any]:
+    measured = {"value": value, "low": max(low, 0.0), "high": min(high, 1.0), "gain": gain}
+    return {"repair": name, "measures": {f"overlap@{k}": measured}}
+
+
+def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
+    """What is wrong with the order of the rows; None where ids vouch for it or neighbours are kept beyond chance.
+
+    ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows
+    in a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow their
+    own rows of the teacher more than those beside them is rightly paired and faint.
+    """
+    if pair.verified or pair.by != "position":
+        return None
+    some = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
+    lists = Lists(some, k, seed)
+    kept = lists.overlap(None)
+    codes = lists.codes if _sorted_by(lists.codes) else np.zeros(some.teacher.n, dtype=np.int64)
+    chance = lists.chance(None) if codes.any() else overlap_chance(some.teacher.n, k)
+    error = CORRECTION * float(kept.std()) / np.sqrt(len(kept))
+    beyond = float(kept.mean()) - AT_CHANCE * error
+    if beyond > max(chance, FAINT):
+        return None
+    found = Unaligned(k, float(kept.mean()), error, chance)
+    whole = lists if some is pair else Lists(pair, k, seed)
+    order = restoring(pair, whole)
+    if order is not None:
+        return replace(found, order=order[0], gain=order[1])
+    return found if beyond <= chance and not _related(some, codes) else None
+
+
+def _sorted_by(codes: np.ndarray) -> bool:
+    """Whether rows of a class (n,) lie together."""
+    shares = np.bincount(codes) / len(codes)
+    return float((codes[1:] != codes[:-1]).mean()) < SORTED * float(1 - np.square(shares).sum())
+
+
+def _rows(pair: Pair, rows: np.ndarray) -> Pair:
+    labels = None if pair.labels is None else np.asarray(pair.labels)[rows]
+    ids = None if pair.ids is None else pair.ids[rows]
+    return replace(pair, teacher=pair.teacher.select(rows), student=pair.student.select(rows), labels=labels, ids=ids)
+
+
+class Lists:
+    """Neighbour lists by cosine: the student's of a few hundred queries, the teacher's of whatever rows these are."""
+
+    def __init__(self, pair: Pair, k: int, seed: int) -> None:
+        self.k = k
+        self.teacher, student = Cloud(pair.teacher), Cloud(pair.student)
+        self.codes = _classes(pair, self.teacher, seed)
+        self.queries = sample(pair.teacher.n, QUERIES, seed)
+        self.student = search(student, self.queries, k, {"cosine": k})["cosine"]
+        draw = np.random.default_rng([seed, 12])
+        self.choosing = draw.permutation(len(self.queries)) < max(CHOOSING * len(self.queries), 10)
+        self._found: dict[bytes, Neighbours] = {}
+
+    def asked(self, order: Order | None, part: np.ndarray | None = None) -> tuple[Neighbours, Neighbours]:
+        """The teacher's lists of the rows that the queries are in an order, and the student's by those numbers."""
+        partner = np.arange(self.teacher.space.n) if order is None else order.partner
+        mask = partner[self.queries] >= 0
+        mask &= True if part is None else part
+        rows, members = partner[self.queries[mask]], self.student.members[mask]
+        key = rows.tobytes()
+        if key not in self._found:
+            self._found[key] = search(self.teacher, rows, self.k, {"cosine": self.k})["cosine"]
+        mapped = np.where(members >= 0, partner[members], -1)
+        weights = np.where(mapped >= 0, self.student.weights[mask], 0.0)
+        return self._found[key], replace(self.student, queries=rows, members=mapped, weights=weights)
+
+    def overlap(self, order: Order | None, part: np.ndarray | None = None) -> np.ndarray:
+        """(q,): the overlap of every query that has a partner, of those in ``part`` (a mask)."""
+        teacher, student = self.asked(order, part)
+        return shared(teacher.members[:, : self.k], student.members[:, : self.k])
+
+    def chance(self, order: Order | None, part: np.ndarray | None = None) -> float:
+        """The overlap of rows paired at random, or at random within their classes where that is more."""
+        expected = class_overlap(*self.asked(order, part), self.codes)
+        return max(overlap_chance(self.teacher.space.n, self.k), float(np.nanmean(expected)))
+
+
+def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
+    """The named order that brings neighbours back beyond what classes give, and its gain on queries kept for that."""
+    near = _projected(lists.teacher)
+    asked = lists.student.queries[lists.choosing]
+    members = lists.student.members[lists.choosing][:, : lists.k]
+    labels = None if pair.labels is None else np.asarray(pair.labels)
+    shortlist: list[tuple[float, int, Order]] = []  # the nearest first, of equal ones the one named first
+    for place, order in enumerate(named_orders(pair.teacher.n, labels, pair.ids)):
+        shortlist.append((-_nearness(near, order.partner, asked, members), place, order))
+        shortlist = sorted(shortlist)[:SHORTLIST]
+    best = max((order for *_, order in shortlist), key=lambda each: float(lists.overlap(each, lists.choosing).mean()))
+    gain = _gain(lists, best)
+    if gain.z < PROVED or gain.low <= lists.chance(best, ~lists.choosing):
+        return None
+    part = _part_of(best, lists)
+    if part is None:
+        return _without_lost(best, pair, lists, gain.after), gain
+    return part, _gain(lists, part)
+
+
+def _gain(lists: Lists, order: Order) -> Gain:
+    """What an order brings back on the queries that chose nothing."""
+    before, after = lists.overlap(None, ~lists.choosing), lists.overlap(order, ~lists.choosing)
+    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after)))
+    return Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
+
+
+def _part_of(order: Order, lists: Lists) -> Order | None:
+    """The order from a row on, or up to one, where the rest is better as it is: a row was lost in the middle."""
+    if (order.partner < 0).any():
+        return None
+    asked, mapped = lists.asked(None, lists.choosing)[0], lists.asked(order, lists.choosing)[1]
+    stays = shared(asked.members[:, : lists.k], mapped.members[:, : lists.k])  # their neighbours in the order
+    steps = lists.overlap(order, lists.choosing) - stays
+    total = np.concatenate([[0.0], np.cumsum(steps)])
+    first, last = int(total.argmin()), int(total.argmax())
+    onwards = total[-1] - total[first] >= total[last]
+    rest, at = (steps[:first], first) if onwards else (steps[last:], last)
+    if len(rest) < PART * len(steps) or rest.mean() > -PROVED * rest.std() / np.sqrt(len(rest)):
+        return None
+    rows = lists.queries[lists.choosing]
+    row = int(rows[min(at, len(rows) - 1)])
+    place = np.arange(len(order.partner))
+    partner = np.where((place >= row) == onwards, order.partner, place)
+    words = f"from about row {row:,} on" if onwards else f"up to about row {row:,}"
+    return Order(f"{words}, {order.name}", first_only(partner))
+
+
+def _projected(cloud: Cloud) -> np.ndarray:
+    """(n, p): the rows about their mean at unit length, on at most 64 random directions."""
+    space = cloud.space
+    draw = np.random.default_rng(space.d)
+    turn = draw.normal(size=(space.d, PROJECTED)) if space.d > PROJECTED else np.eye(space.d)
+    parts = [(block - cloud.profile.mean) @ turn for _, block in space.blocks()]
+    rows = np.concatenate(parts)
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)).astype(np.float32)
+
+
+def _nearness(near: np.ndarray, partner: np.ndarray, asked: np.ndarray, members: np.ndarray) -> float:
+    """Mean cosine in the teacher between what the queries are in an order and what their student neighbours are."""
+    own, others = partner[asked], partner[members]
+    held = (own[:, None] >= 0) & (others >= 0) & (members >= 0)
+    cosines = np.einsum("qd,qkd->qk", near[own], near[others])
+    return float(cosines[held].mean()) if held.any() else -np.inf
+
+
+def _without_lost(order: Order, pair: Pair, lists: Lists, restored: float) -> Order:
+    """The order, its doubtful rows without partners where they keep too few neighbours for rows that were moved."""
+    if order.doubtful is None:
+        return order
+    student = search(Cloud(pair.student), order.doubtful, lists.k, {"cosine": lists.k})["cosine"].members
+    teacher = search(lists.teacher, order.partner[order.doubtful], lists.k, {"cosine": lists.k})["cosine"].members
+    mapped = np.where(student >= 0, order.partner[student], -1)
+    if shared(teacher[:, : lists.k], mapped[:, : lists.k]).mean() >= restored / 4:
+        return replace(order, doubtful=None)
+    partner = order.partner.copy()
+    partner[order.doubtful] = -1
+    return replace(order, partner=partner)
+
+
+def _classes(pair: Pair, teacher: Cloud, seed: int) -> np.ndarray:
+    """Codes (n,) of the classes, or of the teacher's clusters; one class where classes are too small to shuffle."""
+    if pair.labels is None:
+        return stand_in_classes(teacher, seed)
+    codes = np.unique(np.asarray(pair.labels), return_inverse=True)[1]
+    return codes if np.median(np.bincount(codes)[codes]) >= SMALL_CLASS else np.zeros(len(codes), dtype=np.int64)
+
+
+def _related(pair: Pair, codes: np.ndarray) -> bool:
+    """Whether a row of the student follows its own row of the teacher, within ``codes``, more than the rows beside it.
+
+    The squared cross-covariance is held against those with the student shifted by 1 to 10 rows: what neighbouring rows
+    of a sorted file have in common is in both.
+    """
+    n = pair.teacher.n
+    rows = np.unique(np.linspace(0, n - 1, min(n, ROWS)).round().astype(int))
+    own = np.unique(codes[rows], return_inverse=True)[1]
+    teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
+
+    def told(shift: int) -> float:
+        return float(np.square(teacher.T @ np.roll(student, shift, axis=0)).sum())
+
+    beside = np.array([told(shift) for shift in range(-SHIFTED, SHIFTED + 1) if shift])
+    return told(0) > beside.mean() + RELATED * beside.std(ddof=1)
+
+
+def _within(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The rows (n, d) about the means of their classes, every column at unit deviation."""
+    sums = np.zeros((codes.max() + 1, x.shape[1]))
+    np.add.at(sums, codes, x)
+    centred = x - (sums / np.bincount(codes)[:, None])[codes]
+    spread = centred.std(0)
+    return centred / np.where(spread > 1e-6 * spread.max(), spread, np.inf) if spread.max() > 0 else centred

@@ -1,0 +1,56 @@
+"""Alarms of a pair: the same rows on both sides, and rows of one length on one side alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import manifold_probe as mp
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(300, 6)) * np.exp(0.4 * DRAW.normal(size=(300, 1)))
+Y = X + 0.1 * DRAW.normal(size=X.shape)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def messages(teacher: object, student: object, code: str, **more: object) -> list[str]:
+    return [each["message"] for each in mp.compare(teacher, student, **more).alarms if each["code"] == code]
+
+
+def test_the_same_file_and_the_same_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X)
+    np.save(tmp_path / "b.npy", X)
+    for student, what in (("a.npy", "file"), ("b.npy", "rows")):
+        found = messages(tmp_path / "a.npy", tmp_path / student, "same_file")
+        assert found == [f"teacher and student are the same {what}: every likeness is 1 by construction."]
+    order = DRAW.permutation(len(X))
+    assert messages(X, X[order], "same_file", ids=(np.arange(len(X)), order))
+    changed = X.copy()
+    changed[5, 2] += 1e-6
+    for other in (changed, X[order], X[:, :5], 2 * X, Y):
+        assert messages(X, other, "same_file") == []
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("length", [1.0, 7.5])
+def test_one_side_is_normalised(dtype: type, length: float) -> None:
+    found = messages(X, (length * unit(Y)).astype(dtype), "one_sided_normalisation")
+    spread = np.linalg.norm(X, axis=1)
+    assert found == [
+        f"student: all rows have the length {length:g} (normalised), where the teacher's lengths vary by "
+        f"{spread.std() / spread.mean():.0%}; norm correlation and Euclidean neighbours see that difference."
+    ]
+    assert messages(unit(X).astype(dtype), Y, "one_sided_normalisation")[0].startswith("teacher: all rows")
+
+
+def test_both_or_neither_side_normalised_is_no_alarm() -> None:
+    zero = unit(Y)
+    zero[3] = 0
+    for teacher, student in ((X, Y), (unit(X), unit(Y)), (unit(X), zero), (X, np.ones((300, 6)))):
+        assert messages(teacher, student, "one_sided_normalisation") == []
+    assert messages(X, zero, "one_sided_normalisation")  # a zero vector hides nothing
