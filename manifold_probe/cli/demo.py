@@ -20,7 +20,13 @@ def demo(
     out: Annotated[str, typer.Option(metavar="DIR", help="Where the features are written.")] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, in seconds, and compare them."""
+    """Train a small teacher and two students on digits, in seconds, and compare them.
+
+    \b
+    Examples:
+      probe demo
+      probe demo --out digits
+    """
     from manifold_probe.files import check_folder
 
     check_folder(out, "--out")
@@ -28,11 +34,11 @@ def demo(
     from manifold_probe.demo import run_demo
 
     paths = run_demo(out, seed=0)
-    students = [str(path) for name, path in paths.items() if name != "teacher"]
+    students = [f"{name}={path}" for name, path in paths.items() if name != "teacher"]
     result = compared(str(paths["teacher"]), named_students(students))
     show(result.to_dict())
     # a command of an environment that is not activated is only found by its path
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
     again = [command, "compare", "--teacher", str(paths["teacher"])]
-    again += [word for path in students for word in ("--student", path)]
+    again += [word for student in students for word in ("--student", student)]
     write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")

@@ -14,7 +14,14 @@ def info(
     file: Annotated[str, typer.Argument(metavar="FILE[::KEY]", help="A feature file or a folder of shards.")],
     debug: Debug = False,
 ) -> None:
-    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash."""
+    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash.
+
+    \b
+    Examples:
+      probe info t.pt
+      probe info digits.npz::images
+      probe info run/
+    """
     from manifold_probe.report.contents import contents_lines
     from manifold_probe.spaces.read import inspect
 

@@ -11,3 +11,18 @@ Table = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+# Of the verbs that extract features of models themselves.
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="What models see, as for probe extract; features are kept in probe-features."),
+]
+Size = Annotated[str | None, typer.Option(help="With --data: side of the input images, in pixels.")]
+Mean = Annotated[
+    str | None, typer.Option(help="With --data: subtracted from pixels in 0..1; one number, or one per channel.")
+]
+Std = Annotated[str | None, typer.Option(help="With --data: divides them then; one number, or one per channel.")]
+Pool = Annotated[
+    str | None, typer.Option(help="With --data: how tokens or maps become one vector, as for probe extract.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="With --data: inputs at a time.  [default: by device]")]
