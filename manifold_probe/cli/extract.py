@@ -61,8 +61,8 @@ def extract(
 
     \b
     Examples:
-      probe extract --model 'python:tinymodel:make?seed=1' --data images/ --size 32 --mean 0.5 --std 0.5 --out feats/
-      probe extract --model hf:FOLDER --pool cls --data images.csv --out dino/
+      probe extract --model 'python:tinymodel:make?seed=1' --data images/ --size 32 --mean 0.5 --std 0.5 --out features/
+      probe extract --model hf:FOLDER --pool cls --data images.csv --out vision/
       probe extract --model 'python:tinymodel:make?seed=1' --data images/ --size 32 --mean 0.5 --std 0.5 --list-layers
     """
     from manifold_probe.extraction import run as extraction

@@ -31,7 +31,7 @@ NOT_RUN = {
     "pip install": "needs a package index",
 }
 PLACEHOLDERS = {"hf:FOLDER": "hf:vision_model", "st:FOLDER": "st:text_model"}
-SHORTER = {"--method tintem": "--method tintem --epochs 1 --batch-size 32"}
+SHORTER = {"--method tintem": "--method tintem --epochs 1 --batch-size 32", "--size 224": "--size 64"}
 QUICKER = {
     "--figures figs": "--figures figs --no-maps",  # UMAP compiles for ten seconds
     "--report page.html": "--report page.html --no-maps",
