@@ -17,15 +17,17 @@ from manifold_probe.cli.shell import show, write
 
 
 def demo(
-    out: Annotated[str, typer.Option(metavar="DIR", help="Where the features are written.")] = "probe-demo",
+    out: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Where the features and the other files of the README's tour are written."),
+    ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
     """Train a small teacher and two students on digits, in seconds, and compare them.
 
     \b
-    Examples:
+    Example:
       probe demo
-      probe demo --out digits
     """
     from manifold_probe.files import check_folder
 
@@ -41,4 +43,5 @@ def demo(
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
     again = [command, "compare", "--teacher", str(paths["teacher"])]
     again += [word for student in students for word in ("--student", student)]
-    write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
+    write(f"\nThe features, and all files of the README's tour, are in {out}. To compare them again:\n")
+    write(f"  {shlex.join(again)}\n")

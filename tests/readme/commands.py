@@ -30,11 +30,17 @@ NOT_RUN = {
     "make test": "runs this test",
     "pip install": "needs a package index",
 }
-PLACEHOLDERS = {"hf:FOLDER": "hf:vision_model", "st:FOLDER": "st:text_model"}
+PLACEHOLDERS = {
+    "hf:FOLDER": "hf:vision_model",
+    "st:FOLDER": "st:text_model",
+    "to_html(path)": "to_html('loaded.html')",
+    "to_table(path)": "to_table('loaded.csv')",
+}
 SHORTER = {"--method tintem": "--method tintem --epochs 1 --batch-size 32", "--size 224": "--size 64"}
 QUICKER = {
     "--figures figs": "--figures figs --no-maps",  # UMAP compiles for ten seconds
     "--report page.html": "--report page.html --no-maps",
+    "--epochs 8 --out coss/": "--epochs 1 --out coss/",
 }
 SLOW = ("torchrun", "hf:", "st:")  # two processes; an extra that the default suite does without
 GATES = ("--fail-under", "--baseline")
@@ -61,15 +67,24 @@ class Command:
 
 
 def readme_commands(text: str) -> list[Command]:
-    """Every indented line, every ``$ `` line and Python block between fences, and every command inside a sentence."""
+    """Every indented line, every ``$ `` line and Python block between fences, and every command inside a sentence.
+
+    ``mp.load(...)`` inside a sentence is Python, and so is every ``.method()`` that its paragraph names after it.
+    """
     found: list[Command] = []
     lines = iter(text.splitlines())
     prose: list[str] = []
 
     def end_of_paragraph() -> None:
+        loaded = ""
         for span in re.findall(r"`([^`]+)`", " ".join(prose)):
-            if re.match(r"(probe \w+|torchrun|pip install) [^|]|mp\.\w+\(|make \w+$", span):
-                found.append(Command(span, "README", span.startswith("mp.")))
+            if span.startswith("mp."):
+                loaded = span
+                found.append(Command(span, "README", python=True))
+            elif loaded and re.match(r"\.\w", span):  # what can be done with it
+                found.append(Command(loaded + span, "README", python=True))
+            elif re.match(r"(probe \w+|torchrun|pip install) |make \w+$", span):
+                found.append(Command(span, "README"))
         prose.clear()
 
     for line in lines:
