@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, column_of_ids, features_of_sides, named_students
-from manifold_probe.cli.options import BatchSize, Data, Debug, Mean, Page, Pool, Size, Std, Table
+from manifold_probe.cli.options import BatchSize, Debug, Mean, Page, Pool, Size, Std, Table
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -53,7 +53,9 @@ def compare(
     no_maps: Annotated[
         bool, typer.Option("--no-maps", help="Leave the maps (UMAP), which are slow, out of figures and page.")
     ] = False,
-    data: Data = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
+    ] = None,
     size: Size = None,
     mean: Mean = None,
     std: Std = None,

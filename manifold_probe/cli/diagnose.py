@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import column_of_ids, features_of_sides
-from manifold_probe.cli.options import BatchSize, Data, Debug, Mean, Page, Pool, Size, Std
+from manifold_probe.cli.options import BatchSize, Debug, Mean, Page, Pool, Size, Std
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -49,7 +49,9 @@ def diagnose(
     save_repair: Annotated[
         str | None, typer.Option(metavar="MAP.safetensors", help="Save the affine map that proved itself.")
     ] = None,
-    data: Data = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
+    ] = None,
     size: Size = None,
     mean: Mean = None,
     std: Std = None,

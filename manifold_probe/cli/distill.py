@@ -15,7 +15,7 @@ def distill(
     out: Annotated[str, typer.Option(metavar="DIR", help="The run's folder; the same command again goes on in it.")],
     method: Annotated[
         str | None,
-        typer.Option(help="Loss: coss, cosine, mse, tintem, ckd, seed, compress, rkd, sp, pkt, kd, dkd or dist."),
+        typer.Option(help="coss, cosine, mse, tintem, ckd, seed, compress, rkd, sp, pkt, kd, dkd or dist."),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Features with ids, or a model as for probe extract.")
@@ -23,37 +23,29 @@ def distill(
     student: Annotated[
         str | None, typer.Option(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti; or a model.")
     ] = None,
-    data: Annotated[str | None, typer.Option(metavar="DATA", help="The training inputs, as for probe extract.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATA", help="What both see, as for probe extract.")] = None,
     config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN.toml", help="Settings, such as a run's config.toml; the command line overrides them."
-        ),
+        str | None, typer.Option(metavar="RUN.toml", help="Settings; those of the command line go over them.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.  [default: the paper's]")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Inputs at a time, of all processes together.  [default: the paper's]")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Of all processes together.  [default: the paper's]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and views.  [default: 0]")] = None,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: the paper's]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.  [default: the paper's]")] = None,
-    optimiser: Annotated[str | None, typer.Option(help="Optimiser: sgd or adamw.  [default: the paper's]")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="sgd or adamw.  [default: the paper's]")] = None,
     schedule: Annotated[
-        str | None,
-        typer.Option(help="Learning rate over time: cosine, hold-cosine, steps or constant.  [default: the paper's]"),
+        str | None, typer.Option(help="cosine, hold-cosine, steps or constant.  [default: the paper's]")
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option(help="Head: identity, linear, mlp, layernorm_linear, orthogonal or pca.  [default: the paper's]"),
+        typer.Option(help="identity, linear, mlp, layernorm_linear, orthogonal or pca.  [default: the paper's]"),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A constant of the method, such as space_weight=0.5.")
     ] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="Augmentation: plain or crop-mirror-jitter.  [default: plain]")
-    ] = None,
+    augment: Annotated[str | None, typer.Option(help="plain or crop-mirror-jitter.  [default: plain]")] = None,
     neighbour_batches: Annotated[
-        bool | None, typer.Option("--neighbour-batches", help="Batches of anchors and their neighbours, as in CoSS.")
+        bool | None, typer.Option("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
     ] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share of rows kept out of training, to be measured.  [default: 0]")
@@ -61,17 +53,13 @@ def distill(
     probe_every: Annotated[int | None, typer.Option(help="Epochs between measurements.  [default: 1]")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict for the student.")] = None,
     size: Annotated[str | None, typer.Option(help="Side of the student's images.  [default: the data's]")] = None,
-    mean: Annotated[str | None, typer.Option(help="Subtracted from pixels in 0..1, as for probe extract.")] = None,
-    std: Annotated[str | None, typer.Option(help="Divides them then, as for probe extract.")] = None,
-    pool: Annotated[
-        str | None, typer.Option(help="How the student's output becomes one vector, as for probe extract.")
-    ] = None,
-    teacher_pool: Annotated[str | None, typer.Option(help="The same of a teacher that is a model.")] = None,
-    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column or array that holds the ids.")] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column or array that holds the labels.")
-    ] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Train through torch.compile.")] = None,
+    mean: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
+    std: Annotated[str | None, typer.Option(help="As for probe extract.")] = None,
+    pool: Annotated[str | None, typer.Option(help="The student's, as for probe extract.")] = None,
+    teacher_pool: Annotated[str | None, typer.Option(help="The teacher's.")] = None,
+    ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for probe extract.")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Through torch.compile.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the result to stdout instead of the report.")] = False,
     debug: Debug = False,

@@ -19,7 +19,7 @@ def extract(
         ),
     ],
     data: Annotated[
-        str, typer.Option(metavar="DATA", help="A folder of images, a table, .npz or idx arrays, or a file of texts.")
+        str, typer.Option(metavar="DATA", help="A folder of images, a table, .npz or idx arrays, or lines of text.")
     ],
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the features are written.")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict to load into the model.")] = None,
@@ -29,12 +29,9 @@ def extract(
     ] = None,
     std: Annotated[str | None, typer.Option(help="Divides them then: one number, or one per channel.")] = None,
     layers: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Submodules, by name or glob, in place of the output; may be repeated."),
+        list[str] | None, typer.Option(metavar="NAME", help="Submodules, by name or glob, in place of the output.")
     ] = None,
-    list_layers: Annotated[
-        bool, typer.Option("--list-layers", help="Print the names of the submodules and exit.")
-    ] = False,
+    list_layers: Annotated[bool, typer.Option("--list-layers", help="Print the submodules and leave.")] = False,
     pool: Annotated[str | None, typer.Option(help="cls, mean, tokens or flat, for outputs that need it.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Inputs at a time.  [default: by device]")] = None,
     dtype: Annotated[str, typer.Option(help="How features are stored: float16 or float32.")] = "float16",

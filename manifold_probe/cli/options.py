@@ -13,10 +13,6 @@ Table = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 # Of the verbs that extract features of models themselves.
-Data = Annotated[
-    str | None,
-    typer.Option(metavar="DATA", help="What models see, as for probe extract; features are kept in probe-features."),
-]
 Size = Annotated[str | None, typer.Option(help="With --data: side of the input images, in pixels.")]
 Mean = Annotated[
     str | None, typer.Option(help="With --data: subtracted from pixels in 0..1; one number, or one per channel.")
