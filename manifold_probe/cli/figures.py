@@ -36,7 +36,7 @@ def figures(
     \b
     Examples:
       probe compare --teacher t.pt --student s.pt --json > s.json
-      probe figures s.json --out figs --style slides
+      probe figures s.json --report again.html --table results.md
       probe figures run/ --out curves --table curves.csv
     """
     from manifold_probe.api import of_document

@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ SHORTER = {"--method tintem": "--method tintem --epochs 1 --batch-size 32", "--s
 QUICKER = {
     "--figures figs": "--figures figs --no-maps",  # UMAP compiles for ten seconds
     "--report page.html": "--report page.html --no-maps",
+    "--corruptions": "--corruptions --corrupted-images 20",
     "--epochs 8 --out coss/": "--epochs 1 --out coss/",
 }
 SLOW = ("torchrun", "hf:", "st:")  # two processes; an extra that the default suite does without
@@ -202,6 +204,9 @@ def ran_python(text: str) -> tuple[int, str, str]:
     out = io.StringIO()
     if "\n" not in text:
         text = f"import manifold_probe as mp\nprint({text})"
-    with contextlib.redirect_stdout(out):
-        exec(compile(text, "README.md", "exec"), {"__name__": "README"})
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(compile(text, "README.md", "exec"), {"__name__": "README"})
+    except Exception:
+        return 1, out.getvalue(), traceback.format_exc()
     return 0, out.getvalue(), ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from manifold_probe import cli
-from tests.readme.commands import ROOT, fault_of, help_commands, readme_commands, verbs
+from tests.readme.commands import ROOT, Command, fault_of, help_commands, readme_commands, verbs, written
 from tests.readme.folder import brought_models
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,6 +49,13 @@ def test_a_command_without_a_runner_is_a_fault(tmp_path: Path, monkeypatch: pyte
     assert [first.text, second.text, third.text] == ["probes compare --out x/", "probe info x.npy", "torchrun -m x"]
     assert "nothing here runs probes" in str(fault_of(first, [], quick=True))
     assert "exit code 2" in str(fault_of(second, [], quick=True))
+    assert "NameError" in str(fault_of(Command("nothing", "README", python=True), [], quick=True))
+    assert not written(tmp_path, start=0)
+    (tmp_path / "x").touch()
+    assert not written(tmp_path / "x", start=0)
+    (tmp_path / "x").write_text("x")
+    assert written(tmp_path, start=0)
+    assert not written(tmp_path, start=time.time() + 60)
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))
@@ -56,7 +63,7 @@ def test_every_verb_has_an_example_and_every_option_a_meaning(verb: str) -> None
     assert help_commands(verb)
     for parameter in verbs()[verb].params:
         words = (parameter.help or "").partition("[default")[0]
-        assert words.strip().endswith((".", "?", ".  (repeatable)")), (parameter.name, words)
+        assert words.strip().endswith((".", "?")), (parameter.name, words)
 
 
 def test_every_option_that_the_readme_names_exists() -> None:
