@@ -1,4 +1,5 @@
-"""The demo: a teacher and two students trained in seconds on scikit-learn's digits, and their features as files.
+"""The demo: a teacher and two students trained in seconds on scikit-learn's digits, their features as files, and every
+other input that the README's tour names, so that its commands run in the demo's folder as they are written.
 
 The teacher learns the labels. The students never see one: from the same images they imitate the teacher's embedding,
 one by its directions alone (cosine), one by its directions and its dimensions (CoSS). They are narrower inside and end
@@ -8,13 +9,16 @@ wipes out the norm of what passes through: it comes back only where the loss ask
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
@@ -23,16 +27,47 @@ from manifold_probe.files import write_whole
 
 TRAINING_ROWS = 900
 WIDTH = 64
+PICTURES = {"images": 300, "test": 100}  # training digits as .png files, by folder
+TEXTS = 40
+INK = ("light", "medium", "dark")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+MODEL = '''"""A small network for pictures, with random weights. Any callable that returns a torch.nn.Module will do."""
+
+import torch
+from torch import nn
+
+
+def make(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(512, 64),
+    )
+'''
 
 
 def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, Path]:
-    """Train the three networks and write their features of 897 digits that none of them was trained on.
+    """Train the three networks, and write their features and the other inputs of the README's tour.
+
+    Feature files are dicts of ``features`` (n, 64), ``ids`` (a digit's place in the data set) and ``labels``:
+
+    - ``t.pt``, ``s.pt`` (the cosine student) and ``coss.pt``: 897 digits that no network was trained on;
+    - ``t_train.pt``, ``s_train.pt``: the 900 training digits;
+    - ``t_ood.pt``, ``s_ood.pt``: the 897 digits with dark and light exchanged, without labels.
+
+    Beside them: ``labels.csv`` and ``slices.csv`` (of the 897 digits), ``digits.npz`` (their images), ``images/``,
+    ``images.csv`` and ``test/`` (300 and 100 of the training digits as pictures), ``texts.jsonl`` (40 of them in words)
+    and ``tinymodel.py`` (a network with random weights).
 
     Parameters
     ----------
     folder : path
-        Made if missing. Receives ``t.pt``, ``cosine.pt`` and ``coss.pt``, each a dict of ``features`` (897, 64),
-        ``ids`` (the digit's place in the data set) and ``labels``.
+        Made if missing.
     seed : int
         Seed of the split, the initial weights and the batches.
     epochs : int
@@ -41,7 +76,7 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
     Returns
     -------
     dict
-        The files by name: "teacher", "cosine", "coss".
+        The files to compare, by name: "teacher", "cosine", "coss".
     """
     pixels, digits = load_digits(return_X_y=True)
     images, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
@@ -58,10 +93,13 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / ("t.pt" if name == "teacher" else f"{name}.pt") for name in networks}
-    ids = [f"digits/{row:04d}" for row in unseen.tolist()]
-    for name, network in networks.items():
-        _save({"features": embed(network, images[unseen]), "ids": ids, "labels": labels[unseen]}, paths[name])
+    paths = {"teacher": folder / "t.pt", "cosine": folder / "s.pt", "coss": folder / "coss.pt"}
+    for name, path in paths.items():
+        _save(networks[name], images, unseen, path, labels)
+        if name != "coss":
+            _save(networks[name], images, seen, path.with_name(f"{path.stem}_train.pt"), labels)
+            _save(networks[name], 1 - images, unseen, path.with_name(f"{path.stem}_ood.pt"), kind="inverted")
+    _write_inputs(folder, np.asarray(pixels), np.asarray(digits), seen.numpy(), unseen.numpy())
     return paths
 
 
@@ -124,8 +162,51 @@ def _minimise(loss: Callable[[Tensor], Tensor], model: nn.Module, rows: int, epo
             schedule.step()
 
 
-def _save(features: dict, path: Path) -> None:
-    """As torch writes it, whole or not at all."""
+def _save(
+    network: nn.Module,
+    images: Tensor,
+    rows: Tensor,
+    path: Path,
+    labels: Tensor | None = None,
+    kind: str = "digits",
+) -> None:
+    """The features of some images as torch.save writes them, whole or not at all."""
+    found: dict = {"features": embed(network, images[rows]), "ids": [f"{kind}/{row:04d}" for row in rows.tolist()]}
+    if labels is not None:
+        found["labels"] = labels[rows]
     content = io.BytesIO()
-    torch.save(features, content)
+    torch.save(found, content)
+    write_whole(path, content.getvalue())
+
+
+def _write_inputs(folder: Path, pixels: np.ndarray, digits: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> None:
+    """The inputs of the README's tour that are no features: labels, slices, images, texts and a model."""
+    pictures = (pixels.reshape(-1, 8, 8) / 16 * 255).round().astype(np.uint8).repeat(4, 1).repeat(4, 2)
+    strokes = pixels.sum(1)
+    inks = [INK[third] for third in np.searchsorted(np.quantile(strokes, [1 / 3, 2 / 3]), strokes)]
+    ids = [f"digits/{row:04d}" for row in range(len(digits))]
+    _write_table(folder / "labels.csv", ("id", "label"), [(ids[row], digits[row]) for row in unseen])
+    _write_table(folder / "slices.csv", ("id", "ink"), [(ids[row], inks[row]) for row in unseen])
+    content = io.BytesIO()
+    np.savez_compressed(content, images=pictures[unseen], labels=digits[unseen], ids=np.array(ids)[unseen])
+    write_whole(folder / "digits.npz", content.getvalue())
+    table = []
+    for row, place in zip(seen, np.repeat(list(PICTURES), list(PICTURES.values())), strict=False):
+        name = f"{place}/{digits[row]}/{row:04d}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[row]).save(folder / name)
+        table.append((name, digits[row], inks[row]))
+    _write_table(folder / "images.csv", ("path", "label", "ink"), table[: PICTURES["images"]])
+    texts = [
+        {"id": ids[row], "text": f"Digit {row} is the {DIGITS[digits[row]]}, in {inks[row]} ink."}
+        for row in seen[:TEXTS]
+    ]
+    write_whole(folder / "texts.jsonl", "".join(json.dumps(text) + "\n" for text in texts))
+    write_whole(folder / "tinymodel.py", MODEL)
+
+
+def _write_table(path: Path, names: tuple[str, ...], rows: list[tuple]) -> None:
+    """Comma-separated values."""
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows([names, *rows])
     write_whole(path, content.getvalue())

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, named_students
-from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Page, Table, Unlabelled
+from manifold_probe.cli.options import (
+    BatchSize,
+    Debug,
+    IgnoreLabels,
+    KeepFirst,
+    Mean,
+    Page,
+    Pool,
+    Size,
+    Std,
+    Table,
+    Unlabelled,
+)
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -19,7 +31,9 @@ def compare(
     ],
     student: Annotated[
         list[str],
-        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's, or its model; repeat it to compare several."),
+        typer.Option(
+            metavar="[NAME=]FILE[::KEY]", help="A student's features, or its model; repeat it to compare several."
+        ),
     ],
     k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
     queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
@@ -51,21 +65,30 @@ def compare(
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
     ] = None,
-    no_maps: Annotated[bool, typer.Option("--no-maps", help="Leave the maps (UMAP) out of figures and page.")] = False,
+    no_maps: Annotated[
+        bool, typer.Option("--no-maps", help="Leave the maps (UMAP), which are slow, out of figures and page.")
+    ] = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
-    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
+    pool: Pool = None,
+    batch_size: BatchSize = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare every layer of both folders: the matrix of linear CKA.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes."""
+    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes.
+
+    \b
+    Examples:
+      probe compare --teacher t.pt --student s.pt
+      probe compare --teacher t.pt --student cosine=s.pt --student coss=coss.pt --report page.html
+      probe compare --teacher t.pt --student s.pt --labels labels.csv --fail-under overlap@10=0.7
+    """
     from manifold_probe.api import check_settings
     from manifold_probe.extraction.agree import version_warnings
     from manifold_probe.report import gates

@@ -17,10 +17,18 @@ from manifold_probe.cli.shell import show, write
 
 
 def demo(
-    out: Annotated[str, typer.Option(metavar="DIR", help="Where the features are written.")] = "probe-demo",
+    out: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Where the features and the other files of the README's tour are written."),
+    ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, in seconds, and compare them."""
+    """Train a small teacher and two students on digits, in seconds, and compare them.
+
+    \b
+    Example:
+      probe demo
+    """
     from manifold_probe.files import check_folder
 
     check_folder(out, "--out")
@@ -28,11 +36,12 @@ def demo(
     from manifold_probe.demo import run_demo
 
     paths = run_demo(out, seed=0)
-    students = [str(path) for name, path in paths.items() if name != "teacher"]
+    students = [f"{name}={path}" for name, path in paths.items() if name != "teacher"]
     result = compared(str(paths["teacher"]), named_students(students))
     show(result.to_dict())
     # a command of an environment that is not activated is only found by its path
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
     again = [command, "compare", "--teacher", str(paths["teacher"])]
-    again += [word for path in students for word in ("--student", path)]
-    write(f"\nThe features are in {out}. To compare them again:\n  {shlex.join(again)}\n")
+    again += [word for student in students for word in ("--student", student)]
+    write(f"\nThe features, and all files of the README's tour, are in {out}. To compare them again:\n")
+    write(f"  {shlex.join(again)}\n")

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import features_of_sides
-from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Page, Unlabelled
+from manifold_probe.cli.options import (
+    BatchSize,
+    Debug,
+    IgnoreLabels,
+    KeepFirst,
+    Mean,
+    Page,
+    Pool,
+    Size,
+    Std,
+    Unlabelled,
+)
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 
@@ -16,17 +27,18 @@ def diagnose(
     teacher: Annotated[
         str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
     ],
-    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's, or its model.")],
+    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's features, or its model.")],
     k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
     ] = None,
     slices: Annotated[
-        str | None, typer.Option(metavar="TABLE[::COLUMN]", help="Slices of the data: which of them failed alone?")
+        str | None,
+        typer.Option(metavar="TABLE[::COLUMN]", help="Slices of the data, by id: did one of them fail alone?"),
     ] = None,
     train_ids: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of rows trained on: are others kept as well?")
+        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of rows trained on: are the others kept as well?")
     ] = None,
     student_head: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Features of the student's head, beside its backbone's.")
@@ -43,7 +55,7 @@ def diagnose(
     ] = False,
     report: Page = None,
     figures: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write the ladder there, as PDF, SVG and PNG.")
+        str | None, typer.Option(metavar="DIR", help="Write the figure of the repairs there, as PDF, SVG and PNG.")
     ] = None,
     rows: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write what each row lost, worst first: .parquet or .csv.")
@@ -58,14 +70,21 @@ def diagnose(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
-    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
+    pool: Pool = None,
+    batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Name why a student diverges from its teacher: how sure, how much it explains, which rows, what to do."""
+    """Name why a student diverges from its teacher: how sure, how much it explains, which rows, what to do.
+
+    \b
+    Examples:
+      probe diagnose --teacher t.pt --student s.pt
+      probe diagnose --teacher t.pt --student s.pt --slices slices.csv --report diagnosis.html
+      probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt
+    """
     from manifold_probe.api import check_settings
     from manifold_probe.extraction.agree import different_preprocessing, version_warnings
     from manifold_probe.report.diagnosis.lines import diagnosis_lines

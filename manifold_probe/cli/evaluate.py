@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manifold_probe.cli.arguments import features_of_sides
-from manifold_probe.cli.options import Debug, IgnoreLabels, KeepFirst, Unlabelled
+from manifold_probe.cli.options import BatchSize, Debug, IgnoreLabels, KeepFirst, Mean, Pool, Size, Std, Unlabelled
 from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
 
@@ -32,15 +32,19 @@ def evaluate(
     teacher: Annotated[
         str, typer.Option(metavar="FILE[::KEY]", help="The teacher's test features; or a model, which needs --data.")
     ],
-    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's, or its model.")],
+    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's test features, or its model.")],
     teacher_train: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's labelled training features: the bank.")
     ] = None,
-    student_train: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="The student's.")] = None,
+    student_train: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's labelled training features.")
+    ] = None,
     teacher_ood: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's features of unusual inputs.")
     ] = None,
-    student_ood: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="The student's.")] = None,
+    student_ood: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's features of the same unusual inputs.")
+    ] = None,
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -68,17 +72,21 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
     ] = None,
-    train_data: Annotated[str | None, typer.Option(metavar="DATA", help="What models fill their banks with.")] = None,
-    ood_data: Annotated[str | None, typer.Option(metavar="DATA", help="Unusual inputs for models.")] = None,
+    train_data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Labelled training inputs of models: the bank.")
+    ] = None,
+    ood_data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Unusual inputs for models, to be told from the test inputs.")
+    ] = None,
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="Also corrupt the test images, for two models with --data.")
     ] = False,
     corrupted_images: Annotated[int, typer.Option(metavar="N", help="How many test images are corrupted.")] = 500,
-    size: Annotated[str | None, typer.Option(help="With --data: see probe extract, as for those that follow.")] = None,
-    mean: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    std: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    pool: Annotated[str | None, typer.Option(help="With --data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="With --data.")] = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
+    pool: Pool = None,
+    batch_size: BatchSize = None,
     json: Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, not the table.")] = False,
     out: Annotated[str | None, typer.Option(metavar="FILE.json", help="Also write that object there.")] = None,
     debug: Debug = False,
@@ -87,6 +95,11 @@ def evaluate(
 
     Without training features half of the test rows are the bank. Test and training rows of a data set that the student
     was not distilled on make it a test of transfer.
+
+    \b
+    Examples:
+      probe evaluate --teacher t.pt --student s.pt
+      probe evaluate --teacher t.pt --student s.pt --teacher-train t_train.pt --student-train s_train.pt
     """
     from manifold_probe.api import check_settings
     from manifold_probe.evaluation.alarms import evaluation_alarms, without_leaked

@@ -27,8 +27,10 @@ def extract(
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the features are written.")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="A state dict to load into the model.")] = None,
     size: Annotated[str | None, typer.Option(help="Side of the input images, in pixels.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Taken from pixels in 0..1: one number, or one a channel.")] = None,
-    std: Annotated[str | None, typer.Option(help="They are divided by it then: one number, or one a channel.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Subtracted from pixels in 0..1: one number, or one per channel.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Divides them then: one number, or one per channel.")] = None,
     layers: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Submodules, by name or glob, in place of the output.")
     ] = None,
@@ -43,9 +45,11 @@ def extract(
         ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Inputs at a time.  [default: by device]")] = None,
-    dtype: Annotated[str, typer.Option(help="float16 or float32, as stored.")] = "float16",
+    dtype: Annotated[str, typer.Option(help="How features are stored: float16 or float32.")] = "float16",
     ids: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column or array that holds the ids.")] = None,
-    labels: Annotated[str | None, typer.Option(metavar="COLUMN", help="The one that holds the labels.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column or array that holds the labels.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and list it.")] = False,
     verify: Annotated[
         int | None, typer.Option(metavar="N", help="Compute N rows of a finished folder again and compare.")
@@ -54,11 +58,21 @@ def extract(
     recipe: Annotated[str, typer.Option(help="How views differ: crop-mirror-jitter or plain.")] = "crop-mirror-jitter",
     seed: Annotated[int, typer.Option(help="Seed of the views.")] = 0,
     apply: Annotated[
-        str | None, typer.Option(metavar="MAP.safetensors", help="Store features as this map (see diagnose) has them.")
+        str | None,
+        typer.Option(
+            metavar="MAP.safetensors", help="Store features after this map, which probe diagnose --save-repair wrote."
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Turn a model and data into features on disk: once, resumably."""
+    """Turn a model and data into features on disk: once, resumably.
+
+    \b
+    Examples:
+      probe extract --model 'python:tinymodel:make?seed=1' --data images/ --size 32 --mean 0.5 --std 0.5 --out features/
+      probe extract --model hf:FOLDER --pool cls --data images.csv --out vision/
+      probe extract --model 'python:tinymodel:make?seed=1' --data images/ --size 32 --mean 0.5 --std 0.5 --list-layers
+    """
     from manifold_probe.extraction import run as extraction
     from manifold_probe.extraction import verify as checking
     from manifold_probe.report.progress import Progress

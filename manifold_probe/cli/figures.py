@@ -20,7 +20,7 @@ def figures(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
     ] = None,
-    style: Annotated[str, typer.Option(help="paper or slides.")] = "paper",
+    style: Annotated[str, typer.Option(help="Sizes and fonts for paper or slides.")] = "paper",
     width: Annotated[
         str | None,
         typer.Option(
@@ -31,7 +31,14 @@ def figures(
     table: Table = None,
     debug: Debug = False,
 ) -> None:
-    """Draw saved results, or the training curves of runs: figures, and where asked a table and the results' page."""
+    """Draw saved results, or the training curves of runs: figures, and where asked a table and the results' page.
+
+    \b
+    Examples:
+      probe compare --teacher t.pt --student s.pt --json > s.json
+      probe figures s.json --report again.html --table results.md
+      probe figures run/ --out curves --table curves.csv
+    """
     from manifold_probe.api import of_document
     from manifold_probe.report.curves import CurvesOutputs, read_runs, run_folders
     from manifold_probe.report.diagnosis.document import read_diagnosis

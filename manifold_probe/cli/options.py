@@ -18,3 +18,14 @@ KeepFirst = Annotated[
     bool, typer.Option("--keep-first", help="Of identical rows under one id, a sampler's copies, keep the first.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+# Of the verbs that extract features of models themselves.
+Size = Annotated[str | None, typer.Option(help="With --data: side of the input images, in pixels.")]
+Mean = Annotated[
+    str | None, typer.Option(help="With --data: subtracted from pixels in 0..1; one number, or one per channel.")
+]
+Std = Annotated[str | None, typer.Option(help="With --data: divides them then; one number, or one per channel.")]
+Pool = Annotated[
+    str | None, typer.Option(help="With --data: how tokens or maps become one vector, as for probe extract.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="With --data: inputs at a time.  [default: by device]")]
