@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
+TAIL, FEWEST_IN_TAIL = (0.05, 0.1), 5
+HEAVIEST = 1.05  # of tail indices: at 1 there is no mean
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,32 @@ def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = 
     groups = len(left_out)
     deviations = np.sqrt((groups - 1) / groups) * (left_out - left_out.mean())
     return Estimate(float(value), deviations, groups - 1, bounds)
+
+
+def tail_index(powers: np.ndarray) -> float:
+    """How heavy the tail of squared distances (n,) is: P(power > t) falls as t^-index (Hill 1975), infinite for none.
+
+    Read at the farthest 5 and 10% of the rows; the larger, so that one group of far rows is not taken for a tail.
+    """
+    falling = np.sort(powers)[::-1]
+    found = []
+    for share in TAIL:
+        count = int(len(powers) * share)
+        if count < FEWEST_IN_TAIL or not falling[count] > 0:
+            return float("inf")
+        logs = np.log(falling[:count] / falling[count]).mean()
+        found.append(1 / logs if logs > 0 else np.inf)
+    return float(max(found))
+
+
+def tail_factor(index: float, groups: int) -> float:
+    """What the error of a jackknife over ``groups`` groups is too small by, for a tail index of squared distances.
+
+    Below an index of 2 squared distances have no variance, and their mean over n rows spreads as n^(1/index - 1)
+    instead of n^(-1/2) (a stable law). Groups hold n / groups rows, so the error is too small by
+    groups^(1/index - 1/2).
+    """
+    return float(groups ** max(1 / max(index, HEAVIEST) - 0.5, 0.0))
 
 
 def half_splits(value: float, differences: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
