@@ -10,7 +10,7 @@ from manifold_probe.measures.overlap import overlap_chance
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
-from manifold_probe.measures.uncertainty import tail_factor, tail_index
+from manifold_probe.measures.uncertainty import TAIL, tail_factor, tail_index
 from manifold_probe.measures.without import Remeasured
 from manifold_probe.spaces.pairing import Pair
 
@@ -26,7 +26,7 @@ DOMINANT_SHARE = 0.5
 INFLUENTIAL_CHANGE = 0.02
 INFLUENTIAL_ERRORS = 3.0
 DOMINATING_CHANGE = 0.05
-HEAVY = 1.5
+HEAVY, ONE_SIDED = 2.0, 1.64  # below it squared distances have no variance; standard errors of 95%
 MANY_COPIES, COPIES_CHANGE = 0.1, 0.05
 SCAN_PERMUTATIONS = 200
 SHORTEST = 20
@@ -143,7 +143,7 @@ def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, 
 def heavy_tails(side: str, powers: np.ndarray, groups: int) -> list[Alarm]:
     """Squared distances from the mean (n,) with a tail so heavy that another sample may look very different."""
     index = tail_index(powers)
-    if index >= HEAVY:
+    if index * (1 + ONE_SIDED / np.sqrt(len(powers) // TAIL or 1)) >= HEAVY:
         return []
     farthest = np.sort(powers)[::-1][: max(1, len(powers) // 100)]
     return [
@@ -171,7 +171,8 @@ def dominating_dimension(
     found = []
     for side, columns, held in sides:
         if len(columns):
-            name, share = max(((name, each[columns].sum() / each.sum()) for name, each in held), key=lambda it: it[1])
+            shares = {name: each[columns].sum() / each.sum() for name, each in held}
+            name, share = next(((name, of) for name, of in shares.items() if of > DOMINANT_SHARE))
             many = (
                 f"dimensions {', '.join(map(str, columns))} hold"
                 if len(columns) > 1

@@ -21,7 +21,7 @@ from manifold_probe.spaces.space import Space
 
 QUERIES = 500
 DOMINANT_SHARE = 0.5
-GAP = 10.0  # a spectrum that decays along the axes has no such step
+GAP, STEP = 10.0, 3.0
 MOST_COLUMNS = 5
 
 
@@ -35,15 +35,19 @@ def cka_without_rows(teacher: Space, student: Space, rows: np.ndarray) -> float:
 
 
 def dominating_columns(importance: np.ndarray) -> np.ndarray:
-    """The few dimensions that hold over half of ``importance`` (d,), largest first, each ten times the rest.
+    """The few dimensions that hold over half of ``importance`` (d,) and stand out of the spectrum, largest first.
 
-    Empty where there are none: at most five, and an eighth of all, with ten times the importance of the next one.
+    At most five, and an eighth of all. The last of them, m in all, has ten times the importance of the next, and that
+    step is three times the fall from there to place 2 (m + 1): a spectrum that decays as a power, or faster, has none.
     """
     order = np.argsort(-importance, kind="stable")
     falling, total = importance[order], float(importance.sum())
     for count in range(min(MOST_COLUMNS, max(1, len(order) // 8), len(order) - 1), 0, -1):
-        rest = falling[count]
-        if rest > 0 and falling[count - 1] >= GAP * rest and falling[:count].sum() > DOMINANT_SHARE * total:
+        rest, later = falling[count], falling[min(2 * count + 1, len(order) - 1)]
+        if not later > 0:
+            continue
+        step = falling[count - 1] / rest
+        if step >= max(GAP, STEP * rest / later) and falling[:count].sum() > DOMINANT_SHARE * total:
             return order[:count]
     return order[:0]
 
