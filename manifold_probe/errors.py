@@ -36,6 +36,7 @@ def shortened(message: str) -> str:
     end = min(max(len(message) - fix, LONGEST // 4), 3 * LONGEST // 4)
     return message[: LONGEST - len(SHORTENED) - end] + SHORTENED + message[-end:]
 
+
 def to_install(extra: str) -> str:
     """The command that installs what an extra of this package needs, wherever the package itself came from.
 

@@ -4,10 +4,10 @@
     python experiments/coverage/run.py --quick    # a few repetitions, to see that it runs
 
 Each repetition draws n new rows from one fixed world (ten classes, a teacher of 32 dimensions, a student of 24 that is
-a linear map of it plus noise; Gaussian, or heavy-tailed with Student-t rows of five degrees of freedom), runs the
-public ``compare`` and notes for each measure whether its interval holds the expectation over samples of that n (the
-mean over all repetitions). "sorted" files hold the same rows ordered by class. Results go to results/coverage.json and
-a table in results/coverage.md.
+a linear map of it plus noise; Gaussian, heavy-tailed with Student-t rows of five or of three degrees of freedom, or
+Gaussian at an offset of five deviations), runs the public ``compare`` and notes for each measure whether its interval
+holds the expectation over samples of that n (the mean over all repetitions). "sorted" files hold the same rows ordered
+by class. Results go to results/coverage.json and a table in results/coverage.md.
 """
 
 import argparse
@@ -31,6 +31,9 @@ CASES = [
     for tails in ("gaussian", "heavy")
     for order in (("random", "sorted") if n == 1000 else ("random",))
 ]
+CASES += [(200, "offset", "random"), (200, "t3", "random"), (1000, "t3", "random")]
+DEGREES = {"heavy": 5, "t3": 3}
+OFFSET = 5.0
 REPETITIONS = {200: 300, 1000: 150, 5000: 60}
 SHOWN = ["linear_cka", "debiased_linear_cka", "overlap@10", "knn_agreement@10", "linear_r2"]
 
@@ -44,9 +47,12 @@ def sample(n: int, tails: str, order: str, seed: int) -> tuple[np.ndarray, np.nd
     labels = rng.integers(0, 10, n)
     if order == "sorted":
         labels = np.sort(labels)
-    scale = np.sqrt(5 / rng.chisquare(5, size=(n, 1))) if tails == "heavy" else 1.0
+    degrees = DEGREES.get(tails)
+    scale = 1.0 if degrees is None else np.sqrt(degrees / rng.chisquare(degrees, size=(n, 1)))
     teacher = centres[labels] + scale * rng.normal(size=(n, 32)) * spectrum
     student = teacher @ mixing + 0.5 * scale * rng.normal(size=(n, 24))
+    if tails == "offset":
+        teacher, student = teacher + OFFSET * teacher.std(), student + OFFSET * student.std()
     return teacher, student, labels
 
 

@@ -14,6 +14,7 @@ from manifold_probe.diagnosis import classes, columns, hubs, inside, rank, rows,
 from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 from manifold_probe.diagnosis.linear import cross_fitted, explained
+from manifold_probe.measures.scale import at_unit_scale
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (
@@ -71,7 +72,7 @@ SPREAD = {"nonlinear_warp", "dimension_rescaling", "common_direction"}
 
 def at_unit_size(x: np.ndarray) -> np.ndarray:
     """The rows in float32, divided by their root mean squared distance from their mean: no cause is one of scale."""
-    wide = x.astype(np.float64)
+    wide = at_unit_scale(x.astype(np.float64))
     size = float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
     return np.ascontiguousarray(wide / size if size > 0 else wide, dtype=np.float32)
 

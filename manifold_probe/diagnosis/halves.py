@@ -15,6 +15,7 @@ import torch
 from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, scored, seen_by, shape_likeness, shared
 from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.rows import sample
+from manifold_probe.measures.scale import space_divided, space_exponent
 from manifold_probe.spaces.pairing import Pair
 
 Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (student rows, teacher rows) -> the student's, repaired
@@ -23,10 +24,12 @@ BLOCK = 8192
 
 
 class Halves:
-    """The halves of a pair; ``without`` are rows that nothing is fitted on or judged by."""
+    """The halves of a pair, both spaces at unit scale; ``without`` are rows that nothing is fitted on or judged by."""
 
     def __init__(self, pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> None:
-        self.teacher, self.student, self.k, self.seed = pair.teacher, pair.student, k, seed
+        self.k, self.seed = k, seed
+        self.exponents = space_exponent(pair.teacher), space_exponent(pair.student)
+        self.teacher, self.student = map(space_divided, (pair.teacher, pair.student), self.exponents)
         n = pair.teacher.n
         self.fold = np.zeros(n, bool)
         self.fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True

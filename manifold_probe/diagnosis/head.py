@@ -8,6 +8,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import confidence_of
+from manifold_probe.diagnosis.examine import at_unit_size
 from manifold_probe.diagnosis.faithfulness import Yardstick, gain
 from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.pairing import Pair
@@ -26,10 +27,7 @@ def head(backbone: Pair, other: Pair, k: int, seed: int) -> tuple[dict[str, Any]
     k, seed : int
     """
     n = backbone.teacher.n
-    teacher, *sides = (
-        np.ascontiguousarray(space.read(0, n), np.float32)
-        for space in (backbone.teacher, backbone.student, other.student)
-    )
+    teacher, *sides = (at_unit_size(space.read(0, n)) for space in (backbone.teacher, backbone.student, other.student))
     fold = np.zeros(n, bool)
     fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
     yardstick = Yardstick(teacher, fold, k, sample(n, QUERIES, seed))

@@ -12,6 +12,7 @@ from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shared
 from manifold_probe.errors import InputError
+from manifold_probe.measures.scale import at_unit_scale
 from manifold_probe.spaces.pairing import Pair
 
 LEAST_ROWS = 60
@@ -97,5 +98,7 @@ def overfit(pair: Pair, seen: np.ndarray, k: int, seed: int) -> tuple[dict[str, 
 def _kept(pair: Pair, rows: np.ndarray, k: int) -> np.ndarray:
     """(m,): the share of each row's neighbours among ``rows`` that the student keeps."""
     places = np.arange(len(rows))
-    first, second = (nearest(space.take(rows), places, k, "cosine") for space in (pair.teacher, pair.student))
+    first, second = (
+        nearest(at_unit_scale(space.take(rows)), places, k, "cosine") for space in (pair.teacher, pair.student)
+    )
     return shared(first, second)

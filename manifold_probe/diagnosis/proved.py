@@ -15,6 +15,7 @@ from manifold_probe.spaces.affine import Map
 from manifold_probe.spaces.pairing import Pair
 
 LEAST = 0.01
+FLOAT32 = 100  # exponents that leave float32 a few digits on either side
 CANDIDATES: dict[str, repairs.Fit] = {
     "centring": repairs.centring,
     "unit_deviation": repairs.unit_deviation,
@@ -54,6 +55,10 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
         )
     whole = halves.whole[False].merge(halves.whole[True])
     weights, offset = CANDIDATES[best](whole)
+    theirs, own = halves.exponents
+    weights, offset = np.ldexp(weights, theirs - own), np.ldexp(offset, theirs)
+    if max(abs(theirs), abs(theirs - own)) > FLOAT32:
+        raise InputError("repair: values are so large or so small that no float32 map holds them; scale the features")
     return Map(weights.astype(np.float32), offset.astype(np.float32), _facts(best, step, k, whole.n))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes, known_labels
 from manifold_probe.evaluation.nearest import nearest
+from manifold_probe.measures.scale import divided, exponent_of, largest_of
 
 SINGULAR = 1e-10  # of the largest variance: below it a direction counts as flat
 
@@ -76,7 +77,8 @@ def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
     from sklearn.covariance import ledoit_wolf
 
     bank, x = as_bank(bank, x)
-    bank, x = bank.astype(np.float64), x.astype(np.float64)
+    exponent = exponent_of(largest_of(bank))
+    bank, x = (divided(rows.astype(np.float64), exponent) for rows in (bank, x))
     known, labels = known_labels(labels, len(bank))
     bank = bank[known]
     names, codes = as_classes(labels, len(bank))

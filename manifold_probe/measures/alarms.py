@@ -6,13 +6,17 @@ import numpy as np
 
 from manifold_probe.measures.geometry import occurrences
 from manifold_probe.measures.neighbours import Neighbours
+from manifold_probe.measures.overlap import overlap_chance
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
+from manifold_probe.measures.uncertainty import TAIL, tail_factor, tail_index
+from manifold_probe.measures.without import Remeasured
 from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
+Held = tuple[tuple[str, np.ndarray], ...]
 FEW_ROWS = 200
 FLOAT16_EDGE = 65_504.0
 OFFSET = 3.0
@@ -23,6 +27,9 @@ INFLUENTIAL_SHARE = 0.2
 DOMINANT_SHARE = 0.5
 INFLUENTIAL_CHANGE = 0.02
 INFLUENTIAL_ERRORS = 3.0
+DOMINATING_CHANGE = 0.05
+HEAVY, ONE_SIDED = 2.0, 1.64  # below it squared distances have no variance; standard errors of 95%
+MANY_COPIES, COPIES_CHANGE = 0.1, 0.05
 SCAN_PERMUTATIONS = 200
 SHORTEST = 20
 NESTED = 4
@@ -138,6 +145,66 @@ def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, 
             f"debiased CKA is {without:.3f} instead of {whole.value:.3f}.",
         )
     ]
+
+
+def heavy_tails(side: str, powers: np.ndarray, groups: int) -> list[Alarm]:
+    """Squared distances from the mean (n,) with a tail so heavy that another sample may look very different."""
+    index = tail_index(powers)
+    if index * (1 + ONE_SIDED / np.sqrt(len(powers) // TAIL or 1)) >= HEAVY:
+        return []
+    farthest = np.sort(powers)[::-1][: max(1, len(powers) // 100)]
+    return [
+        Alarm(
+            "heavy_tails",
+            f"{side}: the farthest 1% of the rows hold {farthest.sum() / powers.sum():.0%} of the variance (tail index "
+            f"{index:.2g}), so CKA, Procrustes and R2 of another sample may differ a lot; their intervals are "
+            f"{tail_factor(index, groups):.1f} times as wide as for light tails.",
+        )
+    ]
+
+
+def dominating_dimension(
+    sides: list[tuple[str, np.ndarray, Held]], cka: float | None, left: Remeasured, k: int, n: int
+) -> list[Alarm]:
+    """A few dimensions that hold most of a space, and without which CKA or the overlap is another number.
+
+    ``sides``: the side's name, its dominating dimensions and what dimensions hold (d,) of its variance and its squared
+    length.
+    """
+    moved = [abs(left.overlap - left.overlap_before)]
+    moved += [abs(left.cka - cka)] if cka is not None and np.isfinite(left.cka) else []
+    if max(moved) < DOMINATING_CHANGE:
+        return []
+    found = []
+    for side, columns, held in sides:
+        if len(columns):
+            shares = {name: each[columns].sum() / each.sum() for name, each in held}
+            name, share = next(((name, of) for name, of in shares.items() if of > DOMINANT_SHARE))
+            many = (
+                f"dimensions {', '.join(map(str, columns))} hold"
+                if len(columns) > 1
+                else f"dimension {columns[0]} holds"
+            )
+            found.append(f"{side}: {many} {share:.1%} of the {name}")
+    those = "it" if sum(len(columns) for _, columns, _ in sides) == 1 else "them"
+    numbers = [f"overlap@{k} is {left.overlap:.3f} instead of {left.overlap_before:.3f}"]
+    if len(moved) > 1:
+        numbers.insert(0, f"debiased CKA is {left.cka:.3f} instead of {cka:.3f}")
+    of = f" ({left.queries:,} queries)" if left.queries < n else ""
+    return [Alarm("dominating_dimension", f"{'; '.join(found)}; without {those} {' and '.join(numbers)}{of}.")]
+
+
+def copied_rows(n: int, distinct: int, k: int, overlap: float, among: float | None) -> list[Alarm]:
+    """Many rows that are copies of others in both spaces, and the overlap (None: not defined) of the distinct rows."""
+    copies = f"{(n - distinct) / n:.0%} of the {n:,} rows are copies of other rows in both spaces"
+    if among is None:
+        text = f"{copies}, and the {distinct:,} distinct ones are too few for {k} neighbours."
+    elif abs(among - overlap) < COPIES_CHANGE:
+        text = f"{copies}; among the {distinct:,} distinct ones overlap@{k} is {among:.3f}."
+    else:
+        text = f"{copies}, so copies decide the neighbourhoods: among the {distinct:,} distinct ones overlap@{k} is "
+        text += f"{among:.3f} (chance {overlap_chance(distinct, k):.3f}) instead of {overlap:.3f}."
+    return [Alarm("copied_rows", text)]
 
 
 def few_rows(n: int, widest: int) -> list[Alarm]:

@@ -17,6 +17,7 @@ from scipy import linalg
 from manifold_probe.measures.inputs import as_matrices
 from manifold_probe.measures.moments import Moments, grouped, moments_of, total
 from manifold_probe.measures.rows import random_groups
+from manifold_probe.measures.scale import at_unit_scale
 
 RIDGE_GRID = 10.0 ** np.arange(-8, 5)
 
@@ -121,15 +122,20 @@ def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
     >>> round(linear_r2(x, 3 * x[:, ::-1] + 7), 4)
     1.0
     """
-    x, y = as_matrices(x, y)
+    x, y = map(at_unit_scale, as_matrices(x, y))
     groups, count = random_groups(len(x), seed)
     return ridge_r2(halves(grouped(x, y, groups, count)))
 
 
 def cka(m: Moments) -> float:
     """Biased linear CKA of moments."""
-    own = _centred_square(m.xx, m.sx, m.sx, m.n) * _centred_square(m.yy, m.sy, m.sy, m.n)
-    return _ratio(_centred_square(m.xy, m.sx, m.sy, m.n), np.sqrt(max(own, 0.0)))
+    return _share(_centred_square(m.xy, m.sx, m.sy, m.n), _own_lengths(m))
+
+
+def _own_lengths(m: Moments) -> float:
+    """|X'X| |Y'Y| of the centred matrices; two roots, because the product of the squares may be too large."""
+    own = _centred_square(m.xx, m.sx, m.sx, m.n), _centred_square(m.yy, m.sy, m.sy, m.n)
+    return float(np.prod(np.sqrt(np.maximum(own, 0.0))))
 
 
 def _centred_square(products: np.ndarray, u: np.ndarray, v: np.ndarray, n: int) -> float:
@@ -139,8 +145,7 @@ def _centred_square(products: np.ndarray, u: np.ndarray, v: np.ndarray, n: int) 
 
 def cka_chance(m: Moments) -> float:
     """Expected biased linear CKA when one space's rows are permuted: tr(X'X) tr(Y'Y) / ((n - 1) |X'X| |Y'Y|)."""
-    own = _centred_square(m.xx, m.sx, m.sx, m.n) * _centred_square(m.yy, m.sy, m.sy, m.n)
-    return _ratio(float(np.prod(m.variances)), (m.n - 1) * np.sqrt(max(own, 0.0)))
+    return _share(float(np.prod(m.variances)), (m.n - 1) * _own_lengths(m))
 
 
 def debiased_cka(m: Moments) -> float:
@@ -150,7 +155,7 @@ def debiased_cka(m: Moments) -> float:
     cross = _hsic(m.n, m.xy, m.sx, m.sy, np.trace(m.xx), np.trace(m.yy), m.bx, m.ay, m.ab)
     own_x = _hsic(m.n, m.xx, m.sx, m.sx, np.trace(m.xx), np.trace(m.xx), m.ax, m.ax, m.aa)
     own_y = _hsic(m.n, m.yy, m.sy, m.sy, np.trace(m.yy), np.trace(m.yy), m.by, m.by, m.bb)
-    return _ratio(cross, np.sqrt(own_x * own_y)) if own_x > 0 and own_y > 0 else float("nan")
+    return min(_ratio(cross, np.sqrt(own_x) * np.sqrt(own_y)), 1.0) if own_x > 0 and own_y > 0 else float("nan")
 
 
 def _hsic(n, xy, sx, sy, trace_x, trace_y, bx, ay, ab) -> float:  # type: ignore[no-untyped-def]
@@ -168,7 +173,7 @@ def procrustes(m: Moments) -> float:
 
 def procrustes_of(xy: np.ndarray, square_x: float, square_y: float) -> float:
     """Procrustes similarity of a centred X'Y and the spaces' squared Frobenius norms."""
-    return _ratio(linalg.svdvals(xy).sum(), np.sqrt(square_x * square_y))
+    return _share(linalg.svdvals(xy).sum(), np.sqrt(square_x) * np.sqrt(square_y))
 
 
 def procrustes_without(m: Moments, parts: list[Moments]) -> np.ndarray:
@@ -181,7 +186,7 @@ def procrustes_without(m: Moments, parts: list[Moments]) -> np.ndarray:
         n, sx, sy = m.n - part.n, m.sx - part.sx, m.sy - part.sy
         aligned = whole - np.vdot(rotation, part.xy) - sx @ rotation @ sy / n
         traces = [np.trace(m.xx) - np.trace(part.xx) - sx @ sx / n, np.trace(m.yy) - np.trace(part.yy) - sy @ sy / n]
-        values.append(_ratio(aligned, np.sqrt(max(np.prod(traces), 0.0))))
+        values.append(_share(aligned, float(np.prod(np.sqrt(np.maximum(traces, 0.0))))))
     return np.array(values)
 
 
@@ -306,3 +311,8 @@ def _scale(m: Moments) -> float:
 
 def _ratio(numerator: float, denominator: float) -> float:
     return float(numerator / denominator) if denominator > 0 else float("nan")
+
+
+def _share(numerator: float, denominator: float) -> float:
+    """The ratio of what lies between 0 and 1 but for rounding."""
+    return float(np.clip(_ratio(numerator, denominator), 0.0, 1.0))

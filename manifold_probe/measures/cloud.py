@@ -9,6 +9,7 @@ import torch
 
 from manifold_probe.measures.profile import Profile, profile
 from manifold_probe.measures.rows import SAMPLING, sample
+from manifold_probe.measures.scale import space_divided
 from manifold_probe.spaces.space import Space
 
 PILOT = 1_000
@@ -34,15 +35,15 @@ class Terms(NamedTuple):
 
 
 class Cloud:
-    """A space with its profile, a centre and a spread.
+    """A space at unit scale (see scale.py) with its profile, a centre and a spread.
 
     ``centre`` (d,) is the median of up to 1,000 rows, ``spread`` and ``size`` the median distance from it and from the
     origin: medians, so that a few far rows do not decide how finely the others are told apart.
     """
 
     def __init__(self, space: Space, known: Profile | None = None) -> None:
-        self.space = space
         self.profile = known or profile(space)
+        self.space = space = space_divided(space, self.profile.exponent)
         pilot = space.take(sample(space.n, PILOT, 0, SAMPLING)).astype(np.float64)
         self.centre = np.median(pilot, axis=0)
         overall = float(np.sqrt(np.mean(self.profile.norms**2))) or 1.0

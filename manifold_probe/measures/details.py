@@ -45,10 +45,13 @@ def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[s
     return found
 
 
-def spectra(m: Moments) -> dict[str, list[float]]:
-    """Singular values of both centred spaces, descending."""
-    teacher, student = spectrum(m)
-    return {"teacher": teacher.tolist(), "student": student.tolist()}
+def spectra(m: Moments, teacher: Profile, student: Profile) -> dict[str, list[float]]:
+    """Singular values of both centred spaces as they are stored, descending; ``m`` are the moments at unit scale."""
+    of_teacher, of_student = spectrum(m)
+    return {
+        "teacher": np.ldexp(of_teacher, teacher.exponent).tolist(),
+        "student": np.ldexp(of_student, student.exponent).tolist(),
+    }
 
 
 def per_class(teacher: Teacher, student: Side, voters: Side | None, wider: float) -> list[dict[str, Any]]:
@@ -118,9 +121,10 @@ def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float | Non
     """Quantiles of the raw row norms, with the extremes, and the length of the mean over the spread."""
     found: dict[str, dict[str, float | None]] = {}
     for side, known in (("teacher", teacher), ("student", student)):
-        extremes = {"min": float(known.norms.min()), "max": float(known.norms.max())}
+        lengths = known.raw_norms
+        extremes = {"min": float(lengths.min()), "max": float(lengths.max())}
         offset = known.offset if np.isfinite(known.offset) else None
-        found[side] = {**(quantiles(known.norms) or {}), **extremes, "offset": offset}
+        found[side] = {**(quantiles(lengths) or {}), **extremes, "offset": offset}
     return found
 
 

@@ -16,6 +16,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import Half
 from manifold_probe.measures.inputs import as_matrices, as_matrix
 from manifold_probe.measures.moments import Moments, moments_of
+from manifold_probe.measures.scale import at_unit_scale
 
 MAPS = ("permutation", "orthogonal", "ridge")
 
@@ -74,15 +75,15 @@ def rankme(x: Any) -> float:
     >>> round(rankme(np.eye(8)), 3)
     8.0
     """
-    return effective_rank(linalg.svdvals(as_matrix(x)))
+    return effective_rank(linalg.svdvals(at_unit_scale(as_matrix(x))))
 
 
 def effective_rank(singular_values: np.ndarray) -> float:
-    """RankMe of singular values (r,)."""
+    """RankMe of singular values (r,); the added 1e-7 would lift r equal ones above r."""
     if not singular_values.sum() > 0:
         return float("nan")
     p = singular_values / singular_values.sum() + 1e-7
-    return float(np.exp(-np.sum(p * np.log(p))))
+    return float(np.clip(np.exp(-np.sum(p * np.log(p))), 1, len(p)))
 
 
 def _same_width(x: Any, y: Any) -> Moments:
@@ -103,7 +104,7 @@ def column_cosines(m: Moments) -> np.ndarray:
     xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
     yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
     xy = np.diag(m.xy) + u * m.sy + v * m.sx + m.n * u * v
-    return _divide(xy, np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0)))
+    return np.clip(_divide(xy, np.sqrt(np.maximum(xx, 0)) * np.sqrt(np.maximum(yy, 0))), -1, 1)
 
 
 def column_cosine_chance(m: Moments) -> np.ndarray:
@@ -112,7 +113,7 @@ def column_cosine_chance(m: Moments) -> np.ndarray:
     xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
     yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
     mean_x, mean_y = m.means
-    return _divide(m.n * mean_x * mean_y, np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0)))
+    return np.clip(_divide(m.n * mean_x * mean_y, np.sqrt(np.maximum(xx, 0)) * np.sqrt(np.maximum(yy, 0))), -1, 1)
 
 
 def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +148,7 @@ def rigid_map(m: Moments, kind: str) -> np.ndarray:
     if kind == "orthogonal":
         u, _, vt = linalg.svd(xy, full_matrices=False)
         return vt.T @ u.T
-    scale = np.sqrt(np.outer(np.maximum(np.diag(xx), 0), np.maximum(np.diag(yy), 0)))
+    scale = np.outer(np.sqrt(np.maximum(np.diag(xx), 0)), np.sqrt(np.maximum(np.diag(yy), 0)))
     rows, columns = optimize.linear_sum_assignment(np.nan_to_num(_divide(xy, scale)), maximize=True)
     weights = np.zeros((len(yy), len(xx)))
     weights[columns, rows] = 1
@@ -193,7 +194,7 @@ def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untype
     var_x, var_y = xx - sx * sx / n, yy - sy * sy / n
     # what rounding leaves of a constant dimension is not variance
     var_x, var_y = (np.where(v > 1e-12 * np.maximum(raw, 0), v, 0) for v, raw in ((var_x, xx), (var_y, yy)))
-    return np.clip(_divide(xy - sx * sy / n, np.sqrt(var_x * var_y)), -1, 1)
+    return np.clip(_divide(xy - sx * sy / n, np.sqrt(var_x) * np.sqrt(var_y)), -1, 1)
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:

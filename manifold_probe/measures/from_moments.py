@@ -17,6 +17,7 @@ UNIT = (0.0, 1.0)
 SIGNED = (-1.0, 1.0)
 AT_MOST_ONE = (-np.inf, 1.0)
 FEWEST_GROUPS = 5
+FEW = 10
 ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -39,8 +40,11 @@ def values(parts: list[Moments]) -> dict[str, float]:
     return found
 
 
-def estimates(parts: list[Moments]) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """Every moment measure by key with its interval, and the per-dimension values behind the medians."""
+def estimates(parts: list[Moments], wider: float = 1.0) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+    """Every moment measure by key with its interval, and the per-dimension values behind the medians.
+
+    ``wider``: what heavy tails widen the errors by, see `uncertainty.tail_factor`.
+    """
     m, both = total(parts), alignment.halves(parts)
     same_width = len(m.sx) == len(m.sy)
     columns = {"per_dimension_correlation": dimensions.correlations, "space_similarity": dimensions.column_cosines}
@@ -59,9 +63,9 @@ def estimates(parts: list[Moments]) -> tuple[dict[str, Estimate], dict[str, np.n
         ),
         "procrustes": jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
         "linear_r2": jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
-        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, np.inf)),
+        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, len(m.sx))),
         "rankme_student": jackknife(
-            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, np.inf)
+            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, len(m.sy))
         ),
     }
     found |= {key: _median(by_dimension[key], np.array(left_out[key])) for key in by_dimension}
@@ -71,7 +75,7 @@ def estimates(parts: list[Moments]) -> tuple[dict[str, Estimate], dict[str, np.n
         found[key] = _median(by_dimension[key], without_group)
     if len(parts) < FEWEST_GROUPS:
         found = {key: Estimate(estimate.value) for key, estimate in found.items()}
-    return {key: defined(estimate) for key, estimate in found.items()}, by_dimension
+    return {key: defined(estimate).widened(wider) for key, estimate in found.items()}, by_dimension
 
 
 def _median(by_dimension: np.ndarray, left_out: np.ndarray) -> Estimate:
@@ -94,12 +98,12 @@ def norm_correlation(a: np.ndarray, b: np.ndarray, groups: np.ndarray, count: in
 
 
 def measure_moments(
-    m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, seed: int
+    m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, seed: int, wider: float = 1.0
 ) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
     """Every moment measure with interval, chance and class chance, and the per-dimension values."""
-    found, by_dimension = estimates(parts)
+    found, by_dimension = estimates(parts, wider)
     norms = teacher.cloud.profile.norms, cloud.profile.norms
-    found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count)
+    found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count).widened(wider)
     equal = [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)]
     if equal:
         found["norm_correlation"] = Estimate(None)
@@ -123,7 +127,7 @@ def measure_moments(
     for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
         estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
         if estimate.value is None:
-            measures[key] = Measure(estimate, m.n, note=notes.get(key, "a space is constant, or the rows are too few"))
+            measures[key] = Measure(estimate, m.n, note=notes.get(key, _undefined(teacher.cloud, cloud, m.n)))
             continue
         left_out = 0 if values_ is None else int(np.isnan(values_).sum())
         note = notes.get(key) if key == "procrustes" else None
@@ -140,6 +144,15 @@ def measure_moments(
             quantiles=None if values_ is None else quantiles(values_),
         )
     return measures, by_dimension
+
+
+def _undefined(teacher: Cloud, student: Cloud, n: int) -> str:
+    """Why a measure of moments has no value."""
+    equal = [name for name, cloud in (("teacher", teacher), ("student", student)) if not cloud.profile.spread]
+    if equal:
+        zero = not (teacher if equal == ["teacher"] else student).profile.norms.any()
+        return f"all vectors of the {' and of the '.join(equal)} are {'zero' if zero and len(equal) == 1 else 'equal'}"
+    return f"{n:,} rows are too few" if n < FEW else "too few of the dimensions vary, or too few rows are distinct"
 
 
 def _equal_norms(cloud: Cloud) -> bool:

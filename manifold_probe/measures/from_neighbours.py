@@ -16,7 +16,7 @@ from manifold_probe.measures.class_measures import class_chance, measure_classes
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import places
 from manifold_probe.measures.from_moments import AT_MOST_ONE, UNIT, defined
-from manifold_probe.measures.halving import half_differences
+from manifold_probe.measures.halving import half_differences, hub_errors
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import random_groups, sample
@@ -57,8 +57,12 @@ def estimates(teacher: Side, student: Side, codes: np.ndarray | None, seed: int)
         found = {key: over_queries(whole[key], term, UNIT) for key, term in terms.items()}
         found |= _jackknifed(teacher, student, codes, whole, seed)
         return {key: defined(estimate) for key, estimate in found.items()}, 1.0
-    differences = half_differences(teacher, student, codes, seed)
+    spreads = {key: float(term.std()) for key, term in terms.items()}
+    differences = half_differences(teacher, student, codes, spreads, seed)
     found = {key: half_splits(whole[key], differences[key], _bounds(key)) for key in whole}
+    for name, side in (("teacher", teacher), ("student", student)):
+        key = f"hubness_{name}"
+        found[key] = hub_errors(side, whole[key], differences[key], seed)
     alone = over_queries(whole["overlap"], terms["overlap"]).standard_error
     together = found["overlap"].standard_error
     wider = together / alone if alone and together else 1.0

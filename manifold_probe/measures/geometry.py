@@ -9,6 +9,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import as_matrices, as_matrix
 from manifold_probe.measures.neighbours import Neighbours
+from manifold_probe.measures.scale import at_unit_scale
 
 TWONN_KEPT = 0.9
 MLE_NEIGHBOURS = 20
@@ -45,7 +46,7 @@ def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
     if method not in ("twonn", "mle"):
         raise InputError(f"method {method!r} is not known; give 'twonn' or 'mle'")
     k = min(len(x) - 1, MLE_NEIGHBOURS if method == "mle" else 2)
-    found = Neighbours.search(x, k, "euclidean")
+    found = Neighbours.search(at_unit_scale(x), k, "euclidean")
     dimension = twonn(found.distances) if method == "twonn" else maximum_likelihood(found.distances[:, :k])
     if not np.isfinite(dimension):
         raise InputError(
@@ -135,7 +136,7 @@ def norm_correlation(x: Any, y: Any) -> float:
     >>> round(norm_correlation(x, 3 * x[:, ::-1]), 6)
     1.0
     """
-    x, y = as_matrices(x, y)
+    x, y = map(at_unit_scale, as_matrices(x, y))
     return pearson(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
 
 
@@ -144,4 +145,4 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     u, v = a - a.mean(), b - b.mean()
     if np.abs(u).max() <= 1e-12 * np.abs(a).max() or np.abs(v).max() <= 1e-12 * np.abs(b).max():
         return float("nan")
-    return float(np.clip(u @ v / np.sqrt((u @ u) * (v @ v)), -1, 1))
+    return float(np.clip(u @ v / (np.sqrt(u @ u) * np.sqrt(v @ v)), -1, 1))

@@ -15,11 +15,12 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import cka, debiased_cka
 from manifold_probe.measures.moments import Moments
-from manifold_probe.measures.profile import LARGEST
+from manifold_probe.measures.scale import divided, exponent_of, largest_of
 from manifold_probe.measures.sides import Progress, silent
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import BLOCK_BYTES, Space
 
+LARGEST = 1e70  # in units of the first rows' largest value: float64 holds its fourth power
 FEWEST_ROWS = 256  # of a block: with fewer the products cost more to add up than to form
 
 
@@ -102,7 +103,8 @@ def layer_bytes(teacher: dict[str, Space], student: dict[str, Space]) -> int:
 class _Layer:
     """One layer: the sums that need no other layer, and its rows of the block at hand.
 
-    ``z`` (m, d) are the block's rows less a fixed shift near the mean, ``a`` (m,) their squared lengths.
+    ``z`` (m, d) are the block's rows, divided by a power of two (see scale.py), less a fixed shift near the mean;
+    ``a`` (m,) are their squared lengths.
     """
 
     def __init__(self, space: Space) -> None:
@@ -111,13 +113,16 @@ class _Layer:
         self.shift, self.s = np.zeros(d), np.zeros(d)
         self.xx, self.ax, self.aa = np.zeros((d, d)), np.zeros(d), 0.0
         self.z, self.a = np.empty((0, d)), np.empty(0)
-        self.largest = 0.0
+        self.largest, self.exponent = 0.0, 0
 
     def read(self, start: int, stop: int) -> None:
         """Fetch the rows start..stop and add them up."""
         block = self.space.read(start, stop)
         check_finite(block, start, self.space)
-        self.largest = max(self.largest, float(block.max()), -float(block.min()))
+        if not self.largest:  # what came before was all zero
+            self.exponent = exponent_of(largest_of(block))
+        block = divided(block, self.exponent)
+        self.largest = max(self.largest, largest_of(block))
         if not start:
             # The mean of equal numbers may differ from them in its last digit: a constant column must become all 0.
             flat = block.min(0) == block.max(0)
@@ -131,10 +136,10 @@ class _Layer:
 
     def check_size(self) -> None:
         """Refuse what float64 cannot hold the fourth power of."""
-        if self.largest > LARGEST or 0 < self.largest < 1 / LARGEST:
+        if self.largest > LARGEST:
             raise InputError(
-                f"{self.space.name}: the largest absolute value is {self.largest:.3g}, whose fourth power float64 "
-                "cannot hold; multiply the features by a constant (CKA does not change)"
+                f"{self.space.name}: the largest absolute value is {self.largest:.3g} times those of the first rows; "
+                "float64 cannot hold the fourth powers of both. Drop the rows that are out of scale"
             )
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifold_probe.measures import alarms, details, overlap
-from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import BLOCK
@@ -27,6 +26,16 @@ from manifold_probe.measures.profile import profile
 from manifold_probe.measures.reference import measure_reference
 from manifold_probe.measures.results import Alarm, Measure, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent
+from manifold_probe.measures.uncertainty import tail_factor, tail_index
+from manifold_probe.measures.without import (
+    Asked,
+    asked_again,
+    cka_without_rows,
+    distinct_rows,
+    dominating_columns,
+    overlap_among,
+    without_columns,
+)
 from manifold_probe.spaces.pairing import Pair
 
 SMALL = 1024
@@ -94,23 +103,24 @@ def _measure(
     # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
     report("shape and coordinates", 0, 1)
     with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
-        measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed)
+        wider = tail_factor(min(map(tail_index, powers)), len(parts))
+        measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed, wider)
         report("reference", 0, 1)
         reference = measure_reference(teacher, m, cloud.space.d, settings)
     report("intervals of the neighbour measures", 0, 1)
     voters = teacher.voters.side_of(cloud, student, "labelled student", report)
-    local, ranked, wider = measure_neighbours(teacher, cloud, student, voters, settings.seed, report)
+    local, ranked, dependence = measure_neighbours(teacher, cloud, student, voters, settings.seed, report)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
         for key, measure in (measures | local).items()
     }
     ranks = measures["rankme_teacher"].value, measures["rankme_student"].value, reference.rank
-    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers)
+    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers, m, settings.seed)
     found += alarms.collapsed_rank(*ranks)
     extra = {
         "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
-        "spectra": details.spectra(m),
-        "per_class": details.per_class(teacher, student, voters, wider),
+        "spectra": details.spectra(m, teacher.cloud.profile, cloud.profile),
+        "per_class": details.per_class(teacher, student, voters, dependence),
         "class_rows": class_rows(teacher),
         "per_dimension": details.per_dimension(by_dimension),
         "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
@@ -143,7 +153,14 @@ def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Mom
 
 
 def _alarms(
-    pair: Pair, teacher: Teacher, cloud: Cloud, student: Side, whole: Measure, powers: np.ndarray
+    pair: Pair,
+    teacher: Teacher,
+    cloud: Cloud,
+    student: Side,
+    whole: Measure,
+    powers: np.ndarray,
+    m: Moments,
+    seed: int,
 ) -> list[Alarm]:
     side, own, theirs = teacher.side, teacher.cloud.profile, cloud.profile
     terms = overlap.intersections(side.cosine, student.cosine) / side.k
@@ -168,14 +185,35 @@ def _alarms(
     for name, power in zip(("teacher", "student"), powers, strict=True):
         rows, share = alarms.far_rows(power)
         if len(rows):
-            found += alarms.influential_rows(name, rows, share, whole, _cka_without(teacher.cloud, cloud, rows))
-    return found
+            left = cka_without_rows(teacher.cloud.space, cloud.space, rows)
+            found += alarms.influential_rows(name, rows, share, whole, left)
+        found += alarms.heavy_tails(name, power, teacher.group_count)
+    asked = asked_again(side.queries, terms, side.k, seed)
+    found += _dominating_dimension(teacher, cloud, m, whole, asked)
+    return found + _copied_rows(teacher, cloud, float(terms.mean()), seed)
 
 
-def _cka_without(teacher: Cloud, student: Cloud, rows: np.ndarray) -> float:
-    """Debiased CKA of all other rows, in a pass of its own: what far rows leave of float64 sums is not precise."""
-    m, n = Moments(), student.space.n
-    for start in range(0, n, BLOCK):
-        kept = np.setdiff1d(np.arange(start, min(start + BLOCK, n)), rows)
-        m.update(teacher.space.take(kept), student.space.take(kept))
-    return debiased_cka(m)
+def _dominating_dimension(teacher: Teacher, cloud: Cloud, m: Moments, whole: Measure, asked: Asked) -> list[Alarm]:
+    """One or a few dimensions that decide CKA or the overlap, on either side."""
+    variances = [np.maximum(np.diag(products), 0) / m.n for products in m.covariance[::2]]
+    held = [
+        (("variance", variance), ("squared length", variance + mean**2))
+        for variance, mean in zip(variances, m.means, strict=True)
+    ]
+    columns = [np.unique(np.concatenate([dominating_columns(each) for _, each in pair])) for pair in held]
+    if not any(map(len, columns)):
+        return []
+    left = without_columns(teacher.cloud, cloud, (columns[0], columns[1]), asked)
+    sides = zip(("teacher", "student"), columns, held, strict=True)
+    return alarms.dominating_dimension(list(sides), whole.value, left, asked.k, m.n)
+
+
+def _copied_rows(teacher: Teacher, cloud: Cloud, overlap: float, seed: int) -> list[Alarm]:
+    """So many copies that neighbourhoods consist of them."""
+    rows = distinct_rows(teacher.cloud.profile.hashes, cloud.profile.hashes)
+    n, k = cloud.space.n, teacher.side.k
+    if n - len(rows) < alarms.MANY_COPIES * n:
+        return []
+    enough = len(rows) > k + 1
+    among = overlap_among(teacher.cloud.space, cloud.space, rows, k, seed) if enough else None
+    return alarms.copied_rows(n, len(rows), k, overlap, among)

@@ -19,6 +19,7 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import as_matrices
+from manifold_probe.measures.scale import at_unit_scale
 
 _SUMS = ("n", "sx", "sy", "xx", "xy", "yy", "aa", "ab", "bb", "ax", "bx", "ay", "by")
 
@@ -202,8 +203,8 @@ class Moments:
 
 
 def moments_of(x: np.ndarray, y: np.ndarray) -> Moments:
-    """Moments of two whole matrices (n, dx) and (n, dy)."""
-    return Moments().update(*as_matrices(x, y))
+    """Moments of two whole matrices (n, dx) and (n, dy), each at unit scale (see scale.py)."""
+    return Moments().update(*map(at_unit_scale, as_matrices(x, y)))
 
 
 def grouped(x: np.ndarray, y: np.ndarray, groups: np.ndarray, count: int) -> list[Moments]:

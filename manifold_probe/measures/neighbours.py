@@ -17,7 +17,7 @@ Distances are squared Euclidean, and 1 - cosine; a zero vector is at cosine dist
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,12 @@ class Neighbours:
         space = x if isinstance(x, Space) else Space(as_matrix(x))
         k = check_k(k, space.n)
         queries = np.arange(space.n) if queries is None else np.asarray(queries)
-        return search(Cloud(space), queries, k, {check_metric(metric): k})[metric]
+        cloud = Cloud(space)
+        found = search(cloud, queries, k, {check_metric(metric): k})[metric]
+        if metric == "cosine" or not cloud.profile.exponent:
+            return found
+        with np.errstate(over="ignore"):  # a square beyond float64 is infinite
+            return replace(found, distances=np.ldexp(found.distances, 2 * cloud.profile.exponent))
 
 
 def search(

@@ -15,6 +15,10 @@ found in the overlap) 90 to 98%; medians over few dimensions are wide, 92 to 99%
 Without labels the class measures rest on k-means clusters of the teacher: their intervals hold for these clusters as
 they are, not for those that another sample would have given (over which coverage was 83% for agreement).
 
+Where rows are so heavy-tailed that squared distances have no variance (Student-t rows of three degrees of freedom), the
+jackknife's errors are widened, see `tail_factor`: that takes linear CKA from 74 to 95% at n = 3,000, and from 68 to 82%
+only at n = 200, where the tail cannot be known from twenty far rows.
+
 Two students measured on the same groups, halvings or queries have paired vectors, so the difference of two values has
 deviations e_A - e_B and its interval follows by the same rule.
 """
@@ -26,6 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
+TAIL, FEWEST_IN_TAIL = 10, 5  # a tenth
+HEAVIEST = 1.05  # of tail indices: at 1 there is no mean
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,28 @@ def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = 
     groups = len(left_out)
     deviations = np.sqrt((groups - 1) / groups) * (left_out - left_out.mean())
     return Estimate(float(value), deviations, groups - 1, bounds)
+
+
+def tail_index(powers: np.ndarray) -> float:
+    """How heavy the tail of squared distances (n,) is: P(power > t) falls as t^-index, infinite for none.
+
+    Hill's estimate (1975) from the farthest tenth of the rows; its standard error is index / sqrt(n / 10).
+    """
+    falling, count = np.sort(powers)[::-1], len(powers) // TAIL
+    if count < FEWEST_IN_TAIL or not falling[count] > 0:
+        return float("inf")
+    logs = float(np.log(falling[:count] / falling[count]).mean())
+    return 1 / logs if logs > 0 else float("inf")
+
+
+def tail_factor(index: float, groups: int) -> float:
+    """What the error of a jackknife over ``groups`` groups is too small by, for a tail index of squared distances.
+
+    Below an index of 2 squared distances have no variance, and their mean over n rows spreads as n^(1/index - 1)
+    instead of n^(-1/2) (a stable law). Groups hold n / groups rows, so the error is too small by
+    groups^(1/index - 1/2).
+    """
+    return float(groups ** max(1 / max(index, HEAVIEST) - 0.5, 0.0))
 
 
 def half_splits(value: float, differences: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:

@@ -5,13 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
-from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name
+from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name, teacher_name
 
 BROKEN = "misaligned_rows"
+DECIDING = ("copied_rows", "dominating_dimension")  # alarms that say what the numbers before them rest on
 
 
 def verdict(document: dict[str, Any]) -> str:
-    """How faithfully the student kept the teacher's manifold, in a sentence."""
+    """How faithfully the student kept the teacher's manifold, in a sentence, and what that rests on where an alarm
+    says so."""
+    told = [alarm["message"] for alarm in document["alarms"] if alarm["code"] in DECIDING]
+    return " ".join([_equal_vectors(document) or _sentence(document), *(text[0].upper() + text[1:] for text in told)])
+
+
+def _equal_vectors(document: dict[str, Any]) -> str | None:
+    """The sentence about a space that holds one vector only, in which nothing can be kept; None where both vary."""
+    norms = document["details"].get("norms", {})
+    for side, name in (("student", student_name(document)), ("teacher", teacher_name(document))):
+        of = norms.get(side, {})
+        if of.get("max") == 0 or ("offset" in of and of["offset"] is None):
+            what = "zero" if of["max"] == 0 else "equal"
+            other = "so nothing of the teacher is kept" if side == "student" else "so there is nothing to keep"
+            count = document["pairing"]["rows"]
+            return f"{name}: all {count:,} vectors of the {side} are {what}, {other}; check how they were made."
+    return None
+
+
+def _sentence(document: dict[str, Any]) -> str:
     measures = readings(document)
     overlap = measures.get(f"overlap@{document['settings']['k']}")
     cka = measures.get("debiased_linear_cka")
@@ -20,7 +40,7 @@ def verdict(document: dict[str, Any]) -> str:
     head = _numbers(document, overlap, overlap.value)
     # ids that vouch for the pairing leave another reading: the student lost those rows
     if not document["pairing"]["verified"] and any(alarm["code"] == BROKEN for alarm in document["alarms"]):
-        return f"{head}: some rows seem to be paired with the wrong partner, so mend that before believing any number."
+        return f"{head}: some rows seem to be paired with the wrong partner, so fix that before believing any number."
     coarse_kept, coarse = _coarse(cka)
     fine_kept, fine = _fine(overlap, overlap.value)
     return f"{head}: {coarse}{', and ' if coarse_kept == fine_kept else ', but '}{fine}."

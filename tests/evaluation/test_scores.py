@@ -148,3 +148,18 @@ def test_rank_correlation_is_spearmans() -> None:
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert rank_correlation(a, np.exp(a)) == pytest.approx(1)
     assert rank_correlation(a, np.ones(40)) is None
+
+
+@pytest.mark.parametrize("factor", [1e-60, 1e-42, 1e38, 1e60])
+@pytest.mark.parametrize("rows", [8, 60])  # with eight the covariance is singular and shrunk
+def test_no_score_depends_on_a_scale(factor: float, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, rows)
+    labels[:3] = range(3)
+    bank, x = rng.normal(size=(rows, 9)) + labels[:, None], rng.normal(size=(20, 9))
+    assert mahalanobis_scores(factor * bank, labels, factor * x) == pytest.approx(
+        mahalanobis_scores(bank, labels, x), rel=1e-9
+    )
+    assert knn_scores(factor * bank, factor * x) == pytest.approx(knn_scores(bank, x), rel=1e-9)
+    distances = knn_scores(factor * bank, factor * x, metric="euclidean") / factor
+    assert distances == pytest.approx(knn_scores(bank, x, metric="euclidean"), rel=1e-9)

@@ -170,6 +170,78 @@ def test_even_a_million_times_too_far(count: int, scale: float) -> None:
     assert "influential_rows" in codes(x, y)
 
 
+def column(x: np.ndarray, y: np.ndarray, values: np.ndarray, sides: str) -> tuple[np.ndarray, np.ndarray]:
+    """The same pair with one more dimension on a side or on both."""
+    return (np.c_[x, values] if "t" in sides else x), (np.c_[y, values] if "s" in sides else y)
+
+
+@pytest.mark.parametrize("sides", ["ts", "t", "s"])
+def test_a_dimension_that_decides_everything(sides: str) -> None:
+    from manifold_probe.measures import debiased_linear_cka, neighbourhood_overlap
+
+    x, y = weak(1)
+    found = [a for a in alarms(*column(x, y, np.arange(400.0), sides)) if a.code == "dominating_dimension"]
+    assert len(found) == 1
+    without = f"debiased CKA is {debiased_linear_cka(x, y):.3f} instead of "
+    assert without in found[0].message
+    assert f"overlap@10 is {neighbourhood_overlap(x, y):.3f} instead of " in found[0].message
+    assert ("teacher: dimension 12 holds" in found[0].message) == ("t" in sides)
+    assert ("student: dimension 12 holds" in found[0].message) == ("s" in sides)
+
+
+def test_several_stray_columns_are_found_together() -> None:
+    rng = np.random.default_rng(2)
+    stray = np.c_[np.arange(600), rng.integers(1990, 2020, 600), rng.integers(5, 500, 600)]
+    x, y = rng.normal(size=(2, 600, 32))
+    message = next(a.message for a in alarms(np.c_[stray, x], np.c_[stray, y]) if a.code == "dominating_dimension")
+    assert message.startswith("teacher: dimensions 0, 1, 2 hold ")
+    assert "debiased CKA is -0.0" in message or "debiased CKA is 0.0" in message
+
+
+def test_a_dimension_of_large_mean_decides_the_cosine() -> None:
+    x, y = rotated(3, n=500, d=24)
+    y[:, 5] += 300
+    message = next(a.message for a in alarms(x, y) if a.code == "dominating_dimension")
+    assert message.startswith("student: dimension 5 holds 99.")
+    assert "of the squared length" in message
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2, 3, 4])
+def test_a_spectrum_that_decays_along_the_axes_is_no_fault(power: float) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(500, 40)) * np.arange(1.0, 41) ** (-power / 2)
+    assert codes(x, x + 0.02 * rng.normal(size=x.shape)) <= EXPECTED
+    assert codes(x, x @ cases.rotation(40, 1)) <= EXPECTED
+
+
+def test_a_dimension_that_changes_nothing_raises_none() -> None:
+    x, _ = rotated(5)
+    assert "dominating_dimension" not in codes(*column(x, x, np.arange(400.0), "ts"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_heavy_tails(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, noise = rng.normal(size=(2, 1500, 16))
+    for degrees, expected in ((3, True), (30, False)):
+        scale = np.sqrt(degrees / rng.chisquare(degrees, size=(1500, 1)))
+        assert ("heavy_tails" in codes(scale * x, scale * (x + 0.3 * noise))) == expected
+
+
+def test_copies_that_decide_the_neighbourhoods() -> None:
+    from manifold_probe.measures import neighbourhood_overlap
+
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(2, 60, 16))
+    for other, words in ((y, ", so copies decide the neighbourhoods: "), (x, "; ")):
+        among = neighbourhood_overlap(x, other)
+        found = [a.message for a in alarms(np.repeat(x, 12, 0), np.repeat(other, 12, 0)) if a.code == "copied_rows"]
+        start = "92% of the 720 rows are copies of other rows in both spaces"
+        assert found[0].startswith(f"{start}{words}among the 60 distinct ones overlap@10 is {among:.3f}")
+    few = [a.message for a in alarms(np.repeat(x[:9], 80, 0), np.repeat(y[:9], 80, 0)) if a.code == "copied_rows"]
+    assert few[0].endswith("and the 9 distinct ones are too few for 10 neighbours.")
+
+
 def test_few_rows_and_unverified_pairing() -> None:
     x, y = rotated(0, n=60)
     assert codes(x, y) >= EXPECTED

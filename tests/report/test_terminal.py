@@ -54,8 +54,8 @@ def test_the_verdict_grows_with_overlap(overlap: float, cka: float, words: str) 
 
 def test_misaligned_rows_come_before_any_number() -> None:
     found = measurement(alarms=(("misaligned_rows", "rows 0 to 99"),))
-    assert "mend that before believing any number" in verdict(document(found, verified=False))
-    assert "mend that" not in verdict(document(found, verified=True))  # the student may have lost those rows
+    assert "fix that before believing any number" in verdict(document(found, verified=False))
+    assert "fix that" not in verdict(document(found, verified=True))  # the student may have lost those rows
 
 
 def test_neighbourhoods_at_chance_send_the_reader_to_the_pairing() -> None:
