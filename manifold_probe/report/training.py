@@ -66,7 +66,7 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
         text = "the student was trained on targets that were paired with the data by position, which no ids vouch for."
         found.append(("unverified_targets", text))
     if won is not None and won["better"] is False:
-        found.append(("no_better_than_untrained", f"{training['side']}: {said_of_gain(won)}."))
+        found.append(("no_better_than_untrained", f"{said_of_gain(won)}."))
     return [{"code": code, "message": message} for code, message in found]
 
 
