@@ -65,7 +65,7 @@ def raises(a: np.ndarray, b: np.ndarray) -> float:
     ("function", "words"),
     [
         (raises, "measure 'mean_gap': its function raised RuntimeError: no such thing"),
-        (lambda a, b: float("nan"), "measure 'mean_gap': its function gave nan for 300 rows, no finite number"),
+        (lambda a, b: float("nan"), "measure 'mean_gap': its function gave nan for 300 rows; give a finite number"),
         (lambda a, b: a, "measure 'mean_gap': its function raised TypeError"),
         (lambda a: 1.0, "measure 'mean_gap': its function raised TypeError"),
     ],
