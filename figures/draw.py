@@ -19,10 +19,10 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 import manifold_probe as mp
+from manifold_probe.measures.catalogue import printed
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.look import GREY, INK, Look, colour, look_of, marker, settings
 from manifold_probe.report.figures.save import write_figures
-from manifold_probe.report.titles import title
 
 HERE = Path(__file__).resolve().parent
 EXPERIMENTS = HERE.parent / "experiments"
@@ -53,7 +53,7 @@ def coverage(look: Look) -> Figure:
     keys = list(next(iter(cases.values()))["measures"])
     figure = sheet(look, len(keys) * look.row + 0.4)
     axes = figure.add_subplot()
-    rows_axis(axes, [title(key, 10) for key in keys])
+    rows_axis(axes, [printed(key) for key in keys])
     error = 100 * math.sqrt(0.95 * 0.05 / 150)
     axes.axvspan(NOMINAL - 2 * error, min(100, NOMINAL + 2 * error), color="#ececec", zorder=0)
     zero_line(axes, NOMINAL)

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from manifold_probe import distillation, measures, report, spaces
     from manifold_probe.api import Comparison, Comparisons, Diagnosis, compare, diagnose, load
     from manifold_probe.errors import InputError
+    from manifold_probe.measures.catalogue import MEASURES, Measure
     from manifold_probe.spaces.space import Space
 
 __version__ = "0.1.0"
 __all__ = [
+    "MEASURES",
     "Comparison",
     "Comparisons",
     "Diagnosis",
     "InputError",
+    "Measure",
     "Space",
     "compare",
     "diagnose",
@@ -41,6 +44,8 @@ _HOME = {
     "Comparisons": "manifold_probe.api",
     "Diagnosis": "manifold_probe.api",
     "InputError": "manifold_probe.errors",
+    "MEASURES": "manifold_probe.measures.catalogue",
+    "Measure": "manifold_probe.measures.catalogue",
     "Space": "manifold_probe.spaces.space",
     "compare": "manifold_probe.api",
     "diagnose": "manifold_probe.api",

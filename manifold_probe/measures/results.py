@@ -35,6 +35,8 @@ class Measure:
         A caveat in one sentence: why the value is undefined, or what it was estimated from.
     quantiles : dict or None
         For measures with a value per dimension: {"0.05": ..., "0.25": ..., "0.5": ..., "0.75": ..., "0.95": ...}.
+    declared : dict or None
+        For measures of the user's: {"title", "group", "gloss", "higher_is_better"}, so that a saved result can show it.
     """
 
     estimate: Estimate
@@ -45,6 +47,7 @@ class Measure:
     metric: str | None = None
     note: str | None = None
     quantiles: dict[str, float] | None = None
+    declared: dict[str, Any] | None = None
 
     @property
     def value(self) -> float | None:

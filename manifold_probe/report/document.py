@@ -195,8 +195,8 @@ def read_json(path: str | Path) -> Any:
 
 def _fields(measure: Measure) -> dict[str, Any]:
     names = ("value", "low", "high", "confidence", "chance", "class_chance", "reference", "n", "metric", "note")
-    values = {name: getattr(measure, name) for name in names}
-    return values if measure.quantiles is None else {**values, "quantiles": measure.quantiles}
+    extra = {"quantiles": measure.quantiles, "declared": measure.declared}
+    return {name: getattr(measure, name) for name in names} | {k: each for k, each in extra.items() if each is not None}
 
 
 def _refuse_constant(name: str) -> None:

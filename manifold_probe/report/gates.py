@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import MEASURES
 from manifold_probe.report.document import SEVERAL, readings, students_of
-from manifold_probe.report.readings import faithful_names, measure_names
+from manifold_probe.report.readings import faithful
 from manifold_probe.report.words import shown
 
 
@@ -40,7 +41,7 @@ def parse_gates(text: str, k: int) -> list[Gate]:
     InputError
         For a wrong form, an unknown measure or a threshold that is no number.
     """
-    known, gates = measure_names(k), []
+    known, gates = [each.named(k) for each in MEASURES], []
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or not value:
@@ -103,7 +104,7 @@ def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float)
     for name, student in students_of(document).items():
         before, now = readings(baseline_of(baseline, name)), readings(student)
         prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
-        for key in faithful_names(student["settings"]["k"]):
+        for key in faithful(baseline_of(baseline, name)):
             old, new = before.get(key), now.get(key)
             if old is None or old.value is None:
                 continue

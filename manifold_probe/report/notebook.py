@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from manifold_probe.report.document import Reading, students_of
-from manifold_probe.report.readings import gloss, measure_names
-from manifold_probe.report.tables.rows import BOLD, distinct, leaders, measured, neighbours_of
+from manifold_probe.report.readings import catalogue, gloss
+from manifold_probe.report.tables.rows import BOLD, distinct, leaders, measured
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
 
@@ -22,19 +22,18 @@ def html_table(document: dict[str, Any]) -> str:
 
     In bold is the student ahead of every other one where each paired difference excludes zero. All text is escaped.
     """
-    students, k = measured(document), neighbours_of(document)
+    students = measured(document)
     several = len(students) > 1
     header = ["value", "95% interval", "chance", "class chance", "reference"]
     header = distinct(shown(name, 24) for name in students) if several else header
     ahead = leaders(document)
     rows = []
-    for key in measure_names(k):
+    for key in catalogue(document):
         read = {name: each.get(key) for name, each in students.items()}
-        if any(read.values()):
-            cells = _several(read, ahead.get(key)) if several else _one(next(iter(read.values())))
-            title = escape(gloss(key, k))
-            row = "".join(f"<td{CELL}>{cell}</td>" for cell in cells)
-            rows.append(f'<tr><th scope="row"{FIRST} title="{title}">{escape(key)}</th>{row}</tr>')
+        cells = _several(read, ahead.get(key)) if several else _one(next(iter(read.values())))
+        title = escape(gloss(key, document))
+        row = "".join(f"<td{CELL}>{cell}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row"{FIRST} title="{title}">{escape(key)}</th>{row}</tr>')
     verdicts = "".join(f"<p>{escape(verdict(each))}</p>" for each in students_of(document).values())
     columns = "".join(f'<th scope="col"{HEAD}>{escape(cell)}</th>' for cell in header)
     head = f'<thead><tr><th scope="col"{FIRST}>measure</th>{columns}</tr></thead>'

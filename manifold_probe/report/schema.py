@@ -36,6 +36,7 @@ MEASURE = {
     "metric": Maybe(str),
     "note": Maybe(str),
     "quantiles": Maybe(Each(Maybe(NUMBER))),
+    "declared": Maybe({"title": str, "group": str, "gloss": str, "higher_is_better": Maybe(bool)}),
 }
 RANKS = {
     "k": int,

@@ -40,11 +40,8 @@ def student_lines(document: dict[str, Any], width: int | None) -> list[Text]:
 def measure_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     """The table of measures in groups, each with its reading."""
     measures = readings(document)
-    groups = [(title, [key for key in keys if key in measures]) for title, keys in grouped(document["settings"]["k"])]
-    known = {key for _, keys in groups for key in keys}
-    groups.append(("Others", [key for key in measures if key not in known]))
-    groups = [(title, keys) for title, keys in groups if keys]
-    cells = {key: _cells(key, measures[key], width) for _, keys in groups for key in keys}
+    groups = grouped(document)
+    cells = {key: _cells(key, measures[key], width) for keys in groups.values() for key in keys}
     widths = sizes([HEADER, *cells.values()])
     beside = width is None or width >= total(widths) + len(GAP) + READING_ROOM
     narrow = width is not None and width < total(widths)
@@ -52,7 +49,7 @@ def measure_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     lines = [Text(), Text(columns([HEADER[:shown_columns]], widths[:shown_columns])[0], style="dim")]
     if beside:
         lines[-1].append(f"{GAP}reading")
-    for title, keys in groups:
+    for title, keys in groups.items():
         lines.append(Text(title, style="bold"))
         for key in keys:
             numbers = columns([cells[key][:shown_columns]], widths[:shown_columns])[0]

@@ -10,21 +10,12 @@ from rich.text import Text
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
-from manifold_probe.report.readings import faithful_names, gloss, grouped, label
+from manifold_probe.report.readings import faithful, gloss, grouped, headline, label
 from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines
 from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
 
-MAIN = (
-    "overlap@K",
-    "overlap@K:euclidean",
-    "debiased_linear_cka",
-    "procrustes",
-    "linear_r2",
-    "norm_correlation",
-    "knn_agreement@K",
-)
 MOST_PAIRS = 6
 APART = "Not all students were compared together, so who is ahead is not known: give them all to one probe compare."
 LEGEND = "*: ahead of every other student, each paired 95% interval of the difference above zero; -: undefined."
@@ -111,15 +102,11 @@ def _size(document: dict[str, Any]) -> str:
 def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
     """One table, students as columns; those that do not fit follow in further tables."""
     students = document["students"]
-    k = next(iter(students.values()))["settings"]["k"]
     measures = {name: readings(each) for name, each in students.items()}
     first = next(iter(measures.values()))
-    groups = [
-        (title, [key for key in keys if any(key in each for each in measures.values())]) for title, keys in grouped(k)
-    ]
-    keys = [key for _, keys in groups for key in keys]
-    faithful = set(faithful_names(k))
-    marks = {key: best(document, key) for key in keys if key in faithful}
+    groups = grouped(document)
+    keys = [key for members in groups.values() for key in members]
+    marks = {key: best(document, key) for key in faithful(document)}
     for with_interval in (True, False):
         rows = {key: [label(key, width)] for key in keys}
         for name, each in measures.items():
@@ -132,10 +119,10 @@ def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
     lines: list[Text] = []
     for block in _blocks(widths, width):
         lines += [Text(), Text(_row(header, widths, block), style="dim")]
-        for title, members in groups:
-            lines += [Text(title, style="bold")] if members else []
+        for title, members in groups.items():
+            lines.append(Text(title, style="bold"))
             for key in members:
-                words = _gloss(key, k, first.get(key)) if block[0] == 1 else ""
+                words = gloss(key, document) + _chance(first.get(key)) if block[0] == 1 else ""
                 text = _row(rows[key], widths, block)
                 lines.append(Text(f"{text}{GAP}{words}" if width is None else text))
                 lines += paragraph(words, width, style="dim", indent=4) if width is not None and words else []
@@ -158,9 +145,8 @@ def _row(cells: list[str], widths: list[int], block: list[int]) -> str:
     return columns([[cells[place] for place in places]], [widths[place] for place in places])[0]
 
 
-def _gloss(key: str, k: int, measure: Any) -> str:
-    chance = f"; chance {number(measure.chance)}" if measure is not None and measure.chance else ""
-    return gloss(key, k) + chance
+def _chance(measure: Any) -> str:
+    return f"; chance {number(measure.chance)}" if measure is not None and measure.chance else ""
 
 
 def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:
@@ -186,8 +172,7 @@ def _differences(document: dict[str, Any], width: int | None) -> list[Text]:
     for a, b in pairs:
         found = {row["measure"]: row for row in document["differences"] if (row["a"], row["b"]) == (a, b)}
         lines += heading(f"{shown(a)} minus {shown(b)}, paired over the same rows", width)
-        main = [key.replace("@K", f"@{k}") for key in MAIN]
-        lines += _difference_table("measure", {key: found.get(key) for key in main}, width)
+        lines += _difference_table("measure", {key: found.get(key) for key in headline(document)}, width)
     return lines
 
 

@@ -129,9 +129,9 @@ def test_the_curves_are_those_of_the_log() -> None:
         "loss",
         "overlap@10",
         "debiased linear CKA",
-        "norm correlation",
         "per-dimension, raw",
         "space similarity",
+        "norm correlation",
         "k-NN agreement@10",
     ]
     for turn, run in enumerate(runs):

@@ -115,17 +115,17 @@ def test_the_yardsticks_are_those_of_the_figures_and_no_students() -> None:
 
 
 def test_the_common_axis_has_the_same_columns_in_every_group() -> None:
-    made = documents(a=measurement(), b=measurement())["students"]
-    for each in made.values():
+    several = documents(a=measurement(), b=measurement())
+    for each in several["students"].values():
         for key, measure in each["measures"].items():
             if not key.startswith("overlap"):
                 measure |= {"chance": None, "class_chance": None, "reference": None}
-    shares = [group for group in groups(made) if group.axis]
+    shares = [group for group in groups(several) if group.axis]
     assert len(shares) > 2
     assert all(group.yardsticks for group in shares)
-    assert not any(group.yardsticks for group in groups(made) if not group.axis)
+    assert not any(group.yardsticks for group in groups(several) if not group.axis)
 
 
 def test_on_a_phone_the_axis_comes_again() -> None:
-    found = [line.again for block in groups(crowd(9, 60)["students"])[0].blocks for line in block.lines]
+    found = [line.again for block in groups(crowd(9, 60))[0].blocks for line in block.lines]
     assert [place for place, again in enumerate(found, start=1) if again] == list(range(6, len(found) + 1, 6))

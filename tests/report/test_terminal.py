@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from manifold_probe.measures.catalogue import MEASURES
 from manifold_probe.report.advice import AT_CHANCE, MISPAIRED, next_steps
-from manifold_probe.report.readings import GLOSSES, GROUPS, READINGS, measure_names
 from manifold_probe.report.terminal import plain_report, report_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
@@ -19,14 +19,13 @@ WORST = [{"row": 3, "id": "img_3", "label": 1, "overlap": 0.0}]
 
 
 def full() -> dict:
-    every = dict.fromkeys(measure_names(10), 0.5)
+    every = dict.fromkeys((each.named(10) for each in MEASURES), 0.5)
     return document(measurement(every, alarms=(ALARM,), details={"per_class": CLASSES, "worst_rows": WORST}))
 
 
-def test_every_measure_has_its_words() -> None:
-    keys = {key for group in GROUPS.values() for key in group}
-    assert keys == set(GLOSSES) == set(READINGS)
-    assert len(keys) == 25
+def test_every_measure_is_declared_once_with_its_words() -> None:
+    assert len({each.key for each in MEASURES}) == len(MEASURES) == 25
+    assert all(each.reading and each.bounds[0] < each.bounds[1] for each in MEASURES)
 
 
 def test_the_verdict_names_value_interval_and_yardsticks() -> None:

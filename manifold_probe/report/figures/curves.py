@@ -7,7 +7,6 @@ backbone, dashed at the head. The untrained student is where every curve begins,
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import MEASURES, general, printed
 from manifold_probe.report.curves import SIDES, Run
 from manifold_probe.report.figures.canvas import (
     count_axis,
@@ -33,23 +33,7 @@ from manifold_probe.report.figures.canvas import (
 )
 from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, settings
-from manifold_probe.report.titles import title
 
-MEASURES = (
-    "overlap@K",
-    "debiased_linear_cka",
-    "norm_correlation",
-    "per_dimension_correlation",
-    "space_similarity",
-    "knn_agreement@K",
-)
-SHORT = {
-    "debiased_linear_cka": "debiased CKA",
-    "norm_correlation": "norm corr.",
-    "per_dimension_correlation": "per-dimension",
-    "space_similarity": "space sim.",
-    "knn_agreement@K": "agreement@{k}",
-}
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
 DOTS: Any = (0, (1, 1.8))
@@ -118,16 +102,7 @@ def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
 def measured_keys(runs: list[Run]) -> list[str]:
     """The measures to be drawn, in order: those with a value somewhere."""
     known = list(dict.fromkeys(key for run in runs for key in run.keys))
-    return [key for wanted in MEASURES for key in known if general(key) == wanted]
-
-
-def general(key: str) -> str:
-    """A key without its k.
-
-    >>> general("overlap@10")
-    'overlap@K'
-    """
-    return re.sub(r"@\d+$", "@K", key)
+    return [key for watched in MEASURES if watched.watched for key in known if general(key) == watched.key]
 
 
 def said_of_rows(runs: list[Run]) -> str:
@@ -221,11 +196,8 @@ def _title(key: str, look: Look, inches: float) -> str:
     if key.startswith("loss"):
         term = key.partition(":")[2].replace("_", " ")
         return fitting_width(f"{term} term" if term else "loss", look, inches)
-    found = re.search(r"@(\d+)$", key)
-    k = int(found[1]) if found else 0
-    full = title(key, k)
-    short = SHORT.get(general(key), full).format(k=k)
-    return full if text_width(full, look, "bold") <= inches else short
+    full = printed(key)
+    return full if text_width(full, look, "bold") <= inches else printed(key, short=True)
 
 
 def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: bool, unit: float) -> None:

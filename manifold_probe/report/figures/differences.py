@@ -16,9 +16,7 @@ from manifold_probe.report.document import SEVERAL
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import INK, Look, colour, marker
-from manifold_probe.report.readings import faithful_names, grouped
-from manifold_probe.report.students import MAIN
-from manifold_probe.report.titles import title
+from manifold_probe.report.readings import faithful, grouped, headline, title
 
 
 def draw(document: dict[str, Any], look: Look) -> Figure | None:
@@ -26,20 +24,20 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     if document["schema"] != SEVERAL:
         return None
     names = list(document["students"])
-    first, k = names[0], document["students"][names[0]]["settings"]["k"]
+    first = names[0]
     gaps = {name: from_first(document, first, name) for name in names[1:]}
-    groups = _groups(gaps, faithful_names(k), k)
+    groups = _groups(document, gaps, faithful(document))
     if not groups:
         return None
     tall = max(1.0, 0.4 + 0.28 * (len(names) - 1))
     if (sum(_heights(groups, tall)) + 1) * look.row > look.tallest:  # the main ones, closer together
-        groups = _groups(gaps, [key.replace("@K", f"@{k}") for key in MAIN], k) or groups
+        groups = _groups(document, gaps, headline(document)) or groups
     heights = _heights(groups, tall)
     least = sum(_heights(groups, 1.3)) + 1  # below, the labels would touch
     figure = sheet(look, max(least * look.row, min((sum(heights) + 1) * look.row, look.tallest)))
     panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (heading, keys) in zip(panels, groups, strict=True):
-        rows_axis(axes, [title(key, k) for key in keys])
+        rows_axis(axes, [title(key, document) for key in keys])
         axes.set_title(heading, loc="left")
         for turn, name in enumerate(names[1:]):
             for place, key in enumerate(keys):
@@ -61,10 +59,10 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     return finish(figure)
 
 
-def _groups(gaps: dict[str, Any], wanted: Sequence[str], k: int) -> list[tuple[str, list[str]]]:
+def _groups(document: dict[str, Any], gaps: dict[str, Any], wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(heading, measures) of which a difference is known."""
     found = []
-    for heading, keys in grouped(k):
+    for heading, keys in grouped(document).items():
         known = [key for key in keys if key in wanted and any(key in rows for rows in gaps.values())]
         if known:
             found.append((heading, known))

@@ -8,11 +8,11 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from manifold_probe.measures.catalogue import printed
 from manifold_probe.report.diagnosis.words import overlap_keys, rung
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.labels import fitting
 from manifold_probe.report.figures.look import Look, colour, marker, settings
-from manifold_probe.report.titles import title
 
 CAPTION = (
     "The student after each repair: overlap in both metrics with its 95% interval, and debiased CKA, on rows that the "
@@ -33,7 +33,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
 
 
 def _draw(document: dict[str, Any], keys: list[str], look: Look) -> Figure:
-    steps, k = document["ladder"], document["settings"]["k"]
+    steps = document["ladder"]
     tall = len(steps) * TALL * look.row + 0.45 * look.text / 8
     figure = sheet(look, min(tall, look.tallest - 3 * look.row))
     axes = figure.add_subplot()
@@ -54,7 +54,7 @@ def _draw(document: dict[str, Any], keys: list[str], look: Look) -> Figure:
         zero_line(axes)
     axes.set_xlabel("on held-out rows")
     handles = [
-        sample_line(title(key, k), color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line)
+        sample_line(printed(key), color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line)
         for turn, key in enumerate(keys)
     ]
     legend_below(figure, look, handles)

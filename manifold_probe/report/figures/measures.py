@@ -15,9 +15,7 @@ from manifold_probe.report.document import Reading, readings, students_of
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import GREY, INK, Look, colour, marker
-from manifold_probe.report.readings import faithful_names, grouped
-from manifold_probe.report.students import MAIN
-from manifold_probe.report.titles import title
+from manifold_probe.report.readings import faithful, grouped, headline, title
 from manifold_probe.report.words import number
 
 LOWEST = -0.25  # what falls below is drawn at the edge, pointing out of the axes
@@ -33,14 +31,12 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     """The panel of all measures of which more is more faithful."""
     students = list(students_of(document).values())
     measured = [readings(student) for student in students]
-    k = students[0]["settings"]["k"]
-    rows = _rows(measured, faithful_names(k), k)
+    rows = _rows(document, measured, faithful(document))
     if not rows:
         return None
     spread = 0.0 if len(students) == 1 else 0.62
     if _sheet_height(rows, len(students), look) > look.tallest:  # the main ones, closer together
-        main = [key.replace("@K", f"@{k}") for key in MAIN]
-        rows = [row for row in _rows(measured, main, k) if row[1] is not None] or rows
+        rows = [row for row in _rows(document, measured, headline(document)) if row[1] is not None] or rows
     figure = sheet(look, min(_sheet_height(rows, len(students), look), look.tallest))
     axes = figure.add_subplot()
     rows_axis(axes, [label for label, _ in rows], places := _places(rows, len(students)))
@@ -67,13 +63,15 @@ def _sheet_height(rows: list[tuple[str, str | None]], students: int, look: Look)
     return sum(_height(key, students) for _, key in rows) * look.row + 0.45 * look.text / 8
 
 
-def _rows(measured: list[dict[str, Reading]], wanted: Sequence[str], k: int) -> list[tuple[str, str | None]]:
+def _rows(
+    document: dict[str, Any], measured: list[dict[str, Reading]], wanted: Sequence[str]
+) -> list[tuple[str, str | None]]:
     """(label, measure key), a heading (key None) before every group."""
     rows: list[tuple[str, str | None]] = []
-    for heading, keys in grouped(k):
+    for heading, keys in grouped(document).items():
         known = [key for key in keys if key in wanted and any(_defined(each, key) for each in measured)]
         if known:
-            rows += [(heading, None), *((title(key, k), key) for key in known)]
+            rows += [(heading, None), *((title(key, document), key) for key in known)]
     return rows
 
 

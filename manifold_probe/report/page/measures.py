@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.document import Reading, readings, students_of
 from manifold_probe.report.page.strips import Axis, Strip, common_axis, own_axis, strip
-from manifold_probe.report.readings import FAITHFUL, gloss, grouped, reading
-from manifold_probe.report.titles import title
+from manifold_probe.report.readings import catalogue, gloss, grouped, reading, title
 from manifold_probe.report.words import interval, number
 
-OTHERS = "Others"
 BRACKETS = re.compile(r" \([^)]*\)")
 EVERY = 6  # lines of a phone's screen: after so many, the axis is said again there
 
@@ -64,30 +62,24 @@ class Group:
     yardsticks: bool
 
 
-def groups(students: dict[str, dict[str, Any]]) -> list[Group]:
-    """Every measure that any student has, in the order of the report."""
+def groups(document: dict[str, Any]) -> list[Group]:
+    """Every measure that any student has, in the order of the report.
+
+    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has its own.
+    """
+    students, declared = students_of(document), catalogue(document)
     measures = [readings(each) for each in students.values()]
-    keys = grouped_keys(students)
-    common = [name for name in keys if name in (*FAITHFUL, OTHERS)]
+    keys = grouped(document)
+    common = [name for name in keys if all(declared[key].bounds[1] == 1 for key in keys[name])]
     shares = [each[key] for name in common for key in keys[name] for each in measures if key in each]
     axis, yardsticks = common_axis(shares), _yardsticks(shares)
     found = []
     for name, members in keys.items():
         own = [each[key] for key in members for each in measures if key in each]
         on_axis = name in common
-        blocks = _blocks(members, axis if on_axis else None, students)
+        blocks = _blocks(members, axis if on_axis else None, document)
         found.append(Group(name, axis if on_axis else None, blocks, yardsticks if on_axis else _yardsticks(own)))
     return found
-
-
-def grouped_keys(students: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """{heading: keys} of the measures that any student has; those that the report does not know come last."""
-    first = next(iter(students.values()))
-    present = dict.fromkeys(key for each in students.values() for key in each["measures"])
-    found = {name: [key for key in keys if key in present] for name, keys in grouped(first["settings"]["k"])}
-    known = {key for keys in found.values() for key in keys}
-    found[OTHERS] = [key for key in present if key not in known]
-    return {name: keys for name, keys in found.items() if keys}
 
 
 def _yardsticks(measures: list[Reading]) -> bool:
@@ -96,21 +88,21 @@ def _yardsticks(measures: list[Reading]) -> bool:
     return any(value is not None for value in known)
 
 
-def _blocks(keys: list[str], axis: Axis | None, students: dict[str, dict[str, Any]]) -> list[Block]:
-    measures = [readings(each) for each in students.values()]
+def _blocks(keys: list[str], axis: Axis | None, document: dict[str, Any]) -> list[Block]:
+    measures = [readings(each) for each in students_of(document).values()]
     blocks: list[Block] = []
     for key in keys:
         # the two sides of a pair share an axis, so that they can be compared
         pair = (key.replace("_student", "_teacher"), key.replace("_teacher", "_student"))
         own = axis or own_axis(each[side] for each in measures for side in pair if side in each)
         above = sum(len(block.lines) for block in blocks) if axis else 0
-        blocks.append(_block(key, own, students, above))
+        blocks.append(_block(key, own, document, above))
     return blocks
 
 
-def _block(key: str, axis: Axis, students: dict[str, dict[str, Any]], above: int) -> Block:
+def _block(key: str, axis: Axis, document: dict[str, Any], above: int) -> Block:
+    students = students_of(document)
     first = next(iter(students.values()))
-    k = first["settings"]["k"]
     all_of = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
     found: list[tuple[int | None, Reading]] = [(place, each) for place, each in all_of if each is not None]
     # what tells of the teacher alone is the same beside every student
@@ -124,8 +116,8 @@ def _block(key: str, axis: Axis, students: dict[str, dict[str, Any]], above: int
         Line(place, each, strip(each, axis), (above + turn) % EVERY == 0)
         for turn, (place, each) in enumerate(found, start=1)
     ]
-    words = reading(key, first) if len(students) == 1 else gloss(key, k)
-    return Block(key, title(key, k), words, lines, undefined, axis)
+    words = reading(key, first) if len(students) == 1 else gloss(key, document)
+    return Block(key, title(key, document), words, lines, undefined, axis)
 
 
 def _undefined(notes: list[tuple[int | None, str | None]]) -> list[Undefined]:

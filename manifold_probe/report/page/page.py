@@ -14,16 +14,15 @@ from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
-from manifold_probe.report.page.measures import grouped_keys, groups
+from manifold_probe.report.page.measures import groups
 from manifold_probe.report.page.pictures import pictures
 from manifold_probe.report.page.room import BYTES, blocks, fewer, most_classes, most_rows
 from manifold_probe.report.page.rows import classes, listed, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, Strip, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
-from manifold_probe.report.readings import gloss
+from manifold_probe.report.readings import catalogue, gloss, title
 from manifold_probe.report.sections import pairing, size
 from manifold_probe.report.students import ranking
-from manifold_probe.report.titles import title
 from manifold_probe.report.training import training_sentences
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
@@ -92,7 +91,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     everyone, students = students_of(document), fewer(document)
     first = next(iter(students.values()))
     several = len(students) > 1
-    grouped = groups(students)
+    grouped = groups(_of_students(document, students))
     gaps, leader = differences(document, students) if several else ([], None)
     most = most_rows(len(students), max(longest(each) for each in students.values()))
     clusters = first["settings"].get("classes") == "k-means"
@@ -133,7 +132,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "worst_count": max(len(listed(each)) for each in students.values()),
         "worst_shown": most,
         "by_id": any(row.id is not None for rows in worst.values() for row in rows),
-        "glossary": list(_glossary(students)),
+        "glossary": list(_glossary(document)),
         "inputs": list(_inputs(students)),
         "provenance": list(_provenance(students)),
         "json": script(_of_students(document, students)),
@@ -179,12 +178,11 @@ def _spaced(key: str) -> str:
     return shown(key).replace("_", " ")
 
 
-def _glossary(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+def _glossary(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(key, printed name, what it is) of every measure that has words."""
-    k = next(iter(students.values()))["settings"]["k"]
-    for key in (key for keys in grouped_keys(students).values() for key in keys):
-        if words := gloss(key, k):
-            yield key, title(key, k), words[0].upper() + words[1:]
+    for key in catalogue(document):
+        if (words := gloss(key, document)) != key:
+            yield key, title(key, document), words[0].upper() + words[1:]
 
 
 def _inputs(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -8,11 +8,9 @@ from itertools import combinations
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
-from manifold_probe.report.page.measures import grouped_keys
 from manifold_probe.report.page.room import overlap
-from manifold_probe.report.readings import faithful_names
-from manifold_probe.report.students import MAIN, MOST_PAIRS, best
-from manifold_probe.report.titles import title
+from manifold_probe.report.readings import faithful, grouped, headline, title
+from manifold_probe.report.students import MOST_PAIRS, best
 from manifold_probe.report.words import shown
 
 MOST_LISTED = 1000  # pairs
@@ -56,14 +54,14 @@ class Gap:
 def table(document: dict[str, Any], students: dict[str, dict[str, Any]]) -> list[tuple[str, list[Row]]]:
     """(heading, rows) with these students as columns; best is who is ahead of all in the document."""
     measures = {name: readings(each) for name, each in students.items()}
-    faithful = set(faithful_names(_k(document)))
+    judged = set(faithful(document))
 
     def row(key: str) -> Row:
-        first = best(document, key) if key in faithful else None
+        first = best(document, key) if key in judged else None
         cells = [Cell(each.get(key), name == first) for name, each in measures.items()]
-        return Row(title(key, _k(document)), cells)
+        return Row(title(key, document), cells)
 
-    return [(heading, [row(key) for key in keys]) for heading, keys in grouped_keys(students).items()]
+    return [(heading, [row(key) for key in keys]) for heading, keys in grouped(document).items()]
 
 
 def differences(
@@ -74,17 +72,16 @@ def differences(
     Where they are more than `MOST_LISTED`, the pairs of the student that keeps the most neighbours, and its name.
     """
     rows = {(row["a"], row["b"], row["measure"]): row for row in document["differences"]}
-    pairs, k = list(combinations(students, 2)), _k(document)
+    pairs, main = list(combinations(students, 2)), headline(document)
     first = max(students, key=lambda name: overlap(students[name])) if len(pairs) > MOST_LISTED else None
     pairs = [pair for pair in pairs if first is None or first in pair]
-    main = [key.replace("@K", f"@{k}") for key in MAIN]
 
     def gaps(wanted: list[tuple[str, str, str]]) -> list[Gap]:
         found = [rows[each] for each in wanted if each in rows]
-        return [_gap(row, k) for row in found if row["value"] is not None]
+        return [_gap(row, document) for row in found if row["value"] is not None]
 
     if many(document):
-        tables = [(title(main[0], k), gaps([(a, b, main[0]) for a, b in pairs]))]
+        tables = [(title(main[0], document), gaps([(a, b, main[0]) for a, b in pairs]))]
     else:
         tables = [(f"{shown(a)} minus {shown(b)}", gaps([(a, b, key) for key in main])) for a, b in pairs]
     return [each for each in tables if each[1]], first
@@ -110,9 +107,5 @@ def by_students(
     return [(item, [] if len(names) == len(students) else names) for item, names in found.items()]
 
 
-def _gap(row: dict[str, Any], k: int) -> Gap:
-    return Gap(title(row["measure"], k), row["a"], row["b"], row["value"], row["low"], row["high"])
-
-
-def _k(document: dict[str, Any]) -> int:
-    return next(iter(document["students"].values()))["settings"]["k"]
+def _gap(row: dict[str, Any], document: dict[str, Any]) -> Gap:
+    return Gap(title(row["measure"], document), row["a"], row["b"], row["value"], row["low"], row["high"])

@@ -8,18 +8,16 @@ from itertools import accumulate
 from typing import Any
 
 from manifold_probe.report.document import Reading
+from manifold_probe.report.readings import headline, title
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,
     leaders,
-    main_keys,
     meanings,
     measured,
-    neighbours_of,
     yardsticks,
 )
 from manifold_probe.report.tables.tex_text import Symbol, escaped, symbols
-from manifold_probe.report.titles import title
 from manifold_probe.report.words import number, shown
 
 # Characters of a name and of a heading in one line, so that seven measures fit the text of a conference's page.
@@ -40,9 +38,9 @@ def latex_table(document: dict[str, Any]) -> str:
 
     The lines above the table are comments: what it needs, what it holds, and in full the names it cuts or spells out.
     """
-    keys, ahead, students = main_keys(document), leaders(document), measured(document)
+    keys, ahead, students = headline(document), leaders(document), measured(document)
     names, below = _names(list(students)), yardsticks(document)
-    heads = [_heading(title(key, neighbours_of(document))) for key in keys]
+    heads = [_heading(title(key, document)) for key in keys]
     spans = {name: [_interval(each.get(key)) for key in keys] for name, each in students.items()}
     first = max(_width(line) for name in [*students, *(row.label for row in below)] for line in _lines(name))
     gap = _gap(first, heads, list(spans.values()))

@@ -6,17 +6,15 @@ import re
 from typing import Any
 
 from manifold_probe.report.document import Reading
+from manifold_probe.report.readings import headline, title
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,
     leaders,
-    main_keys,
     meanings,
     measured,
-    neighbours_of,
     yardsticks,
 )
-from manifold_probe.report.titles import title
 from manifold_probe.report.words import interval, number, shown
 
 MARKUP = re.compile(r"([\\`*_\[\]~|$])")
@@ -26,9 +24,9 @@ HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def markdown_table(document: dict[str, Any]) -> str:
     """Students down, the main measures across, each with its interval; yardsticks below, and what the marks mean."""
-    keys, ahead = main_keys(document), leaders(document)
+    keys, ahead = headline(document), leaders(document)
     students = measured(document)
-    rows = [["student", *(title(key, neighbours_of(document)) for key in keys)]]
+    rows = [["student", *(title(key, document) for key in keys)]]
     for label, (name, each) in zip(distinct(shown(name) for name in students), students.items(), strict=True):
         rows.append([escaped(label), *(_cell(each.get(key), ahead.get(key) == name) for key in keys)])
     rows += [[row.label, *(_range(row.values[key]) for key in keys)] for row in yardsticks(document)]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
-from manifold_probe.report.readings import faithful_names
-from manifold_probe.report.students import MAIN, best
+from manifold_probe.report.readings import faithful, headline
+from manifold_probe.report.students import best
 from manifold_probe.report.words import teacher_name
 
 
@@ -24,12 +24,6 @@ def neighbours_of(document: dict[str, Any]) -> int:
     return next(iter(students_of(document).values()))["settings"]["k"]
 
 
-def main_keys(document: dict[str, Any]) -> list[str]:
-    """The measures that stand across the page."""
-    keys = [key.replace("@K", f"@{neighbours_of(document)}") for key in MAIN]
-    return [key for key in keys if any(key in each["measures"] for each in students_of(document).values())]
-
-
 def measured(document: dict[str, Any]) -> dict[str, dict[str, Reading]]:
     """{student: {measure key: reading}}."""
     return {name: readings(each) for name, each in students_of(document).items()}
@@ -39,7 +33,7 @@ def leaders(document: dict[str, Any]) -> dict[str, str]:
     """{measure key: the student ahead of every other one}, where each paired difference excludes zero."""
     if document["schema"] != SEVERAL:
         return {}
-    ahead = {key: best(document, key) for key in faithful_names(neighbours_of(document))}
+    ahead = {key: best(document, key) for key in faithful(document)}
     return {key: name for key, name in ahead.items() if name is not None}
 
 
@@ -65,7 +59,7 @@ def yardsticks(document: dict[str, Any]) -> list[Yardstick]:
 
 def _values(document: dict[str, Any], part: str, names: list[str]) -> dict[str, list[float]]:
     read = measured(document)
-    held = {key: [getattr(read[name][key], part) for name in names if key in read[name]] for key in main_keys(document)}
+    held = {key: [getattr(read[name][key], part) for name in names if key in read[name]] for key in headline(document)}
     return {key: [value for value in values if value is not None] for key, values in held.items()}
 
 

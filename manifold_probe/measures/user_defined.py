@@ -1,0 +1,115 @@
+"""Measures that users declare: a function of two aligned arrays, with the same interval as the built-in ones.
+
+value      function(x, y)                                              all rows, or a stated sample of 20,000
+interval   the grouped jackknife: function(x, y) without each of the 20 groups in turn
+chance     chance(x, y), where one is given
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import MEASURES, Measure
+from manifold_probe.measures.results import Measure as Measured
+from manifold_probe.measures.rows import SAMPLING, sample
+from manifold_probe.measures.uncertainty import Estimate, jackknife
+from manifold_probe.spaces.space import Space
+
+MOST_ROWS = 20_000
+FEWEST_GROUPS = 5
+
+
+def chosen(measures: Any, k: int) -> list[Measure]:
+    """The declarations that a user asks for: keys such as "overlap@10", and declarations; all of `MEASURES` for None.
+
+    Raises
+    ------
+    InputError
+        For a key that the catalogue lacks, a declaration without a function, or a key that is there twice.
+    """
+    if measures is None:
+        return list(MEASURES)
+    if isinstance(measures, str | Measure) or not hasattr(measures, "__iter__"):
+        raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as ['overlap@{k}']")
+    known = {each.named(k): each for each in MEASURES} | {each.key: each for each in MEASURES}
+    found: dict[str, Measure] = {}
+    for each in measures:
+        if isinstance(each, str) and each not in known:
+            raise InputError(f"measures: {each!r} is not known with k = {k}; known are {', '.join(_keys(k))}")
+        measure = known[each] if isinstance(each, str) else each
+        if not isinstance(measure, Measure):
+            raise InputError(f"measures: {each!r} is a {type(each).__name__}; give keys or manifold_probe.Measure")
+        key = measure.named(k)
+        if key in found or (measure.function is not None and key in known):
+            raise InputError(f"measures: {key!r} is there twice or is a built-in measure's key; choose another key")
+        if measure.function is None and measure not in MEASURES:
+            raise InputError(f"measures: {key!r} has no function; give function=..., of two arrays (n, d)")
+        found[key] = measure
+    if not found:
+        raise InputError("measures: the list is empty; give at least one key or declaration")
+    return list(found.values())
+
+
+def _keys(k: int) -> list[str]:
+    return [each.named(k) for each in MEASURES]
+
+
+def measure_user_defined(
+    measures: list[Measure], teacher: Space, student: Space, groups: np.ndarray, count: int, seed: int
+) -> dict[str, Measured]:
+    """The values of the user's measures by key.
+
+    Parameters
+    ----------
+    measures : list of Measure
+        Each with its function.
+    teacher, student : Space
+        Paired rows.
+    groups, count : np.ndarray, shape (n,), and int
+        The jackknife's groups of the rows.
+    seed : int
+        Of the rows that are drawn where there are more than 20,000.
+
+    Raises
+    ------
+    InputError
+        Where a function raises, or gives no finite number.
+    """
+    if not measures:
+        return {}
+    rows = sample(teacher.n, MOST_ROWS, seed, SAMPLING)
+    x, y = (space.take(rows).astype(np.float64) for space in (teacher, student))
+    note = None if len(rows) == teacher.n else f"from {len(rows):,} of {teacher.n:,} rows, drawn at random"
+    return {each.key: _measured(each, x, y, groups[rows], count, note) for each in measures}
+
+
+def _measured(
+    measure: Measure, x: np.ndarray, y: np.ndarray, groups: np.ndarray, count: int, note: str | None
+) -> Measured:
+    assert measure.function is not None
+    value = _number(measure, measure.function, x, y)
+    estimate = Estimate(value, bounds=measure.bounds)
+    if count >= FEWEST_GROUPS:
+        without = [_number(measure, measure.function, x[groups != g], y[groups != g]) for g in range(count)]
+        estimate = jackknife(value, np.array(without), measure.bounds)
+    chance = None if measure.chance is None else _number(measure, measure.chance, x, y)
+    declared = {part: getattr(measure, part) for part in ("title", "group", "gloss", "higher_is_better")}
+    return Measured(estimate, len(x), chance, note=note, declared=declared)
+
+
+def _number(measure: Measure, function: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray) -> float:
+    """What a user's function gives, of copies, so that it cannot change the rows for the next one."""
+    try:
+        value = float(function(x.copy(), y.copy()))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"measure {measure.key!r}: its function raised {type(error).__name__}: {reason}") from error
+    if not np.isfinite(value):
+        raise InputError(
+            f"measure {measure.key!r}: its function gave {value} for {len(x):,} rows; give a finite number"
+        )
+    return value
