@@ -278,8 +278,8 @@ def packed_bits(pair: Pair) -> list[Alarm]:
             alarms.append(
                 Alarm(
                     "packed_bits",
-                    f"{side}: {space.d:,} bytes a row against {other.d:,} dimensions look like packed bits and were "
-                    f"read as numbers; unpack them with {_key(space)}?bits (arrays: np.unpackbits(x, axis=1)).",
+                    f"{side}: {space.d:,} bytes a row against {other.d:,} dimensions look like packed bits, read as "
+                    f"numbers; unpack them with {_key(space)}?bits (arrays: 2.0 * np.unpackbits(x, axis=1) - 1).",
                 )
             )
     return alarms

@@ -52,7 +52,7 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     ----------
     path : str
         A feature file or a folder with ``manifest.json``; "file::key" names the array in it, and "file::key?bits" (or
-        "file?bits") the packed bits of a byte array, as rows of 0 and 1.
+        "file?bits") the packed bits of a byte array, as rows of -1 and 1.
     key : str, optional
         The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
     labelled : bool
