@@ -127,23 +127,18 @@ def pair(
     teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}
     given = _given_labels(teacher, labels, labels_ids, positional)
     given = None if given is None else marked(given, codes)
-    copies = dict.fromkeys(students, 0)
+    before, originals = teacher, students
     if keep_first:
-        if teacher.ids is None and all(space.ids is None for space in students.values()):
-            raise bad(teacher.name, "has no ids, by which --keep-first (keep_first=True) knows copies; add ids")
-        rows = _first_rows(teacher)
+        teacher, students, rows = _without_copies(teacher, students)
         given = None if given is None else given[rows]
-        firsts = {name: _first_rows(space) for name, space in students.items()}
-        copies = {name: teacher.n - len(rows) + students[name].n - len(first) for name, first in firsts.items()}
-        teacher = _rows_of(teacher, rows)
-        students = {name: _rows_of(space, firsts[name]) for name, space in students.items()}
     matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
     kept = _kept_rows(teacher, matches)
     pairs = {}
     for name, space in students.items():
         match = matches[name]
         rows = match.student[np.searchsorted(match.teacher, kept)]
-        pairs[name] = replace(_paired(teacher, space, kept, rows, match, given), copies_left_out=copies[name])
+        copies = before.n - teacher.n + originals[name].n - space.n
+        pairs[name] = replace(_paired(teacher, space, kept, rows, match, given), copies_left_out=copies)
     return pairs
 
 
@@ -216,6 +211,15 @@ def _check_unique(space: Space, of_rows: bool = True) -> None:
         fix = " whose rows are identical; keep the first of each with --keep-first (keep_first=True)"
     sample = np.asarray(space.ids)[later[:1]].tolist()[0]
     raise bad(space.name, f"ids hold {len(later):,} duplicates (such as {sample!r}){fix}")
+
+
+def _without_copies(teacher: Space, students: dict[str, Space]) -> tuple[Space, dict[str, Space], np.ndarray]:
+    """All spaces with the first of identical rows under one id, and which of the teacher's rows these are."""
+    if teacher.ids is None and all(space.ids is None for space in students.values()):
+        raise bad(teacher.name, "has no ids, by which --keep-first (keep_first=True) knows copies; add ids")
+    rows = _first_rows(teacher)
+    firsts = {name: _rows_of(space, _first_rows(space)) for name, space in students.items()}
+    return _rows_of(teacher, rows), firsts, rows
 
 
 def _first_rows(space: Space) -> np.ndarray:

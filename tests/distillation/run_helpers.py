@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from tests.command_line import changed
+
 ROWS = 160
 
 
@@ -35,10 +37,10 @@ def world(folder: Path) -> Path:
 
 def command(out: str = "run", method: str = "coss", *more: str) -> list[str]:
     """The short form of the README, at a few seconds."""
-    return [
+    return changed([
         "distill", "--method", method, "--teacher", "t.pt", "--student", "conv4", "--data", "digits.npz",
         "--epochs", "2", "--batch-size", "32", "--seed", "3", "--out", out, *more,
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def contents(folder: Path) -> dict[str, bytes]:

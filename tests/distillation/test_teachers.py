@@ -15,6 +15,7 @@ import manifold_probe as mp
 from manifold_probe import cli
 from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.spaces.read import read
+from tests.command_line import changed
 from tests.distillation.run_helpers import ROWS, command, contents, world
 
 Capture = pytest.CaptureFixture[str]
@@ -28,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
     capfd.readouterr()
-    code = cli.run(arguments)
+    code = cli.run(changed(arguments))
     out, error = capfd.readouterr()
     assert code == 0, error
     return out, error
@@ -37,7 +38,7 @@ def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
 def refused(arguments: list[str], capfd: Capture) -> str:
     capfd.readouterr()
     before = sorted(Path().rglob("*"))
-    assert cli.run(arguments) == 2
+    assert cli.run(changed(arguments)) == 2
     out, error = capfd.readouterr()
     assert out == ""
     assert error.count("\n") == 1, error

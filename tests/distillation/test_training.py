@@ -27,6 +27,7 @@ from manifold_probe.models.heads import make_head
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.source import is_source
 from manifold_probe.spaces.read import read
+from tests.command_line import changed
 from tests.distillation.run_helpers import ROWS, command, contents, world
 
 Capture = pytest.CaptureFixture[str]
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
-    code = cli.run(arguments)
+    code = cli.run(changed(arguments))
     out, error = capfd.readouterr()
     assert code == 0, error
     return out, error
@@ -49,7 +50,7 @@ def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
 
 def refused(arguments: list[str], capfd: Capture) -> str:
     capfd.readouterr()
-    assert cli.run(arguments) == 2
+    assert cli.run(changed(arguments)) == 2
     out, error = capfd.readouterr()
     assert out == ""
     assert error.count("\n") == 1, error

@@ -163,7 +163,7 @@ add(
 add("null_lines", "line 1 holds no text in a field 'text', 'None'", "x.jsonl", put('{"id": "a", "text": null}\n'))
 add("null_line_without_id", "line 2 is empty", "x.jsonl", put('{"text": "a"}\n{"text": null}\n'))
 add("number_text", "column 'text' holds '1' (int) in row 0", "x.parquet", table(id=["a", "b"], text=[1, 2]))
-add("float_id", "ids have type float64", "x.parquet", table(id=[1.5, 2.5], text=["x", "y"]))
+add("float_id", "ids hold 1.5 in row 0 (float64)", "x.parquet", table(id=[1.5, 2.5], text=["x", "y"]))
 add("bytes_column", "column 'image' holds binary", "x.parquet", table(path=["a.png"], image=[b"x"]))
 add("cut_parquet", "cannot be read as a Parquet file", "x.parquet", put(b"PAR1" + bytes(30)))
 

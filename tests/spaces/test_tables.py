@@ -347,7 +347,7 @@ def test_lists_of_ids_come_back_as_they_were(tmp_path: Path) -> None:
 
     (tmp_path / "run").mkdir()
     run = RunFolder(tmp_path / "run")
-    run.begin("", np.array(ODD_IDS))
+    run.begin("", {}, np.array(ODD_IDS))
     assert run.trained_ids() == set(ODD_IDS)
     assert read_column(f"{tmp_path}/run/{TRAINED}", ("ids", "id"), "ids")[0].tolist() == ODD_IDS
     (tmp_path / "old.txt").write_text("".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in ODD_IDS))
