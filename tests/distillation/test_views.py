@@ -20,6 +20,7 @@ from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.work import Request, prepared
 from manifold_probe.models.preprocessing import ImagePreprocessing
+from tests.command_line import changed
 from tests.distillation.run_helpers import world
 
 Capture = pytest.CaptureFixture[str]
@@ -36,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stored(*more: str) -> None:
     form = ["extract", "--model", TEACHER, "--data", "digits.npz", *LOOK, "--dtype", "float32", "--views", "2"]
-    assert cli.run([*form, "--seed", "3", "--out", "feats", *more]) == 0
+    assert cli.run(changed([*form, "--seed", "3", "--out", "feats", *more])) == 0
 
 
 def settings(teacher: str, **more: object) -> object:
