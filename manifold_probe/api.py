@@ -125,6 +125,7 @@ def compare(
     unlabelled: Any = (),
     ignore_labels: bool = False,
     keep_first: bool = False,
+    measures: Any = None,
     maps: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -160,6 +161,9 @@ def compare(
         Go on as if no file had labels.
     keep_first : bool
         Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
+    measures : list of keys or `manifold_probe.Measure` declarations, optional
+        What to measure, by default all of `manifold_probe.MEASURES`: ``["overlap@10", "debiased_linear_cka"]`` computes
+        these only, ``[*MEASURES, mine]`` a measure of your own too.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
     progress : callable, optional
@@ -194,7 +198,7 @@ def compare(
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
-    results = _measured(pairs, space, spaces, settings, several, maps, progress)
+    results = _measured(pairs, space, spaces, settings, several, measures, maps, progress)
     return Comparisons(results) if several else Comparison(results)
 
 
@@ -491,6 +495,7 @@ def _measured(
     students: dict[str, Space],
     settings: dict[str, Any],
     several: bool,
+    measures: Any,
     maps: bool,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
@@ -499,7 +504,7 @@ def _measured(
     from manifold_probe.measures.measure import measure_students
     from manifold_probe.report.training import run_of, training_alarms, training_of
 
-    measurements = measure_students(pairs, **settings, maps=maps, progress=progress)
+    measurements = measure_students(pairs, **settings, measures=measures, maps=maps, progress=progress)
     provenance = provenance_of(settings["seed"])
     teacher_input = describe_input(teacher, None)
     made = {

@@ -44,6 +44,23 @@ def named_students(texts: list[str]) -> dict[str, str]:
     return students
 
 
+def measures_named(text: str | None, k: int) -> list[str] | None:
+    """The measure keys in "overlap@10,linear_cka", or None for all.
+
+    >>> measures_named("overlap@10, linear_cka", 10)
+    ['overlap@10', 'linear_cka']
+    """
+    from manifold_probe.measures.user_defined import chosen
+
+    if text is None:
+        return None
+    keys = [part.strip() for part in text.split(",")]
+    try:
+        return [each.named(k) for each in chosen(keys, k)]
+    except InputError as error:
+        raise InputError(f"--{error}") from error
+
+
 def named_results(texts: list[str]) -> dict[str, str | None]:
     """{path: name, or None} from PATH or NAME=PATH.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, named_students
+from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, measures_named, named_students
 from manifold_probe.cli.options import (
     BatchSize,
     Debug,
@@ -38,6 +38,9 @@ def compare(
     k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
     queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
     seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    measures: Annotated[
+        str | None, typer.Option(metavar="MEASURE,...", help="Measure these only, such as overlap@10,linear_cka.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
     ] = None,
@@ -108,14 +111,15 @@ def compare(
             "--k": k if k != 10 else None,
         }
         of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
-        of_layers["--ignore-labels"] = ignore_labels or None
+        of_layers |= {"--ignore-labels": ignore_labels or None, "--measures": measures}
         refuse_beside_layers([teacher, *students.values()], of_layers)
         rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
         compare_layers(teacher, students, rules, json=json, table=table, figures=figures)
         return
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
-    wanted = gates.parse_gates(fail_under, k) if fail_under is not None else []
+    chosen = measures_named(measures, k)
+    wanted = gates.parse_gates(fail_under, k, chosen) if fail_under is not None else []
     drop = checked_drop(max_drop, baseline)
     before = read_document(baseline) if baseline is not None else None
     if before is not None and baseline is not None:
@@ -137,6 +141,7 @@ def compare(
         unlabelled=unlabelled or (),
         ignore_labels=ignore_labels,
         keep_first=keep_first,
+        measures=chosen,
         maps=not no_maps and bool(report or figures),
     )
     for path in students.values():
@@ -148,7 +153,7 @@ def compare(
         show(result.to_dict())
     outcomes = gates.check_gates(result.to_dict(), wanted)
     if before is not None:
-        outcomes += gates.check_drops(result.to_dict(), before, drop)
+        outcomes += gates.check_drops(result.to_dict(), before, drop, chosen)
         for warning in gates.baseline_warnings(result.to_dict(), before):
             complain(f"warning: {warning}")
     if outcomes and not json:

@@ -80,6 +80,9 @@ class Measure:
         The sentence that says a value: may hold {share}, {degree}, {about}, {width}, {neighbours} and {class}.
     steps : tuple of (bound, words)
         The words for {degree}, the highest bound first.
+    needs : str
+        What a built-in measure is made from: "moments", "neighbours", "ranks" (of neighbours in the other space) or
+        "classes" (votes of neighbours).
     headline : bool
         Whether small tables and crowded figures show it.
     watched : bool
@@ -103,6 +106,7 @@ class Measure:
     bounds: tuple[float, float] = UNBOUNDED
     reading: str = ""
     steps: Steps = ()
+    needs: str = "moments"
     headline: bool = False
     watched: bool = False
     short: str = ""
@@ -127,6 +131,7 @@ MEASURES: tuple[Measure, ...] = (
         "Neighbourhoods",
         "share of each point's {neighbours} (by angle) that the student keeps",
         bounds=UNIT,
+        needs="neighbours",
         reading="{share} of each point's {neighbours} survive",
         headline=True,
         watched=True,
@@ -137,6 +142,7 @@ MEASURES: tuple[Measure, ...] = (
         "Neighbourhoods",
         "the same by Euclidean distance, which also sees vector lengths",
         bounds=UNIT,
+        needs="neighbours",
         reading="by Euclidean distance, which also sees vector lengths: {share} survive",
         headline=True,
     ),
@@ -146,6 +152,7 @@ MEASURES: tuple[Measure, ...] = (
         "Neighbourhoods",
         "neighbours the two spaces share, out of all that either names",
         bounds=UNIT,
+        needs="neighbours",
         reading="of all neighbours that either space names, the two share {share}",
     ),
     Measure(
@@ -154,6 +161,7 @@ MEASURES: tuple[Measure, ...] = (
         "Neighbourhoods",
         "1: all that is near in the student was near in the teacher",
         bounds=UNIT,
+        needs="ranks",
         reading="what is near in the student was {degree} near in the teacher",
         steps=OFTEN,
     ),
@@ -163,6 +171,7 @@ MEASURES: tuple[Measure, ...] = (
         "Neighbourhoods",
         "1: all that was near in the teacher is still near in the student",
         bounds=UNIT,
+        needs="ranks",
         reading="what was near in the teacher is {degree} near in the student",
         steps=OFTEN,
     ),
@@ -272,6 +281,7 @@ MEASURES: tuple[Measure, ...] = (
         "Classes",
         "points whose neighbours vote for the same class in both spaces",
         bounds=UNIT,
+        needs="classes",
         reading="for {share} of the points, neighbours vote for the same {class} in both spaces",
         headline=True,
         watched=True,
@@ -283,6 +293,7 @@ MEASURES: tuple[Measure, ...] = (
         "Classes",
         "that agreement beyond what the class sizes alone give: 0 none, 1 full",
         bounds=AT_MOST_ONE,
+        needs="classes",
         reading="beyond what the class sizes alone give, {share} of the possible agreement is there",
     ),
     Measure(
@@ -292,6 +303,7 @@ MEASURES: tuple[Measure, ...] = (
         "points whose neighbours in the teacher name their true class",
         higher_is_better=None,
         bounds=UNIT,
+        needs="classes",
         reading="neighbours in the teacher name the right {class} for {share} of the points",
     ),
     Measure(
@@ -300,6 +312,7 @@ MEASURES: tuple[Measure, ...] = (
         "Classes",
         "points whose neighbours in the student name their true class",
         bounds=UNIT,
+        needs="classes",
         reading="neighbours in the student name the right {class} for {share} of the points",
     ),
     *(
@@ -322,6 +335,7 @@ MEASURES: tuple[Measure, ...] = (
             f"directions in which the {side}'s points vary locally",
             higher_is_better=None,
             bounds=(0.0, np.inf),
+            needs="neighbours",
             reading=f"locally the {side}'s points vary in about {{about}} directions",
         )
         for side in ("teacher", "student")
@@ -333,6 +347,7 @@ MEASURES: tuple[Measure, ...] = (
             "Each space alone",
             f"how unevenly the {side}'s points serve as neighbours: 0 evenly, above 2 a few hubs dominate",
             higher_is_better=None,
+            needs="neighbours",
             reading=f"how often each point is a neighbour in the {side}: {{degree}}",
             steps=HUBS,
         )

@@ -24,10 +24,10 @@ STAND_IN = "no labels: classes are the teacher's k-means clusters, which the int
 
 
 def measure_classes(
-    teacher: Teacher, student: Side | None, found: dict[str, Estimate], seed: int
+    teacher: Teacher, k: int, student: Side | None, found: dict[str, Estimate], seed: int
 ) -> dict[str, Measure]:
     """The class measures by key, from their estimates (by key without the k) on the rows with a class."""
-    voters, k = teacher.voters, teacher.side.k
+    voters = teacher.voters
     if voters.side is None or student is None:
         return _undefined(k, len(voters.rows), f"{len(voters.rows):,} rows with a label are too few for k = {k}")
     if not has_company(voters.codes).any():

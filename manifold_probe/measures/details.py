@@ -54,12 +54,13 @@ def spectra(m: Moments, teacher: Profile, student: Profile) -> dict[str, list[fl
     }
 
 
-def per_class(teacher: Teacher, student: Side, voters: Side | None, wider: float) -> list[dict[str, Any]]:
+def per_class(teacher: Teacher, side: Side, student: Side, voters: Side | None, wider: float) -> list[dict[str, Any]]:
     """Overlap (with its interval), agreement and accuracies within each class that has queries.
 
-    Agreement and accuracies among the rows with a class alone: ``voters`` are the student's neighbours there.
+    ``side`` and ``student`` are the neighbours in both spaces. Agreement and accuracies are those among the rows with a
+    class alone: ``voters`` are the student's neighbours there.
     """
-    side, known = teacher.side, teacher.voters
+    known = teacher.voters
     own, k = teacher.codes[side.queries], side.k
     terms = overlap.intersections(side.cosine, student.cosine) / k
     votes: dict[str, np.ndarray] = {}
@@ -101,8 +102,10 @@ def per_dimension(by_dimension: dict[str, np.ndarray]) -> dict[str, list[float |
     return {"raw": plain(prefix)} | found | {"space_similarity": plain("space_similarity")}
 
 
-def rank_quantiles(ranked: Ranked, teacher: Side, student: Side) -> dict[str, Any]:
+def rank_quantiles(ranked: Ranked | None, teacher: Side, student: Side) -> dict[str, Any] | None:
     """Quantiles over queries of where each of one space's k nearest stands in the other, nearest first."""
+    if ranked is None:
+        return None
 
     def table(places: tuple[np.ndarray, np.ndarray], members: np.ndarray, k: int) -> list[list[float]]:
         ranks = np.where(members >= 0, places[0] + (places[1] + 1) / 2, np.nan)[:, :k]
@@ -128,13 +131,14 @@ def norms(teacher: Profile, student: Profile) -> dict[str, dict[str, float | Non
     return found
 
 
-def worst_rows(teacher: Side, student: Side, pair: Pair, ranked: Ranked) -> list[dict[str, Any]]:
+def worst_rows(teacher: Side, student: Side, pair: Pair, ranked: Ranked | None) -> list[dict[str, Any]]:
     """The 50 queries that keep fewest neighbours, and who those were and became; of equal ones those whose neighbours
     went furthest: the largest mean rank, in the student, of the teacher's neighbours, where it is known."""
     terms = overlap.intersections(teacher.cosine, student.cosine) / teacher.k
     away = np.zeros(len(terms))
-    nearer, tied = ranked.in_student
-    away[ranked.kept] = (teacher.cosine.weights[ranked.kept] * (nearer + (tied + 1) / 2)).sum(1) / teacher.k
+    if ranked is not None:
+        nearer, tied = ranked.in_student
+        away[ranked.kept] = (teacher.cosine.weights[ranked.kept] * (nearer + (tied + 1) / 2)).sum(1) / teacher.k
 
     def names(rows: np.ndarray) -> list[Any]:
         kept = rows[rows >= 0][: teacher.k]

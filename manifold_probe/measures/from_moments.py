@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from manifold_probe.measures import alignment, dimensions
@@ -10,7 +13,7 @@ from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
-from manifold_probe.measures.sides import NULL_ROWS, Teacher
+from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
 from manifold_probe.measures.uncertainty import Estimate, jackknife
 
 UNIT = (0.0, 1.0)
@@ -19,36 +22,42 @@ AT_MOST_ONE = (-np.inf, 1.0)
 FEWEST_GROUPS = 5
 FEW = 10
 ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+EVERY = Settings().keys
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def values(parts: list[Moments]) -> dict[str, float]:
-    """Every moment measure by key, without intervals: what reference and permuted pairs are measured by."""
+def values(parts: list[Moments], wanted: frozenset[str] = EVERY) -> dict[str, float]:
+    """The wanted moment measures by key, without intervals: what reference and permuted pairs are measured by."""
     m, both = total(parts), alignment.halves(parts)
-    found = {
-        "linear_cka": alignment.cka(m),
-        "debiased_linear_cka": alignment.debiased_cka(m),
-        "procrustes": alignment.procrustes(m),
-        "linear_r2": alignment.ridge_r2(both),
+
+    def after_map(kind: str) -> float:
+        return dimensions.median(dimensions.held_out_correlations(both, kind, leave_out=False)[0])
+
+    made: dict[str, Callable[[], float]] = {
+        "linear_cka": lambda: alignment.cka(m),
+        "debiased_linear_cka": lambda: alignment.debiased_cka(m),
+        "procrustes": lambda: alignment.procrustes(m),
+        "linear_r2": lambda: alignment.ridge_r2(both),
     }
     if len(m.sx) == len(m.sy):
-        found["per_dimension_correlation"] = dimensions.median(dimensions.correlations(m))
-        found["space_similarity"] = dimensions.median(dimensions.column_cosines(m))
-    for kind in dimensions.MAPS:
-        held_out = dimensions.held_out_correlations(both, kind, leave_out=False)[0]
-        found[f"per_dimension_correlation:{kind}"] = dimensions.median(held_out)
-    return found
+        made["per_dimension_correlation"] = lambda: dimensions.median(dimensions.correlations(m))
+        made["space_similarity"] = lambda: dimensions.median(dimensions.column_cosines(m))
+    made |= {f"per_dimension_correlation:{kind}": partial(after_map, kind) for kind in dimensions.MAPS}
+    return {key: make() for key, make in made.items() if key in wanted}
 
 
-def estimates(parts: list[Moments], wider: float = 1.0) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """Every moment measure by key with its interval, and the per-dimension values behind the medians.
+def estimates(
+    parts: list[Moments], wider: float = 1.0, wanted: frozenset[str] = EVERY
+) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+    """The wanted moment measures by key with their intervals, and the per-dimension values behind the medians.
 
-    ``wider``: what heavy tails widen the errors by, see `uncertainty.tail_factor`.
+    Both CKAs are always there: they cost little, and alarms read the debiased one. ``wider``: what heavy tails widen
+    the errors by, see `uncertainty.tail_factor`.
     """
     m, both = total(parts), alignment.halves(parts)
     same_width = len(m.sx) == len(m.sy)
     columns = {"per_dimension_correlation": dimensions.correlations, "space_similarity": dimensions.column_cosines}
-    by_dimension = {key: measure(m) for key, measure in columns.items()} if same_width else {}
+    by_dimension = {key: measure(m) for key, measure in columns.items() if same_width and key in wanted}
     left_out: dict[str, list] = {key: [] for key in ("linear_cka", "debiased_linear_cka", *by_dimension)}
     for part in parts:
         without = m - part
@@ -56,21 +65,26 @@ def estimates(parts: list[Moments], wider: float = 1.0) -> tuple[dict[str, Estim
         left_out["debiased_linear_cka"].append(alignment.debiased_cka(without))
         for key in by_dimension:
             left_out[key].append(columns[key](without))
+    made: dict[str, Callable[[], Estimate]] = {
+        "procrustes": lambda: jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
+        "linear_r2": lambda: jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
+        "rankme_teacher": lambda: jackknife(*dimensions.effective_ranks(m, parts), (1.0, len(m.sx))),
+        "rankme_student": lambda: jackknife(
+            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, len(m.sy))
+        ),
+    }
     found = {
         "linear_cka": jackknife(alignment.cka(m), np.array(left_out["linear_cka"]), UNIT),
         "debiased_linear_cka": jackknife(
             alignment.debiased_cka(m), np.array(left_out["debiased_linear_cka"]), AT_MOST_ONE
         ),
-        "procrustes": jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
-        "linear_r2": jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
-        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, len(m.sx))),
-        "rankme_student": jackknife(
-            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, len(m.sy))
-        ),
     }
+    found |= {key: make() for key, make in made.items() if key in wanted}
     found |= {key: _median(by_dimension[key], np.array(left_out[key])) for key in by_dimension}
     for kind in dimensions.MAPS:
         key = f"per_dimension_correlation:{kind}"
+        if key not in wanted:
+            continue
         by_dimension[key], without_group = dimensions.held_out_correlations(both, kind, leave_out=True)
         found[key] = _median(by_dimension[key], without_group)
     if len(parts) < FEWEST_GROUPS:
@@ -98,17 +112,17 @@ def norm_correlation(a: np.ndarray, b: np.ndarray, groups: np.ndarray, count: in
 
 
 def measure_moments(
-    m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, seed: int, wider: float = 1.0
+    m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, settings: Settings, wider: float = 1.0
 ) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
-    """Every moment measure with interval, chance and class chance, and the per-dimension values."""
-    found, by_dimension = estimates(parts, wider)
+    """The wanted moment measures with interval, chance and class chance, and the per-dimension values."""
+    found, by_dimension = estimates(parts, wider, settings.keys)
     norms = teacher.cloud.profile.norms, cloud.profile.norms
     found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count).widened(wider)
     equal = [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)]
     if equal:
         found["norm_correlation"] = Estimate(None)
-    permuted, within = _permuted(teacher, cloud, seed)
-    asked = len(teacher.side.queries)
+    permuted, within = _permuted(teacher, cloud, settings)
+    asked = len(teacher.queries)
     chance = {key: 0.0 for key in found if not key.startswith("rankme")} | {
         "linear_cka": alignment.cka_chance(m),
         # nuclear norms of independent rows fall with the square root of their number
@@ -167,12 +181,13 @@ def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
     return {str(level): float(np.quantile(kept, level)) for level in LEVELS} if len(kept) else None
 
 
-def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[str, float]]:
+def _permuted(teacher: Teacher, cloud: Cloud, settings: Settings) -> tuple[float, dict[str, float]]:
     """Procrustes with the student's query rows permuted; everything with up to 2,000 rows moved within their classes.
 
     Rows that cannot move, or have no class, are left out; nothing is known where they are most.
     """
-    rows, rng = teacher.side.queries, generator(seed, PERMUTING)
+    rows, seed = teacher.queries, settings.seed
+    rng = generator(seed, PERMUTING)
     x, y = (
         space.take(rows) - space.take(rows).mean(0, dtype=np.float64) for space in (teacher.cloud.space, cloud.space)
     )
@@ -183,7 +198,7 @@ def _permuted(teacher: Teacher, cloud: Cloud, seed: int) -> tuple[float, dict[st
         return shuffled, {}
     other = cycled_within(teacher.codes, rng)[moved]
     x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(other).astype(np.float64)
-    within = values(grouped(x, y, *teacher.quarters(moved)))
+    within = values(grouped(x, y, *teacher.quarters(moved)), settings.keys)
     within["norm_correlation"] = pearson(teacher.cloud.profile.norms[moved], cloud.profile.norms[other])
     return shuffled, within
 

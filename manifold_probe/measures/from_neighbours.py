@@ -20,7 +20,7 @@ from manifold_probe.measures.halving import half_differences, hub_errors
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import random_groups, sample
-from manifold_probe.measures.sides import Progress, Side, Teacher
+from manifold_probe.measures.sides import Progress, Settings, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife, over_queries
 
 SPARSE_QUERIES = 0.25
@@ -127,15 +127,23 @@ class Ranked:
 
 
 def measure_neighbours(
-    teacher: Teacher, cloud: Cloud, student: Side, voters: Side | None, seed: int, report: Progress
-) -> tuple[dict[str, Measure], Ranked, float]:
-    """Every neighbour measure with interval, chance and class chance; the ranks; and how dependence widens errors.
+    teacher: Teacher,
+    side: Side,
+    cloud: Cloud,
+    student: Side,
+    voters: Side | None,
+    settings: Settings,
+    report: Progress,
+) -> tuple[dict[str, Measure], Ranked | None, float]:
+    """The neighbour measures with interval, chance and class chance; the ranks; and how dependence widens errors.
 
-    ``voters`` are the student's neighbours among the rows with a class; None where these are too few.
+    ``side`` and ``student`` are the neighbours in both spaces, ``voters`` the student's among the rows with a class,
+    None where these are too few. Ranks and class measures are left out where they are not wanted.
     """
-    n, k, codes, side = student.n, student.k, teacher.codes, teacher.side
+    n, k, codes, seed = student.n, student.k, teacher.codes, settings.seed
+    voting = settings.asks("classes")
     everyone = len(teacher.voters.rows) == n
-    found, wider = estimates(side, student, codes if everyone else None, seed)
+    found, wider = estimates(side, student, codes if everyone and voting else None, seed)
     chance = {
         "overlap": overlap.overlap_chance(n, k),
         "overlap:euclidean": overlap.overlap_chance(n, k),
@@ -157,10 +165,13 @@ def measure_neighbours(
             estimate, len(student.queries), chance.get(key), within.get(key), metric=metric, note=note
         )
     asked = teacher.voters
-    if not everyone and asked.side is not None and voters is not None:
-        found, _ = estimates(asked.side, voters, asked.codes, seed)
-    measures |= measure_classes(teacher, voters, found, seed)
-    ranked = _ranks(teacher, cloud, student, report)
+    if voting:
+        if not everyone and asked.side is not None and voters is not None:
+            found, _ = estimates(asked.side, voters, asked.codes, seed)
+        measures |= measure_classes(teacher, k, voters, found, seed)
+    if not settings.asks("ranks"):
+        return measures, None, wider
+    ranked = _ranks(teacher.cloud, side, cloud, student, report)
     return measures | _rank_measures(side, student, ranked, wider), ranked, wider
 
 
@@ -173,7 +184,7 @@ def _note(key: str, estimate: Estimate, student: Side) -> str | None:
     return "too few of these rows are distinct" if estimate.value is None else None
 
 
-def _ranks(teacher: Teacher, cloud: Cloud, student: Side, report: Progress) -> Ranked:
+def _ranks(teacher: Cloud, side: Side, cloud: Cloud, student: Side, report: Progress) -> Ranked:
     """Ranks for every query up to 5,000 rows, else for 1,000 of them."""
     asked = len(student.queries)
     kept = np.arange(asked) if student.n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
@@ -183,7 +194,7 @@ def _ranks(teacher: Teacher, cloud: Cloud, student: Side, report: Progress) -> R
         stage = f"ranks in {name}"
         return places(space, queries, found.members[kept], "cosine", lambda _, done, n: report(stage, done, n))
 
-    return Ranked(kept, of(teacher.cloud, student.cosine, "teacher"), of(cloud, teacher.side.cosine, "student"))
+    return Ranked(kept, of(teacher, student.cosine, "teacher"), of(cloud, side.cosine, "student"))
 
 
 def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -> dict[str, Measure]:

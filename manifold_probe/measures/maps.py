@@ -28,9 +28,9 @@ FROM_START = {"n_epochs": 100, "learning_rate": 0.25}
 DIGITS = 3
 
 
-def map_rows(side: Side, seed: int) -> np.ndarray:
+def map_rows(queries: np.ndarray, seed: int) -> np.ndarray:
     """Positions among the queries (m,) of the rows that are drawn: at most 2,000, the same for every student."""
-    return sample(len(side.queries), MAP_ROWS, seed, MAPPING)
+    return sample(len(queries), MAP_ROWS, seed, MAPPING)
 
 
 def layout(cloud: Cloud, rows: np.ndarray, seed: int, start: np.ndarray | None = None) -> np.ndarray:
@@ -54,15 +54,21 @@ def _onto(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
 
 
 def linked_maps(
-    teacher: Teacher, teacher_layout: np.ndarray, student: Side, student_layout: np.ndarray, pair: Pair, seed: int
+    teacher: Teacher,
+    side: Side,
+    teacher_layout: np.ndarray,
+    student: Side,
+    student_layout: np.ndarray,
+    pair: Pair,
+    seed: int,
 ) -> dict[str, Any]:
     """Coordinates of both maps with what colours them: each row's class, by its place in ``classes``, and overlap."""
-    asked = map_rows(teacher.side, seed)
-    rows = teacher.side.queries[asked]
+    asked = map_rows(teacher.queries, seed)
+    rows = teacher.queries[asked]
     codes, names = teacher.codes[rows], teacher.class_names.tolist()
     if (codes < 0).any():
         codes, names = np.where(codes < 0, len(names), codes), [*names, "(no label)"]
-    kept = overlap.intersections(teacher.side.only(asked).cosine, student.only(asked).cosine) / teacher.side.k
+    kept = overlap.intersections(side.only(asked).cosine, student.only(asked).cosine) / side.k
     return {
         "rows": rows.tolist(),
         "ids": None if pair.ids is None else pair.ids[rows].tolist(),

@@ -8,12 +8,15 @@ The teacher is read and searched once for all students.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifold_probe.measures import alarms, details, overlap
+from manifold_probe.measures.catalogue import Measure as Declared
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import BLOCK
@@ -22,11 +25,12 @@ from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.inputs import check_k
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.moments import Moments, add_grouped, total
-from manifold_probe.measures.profile import profile
-from manifold_probe.measures.reference import measure_reference
+from manifold_probe.measures.profile import Profile, profile
+from manifold_probe.measures.reference import Reference, measure_reference
 from manifold_probe.measures.results import Alarm, Measure, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent
 from manifold_probe.measures.uncertainty import tail_factor, tail_index
+from manifold_probe.measures.user_defined import chosen, measure_user_defined
 from manifold_probe.measures.without import (
     Asked,
     asked_again,
@@ -47,6 +51,7 @@ def measure_students(
     k: int = 10,
     queries: int = 5_000,
     seed: int = 0,
+    measures: Iterable[str | Declared] | None = None,
     maps: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Measurement]:
@@ -62,6 +67,8 @@ def measure_students(
         Rows sampled as queries of the neighbour searches; the database is always every row.
     seed : int
         Seed of every random choice.
+    measures : keys or declarations, optional
+        What to measure, by default `catalogue.MEASURES`. What they do not need is not computed.
     maps : bool
         Also lay out both spaces in two dimensions: seconds for each student.
     progress : callable, optional
@@ -70,69 +77,130 @@ def measure_students(
     Raises
     ------
     InputError
-        Where k does not fit the rows or a value is NaN or infinite.
+        Where k does not fit the rows, a value is NaN or infinite, or a measure is not known or fails.
     """
     first = next(iter(pairs.values()))
-    settings = Settings(check_k(k, first.teacher.n), queries, seed)
+    k = check_k(k, first.teacher.n)
+    settings = Settings(k, queries, seed, tuple(chosen(measures, k)))
     report = progress or silent
     clouds = {name: _read(name, pair, report) for name, pair in pairs.items()}
     teacher = read_teacher(first, settings, report)
-    start = _teacher_layout(teacher, seed, report) if maps else None
+    start = _teacher_layout(teacher, seed, report) if maps and teacher.side is not None else None
     return {name: _measure(pair, clouds[name], teacher, settings, start, report) for name, pair in pairs.items()}
 
 
 def _teacher_layout(teacher: Teacher, seed: int, report: Progress) -> np.ndarray | None:
     """The teacher's map, from which every student's starts; None for too few rows to draw."""
-    asked = map_rows(teacher.side, seed)
+    asked = map_rows(teacher.queries, seed)
     if len(asked) < FEWEST:
         return None
     report("map of teacher", 0, 1)
-    return layout(teacher.cloud, teacher.side.queries[asked], seed)
+    return layout(teacher.cloud, teacher.queries[asked], seed)
 
 
 def _read(name: str, pair: Pair, report: Progress) -> Cloud:
     return Cloud(pair.student, profile(pair.student, lambda done, n: report(f"reading {name}", done, n)))
 
 
+@dataclass
+class _Found:
+    """What is known of one pair so far: measures by key, parts of the details, alarms, each query's overlap (q,)."""
+
+    measures: dict[str, Measure] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    alarms: list[Alarm] = field(default_factory=list)
+    overlaps: np.ndarray | None = None
+
+
 def _measure(
     pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, start: np.ndarray | None, report: Progress
 ) -> Measurement:
-    parts, powers = _moments(teacher, cloud, report)
-    m = total(parts)
-    student = search_side(cloud, teacher.side.queries, settings.k, "student", report)
-    # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
-    report("shape and coordinates", 0, 1)
-    with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
-        wider = tail_factor(min(map(tail_index, powers)), len(parts))
-        measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings.seed, wider)
-        report("reference", 0, 1)
-        reference = measure_reference(teacher, m, cloud.space.d, settings)
-    report("intervals of the neighbour measures", 0, 1)
-    voters = teacher.voters.side_of(cloud, student, "labelled student", report)
-    local, ranked, dependence = measure_neighbours(teacher, cloud, student, voters, settings.seed, report)
+    found = _Found()
+    profiles = teacher.cloud.profile, cloud.profile
+    found.details |= {"class_rows": class_rows(teacher), "norms": details.norms(*profiles)}
+    found.alarms += _alarms_of_rows(pair, *profiles)
+    narrower = teacher.side is not None and cloud.space.d < teacher.cloud.space.d  # its reference needs directions
+    reference, m, powers = Reference({}, None, None), None, np.empty((2, 0))
+    if settings.asks("moments") or narrower:
+        parts, powers = _moments(teacher, cloud, report)
+        m = total(parts)
+        # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
+        with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
+            _add_moments(found, m, parts, powers, teacher, cloud, settings, report)
+            report("reference", 0, 1)
+            reference = measure_reference(teacher, m, cloud.space.d, settings)
+    elif teacher.side is not None:
+        reference = measure_reference(teacher, None, cloud.space.d, settings)
+    if teacher.side is not None:
+        _add_neighbours(found, pair, teacher, teacher.side, cloud, reference, settings, start, report)
+    if m is not None:
+        found.alarms += _alarms_of_moments(teacher, cloud, found.measures, powers, reference.rank)
+        if found.overlaps is not None:
+            asked = asked_again(teacher.queries, found.overlaps, settings.k, settings.seed)
+            found.alarms += _dominating_dimension(teacher, cloud, m, found.measures["debiased_linear_cka"], asked)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
-        for key, measure in (measures | local).items()
+        for key, measure in found.measures.items()
+        if key in settings.keys
     }
-    ranks = measures["rankme_teacher"].value, measures["rankme_student"].value, reference.rank
-    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers, m, settings.seed)
-    found += alarms.collapsed_rank(*ranks)
-    extra = {
-        "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
+    own = [each for each in settings.measures if each.function is not None]
+    measures |= measure_user_defined(
+        own, pair.teacher, pair.student, teacher.groups, teacher.group_count, settings.seed
+    )
+    return Measurement(measures, found.details, found.alarms, teacher.class_source, teacher.class_names)
+
+
+def _add_moments(
+    found: _Found,
+    m: Moments,
+    parts: list[Moments],
+    powers: np.ndarray,
+    teacher: Teacher,
+    cloud: Cloud,
+    settings: Settings,
+    report: Progress,
+) -> None:
+    """What moments tell."""
+    report("shape and coordinates", 0, 1)
+    wider = tail_factor(min(map(tail_index, powers)), len(parts))
+    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings, wider)
+    found.measures |= measures
+    found.details |= {
         "spectra": details.spectra(m, teacher.cloud.profile, cloud.profile),
-        "per_class": details.per_class(teacher, student, voters, dependence),
-        "class_rows": class_rows(teacher),
         "per_dimension": details.per_dimension(by_dimension),
-        "rank_quantiles": details.rank_quantiles(ranked, teacher.side, student),
-        "norms": details.norms(teacher.cloud.profile, cloud.profile),
-        "worst_rows": details.worst_rows(teacher.side, student, pair, ranked),
+    }
+
+
+def _add_neighbours(
+    found: _Found,
+    pair: Pair,
+    teacher: Teacher,
+    side: Side,
+    cloud: Cloud,
+    reference: Reference,
+    settings: Settings,
+    start: np.ndarray | None,
+    report: Progress,
+) -> None:
+    """What neighbour lists tell; ``side`` are the teacher's, ``start`` its map."""
+    student = search_side(cloud, teacher.queries, settings.k, "student", report)
+    report("intervals of the neighbour measures", 0, 1)
+    voters = teacher.voters.side_of(cloud, student, "labelled student", report) if settings.asks("classes") else None
+    local, ranked, dependence = measure_neighbours(teacher, side, cloud, student, voters, settings, report)
+    found.measures |= local
+    found.overlaps = overlap.intersections(side.cosine, student.cosine) / side.k
+    found.alarms += _alarms_of_neighbours(teacher, side, cloud, student, found.overlaps, settings.seed)
+    found.details |= {
+        "overlap_by_k": details.overlap_by_k(side, student, reference.side),
+        "per_class": details.per_class(teacher, side, student, voters, dependence),
+        "rank_quantiles": details.rank_quantiles(ranked, side, student),
+        "worst_rows": details.worst_rows(side, student, pair, ranked),
     }
     if start is not None:
         report("map of student", 0, 1)
-        drawn = teacher.side.queries[map_rows(teacher.side, settings.seed)]
+        drawn = teacher.queries[map_rows(teacher.queries, settings.seed)]
         moved = layout(cloud, drawn, settings.seed, start)
-        extra["maps"] = linked_maps(teacher, start, student, moved, pair, settings.seed)
-    return Measurement(measures, extra, found, teacher.class_source, teacher.class_names)
+        found.details["maps"] = linked_maps(teacher, side, start, student, moved, pair, settings.seed)
 
 
 def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Moments], np.ndarray]:
@@ -152,45 +220,50 @@ def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Mom
     return parts, powers
 
 
-def _alarms(
-    pair: Pair,
-    teacher: Teacher,
-    cloud: Cloud,
-    student: Side,
-    whole: Measure,
-    powers: np.ndarray,
-    m: Moments,
-    seed: int,
+def _alarms_of_rows(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
+    return [
+        *alarms.pairing(pair),
+        *alarms.packed_bits(pair),
+        *alarms.same_file(pair, teacher, student),
+        *alarms.one_sided_normalisation(teacher, student),
+        *alarms.of_space("teacher", teacher, pair.teacher.dtype),
+        *alarms.of_space("student", student, pair.student.dtype),
+        *alarms.common_offset(teacher, student),
+        *alarms.few_rows(pair.teacher.n, max(pair.teacher.d, pair.student.d)),
+    ]
+
+
+def _alarms_of_neighbours(
+    teacher: Teacher, side: Side, cloud: Cloud, student: Side, terms: np.ndarray, seed: int
 ) -> list[Alarm]:
-    side, own, theirs = teacher.side, teacher.cloud.profile, cloud.profile
-    terms = overlap.intersections(side.cosine, student.cosine) / side.k
+    """A block in another order, hubs, copies; ``terms`` (q,) are each query's overlap."""
     expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
     expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
     classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
     in_student, _ = alarms.hubs("student", student.cosine, share)
-    found = [
-        *alarms.pairing(pair),
-        *alarms.packed_bits(pair),
-        *alarms.same_file(pair, own, theirs),
-        *alarms.one_sided_normalisation(own, theirs),
+    return [
         *alarms.misaligned_block(side.queries, terms, expected, classes),
-        *alarms.of_space("teacher", own, pair.teacher.dtype),
-        *alarms.of_space("student", theirs, pair.student.dtype),
-        *alarms.common_offset(own, theirs),
         *in_teacher,
         *in_student,
-        *alarms.few_rows(whole.n, max(pair.teacher.d, pair.student.d)),
+        *_copied_rows(teacher, cloud, side.k, float(terms.mean()), seed),
     ]
+
+
+def _alarms_of_moments(
+    teacher: Teacher, cloud: Cloud, measures: dict[str, Measure], powers: np.ndarray, rank: float | None
+) -> list[Alarm]:
+    """Rows that decide CKA, and a collapsed rank; ``rank`` is the reference's."""
+    found = []
     for name, power in zip(("teacher", "student"), powers, strict=True):
         rows, share = alarms.far_rows(power)
         if len(rows):
             left = cka_without_rows(teacher.cloud.space, cloud.space, rows)
-            found += alarms.influential_rows(name, rows, share, whole, left)
+            found += alarms.influential_rows(name, rows, share, measures["debiased_linear_cka"], left)
         found += alarms.heavy_tails(name, power, teacher.group_count)
-    asked = asked_again(side.queries, terms, side.k, seed)
-    found += _dominating_dimension(teacher, cloud, m, whole, asked)
-    return found + _copied_rows(teacher, cloud, float(terms.mean()), seed)
+    if not {"rankme_teacher", "rankme_student"} <= measures.keys():
+        return found
+    return found + alarms.collapsed_rank(measures["rankme_teacher"].value, measures["rankme_student"].value, rank)
 
 
 def _dominating_dimension(teacher: Teacher, cloud: Cloud, m: Moments, whole: Measure, asked: Asked) -> list[Alarm]:
@@ -208,10 +281,10 @@ def _dominating_dimension(teacher: Teacher, cloud: Cloud, m: Moments, whole: Mea
     return alarms.dominating_dimension(list(sides), whole.value, left, asked.k, m.n)
 
 
-def _copied_rows(teacher: Teacher, cloud: Cloud, overlap: float, seed: int) -> list[Alarm]:
+def _copied_rows(teacher: Teacher, cloud: Cloud, k: int, overlap: float, seed: int) -> list[Alarm]:
     """So many copies that neighbourhoods consist of them."""
     rows = distinct_rows(teacher.cloud.profile.hashes, cloud.profile.hashes)
-    n, k = cloud.space.n, teacher.side.k
+    n = cloud.space.n
     if n - len(rows) < alarms.MANY_COPIES * n:
         return []
     enough = len(rows) > k + 1

@@ -54,8 +54,11 @@ class _PrincipalRows:
         return np.pad(rows @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
 
 
-def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settings) -> Reference:
-    """Measure the reference; moment measures from 2,000 rows, neighbours from 1,000 queries above 5,000 rows."""
+def measure_reference(teacher: Teacher, m: Moments | None, width: int, settings: Settings) -> Reference:
+    """Measure the reference; moment measures from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
+
+    The moments ``m`` are not read for a student as wide as the teacher.
+    """
     space = teacher.cloud.space
     if width >= space.d:
         perfect = dict.fromkeys(_perfect(settings.k), 1.0)
@@ -64,21 +67,26 @@ def measure_reference(teacher: Teacher, m: Moments, width: int, settings: Settin
             accuracy = float((predictions(own.cosine, codes) == codes[own.queries]).mean())
             perfect[f"knn_accuracy_student@{settings.k}"] = accuracy
         return Reference(perfect, None, None)
+    assert m is not None
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
     principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
     cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
-    rows = teacher.side.queries
+    rows = teacher.queries
     few = rows[sample(len(rows), NULL_ROWS, settings.seed)]
     x, centre = space.take(few).astype(np.float64), teacher.cloud.profile.mean
     put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
     parts = grouped(x, put_back, *teacher.quarters(few))
-    values, cloud = from_moments.values(parts), Cloud(cut)
-    values.pop("per_dimension_correlation:permutation")  # it has all the teacher's axes, a narrower student has not
+    values, cloud = from_moments.values(parts, settings.keys), Cloud(cut)
+    values.pop(
+        "per_dimension_correlation:permutation", None
+    )  # it has all the teacher's axes, a narrower student has not
     values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
-    asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
-    side = search_side(cloud, rows[asked], settings.k, "reference")
-    values |= _local(teacher, teacher.side.only(asked), cloud, side, settings)
+    side = None
+    if teacher.side is not None:
+        asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
+        side = search_side(cloud, rows[asked], settings.k, "reference")
+        values |= _local(teacher, teacher.side.only(asked), cloud, side, settings)
     return Reference({key: value for key, value in values.items() if np.isfinite(value)}, rank, side)
 
 
@@ -87,11 +95,11 @@ def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Sett
     k = settings.k
     voters = teacher.voters
     everyone = len(voters.rows) == side.n
-    values = from_neighbours.values(own, side, teacher.codes if everyone else None)
+    values = from_neighbours.values(own, side, teacher.codes if everyone and settings.asks("classes") else None)
     if not everyone and voters.side is not None:
         values |= _of_voters(voters, voters.side, cloud, settings)
     values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
-    if 2 * k < side.n:
+    if 2 * k < side.n and settings.asks("ranks"):
         some = sample(len(own.queries), FEW_RANKS, settings.seed)
         for key, here, there in (("trustworthiness", side, teacher.cloud), ("continuity", own, cloud)):
             few = here.only(some).cosine

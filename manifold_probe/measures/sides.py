@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.measures.catalogue import MEASURES, Measure
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.inputs import codes_of
 from manifold_probe.measures.neighbours import Neighbours, search
@@ -29,11 +30,26 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose: neighbours k, rows sampled as queries, and the seed of every random choice."""
+    """What the user chose: neighbours k, rows sampled as queries, the seed of every random choice, and the measures."""
 
     k: int = 10
     queries: int = 5_000
     seed: int = 0
+    measures: tuple[Measure, ...] = MEASURES
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The measures' keys for this k."""
+        return frozenset(each.named(self.k) for each in self.measures)
+
+    def asks(self, *needs: str) -> bool:
+        """Whether a built-in measure among them is made from one of these: "moments", "neighbours", ..."""
+        return any(each.function is None and each.needs in needs for each in self.measures)
+
+    @property
+    def searches(self) -> bool:
+        """Whether neighbours have to be searched."""
+        return self.asks("neighbours", "ranks", "classes")
 
 
 @dataclass(frozen=True)
@@ -91,12 +107,14 @@ class Voters:
 class Teacher:
     """The teacher's side of every pair: read, searched and labelled once.
 
+    ``queries`` (q,) are the rows sampled as queries; ``side`` their neighbours, None where no measure needs them.
     ``codes`` (n,) index ``class_names``, -1 for rows without a label; ``class_source``: "labels" or "k-means";
     ``voters`` the rows with a class; ``groups`` (n,) the jackknife's.
     """
 
     cloud: Cloud
-    side: Side
+    queries: np.ndarray
+    side: Side | None
     codes: np.ndarray
     class_names: np.ndarray
     class_source: str
@@ -121,16 +139,17 @@ def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
         names = np.unique(codes)
     else:
         (codes, names), source = codes_of(pair.labels), "labels"
-    side = search_side(cloud, sample(space.n, settings.queries, settings.seed), settings.k, "teacher", report)
+    queries = sample(space.n, settings.queries, settings.seed)
+    side = search_side(cloud, queries, settings.k, "teacher", report) if settings.searches else None
     voters = _voters(cloud, side, codes, settings, report)
-    return Teacher(cloud, side, codes, names, source, voters, groups, count)
+    return Teacher(cloud, queries, side, codes, names, source, voters, groups, count)
 
 
-def _voters(cloud: Cloud, side: Side, codes: np.ndarray, settings: Settings, report: Progress) -> Voters:
+def _voters(cloud: Cloud, side: Side | None, codes: np.ndarray, settings: Settings, report: Progress) -> Voters:
     rows = np.flatnonzero(codes >= 0)
     if len(rows) == len(codes):
         return Voters(rows, codes, side)
-    if len(rows) <= settings.k:
+    if len(rows) <= settings.k or not settings.asks("classes"):
         return Voters(rows, codes[rows], None)
     queries = sample(len(rows), settings.queries, settings.seed)
     found = search_side(Cloud(cloud.space.select(rows)), queries, settings.k, "labelled teacher", report)

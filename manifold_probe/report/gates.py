@@ -30,8 +30,8 @@ class Outcome:
     line: str
 
 
-def parse_gates(text: str, k: int) -> list[Gate]:
-    """Gates from "overlap@10=0.7,linear_cka=0.9".
+def parse_gates(text: str, k: int, measured: list[str] | None = None) -> list[Gate]:
+    """Gates from "overlap@10=0.7,linear_cka=0.9", on measures among those ``measured``, all of them for None.
 
     >>> parse_gates("overlap@10=0.7", k=10)
     [Gate(measure='overlap@10', threshold=0.7)]
@@ -41,7 +41,8 @@ def parse_gates(text: str, k: int) -> list[Gate]:
     InputError
         For a wrong form, an unknown measure or a threshold that is no number.
     """
-    known, gates = [each.named(k) for each in MEASURES], []
+    known = [each.named(k) for each in MEASURES] if measured is None else measured
+    gates = []
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or not value:
@@ -98,15 +99,20 @@ def check_baseline(baseline: dict[str, Any], where: str, names: list[str], k: in
             raise InputError(f"{where}: holds no student {missing[0]!r} but {known}; name it with --student NAME=PATH")
 
 
-def check_drops(document: dict[str, Any], baseline: dict[str, Any], most: float) -> list[Outcome]:
-    """Every faithfulness measure of the baseline, for every student: it may not fall by more than ``most``."""
+def check_drops(
+    document: dict[str, Any], baseline: dict[str, Any], most: float, measured: list[str] | None = None
+) -> list[Outcome]:
+    """Every faithfulness measure of the baseline, for every student: it may not fall by more than ``most``.
+
+    Of some measures alone where not all were ``measured``.
+    """
     outcomes = []
     for name, student in students_of(document).items():
         before, now = readings(baseline_of(baseline, name)), readings(student)
         prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
         for key in faithful(baseline_of(baseline, name)):
             old, new = before.get(key), now.get(key)
-            if old is None or old.value is None:
+            if old is None or old.value is None or (measured is not None and key not in measured):
                 continue
             if new is None or new.value is None:
                 why = new.note if new is not None and new.note else "it was not measured"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,67 @@ def test_keys_and_declarations_are_chosen_in_their_order() -> None:
     ]
     assert chosen(None, 10) == list(mp.MEASURES)
     assert chosen([*mp.MEASURES, own], 10)[-1] is own
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["overlap@5"],
+        ["debiased_linear_cka"],
+        ["trustworthiness@5", "linear_r2"],
+        ["knn_kappa@5", "norm_correlation", "hubness_student@5"],
+        ["rankme_student", "per_dimension_correlation:ridge"],
+        ["space_similarity", "intrinsic_dimension_teacher"],
+    ],
+)
+@pytest.mark.parametrize("width", [4, 3])
+def test_some_measures_are_what_they_are_among_all(keys: list[str], width: int) -> None:
+    x, y = spaces()
+    labels = (x[:, 0] > 0).astype(int)
+    every = mp.compare(x, y[:, :width], labels=labels, k=5)
+    some = mp.compare(x, y[:, :width], labels=labels, k=5, measures=keys)
+    assert list(some.measures) == [key for key in every.measures if key in keys]
+    assert {key: some.measures[key] for key in keys} == {key: every.measures[key] for key in keys}
+    assert {alarm["code"] for alarm in some.alarms} <= {alarm["code"] for alarm in every.alarms}
+
+
+def test_what_is_not_wanted_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifold_probe.measures import alignment, dimensions, from_neighbours, measure, reference, sides
+
+    x, y = spaces()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    with monkeypatch.context() as patch:
+        for module in (measure, reference, sides):
+            patch.setattr(module, "search_side", refuse)
+        for name in ("procrustes_without", "ridge_r2_without"):
+            patch.setattr(alignment, name, refuse)
+        patch.setattr(dimensions, "effective_ranks", refuse)
+        assert mp.compare(x, y, measures=["debiased_linear_cka"]).measures["debiased_linear_cka"].value is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "_moments", refuse)
+        patch.setattr(from_neighbours, "_ranks", refuse)
+        assert mp.compare(x, y, measures=["overlap@10"]).measures["overlap@10"].value is not None
+
+
+def test_a_measure_of_ones_own_is_shown_like_a_built_in(tmp_path: Path) -> None:
+    x, y = spaces()
+    own = declared(lambda a, b: np.linalg.norm(a.mean(0) - b.mean(0)), higher_is_better=None)
+    both = mp.compare(x, {"a": y, "b": y + 1}, k=5, measures=[*mp.MEASURES, own])
+    found = both["a"].measures["mean_gap"]
+    assert found.value is not None
+    assert found.low is not None
+    assert found.low < found.value < found.high
+    gap = next(row for row in both.differences if row["measure"] == "mean_gap")
+    assert gap["value"] == pytest.approx(found.value - both["b"].measures["mean_gap"].value)
+    again = mp.load(both.save(tmp_path / "both.json") or tmp_path / "both.json")
+    for result in (both, again):
+        assert "mean_gap" in result.summary()
+        assert "mean_gap" in set(result.to_frame()["measure"])
+        result.to_html(tmp_path / "page.html")
+        assert "mean gap" in (tmp_path / "page.html").read_text()
+    one = mp.compare(x, y, k=5, measures=["overlap@5", own])
+    assert list(one.measures) == ["overlap@5", "mean_gap"]
+    assert "distance of the means" in one.summary()
