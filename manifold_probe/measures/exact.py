@@ -80,7 +80,7 @@ def distance_blocks(cloud: Cloud, queries: np.ndarray, metric: str) -> Iterator[
 
 
 class Best:
-    """The best scores seen so far and the rows that hold them."""
+    """The best scores seen so far, best first, and the rows that hold them; of equal scores the lower rows."""
 
     def __init__(self, queries: int, keep: int, dtype: torch.dtype = torch.float32) -> None:
         self.keep = keep
@@ -89,13 +89,37 @@ class Best:
 
     def update(self, part: slice, scores: torch.Tensor, start: int) -> None:
         """Take in the scores (q, b) of the database rows from ``start`` on, for the queries of ``part``."""
-        best, place = torch.topk(scores, min(self.keep, scores.shape[1]), dim=1)
-        best, place = best.cpu(), place.cpu() + start
-        if start or best.shape[1] < self.keep:
+        if start:
+            better = _above(scores, self.scores[part, -1:])
+            if better is None:
+                return
+            best, rows = better[0], torch.where(better[1] < 0, -1, better[1] + start)
             best = torch.cat([self.scores[part], best], dim=1)
             best, order = torch.topk(best, self.keep, dim=1)
-            place = torch.cat([self.rows[part], place], dim=1).gather(1, order)
-        self.scores[part], self.rows[part] = best, place
+            rows = torch.cat([self.rows[part], rows], dim=1).gather(1, order)
+        else:
+            found, place = torch.topk(scores, min(self.keep, scores.shape[1]), dim=1)
+            missing = self.keep - found.shape[1]
+            best = torch.nn.functional.pad(found.cpu(), (0, missing), value=-torch.inf)
+            rows = torch.nn.functional.pad(place.cpu(), (0, missing), value=-1)
+        self.scores[part], self.rows[part] = best, rows
+
+
+def _above(scores: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The scores (q, b) above ``least`` (q, 1) in rows of equal length (q, w), and their columns; padded with -inf, -1.
+
+    Once a few blocks are read, few scores of a block are among the best: to find these is much quicker than to sort all.
+    """
+    query, column = torch.nonzero(scores > least.to(scores.device), as_tuple=True)
+    if not len(query):
+        return None
+    values, query, column = scores[query, column].cpu(), query.cpu(), column.cpu()
+    counts = torch.bincount(query, minlength=len(scores))
+    place = torch.arange(len(query)) - (counts.cumsum(0) - counts)[query]
+    shape = (len(scores), int(counts.max()))
+    found, columns = torch.full(shape, -torch.inf, dtype=scores.dtype), torch.full(shape, -1)
+    found[query, place], columns[query, place] = values, column
+    return found, columns
 
 
 def exhaustive(
