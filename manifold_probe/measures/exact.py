@@ -108,7 +108,7 @@ class Best:
 def _above(scores: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The scores (q, b) above ``least`` (q, 1) in rows of equal length (q, w), and their columns; padded with -inf, -1.
 
-    Once a few blocks are read, few scores of a block are among the best: to find these is much quicker than to sort all.
+    Once a few blocks are read, few scores of a block are among the best: to find these is quicker than to sort all.
     """
     query, column = torch.nonzero(scores > least.to(scores.device), as_tuple=True)
     if not len(query):

@@ -8,6 +8,7 @@ chance     chance(x, y), where one is given
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def chosen(measures: Any, k: int) -> list[Measure]:
     found: dict[str, Measure] = {}
     for each in measures:
         if isinstance(each, str) and each not in known:
-            raise InputError(f"measures: {each!r} is not known with k = {k}; known are {', '.join(_keys(k))}")
+            near = get_close_matches(each, _keys(k), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_keys(k))}"
+            raise InputError(f"measures: {each!r} is not known with k = {k}; {hint}")
         measure = known[each] if isinstance(each, str) else each
         if not isinstance(measure, Measure):
             raise InputError(f"measures: {each!r} is a {type(each).__name__}; give keys or manifold_probe.Measure")

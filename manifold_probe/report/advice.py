@@ -165,8 +165,11 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
     if possible < 0.05:
         return
     width = document["inputs"]["student"]["shape"][1]
-    allows = f"{percent(kept)} of neighbours are kept, where a PCA of the teacher to {width:,} dimensions keeps "
-    allows += percent(found.reference or 0.0)
+    allows = f"{percent(kept)} of neighbours are kept, where "
+    if width >= document["inputs"]["teacher"]["shape"][1]:
+        allows += "the student's width allows all"
+    else:
+        allows += f"a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
     floor = found.class_chance or 0.0
     if floor > 2 * (found.chance or 0) and kept < 2 * floor:
         kind = "clusters" if document["settings"].get("classes") == "k-means" else "classes"
