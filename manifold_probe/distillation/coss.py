@@ -98,6 +98,7 @@ class CoSS(Method):
     ['cosine', 'space']
     """
 
+    sees_lengths = True
     published_head = "mlp"
 
     def __init__(

@@ -42,6 +42,8 @@ class Method(nn.Module):
         Whether the teacher's features go through the head, and not the student's.
     equal_widths : bool
         Whether student and teacher must be equally wide after their heads.
+    sees_lengths : bool
+        Whether its loss changes with the lengths of the student's vectors, or with their angles alone.
     student_head, teacher_head : torch.nn.Module
         What stands on either side; the identity where nothing does.
     student_out, teacher_out : int
@@ -54,6 +56,7 @@ class Method(nn.Module):
     published_when_equal: ClassVar[bool] = False
     head_on_teacher: ClassVar[bool] = False
     equal_widths: ClassVar[bool] = True
+    sees_lengths: ClassVar[bool] = False
 
     def __init__(
         self, student_width: int, teacher_width: int, *, head: str | None = None, sample: Tensor | None = None

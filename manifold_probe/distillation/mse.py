@@ -54,6 +54,7 @@ class MSE(Method):
     ['squared_error']
     """
 
+    sees_lengths = True
     published_head = "layernorm_linear"
     published_when_equal = True
 

@@ -153,6 +153,7 @@ class RKD(Method):
     ['angle', 'distance']
     """
 
+    sees_lengths = True
     equal_widths = False
 
     def __init__(

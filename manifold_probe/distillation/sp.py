@@ -56,6 +56,7 @@ class SP(Method):
     ['similarity']
     """
 
+    sees_lengths = True
     equal_widths = False
 
     def __init__(

@@ -69,9 +69,6 @@ ALWAYS = {
     "different things.",
 }
 MANY = 0.05  # share of rows or dimensions below which an alarm is no step
-# What each method of ``probe distill`` sees of the vectors' lengths.
-SEES_LENGTHS = {"mse": True, "coss": True, "sp": True, "rkd": True}
-SEES_LENGTHS |= dict.fromkeys(("cosine", "tintem", "cospress", "ckd", "seed", "compress", "pkt"), False)
 MOST_ROWS = 5
 
 
@@ -212,19 +209,27 @@ def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) 
     if not follows < 0.8 or any(alarm["code"] == "one_sided_normalisation" for alarm in document["alarms"]):
         return
     kept, seen = _value(measures, f"overlap@{k}"), _value(measures, f"overlap@{k}:euclidean")
-    method = document["inputs"]["student"].get("method")
-    loss = "mean squared error, or CoSS's columns, can teach them"
-    if method in SEES_LENGTHS:
-        loss = (
-            f"the loss of {method} cannot see them; {loss}"
-            if not SEES_LENGTHS[method]
-            else (f"the loss of {method} sees them, so it has not converged or other terms outweigh it")
-        )
     yield (
         max(kept - seen, 0.0),
         f"See whether vector lengths matter to you: they hardly follow the teacher's (correlation {number(follows)}), "
-        f"and by Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; {loss}.",
+        f"and by Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; "
+        f"{_loss_of_lengths(document['inputs']['student'].get('method'))}.",
     )
+
+
+def _loss_of_lengths(name: str | None) -> str:
+    """What can teach lengths, and whether the loss that the student was trained with could."""
+    teaches = "mean squared error, or CoSS's columns, can teach them"
+    if name is None:
+        return teaches
+    from manifold_probe.distillation.methods import METHODS
+
+    method = METHODS.get(name)
+    if method is None or "features" not in method.needs:
+        return teaches
+    if method.sees_lengths:
+        return f"the loss of {name} sees them, so it has not converged or other terms outweigh it"
+    return f"the loss of {name} cannot see them; {teaches}"
 
 
 def _of_classes(document: dict[str, Any]) -> Iterator[Step]:

@@ -385,3 +385,14 @@ def test_what_each_needs():
     }
     assert {name for name, method in METHODS.items() if "logits" in method.needs} == {"CKD", "DIST", "DKD", "KD"}
     assert [name for name, method in METHODS.items() if method.labels == "needed"] == ["DKD"]
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if "features" in method.needs])
+def test_which_losses_see_the_lengths_of_the_students_vectors(name):
+    student, teacher, _ = batch()
+    lengths = torch.linspace(0.2, 5, B)[:, None]
+    values = []
+    for rows in (student, student * lengths):
+        method = build(name, head="identity").eval()  # a head could make angles of lengths
+        values.append(float(total(method(rows, teacher, None))))
+    assert METHODS[name].sees_lengths == (abs(values[1] - values[0]) > 1e-4 * abs(values[0]))
