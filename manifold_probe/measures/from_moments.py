@@ -63,9 +63,9 @@ def estimates(parts: list[Moments], wider: float = 1.0) -> tuple[dict[str, Estim
         ),
         "procrustes": jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
         "linear_r2": jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
-        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, len(m.sx))),
+        "rankme_teacher": jackknife(*dimensions.effective_ranks(m, parts), (1.0, min(m.n, len(m.sx)))),
         "rankme_student": jackknife(
-            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, len(m.sy))
+            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, min(m.n, len(m.sy)))
         ),
     }
     found |= {key: _median(by_dimension[key], np.array(left_out[key])) for key in by_dimension}
