@@ -115,11 +115,11 @@ def measure_moments(
         "procrustes": permuted * np.sqrt((asked - 1) / (m.n - 1)),
     }
     widths = f"the widths differ ({len(m.sx)} and {len(m.sy)}); see the held-out maps"
-    notes = {"per_dimension_correlation": widths, "space_similarity": widths}
+    notes = {} if len(m.sx) == len(m.sy) else {"per_dimension_correlation": widths, "space_similarity": widths}
     if "space_similarity" in found:
         chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
     if equal:
-        notes["norm_correlation"] = f"the {' and the '.join(equal)}'s rows all have the same length"
+        notes["norm_correlation"] = f"the rows of the {' and of the '.join(equal)} all have the same length"
     if asked < m.n:
         notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
     still = None if within else "no class chance: too few rows share their label with another"

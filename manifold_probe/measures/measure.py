@@ -115,7 +115,7 @@ def _measure(
         for key, measure in (measures | local).items()
     }
     ranks = measures["rankme_teacher"].value, measures["rankme_student"].value, reference.rank
-    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers, m, settings.seed)
+    found = _alarms(pair, teacher, cloud, student, measures["debiased_linear_cka"], powers, wider, m, settings.seed)
     found += alarms.collapsed_rank(*ranks)
     extra = {
         "overlap_by_k": details.overlap_by_k(teacher.side, student, reference.side),
@@ -159,6 +159,7 @@ def _alarms(
     student: Side,
     whole: Measure,
     powers: np.ndarray,
+    wider: float,
     m: Moments,
     seed: int,
 ) -> list[Alarm]:
@@ -187,7 +188,7 @@ def _alarms(
         if len(rows):
             left = cka_without_rows(teacher.cloud.space, cloud.space, rows)
             found += alarms.influential_rows(name, rows, share, whole, left)
-        found += alarms.heavy_tails(name, power, teacher.group_count)
+        found += alarms.heavy_tails(name, power, wider)
     asked = asked_again(side.queries, terms, side.k, seed)
     found += _dominating_dimension(teacher, cloud, m, whole, asked)
     return found + _copied_rows(teacher, cloud, float(terms.mean()), seed)

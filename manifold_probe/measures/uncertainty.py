@@ -92,7 +92,8 @@ class Estimate:
         if mine is None or theirs is None:
             return Estimate(self.value - other.value)
         together = mine - theirs if mine.shape == theirs.shape else np.concatenate([mine, theirs])
-        return Estimate(self.value - other.value, together, min(self.degrees, other.degrees))
+        bounds = (self.bounds[0] - other.bounds[1], self.bounds[1] - other.bounds[0])
+        return Estimate(self.value - other.value, together, min(self.degrees, other.degrees), bounds)
 
 
 def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:

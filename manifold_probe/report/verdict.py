@@ -8,7 +8,14 @@ from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name, teacher_name
 
 BROKEN = "misaligned_rows"
-DECIDING = ("copied_rows", "dominating_dimension")  # alarms that say what the numbers before them rest on
+DECIDING = (
+    "same_file",
+    "packed_bits",
+    "copied_rows",
+    "dominating_dimension",
+)  # alarms that say what the numbers before them rest on
+
+DECIDE = "copies decide"  # as that alarm says where the distinct rows alone have another overlap
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -41,6 +48,8 @@ def _sentence(document: dict[str, Any]) -> str:
     # ids that vouch for the pairing leave another reading: the student lost those rows
     if not document["pairing"]["verified"] and any(alarm["code"] == BROKEN for alarm in document["alarms"]):
         return f"{head}: some rows seem to be paired with the wrong partner, so fix that before believing any number."
+    if any(alarm["code"] == "copied_rows" and DECIDE in alarm["message"] for alarm in document["alarms"]):
+        return f"{head}: that value rests on copies."
     coarse_kept, coarse = _coarse(cka)
     fine_kept, fine = _fine(overlap, overlap.value)
     return f"{head}: {coarse}{', and ' if coarse_kept == fine_kept else ', but '}{fine}."
