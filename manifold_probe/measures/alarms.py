@@ -392,7 +392,8 @@ def one_sided_normalisation(teacher: Profile, student: Profile) -> list[Alarm]:
                 Alarm(
                     "one_sided_normalisation",
                     f"{side}: all rows have the length {length:.3g} (normalised), where the {other}'s lengths vary by "
-                    f"{others_deviation / others_mean:.0%}; lengths cannot be compared, and Euclidean neighbours see that difference.",
+                    f"{others_deviation / others_mean:.0%}; lengths cannot be compared, and Euclidean neighbours see "
+                    "that difference.",
                 )
             ]
     return []

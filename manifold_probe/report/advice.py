@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.verdict import copies_decide
 from manifold_probe.report.words import number, percent, shown
 
 Step = tuple[float, str]  # (what it wins, the sentence)
@@ -33,6 +34,7 @@ UNVERIFIED_BLOCK = (
 VERIFIED_BLOCK = (
     "Check the ids of the rows in the block: if they are right, the student lost these rows; if not, correct them."
 )
+DISTINCT = "Compare the distinct rows alone: copies of rows decide these numbers."
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
 AT_CHANCE = (
     "First check that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
@@ -140,6 +142,9 @@ def _of_alarms(document: dict[str, Any], measures: dict[str, Reading], k: int) -
         raised[alarm["code"]] = max(_share(alarm["message"]), raised.get(alarm["code"], 0.0))
     if "misaligned_rows" in raised:
         yield FIRST, VERIFIED_BLOCK
+    if copies_decide(document):
+        yield FIRST, DISTINCT
+        raised.pop("duplicate_rows", None)
     for code, text in UNBELIEVABLE.items():
         if code in raised:
             yield FIRST, text
@@ -234,8 +239,8 @@ def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) 
         )
     yield (
         max(kept - seen, 0.0),
-        f"Check whether vector lengths matter to you: they hardly follow the teacher's (correlation "
-        f"{number(follows)}), and by Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; {loss}.",
+        f"Check whether vector lengths matter to you: they hardly follow the teacher's (correlation {number(follows)}). "
+        f"By Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; {loss}.",
     )
 
 

@@ -64,7 +64,7 @@ def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
 def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> list[Text]:
     """The classes that keep the fewest neighbours."""
     rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
-    if len({row["overlap"] for row in rows}) < 2:  # none is worse than another
+    if len({number(row["overlap"]) for row in rows}) < 2:  # none is worse than another
         return []
     rows = sorted(rows, key=lambda row: row["overlap"])[:most]
     clusters = document["settings"].get("classes") == "k-means"

@@ -15,14 +15,18 @@ DECIDING = (
     "dominating_dimension",
 )  # alarms that say what the numbers before them rest on
 
-DECIDE = "copies decide"  # as that alarm says where the distinct rows alone have another overlap
-
 
 def verdict(document: dict[str, Any]) -> str:
     """How faithfully the student kept the teacher's manifold, in a sentence, and what that rests on where an alarm
     says so."""
     told = [alarm["message"] for alarm in document["alarms"] if alarm["code"] in DECIDING]
     return " ".join([_equal_vectors(document) or _sentence(document), *(text[0].upper() + text[1:] for text in told)])
+
+
+def copies_decide(document: dict[str, Any]) -> bool:
+    """Whether the overlap is that of copies: the distinct rows alone have another, or are too few to have one."""
+    said = [alarm["message"] for alarm in document["alarms"] if alarm["code"] == "copied_rows"]
+    return any("copies decide" in message or "too few" in message for message in said)
 
 
 def _equal_vectors(document: dict[str, Any]) -> str | None:
@@ -48,7 +52,7 @@ def _sentence(document: dict[str, Any]) -> str:
     # ids that vouch for the pairing leave another reading: the student lost those rows
     if not document["pairing"]["verified"] and any(alarm["code"] == BROKEN for alarm in document["alarms"]):
         return f"{head}: some rows seem to be paired with the wrong partner, so fix that before believing any number."
-    if any(alarm["code"] == "copied_rows" and DECIDE in alarm["message"] for alarm in document["alarms"]):
+    if copies_decide(document):
         return f"{head}: that value rests on copies."
     coarse_kept, coarse = _coarse(cka)
     fine_kept, fine = _fine(overlap, overlap.value)

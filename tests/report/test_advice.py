@@ -111,7 +111,7 @@ def test_the_loss_is_spoken_of_as_the_run_had_it(method: str | None, words: str)
     about = next(step for step in next_steps(made) if "lengths" in step)
     assert words in about
     assert "correlation 0.300" in about
-    assert "by Euclidean distance 30% of neighbours are kept, by angle 60%" in about
+    assert "By Euclidean distance 30% of neighbours are kept, by angle 60%" in about
 
 
 def test_the_method_of_a_run_is_in_the_document(tmp_path: Path) -> None:
