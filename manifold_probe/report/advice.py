@@ -194,9 +194,8 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
         yield possible, f"{text} ({percent(floor)}); {allows}."
     else:
         method = document["inputs"]["student"].get("method")
-        by = f" than this run of {method} had" if method else ""
-        text = "Train longer, on more data, with a larger student or a loss that sees neighbours"
-        yield possible, f"{text}{by}: {allows}."
+        longer = f"Train longer than this run of {method} did" if method else "Train longer"
+        yield possible, f"{longer}, on more data, with a larger student or a loss that sees neighbours: {allows}."
 
 
 def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
@@ -239,7 +238,7 @@ def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) 
         )
     yield (
         max(kept - seen, 0.0),
-        f"Check whether vector lengths matter to you: they hardly follow the teacher's (correlation {number(follows)}). "
+        f"Check whether vector lengths matter: they hardly follow the teacher's (correlation {number(follows)}). "
         f"By Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; {loss}.",
     )
 
