@@ -29,8 +29,8 @@ SURE = 0.5
 LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
 CLUSTERS = 10
 SAME_COLUMNS, KEPT = 0.9, 0.5
-SCALED = "the student's vectors are longer or shorter by one factor: scale before mixing both models in one index"
-TURNED = "dimensions do not correspond one to one: map one side before mixing both models in one index"
+SCALED = "the student's vectors are all longer or shorter by one factor: scale them before both models share an index"
+TURNED = "dimensions do not correspond one to one: map one side before both models share an index"
 MODELS_NEEDED = {
     "preprocessing": "the models are not at hand: give --teacher and --student as models with --data",
     "misaligned_head": "the student's head is not at hand: give --student-head",

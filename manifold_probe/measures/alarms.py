@@ -10,7 +10,7 @@ from manifold_probe.measures.overlap import overlap_chance
 from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
-from manifold_probe.measures.uncertainty import TAIL, tail_factor, tail_index
+from manifold_probe.measures.uncertainty import TAIL, tail_index
 from manifold_probe.measures.without import Remeasured
 from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
@@ -37,6 +37,7 @@ ONE_CLASS = 0.8
 NESTED_SCORE = -4.0
 ONE_LENGTH = 1e-3  # of the mean length: what rounding to half precision leaves
 VARIED_LENGTHS = 0.02
+ALONG_MEAN = 0.02  # of the spread; a far offset makes lengths nearly one, but they vary as the rows do along the mean
 
 
 def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
@@ -71,7 +72,7 @@ def common_offset(teacher: Profile, student: Profile) -> list[Alarm]:
     """A mean so long against the spread that cosines see mostly the mean."""
     alarms = []
     for side, found, other in (("teacher", teacher, student), ("student", student, teacher)):
-        if found.offset > OFFSET and (side == "teacher" or found.offset > OFFSET * other.offset):
+        if found.spread and found.offset > OFFSET and (side == "teacher" or found.offset > OFFSET * other.offset):
             against = f" (the {'student' if side == 'teacher' else 'teacher'}'s: {other.offset:.3g})"
             alarms.append(
                 Alarm(
@@ -147,8 +148,11 @@ def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, 
     ]
 
 
-def heavy_tails(side: str, powers: np.ndarray, groups: int) -> list[Alarm]:
-    """Squared distances from the mean (n,) with a tail so heavy that another sample may look very different."""
+def heavy_tails(side: str, powers: np.ndarray, wider: float) -> list[Alarm]:
+    """Squared distances from the mean (n,) with a tail so heavy that another sample may look very different.
+
+    ``wider``: the factor that the pair's intervals were widened by.
+    """
     index = tail_index(powers)
     if index * (1 + ONE_SIDED / np.sqrt(len(powers) // TAIL or 1)) >= HEAVY:
         return []
@@ -158,7 +162,7 @@ def heavy_tails(side: str, powers: np.ndarray, groups: int) -> list[Alarm]:
             "heavy_tails",
             f"{side}: the farthest 1% of the rows hold {farthest.sum() / powers.sum():.0%} of the variance (tail index "
             f"{index:.2g}), so CKA, Procrustes and R2 of another sample may differ a lot; their intervals are "
-            f"{tail_factor(index, groups):.1f} times as wide as for light tails.",
+            f"{wider:.1f} times as wide as for light tails.",
         )
     ]
 
@@ -377,21 +381,25 @@ def same_file(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
 def one_sided_normalisation(teacher: Profile, student: Profile) -> list[Alarm]:
     """Rows of one length on one side alone: lengths and Euclidean distances are not those of the same thing."""
     sides = {"teacher": teacher, "student": student}
-    spread = {side: _spread_of_lengths(found) for side, found in sides.items()}
     for side, other in (("teacher", "student"), ("student", "teacher")):
-        if spread[side] <= ONE_LENGTH < VARIED_LENGTHS <= spread[other] and len(np.unique(sides[side].hashes)) > 1:
+        mean, deviation = _lengths(sides[side])
+        others_mean, others_deviation = _lengths(sides[other])
+        normalised = deviation <= min(ONE_LENGTH * mean, ALONG_MEAN * sides[side].spread)
+        varied = others_deviation >= VARIED_LENGTHS * others_mean > 0
+        if normalised and varied and len(np.unique(sides[side].hashes)) > 1:
             length = float(np.median(sides[side].norms))
             return [
                 Alarm(
                     "one_sided_normalisation",
                     f"{side}: all rows have the length {length:.3g} (normalised), where the {other}'s lengths vary by "
-                    f"{spread[other]:.0%}; norm correlation and Euclidean neighbours see that difference.",
+                    f"{others_deviation / others_mean:.0%}; lengths cannot be compared, and Euclidean neighbours see "
+                    "that difference.",
                 )
             ]
     return []
 
 
-def _spread_of_lengths(found: Profile) -> float:
-    """The standard deviation of the row norms over their mean, zero vectors left out."""
+def _lengths(found: Profile) -> tuple[float, float]:
+    """Mean and standard deviation of the row norms, zero vectors left out."""
     norms = found.norms[found.norms > 0]
-    return float(norms.std() / norms.mean()) if len(norms) else 0.0
+    return (float(norms.mean()), float(norms.std())) if len(norms) else (0.0, 0.0)

@@ -25,6 +25,7 @@ UNBOUNDED = (-np.inf, np.inf)
 UNIT, SIGNED, AT_MOST_ONE = (0.0, 1.0), (-1.0, 1.0), (-np.inf, 1.0)
 NEVER = -np.inf  # the last of some steps: what holds where no other does
 OFTEN: Steps = (
+    (1.0, "always"),
     (0.99, "almost always"),
     (0.95, "mostly"),
     (0.8, "often"),
@@ -42,14 +43,16 @@ CLOSELY: Steps = (
     (0.95, "almost exactly"),
     (0.8, "closely"),
     (0.5, "loosely"),
-    (0.2, "faintly"),
-    (NEVER, "hardly"),
+    (0.2, "weakly"),
+    (-0.2, "hardly at all"),
+    (NEVER, "with the opposite sign"),
 )
 HUBS: Steps = (
     (4.0, "a few hubs dominate"),
     (2.0, "some points are hubs"),
     (1.0, "somewhat unevenly spread"),
-    (NEVER, "spread evenly"),
+    (-1.0, "evenly spread"),
+    (NEVER, "some points are rarely neighbours"),
 )
 
 
@@ -220,7 +223,7 @@ MEASURES: tuple[Measure, ...] = (
         "Coordinates",
         "correlation of each student dimension with the same teacher dimension (median)",
         bounds=SIGNED,
-        reading="the median dimension follows the same one of the teacher {degree}",
+        reading="the median dimension follows the same dimension of the teacher {degree}",
         steps=CLOSELY,
         watched=True,
         short="per-dimension",
@@ -231,7 +234,7 @@ MEASURES: tuple[Measure, ...] = (
         "Coordinates",
         "the same after matching dimensions one to one, on held-out rows",
         bounds=SIGNED,
-        reading="matched one to one, it follows {degree} on held-out rows",
+        reading="after matching dimensions one to one, the median dimension follows {degree} on held-out rows",
         steps=CLOSELY,
     ),
     Measure(
@@ -240,7 +243,7 @@ MEASURES: tuple[Measure, ...] = (
         "Coordinates",
         "the same after a rotation, on held-out rows",
         bounds=SIGNED,
-        reading="after a rotation, it follows {degree} on held-out rows",
+        reading="after a rotation, the median dimension follows {degree} on held-out rows",
         steps=CLOSELY,
     ),
     Measure(
@@ -249,7 +252,7 @@ MEASURES: tuple[Measure, ...] = (
         "Coordinates",
         "the same after any linear map, on held-out rows",
         bounds=SIGNED,
-        reading="after any linear map, it follows {degree} on held-out rows",
+        reading="after any linear map, the median dimension follows {degree} on held-out rows",
         steps=CLOSELY,
     ),
     Measure(
@@ -258,7 +261,7 @@ MEASURES: tuple[Measure, ...] = (
         "Coordinates",
         "cosine of the two columns of a dimension, mean included (median)",
         bounds=SIGNED,
-        reading="the median column points the same way {degree}, mean included",
+        reading="the columns of the median dimension agree {degree} in direction, mean included",
         steps=CLOSELY,
         watched=True,
         short="space sim.",

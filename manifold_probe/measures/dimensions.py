@@ -126,6 +126,7 @@ def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
 def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:
     """RankMe of the teacher from moments, and with each part left out (to first order: eigenvectors are kept)."""
     values, vectors = linalg.eigh(_raw(m))
+    values, vectors = values[-m.n :], vectors[:, -m.n :]  # n rows have no more; the rest is rounding, which would count
     without = []
     for part in parts:
         kept = values - np.einsum("ij,ij->j", vectors, _raw(part) @ vectors)

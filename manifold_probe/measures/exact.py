@@ -13,7 +13,7 @@ import torch
 from manifold_probe.measures.cloud import Cloud, device
 
 TIES_KEPT = 4_000_000
-TIE = 1e-10
+TIE = 1e-12
 BLOCK = 8192
 WHOLE = 128 * 2**20
 Progress = Callable[[str, int, int], None]

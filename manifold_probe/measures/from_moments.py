@@ -68,9 +68,9 @@ def estimates(
     made: dict[str, Callable[[], Estimate]] = {
         "procrustes": lambda: jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
         "linear_r2": lambda: jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
-        "rankme_teacher": lambda: jackknife(*dimensions.effective_ranks(m, parts), (1.0, len(m.sx))),
+        "rankme_teacher": lambda: jackknife(*dimensions.effective_ranks(m, parts), (1.0, min(m.n, len(m.sx)))),
         "rankme_student": lambda: jackknife(
-            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, len(m.sy))
+            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, min(m.n, len(m.sy)))
         ),
     }
     found = {
@@ -129,11 +129,11 @@ def measure_moments(
         "procrustes": permuted * np.sqrt((asked - 1) / (m.n - 1)),
     }
     widths = f"the widths differ ({len(m.sx)} and {len(m.sy)}); see the held-out maps"
-    notes = {"per_dimension_correlation": widths, "space_similarity": widths}
+    notes = {} if len(m.sx) == len(m.sy) else {"per_dimension_correlation": widths, "space_similarity": widths}
     if "space_similarity" in found:
         chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
     if equal:
-        notes["norm_correlation"] = f"the {' and the '.join(equal)}'s rows all have the same length"
+        notes["norm_correlation"] = f"the rows of the {' and of the '.join(equal)} all have the same length"
     if asked < m.n:
         notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
     still = None if within else "no class chance: too few rows share their label with another"

@@ -21,7 +21,7 @@ from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import random_groups, sample
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher
-from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife, over_queries
+from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, jackknife, over_queries
 
 SPARSE_QUERIES = 0.25
 FEWEST_HUB_QUERIES, LEAST_HUB_SHARE = 500, 0.05
@@ -56,7 +56,7 @@ def estimates(teacher: Side, student: Side, codes: np.ndarray | None, seed: int)
     if len(teacher.queries) <= SPARSE_QUERIES * teacher.n or teacher.n // 2 <= teacher.k + 1:
         found = {key: over_queries(whole[key], term, UNIT) for key, term in terms.items()}
         found |= _jackknifed(teacher, student, codes, whole, seed)
-        return {key: defined(estimate) for key, estimate in found.items()}, 1.0
+        return {key: defined(estimate) for key, estimate in _votes(found, teacher, student, codes).items()}, 1.0
     spreads = {key: float(term.std()) for key, term in terms.items()}
     differences = half_differences(teacher, student, codes, spreads, seed)
     found = {key: half_splits(whole[key], differences[key], _bounds(key)) for key in whole}
@@ -66,7 +66,20 @@ def estimates(teacher: Side, student: Side, codes: np.ndarray | None, seed: int)
     alone = over_queries(whole["overlap"], terms["overlap"]).standard_error
     together = found["overlap"].standard_error
     wider = together / alone if alone and together else 1.0
-    return {key: defined(estimate) for key, estimate in found.items()}, wider
+    return {key: defined(estimate) for key, estimate in _votes(found, teacher, student, codes).items()}, wider
+
+
+def _votes(found: dict[str, Estimate], teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, Estimate]:
+    """The estimates, those of votes with the error of independent rows at least; none where all neighbours are kept."""
+    if codes is None:
+        return found
+    q = len(teacher.queries)
+    least = {key: error_of_share(found[key].value or 0.0, q) for key in found if key.startswith("knn_accuracy")}
+    if found["overlap"].value != 1:
+        least["knn_agreement"] = error = error_of_share(found["knn_agreement"].value or 0.0, q)
+        expected = classes.expected_agreement(_predicted(teacher, codes), _predicted(student, codes))
+        least |= {"knn_kappa": error / (1 - expected)} if expected < 1 else {}
+    return found | {key: found[key].at_least(error) for key, error in least.items()}
 
 
 def _bounds(key: str) -> tuple[float, float]:

@@ -104,12 +104,16 @@ def _read(name: str, pair: Pair, report: Progress) -> Cloud:
 
 @dataclass
 class _Found:
-    """What is known of one pair so far: measures by key, parts of the details, alarms, each query's overlap (q,)."""
+    """What is known of one pair so far: measures by key, parts of the details, alarms.
+
+    ``overlaps`` (q,) are each query's; ``wider`` is what heavy tails widen the errors of moments by.
+    """
 
     measures: dict[str, Measure] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     overlaps: np.ndarray | None = None
+    wider: float = 1.0
 
 
 def _measure(
@@ -134,7 +138,7 @@ def _measure(
     if teacher.side is not None:
         _add_neighbours(found, pair, teacher, teacher.side, cloud, reference, settings, start, report)
     if m is not None:
-        found.alarms += _alarms_of_moments(teacher, cloud, found.measures, powers, reference.rank)
+        found.alarms += _alarms_of_moments(teacher, cloud, found.measures, powers, found.wider, reference.rank)
         if found.overlaps is not None:
             asked = asked_again(teacher.queries, found.overlaps, settings.k, settings.seed)
             found.alarms += _dominating_dimension(teacher, cloud, m, found.measures["debiased_linear_cka"], asked)
@@ -162,8 +166,8 @@ def _add_moments(
 ) -> None:
     """What moments tell."""
     report("shape and coordinates", 0, 1)
-    wider = tail_factor(min(map(tail_index, powers)), len(parts))
-    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings, wider)
+    found.wider = tail_factor(min(map(tail_index, powers)), len(parts))
+    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings, found.wider)
     found.measures |= measures
     found.details |= {
         "spectra": details.spectra(m, teacher.cloud.profile, cloud.profile),
@@ -251,7 +255,12 @@ def _alarms_of_neighbours(
 
 
 def _alarms_of_moments(
-    teacher: Teacher, cloud: Cloud, measures: dict[str, Measure], powers: np.ndarray, rank: float | None
+    teacher: Teacher,
+    cloud: Cloud,
+    measures: dict[str, Measure],
+    powers: np.ndarray,
+    wider: float,
+    rank: float | None,
 ) -> list[Alarm]:
     """Rows that decide CKA, and a collapsed rank; ``rank`` is the reference's."""
     found = []
@@ -260,7 +269,7 @@ def _alarms_of_moments(
         if len(rows):
             left = cka_without_rows(teacher.cloud.space, cloud.space, rows)
             found += alarms.influential_rows(name, rows, share, measures["debiased_linear_cka"], left)
-        found += alarms.heavy_tails(name, power, teacher.group_count)
+        found += alarms.heavy_tails(name, power, wider)
     if not {"rankme_teacher", "rankme_student"} <= measures.keys():
         return found
     return found + alarms.collapsed_rank(measures["rankme_teacher"].value, measures["rankme_student"].value, rank)

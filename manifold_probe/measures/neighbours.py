@@ -170,4 +170,6 @@ def _lowest_score(cloud: Cloud, kth: np.ndarray, metric: str, terms: Terms, reac
         return terms.half - kth / 2 - 1.5 * unit * (size + np.sqrt(kth)) ** 2
     centre = cloud.centre / cloud.spread
     score = terms.norm * (1 - kth) - (centre @ centre + terms.e) * cloud.spread / cloud.size
-    return score - unit * (size * reach[0] + reach[1] + np.abs(terms.e) * reach[2])
+    # the lengths, far larger than the spread where an offset is, bring float64's own rounding
+    wide = 1e-15 * (terms.norm + np.linalg.norm(centre))
+    return score - unit * (size * reach[0] + reach[1] + np.abs(terms.e) * reach[2]) - wide

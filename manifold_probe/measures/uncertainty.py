@@ -12,6 +12,9 @@ files too): CKA 91 to 99%, overlap 93 to 99%, k-NN agreement 93 to 97%, R2 95 to
 of 1 to 3 points. Less sure: hubness 85 to 97%, trustworthiness and continuity (whose errors borrow the dependence
 found in the overlap) 90 to 98%; medians over few dimensions are wide, 92 to 99%.
 
+Shares of votes near 0 or 1 have an error of no less than independent rows would give, p taken as (n p + 1) / (n + 2):
+halves in which all rows agree show none (coverage of an agreement of .995 at n = 300 was 78% without).
+
 Without labels the class measures rest on k-means clusters of the teacher: their intervals hold for these clusters as
 they are, not for those that another sample would have given (over which coverage was 83% for agreement).
 
@@ -80,6 +83,17 @@ class Estimate:
         deviations = None if self.deviations is None else self.deviations * factor
         return Estimate(self.value, deviations, self.degrees, self.bounds, self.confidence)
 
+    def at_least(self, error: float) -> Estimate:
+        """The same value with a standard error of no less than ``error``."""
+        own = self.standard_error
+        if own is None or self.deviations is None or own >= error:
+            return self
+        if own > 0:
+            return self.widened(error / own)
+        deviations = np.zeros(len(self.deviations))
+        deviations[0] = error
+        return Estimate(self.value, deviations, self.degrees, self.bounds, self.confidence)
+
     def minus(self, other: Estimate) -> Estimate:
         """The paired difference self - other, with the interval of the difference.
 
@@ -92,7 +106,14 @@ class Estimate:
         if mine is None or theirs is None:
             return Estimate(self.value - other.value)
         together = mine - theirs if mine.shape == theirs.shape else np.concatenate([mine, theirs])
-        return Estimate(self.value - other.value, together, min(self.degrees, other.degrees))
+        bounds = (self.bounds[0] - other.bounds[1], self.bounds[1] - other.bounds[0])
+        return Estimate(self.value - other.value, together, min(self.degrees, other.degrees), bounds)
+
+
+def error_of_share(share: float, n: int) -> float:
+    """Standard error of a share of n independent rows, which is not zero where the share is 0 or 1 (Laplace)."""
+    p = (n * share + 1) / (n + 2)
+    return float(np.sqrt(p * (1 - p) / n))
 
 
 def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.verdict import copies_decide
 from manifold_probe.report.words import number, percent, shown
 
 Step = tuple[float, str]  # (what it wins, the sentence)
 WORTH = 0.02  # a step that wins less is not named
 FIRST = math.inf
 MISPAIRED = (
-    "Check which rows belong together before anything else: the neighbourhoods are at chance, which is what wrongly "
+    "Check which rows belong together before anything else: the neighbourhoods are near chance, which is what wrongly "
     "paired rows look like, and no ids vouch for the pairing. probe diagnose of this pair tries the usual orders (a "
     "shift, text order, ranks) and names the one that fits."
 )
@@ -27,11 +28,16 @@ CONSTANT = (
     "Find out why every input gives the same vector: a dead layer, a wrong output, or weights that were not loaded. "
     "Until then no measure means anything."
 )
-UNVERIFIED_BLOCK = "Find where the row order of the two files parts; store ids in both and pair by them."
-VERIFIED_BLOCK = "Look at the rows of the block: if their ids are right, the student lost them; else correct the ids."
+UNVERIFIED_BLOCK = (
+    "Find where the row orders of the two files begin to differ; store ids in both files and pair by them."
+)
+VERIFIED_BLOCK = (
+    "Check the ids of the rows in the block: if they are right, the student lost these rows; if not, correct them."
+)
+DISTINCT = "Compare the distinct rows alone: copies of rows decide these numbers."
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
 AT_CHANCE = (
-    "See first that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
+    "First check that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
     "better than chance, and ids vouch for the pairing."
 )
 LABELS = "Give --labels FILE to see which classes suffer."
@@ -53,21 +59,26 @@ LOWERING = {
         "Bring more directions into use: a variance or decorrelation term, or a loss that sees more than directions.",
         0.8,
     ),
-    "hubs": ("See past the point that is everyone's neighbour: centre the features, or use hubness reduction.", 0.3),
+    "hubs": (
+        "Reduce hubness (one point is a neighbour of very many): centre the features, or use a hubness correction.",
+        0.3,
+    ),
     "float16_range": ("Save the features as float32: values at the edge of float16's range are cut off.", 0.3),
     "zero_vectors": ("Look at the inputs of the zero vectors: they have no direction and no neighbours.", 1.0),
     "constant_rows": ("Look at the rows that hold one value in every dimension: they carry no direction.", 1.0),
-    "dead_dimensions": ("See why dimensions never change (a dead activation, a masked head) or drop them.", 1.0),
+    "dead_dimensions": ("Find out why dimensions never change (a dead activation, a masked head), or drop them.", 1.0),
 }
 # Alarms of what the numbers of a sample are worth, whatever the student is.
 ALWAYS = {
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
-    "heavy_tails": "Read the intervals of CKA and Procrustes as too narrow: a few far rows decide them.",
+    "heavy_tails": "Do not rely on CKA, Procrustes and R2 alone: a few far rows decide them, and may not be in "
+    "another sample.",
     "few_rows": "Use more rows: the intervals are wide and chance is high.",
     "trained_rows": "Compare rows that were held out of training too: these say how well the student remembers.",
     "one_sided_normalisation": "Bring both sides to unit length, or neither: lengths and Euclidean distances compare "
     "different things.",
 }
+CLASS_GAP = 0.05  # of a class's overlap below the median class's, to be named
 MANY = 0.05  # share of rows or dimensions below which an alarm is no step
 MOST_ROWS = 5
 
@@ -80,7 +91,7 @@ def next_steps(document: dict[str, Any]) -> list[str]:
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
     overlap = measures.get(f"overlap@{k}")
-    if overlap is not None and _at_chance(overlap) and not verified and "collapsed_rank" not in codes:
+    if overlap is not None and _near_chance(overlap) and not verified and "collapsed_rank" not in codes:
         return [MISPAIRED]
     if "misaligned_rows" in codes and not verified:
         return [UNVERIFIED_BLOCK]
@@ -106,6 +117,11 @@ def _at_chance(overlap: Reading) -> bool:
     return low is not None and low <= max(overlap.chance or 0, overlap.class_chance or 0)
 
 
+def _near_chance(overlap: Reading) -> bool:
+    """At chance, or not far above it, as where neighbouring rows of a file are alike and it is shifted."""
+    return _at_chance(overlap) or (overlap.value or 0.0) < 3 * (overlap.chance or 0.0)
+
+
 def _value(measures: dict[str, Reading], key: str) -> float:
     found = measures.get(key)
     return float("nan") if found is None or found.value is None else found.value
@@ -123,6 +139,9 @@ def _of_alarms(document: dict[str, Any], measures: dict[str, Reading], k: int) -
         raised[alarm["code"]] = max(_share(alarm["message"]), raised.get(alarm["code"], 0.0))
     if "misaligned_rows" in raised:
         yield FIRST, VERIFIED_BLOCK
+    if copies_decide(document):
+        yield FIRST, DISTINCT
+        raised.pop("duplicate_rows", None)
     for code, text in UNBELIEVABLE.items():
         if code in raised:
             yield FIRST, text
@@ -162,11 +181,9 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
     if possible < 0.05:
         return
     width = document["inputs"]["student"]["shape"][1]
-    allows = f"{percent(kept)} of neighbours are kept, where "
-    if width >= document["inputs"]["teacher"]["shape"][1]:
-        allows += "the student's width allows all"
-    else:
-        allows += f"a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
+    allows = f"{percent(kept)} of neighbours are kept"
+    if width < document["inputs"]["teacher"]["shape"][1]:
+        allows += f", where a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
     floor = found.class_chance or 0.0
     if floor > 2 * (found.chance or 0) and kept < 2 * floor:
         kind = "clusters" if document["settings"].get("classes") == "k-means" else "classes"
@@ -174,9 +191,8 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
         yield possible, f"{text} ({percent(floor)}); {allows}."
     else:
         method = document["inputs"]["student"].get("method")
-        by = f" than this run of {method} had" if method else ""
-        text = "Train longer, on more data, with a larger student or a loss that sees neighbours"
-        yield possible, f"{text}{by}: {allows}."
+        longer = f"Train longer than this run of {method} did" if method else "Train longer"
+        yield possible, f"{longer}, on more data, with a larger student or a loss that sees neighbours: {allows}."
 
 
 def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
@@ -186,8 +202,8 @@ def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
     if turned - raw > 0.2:
         yield (
             turned - raw,
-            "Align the student by a rotation before its coordinates stand beside the teacher's, as in one index: that "
-            f"lifts the median correlation from {number(raw)} to {number(turned)}.",
+            "Align the student by a rotation before you use its coordinates beside the teacher's (in one index, say): "
+            f"that lifts the median correlation from {number(raw)} to {number(turned)}.",
         )
 
 
@@ -211,8 +227,8 @@ def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) 
     kept, seen = _value(measures, f"overlap@{k}"), _value(measures, f"overlap@{k}:euclidean")
     yield (
         max(kept - seen, 0.0),
-        f"See whether vector lengths matter to you: they hardly follow the teacher's (correlation {number(follows)}), "
-        f"and by Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; "
+        f"Check whether vector lengths matter: they hardly follow the teacher's (correlation {number(follows)}). "
+        f"By Euclidean distance {percent(seen)} of neighbours are kept, by angle {percent(kept)}; "
         f"{_loss_of_lengths(document['inputs']['student'].get('method'))}.",
     )
 
@@ -239,7 +255,8 @@ def _of_classes(document: dict[str, Any]) -> Iterator[Step]:
     if len(rows) < 3:
         return
     middle, total = overlaps[len(overlaps) // 2], sum(row["n"] for row in rows)
-    behind = [row for row in rows if row["overlap"] < 0.75 * middle and (row.get("high") or 0) < middle]
+    behind = [row for row in rows if row["overlap"] < min(0.75 * middle, middle - CLASS_GAP)]
+    behind = [row for row in behind if (row.get("high") or 0) < middle]
     if not behind:
         return
     worst = max(behind, key=lambda row: row["n"] * (middle - row["overlap"]))
@@ -256,14 +273,16 @@ def _of_rows(document: dict[str, Any], measures: dict[str, Reading], k: int) -> 
     """The rows that lost most, where they stand out from a student that keeps the others."""
     kept = _value(measures, f"overlap@{k}")
     rows = [row for row in document["details"].get("worst_rows") or [] if row["overlap"] < 0.25 * kept][:MOST_ROWS]
-    if not rows or not kept > 0.5:
+    if not rows or not kept > 0.5 or any(alarm["code"] == "misaligned_rows" for alarm in document["alarms"]):
         return
     named = rows[0].get("id") is not None
     names = ", ".join(shown(row["id"] if named else row["row"], 24) for row in rows)
+    most = max(row["overlap"] for row in rows)
+    share = f"{percent(most)} at most" if most else "none"
     yield (
         WORTH,
-        f"Look at the points whose neighbours went furthest, such as {'ids' if named else 'rows'} {names}: they keep "
-        f"{percent(max(row['overlap'] for row in rows))} at most, the average point {percent(kept)}.",
+        f"Look at the points whose neighbours moved furthest away, such as {'ids' if named else 'rows'} {names}: they "
+        f"keep {share} of their neighbours, the average point {percent(kept)}.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from manifold_probe.measures.catalogue import MEASURES, Measure
@@ -76,7 +77,26 @@ def reading(key: str, document: dict[str, Any]) -> str:
     if measure.value is None:
         return f"undefined: {measure.note}" if measure.note else "undefined"
     words = _said(declared, measure.value, document) if declared.reading else gloss(key, document)
-    return words + _spread(measure) + (f" ({measure.note})" if measure.note else "")
+    return words + _spread(measure) + _noted(measure.note, shared_notes(document))
+
+
+def shared_notes(document: dict[str, Any]) -> list[str]:
+    """The notes that more than one value of a student has: reports say each once, as "note 1: ..."."""
+    defined = [measure.note for measure in readings(document).values() if measure.value is not None and measure.note]
+    counts = Counter(part for note in defined for part in note.split("; "))
+    return [part for part, count in counts.items() if count > 1]
+
+
+def _noted(note: str | None, shared: list[str]) -> str:
+    """A note in brackets, with the numbers of the parts that are shared.
+
+    >>> _noted("only this one; as elsewhere", ["another", "as elsewhere"])
+    ' (only this one; note 2)'
+    """
+    parts = note.split("; ") if note else []
+    numbers = [str(shared.index(part) + 1) for part in parts if part in shared]
+    said = [part for part in parts if part not in shared] + ([f"note {', '.join(numbers)}"] if numbers else [])
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _said(declared: Measure, value: float, document: dict[str, Any]) -> str:
@@ -89,7 +109,7 @@ def _said(declared: Measure, value: float, document: dict[str, Any]) -> str:
         "about": f"{value:.0f}",
         "width": document["inputs"][side]["shape"][1],
         "neighbours": neighbours(document["settings"]["k"]),
-        "class": "cluster (k-means of the teacher)" if clusters else "class",
+        "class": "cluster" if clusters else "class",
     }
     return declared.reading.format(**words)
 

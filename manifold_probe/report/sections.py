@@ -19,6 +19,8 @@ from manifold_probe.report.words import (
     teacher_name,
 )
 
+OF_ONE_VECTOR = ("duplicate_rows", "dead_dimensions", "zero_vectors", "constant_rows", "collapsed_rank")
+
 
 def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     """What was compared, how the rows were paired, how many there were."""
@@ -38,6 +40,16 @@ def pairing(document: dict[str, Any]) -> str:
     return f"{paired_rows(how)}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
 
 
+def told(alarms: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The alarms without those that follow from another: of a side that holds one vector only, this alone."""
+    one_vector = {alarm["message"].partition(":")[0] for alarm in alarms if alarm["code"] == "constant_space"}
+    return [
+        alarm
+        for alarm in alarms
+        if not (alarm["code"] in OF_ONE_VECTOR and alarm["message"].partition(":")[0] in one_vector)
+    ]
+
+
 def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
     """The alarms, one a paragraph."""
     if not alarms:
@@ -52,7 +64,7 @@ def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
 def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> list[Text]:
     """The classes that keep the fewest neighbours."""
     rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
-    if len(rows) < 2:
+    if len({number(row["overlap"]) for row in rows}) < 2:  # none is worse than another
         return []
     rows = sorted(rows, key=lambda row: row["overlap"])[:most]
     clusters = document["settings"].get("classes") == "k-means"

@@ -9,8 +9,8 @@ from rich.text import Text
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.layout import GAP, columns, paragraph, sizes, total
-from manifold_probe.report.readings import grouped, label, reading
-from manifold_probe.report.sections import alarm_lines, class_lines, compared_lines, step_lines
+from manifold_probe.report.readings import grouped, label, reading, shared_notes
+from manifold_probe.report.sections import alarm_lines, class_lines, compared_lines, step_lines, told
 from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, one_line, student_name
@@ -31,7 +31,7 @@ def student_lines(document: dict[str, Any], width: int | None) -> list[Text]:
         *compared_lines(document, width),
         *training_lines({student_name(document): document}, width),
         *measure_lines(document, width),
-        *alarm_lines(document["alarms"], width),
+        *alarm_lines(told(document["alarms"]), width),
         *class_lines(document, width),
         *step_lines(next_steps(document), width),
     ]
@@ -60,7 +60,10 @@ def measure_lines(document: dict[str, Any], width: int | None) -> list[Text]:
                 extra = _yardsticks(measures[key]) if narrow else ""
                 lines.append(Text(numbers, style="" if measures[key].value is not None else "dim"))
                 lines.extend(paragraph(words + extra, width, style="dim", indent=4))
-    return [*lines, Text(), *paragraph(_legend(document), width, style="dim")]
+    lines += [Text(), *paragraph(_legend(document), width, style="dim")]
+    for place, note in enumerate(shared_notes(document), start=1):
+        lines += paragraph(f"note {place}: {one_line(note)}.", width, style="dim")
+    return lines
 
 
 def _cells(key: str, measure: Reading, width: int | None) -> list[str]:

@@ -11,7 +11,7 @@ from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
 from manifold_probe.report.readings import faithful, gloss, grouped, headline, label
-from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines
+from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines, told
 from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, shown
@@ -57,8 +57,8 @@ def ranking(document: dict[str, Any]) -> str:
     other = nearest["b"] if nearest["a"] == first else nearest["a"]
     low, high = sorted((abs(nearest["low"]), abs(nearest["high"])))
     return (
-        f"{shown(first)} keeps the most neighbours: {100 * abs(nearest['value']):.1f} points more than {shown(other)} "
-        f"(95% interval {100 * low:.1f} to {100 * high:.1f})."
+        f"{shown(first)} keeps the most neighbours: {100 * abs(nearest['value']):.1f} percentage points more than "
+        f"{shown(other)} (95% interval {100 * low:.1f} to {100 * high:.1f})."
     )
 
 
@@ -194,7 +194,7 @@ def _alarms(students: dict[str, dict[str, Any]], width: int | None) -> list[Text
     """Every alarm once; one that not all students raise names those that do."""
     raised: dict[tuple[str, str], list[str]] = {}
     for name, each in students.items():
-        for alarm in each["alarms"]:
+        for alarm in told(each["alarms"]):
             raised.setdefault((alarm["code"], alarm["message"]), []).append(name)
     merged = [{"code": code, "message": _of(message, names, students)} for (code, message), names in raised.items()]
     return alarm_lines(merged, width)

@@ -98,7 +98,7 @@ def said_of_gain(won: dict[str, Any]) -> str:
     >>> won = {"measure": "overlap@10", "rows": 180, "held_out": True, "untrained": 0.2, "trained": 0.3}
     >>> won |= {"difference": gap, "better": True, "cka": {"untrained": 0.5, "trained": 0.75}}
     >>> print(said_of_gain(won).replace(" on ", "\\n"))
-    training raised overlap@10 from 20.0% to 30.0% (by 10.0 points, 95% interval 8.0 to 12.0)
+    training raised overlap@10 from 20.0% to 30.0% (by 10.0 percentage points, 95% interval 8.0 to 12.0)
     180 rows held out of training; debiased linear CKA from 0.500 to 0.750
     """
     before, after, gap = won["untrained"], won["trained"], won["difference"]
@@ -110,7 +110,8 @@ def said_of_gain(won: dict[str, Any]) -> str:
     values = f"{won['measure']} is {100 * after:.1f}% {where}, {100 * before:.1f}% before training"
     if won["better"] is None:
         return f"too few rows to tell whether training helped: {values}{cka}"
-    points = f"{100 * gap['value']:.1f} points, 95% interval {100 * gap['low']:.1f} to {100 * gap['high']:.1f}"
+    interval = f"95% interval {100 * gap['low']:.1f} to {100 * gap['high']:.1f}"
+    points = f"{100 * gap['value']:.1f} percentage points, {interval}"
     if won["better"]:
         raised = f"from {100 * before:.1f}% to {100 * after:.1f}%"
         return f"training raised {won['measure']} {raised} (by {points}) {where}{cka}"

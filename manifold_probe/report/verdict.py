@@ -8,7 +8,12 @@ from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name, teacher_name
 
 BROKEN = "misaligned_rows"
-DECIDING = ("copied_rows", "dominating_dimension")  # alarms that say what the numbers before them rest on
+DECIDING = (
+    "same_file",
+    "packed_bits",
+    "copied_rows",
+    "dominating_dimension",
+)  # alarms that say what the numbers before them rest on
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -16,6 +21,12 @@ def verdict(document: dict[str, Any]) -> str:
     says so."""
     told = [alarm["message"] for alarm in document["alarms"] if alarm["code"] in DECIDING]
     return " ".join([_equal_vectors(document) or _sentence(document), *(text[0].upper() + text[1:] for text in told)])
+
+
+def copies_decide(document: dict[str, Any]) -> bool:
+    """Whether the overlap is that of copies: the distinct rows alone have another, or are too few to have one."""
+    said = [alarm["message"] for alarm in document["alarms"] if alarm["code"] == "copied_rows"]
+    return any("copies decide" in message or "too few" in message for message in said)
 
 
 def _equal_vectors(document: dict[str, Any]) -> str | None:
@@ -41,6 +52,8 @@ def _sentence(document: dict[str, Any]) -> str:
     # ids that vouch for the pairing leave another reading: the student lost those rows
     if not document["pairing"]["verified"] and any(alarm["code"] == BROKEN for alarm in document["alarms"]):
         return f"{head}: some rows seem to be paired with the wrong partner, so fix that before believing any number."
+    if copies_decide(document):
+        return f"{head}: that value rests on copies."
     coarse_kept, coarse = _coarse(cka)
     fine_kept, fine = _fine(overlap, overlap.value)
     return f"{head}: {coarse}{', and ' if coarse_kept == fine_kept else ', but '}{fine}."

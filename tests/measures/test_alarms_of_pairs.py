@@ -43,7 +43,7 @@ def test_one_side_is_normalised(dtype: type, length: float) -> None:
     spread = np.linalg.norm(X, axis=1)
     assert found == [
         f"student: all rows have the length {length:g} (normalised), where the teacher's lengths vary by "
-        f"{spread.std() / spread.mean():.0%}; norm correlation and Euclidean neighbours see that difference."
+        f"{spread.std() / spread.mean():.0%}; lengths cannot be compared, and Euclidean neighbours see that difference."
     ]
     assert messages(unit(X).astype(dtype), Y, "one_sided_normalisation")[0].startswith("teacher: all rows")
 
@@ -54,3 +54,8 @@ def test_both_or_neither_side_normalised_is_no_alarm() -> None:
     for teacher, student in ((X, Y), (unit(X), unit(Y)), (unit(X), zero), (X, np.ones((300, 6)))):
         assert messages(teacher, student, "one_sided_normalisation") == []
     assert messages(X, zero, "one_sided_normalisation")  # a zero vector hides nothing
+    far = X + 1e5  # an offset makes lengths nearly equal, which is no normalisation
+    for teacher, student in ((far, Y), (Y, far), (X, np.zeros_like(X)), (np.zeros_like(X), Y)):
+        assert messages(teacher, student, "one_sided_normalisation") == []
+    cone = unit(Y + 20 * Y.std())
+    assert messages(X, cone.astype(np.float16), "one_sided_normalisation")

@@ -77,3 +77,18 @@ def test_public_functions(n: int, d: int, seed: int, alike: str) -> None:
 @pytest.mark.parametrize("size", [2, 64, 300])
 def test_rankme_of_equal_directions_is_their_number(size: int) -> None:
     assert size * (1 - 1e-6) < measures.rankme(np.eye(size)) <= size
+
+
+def test_an_agreement_of_all_rows_in_other_neighbourhoods_is_no_certainty() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 300)
+    x = 20 * np.eye(3)[labels] + draw.normal(size=(300, 3))
+    y = x + 0.5 * draw.normal(size=x.shape)
+    found = measure_students(cases.paired(x, y, labels))["student"].measures
+    least = 2 * np.sqrt(301 / 302 * (1 - 301 / 302) / 300)  # of independent rows, p taken as (n p + 1) / (n + 2)
+    for key in ("knn_agreement@10", "knn_accuracy_teacher@10", "knn_accuracy_student@10"):
+        assert found[key].value == found[key].high == 1
+        assert found[key].low == pytest.approx(1 - least, abs=1e-4), key
+    assert found["knn_kappa@10"].low == pytest.approx(1 - 1.5 * least, abs=1e-3)
+    alike = measure_students(cases.paired(x, x, labels))["student"].measures
+    assert alike["knn_agreement@10"].low == alike["knn_kappa@10"].low == 1

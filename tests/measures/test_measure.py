@@ -90,6 +90,15 @@ def test_values_are_those_of_the_plain_functions() -> None:
         assert found[key].value == pytest.approx(value, abs=1e-8), key
 
 
+def test_rankme_of_fewer_rows_than_dimensions_counts_no_rounding() -> None:
+    from tests.measures import naive
+
+    x = np.random.default_rng(0).normal(size=(40, 80))
+    found = measured(x, cases.student_of(x, 60), k=5).measures
+    assert found["rankme_teacher"].value == pytest.approx(naive.rankme(x), abs=1e-6)
+    assert found["rankme_teacher"].high <= 40
+
+
 def test_two_runs_are_identical() -> None:
     x, y, _ = make()
     for options in ({"seed": 0}, {"seed": 3, "queries": 90}):

@@ -69,3 +69,22 @@ def test_cosines_about_a_far_centre_are_exact() -> None:
     x, y, _, _ = moved(np.float64)
     x, y = x[:150], y[:150]
     assert measures.neighbourhood_overlap(x, y) == pytest.approx(naive.neighbourhood_overlap(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [1e8, 1e10])
+def test_cosines_about_a_centre_a_thousand_million_spreads_away(offset: float) -> None:
+    from tests.measures import naive
+
+    x = np.random.default_rng(0).normal(size=(120, 8))
+    y = cases.student_of(x)
+    x += offset  # a cosine of 1 - 1e-16 or less: only differences of the rows tell them apart
+    assert measures.neighbourhood_overlap(x, y) == pytest.approx(naive.neighbourhood_overlap(x, y), abs=1e-9)
+
+
+def test_a_dimension_that_decides_everything_hides_no_rank() -> None:
+    from tests.measures import naive
+
+    x = np.random.default_rng(0).normal(size=(60, 6))
+    y = cases.student_of(x)
+    x[:, 2] *= 1e5
+    assert measures.trustworthiness(x, y) == pytest.approx(naive.trustworthiness(x, y), abs=2e-4)

@@ -53,8 +53,8 @@ STUDENTS: dict[str, tuple[np.ndarray, list[str]]] = {
         ["Train longer, on more data"],
     ),
     "one class lost": (one_class_lost(), ["Look at class 3"]),
-    "few rows lost": (few_rows_lost(), ["Look at the points whose neighbours went furthest"]),
-    "unrelated": (DRAW.normal(size=(N, D)), ["See first that the student's weights were loaded"]),
+    "few rows lost": (few_rows_lost(), ["Look at the points whose neighbours moved furthest"]),
+    "unrelated": (DRAW.normal(size=(N, D)), ["First check that the student's weights were loaded"]),
 }
 
 
@@ -75,7 +75,7 @@ def test_no_loss_is_named_where_none_is_known() -> None:
 
 
 def test_rows_that_lost_most_are_not_the_first_in_the_file() -> None:
-    found = next(step for step in steps(few_rows_lost()) if "went furthest" in step)
+    found = next(step for step in steps(few_rows_lost()) if "moved furthest" in step)
     assert all(f"img_{row:03d}" in found for row in (7, 100, 300))
 
 
@@ -111,7 +111,7 @@ def test_the_loss_is_spoken_of_as_the_run_had_it(method: str | None, words: str)
     about = next(step for step in next_steps(made) if "lengths" in step)
     assert words in about
     assert "correlation 0.300" in about
-    assert "by Euclidean distance 30% of neighbours are kept, by angle 60%" in about
+    assert "By Euclidean distance 30% of neighbours are kept, by angle 60%" in about
 
 
 def test_the_method_of_a_run_is_in_the_document(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_ranking_names_the_nearest_rival() -> None:
     three = documents(
         a=measurement({"overlap@10": 0.4}), b=measurement({"overlap@10": 0.5}), c=measurement({"overlap@10": 0.45})
     )
-    assert ranking(three).startswith("b keeps the most neighbours: 5.0 points more than c")
+    assert ranking(three).startswith("b keeps the most neighbours: 5.0 percentage points more than c")
     text = plain_report(three)
     for pair in ("a minus b", "a minus c", "b minus c"):
         assert f"{pair}, paired over the same rows" in text

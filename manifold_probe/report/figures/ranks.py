@@ -94,8 +94,8 @@ def _legend(document: dict[str, Any], known: dict[str, Any], look: Look) -> list
 
         handles: list[Any] = [
             sample_line("median", color=colour(0), marker=marker(0)),
-            Patch(color=colour(0), alpha=0.45, linewidth=0, label="middle half"),
-            Patch(color=colour(0), alpha=0.15, linewidth=0, label="nine tenths"),
+            Patch(color=colour(0), alpha=0.45, linewidth=0, label="central 50%"),
+            Patch(color=colour(0), alpha=0.15, linewidth=0, label="central 90%"),
         ]
     else:
         handles = [

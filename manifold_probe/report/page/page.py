@@ -20,8 +20,8 @@ from manifold_probe.report.page.room import BYTES, blocks, fewer, most_classes, 
 from manifold_probe.report.page.rows import classes, listed, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, Strip, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
-from manifold_probe.report.readings import catalogue, gloss, title
-from manifold_probe.report.sections import pairing, size
+from manifold_probe.report.readings import catalogue, gloss, shared_notes, title
+from manifold_probe.report.sections import pairing, size, told
 from manifold_probe.report.students import ranking
 from manifold_probe.report.training import training_sentences
 from manifold_probe.report.verdict import verdict
@@ -125,6 +125,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "kinds": "clusters" if clusters else "classes",
         "stand_in": " (k-means of the teacher stands in for labels)" if clusters else "",
         "groups": grouped,
+        "notes": [] if several else shared_notes(first),
         "unit": SHARES,
         "classes": rows[: most_classes(len(students))] if len(rows) > 1 else [],
         "class_count": len(rows),
@@ -171,7 +172,7 @@ def _class_strip(row: dict[str, Any]) -> Strip:
 
 
 def _alarms(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in document["alarms"]]
+    return [(_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in told(document["alarms"])]
 
 
 def _spaced(key: str) -> str:

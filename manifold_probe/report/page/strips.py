@@ -91,8 +91,9 @@ def own_axis(measures: Iterable[Reading]) -> Axis:
     """From 0, or below where an interval is, to a round number that holds every interval."""
     ends = [end for each in measures for end in (each.value, each.low, each.high) if end is not None]
     high = _round_up(max(ends)) if ends and max(ends) > 0 else 1.0
-    step = high / 4
-    return Axis(min(0.0, step * math.floor(min(ends, default=0.0) / step)), high, step)
+    low = min(ends, default=0.0)
+    step = max(high, _round_up(-low) if low < 0 else 0.0) / 4
+    return Axis(min(0.0, step * math.floor(low / step)), step * math.ceil(high / step), step)
 
 
 def _round_up(value: float) -> float:
