@@ -15,15 +15,13 @@ from manifold_probe.spaces.bits import SUFFIX
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached, id_candidate, pick_column
-from manifold_probe.spaces.contents import Contents
+from manifold_probe.spaces.contents import IN_MEMORY, Contents
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.frame import frame_contents
 from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Source, Space
 from manifold_probe.spaces.values import entries_of
-
-IN_MEMORY = ("array", "DataFrame")
 
 
 def split_key(path: str) -> tuple[str, str | None]:

@@ -14,7 +14,15 @@ from scipy.optimize import linear_sum_assignment
 import manifold_probe as mp
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.columns import clean_column
-from manifold_probe.spaces.labels import conflicts, is_labelled, marked, of_one_kind, plain_labels, suspicious
+from manifold_probe.spaces.labels import (
+    conflicts,
+    is_labelled,
+    label_column,
+    marked,
+    of_one_kind,
+    plain_labels,
+    suspicious,
+)
 from manifold_probe.spaces.pairing import pair
 from manifold_probe.spaces.read import as_space, read, read_column
 from manifold_probe.spaces.space import Space
@@ -310,3 +318,18 @@ def test_compare_says_that_it_recoded() -> None:
     assert wrong.pairing["label_conflicts"] == 10
     assert "disagree on 10 of 200 paired rows, even after the one-to-one recoding" in message
     assert not is_labelled(np.array(["", "a"]))[0]
+
+
+def test_minus_one_among_integers_written_as_strings() -> None:
+    assert plain_labels(marked(np.array(["0", "-1", "2"]))) == ["0", None, "2"]
+    assert plain_labels(marked(np.array(["-1", "1"]))) == ["-1", "1"]
+    assert plain_labels(marked(np.array(["-2", "-1", "0"]))) == ["-2", "-1", "0"]
+    assert plain_labels(marked(np.array(["ant", "-1"]))) == ["ant", "-1"]
+
+
+def test_labels_in_bytes_and_many_floats_beside_none() -> None:
+    assert plain_labels(label_column(np.array([b"a", None, b"b"], dtype=object), "x")) == ["a", None, "b"]
+    many = np.array([None, 1.0, 2.0] * 100_000, dtype=object)  # in time that grows with their number, not its square
+    assert plain_labels(label_column(many, "x"))[:3] == [None, 1, 2]
+    with pytest.raises(InputError, match=r"labels hold 0.5 in row 2: .*bin such targets"):
+        label_column(np.array([None, 1.0, 0.5], dtype=object), "x")
