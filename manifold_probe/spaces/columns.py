@@ -197,6 +197,19 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
     return None
 
 
+def ids_among(contents: Contents, beside: str, n: int, known: Any) -> np.ndarray | None:
+    """The column of n values beside the column ``beside`` that holds ids of ``known`` under another name, if one does.
+
+    It is one where more than half of its values are known ids.
+    """
+    name = None if known is None else id_candidate(contents, beside, n)
+    if name is None:
+        return None
+    ids = open_column(contents, name, "ids", n)
+    rows = clean_column(known, "ids", contents.path)
+    return ids if 2 * np.isin(ids.astype(str), rows.astype(str)).sum() > n else None
+
+
 def open_column(contents: Contents, key: str, role: str, n: int | None = None) -> np.ndarray:
     """The entry ``key`` as a clean column, its length checked before it is opened."""
     entry = contents.entries[key]

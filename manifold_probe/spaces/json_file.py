@@ -51,10 +51,8 @@ def open_json(path: str) -> Contents:
     if isinstance(whole, dict):
         columns = {name: column for name, column in whole.items() if isinstance(column, list)}
         if not columns:
-            raise bad(
-                path,
-                "holds no matrix of features (n, d) and no list; write records, of a DataFrame df.to_json(path, orient='records')",
-            )
+            fix = "write records, of a DataFrame df.to_json(path, orient='records')"
+            raise bad(path, f"holds no matrix of features (n, d) and no list; {fix}")
         return _of_columns(path, columns)
     if not _is_list_of(whole, dict):
         raise bad(path, 'holds neither a list of records such as {"id": "a", "vector": [0.1, 0.2]} nor columns')

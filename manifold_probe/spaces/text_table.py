@@ -19,7 +19,7 @@ from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.columns import from_text
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Contents, Entry, array_entry
 from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
-from manifold_probe.spaces.lines import is_number, text_column
+from manifold_probe.spaces.lines import is_number, text_column, without_blank_end
 from manifold_probe.spaces.spool import gather
 from manifold_probe.spaces.text_layout import Layout, layout_of, refuse_short_lines
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
@@ -98,6 +98,8 @@ def read_text_columns(
         places = {default: place} if ids is None or ids == place else {default: place, "beside": ids}
         _, cells = _parse(path, layout, [], places)
     beside = cells.get("beside")
+    if len(layout.names) == 1:
+        cells[default] = without_blank_end(cells[default], n)
     return text_column(cells[default], default, path), None if beside is None else text_column(beside, "ids", path)
 
 

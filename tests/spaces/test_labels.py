@@ -227,8 +227,46 @@ def test_labels_may_be_ignored(tmp_path: Path) -> None:
     assert found.to_dict()["settings"]["classes"] == "k-means"
     frame = pd.DataFrame(x).assign(label=x[:, 0])
     assert mp.compare(frame, x, ignore_labels=True).to_dict()["measures"] == found.to_dict()["measures"]
-    with pytest.raises(InputError, match="given and are to be ignored"):
-        mp.compare(x, x, labels=np.arange(120) % 3, ignore_labels=True)
+    classes = np.arange(120) % 3  # labels that are given replace those of the file, as the message promises
+    given = mp.compare(str(tmp_path / "t.npz"), x, labels=classes, ignore_labels=True)
+    assert given.to_dict()["measures"] == mp.compare(x, x, labels=classes).to_dict()["measures"]
+
+
+@pytest.mark.parametrize("name", ["filename", "image_id"])
+def test_a_table_of_labels_is_joined_by_ids_under_another_name(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, ids, order = rng.normal(size=(120, 4)), np.array([f"{i:04d}.png" for i in range(120)]), rng.permutation(120)
+    classes = np.repeat(["ant", "bee", "cow"], 40)
+    x[:, 0] += 9 * (classes == "ant")
+    frame = pd.DataFrame({name: ids[order], "label": classes[order]})
+    frame.to_csv(tmp_path / "l.csv", index=False)
+    frame.to_parquet(tmp_path / "l.parquet")
+    expected = mp.compare(x, x, ids=ids, labels=classes).measures["knn_accuracy_teacher@10"].value
+    for labels in (str(tmp_path / "l.csv"), f"{tmp_path}/l.csv::label", str(tmp_path / "l.parquet"), frame):
+        found = mp.compare(x, x, ids=ids, labels=labels).measures["knn_accuracy_teacher@10"].value
+        assert found == expected
+    np.savez(tmp_path / "t.npz", features=x, ids=ids)
+    assert (
+        mp.compare(f"{tmp_path}/t.npz", f"{tmp_path}/t.npz", labels=frame).measures["knn_accuracy_teacher@10"].value
+        == expected
+    )
+    part = frame[:70]
+    assert mp.compare(x, x, ids=ids, labels=part).pairing["unlabelled"] == 50
+    other = frame.assign(**{name: [f"other/{each}" for each in frame[name]]})  # none of the rows' ids: by position
+    assert mp.compare(x, x, ids=ids, labels=other).pairing["unlabelled"] == 0
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv"])
+def test_blank_lines_at_the_end_of_a_list(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"l.{suffix}"
+    for text, expected in [
+        ("cat\n\ndog\n\n\n", ["cat", "", "dog"]),
+        ("label\ncat\n\ndog\n\n", ["cat", "", "dog"]),
+        ("cat\ndog\n\n", ["cat", "dog", ""]),
+        ("cat\ndog\n\n\n\n", ["cat", "dog", ""]),
+    ]:
+        path.write_text(text)
+        assert read_column(str(path), ("labels",), "labels", 3)[0].tolist() == expected, text
 
 
 def test_codes_that_no_row_has_are_refused() -> None:
