@@ -39,7 +39,7 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
     >>> clean_column(np.array([7, 2**64 - 1], dtype=np.uint64), "ids", "t.npz").tolist()
     ['7', '18446744073709551615']
     """
-    array = _one_dimensional(values, role, path)
+    array = one_dimensional(values, role, path)
     if n is not None and len(array) != n:
         raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
     if role == "labels":
@@ -59,7 +59,7 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
     raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
 
 
-def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
+def one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
     """Values (n,) of whatever type; refused where they are no column, or partly masked."""
     values = list(values) if isinstance(values, ORDERED) else values
     if isinstance(values, list | tuple):
