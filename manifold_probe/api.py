@@ -158,7 +158,7 @@ def compare(
     unlabelled : label or labels, optional
         Further labels that mean "no label", such as 255 or "unknown".
     ignore_labels : bool
-        Go on as if no file had labels.
+        Go on as if the features came without labels; ``labels`` still count.
     keep_first : bool
         Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
     measures : list of keys or `manifold_probe.Measure` declarations, optional
@@ -189,7 +189,7 @@ def compare(
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
-    values, values_ids = _labels(labels, space.n)
+    values, values_ids = _labels(labels, space, ids)
     codes = _codes(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     paired = _pairing(space, spaces, ids, codes, rules)
@@ -262,7 +262,7 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    values, values_ids = _labels(labels, space.n)
+    values, values_ids = _labels(labels, space, ids)
     codes = _codes(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     paired = _pairing(space, spaces, ids, codes, rules)
@@ -270,7 +270,7 @@ def diagnose(
     asked = Asked(
         k=int(k),
         seed=int(seed),
-        slices=None if slices is None else _slices(slices, space.n, paired),
+        slices=None if slices is None else _slices(slices, space, ids, paired),
         trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
         head=pairs.get("student_head"),
     )
@@ -399,7 +399,7 @@ def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
     from manifold_probe.spaces.columns import clean_column
     from manifold_probe.spaces.labels import has_code
 
-    codes = [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
+    codes = [] if unlabelled is None else [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
     columns = [space.labels for space in spaces if space.labels is not None]
     columns += [] if given is None else [clean_column(given, "labels", "labels")]
     for code in codes:
@@ -411,11 +411,11 @@ def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
     return codes
 
 
-def _slices(slices: Any, n: int, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
+def _slices(slices: Any, teacher: Space, ids: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
     """A slice for every paired row; ``again`` pairs once more, with other labels."""
-    values, ids = _labels(slices, n, TABLE_SLICES, "slices")
+    values, values_ids = _labels(slices, teacher, ids, TABLE_SLICES, "slices")
     try:
-        found = next(iter(again(labels=values, labels_ids=ids).values())).labels
+        found = next(iter(again(labels=values, labels_ids=values_ids).values())).labels
     except InputError as error:
         text = str(error)
         for there, here in SAID_OF_SLICES:
@@ -464,14 +464,17 @@ def _ids(ids: Any, n: int) -> Any:
     return ids
 
 
-def _labels(labels: Any, n: int, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels") -> tuple[Any, Any]:
-    """Labels (or slices) of ``n`` rows and, where a table gives them, the ids they belong to."""
+def _labels(
+    labels: Any, teacher: Space, ids: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels"
+) -> tuple[Any, Any]:
+    """Labels (or slices) of the teacher's rows and, where a table gives them, the ids they belong to."""
     if labels is None:
         return None, None
+    known = teacher.ids if ids is None else _both_ids(ids, teacher.n, teacher.n)[0]
     if isinstance(labels, str | Path):
         from manifold_probe.spaces.read import read_column
 
-        return read_column(str(labels), names, "labels", n)
+        return read_column(str(labels), names, "labels", teacher.n, known)
     if hasattr(labels, "to_pandas"):
         labels = labels.to_pandas()
     pandas = sys.modules.get("pandas")
@@ -485,8 +488,12 @@ def _labels(labels: Any, n: int, names: tuple[str, ...] = TABLE_LABELS, role: st
         raise InputError(f"{role}: the table has no column {columns}; rename the column that holds them")
     if found[1] is not None:
         return labels[found[0]].to_numpy(), labels[found[1]].to_numpy()
-    counted = labels.index.equals(pandas.RangeIndex(len(labels)))
-    return labels[found[0]].to_numpy(), None if counted else labels.index.to_numpy()
+    if not labels.index.equals(pandas.RangeIndex(len(labels))):
+        return labels[found[0]].to_numpy(), labels.index.to_numpy()
+    from manifold_probe.spaces.columns import ids_among
+    from manifold_probe.spaces.frame import frame_contents
+
+    return labels[found[0]].to_numpy(), ids_among(frame_contents(labels, role), found[0], len(labels), known)
 
 
 def _measured(

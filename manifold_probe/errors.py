@@ -24,12 +24,13 @@ class InputError(ValueError):
 
 
 def shortened(message: str) -> str:
-    """At most 400 characters: the beginning, and the end from the last "; " or ": " on (the fix).
+    """One line of at most 400 characters: the beginning, and the end from the last "; " or ": " on (the fix).
 
     >>> message = shortened("t.csv: has no column 'id', only " + "a, " * 200 + "b; name it with t.csv::COLUMN")
     >>> len(message), message.endswith("; name it with t.csv::COLUMN")
     (400, True)
     """
+    message = " ".join(line.strip() for line in message.splitlines())
     if len(message) <= LONGEST:
         return message
     fix = max(message.rfind("; "), message.rfind(": "))

@@ -13,7 +13,7 @@ Table = Annotated[
 Unlabelled = Annotated[
     list[str] | None, typer.Option(metavar="LABEL", help="A label that means 'no label'; repeat it for several.")
 ]
-IgnoreLabels = Annotated[bool, typer.Option("--ignore-labels", help="Go on as if no file had labels.")]
+IgnoreLabels = Annotated[bool, typer.Option("--ignore-labels", help="Go on as if no feature file had labels.")]
 KeepFirst = Annotated[
     bool, typer.Option("--keep-first", help="Of identical rows under one id, a sampler's copies, keep the first.")
 ]

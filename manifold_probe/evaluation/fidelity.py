@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.evaluation.inputs import as_labels
+from manifold_probe.errors import InputError
+from manifold_probe.evaluation.inputs import as_labels, as_numbers
 from manifold_probe.measures.classes import agreement_from_accuracies
+from manifold_probe.measures.inputs import as_whole
 
 
 def accuracy(predicted: Any, labels: Any) -> float:
@@ -27,7 +29,7 @@ def accuracy(predicted: Any, labels: Any) -> float:
     >>> accuracy(["a", "b"], ["a", "a"])
     0.5
     """
-    predicted = np.asarray(predicted)
+    predicted = as_labels(predicted, name="predictions")
     return float((predicted == as_labels(labels, len(predicted))).mean())
 
 
@@ -54,10 +56,12 @@ def agreement(teacher: Any, student: Any, labels: Any, classes: int | None = Non
     >>> agreement(["a", "b", "b", "a"], ["a", "b", "a", "b"], ["a", "b", "a", "b"])
     {'agreement': 0.5, 'expected': 0.5, 'excess': 0.0}
     """
-    teacher = np.asarray(teacher)
+    teacher = as_labels(teacher, name="teacher's")
     student, labels = as_labels(student, len(teacher), "student's"), as_labels(labels, len(teacher))
     if classes is None:
         classes = len(np.unique(np.concatenate([teacher, student, labels])))
+    elif as_whole(classes) is None:
+        raise InputError(f"classes is {classes!r}; give how many labels can be predicted")
     agreed = float((teacher == student).mean())
     expected = agreement_from_accuracies(accuracy(teacher, labels), accuracy(student, labels), classes)
     excess = (agreed - expected) / (1 - expected) if expected < 1 - 1e-12 else None
@@ -74,6 +78,8 @@ def rank_correlation(teacher: Any, student: Any) -> float | None:
 
     from manifold_probe.measures.geometry import pearson
 
-    teacher = np.asarray(teacher)
-    found = pearson(rankdata(teacher), rankdata(as_labels(student, len(teacher), "student's scores")))
+    teacher, student = as_numbers(teacher, "teacher's scores"), as_numbers(student, "student's scores")
+    if len(teacher) != len(student):
+        raise InputError(f"teacher has {len(teacher)} scores and student {len(student)}; give those of the same rows")
+    found = pearson(rankdata(teacher), rankdata(student))
     return found if np.isfinite(found) else None

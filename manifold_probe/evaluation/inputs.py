@@ -9,7 +9,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.measures.inputs import as_whole
 from manifold_probe.spaces.checks import check_finite
-from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.columns import clean_column, one_dimensional
 from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.read import as_space
 
@@ -38,14 +38,38 @@ def as_bank(bank: Any, queries: Any) -> tuple[np.ndarray, np.ndarray]:
     return bank, queries
 
 
-def as_labels(labels: Any, n: int, name: str = "labels") -> np.ndarray:
-    """Values (n,), one a row, as they are."""
-    if hasattr(labels, "detach"):
-        labels = labels.detach().cpu().numpy()
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise InputError(f"{name} have shape {labels.shape}; give one label a row, shape ({n},)")
-    return labels
+def as_labels(labels: Any, n: int | None = None, name: str = "labels") -> np.ndarray:
+    """Values (n,), one a row, numbers or strings as they are.
+
+    Raises
+    ------
+    InputError
+        Where they are no column, not ``n``, or neither all numbers nor all strings.
+    """
+    column = one_dimensional(labels, name, name)
+    if column.dtype == object:
+        texts = {isinstance(value, str) for value in column.tolist()}
+        column = np.array(column.tolist()) if len(texts) == 1 and not any(map(np.ndim, column)) else column
+    if column.dtype.kind not in "biufU":
+        raise InputError(f"{name} hold neither numbers alone nor strings alone; give values of one type")
+    if not len(column) or (n is not None and len(column) != n):
+        raise InputError(f"{name} have shape {column.shape}; give one label a row, shape ({'n' if n is None else n},)")
+    return column
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Numbers (n,), one a row, as float64."""
+    column = as_labels(values, name=name)
+    if column.dtype.kind == "U":
+        raise InputError(f"{name} hold text; give numbers")
+    return column.astype(np.float64)
+
+
+def as_number(value: Any, name: str, fix: str) -> float:
+    """A number as a float; ``fix`` says what is wanted."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool | np.complexfloating):
+        raise InputError(f"{name} is {value!r}; {fix}")
+    return float(value)
 
 
 def as_classes(labels: Any, n: int, name: str = "labels") -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, known_labels
+from manifold_probe.evaluation.inputs import as_bank, as_number, known_labels
 from manifold_probe.evaluation.nearest import nearest
 from manifold_probe.measures.classes import majority
 
@@ -54,7 +54,7 @@ def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: 
     known, labels = known_labels(labels, len(bank))
     bank = bank[known]
     names, codes = np.unique(labels, return_inverse=True)
-    if not temperature > 0:
+    if not as_number(temperature, "temperature", "give a number above 0") > 0:
         raise InputError(f"temperature is {temperature}; give a number above 0")
     rows, cosines = nearest(bank, queries, k)
     weights = np.exp((cosines - cosines[:, :1]) / temperature)  # over the nearest's: nothing overflows

@@ -16,7 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_classes, known_labels
+from manifold_probe.evaluation.inputs import as_bank, as_classes, as_labels, as_number, known_labels
+from manifold_probe.measures.inputs import check_seed
 
 RECIPES = ("lbfgs", "sgd")
 PENALTY = 0.01
@@ -57,6 +58,10 @@ def linear_predict(bank: Any, labels: Any, queries: Any, recipe: str = "lbfgs", 
     names, codes = as_classes(labels, len(bank))
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} is not known; give {' or '.join(map(repr, RECIPES))}")
+    seed = check_seed(seed)
+    largest = float(np.abs(bank).max()) or 1.0
+    if not 1e-100 < largest < 1e100:  # so that no square over- or underflows
+        bank, queries = bank / largest, queries / largest
     fit = _lbfgs if recipe == "lbfgs" else _sgd
     return names[fit(bank, codes, queries, len(names), seed)]
 
@@ -75,10 +80,10 @@ def labelled_rows(labels: Any, share: float, seed: int = 0) -> np.ndarray:
     >>> labelled_rows(["a"] * 30 + ["b"] * 2, 0.1).shape
     (4,)
     """
-    if not 0 < share <= 1:
+    if not 0 < as_number(share, "share of labels", "give a number above 0 and at most 1") <= 1:
         raise InputError(f"share of labels is {share}; give a number above 0 and at most 1")
-    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    shuffled = np.random.default_rng(seed).permutation(len(codes))
+    codes = np.unique(as_labels(labels), return_inverse=True)[1]
+    shuffled = np.random.default_rng(check_seed(seed)).permutation(len(codes))
     by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
     starts = np.searchsorted(codes[by_class], np.arange(codes.max() + 1))
     places = np.arange(len(codes)) - starts[codes[by_class]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_labels, as_rows
+from manifold_probe.evaluation.inputs import as_labels, as_number, as_rows
 
 
 def as_columns(labels: Any, width: int, n: int) -> np.ndarray:
@@ -51,7 +51,7 @@ def top_k_accuracy(logits: Any, labels: Any, k: int = 1) -> float:
     """
     logits = as_rows(logits, "logits")
     n, width = logits.shape
-    if not 1 <= k <= width:
+    if not 1 <= as_number(k, "k", f"give 1 <= k <= {width}") <= width:
         raise InputError(f"k = {k} does not fit logits of width {width}; give 1 <= k <= {width}")
     own = logits[np.arange(n), as_columns(labels, width, n)][:, None]
     higher, equal = (logits > own).sum(1), (logits == own).sum(1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.inputs import as_bank, as_classes, known_labels
+from manifold_probe.evaluation.inputs import as_bank, as_classes, as_number, as_numbers, known_labels
 from manifold_probe.evaluation.nearest import nearest
 from manifold_probe.measures.scale import divided, exponent_of, largest_of
 
@@ -120,13 +120,13 @@ def fpr_at_tpr(inside: Any, outside: Any, tpr: float = 0.95) -> float:
     0.5
     """
     inside, outside = _scores(inside, "inside"), _scores(outside, "outside")
-    if not 0 < tpr < 1:
+    if not 0 < as_number(tpr, "tpr", "give a share between 0 and 1") < 1:
         raise InputError(f"tpr is {tpr}; give a share between 0 and 1")
     return float((outside > np.quantile(inside, 1 - tpr)).mean())
 
 
 def _scores(scores: Any, name: str) -> np.ndarray:
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+    scores = as_numbers(scores, name)
+    if not np.isfinite(scores).all():
         raise InputError(f"{name}: scores have shape {scores.shape}; give at least one finite number, shape (n,)")
     return scores

@@ -46,7 +46,9 @@ def read_pair(
     sides = {"teacher": teacher, "student": student}
     spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
     space = spaces.pop("teacher")
-    values, ids = (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels", space.n)
+    values, ids = (
+        (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels", space.n, space.ids)
+    )
     found = pair(
         space,
         spaces,

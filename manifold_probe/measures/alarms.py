@@ -12,6 +12,7 @@ from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.rows import PERMUTING, generator
 from manifold_probe.measures.uncertainty import TAIL, tail_index
 from manifold_probe.measures.without import Remeasured
+from manifold_probe.spaces.bits import byte_range
 from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
@@ -38,6 +39,7 @@ NESTED_SCORE = -4.0
 ONE_LENGTH = 1e-3  # of the mean length: what rounding to half precision leaves
 VARIED_LENGTHS = 0.02
 ALONG_MEAN = 0.02  # of the spread; a far offset makes lengths nearly one, but they vary as the rows do along the mean
+LOOKED_AT = 256  # rows
 
 
 def of_space(side: str, found: Profile, dtype: str) -> list[Alarm]:
@@ -278,7 +280,11 @@ def packed_bits(pair: Pair) -> list[Alarm]:
     """Bytes, an eighth as many as the other side has dimensions: binary embeddings that nobody unpacked."""
     alarms = []
     for side, space, other in (("teacher", pair.teacher, pair.student), ("student", pair.student, pair.teacher)):
-        if space.dtype in ("uint8", "int8") and other.dtype != space.dtype and space.d == -(-other.d // 8):
+        if (
+            space.d == -(-other.d // 8) < other.d
+            and _holds_bytes(space)
+            and not (other.dtype == space.dtype and _holds_bytes(other))
+        ):
             alarms.append(
                 Alarm(
                     "packed_bits",
@@ -287,6 +293,12 @@ def packed_bits(pair: Pair) -> list[Alarm]:
                 )
             )
     return alarms
+
+
+def _holds_bytes(space: Space) -> bool:
+    """Whether the first rows are whole numbers of a byte's range, and not bits (0 and 1, or -1 and 1) alone."""
+    low, high = byte_range([space.read(0, LOOKED_AT)])
+    return low >= -128 and high <= 255 and high > 1
 
 
 def _key(space: Space) -> str:

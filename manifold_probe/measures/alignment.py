@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from manifold_probe.measures.inputs import as_matrices
+from manifold_probe.measures.inputs import as_matrices, check_seed
 from manifold_probe.measures.moments import Moments, grouped, moments_of, total
 from manifold_probe.measures.rows import random_groups
 from manifold_probe.measures.scale import at_unit_scale
@@ -123,7 +123,7 @@ def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
     1.0
     """
     x, y = map(at_unit_scale, as_matrices(x, y))
-    groups, count = random_groups(len(x), seed)
+    groups, count = random_groups(len(x), check_seed(seed))
     return ridge_r2(halves(grouped(x, y, groups, count)))
 
 

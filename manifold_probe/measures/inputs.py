@@ -130,6 +130,14 @@ def check_k(k: Any, n: int) -> int:
     return whole
 
 
+def check_seed(seed: Any) -> int:
+    """A seed as an int with 0 <= seed < 2^32."""
+    whole = as_whole(seed)
+    if whole is None or not 0 <= whole < 2**32:
+        raise InputError(f"seed is {seed!r}; give a whole number of at least 0 and below {2**32:,}")
+    return whole
+
+
 def check_metric(metric: str) -> str:
     """ "cosine" or "euclidean"."""
     if metric not in ("cosine", "euclidean"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -76,7 +77,7 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
     scalars: dict[str, str | None] = {}  # the numpy type of each column of single values, None for text and others
     for field in schema:
         storage = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
-        name = "ids" if field.name == PANDAS_INDEX and not _has_ids(schema.names) else field.name
+        name = field.name
         if _is_list(storage):
             entries[name] = _matrix_entry(path, field.name, storage, n, batches)
             continue
@@ -89,12 +90,25 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
         dtype = "str" if is_text else _number(text) or str(text)
         entries[name] = Entry(name, (n,), dtype, partial(_column, path, field.name, batches))
         scalars[name] = _number(storage)
+    index = _pandas_index(schema)
+    if index in scalars and not _has_ids(schema.names):
+        scalars.pop(index)
+        if not np.array_equal(entries[index].open(), np.arange(n)):
+            entries["ids"] = replace(entries[index], name="ids")
+            entries.pop(PANDAS_INDEX, None)
     widths = [
         entry.shape[1] for name, entry in entries.items() if len(entry.shape) == 2 and name.lower() not in RESERVED
     ]
     if "features" not in entries:
         entries = _wide_entries(path, scalars, n, batches, max(widths, default=0)) | entries
     return Contents(path, kind, entries)
+
+
+def _pandas_index(schema: Any) -> str | None:
+    """The column that was a DataFrame's index."""
+    kept = (schema.pandas_metadata or {}).get("index_columns", [])
+    names = [name for name in kept if isinstance(name, str)]
+    return names[0] if len(names) == 1 else PANDAS_INDEX
 
 
 def _has_ids(names: list[str]) -> bool:
@@ -170,9 +184,12 @@ def _text_entry(path: str, name: str, first: str | None, n: int, batches: Batche
 
 
 def _first_text(name: str, batches: Batches) -> str | None:
-    """The first cell of a column of text."""
-    first = next((batch for batch in batches([name], 1) if batch.num_rows), None)
-    return None if first is None else first.column(0).slice(0, 1).cast("string").to_pylist()[0]
+    """The first cell of a column of text that is not null."""
+    for batch in batches([name], SAMPLE):
+        cells = batch.column(0).drop_null()
+        if len(cells):
+            return str(cells.slice(0, 1).cast("string")[0].as_py())
+    return None
 
 
 def _first_length(path: str, name: str, batches: Batches) -> int:

@@ -54,6 +54,8 @@ def refusing(path: str, what: str) -> Iterator[None]:
             yield
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        raise bad(path, f"cannot be read as {what}: it is not UTF-8 text; save it again as UTF-8") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise bad(
@@ -108,7 +110,8 @@ def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
     if entry.problem is not None:
         raise bad(path, f"{where} {entry.problem}")
     if entry.dtype not in NUMBERS and not entry.dtype.startswith("float8_"):
-        raise bad(path, f"{where} {_type_fix(entry.dtype)}")
+        as_numbers = "; save x.astype(np.float32)" if entry.dtype == "str" and len(entry.shape) == 2 else ""
+        raise bad(path, f"{where} {_type_fix(entry.dtype)}{as_numbers}")
     if len(entry.shape) < 2:
         raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row a sample")
     if len(entry.shape) > 2:
@@ -129,8 +132,12 @@ def _type_fix(dtype: str) -> str:
         return f"is {dtype}: take .real or .abs() first"
     if dtype == "bool":
         return "is bool: save it as float32 or uint8 if its bits are features"
+    if dtype in ("binary", "large_binary") or dtype.startswith("fixed_size_binary"):
+        return "holds bytes: write numbers, of raw floats np.frombuffer(cell, 'float32').tolist()"
+    if dtype.startswith("struct"):
+        return "holds structs: save the field with the vectors as a column of its own"
     if dtype.startswith(("str", "bytes", "string")):
-        return "holds text: features are numbers"
+        return "holds text: features are numbers, or vectors written like '[0.1, 0.2]'"
     if dtype == "object":
         return "is an object array: save a plain float array (are its rows of different lengths?)"
     if dtype.startswith("void"):

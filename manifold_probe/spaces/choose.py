@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from manifold_probe.spaces.bits import SUFFIX, unpacked
 from manifold_probe.spaces.checks import bad, check_array
-from manifold_probe.spaces.contents import RESERVED, Contents, Entry, last_part
+from manifold_probe.spaces.contents import IN_MEMORY, RESERVED, Contents, Entry, array_entry, last_part
+from manifold_probe.spaces.labels import plain_value
+from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 
 def choose_features(contents: Contents, key: str | None = None, fewest: int = 2) -> Entry:
@@ -20,8 +22,17 @@ def choose_features(contents: Contents, key: str | None = None, fewest: int = 2)
     if key is not None and key.endswith(SUFFIX) and key not in contents.entries:
         return unpacked(contents.path, choose_features(contents, key.removesuffix(SUFFIX) or None, fewest))
     entry = _named(contents, key) if key is not None else contents.entries.get("features") or _only_matrix(contents)
+    entry = _of_text(contents.path, entry)
     check_array(contents.path, entry, fewest)
     return entry
+
+
+def _of_text(path: str, entry: Entry) -> Entry:
+    """A column of vectors written as text, such as '[0.1, 0.2]', as their matrix; any other entry as it is."""
+    if entry.dtype != "str" or len(entry.shape) != 1 or not entry.shape[0] or entry.problem is not None:
+        return entry
+    cells = [plain_value(cell) for cell in entry.open().tolist()]
+    return array_entry(entry.name, parse_vectors(cells, path, entry.name, 0)) if is_vector(cells[0]) else entry
 
 
 def _named(contents: Contents, key: str) -> Entry:
@@ -45,8 +56,10 @@ def _only_matrix(contents: Contents) -> Entry:
     if not matrices:
         raise bad(contents.path, f"holds no matrix of features (n, d), only {contents.listing()}; {_fix(free)}")
     listed = Contents(contents.path, contents.format, {entry.name: entry for entry in matrices}).listing()
-    pick = f"{contents.path}::{matrices[0].name}"
-    raise bad(contents.path, f"several arrays could be the features ({listed}); pick one with {pick}")
+    pick = f"pick one with {contents.path}::{matrices[0].name}"
+    if contents.format in IN_MEMORY:
+        pick = f"give one alone, as {{'features': x, 'ids': ids}}, such as {matrices[0].name}"
+    raise bad(contents.path, f"several arrays could be the features ({listed}); {pick}")
 
 
 def _fix(free: list[Entry]) -> str:

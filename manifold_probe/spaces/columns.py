@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from typing import Any
@@ -12,9 +11,9 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
-from manifold_probe.spaces.labels import EXACT_BELOW, WIDEST, from_cells, label_column
+from manifold_probe.spaces.labels import EXACT_BELOW, WIDEST, from_cells, label_column, plain_value
 from manifold_probe.spaces.space import to_numpy
-from manifold_probe.spaces.values import entries_of, tensor_entry
+from manifold_probe.spaces.values import ORDERED, entries_of, tensor_entry
 
 # "id", "doc_id", "ID", "pk", "uuid", "key", "hash", "file", "filenames", "image_path", "names", "url", ...
 CALLED_LIKE_IDS = re.compile(
@@ -40,14 +39,14 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
     >>> clean_column(np.array([7, 2**64 - 1], dtype=np.uint64), "ids", "t.npz").tolist()
     ['7', '18446744073709551615']
     """
-    array = _one_dimensional(values, role, path)
+    array = one_dimensional(values, role, path)
     if n is not None and len(array) != n:
         raise bad(path, f"{role} hold {len(array):,} values for {n:,} rows: give one a row")
     if role == "labels":
         return label_column(array, path)
     kind = array.dtype.kind
     if kind == "S":
-        array, kind = np.char.decode(array, "utf-8", "replace"), "U"
+        array, kind = np.array(_decoded(array.tolist()), dtype=str), "U"
     if kind == "U":
         return np.array(array, dtype=str)
     if kind in "OT":
@@ -60,8 +59,9 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
     raise bad(path, f"{role} have type {array.dtype.name}: save integers or strings")
 
 
-def _one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
+def one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
     """Values (n,) of whatever type; refused where they are no column, or partly masked."""
+    values = list(values) if isinstance(values, ORDERED) else values
     if isinstance(values, list | tuple):
         entry = entries_of({"ids": values})["ids"]
         if entry.problem is not None:
@@ -105,7 +105,9 @@ def _from_floats(array: np.ndarray, role: str, path: str) -> np.ndarray:
 
 
 def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
-    items = [plain_value(item) for item in array.tolist()]
+    items = array.tolist()
+    items = _decoded(items) if items and all(isinstance(item, bytes) for item in items) else items
+    items = [plain_value(item) for item in items]
     kinds = {type(item) for item in items}
     if float in kinds and kinds <= {int, float}:
         return _from_floats(np.array(items, dtype=np.float64), role, path)
@@ -126,19 +128,16 @@ def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
     return np.array(items, dtype=str)
 
 
-def plain_value(value: Any) -> Any:
-    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else as it is.
+def _decoded(values: list[bytes]) -> list[str]:
+    """Bytes as text where all are UTF-8; else 16 bytes as a UUID, others in hexadecimal digits.
 
-    >>> plain_value(np.int64(7)), plain_value(b"a")
-    (7, 'a')
+    >>> _decoded([b"a", b"b"]), _decoded([b"a", b"\xff"])
+    (['a', 'b'], ['61', 'ff'])
     """
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, uuid.UUID | os.PathLike):
-        return str(value)
-    if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
-        return value.item()
-    return value
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError:
+        return [str(uuid.UUID(bytes=value)) if len(value) == 16 else value.hex() for value in values]
 
 
 def from_text(cells: np.ndarray, role: str = "ids") -> np.ndarray:
@@ -196,6 +195,19 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
         if len(set(values.tolist())) == n and not np.array_equal(values, np.arange(n)):  # row numbers say nothing
             return entry.name
     return None
+
+
+def ids_among(contents: Contents, beside: str, n: int, known: Any) -> np.ndarray | None:
+    """The column of n values beside the column ``beside`` that holds ids of ``known`` under another name, if one does.
+
+    It is one where more than half of its values are known ids.
+    """
+    name = None if known is None else id_candidate(contents, beside, n)
+    if name is None:
+        return None
+    ids = open_column(contents, name, "ids", n)
+    rows = clean_column(known, "ids", contents.path)
+    return ids if 2 * np.isin(ids.astype(str), rows.astype(str)).sum() > n else None
 
 
 def open_column(contents: Contents, key: str, role: str, n: int | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 ID_NAMES = ("ids", "id")
 LABEL_NAMES = ("labels", "label")
+IN_MEMORY = ("array", "DataFrame")  # formats without a file
 RESERVED = (*ID_NAMES, *LABEL_NAMES, "logits")
 
 

@@ -1,10 +1,10 @@
 """Which columns of a wide table are its dimensions: one rule for text tables, Arrow tables and DataFrames.
 
-Dimensions are numbered: ``emb_0, emb_1, ...``, ``f1, f2, ...`` or ``0, 1, ...``. Where the columns of one such pattern
-are the greater part, or three or more that count up without a gap, they are the dimensions. Where there is no pattern
-(``height``, ``width``), every column of numbers is one, but whole numbers beside columns with fractions (``year``,
-``token_count``) are not. A column that counts the rows (``Unnamed: 0``, ``index``) never is. Two patterns of like size
-leave the choice to the user.
+Dimensions are numbered: ``emb_0, emb_1, ...``, ``f1_v2, F2_v2, ...`` or ``0, 1, ...``. Where the columns of one such
+pattern are the greater part, or three or more that count up without a gap, they are the dimensions. Where there is no
+pattern (``height``, ``width``), every column of numbers is one, but whole numbers beside columns with fractions
+(``year``, ``token_count``) are not. A column that counts the rows (``Unnamed: 0``, ``index``) never is. Two patterns of
+like size leave the choice to the user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAMPLE = 256  # rows that are looked at
 FEWEST = 16  # fewer rows may be whole, or count up, by chance
 RUN = 3  # columns that count up without a gap: no coincidence
 CLEAR = 4  # times as many columns as the next pattern has
-NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
+NUMBER = re.compile(r"[0-9]+")
 COUNTS, WHOLE = "counts the rows", "whole numbers beside fractions"
 
 
@@ -51,7 +51,7 @@ class Dimensions:
         return {name: places for name, places in wide.items() if CLEAR * len(places) > d}
 
 
-def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -> Dimensions:
+def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray], named: bool = True) -> Dimensions:
     """The dimensions among columns called ``names``.
 
     Parameters
@@ -61,6 +61,8 @@ def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -
     samples : mapping of int to np.ndarray, shape (m,)
         The first rows of each column that may be a dimension, by its place; an array of another type than numbers
         stands for a column of text. Columns called ids, labels or logits are passed over.
+    named : bool
+        The file names its columns. Without names there are no patterns, and a constant column may be a dead dimension.
 
     Examples
     --------
@@ -74,15 +76,17 @@ def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -
     numeric = [place for place in places if samples[place].dtype.kind in "iuf"]
     counters = {place for place in numeric if _counts(samples[place])}
     free = [place for place in numeric if place not in counters]
-    patterns = _patterns(names, [place for place in places if place in free or place not in numeric], free)
-    ordered = sorted(patterns.values(), key=len, reverse=True)
-    if ordered and _convincing(names, ordered[0], free):
-        first = ordered[0]
+    candidates = [place for place in places if place in free or place not in numeric]
+    numbered = _patterns(names, candidates, free) if named else {}
+    patterns = {name: list(members) for name, members in numbered.items()}
+    ordered = sorted(numbered.values(), key=len, reverse=True)
+    if ordered and _convincing(ordered[0], free):
+        first = list(ordered[0])
         rivals = any(CLEAR * len(other) > len(first) for other in ordered[1:])
         reason = f"named unlike {names[first[0]]}"
         taken, reasons = [] if rivals else first, dict.fromkeys(free, reason)
     else:
-        whole = {place for place in free if _whole(samples[place])}
+        whole = {place for place in free if _whole(samples[place]) and (named or _varies(samples[place]))}
         taken = [place for place in free if place not in whole] or free
         reasons = dict.fromkeys(whole, WHOLE)
     reasons |= dict.fromkeys(counters, COUNTS)
@@ -90,29 +94,52 @@ def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray]) -
     return Dimensions(taken, left, patterns)
 
 
-def _patterns(names: Sequence[str], places: list[int], free: list[int]) -> dict[str, list[int]]:
-    """The places of each pattern that is mostly numbers; its columns of text stay, so that they are refused by name."""
-    found: dict[str, list[int]] = {}
+def _patterns(names: Sequence[str], places: list[int], free: list[int]) -> dict[str, dict[int, int]]:
+    """The places of each pattern that is mostly numbers, with the number in each name.
+
+    Columns of text stay in a pattern, so that they are refused by name. A name with several numbers belongs to the
+    largest pattern it fits, of equal ones to that of its last number.
+    """
+    fitting: dict[tuple[str, str], dict[int, int]] = {}  # what stands before and after the number
+    fits: dict[int, list[tuple[str, str]]] = {place: [] for place in places}
     for place in places:
-        match = NUMBERED.fullmatch(names[place])
-        if match is not None:
-            found.setdefault(match[1] + match[3], []).append(place)
+        for match in reversed(list(NUMBER.finditer(names[place]))):
+            around = names[place][: match.start()], names[place][match.end() :]
+            fitting.setdefault(around, {})[place] = int(match[0])
+            fits[place].append(around)
+    found: dict[tuple[str, str], dict[int, int]] = {}
+    for place, patterns in fits.items():
+        if patterns:
+            around = max(patterns, key=lambda pattern: len(fitting[pattern]))
+            found.setdefault(around, {})[place] = fitting[around][place]
     for place in places:  # pandas writes the columns x, x, x as x, x.1, x.2
-        if f"{names[place]}." in found:
-            found[f"{names[place]}."].insert(0, place)
+        if (f"{names[place]}.", "") in found:
+            found[f"{names[place]}.", ""][place] = 0
     return {
-        name or "0": members
-        for name, members in found.items()
+        "".join(around) or "0": dict(sorted(members.items()))
+        for around, members in _without_case(found).items()
         if len(members) > 1 and 2 * len(set(members) & set(free)) > len(members)
     }
 
 
-def _convincing(names: Sequence[str], pattern: list[int], free: list[int]) -> bool:
+def _without_case(patterns: dict[tuple[str, str], dict[int, int]]) -> dict[tuple[str, str], dict[int, int]]:
+    """Patterns that differ in capitals alone as one, unless a number stands in both: X_0 beside x_0 is another."""
+    joined: dict[tuple[str, str], dict[int, int]] = {}
+    for around, members in patterns.items():
+        written = [part.lower() for part in around]
+        alike = next((key for key in joined if [part.lower() for part in key] == written), None)
+        if alike is not None and not set(joined[alike].values()) & set(members.values()):
+            joined[alike] |= members
+        else:
+            joined[around] = members
+    return joined
+
+
+def _convincing(pattern: dict[int, int], free: list[int]) -> bool:
     """Whether a pattern can be no coincidence."""
     if 2 * len(pattern) > len(free):
         return True
-    matches = [NUMBERED.fullmatch(names[place]) for place in pattern]
-    numbers = sorted(int(match[2]) for match in matches if match is not None)
+    numbers = sorted(pattern.values())
     return len(pattern) >= RUN and numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] < 2
 
 
@@ -122,6 +149,10 @@ def _counts(sample: np.ndarray) -> bool:
         return False
     ordered = np.sort(sample)
     return bool(ordered[0] == np.floor(ordered[0]) and (ordered[1:] - ordered[:-1] == 1).all())
+
+
+def _varies(sample: np.ndarray) -> bool:
+    return bool((sample != sample[0]).any())
 
 
 def _whole(sample: np.ndarray) -> bool:
@@ -147,7 +178,8 @@ def frame_dimensions(frame: Any, name: str) -> dict[str, Entry]:
     import pandas as pd
 
     names = [str(column) for column in frame.columns]
-    first = [frame.iloc[0, place] if len(frame) else None for place in range(len(names))]
+    filled = [frame.iloc[:SAMPLE, place].dropna() for place in range(len(names))]
+    first = [cells.iloc[0] if len(cells) else None for cells in filled]
     vectors = [place for place in range(len(names)) if is_vector(first[place]) and names[place].lower() not in RESERVED]
     if vectors:
         cells = {names[place]: frame.iloc[:, place].tolist() for place in vectors}

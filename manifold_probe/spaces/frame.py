@@ -10,7 +10,8 @@ from typing import Any
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry, array_entry
 from manifold_probe.spaces.dimensions import frame_dimensions
-from manifold_probe.spaces.values import entries_of
+from manifold_probe.spaces.values import entries_of, typed_column
+from manifold_probe.spaces.vector_text import is_vector
 
 
 def frame_contents(frame: Any, name: str) -> Contents:
@@ -18,9 +19,15 @@ def frame_contents(frame: Any, name: str) -> Contents:
     import pandas as pd
 
     if isinstance(frame, pd.Series):
-        entries = entries_of({"features": frame.to_numpy()})
+        written = len(frame) > 0 and is_vector(frame.iloc[0])
+        entries = (
+            frame_dimensions(frame.to_frame("features"), name)
+            if written
+            else entries_of({"features": frame.to_numpy()})
+        )
     else:
-        frame = frame.rename(columns=str)
+        names = ["_".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.columns]
+        frame = frame.set_axis(names, axis=1)
         if frame.columns.has_duplicates:
             twice = frame.columns[frame.columns.duplicated()][0]
             raise bad(name, f"has two columns called '{twice}'; rename one")
@@ -39,8 +46,10 @@ def frame_contents(frame: Any, name: str) -> Contents:
 def _column(name: str, column: str, values: Any) -> dict[str, Entry]:
     """One column: a matrix where its cells are vectors, else n values."""
     array = values.to_numpy()
-    if array.dtype != object or not len(array) or not _is_vector(array[0]):
-        return {column: array_entry(column, array)}
+    if array.dtype != object or not _is_vector(
+        next((cell for cell in array if cell is not None and cell is cell), None)
+    ):
+        return {column: typed_column(column, array) if array.dtype == object else array_entry(column, array)}
     odd = next((row for row, cell in enumerate(array) if not _is_vector(cell)), None)
     if odd is not None:
         kind = type(array[odd]).__name__

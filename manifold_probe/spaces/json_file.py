@@ -21,6 +21,7 @@ from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.contents import RESERVED, Contents, Entry, array_entry, last_part
 from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
 from manifold_probe.spaces.spool import gather
+from manifold_probe.spaces.values import typed_column
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 BLOCK = 1024  # rows
@@ -49,6 +50,9 @@ def open_json(path: str) -> Contents:
         whole = [{"ids": name, "features": vector} for name, vector in whole.items()]
     if isinstance(whole, dict):
         columns = {name: column for name, column in whole.items() if isinstance(column, list)}
+        if not columns:
+            fix = "write records, of a DataFrame df.to_json(path, orient='records')"
+            raise bad(path, f"holds no matrix of features (n, d) and no list; {fix}")
         return _of_columns(path, columns)
     if not _is_list_of(whole, dict):
         raise bad(path, 'holds neither a list of records such as {"id": "a", "vector": [0.1, 0.2]} nor columns')
@@ -79,8 +83,13 @@ def _of_columns(path: str, columns: dict[str, list[Any]]) -> Contents:
             rows = Records(path, partial(_rows, name, column), len(column))
             entries[name] = array_entry(name, rows.matrix([name], f"key '{name}'", len(column[0]))[0])
         else:
-            entries[name] = array_entry(name, _column(column))
+            entries[name] = _column_entry(name, column)
     return Contents(path, "json", entries)
+
+
+def _column_entry(name: str, values: list[Any]) -> Entry:
+    column = _column(values)
+    return typed_column(name, values) if column.dtype == object else array_entry(name, column)
 
 
 def _rows(name: str, column: list[Any]) -> Iterator[tuple[str, Any]]:
@@ -136,12 +145,15 @@ def _contents(path: str, kind: str, records: Records) -> Contents:
     first = [flat for _, flat in islice(records.flat(), SAMPLE)]
     if not first:
         raise bad(path, "holds no record; write it again")
-    vectors = {name: value for name, value in first[0].items() if isinstance(value, list) or is_vector(value)}
+    known: dict[str, Any] = {}  # every field, with its first value that is not null
+    for name, value in (item for flat in first for item in flat.items()):
+        known[name] = value if known.get(name) is None else known[name]
+    vectors = {name: value for name, value in known.items() if isinstance(value, list) or is_vector(value)}
     vectors = {
         name: parse_vectors([value], path, name, 0)[0].tolist() if isinstance(value, str) else value
         for name, value in vectors.items()
     }
-    fields = {name: value for name, value in first[0].items() if name not in vectors}
+    fields = {name: value for name, value in known.items() if name not in vectors}
     reserved = [name for name in fields if last_part(name).lower() in RESERVED]
     lone = [name for name in vectors if _is_vector(vectors[name])] if len(vectors) == 1 else []
     d = len(vectors[lone[0]]) if lone else 0
@@ -149,7 +161,11 @@ def _contents(path: str, kind: str, records: Records) -> Contents:
     n = len(found)
     entries = {name: array_entry(name, found) for name in lone}
     for name, value in vectors.items() if not lone else ():
-        problem = None if _is_vector(value) else "holds lists that are no vectors of numbers"
+        problem = (
+            None
+            if _is_vector(value)
+            else "holds lists that are no vectors of numbers: write one list of numbers a record"
+        )
         opened = partial(_matrix, records, [name], f"field '{name}'", len(value))
         entries[name] = Entry(name, (n, len(value)), "float64" if problem is None else "object", opened, problem)
     widths = [entry.shape[1] for name, entry in entries.items() if last_part(name).lower() not in RESERVED]

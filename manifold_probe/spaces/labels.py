@@ -4,7 +4,8 @@ Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (t
 `is_labelled`, and write labels out with `plain_labels`, which gives None for such rows. What means "no label":
 
 - None, NaN, NaT, pd.NA, null, a masked entry, an empty or blank string, wherever a column is read (`label_column`);
-- -1 where it is the only negative integer of the whole column, and the codes that the user names (`marked`). Labels
+- -1 where it is the only negative integer of the whole column (also of integers written as strings), and
+  the codes that the user names (`marked`). Labels
   that are -1 and 1 alone are two classes.
 
 Text such as "nan" or "None" is a name until the user says otherwise: `suspicious` finds it for an alarm.
@@ -12,7 +13,9 @@ Text such as "nan" or "None" is a name until the user says otherwise: `suspiciou
 
 from __future__ import annotations
 
+import os
 import re
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,9 +29,25 @@ WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must 
 EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
 MISSING_AS_TEXT = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "-1"}
 IGNORED = -100  # what torch's losses ignore
+WHOLE = re.compile(r"-?[0-9]+")
 NUMBER_CELL = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?|nan", re.IGNORECASE)
 MOST_CELLS = 1_000_000  # of the table of two codings that is solved exactly
 PERMUTATIONS = 5
+
+
+def plain_value(value: Any) -> Any:
+    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else as it is.
+
+    >>> plain_value(np.int64(7)), plain_value(b"a")
+    (7, 'a')
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, uuid.UUID | os.PathLike):
+        return str(value)
+    if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
+        return value.item()
+    return value
 
 
 def label_column(array: np.ndarray, path: str) -> np.ndarray:
@@ -119,10 +138,11 @@ def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
     known = is_labelled(labels)
     codes = list(unlabelled)
     none = known & has_code(labels, codes) if codes else np.zeros(len(labels), dtype=bool)
-    if labels.dtype.kind == "i":
-        values = np.unique(labels[known & ~none])
-        if values[values < 0].tolist() == [-1] and values.tolist() != [-1, 1]:
-            none |= labels == -1
+    values = np.unique(labels[known & ~none]).tolist()
+    if labels.dtype.kind == "U" and "-1" in values and all(WHOLE.fullmatch(value) for value in values):
+        values = sorted(map(int, values))
+    if [value for value in values if isinstance(value, int) and value < 0] == [-1] and values != [-1, 1]:
+        none |= labels == ("-1" if labels.dtype.kind == "U" else -1)
     return np.where(none, NO_NAME if labels.dtype.kind == "U" else NO_INTEGER, labels)
 
 
@@ -239,23 +259,28 @@ def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
     off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < limit))
     if off.any():
         row = int(np.argmax(off))
-        raise bad(
-            path,
-            f"labels hold {array[row]} in row {row}: classes are integers or strings; "
-            "bin such targets into classes, or leave labels out with --ignore-labels (ignore_labels=True)",
-        )
+        raise _no_class(array[row], row, path)
     return np.where(missing, NO_INTEGER, np.where(missing, 0, array).astype(np.int64))
 
 
+def _no_class(value: float, row: int, path: str) -> InputError:
+    return bad(
+        path,
+        f"labels hold {value} in row {row}: classes are integers or strings; "
+        "bin such targets into classes, or leave labels out with --ignore-labels (ignore_labels=True)",
+    )
+
+
 def _from_objects(array: np.ndarray, path: str) -> np.ndarray:
-    items = [item.item() if getattr(item, "shape", None) == () else item for item in array.tolist()]
+    items = [plain_value(item) for item in array.tolist()]
     missing = np.array([_is_missing(item) for item in items], dtype=bool)
     first = next((item for item, none in zip(items, missing, strict=True) if not none), None)
     kind: Any = str if isinstance(first, str) else int
     for row in np.flatnonzero(~missing).tolist():
         item = items[row]
         if isinstance(item, float) and kind is int:
-            _from_floats(np.array([np.nan] * row + [item]), path)
+            if not item.is_integer() or abs(item) >= EXACT_BELOW["float64"]:
+                raise _no_class(item, row, path)
             items[row] = int(item)
         elif not isinstance(item, kind):
             found = f"labels hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}"

@@ -40,11 +40,24 @@ def read_lines(path: str, role: str = "ids", n: int | None = None) -> np.ndarray
     """
     with refusing(path, "a text file"), open(path, encoding="utf-8-sig") as file:
         lines = file.read().split("\n")  # not splitlines(), which would split ids at odd control characters
-    lines = lines[:-1] if lines[-1] == "" else lines
+    lines = without_blank_end(lines[:-1] if lines[-1] == "" else lines, n)
     strings = _json_strings(lines)
     if strings is not None:
         return clean_column(np.array(strings, dtype=object), role, path)
     return text_column(lines[1:] if has_header(lines, n) else lines, role, path)
+
+
+def without_blank_end(lines: list[str], n: int | None) -> list[str]:
+    """The lines without blank ones at the end that are more than the ``n`` expected: others are rows without a label.
+
+    >>> without_blank_end(["cat", "", "", ""], 2), without_blank_end(["label", "cat", "", ""], 2)
+    (['cat', ''], ['label', 'cat', ''])
+    """
+    if n is not None:
+        fewest = n + (lines[0].strip().lower() in HEADERS if lines else 0)
+        while len(lines) > fewest and not lines[-1].strip():
+            lines = lines[:-1]
+    return lines
 
 
 def text_column(cells: list[str], role: str, path: str) -> np.ndarray:

@@ -6,6 +6,7 @@ blocks. Every header is held against the bytes that are there before anything is
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
@@ -60,7 +61,10 @@ def open_npz(path: str) -> Contents:
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:  # version 3 exists only for structured types with names outside latin-1
+    if version == (3, 0):  # version 2 in UTF-8, for names of fields outside latin-1
+        read, length = np.lib.format.read_array_header_2_0, file.read(4)
+        file = io.BytesIO(length + file.read(int.from_bytes(length, "little")).decode().encode("latin-1"))
+    if read is None:
         raise ValueError(f"format version {version}")
     shape, fortran, dtype = read(file)
     if any(length < 0 for length in shape):

@@ -93,7 +93,7 @@ def pair(
     unlabelled : values
         Labels that mean "no label", beside what `spaces.labels` takes for that.
     ignore_labels : bool
-        Go on as if there were no labels anywhere.
+        Go on as if the spaces had no labels; ``labels`` still count.
     keep_first : bool
         Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
 
@@ -101,7 +101,7 @@ def pair(
     ------
     InputError
         Duplicate ids (with ``keep_first``: whose rows differ), ids on one side only, unmatched rows, different row
-        counts, fewer than 2 paired rows; labels that are given and to be ignored.
+        counts, fewer than 2 paired rows.
 
     Examples
     --------
@@ -118,10 +118,6 @@ def pair(
             for name, space in students.items()
         }
     if ignore_labels:
-        if labels is not None:
-            raise InputError(
-                "labels: are given and are to be ignored; drop --labels or --ignore-labels (ignore_labels)"
-            )
         teacher, students = _bare(teacher), {name: _bare(space) for name, space in students.items()}
     codes = list(unlabelled)
     teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}

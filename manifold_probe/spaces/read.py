@@ -14,16 +14,14 @@ from manifold_probe.errors import InputError
 from manifold_probe.spaces.bits import SUFFIX
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.choose import choose_features
-from manifold_probe.spaces.columns import attached, id_candidate, pick_column
-from manifold_probe.spaces.contents import Contents
+from manifold_probe.spaces.columns import attached, id_candidate, ids_among, pick_column
+from manifold_probe.spaces.contents import IN_MEMORY, Contents
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.frame import frame_contents
 from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Source, Space
 from manifold_probe.spaces.values import entries_of
-
-IN_MEMORY = ("array", "DataFrame")
 
 
 def split_key(path: str) -> tuple[str, str | None]:
@@ -230,7 +228,7 @@ def _statistics(space: Space) -> dict[str, Any]:
 
 
 def read_column(
-    path: str, names: tuple[str, ...], default: str, n: int | None = None
+    path: str, names: tuple[str, ...], default: str, n: int | None = None, known: Any = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """One value a row, from a file of any format or a .txt with one a line, and the ids beside it if there are any.
 
@@ -244,6 +242,8 @@ def read_column(
         What the column is, "ids" or "labels": it rules which values it may have and names it in messages.
     n : int, optional
         How many rows are expected: with one line more, the first line of a text file is its header.
+    known : sequence, optional
+        Ids of the rows: a column that holds them is taken for the ids where none is called so.
 
     Returns
     -------
@@ -258,4 +258,7 @@ def read_column(
     file, key = split_key(path)
     if os.path.isdir(file):
         return pick_column(open_folder(file), key, names, default)
-    return read_column_file(file, key, names, default, n)
+    values, ids = read_column_file(file, key, names, default, n)
+    if ids is None and known is not None and not file.lower().endswith(".txt"):
+        ids = ids_among(open_file(file), key or default, len(values), known)
+    return values, ids

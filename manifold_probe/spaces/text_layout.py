@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,7 @@ from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.lines import HEADERS, has_header, is_number
 from manifold_probe.spaces.vector_text import DECIMAL_COMMA, FEWEST, is_vector
 
+MARKS = ",;\t|"
 BLANKS = r"\s+"  # pandas' way to write it
 LINES = 20
 
@@ -51,14 +53,31 @@ def layout_of(path: str, n: int | None = None) -> Layout:
     return Layout([str(place) for place in range(len(names))], False, separator)
 
 
+def refuse_short_lines(path: str, layout: Layout) -> None:
+    """Refuse a table with a line of fewer cells than the others: pandas would move its values to the left.
+
+    Raises
+    ------
+    InputError
+        With the number of the first such line.
+    """
+    width = len(layout.names)
+    with suppress(csv.Error):
+        for line, row in enumerate(_records(path, layout.separator), 1):
+            if 0 < len(row) < width and not (line == 1 and layout.header):
+                raise bad(path, f"has {len(row)} cells in line {line}, and {width} in others; make them equal")
+
+
 def _first_is_header(path: str, separator: str, rows: list[list[str]], n: int | None) -> bool:
     first = [cell.strip() for cell in rows[0]]
     numbers = [cell for cell in first if is_number(cell)]
     if len(first) > 1:
-        if numbers and [float(cell) for cell in numbers] == list(range(len(numbers))):
+        if any(map(is_vector, first)):
+            return False
+        if len(numbers) > 1 - (first[0] == "") and [float(cell) for cell in numbers] == list(range(len(numbers))):
             return True
         names = {cell.lower() for cell in first}
-        likely = len(numbers) > 2 or any("." in cell for cell in numbers) or any(map(is_vector, first))
+        likely = len(numbers) > 2 or any("." in cell for cell in numbers)
         if len(numbers) == len(first) or (likely and not names & HEADERS):
             return False
         if n is None:
@@ -76,7 +95,7 @@ def separator_of(path: str) -> str:
         Where numbers are written with decimal commas.
     """
     own = "\t" if path.lower().endswith(".tsv") else ","
-    split = {mark: _evenly(path, mark) for mark in (own, *(mark for mark in ",;\t" if mark != own), BLANKS)}
+    split = {mark: _evenly(path, mark) for mark in (own, *(mark for mark in MARKS if mark != own), BLANKS)}
     for rows in split.values():
         cells = [cell for row in rows[1:] or rows for cell in row]
         if 2 * sum(DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells) > len(cells):

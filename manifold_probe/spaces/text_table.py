@@ -7,6 +7,7 @@ numbers are dimensions says `choose_dimensions`; every other column is there to 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -18,9 +19,9 @@ from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.columns import from_text
 from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Contents, Entry, array_entry
 from manifold_probe.spaces.dimensions import SAMPLE, choose_dimensions
-from manifold_probe.spaces.lines import is_number, text_column
+from manifold_probe.spaces.lines import is_number, text_column, without_blank_end
 from manifold_probe.spaces.spool import gather
-from manifold_probe.spaces.text_layout import Layout, layout_of
+from manifold_probe.spaces.text_layout import Layout, layout_of, refuse_short_lines
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 BLOCK_BYTES = 16 * 2**20
@@ -38,7 +39,7 @@ def open_table(path: str) -> Contents:
         single = {place: column for place, column in samples.items() if place not in vectors}
         if not layout.header:  # the names are ours, and no promise that a column of text should be numbers
             single = {place: column for place, column in single.items() if column.dtype != object}
-        chosen = choose_dimensions(layout.names, single)
+        chosen = choose_dimensions(layout.names, single, named=layout.header)
         widths = {
             place: parse_vectors([cell], path, layout.names[place], 0).shape[1] for place, cell in vectors.items()
         }
@@ -97,6 +98,8 @@ def read_text_columns(
         places = {default: place} if ids is None or ids == place else {default: place, "beside": ids}
         _, cells = _parse(path, layout, [], places)
     beside = cells.get("beside")
+    if len(layout.names) == 1:
+        cells[default] = without_blank_end(cells[default], n)
     return text_column(cells[default], default, path), None if beside is None else text_column(beside, "ids", path)
 
 
@@ -147,10 +150,16 @@ def _parse(
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
     """The columns ``dims`` as one matrix and the cells of each column in ``texts``, in one pass."""
     cells: dict[str, list[Any]] = {role: [] for role in texts}
+    last = len(layout.names) - 1
+    wanted: dict[Any, int] = (
+        dict(texts) if last in dims else {**texts, None: last}
+    )  # where a line is short, its last cells seem empty
 
     def blocks() -> Iterator[np.ndarray]:
         row = 0
-        for frame in _frames(path, layout, dims, texts, max(1, BLOCK_BYTES // (8 * len(layout.names)))):
+        for frame in _frames(path, layout, dims, wanted, max(1, BLOCK_BYTES // (8 * len(layout.names)))):
+            if last not in dims and (frame[last] == "").any():
+                refuse_short_lines(path, layout)
             for role, place in texts.items():
                 cells[role].extend(frame[place].tolist())
             yield _numbers(path, layout, frame, dims, row)
@@ -188,6 +197,15 @@ def _frames(path: str, layout: Layout, dims: list[int], texts: dict[Any, int], r
             **exact,
         ) as frames:
             yield from frames
+    except pd.errors.ParserError as error:
+        found = re.search(r"in line (\d+), saw (\d+)", str(error))
+        if found is None:
+            raise
+        raise bad(
+            path,
+            f"has {found[2]} cells in line {found[1]}, and {width} in its first; make them equal, or remove lines "
+            "before the table",
+        ) from error
     except pd.errors.ParserWarning as error:
         raise bad(
             path, f"has lines of more than {width} cells, but its first line has {width}; make them equal"

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, KeysView, Mapping, ValuesView
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, RESERVED, Entr
 
 DEPTH = 2
 HOLDING = ("features", "embeddings")  # keys of a dict that is one space
+ORDERED = (range, deque, KeysView, ValuesView)  # as good as a list
 COUNTED = re.compile(r"(.*?[A-Za-z_])(\d+)")  # "emb_0": a dimension or a row?
 
 
@@ -145,7 +147,7 @@ def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
         lambda: _stack([each().reshape(-1) for each in opened]),
     )
     counted = all(name.isdecimal() and str(int(name)) == name for name in names)
-    return [matrix, _typed_column(f"{prefix}ids", [int(name) for name in names] if counted else names)]
+    return [matrix, typed_column(f"{prefix}ids", [int(name) for name in names] if counted else names)]
 
 
 def _counts(names: list[str]) -> bool:
@@ -160,6 +162,7 @@ def _counts(names: list[str]) -> bool:
 def _value_entry(name: str, value: Any) -> Entry | None:
     """One value as an entry; None for what is no array, unless its name is reserved."""
     reserved = _role(name)
+    value = list(value) if isinstance(value, ORDERED) else value
     if reserved in (*ID_NAMES, *LABEL_NAMES) and isinstance(value, list | tuple):
         return _column_entry(name, list(value))
     entry = _array_entry(name, value)
@@ -192,7 +195,7 @@ def _array_entry(name: str, value: Any) -> Entry | None:
 def _list_entry(name: str, items: list[Any]) -> Entry | None:
     """Rows, batches or values in a list."""
     if all(isinstance(item, str) for item in items):
-        return _typed_column(name, items)
+        return typed_column(name, items)
     if all(isinstance(item, int | float | np.number) and not isinstance(item, bool) for item in items):
         return array_entry(name, np.asarray(items))
     parts = [_array_entry(name, item) for item in items]
@@ -264,7 +267,7 @@ def _column_entry(name: str, items: list[Any]) -> Entry:
         return _unusable(name, len(items), f"mixes {kinds}: save all integers or all strings")
     for item, each in zip(items, nested, strict=True):
         flat += [_unwrapped(item)] if each is None else each
-    return _typed_column(name, flat)
+    return typed_column(name, flat)
 
 
 def _elements(item: Any) -> list[Any] | None:
@@ -282,7 +285,7 @@ def _unwrapped(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
-def _typed_column(name: str, items: Iterable[Any]) -> Entry:
+def typed_column(name: str, items: Iterable[Any]) -> Entry:
     """Python values as a column of objects, its type named where they all have it."""
     values = list(items)
     array = np.empty(len(values), dtype=object)

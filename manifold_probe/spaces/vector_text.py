@@ -1,7 +1,9 @@
 """A vector written as the text of one cell.
 
-JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), and the numbers alone, separated by
-commas, semicolons or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is lost, and refused.
+JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), Python's way to show arrays
+(``array([0.1, 0.2], dtype=float32)``, ``tensor([[0.1, 0.2]])``, ``[np.float32(0.1), np.float32(0.2)]``), and the
+numbers alone, separated by commas, semicolons, bars or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is
+lost, and refused.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ CLOSING = {"[": "]", "{": "}", "(": ")"}
 BRACKETED = re.compile(
     r"\s*[\[{(](?=.*\d)([\s\d.,;+-]|e[-+]?\d|nan|inf|null|none)*[\])}]\s*", re.IGNORECASE | re.DOTALL
 )
+SHOWN = re.compile(r"(?:np\.)?(?:array|tensor)\((.*?\])(?:,\s*\w+=[^,()]+)*\)", re.DOTALL)
+SCALAR = re.compile(r"(?:np\.float\d+|tensor)\(([^()]*)\)")
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 FEWEST = 3  # numbers without brackets, so that a pair of numbers in a text is none
 
@@ -30,7 +34,7 @@ def is_vector(cell: object) -> bool:
     if not isinstance(cell, str):
         return False
     try:
-        return BRACKETED.fullmatch(cell) is not None or ("." in cell and len(_numbers(cell)) >= FEWEST)
+        return BRACKETED.fullmatch(_plain(cell)) is not None or ("." in cell and len(_numbers(cell)) >= FEWEST)
     except ValueError:
         return False
 
@@ -59,7 +63,7 @@ def parse_vectors(cells: Sequence[object], path: str, column: str, first_row: in
         try:
             values = _numbers(cell)
         except ValueError:
-            raise bad(path, f"column '{column}' {_why_not(cell)} in row {row}") from None
+            raise bad(path, f"column '{column}' in row {row} {_why_not(cell)}") from None
         d = len(values) if d is None else d
         if len(values) != d:
             raise bad(
@@ -70,15 +74,26 @@ def parse_vectors(cells: Sequence[object], path: str, column: str, first_row: in
     return np.empty((0, d or 0)) if out is None else out
 
 
-def _numbers(cell: str) -> list[float]:
+def _plain(cell: str) -> str:
+    """The numbers in one pair of brackets, without what Python writes around them."""
     text = cell.strip()
+    if text[-1:] == ")":
+        shown = SHOWN.fullmatch(text)
+        text = shown[1] if shown else text
+    if "(" in text[1:]:
+        text = SCALAR.sub(r"\1", text)
+    return text[1:-1].strip() if text[:2] == "[[" and text[-2:] == "]]" else text
+
+
+def _numbers(cell: str) -> list[float]:
+    text = _plain(cell)
     if text[:1] in CLOSING:
         if text[-1] != CLOSING[text[0]]:
             raise ValueError("no closing bracket")
         text = text[1:-1].strip()
     if "_" in text or ("," in text and ";" in text):
         raise ValueError("no number")
-    separator = next((mark for mark in ",;" if mark in text), None)
+    separator = next((mark for mark in ",;|" if mark in text), None)
     return [float(part) for part in text.split(separator)]
 
 

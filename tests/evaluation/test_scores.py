@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -11,10 +13,13 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, top_k_accuracy_score
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.fidelity import agreement, rank_correlation
+from manifold_probe.evaluation.fidelity import accuracy, agreement, rank_correlation
+from manifold_probe.evaluation.knn import knn_predict
+from manifold_probe.evaluation.linear import labelled_rows, linear_predict
 from manifold_probe.evaluation.logits import top_k_accuracy
 from manifold_probe.evaluation.ood import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores
 from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall
+from manifold_probe.measures import linear_r2
 from tests.evaluation import naive
 
 scores = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=20)
@@ -163,3 +168,79 @@ def test_no_score_depends_on_a_scale(factor: float, rows: int) -> None:
     assert knn_scores(factor * bank, factor * x) == pytest.approx(knn_scores(bank, x), rel=1e-9)
     distances = knn_scores(factor * bank, factor * x, metric="euclidean") / factor
     assert distances == pytest.approx(knn_scores(bank, x, metric="euclidean"), rel=1e-9)
+
+
+ODD = {
+    "none": None,
+    "number": 3,
+    "text": "ab",
+    "empty": [],
+    "mixed": [1, "a"] * 20,
+    "matrix": np.zeros((40, 2)),
+    "vectors": pd.Series(list(np.eye(40))),
+    "objects": [object()] * 40,
+    "complex": np.zeros(40) * 1j,
+    "dates": np.zeros(40, "M8[s]"),
+    "generator": (i for i in range(40)),
+    "dict": {1: 2},
+    "none inside": [None, 1] * 20,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_columns_are_refused_in_one_line(odd: str) -> None:
+    good, value = np.arange(40) % 3, ODD[odd]
+    for call in (
+        lambda: accuracy(value, good),
+        lambda: accuracy(good, value),
+        lambda: agreement(value, good, good),
+        lambda: rank_correlation(good, value),
+        lambda: auroc(value, good),
+        lambda: fpr_at_tpr(good, value),
+        lambda: labelled_rows(value, 0.5),
+    ):
+        with pytest.raises(InputError) as error:
+            call()
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) <= 400
+
+
+def test_odd_settings_are_refused() -> None:
+    good, x = np.arange(40) % 3, np.eye(40)
+    for call, words in [
+        (lambda: fpr_at_tpr(good, good, None), "tpr is None"),
+        (lambda: labelled_rows(good, "half"), "share of labels is 'half'"),
+        (lambda: labelled_rows(good, 0.5, "a"), "seed is 'a'"),
+        (lambda: top_k_accuracy(x, good, [1]), r"k is \[1\]"),
+        (lambda: agreement(good, good, good, float("nan")), "classes is nan"),
+        (lambda: linear_predict(x, good, x, seed=None), "seed is None"),
+        (lambda: knn_predict(x, good, x, k=2, temperature="hot"), "temperature is 'hot'"),
+        (lambda: linear_r2(x, x, seed=None), "seed is None"),
+        (lambda: recall(x, good, np.zeros((9, 9))), "k = array"),
+    ]:
+        with pytest.raises(InputError, match=words) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_columns_of_every_kind_are_read_alike() -> None:
+    good = np.arange(40) % 3
+    for same in (
+        good.tolist(),
+        tuple(good),
+        torch.tensor(good),
+        pd.Series(good),
+        good.astype(np.float32),
+        good[:, None],
+    ):
+        assert accuracy(same, good) == accuracy(good, same) == 1
+        assert auroc(same, good) == pytest.approx(0.5)
+    assert accuracy(["a", "b"], pd.Series(["a", "a"])) == 0.5
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_linear_probe_at_the_edge_of_the_range(scale: float) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    y = (x[:, 0] > 0).astype(int)
+    for recipe in ("lbfgs", "sgd"):
+        assert np.array_equal(linear_predict(x * scale, y, x * scale, recipe), linear_predict(x, y, x, recipe))

@@ -274,7 +274,7 @@ add("csv_bad_cell", "column 'b' holds 'oops' in line 3", "x.csv", put("a,b\n1,2\
 add("csv_empty_cell", "column 'a' is empty in line 3", "x.csv", put("a,b\n1,2\n,4\n"))
 add("csv_nan", "column 'b' holds 'nan' in line 2", "x.csv", put("a,b\n1,nan\n3,4\n"))
 add("csv_inf", "1 Inf value (first in row 1)", "x.csv", put("a,b\n1,2\n3,inf\n"))
-add("csv_long_line", "Expected 2 fields in line 3, saw 3", "x.csv", put("a,b\n1,2\n3,4,5\n"))
+add("csv_long_line", "has 3 cells in line 3, and 2 in its first", "x.csv", put("a,b\n1,2\n3,4,5\n"))
 add("csv_long_first_line", "has lines of more than 2 cells", "x.csv", put("a,b\n1,2,3\n3,4,5\n"))
 add("csv_short_line", "column 'b' is empty in line 3", "x.csv", put("a,b\n1,2\n3\n"))
 add("csv_header_only", "0 rows, at least 2", "x.csv", put("a,b\n"))

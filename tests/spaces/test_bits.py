@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -106,3 +107,32 @@ def test_bytes_of_other_widths_are_not_alarmed() -> None:
     for student in (PACKED[:, :5], RNG.integers(0, 256, (N, D), dtype=np.uint8)):
         found = mp.compare(TEACHER, student, k=K)
         assert "packed_bits" not in {alarm["code"] for alarm in found.alarms}
+
+
+@pytest.mark.parametrize("write", ["csv", "jsonl", "parquet", "int64"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bytes_that_a_table_holds_as_integers(write: str, signed: bool, tmp_path: Path) -> None:
+    codes = PACKED.astype(np.int64) - 128 * signed
+    frame = pd.DataFrame(codes, columns=[f"b{i}" for i in range(D // 8)])
+    path = f"{tmp_path}/x.{write.replace('int64', 'npy')}"
+    if write == "csv":
+        frame.to_csv(path, index=False)
+    elif write == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    elif write == "parquet":
+        pd.DataFrame({"code": codes.tolist()}).to_parquet(path)
+    else:
+        np.save(path, codes)
+    assert np.array_equal(read(f"{path}?bits").read(0, N), SIGNS)
+    np.save(tmp_path / "t.npy", TEACHER)
+    found = mp.compare(str(tmp_path / "t.npy"), path)
+    assert "packed_bits" in {alarm["code"] for alarm in found.alarms}
+
+
+def test_unpacked_bits_of_the_same_type_as_packed_ones_are_no_excuse() -> None:
+    for teacher, student in ((BITS, PACKED), (PACKED, BITS)):
+        found = mp.compare(teacher, student)
+        assert "packed_bits" in {alarm["code"] for alarm in found.alarms}
+    small = RNG.integers(0, 255, (N, 8)).astype(np.uint8)
+    wide = RNG.integers(0, 255, (N, 64)).astype(np.uint8)
+    assert "packed_bits" not in {alarm["code"] for alarm in mp.compare(wide, small).alarms}

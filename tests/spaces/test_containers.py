@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from manifold_probe.errors import InputError, shortened
-from manifold_probe.spaces import Space, check_finite, inspect, read
+from manifold_probe.spaces import Space, as_space, check_finite, inspect, read, read_column
 from manifold_probe.spaces.checks import bad
+from manifold_probe.spaces.labels import is_labelled
 
 RNG = np.random.default_rng(0)
 N, D = 30, 8
@@ -224,3 +227,79 @@ def test_inspect_names_what_was_taken(tmp_path: Path) -> None:
     torch.save({"embeddings": torch.from_numpy(X), "ids": {1, 2}}, tmp_path / "x.pt")
     text = "\n".join(contents_lines(inspect(f"{tmp_path}/x.pt")))
     assert "is a set: save a list or tensor" in text
+
+
+def test_fields_that_only_later_records_have_are_not_dropped(tmp_path: Path) -> None:
+    records = [{"id": f"a{i}", "label": i % 3, "vector": row.tolist()} for i, row in enumerate(X)]
+    path = tmp_path / "x.jsonl"
+
+    def written(*without: str) -> str:
+        first = {key: value for key, value in records[0].items() if key not in without}
+        path.write_text("\n".join(map(json.dumps, [first, *records[1:]])))
+        return str(path)
+
+    assert is_labelled(read(written("label")).labels).tolist() == [False] + [True] * (len(X) - 1)
+    with pytest.raises(InputError, match=r"ids hold 'None' .* in row 0"):
+        read(written("id"))
+    with pytest.raises(InputError, match="field 'vector' is missing in line 1; fix or drop it"):
+        read(written("vector"))
+
+
+def test_text_in_json_columns_is_a_candidate_for_ids(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"features": X.tolist(), "paths": [f"{i}.png" for i in range(len(X))]}))
+    assert read(str(path)).source.id_candidate == "paths"
+    pd.DataFrame(X).to_json(path)
+    with pytest.raises(InputError, match=r"and no list; write records.*orient='records'"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("name", [None, "img"])
+def test_a_parquet_file_takes_the_index_as_a_frame_does(name: str | None, tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(len(X))]
+    frame = pd.DataFrame(X, index=pd.Index(names, name=name)).add_prefix("e")
+    path = tmp_path / "x.parquet"
+    frame.to_parquet(path)
+    assert read(str(path)).ids.tolist() == as_space(frame).ids.tolist() == names
+    frame.reset_index(drop=True).rename_axis(name).sort_index().to_parquet(path, index=True)
+    assert read(str(path)).ids is None  # it counts the rows
+    if name is not None:
+        frame.to_parquet(path)
+        assert read_column(f"{path}::img", ("ids",), "ids")[0].tolist() == names
+
+
+def test_ids_in_bytes_that_are_no_text(tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=255 << 120 | i) for i in range(len(X))]
+    frame = pd.DataFrame({"id": [each.bytes for each in ids], "v": list(X)})
+    frame.to_parquet(tmp_path / "x.parquet")
+    expected = [str(each) for each in ids]
+    assert read(str(tmp_path / "x.parquet")).ids.tolist() == as_space(frame).ids.tolist() == expected
+    assert as_space({"features": X, "ids": [b"\xff\x01"] * len(X)}).ids[0] == "ff01"
+
+
+def test_vectors_as_text_in_arrays(tmp_path: Path) -> None:
+    cells = np.array([str(row.tolist()) for row in X])
+    np.save(tmp_path / "x.npy", cells)
+    np.savez(tmp_path / "x.npz", emb=cells, ids=np.arange(len(X)) + 5)
+    torch.save({"features": cells.tolist()}, tmp_path / "x.pt")
+    for name in ("x.npy", "x.npz", "x.pt"):
+        assert np.array_equal(read(f"{tmp_path}/{name}").read(0, len(X)), X)
+    np.save(tmp_path / "x.npy", X.astype(str))
+    with pytest.raises(InputError, match=r"holds text: .*; save x.astype\(np.float32\)"):
+        read(f"{tmp_path}/x.npy")
+
+
+def test_npy_of_version_3(tmp_path: Path) -> None:
+    with open(tmp_path / "x.npy", "wb") as file:
+        np.lib.format.write_array(file, X, version=(3, 0))
+    assert np.array_equal(read(f"{tmp_path}/x.npy").read(0, len(X)), X)
+
+
+def test_columns_of_two_levels() -> None:
+    frame = pd.DataFrame(X, columns=pd.MultiIndex.from_product([["emb"], range(X.shape[1])]))
+    assert np.array_equal(as_space(frame).read(0, len(X)), X)
+
+
+def test_what_two_matrices_in_memory_need() -> None:
+    with pytest.raises(InputError, match=r"; give one alone, as \{'features': x, 'ids': ids\}, such as image$"):
+        as_space({"image": X, "text": X})

@@ -14,7 +14,15 @@ from scipy.optimize import linear_sum_assignment
 import manifold_probe as mp
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.columns import clean_column
-from manifold_probe.spaces.labels import conflicts, is_labelled, marked, of_one_kind, plain_labels, suspicious
+from manifold_probe.spaces.labels import (
+    conflicts,
+    is_labelled,
+    label_column,
+    marked,
+    of_one_kind,
+    plain_labels,
+    suspicious,
+)
 from manifold_probe.spaces.pairing import pair
 from manifold_probe.spaces.read import as_space, read, read_column
 from manifold_probe.spaces.space import Space
@@ -219,8 +227,46 @@ def test_labels_may_be_ignored(tmp_path: Path) -> None:
     assert found.to_dict()["settings"]["classes"] == "k-means"
     frame = pd.DataFrame(x).assign(label=x[:, 0])
     assert mp.compare(frame, x, ignore_labels=True).to_dict()["measures"] == found.to_dict()["measures"]
-    with pytest.raises(InputError, match="given and are to be ignored"):
-        mp.compare(x, x, labels=np.arange(120) % 3, ignore_labels=True)
+    classes = np.arange(120) % 3  # labels that are given replace those of the file, as the message promises
+    given = mp.compare(str(tmp_path / "t.npz"), x, labels=classes, ignore_labels=True)
+    assert given.to_dict()["measures"] == mp.compare(x, x, labels=classes).to_dict()["measures"]
+
+
+@pytest.mark.parametrize("name", ["filename", "image_id"])
+def test_a_table_of_labels_is_joined_by_ids_under_another_name(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, ids, order = rng.normal(size=(120, 4)), np.array([f"{i:04d}.png" for i in range(120)]), rng.permutation(120)
+    classes = np.repeat(["ant", "bee", "cow"], 40)
+    x[:, 0] += 9 * (classes == "ant")
+    frame = pd.DataFrame({name: ids[order], "label": classes[order]})
+    frame.to_csv(tmp_path / "l.csv", index=False)
+    frame.to_parquet(tmp_path / "l.parquet")
+    expected = mp.compare(x, x, ids=ids, labels=classes).measures["knn_accuracy_teacher@10"].value
+    for labels in (str(tmp_path / "l.csv"), f"{tmp_path}/l.csv::label", str(tmp_path / "l.parquet"), frame):
+        found = mp.compare(x, x, ids=ids, labels=labels).measures["knn_accuracy_teacher@10"].value
+        assert found == expected
+    np.savez(tmp_path / "t.npz", features=x, ids=ids)
+    assert (
+        mp.compare(f"{tmp_path}/t.npz", f"{tmp_path}/t.npz", labels=frame).measures["knn_accuracy_teacher@10"].value
+        == expected
+    )
+    part = frame[:70]
+    assert mp.compare(x, x, ids=ids, labels=part).pairing["unlabelled"] == 50
+    other = frame.assign(**{name: [f"other/{each}" for each in frame[name]]})  # none of the rows' ids: by position
+    assert mp.compare(x, x, ids=ids, labels=other).pairing["unlabelled"] == 0
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv"])
+def test_blank_lines_at_the_end_of_a_list(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"l.{suffix}"
+    for text, expected in [
+        ("cat\n\ndog\n\n\n", ["cat", "", "dog"]),
+        ("label\ncat\n\ndog\n\n", ["cat", "", "dog"]),
+        ("cat\ndog\n\n", ["cat", "dog", ""]),
+        ("cat\ndog\n\n\n\n", ["cat", "dog", ""]),
+    ]:
+        path.write_text(text)
+        assert read_column(str(path), ("labels",), "labels", 3)[0].tolist() == expected, text
 
 
 def test_codes_that_no_row_has_are_refused() -> None:
@@ -310,3 +356,18 @@ def test_compare_says_that_it_recoded() -> None:
     assert wrong.pairing["label_conflicts"] == 10
     assert "disagree on 10 of 200 paired rows, even after the one-to-one recoding" in message
     assert not is_labelled(np.array(["", "a"]))[0]
+
+
+def test_minus_one_among_integers_written_as_strings() -> None:
+    assert plain_labels(marked(np.array(["0", "-1", "2"]))) == ["0", None, "2"]
+    assert plain_labels(marked(np.array(["-1", "1"]))) == ["-1", "1"]
+    assert plain_labels(marked(np.array(["-2", "-1", "0"]))) == ["-2", "-1", "0"]
+    assert plain_labels(marked(np.array(["ant", "-1"]))) == ["ant", "-1"]
+
+
+def test_labels_in_bytes_and_many_floats_beside_none() -> None:
+    assert plain_labels(label_column(np.array([b"a", None, b"b"], dtype=object), "x")) == ["a", None, "b"]
+    many = np.array([None, 1.0, 2.0] * 100_000, dtype=object)  # in time that grows with their number, not its square
+    assert plain_labels(label_column(many, "x"))[:3] == [None, 1, 2]
+    with pytest.raises(InputError, match=r"labels hold 0.5 in row 2: .*bin such targets"):
+        label_column(np.array([None, 1.0, 0.5], dtype=object), "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,15 @@ def test_shards_agree_on_having_ids(tmp_path: Path) -> None:
     torch.save({"features": torch.from_numpy(X)}, tmp_path / "b.pt")
     with pytest.raises(InputError, match=r"b.pt: has no ids but other shards have"):
         read(str(tmp_path))
+
+
+@pytest.mark.parametrize("role", ["ids", "labels"])
+def test_ordered_collections_are_lists(role: str) -> None:
+    names = [f"a{i}" for i in range(8)]
+    x = np.eye(8)
+    for values in (dict.fromkeys(names).keys(), deque(names), dict(enumerate(names)).values()):
+        assert getattr(as_space({"features": x, role: values}), role).tolist() == names
+        assert getattr(Space(x, **{role: values}), role).tolist() == names
+    assert getattr(Space(x, **{role: range(8)}), role).tolist() == list(range(8))
+    with pytest.raises(InputError, match=f"{role}.* is a set: save a list"):
+        as_space({"features": x, role: set(names)})

@@ -76,7 +76,9 @@ def test_columns_without_a_pattern(way: Callable, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("called", ["dim{}", "f{:03d}", "{}", "x.{}", "embedding_{}", "PC{}", "v[{}]"])
+@pytest.mark.parametrize(
+    "called", ["dim{}", "f{:03d}", "{}", "x.{}", "embedding_{}", "PC{}", "v[{}]", "f_{}_v2", "l4.{}.out"]
+)
 def test_patterns_and_whole_numbers(called: str, way: Callable, tmp_path: Path) -> None:
     quantised = RNG.integers(-128, 127, (N, D)).astype(np.int8)
     frame = pd.DataFrame(quantised, columns=[called.format(i) for i in range(D)])
@@ -84,6 +86,18 @@ def test_patterns_and_whole_numbers(called: str, way: Callable, tmp_path: Path) 
     dead = frame * 0.5
     dead[called.format(2)] = 0  # written as 0 among fractions, and still a dimension
     assert np.array_equal(as_space(way(dead, tmp_path)).read(0, N), dead)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_capitals_do_not_make_another_pattern(way: Callable, tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=[f"{'Emb' if i % 2 else 'emb'}_{i}" for i in range(D)])
+    assert np.array_equal(as_space(way(frame.assign(**STRAY), tmp_path)).read(0, N), X)
+    both = pd.concat(
+        [frame.set_axis([f"X{i}" for i in range(D)], axis=1), WIDE.set_axis([f"x{i}" for i in range(D)], axis=1)],
+        axis=1,
+    )
+    with pytest.raises(InputError, match=r"several arrays could be the features \(X \(40, 6\), x \(40, 6\)\)"):
+        as_space(way(both, tmp_path))
 
 
 def test_columns_that_pandas_numbered_because_they_had_one_name(tmp_path: Path) -> None:
@@ -199,10 +213,10 @@ def test_vectors_as_text(style: str, way: Callable, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "cell", "words"),
     [
-        (0, "[0.1 0.2 ... 0.9]", r"shortened to '...' by NumPy.*in row 0"),
-        (9, "[0.1 0.2 ... 0.9]", r"shortened to '...' by NumPy.*in row 9"),
+        (0, "[0.1 0.2 ... 0.9]", r"in row 0 was shortened to '...' by NumPy.*; write json"),
+        (9, "[0.1 0.2 ... 0.9]", r"in row 9 was shortened to '...' by NumPy"),
         (7, "[1, 2]", "is ragged: row 7 has 2 values, others 6"),
-        (7, "[1, 2, 3, null, 5, 6]", "holds '.1, 2, 3, null, 5, 6.', which is no vector.*row 7"),
+        (7, "[1, 2, 3, null, 5, 6]", "row 7 holds '.1, 2, 3, null, 5, 6.', which is no vector"),
         (3, "oops", "holds 'oops', which is no vector"),
         (3, "[0,5; 1; 2; 3; 4; 5]", "decimal commas"),
     ],
@@ -215,8 +229,56 @@ def test_vectors_as_text_that_cannot_be_read(row: int, cell: str, words: str, wa
     assert len(str(error.value)) <= 400
 
 
+@pytest.mark.parametrize("way", [as_csv, as_parquet, as_records, in_memory])
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda v: repr(v.astype(np.float32)),
+        lambda v: repr(torch.tensor(v)),
+        lambda v: str(list(v.astype(np.float32))),
+        lambda v: str([v.tolist()]),
+        lambda v: repr(v[None] * 1e-9),
+        lambda v: "|".join(map(str, v.tolist())),
+    ],
+)
+def test_vectors_as_python_shows_them(show: Callable, way: Callable, tmp_path: Path) -> None:
+    cells = [show(v) for v in X]
+    space = as_space(way(pd.DataFrame({"id": IDS, "embedding": cells, "note": IDS}), tmp_path))
+    scale = 1e-9 if "e-" in cells[0] else 1
+    assert np.allclose(space.read(0, N) / scale, X, atol=1e-4)
+    assert space.ids.tolist() == IDS
+    alone = as_space(pd.Series(cells, index=IDS))
+    assert np.array_equal(alone.read(0, N), space.read(0, N))
+    assert alone.ids.tolist() == IDS
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("last", ["label", "note", "emb_5"])
+def test_a_short_line_is_refused(mark: str, last: str, tmp_path: Path) -> None:
+    frame = WIDE.assign(label=np.arange(N) % 3, note="n")[[*[c for c in WIDE if c != last], last]]
+    frame.to_csv(tmp_path / "t.csv", sep=mark, index=False)
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    lines[30] = mark.join(cell for place, cell in enumerate(lines[30].split(mark)) if place != 2)
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    words = "is empty in line 31" if last == "emb_5" else "cells in line 31, and . in others; make them equal"
+    with pytest.raises(InputError, match=words):
+        read(str(tmp_path / "t.csv"))
+
+
+def test_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    WIDE.assign(id=IDS).to_csv(tmp_path / "t.csv", index=False, encoding="utf-16")
+    with pytest.raises(InputError, match="is not UTF-8 text; save it again as UTF-8"):
+        read(str(tmp_path / "t.csv"))
+
+
+def test_a_line_before_the_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("# written by hand\n" + WIDE.to_csv(index=False))
+    with pytest.raises(InputError, match="6 cells in line 2, and 1 in its first; make them equal, or remove lines"):
+        read(str(tmp_path / "t.csv"))
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
-@pytest.mark.parametrize("mark", [",", ";", "\t", " "])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|", " "])
 @pytest.mark.parametrize("header", [True, False])
 def test_separators(mark: str, suffix: str, header: bool, tmp_path: Path) -> None:
     path = tmp_path / f"t.{suffix}"
@@ -267,7 +329,12 @@ def test_a_table_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     assert np.array_equal(space.read(0, N), X)
     assert space.source.id_candidate == "0"
     assert read_column(f"{tmp_path}/t.csv::0", ("ids", "id"), "ids", N)[0].tolist() == IDS
-    text = pd.DataFrame({"a": IDS, "b": [json.dumps(v.tolist()) for v in X]})
+    labelled = pd.concat([WIDE.assign(emb_3=0), pd.Series(np.arange(N) % 3)], axis=1)
+    labelled.to_csv(tmp_path / "l.csv", index=False, header=False)
+    space = read(str(tmp_path / "l.csv"))  # labels among fractions are no dimension, a dead dimension is one
+    assert np.array_equal(space.read(0, N), WIDE.assign(emb_3=0))
+    assert space.source.columns_left == {str(D): "whole numbers beside fractions"}
+    text = pd.DataFrame({"a": IDS, "b": [json.dumps(v.tolist()) for v in X], "c": np.arange(N) % 3})
     text.to_csv(tmp_path / "v.csv", index=False, header=False)
     assert np.array_equal(read(str(tmp_path / "v.csv")).read(0, N), X)
 
