@@ -128,13 +128,20 @@ def diagnose(
         complain(f"wrote the rows {rows}")
     if save_order is not None:
         result.save_order(save_order)
-        complain(f"wrote the order {save_order}: give it as --teacher-ids and --student-ids")
+        complain(f"wrote the order {save_order}: {pairing_by(save_order)}")
     if save_repair is not None:
         found = result.repair()
         found.save(save_repair)
         facts = found.facts
         gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
         complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+
+
+def pairing_by(order: str) -> str:
+    """How the file of `save_order` is used: of a .txt the student's ids alone, for the rows of the teacher in turn."""
+    if order.lower().endswith(".csv"):
+        return f"pair by it with --teacher-ids {order}::teacher --student-ids {order}::student"
+    return f"give it as --student-ids {order}, and the teacher's row numbers from 0 on as --teacher-ids"
 
 
 def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:

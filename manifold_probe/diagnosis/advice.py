@@ -34,7 +34,8 @@ ADVICE = {
     "network.",
     "hubness": "Use hubness reduction (mutual proximity, CSLS) in search, or centre the vectors.",
     "diffuse_loss": "Nothing specific: a larger student, longer training, more data or a closer loss is what is left. "
-    "Where next to nothing is kept, see first that the rows of both files are in the same order.",
+    "Where next to nothing is kept, see first that the student's weights were loaded, that its inputs were prepared as "
+    "in training, and that the ids name the right rows.",
     "misaligned_head": "Read the student at the other side of its head.",
     "overfit": "The student keeps rows that it was trained on far better than others: train on more data, augment, or "
     "stop earlier.",

@@ -340,8 +340,9 @@ class Run:
             "training": self.probe.gains(),
         }
         self.folder.write_manifest(shards, setting.names is not None, facts)
-        losses = [line["loss"] for line in read_log(self.folder.path) if "loss" in line]
+        losses = [f"{line['loss']:.4g}" for line in read_log(self.folder.path) if "loss" in line]
+        said = f"{losses[0]} at first, {losses[-1]} at the end" if len(losses) > 1 else f"{losses[0]} on average"
         self.tell(
             f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
-            f"{self.seconds:,.0f} s; loss {losses[0]:.4g} at first, {losses[-1]:.4g} at the end"
+            f"{self.seconds:,.0f} s; loss {said}"
         )

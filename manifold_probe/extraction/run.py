@@ -137,6 +137,9 @@ def finish(work: Work, store: Store) -> None:
     store.finish(work.plan, known, work.data, versions())
 
 
+LISTED = 3  # layers that are named
+
+
 def projection(work: Work) -> str:
     """Size and time, from one batch run beforehand."""
     (first,) = work.batches(range(min(work.batch_size, work.data.n)))  # to its end: no thread reads on
@@ -152,7 +155,9 @@ def projection(work: Work) -> str:
         stored(work, values, name, first.rows)
     width = np.dtype(DTYPES[work.plan["dtype"]]).itemsize
     size = sum(output[0].size for output in outputs.values()) * width * work.data.n
-    shapes = ", ".join(f"{name} {'x'.join(map(str, output.shape[1:]))}" for name, output in outputs.items())
+    named = [f"{name} {'x'.join(map(str, output.shape[1:]))}" for name, output in outputs.items()]
+    more = f" and {len(named) - LISTED:,} more" if len(named) > LISTED else ""
+    shapes = ", ".join(named[:LISTED]) + more
     many = f"{work.data.n:,} {work.data.kind}: {shapes} as {work.plan['dtype']}, {size / 2**20:,.1f} MiB"
     seconds = _duration(spent * work.data.n / len(first.rows))
     return f"{many}; about {seconds} on {work.plan['device']}, {work.batch_size} a batch"

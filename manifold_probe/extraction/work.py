@@ -197,7 +197,8 @@ def prepared(request: Request, local: int = 0, model: Model | None = None) -> Wo
     model = with_preprocessing(model or load_model(request.model, request.weights, data.kind), request)
     if model.takes != data.kind:
         raise InputError(f"{request.data}: holds {data.kind}, but {request.model} takes {model.takes}; give it those")
-    check_pooling(model, request.pooling)
+    if not request.layers or request.pooling is not None:
+        check_pooling(model, request.pooling)
     layers = resolve_layers(model.module, list(request.layers)) if request.layers else []  # globs: see below
     drawn = {name for name in layers if model.missing and "pooler" in name.split(".")}  # nothing else may be missing
     if named := sorted(drawn.intersection(request.layers)):

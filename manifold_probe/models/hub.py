@@ -51,7 +51,7 @@ def from_hf(source: ModelSource, pretrained: bool, takes: str | None = None) -> 
     with _quiet(), loading(source, fix):
         config = transformers.AutoConfig.from_pretrained(name, **options)
         module, report = _loaded(transformers, name, config, options, pretrained)
-        missing = _check_complete(source, report.get("missing_keys", ()))
+        missing = _check_complete(source, report)
     run, reads = _entry(source, module, config, takes)
     kind = type(module).__name__
     facts: dict[str, Any] = {
@@ -88,11 +88,12 @@ def _loaded(
     if not pretrained:
         made = transformers.AutoModel.from_config(config, trust_remote_code=False) if own is None else own(config)
         return made, {}
-    load = partial((own or transformers.AutoModel).from_pretrained, name, config=config, output_loading_info=True)
-    module, report = load(**options)
+    # Weights of another shape are let through, and refused by their name in `_check_complete`.
+    options = {**options, "config": config, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    module, report = (own or transformers.AutoModel).from_pretrained(name, **options)
     projected = getattr(transformers, f"{type(module).__name__}WithProjection", None)
     if projected is not None and any("projection" in key for key in report["unexpected_keys"]):
-        module, report = projected.from_pretrained(name, config=config, output_loading_info=True, **options)
+        module, report = projected.from_pretrained(name, **options)
     return module, report
 
 
@@ -178,12 +179,21 @@ def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
     return source.name, options, "check the name on the hub and the network, or give a local folder"
 
 
-def _check_complete(source: ModelSource, missing: Any) -> tuple[str, ...]:
-    """The missing weights that do no harm by themselves; others are refused.
+def _check_complete(source: ModelSource, report: Mapping[str, Any]) -> tuple[str, ...]:
+    """The missing weights that do no harm by themselves; others, and weights of another shape, are refused.
 
     transformers fills in what is missing at random and only warns. Poolers come after the last hidden state, and many
     files of weights leave them out.
     """
+    if mismatched := sorted(report.get("mismatched_keys", ())):
+        key, stored, wanted = mismatched[0]
+        more = f", and {len(mismatched) - 1:,} more do not fit" if len(mismatched) > 1 else ""
+        raise bad(
+            source.text,
+            f"weight {key} has shape {tuple(stored)} in its file, {tuple(wanted)} in its configuration{more}; download "
+            "or save the model again",
+        )
+    missing = report.get("missing_keys", ())
     lost = sorted(key for key in missing if "pooler." not in key)
     if lost:
         few = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")

@@ -158,11 +158,15 @@ def call(model: Model, batch: Any) -> Any:
     return run(**batch) if isinstance(batch, Mapping) else run(batch)
 
 
-def check_pooling(model: Model, pooling: str | None) -> None:
-    """Refuse the pooling "cls" for texts whose first token says nothing about the rest.
+SOME_TEXT = "a b c d e f g h"
 
-    That is so in causal models (GPT-2, LLaMA, CLIP's text side), where a token sees only those before it, which is
-    tried out on one text; and where the tokenizer has no token to put first.
+
+def check_pooling(model: Model, pooling: str | None) -> None:
+    """Refuse the pooling "cls" for texts whose first token says nothing about the rest, and name what fits where no
+    pooling is given and the output of texts needs one.
+
+    The first token says nothing in causal models (GPT-2, LLaMA, CLIP's text side), where a token sees only those before
+    it, which is tried out on one text; and where the tokenizer has no token to put first.
 
     Raises
     ------
@@ -170,19 +174,28 @@ def check_pooling(model: Model, pooling: str | None) -> None:
         With the reason, and the poolings that fit.
     """
     preprocessing = model.preprocessing
-    if pooling != "cls" or not isinstance(preprocessing, TextPreprocessing):
+    if pooling not in (None, "cls") or not isinstance(preprocessing, TextPreprocessing):
         return
-    fix = "choose --pool last or --pool mean"
-    if _sees_only_itself(model, preprocessing):
-        why = "it is a causal model: the first token sees none of the others, and is much the same for all texts"
+    batch = preprocessing.collate([SOME_TEXT])
+    if pooling is None and one_tensor(returned(model, batch), model.source.text).ndim == 2:
+        return
+    why = _unfit_cls(model, preprocessing, batch)
+    fix = "choose --pool last or --pool mean" if why else "choose --pool cls, --pool last or --pool mean"
+    if pooling is None:
+        raise bad(model.source.text, f"returns a vector for every token; {fix}")
+    if why:
         raise bad(model.source.text, f"--pool cls: {why}; {fix}")
-    if not preprocessing.has_first_token:
-        raise bad(model.source.text, f"--pool cls: its tokenizer puts no CLS token before a text; {fix}")
 
 
-def _sees_only_itself(model: Model, preprocessing: TextPreprocessing) -> bool:
+def _unfit_cls(model: Model, preprocessing: TextPreprocessing, batch: Any) -> str:
+    """Why the state of the first token of a text does not stand for it; empty where it may."""
+    if _sees_only_itself(model, batch):
+        return "it is a causal model: the first token sees none of the others, and is much the same for all texts"
+    return "" if preprocessing.has_first_token else "its tokenizer puts no CLS token before a text"
+
+
+def _sees_only_itself(model: Model, batch: Any) -> bool:
     """Whether the state of a text's first token stays as it is when all tokens behind it are replaced."""
-    batch = preprocessing.collate(["a b c d e f g h"])
     ids = batch["input_ids"]
     others = torch.cat([ids[:, :1], torch.where(ids[:, 1:] > 0, ids[:, 1:] - 1, 1)], 1)
     before, after = (token_states(returned(model, {**batch, "input_ids": each})) for each in (ids, others))

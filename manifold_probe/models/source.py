@@ -58,6 +58,9 @@ def parse_source(text: str) -> ModelSource:
     if kind not in EXAMPLES or not colon:
         path, output = _checkpoint(text)
         if path is None:
+            run, colons, asked = text.rpartition("::")
+            if colons and _checkpoint(run)[0] is not None:
+                raise bad(text, f"names no output '{asked}'; give {run} for the backbone or {run}::head for the head")
             raise bad(text, f"names no model; {_forms(kind if colon else '')}")
         return ModelSource("checkpoint", path, {}, text, output)
     name, query, asked = rest.partition("?")

@@ -46,7 +46,6 @@ UNBELIEVABLE = {
     "same_file": "Give the student's own file: both sides hold the same rows.",
     "packed_bits": "Unpack the side that holds packed bits, as FILE::key?bits: its numbers are no coordinates.",
     "unverified_targets": "Train again on a teacher whose rows have ids: nothing vouches for the targets of this run.",
-    "no_better_than_untrained": "Train longer, or with another learning rate or method: so far nothing was gained.",
     "leaked_rows": "Leave the test rows that are also in the bank out: they find themselves.",
     "dominating_dimension": "Look at the dimension that decides the values: drop it if it is no feature, or bring "
     "every dimension to unit deviation.",
@@ -71,14 +70,14 @@ LOWERING = {
 # Alarms of what the numbers of a sample are worth, whatever the student is.
 ALWAYS = {
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
-    "heavy_tails": "Do not rely on CKA, Procrustes and R2 alone: a few far rows decide them, and may not be in "
-    "another sample.",
+    "heavy_tails": "Trust the neighbour measures more than CKA, Procrustes and R2, which a few far rows decide.",
     "few_rows": "Use more rows: the intervals are wide and chance is high.",
     "trained_rows": "Compare rows that were held out of training too: these say how well the student remembers.",
     "one_sided_normalisation": "Bring both sides to unit length, or neither: lengths and Euclidean distances compare "
     "different things.",
 }
 CLASS_GAP = 0.05  # of a class's overlap below the median class's, to be named
+LITTLE_MORE = 1.25  # times what classes give: "little more than the classes themselves"
 MANY = 0.05  # share of rows or dimensions below which an alarm is no step
 MOST_ROWS = 5
 
@@ -178,14 +177,18 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
         yield FIRST, AT_CHANCE
         return
     possible = (found.reference or 0.0) - kept - won
-    if possible < 0.05:
-        return
     width = document["inputs"]["student"]["shape"][1]
     allows = f"{percent(kept)} of neighbours are kept"
     if width < document["inputs"]["teacher"]["shape"][1]:
         allows += f", where a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
+    if any(alarm["code"] == "no_better_than_untrained" for alarm in document["alarms"]):
+        text = "Train longer, or with another learning rate or method: training has gained no neighbours so far"
+        yield FIRST, f"{text}; {allows}." if possible >= 0.05 else f"{text}."
+        return
+    if possible < 0.05:
+        return
     floor = found.class_chance or 0.0
-    if floor > 2 * (found.chance or 0) and kept < 2 * floor:
+    if floor > 2 * (found.chance or 0) and kept < LITTLE_MORE * floor:
         kind = "clusters" if document["settings"].get("classes") == "k-means" else "classes"
         text = f"Train on neighbours within {kind}: what survives is little more than the {kind} themselves give"
         yield possible, f"{text} ({percent(floor)}); {allows}."
@@ -278,12 +281,12 @@ def _of_rows(document: dict[str, Any], measures: dict[str, Reading], k: int) -> 
     named = rows[0].get("id") is not None
     names = ", ".join(shown(row["id"] if named else row["row"], 24) for row in rows)
     most = max(row["overlap"] for row in rows)
-    share = f"{percent(most)} at most" if most else "none"
-    yield (
-        WORTH,
-        f"Look at the points whose neighbours moved furthest away, such as {'ids' if named else 'rows'} {names}: they "
-        f"keep {share} of their neighbours, the average point {percent(kept)}.",
-    )
+    kind, keep = "id" if named else "row", f"{percent(most)} at most" if most else "none"
+    what = f"points whose neighbours moved furthest, {kind}s {names}: they keep {keep} of their neighbours"
+    if len(rows) == 1:
+        keep = percent(most) if most else "none"
+        what = f"point whose neighbours moved furthest, {kind} {names}: it keeps {keep} of its neighbours"
+    yield WORTH, f"Look at the {what}, the average point {percent(kept)}."
 
 
 def _of_what_is_missing(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:

@@ -37,7 +37,7 @@ def run_lines(path: str) -> list[str]:
     config, log = resolved(read_toml(str(folder.path / CONFIG))), read_run(path)
     rows = [("run", what(config, log, path)), ("rows", said_of_rows(log, folder))]
     if log.losses:
-        rows.append(("loss", f"{number(log.losses[0]['loss'])} at first, {number(log.losses[-1]['loss'])} at last"))
+        rows.append(("loss", said_of_losses(log)))
     if not folder.finished:
         return lines_of([*rows, *last_measured(log)])
     facts = folder.facts()
@@ -79,6 +79,12 @@ def said_of_rows(log: Run, folder: RunFolder) -> str:
     kind = "held out of training" if probe["held_out"] else "that training saw"
     paired = "paired with the teacher by id" if log.verified else "unverified: paired with the teacher by position"
     return f"{trained}{probe['rows']:,} rows {kind} are measured; {paired}"
+
+
+def said_of_losses(log: Run) -> str:
+    """The loss of the first and of the last line of the log, one number where it has one line."""
+    first, last = (number(log.losses[place]["loss"]) for place in (0, -1))
+    return f"{first} at first, {last} at last" if len(log.losses) > 1 else f"{first} on average"
 
 
 def last_measured(log: Run) -> list[tuple[str, str]]:

@@ -115,5 +115,5 @@ def said_of_gain(won: dict[str, Any]) -> str:
     if won["better"]:
         raised = f"from {100 * before:.1f}% to {100 * after:.1f}%"
         return f"training raised {won['measure']} {raised} (by {points}) {where}{cka}"
-    worse = ", but worse" if gap["high"] < 0 else ""
+    worse = " (worse)" if gap["high"] < 0 else ""
     return f"no better than untrained{worse}: {values} (difference {points}){cka}"

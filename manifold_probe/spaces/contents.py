@@ -60,9 +60,9 @@ class Contents:
                     return lowered[(prefix + name).lower()]
         return None
 
-    def listing(self) -> str:
-        """The entries with their shapes, for messages: "a (100, 8), b (100,)"."""
-        shown = [f"{entry.name[:40]} {entry.shape}" for entry in list(self.entries.values())[:8]]
+    def listing(self, most: int = 8) -> str:
+        """The first entries with their shapes, for messages: "a (100, 8), b (100,)"."""
+        shown = [f"{entry.name[:40]} {entry.shape}" for entry in list(self.entries.values())[:most]]
         more = len(self.entries) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 

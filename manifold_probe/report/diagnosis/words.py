@@ -157,6 +157,12 @@ def experiment(cause: dict[str, Any]) -> str:
     return next((text for group, text in EXPERIMENTS.items() if alike <= group), OTHERWISE)
 
 
+HALVES = (
+    " Neighbours are looked up within halves of the rows, so that repairs are judged on other rows than they were "
+    "fitted on; among so few, overlap is higher than in probe compare."
+)
+
+
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
     how, looked = document["pairing"], document["examined"]
@@ -171,7 +177,13 @@ def compared(document: dict[str, Any]) -> str:
         some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
     stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
     left = f" {text}" if (text := columns_left(document["inputs"])) else ""
-    return f"{paired_rows(how)}. k = {document['settings']['k']}.{some}{stand_in}{left}"
+    halves = "" if _is_unaligned(document) else HALVES
+    return f"{paired_rows(how)}. k = {document['settings']['k']}.{some}{halves}{stand_in}{left}"
+
+
+def _is_unaligned(document: dict[str, Any]) -> bool:
+    """Whether the rows are in another order, of which all rows were asked."""
+    return any(cause["name"] == "unaligned_rows" for cause in document["causes"])
 
 
 def beside(document: dict[str, Any]) -> list[str]:
