@@ -167,6 +167,8 @@ def _alarms(
     expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
     expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
     classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]
+    # a zero vector keeps nothing wherever it stands, which is not the order's fault
+    directed = (own.norms[side.queries] > 0) & (theirs.norms[side.queries] > 0)
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
     in_student, _ = alarms.hubs("student", student.cosine, share)
     found = [
@@ -174,7 +176,7 @@ def _alarms(
         *alarms.packed_bits(pair),
         *alarms.same_file(pair, own, theirs),
         *alarms.one_sided_normalisation(own, theirs),
-        *alarms.misaligned_block(side.queries, terms, expected, classes),
+        *alarms.misaligned_block(*(each[directed] for each in (side.queries, terms, expected, classes))),
         *alarms.of_space("teacher", own, pair.teacher.dtype),
         *alarms.of_space("student", theirs, pair.student.dtype),
         *alarms.common_offset(own, theirs),

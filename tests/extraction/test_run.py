@@ -584,6 +584,14 @@ def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
     assert "size 32 and 28" in capfd.readouterr().out
 
 
+def test_many_layers_are_counted(folder: Path, capfd: Capture) -> None:
+    _, error = ran(command("out", "--layers", "*", "--pool", "mean"), capfd)
+    line = next(line for line in error.splitlines() if " images: " in line)
+    layers = json.loads((folder / "out" / "manifest.json").read_text())["shapes"]
+    assert line.count(", ") <= 6
+    assert (f" and {len(layers) - 3} more as " in line) == (len(layers) > 3)
+
+
 def test_a_model_of_grey_pictures_gets_one_channel(folder: Path, capfd: Capture) -> None:
     (folder / "grey.py").write_text(
         "import torch\n"
