@@ -574,7 +574,7 @@ def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
         return [alarm["message"] for alarm in result.alarms if alarm["code"] == "different_preprocessing"]
 
     assert said("a", "a") == said("b", "b") == []
-    assert "other preprocessing (size 32 and 28); unless" in said("a", "b")[0]
+    assert "different preprocessing (size 32 and 28); unless" in said("a", "b")[0]
     assert "(size 28 and 32; mean 0.5 and 0.4, 0.5, 0.6); unless" in said("b", "c")[0]
     assert cli.run(["compare", "--teacher", "a", "--student", "b", "--student", "same=a", "--k", "3", "--json"]) == 0
     students = json.loads(capfd.readouterr().out)["students"]
