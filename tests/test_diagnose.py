@@ -365,3 +365,27 @@ def test_the_teachers_recipe_is_read_from_its_features(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"plan": {"preprocessing": {"kind": "texts"}}}))
     assert recipe_of(str(tmp_path)) is None
     assert recipe_of(str(tmp_path / "t.npz")) is None
+
+
+def test_the_same_file_on_both_sides_is_said(folder: Path, capfd: Capture) -> None:
+    same = ["--teacher", f"{folder}/t.npz", "--student", f"{folder}/t.npz"]
+    for verb in (["diagnose"], ["evaluate", "--tasks", "knn"]):
+        assert cli.run([*verb, *same]) == 0
+        told = capfd.readouterr()
+        assert "teacher and student are the same file" in told.out + told.err
+
+
+def test_the_file_of_an_order_comes_with_the_options_that_take_it(capfd: Capture, tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    teacher = draw.normal(size=(300, 12)) @ draw.normal(size=(12, 12))
+    np.save(tmp_path / "t.npy", teacher)
+    np.save(tmp_path / "s.npy", np.roll(teacher + 0.1 * draw.normal(size=teacher.shape), 3, 0))
+    sides = ["--teacher", f"{tmp_path}/t.npy", "--student", f"{tmp_path}/s.npy"]
+    order = f"{tmp_path}/order.csv"
+    assert cli.run(["diagnose", *sides, "--save-order", order]) == 0
+    told = capfd.readouterr()
+    assert "within halves" not in told.out
+    options = f"--teacher-ids {order}::teacher --student-ids {order}::student"
+    assert f"pair by it with {options}" in told.err
+    assert cli.run(["compare", *sides, *options.split(), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["measures"]["overlap@10"]["value"] > 0.8

@@ -86,7 +86,7 @@ def diagnose(
       probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt
     """
     from manifold_probe.api import check_settings
-    from manifold_probe.extraction.agree import different_preprocessing, version_warnings
+    from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings
     from manifold_probe.report.diagnosis.lines import diagnosis_lines
     from manifold_probe.report.outputs import Outputs
 
@@ -115,7 +115,8 @@ def diagnose(
         rows=rows,
     )
     both = (files["--teacher"], files["--student"])
-    for warning in [*version_warnings(*both), *different_preprocessing(*both)]:
+    same = same_features(result.to_dict()["inputs"])
+    for warning in [*same, *version_warnings(*both), *different_preprocessing(*both)]:
         complain(f"warning: {warning}")
     if data is not None:
         result = with_interventions(result, student, files["--teacher"], data, options, seed, k)

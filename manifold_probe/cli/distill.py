@@ -158,6 +158,8 @@ def named_options(texts: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"--option: {text!r} is not NAME=VALUE; write --option space_weight=0.5")
+        if name in found:
+            raise InputError(f"--option: {name} is given 2 times, and it takes one value; give it once")
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -249,9 +249,12 @@ def _tasks(text: str | None, corruptions: bool) -> list[str] | None:
 
 
 def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any], alarms: list[Any]) -> dict[str, Any]:
+    from manifold_probe.extraction.agree import different_preprocessing, same_features
     from manifold_probe.report.document import plain
     from manifold_probe.report.provenance import provenance_of
 
+    test = read.inputs["test"]
+    said = {"same_file": same_features(test), "different_preprocessing": different_preprocessing(*read.tested)}
     tasks = {
         each.key: {"teacher": each.teacher, "student": each.student, "n": each.n, "note": each.note}
         | ({"by_severity": each.details} if each.details else {})
@@ -265,7 +268,10 @@ def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any], alar
             "settings": settings,
             "tasks": tasks,
             "fidelity": {each.key: each.fidelity for each in outcomes},
-            "alarms": [{"code": alarm.code, "message": alarm.message} for alarm in alarms],
+            "alarms": [
+                *({"code": alarm.code, "message": alarm.message} for alarm in alarms),
+                *({"code": code, "message": text} for code, texts in said.items() for text in texts),
+            ],
             "provenance": provenance_of(settings["seed"]),
         }
     )

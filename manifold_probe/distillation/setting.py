@@ -204,10 +204,14 @@ def warnings_of(setting: Setting) -> list[str]:
     config, pairing = setting.config, setting.targets.pairing
     found = []
     if not pairing["verified"]:
-        found.append(
-            f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; if their order "
-            "differs, the student learns the targets of other items"
-        )
+        doubt = "if their order differs, the student learns the targets of other items"
+        if other := pairing.get("other_ids"):
+            doubt = (
+                f"the ids of {other:,} of {len(setting.data.ids):,} rows differ, so the student learns the targets of "
+            )
+            doubt += "other items unless the ids are wrong; leave --positional out to pair by them"
+        alone = f"the rows of {config.teacher} and {config.data} are paired by position alone"
+        found.append(f"unverified: {alone}; {doubt}")
     short = warm_up_warning(config)
     return found if short is None else [*found, short]
 

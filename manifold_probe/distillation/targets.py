@@ -117,7 +117,9 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     def stored_view(rows: np.ndarray, view: int) -> Tensor:
         return kept[view][torch.from_numpy(rows)].float()
 
-    pairing = {"by": "position" if config.positional else "id", "verified": verified}
+    pairing: dict[str, Any] = {"by": "position" if config.positional else "id", "verified": verified}
+    if config.positional and space.ids is not None and not verified:
+        pairing["other_ids"] = int((space.ids.astype(str) != data.ids.astype(str)).sum())
     return Targets(name, in_order(space, rows), labels, views if augment != "plain" else 0, stored_view, pairing)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.records import read_json, read_table
@@ -54,9 +55,17 @@ def different_preprocessing(teacher: str | None, student: str | None) -> list[st
         return []
     listed = "; ".join(f"{part} {_written(one.get(part))} and {_written(other.get(part))}" for part in parts)
     return [
-        f"teacher and student were extracted with other preprocessing ({listed}); unless each is its model's own, what "
-        "differs in their inputs is part of every value."
+        f"teacher and student were extracted with different preprocessing ({listed}); unless each is its model's own, "
+        "what differs in their inputs is part of every value."
     ]
+
+
+def same_features(inputs: dict[str, Any]) -> list[str]:
+    """A sentence where teacher and student, as a document describes its inputs, are one array of the same file."""
+    sides = [{name: inputs[side].get(name) for name in ("sha256", "key")} for side in ("teacher", "student")]
+    if sides[0]["sha256"] is None or sides[0] != sides[1]:
+        return []
+    return ["teacher and student are the same file: every likeness is 1 by construction."]
 
 
 def _written(value: object) -> str:

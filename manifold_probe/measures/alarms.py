@@ -230,14 +230,26 @@ def pairing(pair: Pair) -> list[Alarm]:
     """What is known, or not, about which rows belong together."""
     alarms = []
     if not pair.verified:
-        alarms.append(
-            Alarm("unverified_pairing", f"rows were paired by position and no ids vouch for it; {_ids_to_give(pair)}.")
-        )
+        by = f"no ids vouch for it; {_ids_to_give(pair)}"
+        if pair.teacher.ids is not None and pair.student.ids is not None:
+            by = contradicted(pair.teacher.ids, pair.student.ids)
+        alarms.append(Alarm("unverified_pairing", f"rows were paired by position and {by}."))
     if pair.label_conflicts:
         alarms.append(Alarm("misaligned_rows", _label_conflicts(pair)))
     if pair.labels is not None:
         alarms += suspicious_labels(pair.labels)
     return alarms
+
+
+def contradicted(teacher: np.ndarray, student: np.ndarray) -> str:
+    """What the ids (n,) of both sides say against a pairing by position.
+
+    >>> contradicted(np.array(["a", "b", "c"]), np.array(["a", "c", "b"]))
+    'ids say otherwise: those of 2 of 3 rows differ; pair by id, without --positional (positional=True)'
+    """
+    other = int((teacher.astype(str) != student.astype(str)).sum())
+    fix = "pair by id, without --positional (positional=True)"
+    return f"ids say otherwise: those of {other:,} of {len(teacher):,} rows differ; {fix}"
 
 
 def _label_conflicts(pair: Pair) -> str:

@@ -244,10 +244,12 @@ def _alarms_of_neighbours(
     expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
     expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
     classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]
+    # a zero vector keeps nothing wherever it stands, which is not the order's fault
+    directed = (teacher.cloud.profile.norms[side.queries] > 0) & (cloud.profile.norms[side.queries] > 0)
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
     in_student, _ = alarms.hubs("student", student.cosine, share)
     return [
-        *alarms.misaligned_block(side.queries, terms, expected, classes),
+        *alarms.misaligned_block(*(each[directed] for each in (side.queries, terms, expected, classes))),
         *in_teacher,
         *in_student,
         *_copied_rows(teacher, cloud, side.k, float(terms.mean()), seed),

@@ -38,8 +38,9 @@ DISTINCT = "Compare the distinct rows alone: copies of rows decide these numbers
 UNVERIFIED = "Store ids in both files, or give --teacher-ids and --student-ids, to verify the pairing."
 AT_CHANCE = (
     "First check that the student's weights were loaded and its inputs prepared as in training: neighbourhoods are no "
-    "better than chance, and ids vouch for the pairing."
+    "better than chance"
 )
+BY_ID = ", though rows are paired by id. If both are right, see that its ids name the right rows."
 LABELS = "Give --labels FILE to see which classes suffer."
 # Alarms that say that the numbers mean something else, the most urgent first.
 UNBELIEVABLE = {
@@ -67,6 +68,8 @@ LOWERING = {
     "constant_rows": ("Look at the rows that hold one value in every dimension: they carry no direction.", 1.0),
     "dead_dimensions": ("Find out why dimensions never change (a dead activation, a masked head), or drop them.", 1.0),
 }
+OF_ROWS = {"zero_vectors", "constant_rows"}
+DECIDING = {"common_offset", "dominating_dimension", "influential_rows"}
 # Alarms of what the numbers of a sample are worth, whatever the student is.
 ALWAYS = {
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
@@ -78,7 +81,7 @@ ALWAYS = {
 }
 CLASS_GAP = 0.05  # of a class's overlap below the median class's, to be named
 LITTLE_MORE = 1.25  # times what classes give: "little more than the classes themselves"
-MANY = 0.05  # share of rows or dimensions below which an alarm is no step
+MANY = 0.05  # share of dimensions or copies below which an alarm is no step
 MOST_ROWS = 5
 
 
@@ -144,11 +147,14 @@ def _of_alarms(document: dict[str, Any], measures: dict[str, Reading], k: int) -
     for code, text in UNBELIEVABLE.items():
         if code in raised:
             yield FIRST, text
-    if "common_offset" in raised:
-        raised.pop("collapsed_rank", None)  # the mean is the one direction in use
+    if raised.keys() & DECIDING or _is_linear_image(measures, k):
+        raised.pop("collapsed_rank", None)  # what they name is the one direction in use, or none is missing
+    lost = _lost(measures, k)
     for code, (text, most) in LOWERING.items():
-        if raised.get(code, 0.0) >= MANY:
-            yield min(most, raised[code]) * _lost(measures, k), text
+        if code in OF_ROWS and code in raised:
+            yield min(2 * raised[code], lost), text  # they keep nothing, and others lack them as neighbours
+        elif raised.get(code, 0.0) >= MANY:
+            yield min(most, raised[code]) * lost, text
     for code, text in ALWAYS.items():
         if raised.get(code, 0.0) >= MANY:
             yield (0.3 if code == "duplicate_rows" else WORTH), text
@@ -174,18 +180,24 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
     if found is None or math.isnan(kept):
         return
     if _at_chance(found) and kept < 2 * (found.chance or 0.0):
-        yield FIRST, AT_CHANCE
+        yield FIRST, AT_CHANCE + (BY_ID if document["pairing"]["verified"] else ".")
+        return
+    codes = {alarm["code"] for alarm in document["alarms"]}
+    if "misaligned_rows" in codes or _is_linear_image(measures, k):  # the rows, or a map, come before all training
         return
     possible = (found.reference or 0.0) - kept - won
     width = document["inputs"]["student"]["shape"][1]
     allows = f"{percent(kept)} of neighbours are kept"
     if width < document["inputs"]["teacher"]["shape"][1]:
         allows += f", where a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
-    if any(alarm["code"] == "no_better_than_untrained" for alarm in document["alarms"]):
+    if "no_better_than_untrained" in codes:
         text = "Train longer, or with another learning rate or method: training has gained no neighbours so far"
         yield FIRST, f"{text}; {allows}." if possible >= 0.05 else f"{text}."
         return
     if possible < 0.05:
+        reference = found.reference or 1.0
+        if reference <= 0.9 and 0.7 * reference <= kept <= reference + 0.05:
+            yield 1 - reference, f"Give the student more dimensions if it must keep more: {allows} itself."
         return
     floor = found.class_chance or 0.0
     if floor > 2 * (found.chance or 0) and kept < LITTLE_MORE * floor:
@@ -214,7 +226,7 @@ def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """What a linear map brings back: coordinates that it lifts, or nearly all of the variance where none is lifted."""
     raw, mapped = (_value(measures, f"per_dimension_correlation{name}") for name in ("", ":ridge"))
     r2, kept = _value(measures, "linear_r2"), _value(measures, f"overlap@{k}")
-    if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or r2 >= 0.98):
+    if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or _is_linear_image(measures, k)):
         yield (
             0.8 * (r2 - kept),  # a guess: variance is not neighbours
             f"Try a linear map from student to teacher (probe diagnose --save-repair): it predicts {percent(r2)} of "
@@ -222,10 +234,16 @@ def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
         )
 
 
+def _is_linear_image(measures: dict[str, Reading], k: int) -> bool:
+    """Whether a linear map holds nearly all of the teacher, and neighbours are lost all the same."""
+    return _value(measures, "linear_r2") >= 0.98 and _value(measures, f"overlap@{k}") < 0.7
+
+
 def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """What lengths that follow the teacher's would win by Euclidean distance."""
     follows = _value(measures, "norm_correlation")
-    if not follows < 0.8 or any(alarm["code"] == "one_sided_normalisation" for alarm in document["alarms"]):
+    explained = {"one_sided_normalisation", "dominating_dimension"}
+    if not follows < 0.8 or any(alarm["code"] in explained for alarm in document["alarms"]):
         return
     kept, seen = _value(measures, f"overlap@{k}"), _value(measures, f"overlap@{k}:euclidean")
     yield (

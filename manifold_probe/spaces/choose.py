@@ -47,8 +47,8 @@ def _only_matrix(contents: Contents) -> Entry:
     if any(last_part(entry.name) == "weight" for entry in matrices):
         raise bad(
             contents.path,
-            f"holds {contents.listing(3)}, which look like a model's weights; extract its features first (probe "
-            f"extract --model ...), or name the array with {contents.path}::KEY",
+            f"holds {contents.listing(3)}, which look like a model's weights; extract its features first "
+            f"(probe extract --model ...), or name the array with {contents.path}::KEY",
         )
     candidates = matrices or free
     if len(candidates) == 1:

@@ -28,6 +28,7 @@ from manifold_probe.spaces.stacked import Stacked
 
 MANIFEST = "manifest.json"
 FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # the schemas of our own folders
+RUN_FILES = ("config.toml", "log.jsonl")  # of a run, finished or not
 EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
 
 
@@ -66,6 +67,8 @@ def _manifest(path: str) -> dict[str, Any]:
     file = os.path.join(path, MANIFEST)
     if not os.path.exists(file) and os.path.exists(os.path.join(path, "unfinished.json")):
         raise bad(path, "is an unfinished extraction; give the same probe extract command again to finish it")
+    if not os.path.exists(file) and all(os.path.exists(os.path.join(path, name)) for name in RUN_FILES):
+        raise bad(path, "is an unfinished run; give the same probe distill command again to finish it")
     if not os.path.exists(file):
         raise bad(path, _without_manifest(path))
     check_file(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,11 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     """
     file, typed = split_key(path)
     key = key or typed
-    # A folder's key is the key in its shards; what it holds itself is "features".
-    return _space(open_contents(file, key), None if os.path.isdir(file) else key, path, labelled)
+    if not os.path.isdir(file):
+        return _space(open_contents(file, key), key, path, labelled)
+    space = _space(open_contents(file, key), None, path, labelled)  # as a folder's contents its array is "features"
+    space.source = replace(space.source, key=key or space.source.key)
+    return space
 
 
 def _space(contents: Contents, key: str | None, name: str, labelled: bool = True, fewest: int = 2) -> Space:

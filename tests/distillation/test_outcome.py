@@ -173,6 +173,31 @@ def test_the_loss_is_shown_while_training(folder: Path, capfd: Capture, monkeypa
     assert "at first," in error
 
 
+def test_one_mean_loss_is_not_given_twice(folder: Path, capfd: Capture) -> None:
+    _, error = ran(command("run", "mse", "--epochs", "1"), capfd)
+    (line,) = (line for line in read_log(folder / "run") if "loss" in line)
+    assert f"loss {line['loss']:.4g} on average" in error
+    assert "at first" not in error
+    out, _ = ran(["info", "run"], capfd)
+    assert " on average" in out
+
+
+def test_a_constant_given_twice_is_refused(folder: Path, capfd: Capture) -> None:
+    twice = ["--option", "space_weight=0.5", "--option", "space_weight=0.7"]
+    assert cli.run(command("run", "coss", *twice)) == 2
+    assert "--option: space_weight is given 2 times" in capfd.readouterr().err
+    assert not (folder / "run").exists()
+
+
+def test_an_unfinished_run_is_no_folder_of_parts(folder: Path, capfd: Capture) -> None:
+    ran(command("run", "coss"), capfd)
+    known = mp.compare("t.pt", "run::head", allow_missing=True).to_dict()["inputs"]["student"]
+    assert known["key"] == "head"
+    (folder / "run" / "manifest.json").unlink()
+    assert cli.run(["compare", "--teacher", "t.pt", "--student", "run"]) == 2
+    assert "run: is an unfinished run; give the same probe distill command again" in capfd.readouterr().err
+
+
 def test_info_shows_the_run(folder: Path, capfd: Capture) -> None:
     ran(command("run", "coss", "--held-out", "0.25"), capfd)
     out, _ = ran(["info", "run/"], capfd)

@@ -108,7 +108,9 @@ def test_position_wins_over_ids_only_where_it_is_asked_for(folder: Path, capfd: 
         "told": ["--teacher", "bare.pt", "--teacher-ids", "ids.txt"],
         "position": ["--teacher", "shuffled.pt", "--positional"],
     }.items():
-        ran(command(out, "mse", *more), capfd)
+        _, error = ran(command(out, "mse", *more), capfd)
+    differ = sum(one != other for one, other in zip(straight["ids"], shuffled["ids"], strict=True))
+    assert f"the ids of {differ} of 160 rows differ, so the student learns the targets of other items" in error
     found = {out: read(out).read(0, ROWS) for out in ("straight", "shuffled", "told", "position")}
     assert np.array_equal(found["straight"], found["shuffled"])
     assert np.array_equal(found["straight"], found["told"])

@@ -574,7 +574,7 @@ def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
         return [alarm["message"] for alarm in result.alarms if alarm["code"] == "different_preprocessing"]
 
     assert said("a", "a") == said("b", "b") == []
-    assert "other preprocessing (size 32 and 28); unless" in said("a", "b")[0]
+    assert "different preprocessing (size 32 and 28); unless" in said("a", "b")[0]
     assert "(size 28 and 32; mean 0.5 and 0.4, 0.5, 0.6); unless" in said("b", "c")[0]
     assert cli.run(["compare", "--teacher", "a", "--student", "b", "--student", "same=a", "--k", "3", "--json"]) == 0
     students = json.loads(capfd.readouterr().out)["students"]
@@ -582,6 +582,14 @@ def test_other_preprocessing_is_said(folder: Path, capfd: Capture) -> None:
     assert [codes[name].count("different_preprocessing") for name in ("b", "same")] == [1, 0]
     assert cli.run(["compare", "--teacher", "a", "--student", "b", "--k", "3"]) == 0
     assert "size 32 and 28" in capfd.readouterr().out
+
+
+def test_many_layers_are_counted(folder: Path, capfd: Capture) -> None:
+    error = ran(command("out", "smallnet:make?seed=1", "--layers", "*", "--pool", "mean"), capfd)
+    line = next(line for line in error.splitlines() if " images: " in line)
+    layers = json.loads((folder / "out" / "manifest.json").read_text())["shapes"]
+    assert line.count(", ") <= 6
+    assert (f" and {len(layers) - 3} more as " in line) == (len(layers) > 3)
 
 
 def test_a_model_of_grey_pictures_gets_one_channel(folder: Path, capfd: Capture) -> None:

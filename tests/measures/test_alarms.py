@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import manifold_probe as mp
 from manifold_probe.measures.measure import measure_students
 from manifold_probe.measures.results import Alarm
 from tests.measures import cases
@@ -273,3 +274,14 @@ def test_one_vector_for_every_input_is_said_so(scale: float, words: str) -> None
         assert [alarm.message for alarm in found] == [f"{side}: {words}: every input gives the same vector."]
         assert next_steps(compare(one, two).to_dict()) == [CONSTANT]
     assert "constant_space" not in codes(x, y)
+
+
+def test_ids_that_contradict_a_pairing_by_position_are_said_to() -> None:
+    draw = np.random.default_rng(6)
+    x = draw.normal(size=(120, 8))
+    ids = np.array([f"row {place}" for place in range(120)])
+    other = np.r_[ids[:90], np.roll(ids[90:], 1)]
+    found = mp.compare(x, x + 0.1 * draw.normal(size=x.shape), ids=(ids, other), positional=True).alarms
+    message = next(alarm["message"] for alarm in found if alarm["code"] == "unverified_pairing")
+    assert "ids say otherwise: those of 30 of 120 rows differ; pair by id, without --positional" in message
+    assert "no ids vouch" not in message

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.run import extract
@@ -198,6 +199,27 @@ def test_the_last_token_of_a_causal_model(name: str, side: str, tmp_path: Path) 
     close(texts_through(model, "last"), wanted)
     with pytest.raises(InputError, match=r"--pool cls: it is a causal model.*; choose --pool last or --pool mean"):
         check_pooling(model, "cls")
+
+
+def test_only_poolings_that_fit_are_named_where_none_is_given(tmp_path: Path) -> None:
+    causal = load_model(f"hf:{saved(built('GPT2Model', CAUSAL['GPT2Model']()), tmp_path / 'causal')}")
+    with pytest.raises(InputError, match="returns a vector for every token; choose --pool last or --pool mean"):
+        check_pooling(causal, None)
+    encoder = load_model(f"hf:{saved(built('BertModel', config('BertConfig', **TEXT)), tmp_path / 'encoder')}")
+    with pytest.raises(InputError, match="choose --pool cls, --pool last or --pool mean"):
+        check_pooling(encoder, None)
+
+
+def test_a_weight_of_another_shape_is_named(tmp_path: Path) -> None:
+    folder = saved(built("BertModel", config("BertConfig", **TEXT)), tmp_path)
+    file = f"{folder}/model.safetensors"
+    state = load_file(file)
+    name = next(key for key in sorted(state) if key.endswith("encoder.layer.0.output.dense.bias"))
+    save_file({**state, name: state[name][:7]}, file, metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"weight .*output\.dense\.bias has shape \(7,\) in its file, \(32,\) in its conf"
+    ):
+        load_model(f"hf:{folder}")
 
 
 def test_what_is_not_used_or_not_there_is_named_and_recorded(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_refused(text: str, words: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_another_output_of_a_run_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    torch.save({"format": CHECKPOINT}, tmp_path / "run" / "student.pt")
+    assert parse_source(f"{tmp_path}/run::head").output == "head"
+    with pytest.raises(InputError, match=r"names no output 'nose'; give .*run for the backbone or .*run::head for the"):
+        parse_source(f"{tmp_path}/run::nose")
+
+
 def test_what_names_a_model_and_what_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": CHECKPOINT, "model": "python:a:b", "state": {}}, "model.pt")

@@ -148,3 +148,68 @@ def test_a_trivial_alarm_is_no_step() -> None:
 
 def test_a_block_with_verified_ids_is_a_loss() -> None:
     assert raised("misaligned_rows", "rows 1 to 9")[0] == VERIFIED_BLOCK
+
+
+def test_a_run_that_won_nothing_is_told_so_once_and_not_to_train_longer_twice() -> None:
+    found = raised("no_better_than_untrained", "no better than untrained: overlap@10 is 50%")
+    assert found[0].startswith(
+        "Train longer, or with another learning rate or method: training has won no neighbours so far; 50% of "
+        "neighbours are kept, where a PCA of the teacher to "
+    )
+    assert sum("Train" in step for step in found) == 1
+
+
+@pytest.mark.parametrize(("kept", "little"), [(0.26, True), (0.3, True), (0.45, False)])
+def test_what_is_little_more_than_the_classes_give(kept: float, little: bool) -> None:
+    made = document(measurement({"overlap@10": kept}))
+    made["measures"]["overlap@10"] |= {"class_chance": 0.25, "chance": 0.01, "reference": 0.9, "low": kept - 0.01}
+    (found,) = (step for step in next_steps(made) if "Train" in step)
+    assert ("little more than the classes themselves give (25%)" in found) == little
+
+
+def test_training_longer_is_no_step_where_a_linear_map_brings_all_back() -> None:
+    student = TEACHER @ np.diag(np.exp(2 * DRAW.normal(size=D))) @ TURN
+    found = steps(student)
+    assert found[0].startswith(("Try a linear map", "Align the student"))
+    assert not any("Train" in step for step in found)
+
+
+def test_zero_vectors_are_a_step_by_what_their_rows_lost_and_no_question_of_order() -> None:
+    student = NEAR.copy()
+    student[:24] = 0  # a block of 4%
+    compared = mp.compare(TEACHER, student, labels=CLASSES, ids=IDS)
+    codes = {alarm["code"] for alarm in compared.to_dict()["alarms"]}
+    assert "zero_vectors" in codes
+    assert "misaligned_rows" not in codes
+    assert next_steps(compared.to_dict())[0] == LOWERING["zero_vectors"][0]
+
+
+def test_a_dimension_that_decides_is_the_only_one_spoken_of() -> None:
+    student = np.column_stack([NEAR, 1000 * DRAW.normal(size=N)])
+    found = steps(student)
+    assert found[0] == UNBELIEVABLE["dominating_dimension"]
+    assert LOWERING["collapsed_rank"][0] not in found
+    assert not any("lengths" in step for step in found)
+
+
+def test_a_student_as_good_as_its_width_allows_is_told_the_width() -> None:
+    left, scale, _ = np.linalg.svd(TEACHER - TEACHER.mean(0), full_matrices=False)
+    found = steps(left[:, :3] * scale[:3])
+    assert found[0].startswith("Give the student more dimensions"), found
+    assert "a PCA of the teacher to 3 dimensions keeps" in found[0]
+
+
+def test_ids_are_said_to_vouch_only_where_they_do() -> None:
+    unrelated = np.outer(DRAW.normal(size=N), DRAW.normal(size=D)) + 0.01 * DRAW.normal(size=(N, D))  # of one direction
+    by_id = mp.compare(TEACHER, unrelated, ids=IDS).to_dict()
+    assert any("though rows are paired by id" in step for step in next_steps(by_id))
+    by_place = mp.compare(TEACHER, unrelated).to_dict()
+    assert not any("paired by id" in step for step in next_steps(by_place))
+
+
+def test_one_row_is_spoken_of_as_one() -> None:
+    student = NEAR.copy()
+    student[7] = -student[7]
+    found = next(step for step in steps(student) if "went furthest" in step)
+    assert found.startswith("Look at the point whose neighbours went furthest, id img_007: it keeps ")
+    assert ", the average point 98%" in found

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from manifold_probe.measures.catalogue import MEASURES
-from manifold_probe.report.advice import AT_CHANCE, MISPAIRED, next_steps
+from manifold_probe.report.advice import AT_CHANCE, BY_ID, MISPAIRED, next_steps
 from manifold_probe.report.terminal import plain_report, report_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
@@ -60,7 +60,7 @@ def test_misaligned_rows_come_before_any_number() -> None:
 def test_neighbourhoods_at_chance_send_the_reader_to_the_pairing() -> None:
     lost = measurement({"overlap@10": 0.001}, alarms=(ALARM, ("dead_dimensions", "teacher: 9 of 10 dimensions")))
     assert next_steps(document(lost, verified=False)) == [MISPAIRED]
-    assert next_steps(document(lost, verified=True))[0] == AT_CHANCE
+    assert next_steps(document(lost, verified=True))[0] == AT_CHANCE + BY_ID
     assert MISPAIRED not in next_steps(document(verified=False))
 
 

@@ -157,10 +157,8 @@ def experiment(cause: dict[str, Any]) -> str:
     return next((text for group, text in EXPERIMENTS.items() if alike <= group), OTHERWISE)
 
 
-HALVES = (
-    " Neighbours are looked up within halves of the rows, so that repairs are judged on other rows than they were "
-    "fitted on; among so few, overlap is higher than in probe compare."
-)
+# so that every repair is read on other rows than it was fitted on
+HALVES = " Neighbours are looked up within halves of the rows, where overlap is higher than among all (probe compare)."
 
 
 def compared(document: dict[str, Any]) -> str:
