@@ -188,7 +188,12 @@ def test_a_verdict_without_a_cause() -> None:
     unproved = {**healthy, "causes": {"unproved": ["noise", "offset", "noise"]}}
     assert verdict([], unproved, ridge).startswith("Undetermined: 50%")
     little = {**cause("outliers", 0.01), "confidence": 0.9}
-    assert verdict([little], healthy).endswith("kept, and most of what is lost has no single cause.")
+    assert verdict([little], healthy) == (
+        "Most of what is lost has no single cause: 50% of each point's nearest neighbours are kept. "
+        "Also found: a few rows are far out and decide the shape."
+    )
+    unknown = {**little, "share": None}
+    assert verdict([unknown], healthy).startswith("A few rows are far out and decide the shape: 50%")
 
 
 def test_slices_are_called_slices() -> None:

@@ -37,6 +37,9 @@ def plain_diagnosis(document: dict[str, Any]) -> str:
     return "".join(line.plain.rstrip() + "\n" for line in diagnosis_lines(document))
 
 
+AMONG = "Neighbours are looked up among these rows alone, fewer than in probe compare: overlap is higher here."
+
+
 def _ladder(document: dict[str, Any], width: int | None) -> list[Text]:
     keys = words.overlap_keys(document)
     if not keys:
@@ -63,7 +66,7 @@ def _ladder(document: dict[str, Any], width: int | None) -> list[Text]:
         if width is None or total(widths) + len(GAP) + SHORT <= width:
             break
     title = "How faithful after each repair, on rows that it was not fitted on"
-    lines = heading(title, width)
+    lines = [*heading(title, width), *paragraph(AMONG, width, style="dim")]
     for place, text in enumerate(columns(kept, widths)):
         if place == 0:
             lines.append(Text(text, style="dim"))

@@ -35,12 +35,12 @@ def verdict(causes: list[dict[str, Any]], examined: dict[str, Any], ladder: Sequ
         return f"Diffuse loss: {kept}, everywhere alike, and no single cause stands out."
     others = [words_of(cause) for cause in causes[1:3] if cause["confidence"] > SURE and (cause["share"] or 0) > SHARE]
     also = f"; also, {' and '.join(others)}" if others else ""
-    unsure = "Probably " if first["confidence"] < CLEAR else ""
-    rest = ""
-    if sum(cause["share"] or 0 for cause in causes) < UNEXPLAINED and examined["overlap"] < LOW:
-        rest = ", and most of what is lost has no single cause"
-    sentence = f"{unsure}{words_of(first)}{also}: {kept}{without(first)}{rest}."
-    return sentence_case(sentence)
+    unsure = "probably " if first["confidence"] < CLEAR else ""
+    named = f"{unsure}{words_of(first)}{also}"
+    shares = [cause["share"] for cause in causes]
+    if None not in shares and sum(shares) < UNEXPLAINED and examined["overlap"] < LOW:
+        return f"Most of what is lost has no single cause: {kept}{without(first)}. Also found: {named}."
+    return sentence_case(f"{named}: {kept}{without(first)}.")
 
 
 def sentence_case(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from manifold_probe.report.diagnosis import words
+from manifold_probe.report.diagnosis.lines import AMONG
 from manifold_probe.report.diagnosis.verdict import words_of
 from manifold_probe.report.figures import ladder
 from manifold_probe.report.figures.look import PAGE
@@ -49,6 +50,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "causes": [_cause(cause) for cause in document["causes"]],
         "figure": _figure(document),
         "caption": ladder.CAPTION,
+        "among": AMONG,
         "keys": keys,
         "ladder": [_step(step, keys) for step in document["ladder"]] if keys else [],
         "benign": [(_capital(words.spaced(each["name"])), each["value"], each["note"]) for each in document["benign"]],

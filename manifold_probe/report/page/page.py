@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from manifold_probe.measures.catalogue import printed
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import PALETTE
@@ -56,6 +57,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "shown": shown,
+        "printed": printed,
         "plain": one_line,
         "number": lambda value: UNDEFINED if value is None else number(value),
         "limits": _limits,
