@@ -77,8 +77,9 @@ class Space:
         source: Source | None = None,
         order: np.ndarray | None = None,
     ) -> None:
-        if len(getattr(rows, "shape", ())) != 2 or not hasattr(rows, "dtype") or isinstance(rows, np.ma.MaskedArray):
-            is_array = hasattr(rows, "dtype") and not isinstance(rows, np.ma.MaskedArray)
+        odd = isinstance(rows, np.ma.MaskedArray) or type(rows).__module__.startswith("scipy.sparse")
+        is_array = hasattr(rows, "dtype") and not odd
+        if not is_array or len(getattr(rows, "shape", ())) != 2:
             what = f"shape {tuple(rows.shape)}" if is_array else f"type {type(rows).__name__}"
             raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or whatever as_space takes to as_space")
         self._rows = rows
