@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,14 @@ class Source:
     format: str = "array"
     id_candidate: str | None = None
     columns_left: dict[str, str] = field(default_factory=dict)
+
+    def ids_option(self, side: str) -> str:
+        """The option that takes the candidate for ids, as a shell reads it.
+
+        >>> Source("my file.csv", id_candidate="pk").ids_option("teacher")
+        "--teacher-ids 'my file.csv::pk'"
+        """
+        return f"--{side}-ids {quote(f'{self.path}::{self.id_candidate}')}"
 
 
 class Space:
