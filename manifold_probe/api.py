@@ -25,6 +25,7 @@ from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.values import is_one_space
 
+FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
 TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
     ("labels hold", "slices hold"),
@@ -197,6 +198,8 @@ def compare(
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
+    if queries < min(rows, FEWEST_QUERIES):
+        raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {FEWEST_QUERIES}")
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
     results = _measured(pairs, space, spaces, settings, several, measures, maps, progress)
     return Comparisons(results) if several else Comparison(results)
@@ -331,6 +334,8 @@ def load(path: str | Path) -> Any:
     InputError
         When the file is neither, or damaged.
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f"load: a {type(path).__name__} is no path; give the path of a saved result or of features")
     if Path(path).suffix.lower() == ".json":
         from manifold_probe.report.diagnosis.document import read_diagnosis
 
@@ -356,7 +361,11 @@ def check_settings(k: Any, queries: Any, seed: Any) -> None:
     InputError
         For a k or queries too small, a seed that is negative or beyond 32 bits, and what is no whole number.
     """
-    for name, value, least, most in (("k", k, 1, 2**31), ("queries", queries, 2, 2**31), ("seed", seed, 0, 2**32)):
+    for name, value, least, most in (
+        ("k", k, 1, 2**31),
+        ("queries", queries, 2, 2**31),
+        ("seed", seed, 0, 2**32),
+    ):
         whole = as_whole(value)
         if whole is None or not least <= whole < most:
             raise InputError(f"{name} is {value!r}; give a whole number of at least {least} and below {most:,}")
@@ -451,8 +460,13 @@ def _both_ids(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
     """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
     paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
     paired = isinstance(ids, list | tuple) and len(ids) == 2
-    paired = paired and all(x is None or isinstance(x, paths) or np.ndim(x) == 1 for x in ids)
+    paired = paired and all(x is None or isinstance(x, paths) or _is_column(x) for x in ids)
     return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
+
+
+def _is_column(values: Any) -> bool:
+    """Whether these are values of several rows, not one id: a list, array, tensor or Series."""
+    return isinstance(values, list | tuple) or len(getattr(values, "shape", ())) == 1
 
 
 def _ids(ids: Any, n: int) -> Any:

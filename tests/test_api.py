@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 import manifold_probe as mp
 from manifold_probe.api import Comparison, Comparisons
@@ -187,3 +188,23 @@ def test_bad_students() -> None:
     for students, words in (({}, "dict of students is empty"), ({3: STUDENT}, "3 is no name"), (None, "NoneType")):
         with pytest.raises(InputError, match=words):
             mp.compare(TEACHER, students)
+
+
+def test_as_few_queries_as_are_taken_give_numbers() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 5))
+    labels = [None if i % 2 else i % 4 for i in range(40)]
+    assert mp.compare(x, y, labels=labels, k=5, queries=20).measures["debiased_linear_cka"].value is not None
+    with pytest.raises(InputError, match="queries is 5 of 40 rows; give a whole number of at least 20"):
+        mp.compare(x, y, k=5, queries=5)
+
+
+def test_what_is_no_column_of_ids_or_path_is_refused() -> None:
+    x = np.eye(12)
+    for odd in ([[1, 2], [3]], torch.zeros(3, device="meta"), {1}):
+        with pytest.raises(InputError):
+            mp.compare(x, x, ids=(odd, None), k=2)
+    with pytest.raises(InputError, match="a dict is no path; give the path"):
+        mp.load({})
+    with pytest.raises(InputError, match="rows have type csr_matrix"):
+        mp.Space(csr_matrix(x))

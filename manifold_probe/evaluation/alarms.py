@@ -1,7 +1,8 @@
 """What would mislead a reader of an evaluation: test rows that are also in the bank, classes that the bank lacks.
 
-A row is the same in both where the teacher's features are equal (as float32), or where the ids are. Ids that only count
-the rows of both sets, 0, 1, 2, ..., name no item: of those a row is the same where its features differ by rounding.
+A row is the same in both where the teacher's features are equal (as float32; where one side holds half-precision values
+alone, the other is rounded to them), or where the ids are. Ids that only count the rows of both sets, 0, 1, 2, ...,
+name no item: of those a row is the same where its features differ by rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
     """
     if bank.teacher.shape[1] != test.teacher.shape[1]:
         return np.zeros(bank.n, dtype=bool)
-    hashes, others = (hash_rows(part.teacher.astype(np.float32)) for part in (bank, test))
+    hashes, others = map(hash_rows, _of_one_precision(bank.teacher, test.teacher))
     found = np.isin(hashes, others)
     if bank.ids is None or test.ids is None:
         return found
@@ -46,6 +47,26 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
         known = known[np.linalg.norm(away, axis=1) <= ROUNDING * np.linalg.norm(rows, axis=1)]
     found[known] = True
     return found
+
+
+def _of_one_precision(*sides: np.ndarray) -> list[np.ndarray]:
+    """Rows of both sides as float32, rounded to the half precision that one of them was stored in."""
+    rows = [np.ascontiguousarray(side, dtype=np.float32) for side in sides]
+    for rounded in (_as_bfloat16, _as_float16):  # the coarser first: float16 holds most of its values
+        if any(np.array_equal(side, rounded(side)) for side in rows):
+            return [rounded(side) for side in rows]
+    return rows
+
+
+def _as_float16(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float16).astype(np.float32)
+
+
+def _as_bfloat16(rows: np.ndarray) -> np.ndarray:
+    import torch
+
+    return torch.from_numpy(rows).bfloat16().float().numpy()
 
 
 def without_leaked(bank: Part, test: Part) -> Part:
@@ -77,6 +98,7 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
         without = None if twice.all() else _accuracies(bank.only(~twice), test, k)
         numbers = f": k-NN accuracy is {with_them} with them in the bank and {without or 'undefined'} without"
         end = "they were left out" if dropped else "leave them out of the bank with --drop-leaked (drop_leaked=True)"
+        end = "give another bank" if twice.all() else end
         rows = int(leaked(test, bank).sum())
         alarms.append(
             Alarm(
@@ -85,6 +107,8 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
                 f"{bank.n:,} rows{numbers if with_them else ''}; {end}.",
             )
         )
+    if dropped and not twice.all():
+        bank = bank.only(~twice)
     if bank.has_label.any() and test.has_label.any():
         alarms += _missing_classes(bank.labelled, test.labelled, k)
     for part in (bank, test):
@@ -103,8 +127,8 @@ def _missing_classes(bank: Part, test: Part, k: int) -> list[Alarm]:
     return [
         Alarm(
             "missing_classes",
-            f"{n:,} of {test.n:,} {test.name} rows are of {len(names):,} classes that the bank lacks "
-            f"({_listed(names)}) and count as wrong{numbers}.",
+            f"{n:,} of {test.n:,} {test.name} rows are of {len(names):,} class{'es' * (len(names) > 1)} that the bank "
+            f"lacks ({_listed(names)}) and count as wrong{numbers}.",
         )
     ]
 

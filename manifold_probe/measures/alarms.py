@@ -279,13 +279,17 @@ def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
 
 def _ids_to_give(pair: Pair) -> str:
     """Which columns may be ids, and the options that take them."""
-    found = []
-    for side, space in (("teacher", pair.teacher), ("student", pair.student)):
-        if space.ids is None and space.source.id_candidate:
-            found.append(f"--{side}-ids {space.source.path or side}::{space.source.id_candidate}")
+    sides = (("teacher", pair.teacher), ("student", pair.student))
+    found = {side: space for side, space in sides if space.ids is None and space.source.id_candidate}
     if not found:
         return "give ids on both sides"
-    return f"a column may hold them: give {' and '.join(found)} (ids=(teacher's, student's))"
+    named = {side: f"{side}['{space.source.id_candidate}']" for side, space in found.items()}
+    as_argument = f"ids=({', '.join(named.get(side, f'ids of the {side}') for side, _ in sides)})"
+    if not all(space.source.path for space in found.values()):
+        return f"a column may hold them: give {as_argument}"
+    options = [space.source.ids_option(side) for side, space in found.items()]
+    options += [f"--{side}-ids FILE" for side, space in sides if side not in found and space.ids is None]
+    return f"a column may hold them: give {' and '.join(options)} (ids=(teacher's, student's))"
 
 
 def packed_bits(pair: Pair) -> list[Alarm]:

@@ -194,7 +194,7 @@ def _permuted(teacher: Teacher, cloud: Cloud, settings: Settings) -> tuple[float
     shuffled = alignment.procrustes_of(x.T @ y[rng.permutation(len(rows))], float(np.vdot(x, x)), float(np.vdot(y, y)))
     few = rows[sample(len(rows), NULL_ROWS, seed)]
     moved = few[has_company(teacher.codes)[few]]
-    if len(moved) < MOVED * len(few):
+    if len(moved) < max(FEW, MOVED * len(few)):
         return shuffled, {}
     other = cycled_within(teacher.codes, rng)[moved]
     x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(other).astype(np.float64)

@@ -129,7 +129,7 @@ def _from_objects(array: np.ndarray, role: str, path: str) -> np.ndarray:
 
 
 def _decoded(values: list[bytes]) -> list[str]:
-    """Bytes as text where all are UTF-8; else 16 bytes as a UUID, others in hexadecimal digits.
+    r"""Bytes as text where all are UTF-8; else 16 bytes as a UUID, others in hexadecimal digits.
 
     >>> _decoded([b"a", b"b"]), _decoded([b"a", b"\xff"])
     (['a', 'b'], ['61', 'ff'])

@@ -182,7 +182,7 @@ def _ids_to_give(space: Space, side: str) -> str:
     key = space.source.id_candidate
     if key is None:
         return "add ids to it"
-    option = f"--{side}-ids {space.source.path}::{key}" if space.source.path else f"ids=(..., the column '{key}')"
+    option = space.source.ids_option(side) if space.source.path else f"ids=(..., the column '{key}')"
     return f"'{key}' may hold them: give {option}"
 
 

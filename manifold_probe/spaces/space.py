@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,14 @@ class Source:
     format: str = "array"
     id_candidate: str | None = None
     columns_left: dict[str, str] = field(default_factory=dict)
+
+    def ids_option(self, side: str) -> str:
+        """The option that takes the candidate for ids, as a shell reads it.
+
+        >>> Source("my file.csv", id_candidate="pk").ids_option("teacher")
+        "--teacher-ids 'my file.csv::pk'"
+        """
+        return f"--{side}-ids {quote(f'{self.path}::{self.id_candidate}')}"
 
 
 class Space:
@@ -77,8 +86,9 @@ class Space:
         source: Source | None = None,
         order: np.ndarray | None = None,
     ) -> None:
-        if len(getattr(rows, "shape", ())) != 2 or not hasattr(rows, "dtype") or isinstance(rows, np.ma.MaskedArray):
-            is_array = hasattr(rows, "dtype") and not isinstance(rows, np.ma.MaskedArray)
+        odd = isinstance(rows, np.ma.MaskedArray) or type(rows).__module__.startswith("scipy.sparse")
+        is_array = hasattr(rows, "dtype") and not odd
+        if not is_array or len(getattr(rows, "shape", ())) != 2:
             what = f"shape {tuple(rows.shape)}" if is_array else f"type {type(rows).__name__}"
             raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or whatever as_space takes to as_space")
         self._rows = rows

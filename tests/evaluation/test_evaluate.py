@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 from sklearn.datasets import load_digits
 
@@ -365,3 +367,29 @@ def test_numbers_written_as_text_are_the_same_classes() -> None:
     words = Part(bank.teacher, bank.student, bank.known.astype(str), bank.ids)
     (here,), (there,) = evaluate(["knn"], words, test), evaluate(["knn"], bank, test)
     assert here == there
+
+
+@pytest.mark.parametrize("half", [np.float16, "bfloat16"])
+def test_copies_in_half_precision_leak(half: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, other = rng.normal(size=(80, 6)).astype(np.float32), rng.normal(size=(200, 6)).astype(np.float32)
+    rows = np.concatenate([other, x[:30]])
+    stored = torch.from_numpy(rows).bfloat16().float().numpy() if half == "bfloat16" else rows.astype(half)
+    found = leaked(Part(stored, stored), Part(x, x))
+    assert found.tolist() == [False] * 200 + [True] * 30
+    assert not leaked(Part(other, other), Part(x, x)).any()
+
+
+def test_classes_that_only_leaked_rows_had_are_missing_once_these_are_dropped() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 4)), np.arange(200) % 3
+    test = Part(x[:50], x[:50], y[:50], name="test")
+    rest = np.flatnonzero(y[50:] != 2) + 50
+    chosen = np.concatenate([np.arange(50), rest])
+    bank = Part(x[chosen], x[chosen], y[chosen])
+    assert [alarm.code for alarm in evaluation_alarms(bank, test, 3)] == ["leaked_rows"]
+    dropped = evaluation_alarms(bank, test, 3, dropped=True)
+    assert [alarm.code for alarm in dropped] == ["leaked_rows", "missing_classes"]
+    assert "16 of 50 test rows are of 1 class that the bank lacks (2)" in dropped[1].message
+    (whole,) = evaluation_alarms(test, test, 3)
+    assert whole.message.endswith("undefined without; give another bank.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import manifold_probe as mp
@@ -59,3 +61,26 @@ def test_both_or_neither_side_normalised_is_no_alarm() -> None:
         assert messages(teacher, student, "one_sided_normalisation") == []
     cone = unit(Y + 20 * Y.std())
     assert messages(X, cone.astype(np.float16), "one_sided_normalisation")
+
+
+def test_columns_in_memory_that_may_be_ids_are_named_as_python_takes_them() -> None:
+    rng = np.random.default_rng(0)
+    x, names = rng.normal(size=(40, 4)), [f"{i}.png" for i in range(40)]
+    teacher = {"features": x, "image_path": names}
+    for student, expected in (
+        (pd.DataFrame(x).assign(file=names), "give ids=(teacher['image_path'], student['file'])."),
+        (x, "give ids=(teacher['image_path'], ids of the student)."),
+    ):
+        (alarm,) = [each for each in mp.compare(teacher, student).alarms if each["code"] == "unverified_pairing"]
+        assert alarm["message"].endswith(expected)
+
+
+def test_the_options_for_columns_that_may_be_ids_can_be_pasted(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    path = tmp_path / "my file.csv"
+    frame = pd.DataFrame(x, columns=list("abcd")).assign(**{"file name": [f"{i}.png" for i in range(40)]})
+    frame.to_csv(path, index=False)
+    (alarm,) = [each for each in mp.compare(str(path), str(path)).alarms if each["code"] == "unverified_pairing"]
+    words = shlex.split(alarm["message"].partition("give ")[2])
+    assert words[:2] == ["--teacher-ids", f"{path}::file name"]
+    assert words[3:5] == ["--student-ids", f"{path}::file name"]
