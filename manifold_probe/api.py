@@ -6,7 +6,6 @@ from a file answers the same questions as one just measured.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,12 +20,12 @@ from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.result import Result
+from manifold_probe.spaces.given import TABLE_IDS, TABLE_SLICES, codes_without_label, ids_of_both, labels_with_ids
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.values import is_one_space
 
 FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
-TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
     ("labels hold", "slices hold"),
     ("but the labels have", "but the slices have"),
@@ -190,8 +189,8 @@ def compare(
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
-    values, values_ids = _labels(labels, space, ids)
-    codes = _codes(unlabelled, [space, *spaces.values()], values)
+    values, values_ids = labels_with_ids(labels, space, ids)
+    codes = codes_without_label(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     paired = _pairing(space, spaces, ids, codes, rules)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
@@ -265,8 +264,8 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    values, values_ids = _labels(labels, space, ids)
-    codes = _codes(unlabelled, [space, *spaces.values()], values)
+    values, values_ids = labels_with_ids(labels, space, ids)
+    codes = codes_without_label(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     paired = _pairing(space, spaces, ids, codes, rules)
     pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
@@ -398,31 +397,14 @@ def _pairing(
     if not rules["positional"]:
         for each in students.values():
             check_same_content(teacher.source.path, each.source.path)
-    teacher_ids, student_ids = _both_ids(ids, teacher.n, next(iter(students.values())).n)
+    teacher_ids, student_ids = ids_of_both(ids, teacher.n, next(iter(students.values())).n)
     more: dict[str, Any] = {**rules, "unlabelled": unlabelled}
     return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
 
 
-def _codes(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
-    """The labels that mean none, as a list; refused where no label is one of them."""
-    from manifold_probe.spaces.columns import clean_column
-    from manifold_probe.spaces.labels import has_code
-
-    codes = [] if unlabelled is None else [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
-    columns = [space.labels for space in spaces if space.labels is not None]
-    columns += [] if given is None else [clean_column(given, "labels", "labels")]
-    for code in codes:
-        if not any(has_code(column, [code]).any() for column in columns):
-            labels = "there are no labels" if not columns else "no row has that label"
-            raise InputError(
-                f"unlabelled: {code!r} is none of the labels ({labels}); give a label that means 'no label'"
-            )
-    return codes
-
-
 def _slices(slices: Any, teacher: Space, ids: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
     """A slice for every paired row; ``again`` pairs once more, with other labels."""
-    values, values_ids = _labels(slices, teacher, ids, TABLE_SLICES, "slices")
+    values, values_ids = labels_with_ids(slices, teacher, ids, TABLE_SLICES, "slices")
     try:
         found = next(iter(again(labels=values, labels_ids=values_ids).values())).labels
     except InputError as error:
@@ -454,60 +436,6 @@ def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
         which = "none" if not seen.any() else "all"
         raise InputError(f"train ids: {which} of the {len(seen):,} rows are among them; give rows of both kinds")
     return seen
-
-
-def _both_ids(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
-    """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
-    paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
-    paired = isinstance(ids, list | tuple) and len(ids) == 2
-    paired = paired and all(x is None or isinstance(x, paths) or _is_column(x) for x in ids)
-    return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
-
-
-def _is_column(values: Any) -> bool:
-    """Whether these are values of several rows, not one id: a list, array, tensor or Series."""
-    return isinstance(values, list | tuple) or len(getattr(values, "shape", ())) == 1
-
-
-def _ids(ids: Any, n: int) -> Any:
-    """Ids as an array, from the file where it is a path; None for none."""
-    if isinstance(ids, str | Path):
-        from manifold_probe.spaces.read import read_column
-
-        return read_column(str(ids), TABLE_IDS, "ids", n)[0]
-    return ids
-
-
-def _labels(
-    labels: Any, teacher: Space, ids: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels"
-) -> tuple[Any, Any]:
-    """Labels (or slices) of the teacher's rows and, where a table gives them, the ids they belong to."""
-    if labels is None:
-        return None, None
-    known = teacher.ids if ids is None else _both_ids(ids, teacher.n, teacher.n)[0]
-    if isinstance(labels, str | Path):
-        from manifold_probe.spaces.read import read_column
-
-        return read_column(str(labels), names, "labels", teacher.n, known)
-    if hasattr(labels, "to_pandas"):
-        labels = labels.to_pandas()
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(labels, pandas.Series):
-        labels = labels.rename("labels").to_frame()
-    if pandas is None or not isinstance(labels, pandas.DataFrame):
-        return labels, None
-    found = [next((name for name in each if name in labels.columns), None) for each in (names, TABLE_IDS)]
-    if found[0] is None:
-        columns = f"{names[0]!r} or {names[1]!r}"
-        raise InputError(f"{role}: the table has no column {columns}; rename the column that holds them")
-    if found[1] is not None:
-        return labels[found[0]].to_numpy(), labels[found[1]].to_numpy()
-    if not labels.index.equals(pandas.RangeIndex(len(labels))):
-        return labels[found[0]].to_numpy(), labels.index.to_numpy()
-    from manifold_probe.spaces.columns import ids_among
-    from manifold_probe.spaces.frame import frame_contents
-
-    return labels[found[0]].to_numpy(), ids_among(frame_contents(labels, role), found[0], len(labels), known)
 
 
 def _measured(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from manifold_probe.measures import alarms, details, overlap
+from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap
 from manifold_probe.measures.catalogue import Measure as Declared
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.cloud import Cloud
@@ -226,9 +226,9 @@ def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Mom
 
 def _alarms_of_rows(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
     return [
-        *alarms.pairing(pair),
+        *alarms_of_pairing.pairing(pair),
         *alarms.packed_bits(pair),
-        *alarms.same_file(pair, teacher, student),
+        *alarms_of_pairing.same_file(pair, teacher, student),
         *alarms.one_sided_normalisation(teacher, student),
         *alarms.of_space("teacher", teacher, pair.teacher.dtype),
         *alarms.of_space("student", student, pair.student.dtype),
@@ -249,7 +249,7 @@ def _alarms_of_neighbours(
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
     in_student, _ = alarms.hubs("student", student.cosine, share)
     return [
-        *alarms.misaligned_block(*(each[directed] for each in (side.queries, terms, expected, classes))),
+        *alarms_of_pairing.misaligned_block(*(each[directed] for each in (side.queries, terms, expected, classes))),
         *in_teacher,
         *in_student,
         *_copied_rows(teacher, cloud, side.k, float(terms.mean()), seed),

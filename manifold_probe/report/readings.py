@@ -81,9 +81,12 @@ def reading(key: str, document: dict[str, Any]) -> str:
 
 
 def shared_notes(document: dict[str, Any]) -> list[str]:
-    """The notes that more than one value of a student has: reports say each once, as "note 1: ..."."""
-    defined = [measure.note for measure in readings(document).values() if measure.value is not None and measure.note]
-    counts = Counter(part for note in defined for part in note.split("; "))
+    """The notes that more than one value of a student has: reports say each once, as "note 1: ...",
+    in the order of their measures."""
+    measures = readings(document)
+    shown = [measures[key] for key in catalogue(document)]
+    notes = [measure.note for measure in shown if measure.value is not None and measure.note]
+    counts = Counter(part for note in notes for part in note.split("; "))
     return [part for part, count in counts.items() if count > 1]
 
 

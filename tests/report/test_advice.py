@@ -153,7 +153,7 @@ def test_a_block_with_verified_ids_is_a_loss() -> None:
 def test_a_run_that_won_nothing_is_told_so_once_and_not_to_train_longer_twice() -> None:
     found = raised("no_better_than_untrained", "no better than untrained: overlap@10 is 50%")
     assert found[0].startswith(
-        "Train longer, or with another learning rate or method: training has won no neighbours so far; 50% of "
+        "Train longer, or with another learning rate or method: training has gained no neighbours so far; 50% of "
         "neighbours are kept, where a PCA of the teacher to "
     )
     assert sum("Train" in step for step in found) == 1
@@ -210,6 +210,6 @@ def test_ids_are_said_to_vouch_only_where_they_do() -> None:
 def test_one_row_is_spoken_of_as_one() -> None:
     student = NEAR.copy()
     student[7] = -student[7]
-    found = next(step for step in steps(student) if "went furthest" in step)
+    found = next(step for step in steps(student) if "moved furthest" in step)
     assert found.startswith("Look at the point whose neighbours went furthest, id img_007: it keeps ")
     assert ", the average point 98%" in found

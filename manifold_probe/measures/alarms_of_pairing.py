@@ -1,0 +1,169 @@
+"""Alarms about which rows belong together: the pairing, its labels, a block in another order, the same file twice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.measures.profile import Profile
+from manifold_probe.measures.results import Alarm
+from manifold_probe.measures.rows import PERMUTING, generator
+from manifold_probe.spaces.labels import suspicious
+from manifold_probe.spaces.pairing import Pair
+
+Held = tuple[tuple[str, np.ndarray], ...]
+SCAN_PERMUTATIONS = 200
+SHORTEST = 20
+NESTED = 4
+ONE_CLASS = 0.8
+NESTED_SCORE = -4.0
+
+
+def pairing(pair: Pair) -> list[Alarm]:
+    """What is known, or not, about which rows belong together."""
+    alarms = []
+    if not pair.verified:
+        by = f"no ids vouch for it; {_ids_to_give(pair)}"
+        if pair.teacher.ids is not None and pair.student.ids is not None:
+            by = contradicted(pair.teacher.ids, pair.student.ids)
+        alarms.append(Alarm("unverified_pairing", f"rows were paired by position and {by}."))
+    if pair.label_conflicts:
+        alarms.append(Alarm("misaligned_rows", _label_conflicts(pair)))
+    if pair.labels is not None:
+        alarms += suspicious_labels(pair.labels)
+    return alarms
+
+
+def contradicted(teacher: np.ndarray, student: np.ndarray) -> str:
+    """What the ids (n,) of both sides say against a pairing by position.
+
+    >>> contradicted(np.array(["a", "b", "c"]), np.array(["a", "c", "b"]))
+    'ids say otherwise: those of 2 of 3 rows differ; pair by id, without --positional (positional=True)'
+    """
+    other = int((teacher.astype(str) != student.astype(str)).sum())
+    fix = "pair by id, without --positional (positional=True)"
+    return f"ids say otherwise: those of {other:,} of {len(teacher):,} rows differ; {fix}"
+
+
+def _label_conflicts(pair: Pair) -> str:
+    n, rows = pair.teacher.n, pair.label_conflicts
+    if pair.recoded:
+        return (
+            f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, even after the one-to-one "
+            f"recoding of the classes that fits best ({pair.label_conflicts_as_written:,} as they are written)."
+        )
+    return (
+        f"the labels in the two files disagree on {rows:,} of {n:,} paired rows, and no one-to-one recoding of the "
+        "classes explains it: check the order of the rows, or give labels of the same classes."
+    )
+
+
+def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
+    """Labels (n,) that may mean "no label" but are taken as classes, such as the text 'nan'; ``where`` they are."""
+    return [
+        Alarm(
+            "suspicious_label",
+            f"{count:,} {where + ' ' if where else ''}rows have the label {name!r}, which is taken as a class; if it "
+            f"means 'no label', give --unlabelled {name!r} (unlabelled={name!r}).",
+        )
+        for name, count in suspicious(labels)
+    ]
+
+
+def _ids_to_give(pair: Pair) -> str:
+    """Which columns may be ids, and the options that take them."""
+    sides = (("teacher", pair.teacher), ("student", pair.student))
+    found = {side: space for side, space in sides if space.ids is None and space.source.id_candidate}
+    if not found:
+        return "give ids on both sides"
+    named = {side: f"{side}['{space.source.id_candidate}']" for side, space in found.items()}
+    as_argument = f"ids=({', '.join(named.get(side, f'ids of the {side}') for side, _ in sides)})"
+    if not all(space.source.path for space in found.values()):
+        return f"a column may hold them: give {as_argument}"
+    options = [space.source.ids_option(side) for side, space in found.items()]
+    options += [f"--{side}-ids FILE" for side, space in sides if side not in found and space.ids is None]
+    return f"a column may hold them: give {' and '.join(options)} (ids=(teacher's, student's))"
+
+
+def same_file(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
+    """The same rows on both sides: the student is the teacher."""
+    if len(teacher.mean) != len(student.mean) or not np.array_equal(teacher.hashes, student.hashes):
+        return []
+    same = pair.teacher.source.path is not None and pair.teacher.source.path == pair.student.source.path
+    what = "file" if same else "rows"
+    return [Alarm("same_file", f"teacher and student are the same {what}: every likeness is 1 by construction.")]
+
+
+def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:
+    """A run of rows whose overlap (q,) is at what their classes ``names`` (q,) give by chance (q,), unlike the rest.
+
+    Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest; the lowest counts where
+    it lies beyond all of 200 random row orders and its overlap is no longer far above chance. A window that is low but
+    not at chance may hold one that is (rows of a class whose neighbours were shuffled away), so it is searched again.
+    """
+    q = len(terms)
+    if q < 100:
+        return []
+    excess = terms - chance
+    rng = generator(0, PERMUTING)
+    score, start, stop = _sharpened(excess, *_lowest_window(excess))
+    null = [_lowest_window(rng.permutation(excess))[0] for _ in range(SCAN_PERMUTATIONS)]
+    if score >= min(null):
+        return []
+    for _ in range(NESTED):
+        inside = np.zeros(q, dtype=bool)
+        inside[start:stop] = True
+        rest, block = excess[~inside].mean(), excess[inside].mean()
+        if rest > 0 and block <= 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
+            message = (
+                f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their "
+                f"neighbours, no more than their classes alone give, where the rest keep {terms[~inside].mean():.1%}: "
+                f"check their order{_or_one_class(names[inside])}."
+            )
+            return [Alarm("misaligned_rows", message)]
+        part = excess[start:stop]
+        if len(part) < 2 * SHORTEST:
+            return []
+        score, first, last = _sharpened(part, *_lowest_window(part))
+        if score >= NESTED_SCORE or last - first == len(part):
+            return []
+        start, stop = start + first, start + last
+    return []
+
+
+def _or_one_class(names: np.ndarray) -> str:
+    """The other reading of a block that is one class: the student may have lost that class."""
+    found, counts = np.unique(names, return_counts=True)
+    most = int(counts.argmax())
+    if counts[most] < ONE_CLASS * len(names):
+        return ""
+    return f"; if it is right, the student lost class {found[most]}, which {counts[most] / len(names):.0%} of them are"
+
+
+def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
+    """The window whose mean lies furthest below the rest, in standard errors: (score, start, stop)."""
+    q = len(values)
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    spread = values.std() or 1.0
+    best = (0.0, 0, q)
+    length = q // 2
+    while length >= max(SHORTEST, q // 64):
+        step = max(1, length // 16)
+        starts = np.append(np.arange(0, q - length, step), q - length)
+        scores = (sums[starts + length] - sums[starts]) / (spread * np.sqrt(length * (1 - length / q)))
+        lowest = int(scores.argmin())
+        if scores[lowest] < best[0]:
+            best = (float(scores[lowest]), int(starts[lowest]), int(starts[lowest] + length))
+        length = int(length / 1.25)
+    return best
+
+
+def _sharpened(values: np.ndarray, score: float, start: int, stop: int) -> tuple[float, int, int]:
+    """The same window with both ends moved to where it stands out most."""
+    q, reach = len(values), max(1, (stop - start) // 8)
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    starts = np.arange(max(0, start - reach), start + reach + 1)[:, None]
+    stops = np.arange(stop - reach, min(q, stop + reach) + 1)[None, :]
+    lengths = np.clip(stops - starts, 1, q - 1)
+    scores = (sums[stops] - sums[starts]) / ((values.std() or 1.0) * np.sqrt(lengths * (1 - lengths / q)))
+    row, column = np.unravel_index(int(scores.argmin()), scores.shape)
+    return float(scores[row, column]), int(starts[row, 0]), int(stops[0, column])
