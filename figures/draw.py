@@ -57,18 +57,27 @@ def coverage(look: Look) -> Figure:
     error = 100 * math.sqrt(0.95 * 0.05 / 150)
     axes.axvspan(NOMINAL - 2 * error, min(100, NOMINAL + 2 * error), color="#ececec", zorder=0)
     zero_line(axes, NOMINAL)
-    handles = []
+    handles, lowest = [], 100.0
     for turn, (name, case) in enumerate(cases.items()):
         style: dict[str, Any] = {"color": colour(turn), "marker": marker(turn), "linestyle": "none"}
         shift = 0.6 * ((turn + 0.5) / len(cases) - 0.5)
         found = [100 * case["measures"][key]["coverage"] for key in keys]
+        lowest = min(lowest, *found)
         axes.plot(found, [place + shift for place in range(len(keys))], **style)
-        handles.append(sample_line(f"{name}, {case['repetitions']} runs", **style))
-    axes.set_xlim(84, 100.6)
+        handles.append(sample_line(f"{_said(name)}, {case['repetitions']} runs", **style))
+    axes.set_xlim(lowest - 0.6, 100.6)
     axes.grid(axis="both")
     axes.set_xlabel("coverage of nominal 95% intervals (%)")
     legend_below(figure, look, handles)
     return finish(figure)
+
+
+def _said(case: str) -> str:
+    """ "n=1000 heavy sorted" in words."""
+    size, tails, order = case.split()
+    words = {"gaussian": "Gaussian", "heavy": "t(5)", "t3": "t(3)", "offset": "offset of 5 deviations"}
+    rows = f"n = {int(size.removeprefix('n=')):,}"
+    return ", ".join([rows, words[tails], *(["sorted by class"] if order == "sorted" else [])])
 
 
 def speed(look: Look) -> Figure:

@@ -211,5 +211,5 @@ def test_one_row_is_spoken_of_as_one() -> None:
     student = NEAR.copy()
     student[7] = -student[7]
     found = next(step for step in steps(student) if "moved furthest" in step)
-    assert found.startswith("Look at the point whose neighbours went furthest, id img_007: it keeps ")
+    assert found.startswith("Look at the point whose neighbours moved furthest, id img_007: it keeps ")
     assert ", the average point 98%" in found
