@@ -189,11 +189,8 @@ def compare(
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
     space, spaces = _read(teacher, named, not ignore_labels)
-    values, values_ids = labels_with_ids(labels, space, ids)
-    codes = codes_without_label(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    paired = _pairing(space, spaces, ids, codes, rules)
-    pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
+    pairs, _ = _paired(space, spaces, labels, ids, unlabelled, ignore_labels, rules)
     rows = next(iter(pairs.values())).teacher.n
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
@@ -264,15 +261,12 @@ def diagnose(
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
     space, spaces = _read(teacher, students, not ignore_labels)
-    values, values_ids = labels_with_ids(labels, space, ids)
-    codes = codes_without_label(unlabelled, [space, *spaces.values()], values)
     rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    paired = _pairing(space, spaces, ids, codes, rules)
-    pairs = paired(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels)
+    pairs, again = _paired(space, spaces, labels, ids, unlabelled, ignore_labels, rules)
     asked = Asked(
         k=int(k),
         seed=int(seed),
-        slices=None if slices is None else _slices(slices, space, ids, paired),
+        slices=None if slices is None else _slices(slices, space, ids, again),
         trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
         head=pairs.get("student_head"),
     )
@@ -385,6 +379,22 @@ def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space
 
     space = as_space(teacher, "teacher", labelled)
     return space, {name: as_space(thing, name, labelled) for name, thing in students.items()}
+
+
+def _paired(
+    teacher: Space,
+    students: dict[str, Space],
+    labels: Any,
+    ids: Any,
+    unlabelled: Any,
+    ignore_labels: bool,
+    rules: dict[str, bool],
+) -> tuple[dict[str, Pair], Callable[..., dict[str, Pair]]]:
+    """Every student paired with the teacher, and a function that pairs them once more, with other labels."""
+    values, values_ids = labels_with_ids(labels, teacher, ids)
+    codes = codes_without_label(unlabelled, [teacher, *students.values()], values)
+    again = _pairing(teacher, students, ids, codes, rules)
+    return again(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels), again
 
 
 def _pairing(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from manifold_probe import cli
 from tests.command_line import changed
 
 ROWS = 160
@@ -50,3 +52,12 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.iterdir())
         if path.name not in ("seconds.json", "result.json", "last.pt")
     }
+
+
+def ran(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What a command that succeeds writes to stdout and to stderr."""
+    capfd.readouterr()
+    code = cli.run(changed(arguments))
+    out, error = capfd.readouterr()
+    assert code == 0, error
+    return out, error

@@ -18,8 +18,7 @@ from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.measures import neighbourhood_overlap
 from manifold_probe.report.run import is_run
 from manifold_probe.spaces.read import read
-from tests.command_line import changed
-from tests.distillation.run_helpers import ROWS, command, contents, world
+from tests.distillation.run_helpers import ROWS, command, contents, ran, world
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,14 +27,6 @@ Capture = pytest.CaptureFixture[str]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world(tmp_path))
     return tmp_path
-
-
-def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
-    capfd.readouterr()
-    code = cli.run(changed(arguments))
-    out, error = capfd.readouterr()
-    assert code == 0, error
-    return out, error
 
 
 def all_digits(folder: Path) -> None:

@@ -16,7 +16,7 @@ from manifold_probe import cli
 from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.spaces.read import read
 from tests.command_line import changed
-from tests.distillation.run_helpers import ROWS, command, contents, world
+from tests.distillation.run_helpers import ROWS, command, contents, ran, world
 
 Capture = pytest.CaptureFixture[str]
 
@@ -25,14 +25,6 @@ Capture = pytest.CaptureFixture[str]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world(tmp_path))
     return tmp_path
-
-
-def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
-    capfd.readouterr()
-    code = cli.run(changed(arguments))
-    out, error = capfd.readouterr()
-    assert code == 0, error
-    return out, error
 
 
 def refused(arguments: list[str], capfd: Capture) -> str:

@@ -28,7 +28,7 @@ from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.source import is_source
 from manifold_probe.spaces.read import read
 from tests.command_line import changed
-from tests.distillation.run_helpers import ROWS, command, contents, world
+from tests.distillation.run_helpers import ROWS, command, contents, ran, world
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,13 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
-
-
-def ran(arguments: list[str], capfd: Capture) -> tuple[str, str]:
-    code = cli.run(changed(arguments))
-    out, error = capfd.readouterr()
-    assert code == 0, error
-    return out, error
 
 
 def refused(arguments: list[str], capfd: Capture) -> str:
