@@ -8,18 +8,15 @@ from functools import partial
 import numpy as np
 
 from manifold_probe.measures import alignment, dimensions
+from manifold_probe.measures.catalogue import AT_MOST_ONE, SIGNED, UNIT
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.results import Measure
 from manifold_probe.measures.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
-from manifold_probe.measures.uncertainty import Estimate, jackknife
+from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 
-UNIT = (0.0, 1.0)
-SIGNED = (-1.0, 1.0)
-AT_MOST_ONE = (-np.inf, 1.0)
-FEWEST_GROUPS = 5
 FEW = 10
 ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 EVERY = Settings().keys

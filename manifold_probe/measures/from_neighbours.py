@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifold_probe.measures import classes, geometry, overlap
+from manifold_probe.measures.catalogue import AT_MOST_ONE, UNIT
 from manifold_probe.measures.class_measures import class_chance, measure_classes, moved_note
 from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.exact import places
-from manifold_probe.measures.from_moments import AT_MOST_ONE, UNIT, defined
+from manifold_probe.measures.from_moments import defined
 from manifold_probe.measures.halving import half_differences, hub_errors
 from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
+FEWEST_GROUPS = 5  # below, a grouped jackknife gives no interval
 TAIL, FEWEST_IN_TAIL = 10, 5  # a tenth
 HEAVIEST = 1.05  # of tail indices: at 1 there is no mean
 

@@ -17,11 +17,10 @@ from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, Measure
 from manifold_probe.measures.results import Measure as Measured
 from manifold_probe.measures.rows import SAMPLING, sample
-from manifold_probe.measures.uncertainty import Estimate, jackknife
+from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 from manifold_probe.spaces.space import Space
 
 MOST_ROWS = 20_000
-FEWEST_GROUPS = 5
 
 
 def chosen(measures: Any, k: int) -> list[Measure]:
