@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import as_whole
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading

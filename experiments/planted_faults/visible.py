@@ -18,9 +18,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.neighbours import search
 from manifold_probe.measures import Neighbours, debiased_linear_cka
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.neighbours import search
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.spaces.space import Space
 

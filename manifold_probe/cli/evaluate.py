@@ -134,9 +134,9 @@ def evaluate(
     settings: dict[str, Any] = {"k": k, "temperature": 0.07, "seed": seed, "tasks": wanted}
     settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
     if works is not None:
+        from manifold_probe.engine.rows import sample
         from manifold_probe.evaluation.corruptions import CORRUPTIONS
         from manifold_probe.evaluation.robustness import robustness_outcomes
-        from manifold_probe.measures.rows import sample
 
         some = test.only(sample(test.n, corrupted_images, seed))
         with Progress() as progress:

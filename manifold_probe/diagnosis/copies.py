@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.measures.rows import hash_rows
+from manifold_probe.engine.rows import hash_rows
 from manifold_probe.spaces.pairing import Pair
 
 BLOCK = 8192

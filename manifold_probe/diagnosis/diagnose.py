@@ -18,8 +18,8 @@ from manifold_probe.diagnosis.halves import Halves
 from manifold_probe.diagnosis.ladder import climb
 from manifold_probe.diagnosis.rank import ceiling, matched_columns
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
+from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import codes_of
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"

@@ -14,7 +14,7 @@ from manifold_probe.diagnosis import classes, columns, hubs, inside, rank, rows,
 from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 from manifold_probe.diagnosis.linear import cross_fitted, explained
-from manifold_probe.measures.scale import at_unit_scale
+from manifold_probe.engine.scale import at_unit_scale
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (

@@ -10,7 +10,7 @@ from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.examine import at_unit_size
 from manifold_probe.diagnosis.faithfulness import Yardstick, gain
-from manifold_probe.measures.rows import sample
+from manifold_probe.engine.rows import sample
 from manifold_probe.spaces.pairing import Pair
 
 QUERIES = 1000

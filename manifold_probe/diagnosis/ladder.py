@@ -15,7 +15,7 @@ from manifold_probe.diagnosis import repairs
 from manifold_probe.diagnosis.faithfulness import CORRECTION, METRICS, Faithfulness, gain, likeness_error
 from manifold_probe.diagnosis.halves import Halves, Step
 from manifold_probe.diagnosis.warp import Lift
-from manifold_probe.measures.moments import Moments
+from manifold_probe.engine.moments import Moments
 
 AFFINE: dict[str, repairs.Fit] = {
     "centring": repairs.centring,

@@ -11,8 +11,8 @@ import numpy as np
 from manifold_probe.diagnosis.advice import ADVICE
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.faithfulness import CORRECTION, nearest, shared
+from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
-from manifold_probe.measures.scale import at_unit_scale
 from manifold_probe.spaces.pairing import Pair
 
 LEAST_ROWS = 60

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.linear import ridge_of
-from manifold_probe.measures.moments import Moments
+from manifold_probe.engine.moments import Moments
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]

@@ -17,10 +17,10 @@ import numpy as np
 from manifold_probe.diagnosis.case import confidence_of
 from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
 from manifold_probe.diagnosis.orders import Order, first_only, named_orders
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.neighbours import Neighbours, search
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.neighbours import Neighbours, search
+from manifold_probe.engine.rows import sample
 from manifold_probe.measures.overlap import class_overlap, overlap_chance
-from manifold_probe.measures.rows import sample
 from manifold_probe.measures.sides import stand_in_classes
 from manifold_probe.spaces.pairing import Pair
 

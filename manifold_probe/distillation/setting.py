@@ -20,6 +20,7 @@ from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
 from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
 from manifold_probe.distillation.targets import Targets, constant, live_targets, only_logits, stored_targets
+from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.cache import features_of
 from manifold_probe.extraction.data import Data, open_data
@@ -27,7 +28,6 @@ from manifold_probe.extraction.examples import Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.work import Request, prepared
-from manifold_probe.measures.inputs import codes_of
 from manifold_probe.models.build import reason
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.pooling import pool

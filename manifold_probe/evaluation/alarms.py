@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from manifold_probe.engine.rows import hash_rows
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.fidelity import accuracy
 from manifold_probe.evaluation.knn import knn_predict
 from manifold_probe.evaluation.outcome import Part
 from manifold_probe.measures.alarms_of_pairing import suspicious_labels
 from manifold_probe.measures.results import Alarm
-from manifold_probe.measures.rows import hash_rows
 from manifold_probe.spaces.labels import of_one_kind
 from manifold_probe.spaces.pairing import locate
 

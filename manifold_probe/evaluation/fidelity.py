@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_labels, as_numbers
 from manifold_probe.measures.classes import agreement_from_accuracies
-from manifold_probe.measures.inputs import as_whole
 
 
 def accuracy(predicted: Any, labels: Any) -> float:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.inputs import as_matrices, check_k
+from manifold_probe.engine.moments import moments_of
+from manifold_probe.engine.rows import sample
 from manifold_probe.evaluation.watch import QUERIES
 from manifold_probe.measures.alignment import debiased_cka
-from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.from_neighbours import estimates
-from manifold_probe.measures.inputs import as_matrices, check_k
-from manifold_probe.measures.moments import moments_of
-from manifold_probe.measures.rows import sample
 from manifold_probe.measures.sides import search_side
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.space import Space

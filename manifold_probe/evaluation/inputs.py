@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import as_whole
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.columns import clean_column, one_dimensional
 from manifold_probe.spaces.labels import is_labelled, marked

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from manifold_probe.engine.inputs import check_seed
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes, as_labels, as_number, known_labels
-from manifold_probe.measures.inputs import check_seed
 
 RECIPES = ("lbfgs", "sgd")
 PENALTY = 0.01

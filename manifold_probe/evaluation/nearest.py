@@ -13,8 +13,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from manifold_probe.engine.inputs import check_metric
 from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
-from manifold_probe.measures.inputs import check_metric
 
 MARGIN = 16
 CLOSE = 1e-6  # of the bank's spread and the query's distance: what float32 cannot tell apart

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.scale import divided, exponent_of, largest_of
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes, as_number, as_numbers, known_labels
 from manifold_probe.evaluation.nearest import nearest
-from manifold_probe.measures.scale import divided, exponent_of, largest_of
 
 SINGULAR = 1e-10  # of the largest variance: below it a direction counts as flat
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import check_k
+from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_rows, known_labels
 from manifold_probe.evaluation.nearest import nearest
-from manifold_probe.measures.inputs import check_k
-from manifold_probe.measures.neighbours import Neighbours
 
 
 def recall(features: Any, labels: Any, k: int = 10) -> float:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_codes, as_matrices, check_k, check_same_labels
+from manifold_probe.engine.moments import moments_of
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.classes import class_terms, predictions
 from manifold_probe.measures.dimensions import column_cosines, correlations, median
 from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.inputs import as_codes, as_matrices, check_k, check_same_labels
-from manifold_probe.measures.moments import moments_of
-from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import intersections
-from manifold_probe.measures.rows import sample
 
 QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: half a second on one core
 

@@ -11,31 +11,31 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "linear_cka": "alignment",
-    "debiased_linear_cka": "alignment",
-    "procrustes_similarity": "alignment",
-    "linear_r2": "alignment",
-    "neighbourhood_overlap": "overlap",
-    "jaccard_overlap": "overlap",
-    "trustworthiness": "overlap",
-    "continuity": "overlap",
-    "knn_agreement": "classes",
-    "knn_accuracy": "classes",
-    "per_dimension_correlation": "dimensions",
-    "space_similarity": "dimensions",
-    "rankme": "dimensions",
-    "norm_correlation": "geometry",
-    "intrinsic_dimension": "geometry",
-    "hubness_skewness": "geometry",
-    "Moments": "moments",
-    "Neighbours": "neighbours",
+    "linear_cka": "measures.alignment",
+    "debiased_linear_cka": "measures.alignment",
+    "procrustes_similarity": "measures.alignment",
+    "linear_r2": "measures.alignment",
+    "neighbourhood_overlap": "measures.overlap",
+    "jaccard_overlap": "measures.overlap",
+    "trustworthiness": "measures.overlap",
+    "continuity": "measures.overlap",
+    "knn_agreement": "measures.classes",
+    "knn_accuracy": "measures.classes",
+    "per_dimension_correlation": "measures.dimensions",
+    "space_similarity": "measures.dimensions",
+    "rankme": "measures.dimensions",
+    "norm_correlation": "measures.geometry",
+    "intrinsic_dimension": "measures.geometry",
+    "hubness_skewness": "measures.geometry",
+    "Moments": "engine.moments",
+    "Neighbours": "engine.neighbours",
 }
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(import_module(f"manifold_probe.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

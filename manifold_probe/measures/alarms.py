@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.profile import Profile
 from manifold_probe.measures.geometry import occurrences
-from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import overlap_chance
-from manifold_probe.measures.profile import Profile
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.uncertainty import TAIL, tail_index
 from manifold_probe.measures.without import Remeasured

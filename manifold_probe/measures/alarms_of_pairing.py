@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.measures.profile import Profile
+from manifold_probe.engine.profile import Profile
+from manifold_probe.engine.rows import PERMUTING, generator
 from manifold_probe.measures.results import Alarm
-from manifold_probe.measures.rows import PERMUTING, generator
 from manifold_probe.spaces.labels import suspicious
 from manifold_probe.spaces.pairing import Pair
 

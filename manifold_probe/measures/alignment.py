@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from manifold_probe.measures.inputs import as_matrices, check_seed
-from manifold_probe.measures.moments import Moments, grouped, moments_of, total
-from manifold_probe.measures.rows import random_groups
-from manifold_probe.measures.scale import at_unit_scale
+from manifold_probe.engine.inputs import as_matrices, check_seed
+from manifold_probe.engine.moments import Moments, grouped, moments_of, total
+from manifold_probe.engine.rows import random_groups
+from manifold_probe.engine.scale import at_unit_scale
 
 RIDGE_GRID = 10.0 ** np.arange(-8, 5)
 

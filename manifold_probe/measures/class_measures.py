@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from manifold_probe.engine.rows import MOVED, has_company
 from manifold_probe.measures import classes
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.rows import MOVED, has_company
 from manifold_probe.measures.sides import Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate
 

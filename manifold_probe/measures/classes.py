@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.measures.inputs import as_codes, as_matrices, as_matrix, check_same_labels
-from manifold_probe.measures.neighbours import Neighbours
-from manifold_probe.measures.rows import PERMUTING, generator
+from manifold_probe.engine.inputs import as_codes, as_matrices, as_matrix, check_same_labels
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.rows import PERMUTING, generator
 
 VOTES_AT_ONCE = 20_000_000
 MANY_CLASSES = 256  # beyond, few of the cells (query, class) hold a vote

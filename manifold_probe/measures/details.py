@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.profile import Profile
+from manifold_probe.engine.rows import has_company
 from manifold_probe.measures import classes, overlap
 from manifold_probe.measures.dimensions import spectrum
 from manifold_probe.measures.from_moments import LEVELS, quantiles
 from manifold_probe.measures.from_neighbours import Ranked
-from manifold_probe.measures.moments import Moments
-from manifold_probe.measures.profile import Profile
-from manifold_probe.measures.rows import has_company
 from manifold_probe.measures.sides import DEEPEST, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, over_queries
 from manifold_probe.spaces.labels import plain_labels

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from scipy import linalg, optimize
 
+from manifold_probe.engine.inputs import as_matrices, as_matrix
+from manifold_probe.engine.moments import Moments, moments_of
+from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import Half
-from manifold_probe.measures.inputs import as_matrices, as_matrix
-from manifold_probe.measures.moments import Moments, moments_of
-from manifold_probe.measures.scale import at_unit_scale
 
 MAPS = ("permutation", "orthogonal", "ridge")
 

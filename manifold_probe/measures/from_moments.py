@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.moments import Moments, grouped, total
+from manifold_probe.engine.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
 from manifold_probe.measures import alignment, dimensions
 from manifold_probe.measures.catalogue import AT_MOST_ONE, SIGNED, UNIT
-from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.moments import Moments, grouped, total
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 

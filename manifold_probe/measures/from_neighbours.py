@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.exact import places
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.rows import random_groups, sample
 from manifold_probe.measures import classes, geometry, overlap
 from manifold_probe.measures.catalogue import AT_MOST_ONE, UNIT
 from manifold_probe.measures.class_measures import class_chance, measure_classes, moved_note
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.exact import places
 from manifold_probe.measures.from_moments import defined
 from manifold_probe.measures.halving import half_differences, hub_errors
-from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.rows import random_groups, sample
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, jackknife, over_queries
 

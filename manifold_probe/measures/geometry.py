@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_matrices, as_matrix
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import as_matrices, as_matrix
-from manifold_probe.measures.neighbours import Neighbours
-from manifold_probe.measures.scale import at_unit_scale
 
 TWONN_KEPT = 0.9
 MLE_NEIGHBOURS = 20

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.rows import HALVING, generator, random_groups
 from manifold_probe.measures import classes, geometry, overlap
-from manifold_probe.measures.rows import HALVING, generator, random_groups
 from manifold_probe.measures.sides import Side, half_depth
 from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife
 

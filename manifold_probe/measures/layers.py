@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.scale import divided, exponent_of, largest_of
 from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import cka, debiased_cka
-from manifold_probe.measures.moments import Moments
-from manifold_probe.measures.scale import divided, exponent_of, largest_of
 from manifold_probe.measures.sides import Progress, silent
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import BLOCK_BYTES, Space

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.rows import MAPPING, sample
 from manifold_probe.measures import overlap
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.rows import MAPPING, sample
 from manifold_probe.measures.sides import Side, Teacher
 from manifold_probe.spaces.pairing import Pair
 

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.exact import BLOCK
+from manifold_probe.engine.inputs import check_k
+from manifold_probe.engine.moments import Moments, add_grouped, total
+from manifold_probe.engine.profile import Profile, profile
 from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap
 from manifold_probe.measures.catalogue import Measure as Declared
 from manifold_probe.measures.class_measures import class_rows
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.exact import BLOCK
 from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
-from manifold_probe.measures.inputs import check_k
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
-from manifold_probe.measures.moments import Moments, add_grouped, total
-from manifold_probe.measures.profile import Profile, profile
 from manifold_probe.measures.reference import Reference, measure_reference
 from manifold_probe.measures.results import Alarm, Measure, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent

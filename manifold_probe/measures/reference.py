@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.exact import places
+from manifold_probe.engine.moments import Moments, grouped, total
+from manifold_probe.engine.rows import sample
 from manifold_probe.measures import from_moments, from_neighbours, overlap
 from manifold_probe.measures.classes import predictions
-from manifold_probe.measures.cloud import Cloud
 from manifold_probe.measures.dimensions import effective_ranks
-from manifold_probe.measures.exact import places
 from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.moments import Moments, grouped, total
-from manifold_probe.measures.rows import sample
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, Voters, search_side
 from manifold_probe.spaces.space import Space
 

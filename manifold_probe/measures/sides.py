@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.inputs import codes_of
+from manifold_probe.engine.neighbours import Neighbours, search
+from manifold_probe.engine.profile import profile
+from manifold_probe.engine.rows import SAMPLING, groups_of, hash_ids, sample
 from manifold_probe.measures.catalogue import MEASURES, Measure
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.inputs import codes_of
-from manifold_probe.measures.neighbours import Neighbours, search
-from manifold_probe.measures.profile import profile
-from manifold_probe.measures.rows import SAMPLING, groups_of, hash_ids, sample
 from manifold_probe.spaces.pairing import Pair
 
 Progress = Callable[[str, int, int], None]

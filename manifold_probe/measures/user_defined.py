@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, Measure
 from manifold_probe.measures.results import Measure as Measured
-from manifold_probe.measures.rows import SAMPLING, sample
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 from manifold_probe.spaces.space import Space
 

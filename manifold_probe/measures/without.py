@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.exact import BLOCK
+from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.neighbours import search
+from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.exact import BLOCK
-from manifold_probe.measures.moments import Moments
-from manifold_probe.measures.neighbours import search
 from manifold_probe.measures.overlap import intersections
-from manifold_probe.measures.rows import sample
 from manifold_probe.spaces.space import Space
 
 QUERIES = 500

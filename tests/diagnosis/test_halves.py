@@ -10,8 +10,8 @@ from manifold_probe.diagnosis.faithfulness import METRICS, Gain, shape_likeness
 from manifold_probe.diagnosis.halves import Halves, Step
 from manifold_probe.diagnosis.ladder import AFFINE, RUNGS, climb, step_of
 from manifold_probe.diagnosis.proved import proved_map
+from manifold_probe.engine.moments import moments_of
 from manifold_probe.errors import InputError
-from manifold_probe.measures.moments import moments_of
 from manifold_probe.spaces.pairing import Pair, pair
 from manifold_probe.spaces.space import Space
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from manifold_probe.diagnosis.linear import LEAST_FREE, STRENGTHS, fit_ridge, ridge_of, told_by_others
-from manifold_probe.measures.moments import moments_of
+from manifold_probe.engine.moments import moments_of
 
 
 def rows(n: int, p: int, q: int = 5, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from manifold_probe.diagnosis import repairs
 from manifold_probe.diagnosis.linear import fit_ridge
-from manifold_probe.measures.moments import Moments, moments_of
+from manifold_probe.engine.moments import Moments, moments_of
 
 OFFSETS = pytest.mark.parametrize("offset", [0.0, 1e3])
 N, D = 150, 9

@@ -6,7 +6,7 @@ Distances are taken in extended precision, so that what ties does tie and what d
 import numpy as np
 from scipy import linalg, stats
 
-from manifold_probe.measures.rows import random_groups
+from manifold_probe.engine.rows import random_groups
 
 TIE = np.longdouble(1e-11)
 

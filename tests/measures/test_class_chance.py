@@ -7,13 +7,13 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from manifold_probe import measures as functions
+from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.rows import cycled_within, has_company
 from manifold_probe.errors import InputError
 from manifold_probe.measures.classes import majority, vote_chance
 from manifold_probe.measures.measure import measure_students
-from manifold_probe.measures.neighbours import Neighbours
 from manifold_probe.measures.overlap import class_overlap
 from manifold_probe.measures.results import Measurement
-from manifold_probe.measures.rows import cycled_within, has_company
 from manifold_probe.spaces.labels import marked
 from tests.measures import cases, naive
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import manifold_probe as mp
-from manifold_probe.measures.rows import random_groups
+from manifold_probe.engine.rows import random_groups
 from manifold_probe.measures.user_defined import MOST_ROWS, chosen, measure_user_defined
 from manifold_probe.spaces.space import Space
 

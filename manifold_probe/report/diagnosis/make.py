@@ -13,8 +13,8 @@ from manifold_probe.diagnosis.diagnose import diagnosed
 from manifold_probe.diagnosis.head import head
 from manifold_probe.diagnosis.overfit import overfit
 from manifold_probe.diagnosis.unaligned import Unaligned
+from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import codes_of
 from manifold_probe.report.diagnosis.combine import assessed, slice_causes, with_causes
 from manifold_probe.report.diagnosis.document import diagnosis_document
 from manifold_probe.report.diagnosis.result import Diagnosis

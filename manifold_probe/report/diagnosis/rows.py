@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.exact import places
+from manifold_probe.engine.inputs import codes_of
+from manifold_probe.engine.neighbours import Neighbours, search
+from manifold_probe.engine.rows import sample
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
 from manifold_probe.measures.classes import predictions
-from manifold_probe.measures.cloud import Cloud
-from manifold_probe.measures.exact import places
-from manifold_probe.measures.inputs import codes_of
-from manifold_probe.measures.neighbours import Neighbours, search
 from manifold_probe.measures.overlap import intersections
-from manifold_probe.measures.rows import sample
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair

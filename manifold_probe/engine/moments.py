@@ -17,9 +17,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from manifold_probe.engine.inputs import as_matrices
+from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
-from manifold_probe.measures.inputs import as_matrices
-from manifold_probe.measures.scale import at_unit_scale
 
 _SUMS = ("n", "sx", "sy", "xx", "xy", "yy", "aa", "ab", "bb", "ax", "bx", "ay", "by")
 

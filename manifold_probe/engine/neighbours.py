@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from manifold_probe.measures.cloud import Cloud, Terms, device
-from manifold_probe.measures.exact import (
+from manifold_probe.engine.cloud import Cloud, Terms, device
+from manifold_probe.engine.exact import (
     BLOCK,
     TIE,
     Best,
@@ -34,7 +34,7 @@ from manifold_probe.measures.exact import (
     nearest_first,
     shares,
 )
-from manifold_probe.measures.inputs import as_matrix, check_k, check_metric
+from manifold_probe.engine.inputs import as_matrix, check_k, check_metric
 from manifold_probe.spaces.space import Space
 
 MARGIN = 8

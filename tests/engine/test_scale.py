@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from manifold_probe import measures
+from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.scale import divided, exponent_of
 from manifold_probe.measures.layers import layer_matrix
 from manifold_probe.measures.measure import measure_students
-from manifold_probe.measures.moments import Moments
 from manifold_probe.measures.results import Measurement
-from manifold_probe.measures.scale import divided, exponent_of
 from manifold_probe.spaces.space import Space
 from tests.measures import cases
 from tests.measures.test_invariances import MEASURES, make

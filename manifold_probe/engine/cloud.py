@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from manifold_probe.measures.profile import Profile, profile
-from manifold_probe.measures.rows import SAMPLING, sample
-from manifold_probe.measures.scale import space_divided
+from manifold_probe.engine.profile import Profile, profile
+from manifold_probe.engine.rows import SAMPLING, sample
+from manifold_probe.engine.scale import space_divided
 from manifold_probe.spaces.space import Space
 
 PILOT = 1_000

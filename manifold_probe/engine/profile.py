@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.rows import hash_rows
+from manifold_probe.engine.scale import divided, exponent_of
 from manifold_probe.errors import InputError
-from manifold_probe.measures.rows import hash_rows
-from manifold_probe.measures.scale import divided, exponent_of
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import Space
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifold_probe.engine.moments import grouped, total
 from manifold_probe.errors import InputError
 from manifold_probe.measures import Moments
 from manifold_probe.measures.alignment import cka, debiased_cka, procrustes
-from manifold_probe.measures.moments import grouped, total
 from tests.measures import cases
 
 SUMS = ("n", "sx", "sy", "xx", "xy", "yy", "aa", "ab", "bb", "ax", "bx", "ay", "by")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from manifold_probe.measures.cloud import Cloud, device
+from manifold_probe.engine.cloud import Cloud, device
 
 TIES_KEPT = 4_000_000
 TIE = 1e-12
