@@ -15,7 +15,8 @@ import torch
 from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, scored, seen_by, shape_likeness, shared
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.rows import sample
-from manifold_probe.engine.scale import space_divided, space_exponent
+from manifold_probe.engine.scale import space_exponent
+from manifold_probe.engine.view import space_divided
 from manifold_probe.spaces.pairing import Pair
 
 Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (student rows, teacher rows) -> the student's, repaired

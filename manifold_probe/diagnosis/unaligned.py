@@ -249,7 +249,7 @@ def _projected(cloud: Cloud) -> np.ndarray:
     space = cloud.space
     draw = np.random.default_rng(space.d)
     turn = draw.normal(size=(space.d, PROJECTED)) if space.d > PROJECTED else np.eye(space.d)
-    parts = [(block - cloud.profile.mean) @ turn for _, block in space.blocks()]
+    parts = [(block - cloud.mean) @ turn for _, block in space.blocks()]
     rows = np.concatenate(parts)
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)).astype(np.float32)
 

@@ -1,29 +1,32 @@
-"""A space as a cloud of points: what distances are taken between, centred and scaled so that nothing cancels."""
+"""A space as a cloud of points: what distances are taken between, centred and scaled so that nothing cancels.
+
+Scale, centre and shift come from a sample of the rows, so that one pass over all rows can use them.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
+from scipy import linalg
 
-from manifold_probe.engine.profile import Profile, profile
 from manifold_probe.engine.rows import SAMPLING, sample
-from manifold_probe.engine.scale import space_divided
+from manifold_probe.engine.scale import exponent_of, largest_of
+from manifold_probe.engine.view import View, viewed
 from manifold_probe.spaces.space import Space
 
-PILOT = 1_000
+if TYPE_CHECKING:
+    from manifold_probe.engine.profile import Profile
 
-
-def device() -> torch.device:
-    """A CUDA device where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+SAMPLE, CENTRAL = 20_000, 1_000
+FAR = 1e15  # in units of the spread: float32 squares and products of rows up to here are finite
 
 
 class Terms(NamedTuple):
     """What float32 scores are made of, per row and in units of the spread:
 
-    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,)."""
+    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,), and |z|. Of rows farther than `FAR`, z and r are scaled."""
 
     z: np.ndarray
     half: np.ndarray
@@ -32,25 +35,75 @@ class Terms(NamedTuple):
     rho: np.ndarray
     h: np.ndarray
     e: np.ndarray
+    far: np.ndarray
 
 
 class Cloud:
-    """A space at unit scale (see scale.py) with its profile, a centre and a spread.
+    """A space at unit scale (see scale.py), with a centre and a spread.
 
-    ``centre`` (d,) is the median of up to 1,000 rows, ``spread`` and ``size`` the median distance from it and from the
-    origin: medians, so that a few far rows do not decide how finely the others are told apart.
+    ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,) are
+    their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,) the
+    median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that a
+    few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
     """
 
-    def __init__(self, space: Space, known: Profile | None = None) -> None:
-        self.profile = known or profile(space)
-        self.space = space = space_divided(space, self.profile.exponent)
-        pilot = space.take(sample(space.n, PILOT, 0, SAMPLING)).astype(np.float64)
-        self.centre = np.median(pilot, axis=0)
-        overall = float(np.sqrt(np.mean(self.profile.norms**2))) or 1.0
-        distance = float(np.median(np.linalg.norm(pilot - self.centre, axis=1)))
-        # float32 squares of the farthest row must stay finite
-        self.spread = max(distance, 1e-12 * self.profile.spread) or overall
-        self.size = float(np.median(self.profile.norms)) or overall
+    profile: Profile
+
+    def __init__(
+        self, space: Space, name: str = "space", view: View | None = None, rows: np.ndarray | None = None
+    ) -> None:
+        self.name, self.stored, self.rows, self.called = name, space, rows, space.name
+        own = space if rows is None else space.select(rows)
+        some = own.take(sample(own.n, SAMPLE, 0, SAMPLING))
+        view = view or View()
+        self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
+        self.space = viewed(own, self.view)
+        some = self.view(some)
+        low, high = some.min(0), some.max(0)
+        # the mean of equal numbers may differ from them in its last digit, and be taken for a spread
+        self.mean = np.where(low == high, low, some.mean(0, dtype=np.float64)).astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
+        few = self.space.take(sample(own.n, CENTRAL, 0, SAMPLING)).astype(np.float64)
+        self.centre = np.median(few, axis=0)
+        overall = float(np.sqrt(np.mean(norms**2))) or 1.0
+        self.spread = float(np.median(np.linalg.norm(few - self.centre, axis=1))) or overall
+        self.size = float(np.median(norms)) or overall
+
+    @property
+    def exponent(self) -> int:
+        """The power of two that rows are divided by."""
+        return self.view.exponent
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the rows, which whoever receives the cloud reads itself."""
+        return {key: value for key, value in vars(self).items() if key not in ("space", "stored")}
+
+    def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
+        """The cloud's rows among the stored rows of ``block``, which begin at ``start``, and the number of the first."""
+        if self.rows is None:
+            return start, self.view(block)
+        first, last = np.searchsorted(self.rows, [start, start + len(block)])
+        return int(first), self.view(block[self.rows[first:last] - start])
+
+    def of_rows(self, rows: np.ndarray) -> Cloud:
+        """The cloud of some rows (m,) alone."""
+        return Cloud(self.stored, self.name, self.view, rows if self.rows is None else self.rows[rows])
+
+    def without(self, columns: np.ndarray) -> Cloud:
+        """The cloud without some of its columns."""
+        if not len(columns):
+            return self
+        kept = np.setdiff1d(np.arange(self.space.d), columns)
+        return Cloud(self.stored, self.name, View(columns=kept), self.rows)
+
+    def principal(self, width: int) -> tuple[Cloud, np.ndarray]:
+        """The cloud in the first principal directions (d, width) of up to 20,000 rows, the mean put back, and these."""
+        z = self.space.take(sample(self.space.n, SAMPLE, 0, SAMPLING)) - self.mean
+        directions = linalg.eigh(z.T @ z)[1][:, ::-1][:, :width]
+        rest = float(np.linalg.norm(self.mean - directions @ (directions.T @ self.mean)))
+        return Cloud(
+            self.stored, self.name, replace(self.view, directions=directions, rest=rest), self.rows
+        ), directions
 
     def scale(self, metric: str) -> float:
         """The typical squared length of the centred points of a metric."""
@@ -63,7 +116,13 @@ class Cloud:
         norm = np.sqrt(np.einsum("ij,ij->i", wide, wide)) / self.spread
         r = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
         rho, e = r - self.spread / self.size, z @ centre
-        return Terms(z, np.einsum("ij,ij->i", z, z) / 2, norm, r, rho, centre @ centre * rho + r * e, e)
+        h = centre @ centre * rho + r * e
+        half = np.einsum("ij,ij->i", z, z) / 2
+        far = np.sqrt(2 * half)
+        if far.max(initial=0.0) > FAR:
+            down = np.maximum(far / FAR, 1.0)
+            z, r, half = z / down[:, None], r * down, np.minimum(half, FAR**2 / 2)
+        return Terms(z, half, norm, r, rho, h, e, far)
 
     def points(self, rows: np.ndarray, metric: str) -> np.ndarray:
         """Float64 points near the origin whose squared distances (halved for cosine) are the metric's distances."""

@@ -8,9 +8,9 @@ both metrics:
 
 with r_j = 1/|x_j|, r = 1/median norm, e_i = c.z_i and h_j = |c|^2 (r_j - r) + r_j c.z_j taken in float64: no term is
 larger than the spread of the data, so a common offset costs no precision. The best k + a margin are measured again in
-float64; where rounding could have hidden a neighbour, or more rows tie for the k-th place than were kept, that query is
-searched again in float64 from end to end. A query never counts itself (by index, not by distance), and rows that tie
-for the k-th place share it: each holds the same fraction of what is left of k.
+float64. Where rounding could have hidden a neighbour, or more rows tie for the k-th place, all that were kept are, and
+where these are too few that query is compared with every row. A query never counts itself (by index, not by distance),
+and rows that tie for the k-th place share it: each holds the same fraction of what is left of k.
 
 Distances are squared Euclidean, and 1 - cosine; a zero vector is at cosine distance 1 from everything.
 """
@@ -21,24 +21,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from manifold_probe.engine.cloud import Cloud, Terms, device
+from manifold_probe.engine.cloud import FAR, Cloud
 from manifold_probe.engine.exact import (
-    BLOCK,
+    PART,
     TIE,
-    Best,
-    Progress,
     exhaustive,
     measured,
+    measured_pairs,
     nearest_first,
+    parts,
+    rounding,
+    set_out,
     shares,
 )
 from manifold_probe.engine.inputs import as_matrix, check_k, check_metric
+from manifold_probe.engine.passes import Advance, Pass, State, in_this_process, read, unwatched
+from manifold_probe.engine.threads import Each, one_by_one, threads
 from manifold_probe.spaces.space import Space
 
 MARGIN = 8
-QUERY_BLOCK = 512
+TERMS = 512  # rows of a block whose terms are made at once
+EMPTY = np.uint64(2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -83,93 +87,241 @@ class Neighbours:
         k = check_k(k, space.n)
         queries = np.arange(space.n) if queries is None else np.asarray(queries)
         cloud = Cloud(space)
-        found = search(cloud, queries, k, {check_metric(metric): k})[metric]
-        if metric == "cosine" or not cloud.profile.exponent:
+        with threads() as each:
+            found = search(cloud, queries, k, {check_metric(metric): k}, each)[metric]
+        if metric == "cosine" or not cloud.exponent:
             return found
         with np.errstate(over="ignore"):  # a square beyond float64 is infinite
-            return replace(found, distances=np.ldexp(found.distances, 2 * cloud.profile.exponent))
+            return replace(found, distances=np.ldexp(found.distances, 2 * cloud.exponent))
+
+    def only(self, kept: np.ndarray) -> Neighbours:
+        """The same for some of the queries, by mask or position."""
+        lists = (self.members[kept], self.weights[kept], self.distances[kept], self.deep[kept])
+        return Neighbours(self.queries[kept], self.n, self.k, self.metric, *lists)
 
 
 def search(
-    cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int], progress: Progress | None = None
+    cloud: Cloud,
+    queries: np.ndarray,
+    k: int,
+    depths: dict[str, int],
+    each: Each = one_by_one,
+    advance: Advance = unwatched,
 ) -> dict[str, Neighbours]:
     """Neighbours of ``queries`` in each metric of ``depths`` (metric -> how deep the list ``deep`` goes)."""
-    n = cloud.space.n
-    found = {m: Best(len(queries), min(n - 1, max(depth, k + MARGIN))) for m, depth in depths.items()}
-    terms = cloud.terms(cloud.space.take(queries))
-    reach = _scan(cloud, queries, terms, found, progress)
-    return {metric: _settle(cloud, queries, k, metric, best, terms, reach) for metric, best in found.items()}
+    best = Candidates(cloud, queries, k, depths)
+    found = read(Pass({cloud.name: cloud.stored}, {"best": best}), in_this_process(each), advance)
+    return best.settled(found["best"], each)
 
 
-def _scan(
-    cloud: Cloud, queries: np.ndarray, terms: Terms, found: dict[str, Best], progress: Progress | None
-) -> np.ndarray:
-    """One pass over the database in float32 that scores both metrics from one product.
+class Candidates:
+    """The summary that keeps the best rows of a cloud for each query, by float32 scores, in each metric of ``depths``.
 
-    Returns the largest |z_j| r_j, |h_j| and |r_j - r| met, which bound the rounding of the cosine scores.
+    Its state holds a number a candidate, (q, depth) in ascending order: the score's bits, reversed so that the best
+    comes first, above the row's number. So candidates have one total order, score then row.
     """
-    where, space, reach = device(), cloud.space, np.zeros(3)
-    zq, eq = (torch.from_numpy(t.astype(np.float32)).to(where) for t in (terms.z, terms.e[:, None]))
-    room = torch.empty(2, min(QUERY_BLOCK, len(queries)) * min(BLOCK, space.n), device=where)
-    for start, block in space.blocks(BLOCK):
-        own = cloud.terms(block)
-        reach = np.maximum(reach, [(np.sqrt(2 * own.half) * own.r).max(), np.abs(own.h).max(), np.abs(own.rho).max()])
-        zb, half, r, rho, h = (
-            torch.from_numpy(t.astype(np.float32)).to(where) for t in (own.z, own.half, own.r, own.rho, own.h)
+
+    def __init__(self, cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int]) -> None:
+        n = cloud.space.n
+        self.cloud, self.queries, self.k, self.n = cloud, queries, k, n
+        self.keep = {metric: min(n - 1, max(depth, k + MARGIN)) for metric, depth in depths.items()}
+        self.terms = cloud.terms(cloud.space.take(queries))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The space that is searched."""
+        return (self.cloud.name,)
+
+    def start(self, first: int, last: int) -> _Best:
+        """No rows yet."""
+        return _Best(self)
+
+    def merge(self, one: State, other: State) -> State:
+        """The best of both."""
+        merged = {"reach": np.maximum(one["reach"], other["reach"])}
+        for metric, keep in self.keep.items():
+            merged[metric] = _first(np.concatenate([one[metric], other[metric]], axis=1), keep)
+        return merged
+
+    def settled(self, state: State, each: Each = one_by_one) -> dict[str, Neighbours]:
+        """The neighbours in each metric, exact."""
+        return {metric: self._settled(metric, np.sort(state[metric]), state["reach"], each) for metric in self.keep}
+
+    def _settled(self, metric: str, keys: np.ndarray, reach: np.ndarray, each: Each) -> Neighbours:
+        """Measure the first candidates again in float64; for queries that this leaves in doubt all, then every row."""
+        cloud, queries, k, n = self.cloud, self.queries, self.k, self.n
+        scores, deep = _scores(keys).astype(np.float64), _rows(keys)
+        limits = rounding(cloud, queries, metric, each)
+        kept = width = min(n - 1, k + MARGIN)
+        doubt = np.arange(len(queries))
+        deep[:, :width], distances = nearest_first(
+            deep[:, :width], measured(cloud, queries, deep[:, :width], metric, each)
         )
-        for first in range(0, len(queries), QUERY_BLOCK):
-            part = slice(first, min(first + QUERY_BLOCK, len(queries)))
-            shape = (part.stop - part.start, len(block))
-            products, scores = (scratch.view(-1)[: shape[0] * shape[1]].view(shape) for scratch in room)
-            torch.mm(zq[part], zb.T, out=products)
-            here = np.flatnonzero((queries[part] >= start) & (queries[part] < start + len(block)))
-            selves = (torch.from_numpy(here).to(where), torch.from_numpy(queries[part][here] - start).to(where))
-            for metric, best in found.items():
+        close = TIE * distances[:, k - 1] + limits
+        members, weights = shares(deep[:, :width], distances, k, close)
+        self._put_in_order(metric, deep[:, width:], scores[:, width:], reach, each)
+        while kept < n - 1:
+            kth = distances[doubt, k - 1] + close[doubt]
+            lowest = self._score(metric, doubt, kth) - self._rounded(metric, doubt, kth, reach)
+            edge = scores[doubt, kept - 1]
+            # scores of rows this far, or of such queries, are not in the order of distance
+            far = (edge < -(FAR**2) / 4) | (self.terms.far[doubt] > FAR)
+            doubt = doubt[(lowest <= edge) | far]
+            if not len(doubt):
+                break
+            if kept == deep.shape[1]:
+                rows, distances[doubt], held = exhaustive(cloud, queries[doubt], k, width, metric, each)
+                members, weights = _put(members, weights, doubt, rows, held)
+                break
+            kept = deep.shape[1]
+            away = measured(cloud, queries[doubt], deep[doubt], metric, each)
+            deep[doubt], away = nearest_first(deep[doubt], away)
+            distances[doubt], close[doubt] = away[:, :width], TIE * away[:, k - 1] + limits[doubt]
+            members, weights = _put(members, weights, doubt, *shares(deep[doubt], away, k, close[doubt]))
+        return Neighbours(queries, n, k, metric, members, weights, distances, deep)
+
+    def _put_in_order(self, metric: str, rows: np.ndarray, scores: np.ndarray, reach: np.ndarray, each: Each) -> None:
+        """Put candidates (q, c) whose scores are closer than rounding in the order of their float64 distances."""
+        if rows.shape[1] < 2:
+            return
+        everyone = np.arange(len(rows))
+        farthest = self._distance(metric, scores[:, -1])
+        near = -np.diff(scores, axis=1) <= 2 * self._rounded(metric, everyone, farthest, reach)[:, None]
+        alone = np.pad(~near, ((0, 0), (1, 0)), constant_values=True)
+        runs = np.cumsum(alone, axis=1)  # candidates of one run are in doubt among themselves
+        within = np.pad(near, ((0, 0), (0, 1))) | np.pad(near, ((0, 0), (1, 0)))
+        query, column = np.nonzero(within)
+        away = np.zeros(rows.shape)
+        away[query, column] = measured_pairs(self.cloud, self.queries[query], rows[query, column], metric, each)
+        order = np.lexsort((rows, away, runs), axis=1)
+        rows[:] = np.take_along_axis(rows, order, 1)
+
+    def _distance(self, metric: str, scores: np.ndarray) -> np.ndarray:
+        """The distances (q,) that scores (q,) stand for."""
+        cloud, terms = self.cloud, self.terms
+        if metric == "euclidean":
+            return np.maximum(2 * (terms.half - scores), 0) * cloud.spread**2
+        return 1 - (scores + self._constant()) / np.where(terms.norm > 0, terms.norm, 1)
+
+    def _score(self, metric: str, asked: np.ndarray, distances: np.ndarray) -> np.ndarray:
+        """The score (q,) of a row at a distance (q,) from each of some queries."""
+        if metric == "euclidean":
+            return self.terms.half[asked] - distances / self.cloud.spread**2 / 2
+        return self.terms.norm[asked] * (1 - distances) - self._constant()[asked]
+
+    def _constant(self) -> np.ndarray:
+        """What cosine scores lack of |x_i| cos_ij, (q,)."""
+        centre = self.cloud.centre / self.cloud.spread
+        return (centre @ centre + self.terms.e) * self.cloud.spread / self.cloud.size
+
+    def _rounded(self, metric: str, asked: np.ndarray, distances: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """What rounding in float32 can do to the scores (q,) of rows within a distance (q,) of each query."""
+        cloud, terms = self.cloud, self.terms
+        unit = 2.0**-24 * (4 + np.sqrt(cloud.space.d))
+        size, e = np.sqrt(2 * terms.half[asked]), np.abs(terms.e[asked])
+        if metric == "euclidean":  # such a row is no further from the centre than the query and that distance together
+            return 1.5 * unit * (size + np.sqrt(distances) / cloud.spread) ** 2
+        # the lengths, far larger than the spread where an offset is, bring float64's own rounding
+        wide = 1e-15 * (terms.norm[asked] + np.linalg.norm(cloud.centre / cloud.spread))
+        return unit * (size * reach[0] + reach[1] + e * reach[2]) + wide
+
+
+def _put(
+    members: np.ndarray, weights: np.ndarray, asked: np.ndarray, rows: np.ndarray, held: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Members and weights (q, w) with those of some queries replaced, as wide as they need."""
+    pad = ((0, 0), (0, max(0, rows.shape[1] - members.shape[1])))
+    members, weights = np.pad(members, pad, constant_values=-1), np.pad(weights, pad)
+    members[asked], weights[asked] = -1, 0
+    members[asked, : rows.shape[1]], weights[asked, : rows.shape[1]] = rows, held
+    return members, weights
+
+
+class _Best:
+    """The candidates of a span, and the largest |z_j| r_j, |h_j| and |r_j - r| met, which bound the scores' rounding."""
+
+    def __init__(self, of: Candidates) -> None:
+        self.of, count = of, len(of.queries)
+        self.keys = {metric: np.full((count, keep), EMPTY) for metric, keep in of.keep.items()}
+        self.worst = {metric: np.full(count, -np.inf, dtype=np.float32) for metric in of.keep}
+        self.reach = np.zeros(3)
+        self.z, self.e = of.terms.z.astype(np.float32), of.terms.e.astype(np.float32)
+
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], each: Each) -> None:
+        """Score the rows of a block for every query, in both metrics from one product."""
+        first, rows = self.of.cloud.part(start, blocks[0])
+        if not len(rows):
+            return
+        made = each(lambda some: self._terms(rows[some]), parts(len(rows), TERMS))
+        self.reach = np.max([self.reach, *(reach for _, reach in made)], axis=0)
+        z, half, r, rho, h = (np.concatenate(column) for column in zip(*(terms for terms, _ in made), strict=True))
+
+        def score(part: slice) -> None:
+            products = self.z[part] @ z.T
+            queries = self.of.queries[part]
+            here = np.flatnonzero((queries >= first) & (queries < first + len(rows)))
+            for metric in self.keys:
                 if metric == "euclidean":
-                    torch.sub(products, half, out=scores)
+                    scores = products - half
                 else:
-                    torch.addmm(h, eq[part], rho[None], out=scores).addcmul_(products, r)
-                scores[selves] = -torch.inf
-                best.update(part, scores, start)
-        if progress:
-            progress("neighbours", start + len(block), space.n)
-    return reach
+                    scores = products * r
+                    scores += h
+                    scores += self.e[part, None] * rho
+                scores[here, queries[here] - first] = -np.inf
+                self._take_in(metric, part, scores, first)
+
+        each(score, parts(len(self.of.queries), PART))
+
+    def _terms(self, rows: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The float32 terms of some rows, and what bounds their scores' rounding."""
+        own = self.of.cloud.terms(rows)
+        reach = [(np.sqrt(2 * own.half) * own.r).max(), np.abs(own.h).max(), np.abs(own.rho).max()]
+        wanted = (own.z, own.half, own.r, own.rho, own.h)
+        return tuple(term.astype(np.float32) for term in wanted), np.array(reach)
+
+    def _take_in(self, metric: str, part: slice, scores: np.ndarray, start: int) -> None:
+        """Keep the best of the scores (q, b) of the rows from ``start`` on.
+
+        Once a few blocks are read, few scores of a block are among the best: to find these is quicker than to sort all.
+        """
+        keep, worst = self.of.keep[metric], self.worst[metric][part]
+        if scores.shape[1] > keep and not np.isfinite(worst).all():
+            wanted = scores >= np.partition(scores, -keep, axis=1)[:, -keep, None]
+            wanted &= scores > worst[:, None]
+        else:
+            wanted = scores > worst[:, None]
+        query, column, place, most = set_out(wanted)
+        if not most:
+            return
+        found = np.full((len(scores), most), EMPTY)
+        found[query, place] = _keys(scores[query, column], column + start)
+        keys = _first(np.concatenate([self.keys[metric][part], found], axis=1), keep)
+        self.keys[metric][part], self.worst[metric][part] = keys, _scores(keys.max(axis=1))
+
+    def state(self) -> State:
+        """The candidates and the reach."""
+        return {**self.keys, "reach": self.reach}
 
 
-def _settle(
-    cloud: Cloud, queries: np.ndarray, k: int, metric: str, best: Best, terms: Terms, reach: np.ndarray
-) -> Neighbours:
-    """Measure the first candidates again in float64, and the whole space for queries that this leaves in doubt."""
-    n = cloud.space.n
-    width = min(n - 1, k + MARGIN)
-    rows = best.rows[:, :width].numpy()
-    found, rounding = measured(cloud, queries, rows, metric)
-    rows, distances = nearest_first(rows, found)
-    close = TIE * distances[:, k - 1] + rounding
-    members, weights = shares(rows, distances, k, close)
-    deep = best.rows.numpy()
-    deep[:, :width] = rows
-    if width < n - 1:
-        edge = best.scores[:, width - 1].numpy().astype(np.float64)
-        doubt = np.flatnonzero(_lowest_score(cloud, distances[:, k - 1] + close, metric, terms, reach) <= edge)
-        if len(doubt):
-            rows, distances[doubt], held = exhaustive(cloud, queries[doubt], k, width, metric)
-            pad = ((0, 0), (0, max(0, rows.shape[1] - width)))
-            members, weights = np.pad(members, pad, constant_values=-1), np.pad(weights, pad)
-            members[doubt], weights[doubt] = -1, 0
-            members[doubt, : rows.shape[1]], weights[doubt, : rows.shape[1]] = rows, held
-    return Neighbours(queries, n, k, metric, members, weights, distances, deep)
+def _first(keys: np.ndarray, count: int) -> np.ndarray:
+    """The ``count`` lowest keys of every row, in no certain order."""
+    return np.partition(keys, count - 1, axis=1)[:, :count] if keys.shape[1] > count else keys
 
 
-def _lowest_score(cloud: Cloud, kth: np.ndarray, metric: str, terms: Terms, reach: np.ndarray) -> np.ndarray:
-    """The lowest float32 score (q,) that a row within the distance ``kth`` (q,) can have been given."""
-    unit = 2.0**-24 * (4 + np.sqrt(cloud.space.d))
-    size = np.sqrt(2 * terms.half)
-    if metric == "euclidean":  # such a row is no further from the centre than the query and that distance together
-        kth = kth / cloud.spread**2
-        return terms.half - kth / 2 - 1.5 * unit * (size + np.sqrt(kth)) ** 2
-    centre = cloud.centre / cloud.spread
-    score = terms.norm * (1 - kth) - (centre @ centre + terms.e) * cloud.spread / cloud.size
-    # the lengths, far larger than the spread where an offset is, bring float64's own rounding
-    wide = 1e-15 * (terms.norm + np.linalg.norm(centre))
-    return score - unit * (size * reach[0] + reach[1] + np.abs(terms.e) * reach[2]) - wide
+def _keys(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Numbers in the order of falling scores, and of rows where scores are equal."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 and 0.0 are the same score
+    falling = np.where(bits >> 31, bits, ~bits & np.uint32(2**31 - 1))
+    return (falling.astype(np.uint64) << np.uint64(32)) | rows.astype(np.uint64)
+
+
+def _rows(keys: np.ndarray) -> np.ndarray:
+    """The rows of keys, -1 for none."""
+    return np.where(keys == EMPTY, -1, (keys & np.uint64(2**32 - 1)).astype(np.int64))
+
+
+def _scores(keys: np.ndarray) -> np.ndarray:
+    """The float32 scores of keys, -inf for none."""
+    falling = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(falling >> 31, falling, ~falling & np.uint32(2**31 - 1))
+    return np.where(keys == EMPTY, np.float32(-np.inf), bits.view(np.float32))

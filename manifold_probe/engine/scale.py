@@ -42,30 +42,6 @@ def at_unit_scale(rows: np.ndarray) -> np.ndarray:
     return divided(rows, exponent_of(largest_of(rows)))
 
 
-def space_divided(space: Space, exponent: int) -> Space:
-    """The space with its rows over 2^exponent, still read lazily; the space itself for an exponent of 0."""
-    if not exponent:
-        return space
-    return Space(
-        _DividedRows(space, exponent), ids=space.ids, labels=space.labels, name=space.name, source=space.source
-    )
-
-
 def space_exponent(space: Space) -> int:
     """The exponent of a whole space, from one pass over its rows."""
     return exponent_of(max(largest_of(block) for _, block in space.blocks()))
-
-
-class _DividedRows:
-    """Rows of a space over a power of two; ``dtype`` is the stored one, whose rounding they have."""
-
-    def __init__(self, space: Space, exponent: int) -> None:
-        self.space, self.exponent = space, exponent
-        self.shape, self.dtype = (space.n, space.d), space.dtype
-
-    def __len__(self) -> int:
-        return self.space.n
-
-    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
-        rows = self.space.read(index.start, index.stop) if isinstance(index, slice) else self.space.take(index)
-        return divided(rows, self.exponent)

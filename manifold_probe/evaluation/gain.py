@@ -60,8 +60,8 @@ def gain(before: Both, after: Both, k: int = 10, seed: int = 0) -> dict[str, Any
         k = check_k(k, len(theirs))
         queries = sample(len(theirs), QUERIES, seed)
         if searched is None or not np.array_equal(theirs, searched[0]):
-            searched = theirs, search_side(Cloud(Space(theirs)), queries, k, "")
-        other = search_side(Cloud(Space(own)), queries, k, "")
+            searched = theirs, search_side(Cloud(Space(theirs)), queries, k)
+        other = search_side(Cloud(Space(own)), queries, k)
         found.append(estimates(searched[1], other, np.zeros(len(theirs), dtype=np.int64), seed)[0]["overlap"])
         cka.append(debiased_cka(moments_of(theirs, own)))
     untrained, trained = found

@@ -10,12 +10,11 @@ from manifold_probe.measures.geometry import occurrences
 from manifold_probe.measures.overlap import overlap_chance
 from manifold_probe.measures.results import Alarm, Measure
 from manifold_probe.measures.uncertainty import TAIL, tail_index
-from manifold_probe.measures.without import Remeasured
+from manifold_probe.measures.without import Held, Remeasured
 from manifold_probe.spaces.bits import byte_range
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
-Held = tuple[tuple[str, np.ndarray], ...]
 FEW_ROWS = 200
 FLOAT16_EDGE = 65_504.0
 OFFSET = 3.0

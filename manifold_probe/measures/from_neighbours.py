@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import places
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import random_groups, sample
 from manifold_probe.measures import classes, geometry, overlap
@@ -21,7 +19,7 @@ from manifold_probe.measures.class_measures import class_chance, measure_classes
 from manifold_probe.measures.from_moments import defined
 from manifold_probe.measures.halving import half_differences, hub_errors
 from manifold_probe.measures.results import Measure
-from manifold_probe.measures.sides import Progress, Settings, Side, Teacher
+from manifold_probe.measures.sides import Settings, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, jackknife, over_queries
 
 SPARSE_QUERIES = 0.25
@@ -143,16 +141,15 @@ class Ranked:
 def measure_neighbours(
     teacher: Teacher,
     side: Side,
-    cloud: Cloud,
     student: Side,
     voters: Side | None,
     settings: Settings,
-    report: Progress,
-) -> tuple[dict[str, Measure], Ranked | None, float]:
-    """The neighbour measures with interval, chance and class chance; the ranks; and how dependence widens errors.
+    ranked: Ranked | None,
+) -> tuple[dict[str, Measure], float]:
+    """The neighbour measures with interval, chance and class chance; and how dependence widens errors.
 
     ``side`` and ``student`` are the neighbours in both spaces, ``voters`` the student's among the rows with a class,
-    None where these are too few. Ranks and class measures are left out where they are not wanted.
+    None where these are too few; ``ranked`` the ranks where they are wanted.
     """
     n, k, codes, seed = student.n, student.k, teacher.codes, settings.seed
     voting = settings.asks("classes")
@@ -183,10 +180,9 @@ def measure_neighbours(
         if not everyone and asked.side is not None and voters is not None:
             found, _ = estimates(asked.side, voters, asked.codes, seed)
         measures |= measure_classes(teacher, k, voters, found, seed)
-    if not settings.asks("ranks"):
-        return measures, None, wider
-    ranked = _ranks(teacher.cloud, side, cloud, student, report)
-    return measures | _rank_measures(side, student, ranked, wider), ranked, wider
+    if ranked is not None:
+        measures |= _rank_measures(side, student, ranked, wider)
+    return measures, wider
 
 
 def _note(key: str, estimate: Estimate, student: Side) -> str | None:
@@ -198,17 +194,9 @@ def _note(key: str, estimate: Estimate, student: Side) -> str | None:
     return "too few of these rows are distinct" if estimate.value is None else None
 
 
-def _ranks(teacher: Cloud, side: Side, cloud: Cloud, student: Side, report: Progress) -> Ranked:
-    """Ranks for every query up to 5,000 rows, else for 1,000 of them."""
-    asked = len(student.queries)
-    kept = np.arange(asked) if student.n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
-    queries = student.queries[kept]
-
-    def of(space: Cloud, found: Neighbours, name: str) -> tuple[np.ndarray, np.ndarray]:
-        stage = f"ranks in {name}"
-        return places(space, queries, found.members[kept], "cosine", lambda _, done, n: report(stage, done, n))
-
-    return Ranked(kept, of(teacher, student.cosine, "teacher"), of(cloud, side.cosine, "student"))
+def ranked_queries(asked: int, n: int) -> np.ndarray:
+    """For which of the queries ranks are counted: all up to 5,000 rows, else 1,000."""
+    return np.arange(asked) if n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
 
 
 def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -> dict[str, Measure]:

@@ -1,9 +1,7 @@
-"""Everything measured over pairs of spaces, once: files are read in blocks, summarised, and the summaries measured.
+"""Everything measured over pairs of spaces: two passes over the files, and what their summaries tell of each student.
 
-    profile -> grouped moments -> from_moments.py        alignment, dimensions, norms: every row
-            -> neighbour lists -> from_neighbours.py     overlap, classes, geometry: query rows against every row
-
-The teacher is read and searched once for all students.
+passes (reading.py) -> grouped moments  -> from_moments.py      alignment, dimensions, norms: every row
+                    -> neighbours, ranks -> from_neighbours.py  overlap, classes, geometry: queries against every row
 """
 
 from __future__ import annotations
@@ -13,36 +11,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import BLOCK
 from manifold_probe.engine.inputs import check_k
-from manifold_probe.engine.moments import Moments, add_grouped, total
-from manifold_probe.engine.profile import Profile, profile
-from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap
+from manifold_probe.engine.passes import Executor, Pass, in_this_process, read
+from manifold_probe.engine.threads import Each, threads, threads_for
+from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap, without
 from manifold_probe.measures.catalogue import Measure as Declared
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
-from manifold_probe.measures.reference import Reference, measure_reference
+from manifold_probe.measures.reading import Reading, Student
+from manifold_probe.measures.reference import Reference
 from manifold_probe.measures.results import Alarm, Measure, Measurement
-from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent
+from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, silent
 from manifold_probe.measures.uncertainty import tail_factor, tail_index
 from manifold_probe.measures.user_defined import chosen, measure_user_defined
-from manifold_probe.measures.without import (
-    Asked,
-    asked_again,
-    cka_without_rows,
-    distinct_rows,
-    dominating_columns,
-    overlap_among,
-    without_columns,
-)
+from manifold_probe.measures.work import Work
 from manifold_probe.spaces.pairing import Pair
-
-SMALL = 1024
 
 
 def measure_students(
@@ -54,6 +40,7 @@ def measure_students(
     measures: Iterable[str | Declared] | None = None,
     maps: bool = False,
     progress: Progress | None = None,
+    execute: Executor | None = None,
 ) -> dict[str, Measurement]:
     """Measure every student against the teacher they share.
 
@@ -72,204 +59,165 @@ def measure_students(
     maps : bool
         Also lay out both spaces in two dimensions: seconds for each student.
     progress : callable, optional
-        Called as progress(stage, done, total).
+        Called as progress(stage, done, total), of the whole work.
+    execute : Executor, optional
+        Who reads the spans of rows, by default this process.
 
     Raises
     ------
     InputError
         Where k does not fit the rows, a value is NaN or infinite, or a measure is not known or fails.
     """
-    first = next(iter(pairs.values()))
-    k = check_k(k, first.teacher.n)
+    k = check_k(k, next(iter(pairs.values())).teacher.n)
     settings = Settings(k, queries, seed, tuple(chosen(measures, k)))
-    report = progress or silent
-    clouds = {name: _read(name, pair, report) for name, pair in pairs.items()}
-    teacher = read_teacher(first, settings, report)
-    start = _teacher_layout(teacher, seed, report) if maps and teacher.side is not None else None
-    return {name: _measure(pair, clouds[name], teacher, settings, start, report) for name, pair in pairs.items()}
+    with threads() as each:
+        work = Work(pairs, settings, maps, progress or silent)
+        reading = Reading(pairs, settings, each)
+        run = execute or in_this_process(each)
+        reading.take_first(_read(reading.first(), run, work, "reading and searching"))
+        reading.take_second(_read(reading.second(), run, work, "ranking neighbours"))
+        drawn = _teacher_layout(reading.teacher, seed, work) if maps and reading.teacher.side is not None else None
+        return {name: _measure(student, reading, drawn, work, each) for name, student in reading.students.items()}
 
 
-def _teacher_layout(teacher: Teacher, seed: int, report: Progress) -> np.ndarray | None:
+def _read(asked: Pass, run: Executor, work: Work, stage: str) -> dict[str, Any]:
+    """What one pass tells."""
+    work.begin(stage)
+    return read(asked, run, lambda rows: work.advance(rows / asked.n))
+
+
+def _teacher_layout(teacher: Teacher, seed: int, work: Work) -> np.ndarray | None:
     """The teacher's map, from which every student's starts; None for too few rows to draw."""
+    work.begin("maps")
     asked = map_rows(teacher.queries, seed)
-    if len(asked) < FEWEST:
-        return None
-    report("map of teacher", 0, 1)
-    return layout(teacher.cloud, teacher.queries[asked], seed)
-
-
-def _read(name: str, pair: Pair, report: Progress) -> Cloud:
-    return Cloud(pair.student, profile(pair.student, lambda done, n: report(f"reading {name}", done, n)))
+    return layout(teacher.cloud, teacher.queries[asked], seed) if len(asked) >= FEWEST else None
 
 
 @dataclass
 class _Found:
     """What is known of one pair so far: measures by key, parts of the details, alarms.
 
-    ``overlaps`` (q,) are each query's; ``wider`` is what heavy tails widen the errors of moments by.
+    ``wider`` is what heavy tails widen the errors of moments by.
     """
 
     measures: dict[str, Measure] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
-    overlaps: np.ndarray | None = None
     wider: float = 1.0
 
 
-def _measure(
-    pair: Pair, cloud: Cloud, teacher: Teacher, settings: Settings, start: np.ndarray | None, report: Progress
-) -> Measurement:
-    found = _Found()
+def _measure(student: Student, reading: Reading, drawn: np.ndarray | None, work: Work, each: Each) -> Measurement:
+    """Everything of one student; ``drawn`` is the teacher's map."""
+    work.begin("measures and intervals")
+    found, teacher, settings = _Found(), reading.teacher, reading.settings
+    pair, cloud = student.pair, student.cloud
     profiles = teacher.cloud.profile, cloud.profile
     found.details |= {"class_rows": class_rows(teacher), "norms": details.norms(*profiles)}
-    found.alarms += _alarms_of_rows(pair, *profiles)
-    narrower = teacher.side is not None and cloud.space.d < teacher.cloud.space.d  # its reference needs directions
-    reference, m, powers = Reference({}, None, None), None, np.empty((2, 0))
-    if settings.asks("moments") or narrower:
-        parts, powers = _moments(teacher, cloud, report)
-        m = total(parts)
-        # decompositions this small gain nothing from threads, and lose tenfold where other processes want the cores
-        with threadpool_limits(1 if max(len(m.sx), len(m.sy)) <= SMALL else None, user_api="blas"):
-            _add_moments(found, m, parts, powers, teacher, cloud, settings, report)
-            report("reference", 0, 1)
-            reference = measure_reference(teacher, m, cloud.space.d, settings)
-    elif teacher.side is not None:
-        reference = measure_reference(teacher, None, cloud.space.d, settings)
-    if teacher.side is not None:
-        _add_neighbours(found, pair, teacher, teacher.side, cloud, reference, settings, start, report)
-    if m is not None:
-        found.alarms += _alarms_of_moments(teacher, cloud, found.measures, powers, found.wider, reference.rank)
-        if found.overlaps is not None:
-            asked = asked_again(teacher.queries, found.overlaps, settings.k, settings.seed)
-            found.alarms += _dominating_dimension(teacher, cloud, m, found.measures["debiased_linear_cka"], asked)
+    found.alarms += _alarms_of_rows(pair, student, teacher)
+    with threads_for(max(teacher.cloud.space.d, cloud.space.d)):
+        reference = reading.reference(cloud.space.d)
+        _add_moments(found, student, teacher, settings)
+    if teacher.side is not None and student.side is not None:
+        _add_neighbours(found, student, teacher, teacher.side, student.side, reference, settings)
+        if drawn is not None:
+            work.begin("maps")
+            chosen_rows = teacher.queries[map_rows(teacher.queries, settings.seed)]
+            moved = layout(cloud, chosen_rows, settings.seed, drawn)
+            maps = linked_maps(teacher, teacher.side, drawn, student.side, moved, pair, settings.seed)
+            found.details["maps"] = maps
+    if student.moments is not None:
+        found.alarms += _alarms_of_moments(student, found.measures, found.wider, reference.rank)
+        found.alarms += _dominating_dimension(student, found.measures, settings.k)
     measures = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
         for key, measure in found.measures.items()
         if key in settings.keys
     }
-    own = [each for each in settings.measures if each.function is not None]
+    own = [one for one in settings.measures if one.function is not None]
     measures |= measure_user_defined(
         own, pair.teacher, pair.student, teacher.groups, teacher.group_count, settings.seed
     )
+    work.advance(1.0)
     return Measurement(measures, found.details, found.alarms, teacher.class_source, teacher.class_names)
 
 
-def _add_moments(
-    found: _Found,
-    m: Moments,
-    parts: list[Moments],
-    powers: np.ndarray,
-    teacher: Teacher,
-    cloud: Cloud,
-    settings: Settings,
-    report: Progress,
-) -> None:
+def _add_moments(found: _Found, student: Student, teacher: Teacher, settings: Settings) -> None:
     """What moments tell."""
-    report("shape and coordinates", 0, 1)
-    found.wider = tail_factor(min(map(tail_index, powers)), len(parts))
-    measures, by_dimension = measure_moments(m, parts, teacher, cloud, settings, found.wider)
+    m, parts = student.moments, student.parts
+    if m is None or parts is None:
+        return
+    found.wider = tail_factor(min(map(tail_index, student.powers)), len(parts))
+    measures, by_dimension = measure_moments(m, parts, teacher, student.cloud, settings, found.wider)
     found.measures |= measures
     found.details |= {
-        "spectra": details.spectra(m, teacher.cloud.profile, cloud.profile),
+        "spectra": details.spectra(m, teacher.cloud.profile, student.cloud.profile),
         "per_dimension": details.per_dimension(by_dimension),
     }
 
 
 def _add_neighbours(
     found: _Found,
-    pair: Pair,
+    student: Student,
     teacher: Teacher,
     side: Side,
-    cloud: Cloud,
+    own: Side,
     reference: Reference,
     settings: Settings,
-    start: np.ndarray | None,
-    report: Progress,
 ) -> None:
-    """What neighbour lists tell; ``side`` are the teacher's, ``start`` its map."""
-    student = search_side(cloud, teacher.queries, settings.k, "student", report)
-    report("intervals of the neighbour measures", 0, 1)
-    voters = teacher.voters.side_of(cloud, student, "labelled student", report) if settings.asks("classes") else None
-    local, ranked, dependence = measure_neighbours(teacher, side, cloud, student, voters, settings, report)
+    """What neighbour lists tell; ``side`` are the teacher's, ``own`` the student's."""
+    local, dependence = measure_neighbours(teacher, side, own, student.voters, settings, student.ranked)
     found.measures |= local
-    found.overlaps = overlap.intersections(side.cosine, student.cosine) / side.k
-    found.alarms += _alarms_of_neighbours(teacher, side, cloud, student, found.overlaps, settings.seed)
+    found.alarms += _alarms_of_neighbours(student, teacher, side, own)
     found.details |= {
-        "overlap_by_k": details.overlap_by_k(side, student, reference.side),
-        "per_class": details.per_class(teacher, side, student, voters, dependence),
-        "rank_quantiles": details.rank_quantiles(ranked, side, student),
-        "worst_rows": details.worst_rows(side, student, pair, ranked),
+        "overlap_by_k": details.overlap_by_k(side, own, reference.side),
+        "per_class": details.per_class(teacher, side, own, student.voters, dependence),
+        "rank_quantiles": details.rank_quantiles(student.ranked, side, own),
+        "worst_rows": details.worst_rows(side, own, student.pair, student.ranked),
     }
-    if start is not None:
-        report("map of student", 0, 1)
-        drawn = teacher.queries[map_rows(teacher.queries, settings.seed)]
-        moved = layout(cloud, drawn, settings.seed, start)
-        found.details["maps"] = linked_maps(teacher, side, start, student, moved, pair, settings.seed)
 
 
-def _moments(teacher: Teacher, cloud: Cloud, report: Progress) -> tuple[list[Moments], np.ndarray]:
-    """Moments of every group about the spaces' means, and each row's squared distance from them, (2, n)."""
-    pair = (teacher.cloud, cloud)
-    n = cloud.space.n
-    parts = [Moments(teacher.cloud.profile.mean, cloud.profile.mean) for _ in range(teacher.group_count)]
-    powers = np.empty((2, n))
-    for start in range(0, n, BLOCK):
-        rows = slice(start, min(start + BLOCK, n))
-        x, y = (side.space.read(start, start + BLOCK) for side in pair)
-        add_grouped(parts, x, y, teacher.groups[rows])
-        for power, block, side in zip(powers, (x, y), pair, strict=True):
-            away = block - side.profile.mean
-            power[rows] = np.einsum("ij,ij->i", away, away)
-        report("moments", rows.stop, n)
-    return parts, powers
-
-
-def _alarms_of_rows(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
+def _alarms_of_rows(pair: Pair, student: Student, teacher: Teacher) -> list[Alarm]:
+    profiles = teacher.cloud.profile, student.cloud.profile
     return [
         *alarms_of_pairing.pairing(pair),
         *alarms.packed_bits(pair),
-        *alarms_of_pairing.same_file(pair, teacher, student),
-        *alarms.one_sided_normalisation(teacher, student),
-        *alarms.of_space("teacher", teacher, pair.teacher.dtype),
-        *alarms.of_space("student", student, pair.student.dtype),
-        *alarms.common_offset(teacher, student),
+        *alarms_of_pairing.same_file(pair, *profiles),
+        *alarms.one_sided_normalisation(*profiles),
+        *alarms.of_space("teacher", profiles[0], pair.teacher.dtype),
+        *alarms.of_space("student", profiles[1], pair.student.dtype),
+        *alarms.common_offset(*profiles),
         *alarms.few_rows(pair.teacher.n, max(pair.teacher.d, pair.student.d)),
     ]
 
 
-def _alarms_of_neighbours(
-    teacher: Teacher, side: Side, cloud: Cloud, student: Side, terms: np.ndarray, seed: int
-) -> list[Alarm]:
-    """A block in another order, hubs, copies; ``terms`` (q,) are each query's overlap."""
-    expected = overlap.class_overlap(side.cosine, student.cosine, teacher.codes)
+def _alarms_of_neighbours(student: Student, teacher: Teacher, side: Side, own: Side) -> list[Alarm]:
+    """A block in another order, hubs, copies."""
+    terms = overlap.intersections(side.cosine, own.cosine) / side.k
+    expected = overlap.class_overlap(side.cosine, own.cosine, teacher.codes)
     expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
     classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]
     # a zero vector keeps nothing wherever it stands, which is not the order's fault
-    directed = (teacher.cloud.profile.norms[side.queries] > 0) & (cloud.profile.norms[side.queries] > 0)
+    norms = teacher.cloud.profile.norms, student.cloud.profile.norms
+    directed = (norms[0][side.queries] > 0) & (norms[1][side.queries] > 0)
     in_teacher, share = alarms.hubs("teacher", side.cosine, 0.0)
-    in_student, _ = alarms.hubs("student", student.cosine, share)
-    return [
-        *alarms_of_pairing.misaligned_block(*(each[directed] for each in (side.queries, terms, expected, classes))),
+    in_student, _ = alarms.hubs("student", own.cosine, share)
+    found = [
+        *alarms_of_pairing.misaligned_block(*(part[directed] for part in (side.queries, terms, expected, classes))),
         *in_teacher,
         *in_student,
-        *_copied_rows(teacher, cloud, side.k, float(terms.mean()), seed),
     ]
+    if student.copies is not None:
+        distinct, among = student.copies
+        found += alarms.copied_rows(side.n, distinct, side.k, float(terms.mean()), among)
+    return found
 
 
-def _alarms_of_moments(
-    teacher: Teacher,
-    cloud: Cloud,
-    measures: dict[str, Measure],
-    powers: np.ndarray,
-    wider: float,
-    rank: float | None,
-) -> list[Alarm]:
+def _alarms_of_moments(student: Student, measures: dict[str, Measure], wider: float, rank: float | None) -> list[Alarm]:
     """Rows that decide CKA, and a collapsed rank; ``rank`` is the reference's."""
     found = []
-    for name, power in zip(("teacher", "student"), powers, strict=True):
-        rows, share = alarms.far_rows(power)
-        if len(rows):
-            left = cka_without_rows(teacher.cloud.space, cloud.space, rows)
+    for name, power in zip(("teacher", "student"), student.powers, strict=True):
+        if name in student.far:
+            rows, share, left = student.far[name]
             found += alarms.influential_rows(name, rows, share, measures["debiased_linear_cka"], left)
         found += alarms.heavy_tails(name, power, wider)
     if not {"rankme_teacher", "rankme_student"} <= measures.keys():
@@ -277,27 +225,10 @@ def _alarms_of_moments(
     return found + alarms.collapsed_rank(measures["rankme_teacher"].value, measures["rankme_student"].value, rank)
 
 
-def _dominating_dimension(teacher: Teacher, cloud: Cloud, m: Moments, whole: Measure, asked: Asked) -> list[Alarm]:
+def _dominating_dimension(student: Student, measures: dict[str, Measure], k: int) -> list[Alarm]:
     """One or a few dimensions that decide CKA or the overlap, on either side."""
-    variances = [np.maximum(np.diag(products), 0) / m.n for products in m.covariance[::2]]
-    held = [
-        (("variance", variance), ("squared length", variance + mean**2))
-        for variance, mean in zip(variances, m.means, strict=True)
-    ]
-    columns = [np.unique(np.concatenate([dominating_columns(each) for _, each in pair])) for pair in held]
-    if not any(map(len, columns)):
+    m, left, columns = student.moments, student.without_columns, student.columns
+    if m is None or left is None or columns is None:
         return []
-    left = without_columns(teacher.cloud, cloud, (columns[0], columns[1]), asked)
-    sides = zip(("teacher", "student"), columns, held, strict=True)
-    return alarms.dominating_dimension(list(sides), whole.value, left, asked.k, m.n)
-
-
-def _copied_rows(teacher: Teacher, cloud: Cloud, k: int, overlap: float, seed: int) -> list[Alarm]:
-    """So many copies that neighbourhoods consist of them."""
-    rows = distinct_rows(teacher.cloud.profile.hashes, cloud.profile.hashes)
-    n = cloud.space.n
-    if n - len(rows) < alarms.MANY_COPIES * n:
-        return []
-    enough = len(rows) > k + 1
-    among = overlap_among(teacher.cloud.space, cloud.space, rows, k, seed) if enough else None
-    return alarms.copied_rows(n, len(rows), k, overlap, among)
+    sides = list(zip(("teacher", "student"), columns, without.held(m), strict=True))
+    return alarms.dominating_dimension(sides, measures["debiased_linear_cka"].value, left, k, m.n)

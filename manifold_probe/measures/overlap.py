@@ -13,9 +13,9 @@ import numpy as np
 from scipy.special import gammaln
 
 from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import places
 from manifold_probe.engine.inputs import as_matrices, check_k, check_metric
 from manifold_probe.engine.neighbours import Neighbours
+from manifold_probe.engine.ranks import places
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.space import Space
 

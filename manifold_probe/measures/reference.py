@@ -1,7 +1,8 @@
 """The yardstick: the teacher against its own first principal components, as many as the student has dimensions.
 
 The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; other measures can
-beat it (a PCA of normalised rows can score a higher overlap).
+beat it (a PCA of normalised rows can score a higher overlap). Directions are those of up to 20,000 rows; moment measures
+come from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
 """
 
 from __future__ import annotations
@@ -9,23 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
-from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import places
-from manifold_probe.engine.moments import Moments, grouped, total
-from manifold_probe.engine.rows import sample
+from manifold_probe.engine.cloud import SAMPLE, Cloud
+from manifold_probe.engine.moments import grouped, total
+from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.measures import from_moments, from_neighbours, overlap
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.dimensions import effective_ranks
 from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, Voters, search_side
-from manifold_probe.spaces.space import Space
+from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher
 
 MANY_ROWS = 5_000
 FEW_QUERIES = 1_000
 FEW_RANKS = 500
-IN_MEMORY = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -37,85 +34,67 @@ class Reference:
     side: Side | None
 
 
-class _PrincipalRows:
-    """Rows of a space in its principal directions (d, r), with the mean's remaining length as one more column."""
-
-    def __init__(self, space: Space, mean: np.ndarray, directions: np.ndarray) -> None:
-        self.space, self.directions = space, directions
-        self.rest = float(np.linalg.norm(mean - directions @ (directions.T @ mean)))
-        self.shape = (space.n, directions.shape[1] + 1)
-        self.dtype = np.dtype(np.float64)
-
-    def __len__(self) -> int:
-        return self.space.n
-
-    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
-        rows = self.space.read(index.start, index.stop) if isinstance(index, slice) else self.space.take(index)
-        return np.pad(rows @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
+def queries_of(count: int, n: int, seed: int) -> np.ndarray:
+    """Which of ``count`` queries among n rows the reference is searched for."""
+    return sample(count, FEW_QUERIES, seed) if n > MANY_ROWS else np.arange(count)
 
 
-def measure_reference(teacher: Teacher, m: Moments | None, width: int, settings: Settings) -> Reference:
-    """Measure the reference; moment measures from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
+def ranked_of(count: int, seed: int) -> np.ndarray:
+    """For which of these ranks are counted."""
+    return sample(count, FEW_RANKS, seed)
 
-    The moments ``m`` are not read for a student as wide as the teacher.
-    """
-    space = teacher.cloud.space
-    if width >= space.d:
-        perfect = dict.fromkeys(_perfect(settings.k), 1.0)
-        if (own := teacher.voters.side) is not None:
-            codes = teacher.voters.codes
-            accuracy = float((predictions(own.cosine, codes) == codes[own.queries]).mean())
-            perfect[f"knn_accuracy_student@{settings.k}"] = accuracy
-        return Reference(perfect, None, None)
-    assert m is not None
-    directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
-    principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
-    cut = Space(principal if space.n * (width + 1) * 8 > IN_MEMORY else principal[0 : space.n])
+
+def same_width(teacher: Teacher, settings: Settings) -> Reference:
+    """The reference of a student as wide as the teacher: the teacher itself."""
+    perfect = dict.fromkeys(_perfect(settings.k), 1.0)
+    if (own := teacher.voters.side) is not None:
+        codes = teacher.voters.codes
+        accuracy = float((predictions(own.cosine, codes) == codes[own.queries]).mean())
+        perfect[f"knn_accuracy_student@{settings.k}"] = accuracy
+    return Reference(perfect, None, None)
+
+
+def moment_values(
+    teacher: Teacher, cloud: Cloud, directions: np.ndarray, settings: Settings
+) -> tuple[dict[str, float], float]:
+    """The moment measures of the reference ``cloud``, and its effective rank."""
+    space, centre = teacher.cloud.space, teacher.cloud.mean
     rows = teacher.queries
     few = rows[sample(len(rows), NULL_ROWS, settings.seed)]
-    x, centre = space.take(few).astype(np.float64), teacher.cloud.profile.mean
+    x = space.take(few).astype(np.float64)
     put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
     parts = grouped(x, put_back, *teacher.quarters(few))
-    values, cloud = from_moments.values(parts, settings.keys), Cloud(cut)
-    values.pop(
-        "per_dimension_correlation:permutation", None
-    )  # it has all the teacher's axes, a narrower student has not
-    values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
+    values = from_moments.values(parts, settings.keys)
+    values.pop("per_dimension_correlation:permutation", None)  # it has all the teacher's axes, a narrower one has not
+    some = sample(space.n, SAMPLE, 0, SAMPLING)
+    lengths = np.linalg.norm(cloud.space.take(some), axis=1)
+    values["norm_correlation"] = pearson(teacher.cloud.profile.norms[some], lengths)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
-    side = None
-    if teacher.side is not None:
-        asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
-        side = search_side(cloud, rows[asked], settings.k, "reference")
-        values |= _local(teacher, teacher.side.only(asked), cloud, side, settings)
-    return Reference({key: value for key, value in values.items() if np.isfinite(value)}, rank, side)
+    return values, rank
 
 
-def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Settings) -> dict[str, float]:
-    """The neighbour measures of the reference."""
-    k = settings.k
-    voters = teacher.voters
-    everyone = len(voters.rows) == side.n
-    values = from_neighbours.values(own, side, teacher.codes if everyone and settings.asks("classes") else None)
-    if not everyone and voters.side is not None:
-        values |= _of_voters(voters, voters.side, cloud, settings)
-    values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
-    if 2 * k < side.n and settings.asks("ranks"):
-        some = sample(len(own.queries), FEW_RANKS, settings.seed)
-        for key, here, there in (("trustworthiness", side, teacher.cloud), ("continuity", own, cloud)):
-            few = here.only(some).cosine
-            nearer, tied = places(there, few.queries, few.members, "cosine")
-            values[f"{key}@{k}"] = float(1 - overlap.penalties(few, nearer, tied).mean())
-    return values
+def neighbour_values(own: Side, side: Side, codes: np.ndarray | None, settings: Settings) -> dict[str, float]:
+    """The neighbour measures of the reference's neighbours ``side`` against the teacher's ``own``."""
+    found = from_neighbours.values(own, side, codes)
+    return {from_neighbours.named(key, settings.k): value for key, value in found.items() if "teacher" not in key}
 
 
-def _of_voters(voters: Voters, own: Side, cloud: Cloud, settings: Settings) -> dict[str, float]:
+def voted_values(own: Side, side: Side, codes: np.ndarray, settings: Settings) -> dict[str, float]:
     """The class measures of the reference, on the rows with a class."""
-    many = own.n > MANY_ROWS
-    asked = sample(len(own.queries), FEW_QUERIES, settings.seed) if many else np.arange(len(own.queries))
-    rows = Cloud(cloud.space.select(voters.rows))
-    side = search_side(rows, own.queries[asked], settings.k, "labelled reference")
-    found = from_neighbours.values(own.only(asked), side, voters.codes)
+    found = neighbour_values(own, side, codes, settings)
     return {key: value for key, value in found.items() if key.startswith("knn")}
+
+
+def rank_values(
+    side: Side,
+    in_teacher: tuple[np.ndarray, np.ndarray],
+    own: Side,
+    in_reference: tuple[np.ndarray, np.ndarray],
+    k: int,
+) -> dict[str, float]:
+    """Trustworthiness and continuity of the reference, from where each space's neighbours stand in the other."""
+    both = {"trustworthiness": (side, in_teacher), "continuity": (own, in_reference)}
+    return {f"{key}@{k}": float(1 - overlap.penalties(near.cosine, *away).mean()) for key, (near, away) in both.items()}
 
 
 def _perfect(k: int) -> list[str]:

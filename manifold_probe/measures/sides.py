@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.inputs import codes_of
-from manifold_probe.engine.neighbours import Neighbours, search
-from manifold_probe.engine.profile import profile
-from manifold_probe.engine.rows import SAMPLING, groups_of, hash_ids, sample
+from manifold_probe.engine.neighbours import Candidates, Neighbours
+from manifold_probe.engine.passes import Pass, State, in_this_process, joined, read, unwatched
+from manifold_probe.engine.rows import SAMPLING, sample
+from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.measures.catalogue import MEASURES, Measure
-from manifold_probe.spaces.pairing import Pair
 
 Progress = Callable[[str, int, int], None]
 DEPTH, DEPTH_MORE = 3, 12
@@ -76,12 +75,7 @@ class Side:
 
     def only(self, kept: np.ndarray) -> Side:
         """The same for some of the queries, by mask or position."""
-        return Side(_only(self.cosine, kept), _only(self.euclidean, kept))
-
-
-def _only(found: Neighbours, kept: np.ndarray) -> Neighbours:
-    lists = (found.members[kept], found.weights[kept], found.distances[kept], found.deep[kept])
-    return Neighbours(found.queries[kept], found.n, found.k, found.metric, *lists)
+        return Side(self.cosine.only(kept), self.euclidean.only(kept))
 
 
 @dataclass(frozen=True)
@@ -95,12 +89,6 @@ class Voters:
     rows: np.ndarray
     codes: np.ndarray
     side: Side | None
-
-    def side_of(self, cloud: Cloud, side: Side, name: str, report: Progress = silent) -> Side | None:
-        """The neighbours of the same queries in another space, of whose rows ``side`` holds the neighbours."""
-        if self.side is None or len(self.rows) == side.n:
-            return side if self.side is not None else None
-        return search_side(Cloud(cloud.space.select(self.rows)), self.side.queries, side.k, name, report)
 
 
 @dataclass(frozen=True)
@@ -128,56 +116,86 @@ class Teacher:
         return self.groups[rows] * count // self.group_count, count
 
 
-def read_teacher(pair: Pair, settings: Settings, report: Progress) -> Teacher:
-    """Profile, group, label and search the teacher of a pair."""
-    space = pair.teacher
-    cloud = Cloud(space, profile(space, lambda done, n: report("reading teacher", done, n)))
-    known = np.arange(space.n) if pair.ids is None else pair.ids
-    groups, count = groups_of(hash_ids(known), settings.seed)
-    if pair.labels is None:
-        codes, source = stand_in_classes(cloud, settings.seed), "k-means"
-        names = np.unique(codes)
-    else:
-        (codes, names), source = codes_of(pair.labels), "labels"
-    queries = sample(space.n, settings.queries, settings.seed)
-    side = search_side(cloud, queries, settings.k, "teacher", report) if settings.searches else None
-    voters = _voters(cloud, side, codes, settings, report)
-    return Teacher(cloud, queries, side, codes, names, source, voters, groups, count)
-
-
-def _voters(cloud: Cloud, side: Side | None, codes: np.ndarray, settings: Settings, report: Progress) -> Voters:
-    rows = np.flatnonzero(codes >= 0)
-    if len(rows) == len(codes):
-        return Voters(rows, codes, side)
-    if len(rows) <= settings.k or not settings.asks("classes"):
-        return Voters(rows, codes[rows], None)
-    queries = sample(len(rows), settings.queries, settings.seed)
-    found = search_side(Cloud(cloud.space.select(rows)), queries, settings.k, "labelled teacher", report)
-    return Voters(rows, codes[rows], found)
-
-
 def half_depth(k: int) -> int:
     """How deep lists must go for k of their rows to lie in a random half, but for a chance below one in 2,000."""
     return DEPTH * k + DEPTH_MORE
 
 
-def search_side(cloud: Cloud, queries: np.ndarray, k: int, name: str, report: Progress = silent) -> Side:
+def candidates(cloud: Cloud, queries: np.ndarray, k: int) -> Candidates:
     """Neighbours in both metrics, as deep as half-splits and, for the cosine, the overlap curve need."""
-    depths = {"cosine": max(DEEPEST, half_depth(k)), "euclidean": half_depth(k)}
-    found = search(cloud, queries, k, depths, lambda _, done, n: report(f"neighbours of {name}", done, n))
-    return Side(found["cosine"], found["euclidean"])
+    return Candidates(cloud, queries, k, {"cosine": max(DEEPEST, half_depth(k)), "euclidean": half_depth(k)})
+
+
+def settled(asked: Candidates, state: State, each: Each = one_by_one) -> Side:
+    """The sides that a pass found candidates for."""
+    return Side(**asked.settled(state, each))
+
+
+def search_side(cloud: Cloud, queries: np.ndarray, k: int, each: Each = one_by_one) -> Side:
+    """Neighbours in both metrics, from a pass of their own."""
+    asked = candidates(cloud, queries, k)
+    found = read(Pass({cloud.name: cloud.stored}, {"best": asked}), in_this_process(each), unwatched)
+    return settled(asked, found["best"], each)
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The summary of which k-means cluster each row of a cloud is in, by unit rows; ``centres`` (c, d)."""
+
+    cloud: Cloud
+    centres: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, cloud: Cloud, seed: int) -> Clusters:
+        """Clusters fitted on at most 2,000 rows."""
+        from scipy.cluster.vq import kmeans2
+
+        n = cloud.space.n
+        count = max(2, min(STAND_IN_CLASSES, n // 50))
+        rows = cloud.points(cloud.space.take(sample(n, STAND_IN_ROWS, seed, SAMPLING)), "cosine")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty cluster among repeated rows is only one class fewer
+            centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
+        return cls(cloud, centres)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The space whose rows are told apart."""
+        return (self.cloud.name,)
+
+    def start(self, first: int, last: int) -> _Assigned:
+        """No rows yet."""
+        return _Assigned(self)
+
+    def merge(self, one: State, other: State) -> State:
+        """The rows of both."""
+        return joined(one, other, rows=("codes",))
+
+    def result(self, state: State) -> np.ndarray:
+        """The cluster (n,) of every row, numbered 0..C-1."""
+        return np.unique(state["codes"], return_inverse=True)[1]
+
+
+class _Assigned:
+    """The clusters of a span's rows."""
+
+    def __init__(self, of: Clusters) -> None:
+        self.of = of
+        self.halves = (of.centres**2).sum(1) / 2
+        self.codes: list[np.ndarray] = []
+
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], each: Each) -> None:
+        """Find the nearest centres of a block."""
+        points = self.of.cloud.points(self.of.cloud.part(start, blocks[0])[1], "cosine")
+        self.codes.append((points @ self.of.centres.T - self.halves).argmax(1))
+
+    def state(self) -> State:
+        """The clusters in row order."""
+        return {"codes": np.concatenate(self.codes)}
 
 
 def stand_in_classes(cloud: Cloud, seed: int) -> np.ndarray:
-    """k-means clusters (n,) of the teacher's unit rows, fitted on at most 2,000 of them, numbered 0..C-1."""
-    from scipy.cluster.vq import kmeans2
-
-    n = cloud.space.n
-    count = max(2, min(STAND_IN_CLASSES, n // 50))
-    rows = cloud.points(cloud.space.take(sample(n, STAND_IN_ROWS, seed, SAMPLING)), "cosine")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty cluster among repeated rows is only one class fewer
-        centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
-    halves = (centres**2).sum(1) / 2
-    parts = [(cloud.points(block, "cosine") @ centres.T - halves).argmax(1) for _, block in cloud.space.blocks()]
-    return np.unique(np.concatenate(parts), return_inverse=True)[1]
+    """k-means clusters (n,) of a cloud's rows, from a pass of their own."""
+    clusters = Clusters.of(cloud, seed)
+    found = read(Pass({cloud.name: cloud.stored}, {"classes": clusters}), in_this_process(one_by_one), unwatched)
+    return clusters.result(found["classes"])

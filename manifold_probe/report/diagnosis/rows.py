@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import places
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.engine.neighbours import Neighbours, search
+from manifold_probe.engine.ranks import places
 from manifold_probe.engine.rows import sample
+from manifold_probe.engine.threads import threads
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
 from manifold_probe.measures.classes import predictions
@@ -38,9 +39,18 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     n = pair.teacher.n
     queries = sample(n, MOST, seed)
     clouds = [Cloud(space) for space in (pair.teacher, pair.student)]
-    near, own = (search(cloud, queries, k, {"cosine": k}, progress)["cosine"] for cloud in clouds)
+    read = 0
+
+    def advance(rows: int) -> None:
+        nonlocal read
+        read += rows
+        if progress:
+            progress("every row", read, 3 * n)
+
+    with threads() as each:
+        near, own = (search(cloud, queries, k, {"cosine": k}, each, advance)["cosine"] for cloud in clouds)
+        nearer, _ = places(clouds[1], queries, near.members, "cosine", each, advance)
     kept = intersections(near, own) / k
-    nearer, _ = places(clouds[1], queries, near.members, "cosine", progress)
     lost = (near.members >= 0) & (near.weights > 0) & (nearer >= k)
     order = np.argsort(kept, kind="stable")
     table: dict[str, Any] = {"row": queries[order].tolist()}
