@@ -6,21 +6,22 @@ from a file answers the same questions as one just measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.executors import check_executor, on_dask
 from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
+from manifold_probe.measures.request import Opened, Request
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.result import Result
-from manifold_probe.spaces.given import TABLE_IDS, TABLE_SLICES, codes_without_label, ids_of_both, labels_with_ids
+from manifold_probe.spaces.given import TABLE_IDS, TABLE_SLICES, labels_with_ids
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.values import is_one_space
@@ -127,6 +128,7 @@ def compare(
     keep_first: bool = False,
     measures: Any = None,
     maps: bool = False,
+    executor: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
     """Measure how faithfully a student, or each of several, kept its teacher's embedding manifold.
@@ -166,8 +168,11 @@ def compare(
         these only, ``[*MEASURES, mine]`` a measure of your own too.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
+    executor : str, optional
+        Who reads the rows: "dask" for several processes on this machine, "dask://HOST:PORT" for the workers of a
+        running cluster, which read the files under the same paths. The result is the same, bit by bit.
     progress : callable, optional
-        Called as ``progress(stage, done, total)``.
+        Called as ``progress(stage, done, total)``, ``done`` of ``total`` parts of the whole work.
 
     Returns
     -------
@@ -186,19 +191,82 @@ def compare(
     True
     """
     check_settings(k, queries, seed)
+    check_executor(executor)
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
     named = _named_students(student) if several else {"student": student}
-    space, spaces = _read(teacher, named, not ignore_labels)
-    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    pairs, _ = _paired(space, spaces, labels, ids, unlabelled, ignore_labels, rules)
-    rows = next(iter(pairs.values())).teacher.n
+    request = Request(teacher, named, labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
+    sent = request.to_text() if executor else ""
+    opened = request.open()
+    settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
+    check_rows(opened.pairs, settings)
+    if executor is None:
+        return measured(opened, settings, several, measures=measures, maps=maps, progress=progress)
+    from manifold_probe.measures.reading import spaces_of_text
+
+    with on_dask(executor, sent, spaces_of_text) as execute:
+        return measured(
+            opened, settings, several, executor, measures=measures, maps=maps, progress=progress, execute=execute
+        )
+
+
+def check_rows(pairs: dict[str, Pair], settings: dict[str, Any]) -> None:
+    """Refuse settings that do not fit the rows that were paired. Raises InputError."""
+    rows, k, queries = next(iter(pairs.values())).teacher.n, settings["k"], settings["queries"]
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
     if queries < min(rows, FEWEST_QUERIES):
         raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {FEWEST_QUERIES}")
-    settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
-    results = _measured(pairs, space, spaces, settings, several, measures, maps, progress)
-    return Comparisons(results) if several else Comparison(results)
+
+
+def merged(
+    paths: Sequence[str | Path],
+    *,
+    second_round: str | Path | None = None,
+    tell: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Any:
+    """The comparison that the partial files of several machines give together (``probe partial``).
+
+    Parameters
+    ----------
+    paths : list of path
+        All parts of the first round; or the merged file of the first round and all parts of the second.
+    second_round : path, optional
+        Where the rows must be read again, write what other machines need for that, and give None. By default they are
+        read here.
+    tell : callable, optional
+        Told in one sentence that rows are read here.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    Comparison, Comparisons where several students were given, or None
+
+    Raises
+    ------
+    InputError
+        Where a part is missing, is there twice or belongs to another comparison, naming it; where the files here are
+        not those that the parts were made from.
+    """
+    from manifold_probe.engine.partial import FromPartials, SecondPassNeeded
+    from manifold_probe.engine.passes import in_this_process
+    from manifold_probe.engine.threads import threads
+    from manifold_probe.measures import shared_out
+
+    merging = shared_out.merged(paths)
+    opened = merging.request.open()
+    shared_out.check_unchanged(merging, opened.pairs)
+    settings = {name: merging.settings[name] for name in ("k", "queries", "seed")}
+    options = {"measures": merging.settings["measures"], "progress": progress}
+    with threads() as each:
+        execute = FromPartials(merging.passes, None if second_round else in_this_process(each), tell)
+        try:
+            return measured(opened, settings, merging.several, "partial files", **options, execute=execute)
+        except SecondPassNeeded as needed:
+            assert second_round is not None
+            shared_out.save_merged(second_round, merging, needed.first)
+            return None
 
 
 def diagnose(
@@ -260,9 +328,9 @@ def diagnose(
 
     check_settings(k, 2, seed)
     students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
-    space, spaces = _read(teacher, students, not ignore_labels)
-    rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    pairs, again = _paired(space, spaces, labels, ids, unlabelled, ignore_labels, rules)
+    request = Request(teacher, students, labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
+    opened = request.open()
+    space, spaces, pairs, again = opened.teacher, opened.students, opened.pairs, opened.again
     asked = Asked(
         k=int(k),
         seed=int(seed),
@@ -373,45 +441,6 @@ def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
     return dict(students)
 
 
-def _read(teacher: Any, students: dict[str, Any], labelled: bool) -> tuple[Space, dict[str, Space]]:
-    """The teacher and the students as spaces, with their labels where these are asked for."""
-    from manifold_probe.spaces.read import as_space
-
-    space = as_space(teacher, "teacher", labelled)
-    return space, {name: as_space(thing, name, labelled) for name, thing in students.items()}
-
-
-def _paired(
-    teacher: Space,
-    students: dict[str, Space],
-    labels: Any,
-    ids: Any,
-    unlabelled: Any,
-    ignore_labels: bool,
-    rules: dict[str, bool],
-) -> tuple[dict[str, Pair], Callable[..., dict[str, Pair]]]:
-    """Every student paired with the teacher, and a function that pairs them once more, with other labels."""
-    values, values_ids = labels_with_ids(labels, teacher, ids)
-    codes = codes_without_label(unlabelled, [teacher, *students.values()], values)
-    again = _pairing(teacher, students, ids, codes, rules)
-    return again(labels=values, labels_ids=values_ids, ignore_labels=ignore_labels), again
-
-
-def _pairing(
-    teacher: Space, students: dict[str, Space], ids: Any, unlabelled: list[Any], rules: dict[str, bool]
-) -> Callable[..., dict[str, Pair]]:
-    """A function of labels and their ids that pairs every student."""
-    from manifold_probe.extraction.agree import check_same_content
-    from manifold_probe.spaces.pairing import pair
-
-    if not rules["positional"]:
-        for each in students.values():
-            check_same_content(teacher.source.path, each.source.path)
-    teacher_ids, student_ids = ids_of_both(ids, teacher.n, next(iter(students.values())).n)
-    more: dict[str, Any] = {**rules, "unlabelled": unlabelled}
-    return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **more)
-
-
 def _slices(slices: Any, teacher: Space, ids: Any, again: Callable[..., dict[str, Pair]]) -> np.ndarray:
     """A slice for every paired row; ``again`` pairs once more, with other labels."""
     values, values_ids = labels_with_ids(slices, teacher, ids, TABLE_SLICES, "slices")
@@ -448,22 +477,16 @@ def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
     return seen
 
 
-def _measured(
-    pairs: dict[str, Pair],
-    teacher: Space,
-    students: dict[str, Space],
-    settings: dict[str, Any],
-    several: bool,
-    measures: Any,
-    maps: bool,
-    progress: Callable[[str, int, int], None] | None,
-) -> dict[str, Any]:
-    """The document of all students, or of the only one."""
+def measured(
+    opened: Opened, settings: dict[str, Any], several: bool, executor: str = "serial", **options: Any
+) -> Comparison | Comparisons:
+    """The result of all students, or of the only one; ``options`` are those of `measure_students`."""
     from manifold_probe.extraction.agree import different_preprocessing
     from manifold_probe.measures.measure import measure_students
     from manifold_probe.report.training import run_of, training_alarms, training_of
 
-    measurements = measure_students(pairs, **settings, measures=measures, maps=maps, progress=progress)
+    pairs, teacher, students = opened.pairs, opened.teacher, opened.students
+    measurements = measure_students(pairs, **settings, **options)
     provenance = provenance_of(settings["seed"])
     teacher_input = describe_input(teacher, None)
     made = {
@@ -471,7 +494,7 @@ def _measured(
             pairs[name],
             measurement,
             {"teacher": teacher_input, "student": describe_input(students[name], name if several else None)},
-            settings,
+            settings | {"executor": executor},
             provenance,
         )
         for name, measurement in measurements.items()
@@ -484,4 +507,6 @@ def _measured(
             document["details"]["training"] = training_of(run, students[name], pairs[name].student.ids)
             raised = {alarm["code"] for alarm in document["alarms"]}
             document["alarms"] += training_alarms(document["details"]["training"], raised)
-    return documents.comparisons_document(made, measurements) if several else next(iter(made.values()))
+    if several:
+        return Comparisons(documents.comparisons_document(made, measurements))
+    return Comparison(next(iter(made.values())))

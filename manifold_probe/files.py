@@ -6,9 +6,10 @@ import errno
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from manifold_probe.errors import InputError
 
@@ -53,6 +54,32 @@ def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> Non
         finally:
             for scratch in scratches.values():
                 scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
+
+
+@contextmanager
+def writing_whole(path: str | Path, mend: str = ELSEWHERE) -> Iterator[IO[bytes]]:
+    """A file to write to under a temporary name beside ``path``; renamed when all went well, else gone.
+
+    Raises
+    ------
+    InputError
+        When the place cannot be written to or the disk is full.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with open(scratch, "xb") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
 

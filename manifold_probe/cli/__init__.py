@@ -20,7 +20,9 @@ from manifold_probe.cli.evaluate import evaluate
 from manifold_probe.cli.extract import extract
 from manifold_probe.cli.figures import figures
 from manifold_probe.cli.info import info
+from manifold_probe.cli.merge import merge
 from manifold_probe.cli.options import Debug
+from manifold_probe.cli.partial import partial
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -48,5 +50,5 @@ def probe(
         shell.write(context.get_help() + "\n")
 
 
-for verb in (compare, diagnose, figures, extract, distill, evaluate, info, demo):
+for verb in (compare, diagnose, figures, extract, distill, evaluate, partial, merge, info, demo):
     app.command(cls=shell.Verb)(verb)

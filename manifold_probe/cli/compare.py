@@ -9,16 +9,27 @@ import typer
 
 from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, measures_named, named_students
 from manifold_probe.cli.options import (
+    AllowMissing,
     BatchSize,
     Debug,
     IgnoreLabels,
     KeepFirst,
+    Labels,
     Mean,
+    Measures,
+    Neighbours,
     Page,
     Pool,
+    Positional,
+    Queries,
+    Seed,
     Size,
     Std,
+    StudentIds,
+    Students,
     Table,
+    Teacher,
+    TeacherIds,
     Unlabelled,
 )
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
@@ -26,31 +37,24 @@ from manifold_probe.errors import InputError
 
 
 def compare(
-    teacher: Annotated[
-        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
-    ],
-    student: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]FILE[::KEY]", help="A student's features, or its model; repeat it to compare several."
-        ),
-    ],
-    k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
-    queries: Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")] = 5000,
-    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
-    measures: Annotated[
-        str | None, typer.Option(metavar="MEASURE,...", help="Measure these only, such as overlap@10,linear_cka.")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
-    ] = None,
-    teacher_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")] = None,
-    student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")] = None,
-    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
+    teacher: Teacher,
+    student: Students,
+    k: Neighbours = 10,
+    queries: Queries = 5000,
+    seed: Seed = 0,
+    measures: Measures = None,
+    labels: Labels = None,
+    teacher_ids: TeacherIds = None,
+    student_ids: StudentIds = None,
+    positional: Positional = False,
+    allow_missing: AllowMissing = False,
     unlabelled: Unlabelled = None,
     ignore_labels: IgnoreLabels = False,
     keep_first: KeepFirst = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="dask[://HOST:PORT]", help="Read rows on Dask workers: made here, or running there."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
     ] = False,
@@ -93,6 +97,7 @@ def compare(
       probe compare --teacher t.pt --student s.pt --labels labels.csv --fail-under overlap@10=0.7
     """
     from manifold_probe.api import check_settings
+    from manifold_probe.engine.executors import check_executor
     from manifold_probe.extraction.agree import version_warnings
     from manifold_probe.report import gates
     from manifold_probe.report.document import read_document
@@ -111,11 +116,12 @@ def compare(
             "--k": k if k != 10 else None,
         }
         of_layers |= {"--queries": queries if queries != 5000 else None, "--seed": seed or None}
-        of_layers |= {"--ignore-labels": ignore_labels or None, "--measures": measures}
+        of_layers |= {"--ignore-labels": ignore_labels or None, "--measures": measures, "--executor": executor}
         refuse_beside_layers([teacher, *students.values()], of_layers)
         rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
         compare_layers(teacher, students, rules, json=json, table=table, figures=figures)
         return
+    check_executor(executor)
     outputs = Outputs(report=report, table=table, figures=figures)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
     chosen = measures_named(measures, k)
@@ -143,6 +149,7 @@ def compare(
         keep_first=keep_first,
         measures=chosen,
         maps=not no_maps and bool(report or figures),
+        executor=executor,
     )
     for path in students.values():
         for warning in version_warnings(teacher, path):

@@ -6,6 +6,28 @@ from typing import Annotated
 
 import typer
 
+Teacher = Annotated[
+    str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
+]
+Students = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[NAME=]FILE[::KEY]", help="A student's features, or its model; repeat it to compare several."
+    ),
+]
+Neighbours = Annotated[int, typer.Option("--k", help="Neighbours of each point.")]
+Queries = Annotated[int, typer.Option(help="Points whose neighbours are looked up, among all points.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Measures = Annotated[
+    str | None, typer.Option(metavar="MEASURE,...", help="Measure these only, such as overlap@10,linear_cka.")
+]
+Labels = Annotated[
+    str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
+]
+TeacherIds = Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")]
+StudentIds = Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the students' rows.")]
+Positional = Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")]
 Page = Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the report as one page, offline.")]
 Table = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .tex or .md (to print).")

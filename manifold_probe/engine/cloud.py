@@ -41,8 +41,8 @@ class Terms(NamedTuple):
 class Cloud:
     """A space at unit scale (see scale.py), with a centre and a spread.
 
-    ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,) are
-    their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,) the
+    ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
+    are their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,) the
     median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that a
     few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
     """
@@ -79,7 +79,7 @@ class Cloud:
         return {key: value for key, value in vars(self).items() if key not in ("space", "stored")}
 
     def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
-        """The cloud's rows among the stored rows of ``block``, which begin at ``start``, and the number of the first."""
+        """The cloud's rows among those of ``block``, stored from ``start`` on, and the number of the first."""
         if self.rows is None:
             return start, self.view(block)
         first, last = np.searchsorted(self.rows, [start, start + len(block)])

@@ -94,7 +94,7 @@ def shares(rows: np.ndarray, distances: np.ndarray, k: int, close: np.ndarray) -
 
 
 def set_out(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Where a mask (q, b) holds, as places in rows of equal length: query, column, place in its row, and that length."""
+    """Where a mask (q, b) holds, for rows of equal length: query, column, place in the row, and that length."""
     query, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
     counts = np.bincount(query, minlength=len(mask))
     place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
@@ -111,7 +111,7 @@ class Asked:
         self.squares = np.einsum("ij,ij->i", self.points, self.points)
 
     def over(self, start: int, rows: np.ndarray, act: Callable[[slice, np.ndarray], None], each: Each) -> None:
-        """``act(part, distances (p, b))`` for every part of the queries, to the cloud's rows (b, d) from ``start`` on."""
+        """``act(part, distances (p, b))`` for every part of the queries, to the rows (b, d) from ``start`` on."""
         base = np.concatenate(each(lambda s: self.cloud.points(rows[s], self.metric), parts(len(rows), 512)))
         squares, zero = np.einsum("ij,ij->i", base, base), is_zero(rows)
 

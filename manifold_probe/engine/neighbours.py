@@ -238,7 +238,7 @@ def _put(
 
 
 class _Best:
-    """The candidates of a span, and the largest |z_j| r_j, |h_j| and |r_j - r| met, which bound the scores' rounding."""
+    """A span's candidates, and the largest |z_j| r_j, |h_j| and |r_j - r| met, which bound the scores' rounding."""
 
     def __init__(self, of: Candidates) -> None:
         self.of, count = of, len(of.queries)

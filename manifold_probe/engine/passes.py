@@ -142,27 +142,30 @@ class Tree:
         return self.waiting[len(self.widths) - 1, 0]
 
 
-Executor = Callable[[Pass, list[tuple[int, int]], Advance], Iterable[tuple[int, Found]]]
+Executor = Callable[[Pass, list[tuple[int, int]], Advance], Iterable[tuple[tuple[int, int], Found]]]
 
 
 def in_this_process(each: Each) -> Executor:
     """Spans one after the other, each with the threads of ``each``."""
 
-    def run(work: Pass, wanted: list[tuple[int, int]], advance: Advance) -> Iterator[tuple[int, Found]]:
+    def run(work: Pass, wanted: list[tuple[int, int]], advance: Advance) -> Iterator[tuple[tuple[int, int], Found]]:
         for index, span in enumerate(wanted):
-            yield index, read_span(work, span, each, advance)
+            yield (0, index), read_span(work, span, each, advance)
 
     return run
 
 
 def read(work: Pass, execute: Executor, advance: Advance) -> Found:
-    """The states of all rows by summary; ``advance`` is told how many rows more were read."""
+    """The states of all rows by summary; ``advance`` is told how many rows more were read.
+
+    ``execute`` gives the states of nodes of the tree, (level, index) each, in any order.
+    """
     if not work.summaries:
         return {}
     wanted = spans(work.n)
     tree = Tree(work.summaries, len(wanted))
-    for index, found in execute(work, wanted, advance):
-        tree.add(index, found)
+    for (level, index), found in execute(work, wanted, advance):
+        tree.add(index, found, level)
     return tree.result()
 
 

@@ -1,7 +1,7 @@
 """Where given rows stand among all by distance from their queries, in float64, without sorting anything.
 
-With d_ij the distance of the given row j from query i, the rows strictly nearer than d_ij (less rounding) and those that
-tie with it are counted block by block.
+With d_ij the distance of the given row j from query i, the rows strictly nearer than d_ij (less rounding) and those
+that tie with it are counted block by block.
 """
 
 from __future__ import annotations

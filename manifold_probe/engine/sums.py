@@ -1,6 +1,6 @@
 """Grouped moments of a teacher and its students in one pass: each space's own sums once, and those of every pair.
 
-With x the teacher's rows and y a student's, shifted to near their means, a = |x|^2 and b = |y|^2, of every group of rows:
+With x the teacher's rows and y a student's, shifted to near their means, a = |x|^2 and b = |y|^2, of every group:
 
     own     n, sum x, X'X, sum a x, sum a^2              (and the same of y)
     pair    X'Y, sum ab, sum b x, sum a y

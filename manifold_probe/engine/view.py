@@ -32,7 +32,7 @@ class View:
         if self.columns is not None:
             rows = rows[:, self.columns]
         if self.directions is not None:
-            rows = np.pad(rows @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
+            rows = np.pad(rows.astype(np.float64) @ self.directions, ((0, 0), (0, 1)), constant_values=self.rest)
         return rows
 
     def width(self, d: int) -> int:

@@ -1,7 +1,7 @@
 """The two passes of a measurement: what each is asked, and what it tells (see the engine's first paragraph).
 
-    first    profiles, grouped moments, classes where there are no labels, neighbours of the queries in every space, in the
-             teacher's principal directions (the reference) and among the rows with a label
+    first    profiles, grouped moments, classes where there are no labels, neighbours of the queries in every space,
+             in the teacher's principal directions (the reference) and among the rows with a label
     second   ranks of neighbours in the other space; the pair without what alarms name
 
 What the second is asked follows from what the first told, and nothing else.
@@ -26,6 +26,7 @@ from manifold_probe.engine.threads import Each
 from manifold_probe.measures import alarms, overlap, reference, without
 from manifold_probe.measures.from_neighbours import Ranked, ranked_queries
 from manifold_probe.measures.reference import Reference
+from manifold_probe.measures.request import Request
 from manifold_probe.measures.sides import Clusters, Settings, Side, Teacher, Voters, candidates, settled
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
@@ -37,6 +38,11 @@ def spaces_of(pairs: dict[str, Pair]) -> dict[str, Space]:
     """What the passes read, by name."""
     teacher = next(iter(pairs.values())).teacher
     return {"teacher": teacher} | {f"student {name}": pair.student for name, pair in pairs.items()}
+
+
+def spaces_of_text(request: str) -> dict[str, Space]:
+    """What the passes of a request read, on the machine at hand."""
+    return spaces_of(Request.of_text(request).open().pairs)
 
 
 @dataclass
@@ -100,11 +106,9 @@ class Reading:
             if settings.k < len(rows) < n and settings.asks("classes"):
                 self.voting = rows
         self.voting_queries = sample(len(self.voting), settings.queries, settings.seed)
-        self.yardsticks = {
-            width: self._yardstick(width)
-            for width in sorted({s.cloud.space.d for s in self.students.values()})
-            if width < self.cloud.space.d and settings.searches
-        }
+        widths = sorted({s.cloud.space.d for s in self.students.values() if s.cloud.space.d < self.cloud.space.d})
+        wanted = settings.asks("moments") or settings.searches
+        self.yardsticks = {width: self._yardstick(width) for width in widths if wanted}
         self.asked: dict[str, Any] = {}
 
     def _yardstick(self, width: int) -> _Yardstick:

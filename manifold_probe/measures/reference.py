@@ -1,8 +1,8 @@
 """The yardstick: the teacher against its own first principal components, as many as the student has dimensions.
 
 The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; other measures can
-beat it (a PCA of normalised rows can score a higher overlap). Directions are those of up to 20,000 rows; moment measures
-come from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
+beat it (a PCA of normalised rows can score a higher overlap). Directions are those of up to 20,000 rows; moment
+measures come from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Remeasured(NamedTuple):
 
 
 def moments_without(clouds: Clouds, rows: np.ndarray = NO_ROWS) -> GroupedMoments:
-    """The summary of the moments of all other rows, about the medians: they are near these rows wherever the rest is."""
+    """The summary of the moments of all other rows, about the medians: near these rows wherever the rest is."""
     groups = np.zeros(clouds[0].space.n, dtype=np.int8)
     groups[rows] = 1
     return GroupedMoments(clouds, groups, 1, (clouds[0].centre, clouds[1].centre))

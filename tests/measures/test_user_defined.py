@@ -137,7 +137,7 @@ def test_some_measures_are_what_they_are_among_all(keys: list[str], width: int) 
 
 
 def test_what_is_not_wanted_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manifold_probe.measures import alignment, dimensions, from_neighbours, measure, reference, sides
+    from manifold_probe.measures import alignment, dimensions, reading
 
     x, y = spaces()
 
@@ -145,15 +145,14 @@ def test_what_is_not_wanted_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("computed")
 
     with monkeypatch.context() as patch:
-        for module in (measure, reference, sides):
-            patch.setattr(module, "search_side", refuse)
+        patch.setattr(reading, "candidates", refuse)
         for name in ("procrustes_without", "ridge_r2_without"):
             patch.setattr(alignment, name, refuse)
         patch.setattr(dimensions, "effective_ranks", refuse)
         assert mp.compare(x, y, measures=["debiased_linear_cka"]).measures["debiased_linear_cka"].value is not None
     with monkeypatch.context() as patch:
-        patch.setattr(measure, "_moments", refuse)
-        patch.setattr(from_neighbours, "_ranks", refuse)
+        patch.setattr(reading, "GroupedMoments", refuse)
+        patch.setattr(reading, "Ranks", refuse)
         assert mp.compare(x, y, measures=["overlap@10"]).measures["overlap@10"].value is not None
 
 

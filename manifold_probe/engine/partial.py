@@ -1,0 +1,133 @@
+"""Partial files: what a pass found in some spans of the rows, to be merged on another machine.
+
+A file is an .npz: a header in JSON, and the states of nodes of the merging tree (passes.py). Spans are shared out in
+runs, so that most of a shard's spans are merged before they are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.engine.passes import Advance, Executor, Found, Pass, Tree, read_span, spans
+from manifold_probe.engine.threads import Each
+from manifold_probe.errors import InputError
+from manifold_probe.files import writing_whole
+
+FORMAT = "manifold-probe/partial/1"
+Nodes = dict[tuple[int, int], Found]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A partial file: where it lies, its header and what was found."""
+
+    path: str
+    header: dict[str, Any]
+    nodes: Nodes = field(repr=False)
+
+
+def read_shard(work: Pass, shard: tuple[int, int], each: Each, advance: Advance) -> Nodes:
+    """What shard i of N finds: the spans from i S / N to (i + 1) S / N of all S."""
+    wanted = spans(work.n)
+    tree = Tree(work.summaries, len(wanted))
+    first, last = (len(wanted) * place // shard[1] for place in (shard[0], shard[0] + 1))
+    for index in range(first, last):
+        tree.add(index, read_span(work, wanted[index], each, advance))
+    return tree.nodes()
+
+
+def rows_of(n: int, shard: tuple[int, int]) -> int:
+    """How many of n rows shard i of N reads."""
+    wanted = spans(n)
+    first, last = (len(wanted) * place // shard[1] for place in (shard[0], shard[0] + 1))
+    return sum(stop - start for start, stop in wanted[first:last])
+
+
+def save(path: str | Path, header: dict[str, Any], nodes: Nodes) -> None:
+    """Write a partial file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        Where the place cannot be written to.
+    """
+    names: list[list[Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    for (level, index), found in nodes.items():
+        for summary, state in found.items():
+            for name, value in state.items():
+                arrays[f"array{len(names)}"] = np.asarray(value)
+                names.append([level, index, summary, name])
+    text = json.dumps({"format": FORMAT, **header, "arrays": names})
+    with writing_whole(path) as file:
+        np.savez(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def load(path: str | Path) -> Partial:
+    """Read what ``save`` wrote.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing, damaged, or something else.
+    """
+    nodes: Nodes = {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(stored["header"].tobytes().decode())
+            if header.get("format") != FORMAT:
+                raise ValueError("another format")
+            for place, (level, index, summary, name) in enumerate(header.pop("arrays")):
+                found = nodes.setdefault((level, index), {})
+                found.setdefault(summary, {})[name] = stored[f"array{place}"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; write it with probe partial") from None
+    except Exception as error:
+        why = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: not a partial file, or damaged ({why}); write it with probe partial") from None
+    return Partial(str(path), header, nodes)
+
+
+class FromPartials:
+    """An executor whose states come from files: of the first pass, then of the second.
+
+    Where a second pass is asked for and there are no files of it, ``otherwise`` makes it; without that,
+    `SecondPassNeeded` is raised.
+    """
+
+    def __init__(
+        self, passes: list[Nodes], otherwise: Executor | None, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self.passes, self.otherwise, self.tell = list(passes), otherwise, tell
+        self.merged: Nodes = {}
+
+    def __call__(
+        self, work: Pass, wanted: list[tuple[int, int]], advance: Advance
+    ) -> Iterator[tuple[tuple[int, int], Found]]:
+        if not self.passes and self.otherwise is not None:
+            if self.tell:
+                self.tell("ranks need the rows a second time: they are read here (--second-round shares that out)")
+            yield from self.otherwise(work, wanted, advance)
+            return
+        if not self.passes:
+            raise SecondPassNeeded(self.merged)
+        tree = Tree(work.summaries, len(wanted))
+        for (level, index), found in self.passes.pop(0).items():
+            tree.add(index, found, level)
+        self.merged = tree.nodes()
+        yield from self.merged.items()
+        advance(work.n)
+
+
+class SecondPassNeeded(Exception):
+    """What follows from the first pass needs another one; ``first`` is what the first found, merged."""
+
+    def __init__(self, first: Nodes) -> None:
+        super().__init__("a second pass is needed")
+        self.first = first

@@ -1,0 +1,113 @@
+"""What a comparison was asked for: the two sides as given, how their rows pair, and the spaces and pairs that follow.
+
+Given as paths, a request can be sent to another machine, which reads the rows itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.errors import InputError
+from manifold_probe.spaces.given import codes_without_label, ids_of_both, labels_with_ids
+from manifold_probe.spaces.pairing import Pair
+from manifold_probe.spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The spaces of a request and their pairs; ``again`` pairs them once more, with other labels."""
+
+    teacher: Space
+    students: dict[str, Space]
+    pairs: dict[str, Pair]
+    again: Callable[..., dict[str, Pair]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Two sides and how they pair: the arguments of `compare` of the same names, with students by name."""
+
+    teacher: Any
+    students: Mapping[str, Any]
+    labels: Any = None
+    ids: Any = None
+    unlabelled: Any = ()
+    ignore_labels: bool = False
+    positional: bool = False
+    allow_missing: bool = False
+    keep_first: bool = False
+
+    def open(self) -> Opened:
+        """Read what says which rows there are, and pair them.
+
+        Raises
+        ------
+        InputError
+            When something given cannot be used.
+        """
+        from manifold_probe.spaces.read import as_space
+
+        teacher = as_space(self.teacher, "teacher", not self.ignore_labels)
+        students = {name: as_space(given, name, not self.ignore_labels) for name, given in self.students.items()}
+        labels, labels_ids = labels_with_ids(self.labels, teacher, self.ids)
+        codes = codes_without_label(self.unlabelled, [teacher, *students.values()], labels)
+        again = self._pairing(teacher, students, codes)
+        pairs = again(labels=labels, labels_ids=labels_ids, ignore_labels=self.ignore_labels)
+        return Opened(teacher, students, pairs, again)
+
+    def _pairing(
+        self, teacher: Space, students: dict[str, Space], unlabelled: list[Any]
+    ) -> Callable[..., dict[str, Pair]]:
+        """A function of labels and their ids that pairs every student."""
+        from manifold_probe.extraction.agree import check_same_content
+        from manifold_probe.spaces.pairing import pair
+
+        if not self.positional:
+            for each in students.values():
+                check_same_content(teacher.source.path, each.source.path)
+        teacher_ids, student_ids = ids_of_both(self.ids, teacher.n, next(iter(students.values())).n)
+        rules: dict[str, Any] = {
+            "positional": self.positional,
+            "allow_missing": self.allow_missing,
+            "keep_first": self.keep_first,
+            "unlabelled": unlabelled,
+        }
+        return partial(pair, teacher, students, teacher_ids=teacher_ids, student_ids=student_ids, **rules)
+
+    def to_text(self) -> str:
+        """The request as JSON.
+
+        Raises
+        ------
+        InputError
+            Where a side is no path: its rows are in this process alone.
+        """
+        parts = {part.name: _plain(part.name, getattr(self, part.name)) for part in fields(self)}
+        return json.dumps(parts, sort_keys=True)
+
+    @classmethod
+    def of_text(cls, text: str) -> Request:
+        """What `to_text` wrote."""
+        parts = json.loads(text)
+        ids = parts["ids"]
+        return cls(**parts | {"ids": tuple(ids) if isinstance(ids, list) else ids})
+
+
+def _plain(name: str, given: Any) -> Any:
+    """A part of a request for JSON."""
+    if given is None or isinstance(given, str | bool | int):
+        return given
+    if isinstance(given, Path | np.integer | np.str_):
+        return given.item() if isinstance(given, np.generic) else str(given)
+    if isinstance(given, Mapping):
+        return {key: _plain(key, value) for key, value in given.items()}
+    if (isinstance(given, list | tuple) and len(given) <= 2) or name == "unlabelled":
+        return [_plain(name, value) for value in given]
+    raise InputError(f"executor: {name} is in memory, where no worker can read it; save it to a file and give the path")
