@@ -29,7 +29,7 @@ def merge(
 ) -> None:
     """Merge the shares of a comparison: the same result, bit by bit, as that of one machine.
 
-    Ranks of neighbours need the rows a second time. They are read here, unless --second-round shares that out too.
+    Ranks and alarms need the rows a second time. They are read here, unless --second-round shares that out too.
 
     \b
     Examples:
@@ -54,8 +54,9 @@ def merge(
     if result is None:
         tell(
             [
-                f"wrote {second_round}: ranks need the rows a second time. On each of N machines run probe partial "
-                f"--second-round {second_round} --shard I/N -o second_I, then probe merge {second_round} second_*"
+                f"wrote {second_round}: a second round is needed, for ranks or alarms. On each of N machines run "
+                f"probe partial --second-round {second_round} --shard I/N -o second_I, "
+                f"then probe merge {second_round} second_*"
             ]
         )
         if json:

@@ -112,7 +112,7 @@ class FromPartials:
     ) -> Iterator[tuple[tuple[int, int], Found]]:
         if not self.passes and self.otherwise is not None:
             if self.tell:
-                self.tell("ranks need the rows a second time: they are read here (--second-round shares that out)")
+                self.tell("the rows are read a second time here, for ranks or alarms (--second-round shares that out)")
             yield from self.otherwise(work, wanted, advance)
             return
         if not self.passes:
