@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 METRICS = ("cosine", "euclidean")
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
@@ -150,31 +149,37 @@ def evened(x: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """(q, k): nearest others by cosine once hubs are evened out: 2 cos(i, j) - r_j, with r_j the mean cosine of j to
     its ten nearest (CSLS, Conneau et al. 2018).
     """
-    unit = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    unit = unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    unit = np.ascontiguousarray(x, dtype=np.float32)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     count = min(11, len(unit))
-    reach = [
-        (unit[start : start + BLOCK] @ unit.T).topk(count, dim=1).values[:, 1:].mean(1)
-        for start in range(0, len(unit), BLOCK)
-    ]
-    part = torch.from_numpy(queries)
-    scores = 2 * (unit[part] @ unit.T) - torch.cat(reach)
-    scores[torch.arange(len(part)), part] = -torch.inf
-    return scores.topk(k, dim=1).indices.numpy()
+    reach = []
+    for start in range(0, len(unit), BLOCK):
+        top = np.partition(unit[start : start + BLOCK] @ unit.T, -count, axis=1)[:, -count:]
+        reach.append((top.sum(1) - top.max(1)) / (count - 1))  # the largest is the row's own
+    scores = 2 * (unit[queries] @ unit.T) - np.concatenate(reach)
+    scores[np.arange(len(queries)), queries] = -np.inf
+    return largest(scores, k)
 
 
 def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.ndarray | None = None) -> np.ndarray:
-    """(q, k): the nearest other rows of ``queries``; rows that are not kept are nobody's neighbours."""
-    centred, bias = (torch.from_numpy(each) for each in scored(x, metric))
+    """(q, k): the nearest other rows of ``queries``, in no order; rows that are not kept are nobody's neighbours."""
+    centred, bias = scored(x, metric)
     if keep is not None:
-        bias = bias.masked_fill(torch.from_numpy(~keep), -torch.inf)
-    found = []
+        bias[~keep] = -np.inf
+    found = np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), BLOCK):
-        part = torch.from_numpy(queries[start : start + BLOCK])
-        scores = centred[part] @ centred.T + bias
-        scores[torch.arange(len(part)), part] = -torch.inf
-        found.append(scores.topk(k, dim=1).indices)
-    return torch.cat(found).numpy() if found else np.zeros((0, k), dtype=np.int64)
+        part = queries[start : start + BLOCK]
+        scores = centred[part] @ centred.T
+        scores += bias
+        scores[np.arange(len(part)), part] = -np.inf
+        found[start : start + BLOCK] = largest(scores, k)
+    return found
+
+
+def largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """(q, k): the columns of the largest scores (q, n) of each row, in no order."""
+    columns: np.ndarray = np.argpartition(scores, -k, axis=1)[:, -k:]
+    return columns
 
 
 def scored(x: np.ndarray, metric: str, centre: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -228,13 +233,13 @@ def shape_likeness(x: np.ndarray, y: np.ndarray) -> float:
         x, y = x[rows], y[rows]
     grams = []
     for side in (x, y):
-        centred = torch.from_numpy(np.ascontiguousarray(side - side.mean(0), dtype=np.float32))
-        gram = (centred @ centred.T).double()
-        gram.fill_diagonal_(0)
+        centred = np.ascontiguousarray(side - side.mean(0), dtype=np.float32)
+        gram = (centred @ centred.T).astype(np.float64)
+        np.fill_diagonal(gram, 0)
         grams.append(gram)
-    hsic = [[_hsic(a, b) for b in grams] for a in grams]
-    scale = hsic[0][0] * hsic[1][1]
-    return float(hsic[0][1] / np.sqrt(scale)) if scale > 0 else float("nan")
+    own_x, own_y, cross = (_hsic(*both) for both in ((grams[0], grams[0]), (grams[1], grams[1]), grams))
+    scale = own_x * own_y
+    return float(cross / np.sqrt(scale)) if scale > 0 else float("nan")
 
 
 def likeness_error(x: np.ndarray, y: np.ndarray) -> float:
@@ -243,9 +248,9 @@ def likeness_error(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.nanstd(found, ddof=1) / np.sqrt(len(found))) if np.isfinite(found).sum() > 1 else float("nan")
 
 
-def _hsic(a: torch.Tensor, b: torch.Tensor) -> float:
+def _hsic(a: np.ndarray, b: np.ndarray) -> float:
     """n (n - 3) times the unbiased HSIC of two products without their diagonals (Song et al. 2012)."""
     n = len(a)
     rows_a, rows_b = a.sum(0), b.sum(0)
     corner = rows_a.sum() * rows_b.sum() / ((n - 1) * (n - 2))
-    return float((a * b).sum() + corner - 2 / (n - 2) * rows_a @ rows_b)
+    return float(np.vdot(a, b) + corner - 2 / (n - 2) * rows_a @ rows_b)

@@ -10,9 +10,17 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from manifold_probe.diagnosis.faithfulness import METRICS, MOST, Faithfulness, scored, seen_by, shape_likeness, shared
+from manifold_probe.diagnosis.faithfulness import (
+    METRICS,
+    MOST,
+    Faithfulness,
+    largest,
+    scored,
+    seen_by,
+    shape_likeness,
+    shared,
+)
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.rows import sample
 from manifold_probe.engine.scale import space_exponent
@@ -96,31 +104,27 @@ class Halves:
         centres = {metric: seen_by(asked, metric).mean(0) for metric in METRICS}
         wanted = {metric: scored(asked, metric, centres[metric])[0] for metric in METRICS}
         asked_by = {side: np.flatnonzero(self.fold[self.queries] == side) for side in (False, True)}
-        best = {
-            metric: (
-                torch.full((len(self.queries), self.k), -torch.inf),
-                torch.full((len(self.queries), self.k), -1, dtype=torch.int64),
-            )
-            for metric in METRICS
-        }
+        shape = (len(self.queries), self.k)
+        best = {metric: (np.full(shape, -np.inf, np.float32), np.full(shape, -1)) for metric in METRICS}
         for rows, own, theirs in self.blocks():
             for side, queries in asked_by.items():
                 chosen = self.fold[rows] == side
-                numbers = torch.from_numpy(rows[chosen])
+                numbers = rows[chosen]
                 if not len(numbers):
                     continue
                 block = made(side, own[chosen], theirs[chosen])
-                selves = torch.from_numpy(self.queries[queries])[:, None] == numbers
+                selves = self.queries[queries][:, None] == numbers
                 for metric, (scores, places) in best.items():
-                    near, bias = (torch.from_numpy(each) for each in scored(block, metric, centres[metric]))
-                    found = torch.addmm(bias, torch.from_numpy(wanted[metric][queries]), near.T)
-                    found.masked_fill_(selves, -torch.inf)
-                    both = torch.cat([scores[queries], found], dim=1)
-                    where = torch.cat([places[queries], numbers.expand(len(queries), -1)], dim=1)
-                    top = both.topk(self.k, dim=1)
-                    scores[queries], places[queries] = top.values, where.gather(1, top.indices)
+                    near, bias = scored(block, metric, centres[metric])
+                    found = wanted[metric][queries] @ near.T
+                    found += bias
+                    found[selves] = -np.inf
+                    both = np.concatenate([scores[queries], found], axis=1)
+                    where = np.concatenate([places[queries], np.broadcast_to(numbers, found.shape)], axis=1)
+                    top = largest(both, self.k)
+                    scores[queries], places[queries] = (np.take_along_axis(each, top, 1) for each in (both, where))
         alone = np.arange(len(self.queries))[:, None]  # where a half holds fewer: a place that nobody shares
         return {
-            metric: np.where(np.isneginf(scores.numpy()), -1 - self.k * alone - np.arange(self.k), places.numpy())
+            metric: np.where(np.isneginf(scores), -1 - self.k * alone - np.arange(self.k), places)
             for metric, (scores, places) in best.items()
         }

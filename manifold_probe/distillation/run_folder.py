@@ -32,10 +32,10 @@ import torch
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.records import label_array
 from manifold_probe.files import write_whole
+from manifold_probe.spaces.folder import RUN_FEATURES
 from manifold_probe.spaces.lines import id_lines, read_lines
 
 FORMAT = "manifold-probe/run/1"
-FEATURES = "manifold-probe/run-features/1"
 CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
     "config.toml",
     "inputs.json",
@@ -182,7 +182,7 @@ class RunFolder:
             raise InputError(f"{self.path}: no run is finished there; give the probe distill command again") from error
         except ValueError as error:
             raise InputError(f"{path}: not valid JSON ({error}); train again into another --out") from error
-        if not isinstance(found, dict) or found.get("schema") != FEATURES:
+        if not isinstance(found, dict) or found.get("schema") != RUN_FEATURES:
             raise InputError(f"{path}: is no manifest of a run; give a folder that probe distill wrote")
         return found
 
@@ -206,7 +206,7 @@ class RunFolder:
     def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, facts: Mapping[str, Any]) -> None:
         """Say that the features are whole: the run is finished then. ``facts`` are what `facts` gives back."""
         manifest = {
-            "schema": FEATURES,
+            "schema": RUN_FEATURES,
             **facts,
             "shards": shards,
             "key": "backbone",

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.text import Text
 
-from manifold_probe.distillation.run_folder import FEATURES, MANIFEST, RunFolder
 from manifold_probe.report.layout import paragraph
 from manifold_probe.report.words import number, shown
+from manifold_probe.spaces.folder import MANIFEST, RUN_FEATURES
 from manifold_probe.spaces.read import split_key
 from manifold_probe.spaces.space import Space
+
+if TYPE_CHECKING:
+    from manifold_probe.distillation.run_folder import RunFolder
 
 SIDES = ("backbone", "head")
 
@@ -27,7 +30,11 @@ def run_of(space: Space) -> RunFolder | None:
     manifest = Path(space.source.path or "") / MANIFEST
     if space.source.path is None or not manifest.exists():
         return None
-    return RunFolder(space.source.path) if json.loads(manifest.read_bytes()).get("schema") == FEATURES else None
+    if json.loads(manifest.read_bytes()).get("schema") != RUN_FEATURES:
+        return None
+    from manifold_probe.distillation.run_folder import RunFolder  # with torch, which no other space needs
+
+    return RunFolder(space.source.path)
 
 
 def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
-from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, last_part
+from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents, is_bfloat16, last_part
 from manifold_probe.spaces.labels import EXACT_BELOW, WIDEST, from_cells, label_column, plain_value
 from manifold_probe.spaces.space import to_numpy
 from manifold_probe.spaces.values import ORDERED, entries_of, tensor_entry
@@ -69,12 +69,15 @@ def one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
         values = entry.open()
     elif str(getattr(values, "dtype", "")).startswith("torch."):
         entry = tensor_entry(role, values)
-        if entry.problem is not None or entry.dtype == "bfloat16":
-            raise bad(path, f"{role} {entry.problem or 'have type bfloat16, exact to 256 only: save integers'}")
+        if entry.problem is not None:
+            raise bad(path, f"{role} {entry.problem}")
         values = entry.open()
     elif not hasattr(values, "__array__"):
         kind = type(values).__name__
         raise bad(path, f"{role} are a {kind}: give a list or array of one integer or string a row, in row order")
+    dtype = getattr(values, "dtype", None)
+    if str(dtype) == "torch.bfloat16" or (isinstance(dtype, np.dtype) and is_bfloat16(dtype)):
+        raise bad(path, f"{role} have type bfloat16, exact to 256 only: save integers")
     masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
     if masked and role != "labels":
         raise bad(path, f"{role} hold {masked:,} masked values: give every row one")

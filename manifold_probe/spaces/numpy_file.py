@@ -44,7 +44,7 @@ def open_npy(path: str) -> Contents:
             fix = f"np.savez('new.npz', **np.load({path!r}, allow_pickle=True).item())"
             raise bad(path, f"{PICKLED}; save its arrays by name: {fix}")
         _check_size(path, shape, dtype, os.path.getsize(path) - offset)
-        opened = partial(_mapped, path, offset, shape, fortran, dtype)
+        opened = partial(mapped, path, offset, shape, fortran, dtype)
         return Contents(path, "npy", {"features": _entry("features", shape, dtype, opened)})
 
 
@@ -91,7 +91,8 @@ def _check_size(path: str, shape: tuple[int, ...], dtype: np.dtype, present: int
         raise bad(path, f"has {present - claimed:,} bytes after its array; was np.save called twice on one file?")
 
 
-def _mapped(path: str, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
+def mapped(path: str, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
+    """An array at an offset of a file, memory-mapped."""
     if math.prod(shape) == 0:
         return np.empty(shape, dtype)
     with refusing(path, "a numpy array"):
@@ -109,7 +110,7 @@ def _member_entry(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
     if member.compress_type == zipfile.ZIP_STORED:
         offset = _data_offset(path, member) + start
         _check_size(where, shape, dtype, min(member.file_size - start, os.path.getsize(path) - offset))
-        return _entry(name, shape, dtype, partial(_mapped, path, offset, shape, fortran, dtype))
+        return _entry(name, shape, dtype, partial(mapped, path, offset, shape, fortran, dtype))
     return _entry(name, shape, dtype, partial(_unpacked, path, member, start, shape, fortran, dtype))
 
 

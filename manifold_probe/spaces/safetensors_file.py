@@ -1,6 +1,7 @@
-"""Reading .safetensors: every tensor memory-mapped, bfloat16 and float8 kept as torch tensors.
+"""Reading .safetensors: the library checks the header, and every tensor is memory-mapped.
 
-Tensors hold no text, so text ids and labels lie in the metadata, as JSON: ``metadata={"ids": json.dumps(ids)}``.
+bfloat16 is mapped as plain two bytes (see ``type_name``); what NumPy has no type for, float8, is read by torch. Tensors
+hold no text, so text ids and labels lie in the metadata, as JSON: ``metadata={"ids": json.dumps(ids)}``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ import json
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from manifold_probe.spaces.checks import bad, refusing
-from manifold_probe.spaces.contents import RESERVED, Contents, Entry
+from manifold_probe.spaces.contents import RESERVED, Contents, Entry, type_name
+from manifold_probe.spaces.numpy_file import mapped
 from manifold_probe.spaces.values import entries_of, one_a_row
 
-TYPES = {"BF16": "bfloat16", "BOOL": "bool", "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+TYPES = {"BF16": np.dtype("V2"), "BOOL": np.dtype(bool), "C64": np.dtype("<c8")}
 TYPES |= {
-    f"{letter}{bits}": f"{word}{bits}" for letter, word in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
+    f"{letter}{bits}": np.dtype(f"<{kind}{bits // 8}") for letter, kind in ("Ii", "Uu") for bits in (8, 16, 32, 64)
 }
-TYPES |= {f"F{bits}": f"float{bits}" for bits in (16, 32, 64)}
+TYPES |= {f"F{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)}
+FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 def open_safetensors(path: str) -> Contents:
@@ -25,13 +30,18 @@ def open_safetensors(path: str) -> Contents:
     from safetensors import safe_open
 
     entries = []
-    with refusing(path, "a safetensors file"), safe_open(path, "pt") as file:
+    with refusing(path, "a safetensors file"), safe_open(path, "numpy") as file, open(path, "rb") as same:
+        size = int.from_bytes(same.read(8), "little")
+        header = json.loads(same.read(size))  # safe_open held it against the bytes that follow
         for name in file.keys():  # noqa: SIM118 (not a dict)
-            part = file.get_slice(name)
-            dtype = str(part.get_dtype())
-            opened = partial(_opened, path, name)
-            entries.append(Entry(name, tuple(part.get_shape()), TYPES.get(dtype, dtype), opened))
-        texts = {key: text for key, text in (file.metadata() or {}).items() if key in RESERVED}
+            shape, written = tuple(header[name]["shape"]), header[name]["dtype"]
+            dtype = TYPES.get(written)
+            if dtype is None:
+                entries.append(Entry(name, shape, FLOAT8.get(written, written), partial(_in_torch, path, name)))
+            else:
+                start = 8 + size + header[name]["data_offsets"][0]
+                entries.append(Entry(name, shape, type_name(dtype), partial(mapped, path, start, shape, False, dtype)))
+        texts = {key: text for key, text in (header.get("__metadata__") or {}).items() if key in RESERVED}
     if not entries:
         raise bad(path, "holds no tensors; write it with save_file({'features': x}, path)")
     entries = one_a_row(entries)
@@ -51,11 +61,8 @@ def _in_metadata(key: str, text: str) -> Entry:
     return Entry(key, (), "str", list, "in the metadata is no JSON list: write json.dumps(list), one value a row")
 
 
-def _opened(path: str, name: str) -> Any:
-    import torch
+def _in_torch(path: str, name: str) -> Any:
     from safetensors import safe_open
 
     with refusing(path, "a safetensors file"), safe_open(path, "pt") as file:
-        tensor = file.get_tensor(name)  # a view of the mapped file, read when it is sliced
-    in_numpy = not tensor.is_floating_point() or tensor.dtype in (torch.float16, torch.float32, torch.float64)
-    return tensor.numpy() if in_numpy else tensor
+        return file.get_tensor(name)  # a view of the mapped file, read when it is sliced

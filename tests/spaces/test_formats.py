@@ -180,6 +180,22 @@ def range_list() -> list[int]:
     return list(range(N))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_safetensors_at_an_odd_place(dtype: torch.dtype, tmp_path: Path) -> None:
+    x = torch.from_numpy(VALUES).to(dtype)
+    parts = {"a": b"\1", "x": x.view(torch.uint8).numpy().tobytes()}
+    places = {"a": [0, 1], "x": [1, 1 + len(parts["x"])]}
+    code = {"bfloat16": "BF16"}.get(str(dtype)[6:], f"F{8 * x.element_size()}")
+    header = {"a": {"dtype": "U8", "shape": [1], "data_offsets": places["a"]}}
+    header["x"] = {"dtype": code, "shape": list(x.shape), "data_offsets": places["x"]}
+    text = json.dumps(header).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts.values()))
+    space = read(f"{path}::x")
+    assert np.array_equal(space.read(3, 9), x[3:9].to(torch.float64).numpy())
+    assert np.array_equal(space.take(np.array([5, 1])), x[[5, 1]].to(torch.float64).numpy())
+
+
 @pytest.mark.parametrize("dtype", NUMPY_TYPES)
 def test_safetensors(dtype: str, tmp_path: Path) -> None:
     save_file({"features": torch.from_numpy(values(dtype))}, tmp_path / "x.safetensors")
@@ -302,11 +318,17 @@ def test_memory_held_by_decoded_arrays_is_counted_and_given_back(tmp_path: Path)
     assert sum(spool._held.values()) == before
 
 
-def test_huge_sparse_npy_is_never_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "huge.npy"
+@pytest.mark.parametrize("suffix", ["npy", "safetensors"])
+def test_huge_sparse_file_is_never_loaded(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"huge.{suffix}"
     n, d = 10_000_000, 512
     with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (n, d)})
+        if suffix == "npy":
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (n, d)})
+        else:
+            facts = {"dtype": "F32", "shape": [n, d], "data_offsets": [0, 4 * n * d]}
+            header = json.dumps({"features": facts}).encode()
+            file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(file.tell() + 4 * n * d)  # 20 GB that take no disk
     script = (
         "import sys; from manifold_probe.spaces import read\n"

@@ -94,6 +94,7 @@ def test_numbers_without_a_label(values: Any) -> None:
         ([2**63, 1], "beyond 64 bits"),
         ([[1], [[2], 3]], r"\(list\) in row 1"),
         (torch.tensor([2.0, 0.0], dtype=torch.bfloat16), "bfloat16, exact to 256 only"),
+        (np.zeros(2, dtype="V2"), "bfloat16, exact to 256 only"),  # as .npy and .safetensors are read
         (np.array([2048.0, np.nan], dtype=np.float16), "2048.* in row 0"),
     ],
 )

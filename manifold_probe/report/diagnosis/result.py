@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.errors import InputError
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
+
+if TYPE_CHECKING:
+    from manifold_probe.diagnosis.unaligned import Unaligned
 
 NAMES = ("name", "confidence", "share", "evidence", "repair", "where", "advice", "or")
 CALLED = {"or": "or_"}  # a word of Python
