@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from manifold_probe.engine.profile import Profile
 
 SAMPLE, CENTRAL = 20_000, 1_000
+BLOCK = 8192  # rows that are read together
+IN_MEMORY = 256 * 2**20  # bytes of projected rows that are kept
 FAR = 1e15  # in units of the spread: float32 squares and products of rows up to here are finite
 
 
@@ -54,15 +56,18 @@ class Cloud:
     ) -> None:
         self.name, self.stored, self.rows, self.called = name, space, rows, space.name
         own = space if rows is None else space.select(rows)
-        some = own.take(sample(own.n, SAMPLE, 0, SAMPLING))
+        sampled = sample(own.n, SAMPLE, 0, SAMPLING)
+        some = own.take(sampled)
         view = view or View()
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
         self.space = viewed(own, self.view)
-        some = self.view(some)
+        if self.view.directions is not None and own.n * self.space.d * 8 <= IN_MEMORY:
+            self.space = Space(np.concatenate([self.view(block) for _, block in own.blocks(BLOCK)]), name=space.name)
+        some = self.space.take(sampled) if self.view.directions is not None else self.view(some)
         low, high = some.min(0), some.max(0)
         # the mean of equal numbers may differ from them in its last digit, and be taken for a spread
         self.mean = np.where(low == high, low, some.mean(0, dtype=np.float64)).astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
+        self.sampled_norms = norms = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
         few = self.space.take(sample(own.n, CENTRAL, 0, SAMPLING)).astype(np.float64)
         self.centre = np.median(few, axis=0)
         overall = float(np.sqrt(np.mean(norms**2))) or 1.0

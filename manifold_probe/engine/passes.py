@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from manifold_probe.engine.cloud import BLOCK
 from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import Space
 
-BLOCK = 8192
 SPANS = 8  # at least, where there are as many blocks: enough for a few workers, and few sums to hold at once
 MOST_BLOCKS = 16  # in a span
 State = dict[str, np.ndarray]

@@ -49,6 +49,6 @@ def threads(count: int | None = None) -> Iterator[Each]:
 
 @contextmanager
 def threads_for(size: int) -> Iterator[None]:
-    """All cores for the decomposition of a large matrix."""
-    with threadpool_limits(thread_count() if size > LARGE else 1, user_api="blas"):
+    """Half of the cores for each decomposition of a large matrix, of which two may run at once."""
+    with threadpool_limits(max(thread_count() // 2, 1) if size > LARGE else 1, user_api="blas"):
         yield

@@ -6,7 +6,7 @@ passes (reading.py) -> grouped moments  -> from_moments.py      alignment, dimen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,7 +77,10 @@ def measure_students(
         reading.take_first(_read(reading.first(), run, work, "reading and searching"))
         reading.take_second(_read(reading.second(), run, work, "ranking neighbours"))
         drawn = _teacher_layout(reading.teacher, seed, work) if maps and reading.teacher.side is not None else None
-        return {name: _measure(student, reading, drawn, work, each) for name, student in reading.students.items()}
+        work.begin("measures and intervals")
+        with threads_for(max(reading.cloud.space.d, *(s.cloud.space.d for s in reading.students.values()))):
+            told = _told(reading, each, work)
+        return {name: _measured(name, reading, told[name], drawn, work) for name in reading.students}
 
 
 def _read(asked: Pass, run: Executor, work: Work, stage: str) -> dict[str, Any]:
@@ -93,87 +96,104 @@ def _teacher_layout(teacher: Teacher, seed: int, work: Work) -> np.ndarray | Non
     return layout(teacher.cloud, teacher.queries[asked], seed) if len(asked) >= FEWEST else None
 
 
-@dataclass
-class _Found:
-    """What is known of one pair so far: measures by key, parts of the details, alarms.
+@dataclass(frozen=True)
+class _OfMoments:
+    """What moments tell; ``wider`` is what heavy tails widen their errors by."""
 
-    ``wider`` is what heavy tails widen the errors of moments by.
-    """
+    measures: dict[str, Measure] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    wider: float = 1.0
+
+
+@dataclass(frozen=True)
+class _OfNeighbours:
+    """What neighbour lists tell."""
 
     measures: dict[str, Measure] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
-    wider: float = 1.0
 
 
-def _measure(student: Student, reading: Reading, drawn: np.ndarray | None, work: Work, each: Each) -> Measurement:
+def _told(reading: Reading, each: Each, work: Work) -> dict[str, tuple[Reference, _OfMoments, _OfNeighbours]]:
+    """Of every student its reference, and what moments and neighbours tell: each made by a thread of its own."""
+    kinds: tuple[Callable[[str, Reading], Any], ...] = (_reference, _of_moments, _of_neighbours)
+    asked = [(kind, name) for name in reading.students for kind in kinds]
+
+    def tell(one: tuple[Callable[[str, Reading], Any], str]) -> Any:
+        found = one[0](one[1], reading)
+        work.advance(1 / len(asked))
+        return found
+
+    told = each(tell, asked)
+    return {name: tuple(told[place * 3 : place * 3 + 3]) for place, name in enumerate(reading.students)}
+
+
+def _measured(
+    name: str,
+    reading: Reading,
+    told: tuple[Reference, _OfMoments, _OfNeighbours],
+    drawn: np.ndarray | None,
+    work: Work,
+) -> Measurement:
     """Everything of one student; ``drawn`` is the teacher's map."""
-    work.begin("measures and intervals")
-    found, teacher, settings = _Found(), reading.teacher, reading.settings
-    pair, cloud = student.pair, student.cloud
-    profiles = teacher.cloud.profile, cloud.profile
-    found.details |= {"class_rows": class_rows(teacher), "norms": details.norms(*profiles)}
-    found.alarms += _alarms_of_rows(pair, student, teacher)
-    with threads_for(max(teacher.cloud.space.d, cloud.space.d)):
-        reference = reading.reference(cloud.space.d)
-        _add_moments(found, student, teacher, settings)
-    if teacher.side is not None and student.side is not None:
-        _add_neighbours(found, student, teacher, teacher.side, student.side, reference, settings)
-        if drawn is not None:
-            work.begin("maps")
-            chosen_rows = teacher.queries[map_rows(teacher.queries, settings.seed)]
-            moved = layout(cloud, chosen_rows, settings.seed, drawn)
-            maps = linked_maps(teacher, teacher.side, drawn, student.side, moved, pair, settings.seed)
-            found.details["maps"] = maps
+    reference, of_moments, of_neighbours = told
+    student, teacher, settings = reading.students[name], reading.teacher, reading.settings
+    pair, profiles = student.pair, (teacher.cloud.profile, student.cloud.profile)
+    measures = of_moments.measures | of_neighbours.measures
+    found = {"class_rows": class_rows(teacher), "norms": details.norms(*profiles)}
+    found |= of_moments.details | of_neighbours.details
+    if drawn is not None and teacher.side is not None and student.side is not None:
+        work.begin("maps")
+        rows = teacher.queries[map_rows(teacher.queries, settings.seed)]
+        moved = layout(student.cloud, rows, settings.seed, drawn)
+        found["maps"] = linked_maps(teacher, teacher.side, drawn, student.side, moved, pair, settings.seed)
+    raised = [*_alarms_of_rows(pair, student, teacher), *of_neighbours.alarms]
     if student.moments is not None:
-        found.alarms += _alarms_of_moments(student, found.measures, found.wider, reference.rank)
-        found.alarms += _dominating_dimension(student, found.measures, settings.k)
-    measures = {
+        raised += _alarms_of_moments(student, measures, of_moments.wider, reference.rank)
+        raised += _dominating_dimension(student, measures, settings.k)
+    kept = {
         key: replace(measure, reference=reference.values.get(key)) if measure.value is not None else measure
-        for key, measure in found.measures.items()
+        for key, measure in measures.items()
         if key in settings.keys
     }
     own = [one for one in settings.measures if one.function is not None]
-    measures |= measure_user_defined(
-        own, pair.teacher, pair.student, teacher.groups, teacher.group_count, settings.seed
-    )
-    work.advance(1.0)
-    return Measurement(measures, found.details, found.alarms, teacher.class_source, teacher.class_names)
+    kept |= measure_user_defined(own, pair.teacher, pair.student, teacher.groups, teacher.group_count, settings.seed)
+    return Measurement(kept, found, raised, teacher.class_source, teacher.class_names)
 
 
-def _add_moments(found: _Found, student: Student, teacher: Teacher, settings: Settings) -> None:
-    """What moments tell."""
+def _reference(name: str, reading: Reading) -> Reference:
+    return reading.reference(reading.students[name].cloud.space.d)
+
+
+def _of_moments(name: str, reading: Reading) -> _OfMoments:
+    """What moments tell of one student."""
+    student, teacher = reading.students[name], reading.teacher
     m, parts = student.moments, student.parts
     if m is None or parts is None:
-        return
-    found.wider = tail_factor(min(map(tail_index, student.powers)), len(parts))
-    measures, by_dimension = measure_moments(m, parts, teacher, student.cloud, settings, found.wider)
-    found.measures |= measures
-    found.details |= {
+        return _OfMoments()
+    wider = tail_factor(min(map(tail_index, student.powers)), len(parts))
+    measures, by_dimension = measure_moments(m, parts, teacher, student.cloud, reading.settings, wider)
+    found = {
         "spectra": details.spectra(m, teacher.cloud.profile, student.cloud.profile),
         "per_dimension": details.per_dimension(by_dimension),
     }
+    return _OfMoments(measures, found, wider)
 
 
-def _add_neighbours(
-    found: _Found,
-    student: Student,
-    teacher: Teacher,
-    side: Side,
-    own: Side,
-    reference: Reference,
-    settings: Settings,
-) -> None:
-    """What neighbour lists tell; ``side`` are the teacher's, ``own`` the student's."""
-    local, dependence = measure_neighbours(teacher, side, own, student.voters, settings, student.ranked)
-    found.measures |= local
-    found.alarms += _alarms_of_neighbours(student, teacher, side, own)
-    found.details |= {
-        "overlap_by_k": details.overlap_by_k(side, own, reference.side),
+def _of_neighbours(name: str, reading: Reading) -> _OfNeighbours:
+    """What neighbour lists tell of one student."""
+    student, teacher = reading.students[name], reading.teacher
+    side, own = teacher.side, student.side
+    if side is None or own is None:
+        return _OfNeighbours()
+    measures, dependence = measure_neighbours(teacher, side, own, student.voters, reading.settings, student.ranked)
+    found = {
+        "overlap_by_k": details.overlap_by_k(side, own, reading.reference_side(student.cloud.space.d)),
         "per_class": details.per_class(teacher, side, own, student.voters, dependence),
         "rank_quantiles": details.rank_quantiles(student.ranked, side, own),
         "worst_rows": details.worst_rows(side, own, student.pair, student.ranked),
     }
+    return _OfNeighbours(measures, found, _alarms_of_neighbours(student, teacher, side, own))
 
 
 def _alarms_of_rows(pair: Pair, student: Student, teacher: Teacher) -> list[Alarm]:

@@ -277,6 +277,10 @@ class Reading:
                 stick.in_teacher = told(f"reference {width}", "ranks in teacher")
                 stick.in_reference = told(f"reference {width}", "ranks in reference")
 
+    def reference_side(self, width: int) -> Side | None:
+        """The neighbours in the teacher's first principal directions, of which there are ``width``."""
+        return self.yardsticks[width].side if width in self.yardsticks else None
+
     def reference(self, width: int) -> Reference:
         """The yardstick of a student of this width."""
         teacher, settings = self.teacher, self.settings

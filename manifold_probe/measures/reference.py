@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifold_probe.engine.cloud import SAMPLE, Cloud
+from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import grouped, total
-from manifold_probe.engine.rows import SAMPLING, sample
+from manifold_probe.engine.rows import sample
 from manifold_probe.measures import from_moments, from_neighbours, overlap
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.dimensions import effective_ranks
@@ -66,9 +66,7 @@ def moment_values(
     parts = grouped(x, put_back, *teacher.quarters(few))
     values = from_moments.values(parts, settings.keys)
     values.pop("per_dimension_correlation:permutation", None)  # it has all the teacher's axes, a narrower one has not
-    some = sample(space.n, SAMPLE, 0, SAMPLING)
-    lengths = np.linalg.norm(cloud.space.take(some), axis=1)
-    values["norm_correlation"] = pearson(teacher.cloud.profile.norms[some], lengths)
+    values["norm_correlation"] = pearson(teacher.cloud.sampled_norms, cloud.sampled_norms)
     values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
     return values, rank
 

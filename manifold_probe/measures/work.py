@@ -29,7 +29,7 @@ class Work:
             "maps": DRAWN * len(widths) * maps,
             "measures and intervals": (FIXED + 10 * decomposed) * len(pairs),
         }
-        self.shares = {"maps": len(widths), "measures and intervals": len(pairs)}
+        self.shares = {"maps": len(widths)}
         self.report, self.done, self.now, self.stage = report, 0.0, 0.0, ""
 
     def begin(self, stage: str) -> None:
