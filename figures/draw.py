@@ -4,7 +4,7 @@
 
 real_features/  what `probe figures` draws of EfficientNet-Lite2 and Lite0 on Fashion-MNIST, at a NeurIPS page's width
 coverage/       how often nominal 95% intervals hold the true value
-speed/          whole-process time and memory at 10,000 rows, beside packages that compute one of the measures
+speed/          whole-process time and memory from 10,000 to 1,000,000 rows, beside packages that compute one measure
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from matplotlib.figure import Figure
 
 import manifold_probe as mp
 from manifold_probe.measures.catalogue import printed
-from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
-from manifold_probe.report.figures.look import GREY, INK, Look, colour, look_of, marker, settings
+from manifold_probe.report.figures.canvas import (
+    count_axis,
+    finish,
+    legend_below,
+    round_ticks,
+    rows_axis,
+    sample_line,
+    sheet,
+    zero_line,
+)
+from manifold_probe.report.figures.look import GREY, Look, colour, line, look_of, marker, settings
 from manifold_probe.report.figures.save import write_figures
 
 HERE = Path(__file__).resolve().parent
 EXPERIMENTS = HERE.parent / "experiments"
 NOMINAL = 95
-PROCESSES = {
-    "compare": "probe compare, every measure",
-    "ckatorch": "ckatorch, debiased CKA",
-    "rsatoolbox": "rsatoolbox, CKA",
-    "sklearn": "scikit-learn, trustworthiness, twice",
-    "zadu": "zadu, trustworthiness and continuity",
-}
 
 
 def main() -> None:
@@ -42,9 +44,9 @@ def main() -> None:
     mp.load(EXPERIMENTS / "real_features/results/comparison.json").figures(folder / "real_features", width="neurips")
     look = look_of("paper", "neurips")
     with matplotlib.style.context(["default", settings(look)]):
-        drawn = {"coverage": coverage(look), "speed": speed(look)}
-    for name, figure in drawn.items():
-        write_figures({name: figure}, folder / name, look)
+        drawn = {"coverage/coverage": coverage(look), "speed/scaling": scaling(look)}
+    for place, figure in drawn.items():
+        write_figures({Path(place).name: figure}, (folder / place).parent, look)
 
 
 def coverage(look: Look) -> Figure:
@@ -80,27 +82,37 @@ def _said(case: str) -> str:
     return ", ".join([rows, words[tails], *(["sorted by class"] if order == "sorted" else [])])
 
 
-def speed(look: Look) -> Figure:
-    """Seconds and memory of whole processes."""
-    found = _read("speed/results/speed.json")
-    runs = {"compare": found["compare"], **found["peers"]}
-    names = [name for name in PROCESSES if name in runs]
-    figure = sheet(look, (len(names) + 2) * look.row + 0.3)
-    panels = figure.subplots(1, 2, sharey=True)
-    rows_axis(panels[0], [PROCESSES[name] for name in names])
-    for axes, key, unit, form in (
-        (panels[0], "seconds", "seconds", ".1f"),
-        (panels[1], "peak_mib", "peak MiB", ",.0f"),
-    ):
-        values = [runs[name][key] for name in names]
-        axes.barh(range(len(names)), values, height=0.6, color=[colour(0), *[GREY] * (len(names) - 1)])
-        for place, value in enumerate(values):
-            axes.text(value, place, f" {value:{form}}", va="center_baseline", color=INK)
-        axes.set_xlim(0, 1.22 * max(values))
-        axes.locator_params(axis="x", nbins=4)
-        axes.set_xlabel(unit)
-    panels[1].tick_params(axis="y", length=0)
-    panels[1].spines["left"].set_visible(False)
+def scaling(look: Look) -> Figure:
+    """Seconds and memory of whole processes against the rows; a cross where one was ended at a limit or failed."""
+    found = _read("speed/results/scaling.json")
+    figure = sheet(look, 0.42 * look.width)
+    panels = figure.subplots(1, 2)
+    handles = []
+    for turn, (name, tool) in enumerate(found["tools"].items()):
+        style: dict[str, Any] = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
+        handles.append(sample_line(f"{name}, {tool['does']}", **style))
+        done = {int(rows): run for rows, run in tool["runs"].items() if "failed" not in run}
+        for axes, key in zip(panels, ("seconds", "anonymous_mb"), strict=True):
+            axes.plot(list(done), [run[key] for run in done.values()], **style)
+    for axes, unit, limit in zip(panels, ("seconds", "anonymous memory, MB"), found["limits"].values(), strict=True):
+        count_axis(axes, found["sizes"])
+        axes.xaxis.set_major_formatter(lambda rows, _: f"{rows / 1e6:g}M" if rows >= 1e6 else f"{rows / 1e3:g}k")
+        axes.set_yscale("log")
+        count_axis(axes, round_ticks(axes.get_ylim()[0], limit), "y")
+        axes.axhline(limit, color=GREY, linewidth=0.6, linestyle=":", zorder=0.5)
+        axes.set_xlabel("rows")
+        axes.set_ylabel(unit)
+    limits = list(found["limits"].values())
+    crosses: dict[tuple[str, int], int] = {}  # side by side where several failed at one size
+    for turn, tool in enumerate(found["tools"].values()):
+        for rows, run in tool["runs"].items():
+            if "failed" in run:
+                panel = int(run["failed"] == "memory")
+                beside = crosses[rows, panel] = crosses.get((rows, panel), -1) + 1
+                style = {"color": colour(turn), "marker": "x", "markersize": 1.4 * look.mark}
+                panels[panel].plot(int(rows) * 1.25**beside, limits[panel], **style)
+    handles.append(sample_line("failed, or ended at the dotted limit", color=GREY, marker="x", linestyle=":"))
+    legend_below(figure, look, handles)
     return finish(figure)
 
 

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from run import PROBE, RESULTS, machine, timed, write_pair
+from measuring import PROBE, RESULTS, checked, machine, said, write_pair
 
 SIZES = {"ten thousand": (10_000, (512, 384), "float32"), "a million": (1_000_000, (768, 384), "float16")}
 
@@ -22,20 +22,13 @@ SIZES = {"ten thousand": (10_000, (512, 384), "float32"), "a million": (1_000_00
 def measured(size: str, folder: Path) -> dict[str, Any]:
     """Both commands once each, the diagnosis first."""
     rows, widths, dtype = SIZES[size]
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"machine": machine(), "rows": rows, "dimensions": list(widths), "dtype": dtype}
     teacher, student = map(str, write_pair(folder, rows, widths, dtype))
     for verb in ("diagnose", "compare"):
-        run = timed([*PROBE, verb, "--teacher", teacher, "--student", student, "--json"])
-        if run["code"]:
-            raise SystemExit(run["err"])
-        found[verb] = {
-            "seconds": round(run["seconds"], 1),
-            "peak_resident_mib": round(run["peak_mib"]),
-            "peak_anonymous_mib": round(max((mib for _, mib in run["anonymous_mib"]), default=0)),
-        }
+        run = checked([*PROBE, verb, "--teacher", teacher, "--student", student, "--json"])
+        found[verb] = run.figures()
         if verb == "diagnose":
-            found["verdict"] = json.loads(run["out"])["verdict"]
+            found["verdict"] = json.loads(run.out)["verdict"]
         print(size, verb, found[verb], flush=True)
     return found
 
@@ -43,20 +36,16 @@ def measured(size: str, folder: Path) -> dict[str, Any]:
 def page(found: dict[str, Any]) -> str:
     """results/diagnosis.md."""
     lines = ["# How long a diagnosis takes", "", "Written by diagnosis.py: whole processes, `--json`, no labels.", ""]
-    lines += ["| rows | | seconds | against `probe compare` | peak anonymous MiB |", "|---|---|---|---|---|"]
+    lines += ["| rows | | seconds | against `probe compare` | peak anonymous MB |", "|---|---|---|---|---|"]
     for each in found.values():
         ratio = each["diagnose"]["seconds"] / each["compare"]["seconds"]
         what = f"{each['rows']:,}, {each['dimensions'][0]} against {each['dimensions'][1]}, {each['dtype']}"
         for verb, beside in (("diagnose", f"{ratio:.2f}"), ("compare", "1")):
             run = each[verb]
-            lines.append(f"| {what} | `probe {verb}` | {run['seconds']:,} | {beside} | {run['peak_anonymous_mib']:,} |")
+            lines.append(f"| {what} | `probe {verb}` | {run['seconds']:,.1f} | {beside} | {run['anonymous_mb']:,} |")
     lines.append("")
     for each in found.values():
-        on = each["machine"]
-        lines.append(
-            f"- {each['rows']:,} rows: {on['cpu']}, {on['cores']} cores, {on['memory_gib']} GiB, load at the start "
-            f"{on['load_at_start']}; Python {on['python']}, torch {on['versions']['torch']}. It said: {each['verdict']}"
-        )
+        lines.append(f"- {each['rows']:,} rows: {said(each['machine'])} It said: {each['verdict']}")
     return "\n".join(lines) + "\n"
 
 

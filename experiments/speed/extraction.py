@@ -13,7 +13,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,12 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import PROBE, RESULTS, machine
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import machine
-
-RESULTS = Path(__file__).resolve().parent / "results"
 IMAGES, SIDE, SIZE, BATCH, REPEATS = 512, 256, 224, 32, 3
 CHEAP = """import torch
 
@@ -50,7 +46,7 @@ def write_images(folder: Path, count: int, side: int) -> None:
 def extract(folder: Path, model: str, images: str, size: int, *more: str) -> dict[str, Any]:
     """Rows a second, the share of writing and the peak memory of one extraction into a new folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "manifold_probe", "extract", "--model", model, "--data", images]
+        command = [*PROBE, "extract", "--model", model, "--data", images]
         command += ["--size", str(size), "--mean", "0.5", "--std", "0.5", "--batch-size", str(BATCH), *more]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
         process = subprocess.Popen(
