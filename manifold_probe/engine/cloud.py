@@ -28,7 +28,7 @@ FAR = 1e15  # in units of the spread: float32 squares and products of rows up to
 class Terms(NamedTuple):
     """What float32 scores are made of, per row and in units of the spread:
 
-    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,), and |z|. Of rows farther than `FAR`, z and r are scaled."""
+    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,), and |z|. Of rows farther than `FAR`, z, r and e are scaled."""
 
     z: np.ndarray
     half: np.ndarray
@@ -126,7 +126,7 @@ class Cloud:
         far = np.sqrt(2 * half)
         if far.max(initial=0.0) > FAR:
             down = np.maximum(far / FAR, 1.0)
-            z, r, half = z / down[:, None], r * down, np.minimum(half, FAR**2 / 2)
+            z, r, e, half = z / down[:, None], r * down, e / down, np.minimum(half, FAR**2 / 2)
         return Terms(z, half, norm, r, rho, h, e, far)
 
     def points(self, rows: np.ndarray, metric: str) -> np.ndarray:

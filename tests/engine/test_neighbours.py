@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.neighbours import search
 from manifold_probe.errors import InputError
 from manifold_probe.measures import Neighbours
 from manifold_probe.spaces.space import Space
@@ -142,3 +144,29 @@ def test_neighbours_are_listed_nearest_first_and_deep_agrees() -> None:
 def test_what_cannot_be_searched_is_refused(k: int, metric: str) -> None:
     with pytest.raises(InputError):
         Neighbours.search(gaussian(np.random.default_rng(0)), k, metric)
+
+
+@pytest.mark.parametrize("make", [gaussian, half_precision])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_deep_lists_are_in_the_order_of_distance(make: Callable, metric: str) -> None:
+    x = np.concatenate([make(np.random.default_rng(seed)) for seed in range(8)]).astype(np.float64)
+    x[50:60] = x[40]  # rows that tie
+    cloud, queries = Cloud(Space(x)), np.arange(0, len(x), 7)
+    found = search(cloud, queries, 5, {metric: 200})[metric]
+    distances = naive.distances(x, metric)[queries]
+    np.put_along_axis(distances, queries[:, None], np.inf, 1)
+    ours = np.take_along_axis(distances, found.deep, 1)
+    np.testing.assert_allclose(ours, np.sort(distances, 1)[:, : found.deep.shape[1]], atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_rows_far_beyond_float32_are_neighbours_all_the_same(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    x[:6] *= 1e40
+    found = Neighbours.search(x, 4, metric)
+    assert (found.deep >= 0).all()
+    if metric == "cosine":
+        np.testing.assert_allclose(dense(found), naive.shares(x, 4, metric), atol=1e-9)
+    else:  # the others are as near to each other as without these
+        np.testing.assert_allclose(dense(found)[6:, 6:], naive.shares(x[6:], 4, metric), atol=1e-9)
