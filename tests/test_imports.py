@@ -57,6 +57,11 @@ def test_features_are_read_without_torch(files: Path) -> None:
     assert "torch" not in modules_after(READ, *sorted(files.iterdir()))
 
 
+def test_files_are_described_without_torch(files: Path) -> None:
+    script = "import sys\nfrom manifold_probe.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    assert not {"torch", "scipy"} & modules_after(script, "info", files / "bfloat16.safetensors")
+
+
 def test_hdf5_is_read_without_torch(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.h5", "w") as file:

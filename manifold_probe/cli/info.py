@@ -27,10 +27,12 @@ def info(
       probe info run/
     """
     from manifold_probe.report.contents import contents_lines
-    from manifold_probe.report.run import is_run, run_lines
+    from manifold_probe.spaces.folder import is_run
     from manifold_probe.spaces.read import inspect
 
     if is_run(file):
+        from manifold_probe.report.run import run_lines  # with torch, which no other file needs
+
         write("\n".join(run_lines(file)) + "\n")
         return
     write("\n".join(contents_lines(inspect(file))) + "\n")

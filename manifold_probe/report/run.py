@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from manifold_probe.distillation.config import Config, epochs, read_toml, resolved
-from manifold_probe.distillation.run_folder import CONFIG, LOG, RESULT, STUDENT, RunFolder
+from manifold_probe.distillation.run_folder import CONFIG, RESULT, STUDENT, RunFolder
 from manifold_probe.errors import InputError
 from manifold_probe.report.contents import contents_lines
 from manifold_probe.report.curves import Run, read_run
@@ -18,11 +17,6 @@ from manifold_probe.spaces.read import inspect
 
 OF_SPACE = ("features", "values", "norms")  # the lines of `contents_lines` that differ between backbone and head
 MAIN = ("overlap@10", "debiased_linear_cka", "norm_correlation", "knn_agreement@10")
-
-
-def is_run(path: str) -> bool:
-    """Whether a path is the folder of a training run, finished or not."""
-    return (Path(path) / CONFIG).is_file() and (Path(path) / LOG).is_file()
 
 
 def run_lines(path: str) -> list[str]:

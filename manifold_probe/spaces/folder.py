@@ -28,8 +28,12 @@ from manifold_probe.spaces.stacked import Stacked
 
 MANIFEST = "manifest.json"
 FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # the schemas of our own folders
-RUN_FILES = ("config.toml", "log.jsonl")  # of a run, finished or not
 EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
+
+
+def is_run(path: str) -> bool:
+    """Whether a path is the folder of a training run, finished or not."""
+    return all(os.path.isfile(os.path.join(path, name)) for name in ("config.toml", "log.jsonl"))
 
 
 def open_folder(path: str, key: str | None = None) -> Contents:
@@ -67,7 +71,7 @@ def _manifest(path: str) -> dict[str, Any]:
     file = os.path.join(path, MANIFEST)
     if not os.path.exists(file) and os.path.exists(os.path.join(path, "unfinished.json")):
         raise bad(path, "is an unfinished extraction; give the same probe extract command again to finish it")
-    if not os.path.exists(file) and all(os.path.exists(os.path.join(path, name)) for name in RUN_FILES):
+    if not os.path.exists(file) and is_run(path):
         raise bad(path, "is an unfinished run; give the same probe distill command again to finish it")
     if not os.path.exists(file):
         raise bad(path, _without_manifest(path))

@@ -16,7 +16,7 @@ from manifold_probe import cli
 from manifold_probe.distillation import train as trainer
 from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.measures import neighbourhood_overlap
-from manifold_probe.report.run import is_run
+from manifold_probe.spaces.folder import is_run
 from manifold_probe.spaces.read import read
 from tests.distillation.run_helpers import ROWS, command, contents, ran, world
 
