@@ -81,7 +81,6 @@ found.to_json(), found.to_html(f"{folder}/x.html"), found.summary()
 """
 
 
-@pytest.mark.xfail(reason="the engine imports torch")
 def test_pairs_are_measured_and_diagnosed_without_torch(files: Path, tmp_path: Path) -> None:
     students = [files / name for name in ("x.npz", "bfloat16.safetensors", "x.parquet")]
     assert "torch" not in modules_after(MEASURE, files / "x.npy", tmp_path, *students)
