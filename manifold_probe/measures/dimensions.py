@@ -135,7 +135,7 @@ def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray
     along = u @ vectors
     without = []
     for part in parts:
-        lost = np.einsum("ij,ij->j", vectors, part.xx @ vectors) + (2 * part.sx @ vectors + part.n * along) * along
+        lost = _along(vectors, part.xx) + (2 * part.sx @ vectors + part.n * along) * along
         without.append(effective_rank(np.sqrt(np.maximum(values - lost, 0))))
     return effective_rank(np.sqrt(np.maximum(values, 0))), np.array(without)
 
@@ -179,8 +179,15 @@ def _matched(m: Moments, partner: np.ndarray | None = None) -> Sums:
 
 def _mapped(m: Moments, weights: np.ndarray) -> Sums:
     """Of each dimension of x and the same of y mapped by ``weights`` (dy, dx)."""
-    yy = np.einsum("ij,ij->j", weights, m.yy @ weights)
-    return m.n, m.sx, m.sy @ weights, np.diag(m.xx), np.einsum("ij,ji->i", m.xy, weights), yy
+    xy = np.einsum("ij,ji->i", m.xy, weights)
+    return m.n, m.sx, m.sy @ weights, np.diag(m.xx), xy, _along(weights, m.yy)
+
+
+def _along(vectors: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """v'P v of every column v of V (d, r), P symmetric: from its lower triangle, which is half of the work of P V."""
+    lower = linalg.blas.dtrmm(1.0, products.T, vectors, lower=True)
+    found: np.ndarray = 2 * np.einsum("ij,ij->j", vectors, lower) - np.diag(products) @ np.square(vectors)
+    return found
 
 
 def _minus(whole: Sums, part: Sums) -> Sums:

@@ -232,3 +232,41 @@ def test_the_rest_of_a_part_that_decides_everything(far: float) -> None:
     biased, debiased = alignment.ckas_without(total(parts), parts)
     assert biased[3] == pytest.approx(alignment.cka(rest), abs=1e-16 * far**2)
     assert debiased[3] == pytest.approx(alignment.debiased_cka(rest), abs=1e-19 * far**4 + 1e-13)
+
+
+@OFFSETS
+def test_effective_ranks_without_a_part_keep_the_eigenvectors(offset: float) -> None:
+    x, y = spaces(9, 4, offset)
+    parts, groups = in_groups(x, y, 5)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    value, without = dimensions.effective_ranks(total(parts), parts)
+    assert value == pytest.approx(dimensions.rankme(x), rel=1e-7)
+    for part, found in enumerate(without):
+        left = values - np.square(x[groups == part] @ vectors).sum(0)
+        assert found == pytest.approx(dimensions.effective_rank(np.sqrt(np.maximum(left, 0))), rel=1e-7)
+
+
+@OFFSETS
+@WIDTHS
+@pytest.mark.parametrize("kind", dimensions.MAPS)
+def test_correlations_after_a_map_are_those_of_the_rows_it_was_not_fitted_on(
+    dx: int, dy: int, offset: float, kind: str
+) -> None:
+    x, y = spaces(dx, dy, offset)
+    parts, groups = in_groups(x, y, 6)
+    both = halves(parts)
+    found, without = dimensions.held_out_correlations(both, kind, leave_out=True)
+    assert np.allclose(dimensions.held_out_correlations(both, kind, leave_out=False)[0], found, equal_nan=True)
+
+    def read(half: int, kept: np.ndarray) -> list[float]:
+        m, rows = both[half].fit_total, kept & ((groups < 3) != (half == 0))
+        partner = partners(m)[0]
+        weights = both[half].ridge if kind == "ridge" else orthogonal(m)
+        mapped = y[:, partner] if kind == "permutation" else y @ weights
+        lone = [kind == "permutation" and partner[i] < 0 for i in range(dx)]
+        return [np.nan if lone[i] else np.corrcoef(x[rows, i], mapped[rows, i])[0, 1] for i in range(dx)]
+
+    for kept, values in ((groups >= 0, found), *((groups != part, without[part]) for part in range(6))):
+        each = np.array([read(half, kept) for half in (0, 1)])
+        expected = [np.mean(column[~np.isnan(column)]) if not np.isnan(column).all() else np.nan for column in each.T]
+        assert np.allclose(values, expected, atol=1e-8, equal_nan=True)
