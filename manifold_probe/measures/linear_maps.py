@@ -213,7 +213,7 @@ class Half:
         """Sum of squared errors of the ridge map on the rows of ``m``."""
         x, y = self.means
         told = _inner(self._square, m.yy, m.sy, m.sy, m.n, y, y) - 2 * _inner(self.ridge.T, m.xy, m.sx, m.sy, m.n, x, y)
-        return told + self.squares(m)
+        return max(told + self.squares(m), 0.0)  # a map without errors leaves rounding
 
     def squares(self, m: Moments) -> float:
         """Sum of squares of the rows x of ``m`` about the fitted mean."""

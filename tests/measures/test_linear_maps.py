@@ -172,6 +172,14 @@ def test_errors_and_squares_are_those_of_the_rows(dx: int, dy: int, offset: floa
         assert np.allclose(half.ridge, naive_ridge(x[fitted], y[fitted], half.strength), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("seed", range(100))
+def test_a_map_without_errors_has_none_below_zero(seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(46, 1)) + 0.3
+    both = halves(in_groups(x, x, 20)[0])
+    assert all(half.errors(half.read_total) >= 0 for half in both)
+    assert alignment.ridge_r2(both) <= 1
+
+
 @OFFSETS
 def test_leaving_a_group_out_is_right_to_first_order(offset: float) -> None:
     x, y = spaces(5, 7, offset, n=4000)
