@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.moments import Moments
+from manifold_probe.measures.alignment import debiased_cka
+
 METRICS = ("cosine", "euclidean")
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 BLOCK = 4096
@@ -227,30 +230,14 @@ def gain(before: Faithfulness, after: Faithfulness, metric: str = "cosine", rows
 
 
 def shape_likeness(x: np.ndarray, y: np.ndarray) -> float:
-    """Debiased linear CKA from the (n, n) products, of at most 2,500 rows taken evenly: it needs no more."""
+    """Debiased linear CKA of at most 2,500 rows taken evenly: it needs no more."""
     if len(x) > MOST:
         rows = np.linspace(0, len(x) - 1, MOST).astype(int)
         x, y = x[rows], y[rows]
-    grams = []
-    for side in (x, y):
-        centred = np.ascontiguousarray(side - side.mean(0), dtype=np.float32)
-        gram = (centred @ centred.T).astype(np.float64)
-        np.fill_diagonal(gram, 0)
-        grams.append(gram)
-    own_x, own_y, cross = (_hsic(*both) for both in ((grams[0], grams[0]), (grams[1], grams[1]), grams))
-    scale = own_x * own_y
-    return float(cross / np.sqrt(scale)) if scale > 0 else float("nan")
+    return debiased_cka(Moments().update(x, y))
 
 
 def likeness_error(x: np.ndarray, y: np.ndarray) -> float:
     """Standard error of debiased CKA, from ten parts of the rows."""
     found = [shape_likeness(x[part::PARTS], y[part::PARTS]) for part in range(PARTS)] if len(x) > 5 * PARTS else []
     return float(np.nanstd(found, ddof=1) / np.sqrt(len(found))) if np.isfinite(found).sum() > 1 else float("nan")
-
-
-def _hsic(a: np.ndarray, b: np.ndarray) -> float:
-    """n (n - 3) times the unbiased HSIC of two products without their diagonals (Song et al. 2012)."""
-    n = len(a)
-    rows_a, rows_b = a.sum(0), b.sum(0)
-    corner = rows_a.sum() * rows_b.sum() / ((n - 1) * (n - 2))
-    return float(np.vdot(a, b) + corner - 2 / (n - 2) * rows_a @ rows_b)

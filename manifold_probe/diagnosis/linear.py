@@ -1,17 +1,19 @@
-"""Ridge maps between the two spaces, fitted on one half of the rows and read on the other.
+"""Rows of one space as a ridge map from the other has them, fitted on rows that are not read: a half, or other groups.
 
-Y = (X - m) W + c,  W = V (s / (s^2 + a)) U'Y of the centred X = U s V',  a chosen by generalised cross-validation
+The maps are those of `measures.linear_maps`, their strength chosen by generalised cross-validation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.linalg import solve
 
-STRENGTHS = np.logspace(-6, 1, 22)
-LEAST_FREE = 0.2  # beyond, the criterion divides nothing by nothing
+from manifold_probe.engine.moments import Moments
+from manifold_probe.measures.linear_maps import RidgePath, ridge
+
 MOST = 2500  # rows that a map is fitted on
 
 
@@ -36,46 +38,9 @@ def fit_ridge(x: np.ndarray, y: np.ndarray) -> Ridge:
         x, y = x[chosen], y[chosen]
     x, y = x.astype(np.float64), y.astype(np.float64)
     mean_in, mean_out = x.mean(0), y.mean(0)
-    centred, target = x - mean_in, y - mean_out
-    if len(x) <= x.shape[1]:
-        values, u = np.linalg.eigh(centred @ centred.T)
-        values, u = values[::-1], u[:, ::-1]
-    else:
-        values, v = np.linalg.eigh(centred.T @ centred)
-        values, v = values[::-1], v[:, ::-1]
-        u = centred @ v / np.sqrt(np.maximum(values, 1e-300))
-    if not values[0] > 0:  # nothing varies
-        return Ridge(np.zeros((x.shape[1], y.shape[1])), mean_in, mean_out)
-    keep = values > values[0] * 1e-10
-    values, u = np.maximum(values[keep], 1e-300), u[:, keep]
-    right = u.T @ target
-    best = _strength(values, np.square(right).sum(1), float(np.square(target).sum()), len(x))
-    weights = centred.T @ (u @ (right / (values + best)[:, None]))
-    return Ridge(weights, mean_in, mean_out, best)
-
-
-def _strength(values: np.ndarray, power: np.ndarray, total: float, n: int) -> float:
-    """The strength with the least generalised cross-validation, from eigenvalues and what each direction explains."""
-    scores = []
-    for strength in STRENGTHS:
-        shrink = values / (values + strength * values[0])
-        left = total - float((power * (2 * shrink - shrink**2)).sum())
-        free = 1 - (shrink.sum() + 1) / n
-        scores.append(left / free**2 if free > LEAST_FREE else np.inf)
-    return float(STRENGTHS[int(np.argmin(scores))] * values[0])
-
-
-def ridge_of(n: int, xx: np.ndarray, xy: np.ndarray, total: float) -> np.ndarray:
-    """The weights (p, q) of the same map from centred moments: X'X (p, p), X'Y (p, q) and the trace of Y'Y."""
-    values, v = np.linalg.eigh(xx)
-    values, v = values[::-1], v[:, ::-1]
-    if not values[0] > 0:
-        return np.zeros(xy.shape)
-    keep = values > values[0] * 1e-10
-    values, v = values[keep], v[:, keep]
-    right = v.T @ xy
-    best = _strength(values, np.square(right).sum(1) / values, total, n)
-    return v @ (right / (values + best)[:, None])
+    path = RidgePath.of_rows(y - mean_out, x - mean_in)
+    strength = path.generalised_strength(len(x), float(np.square(y - mean_out).sum()))
+    return Ridge(path.weights(strength), mean_in, mean_out, strength)
 
 
 def cross_fitted(x: np.ndarray, y: np.ndarray, fold: np.ndarray, fit: np.ndarray | None = None) -> np.ndarray:
@@ -97,27 +62,33 @@ def told_by_others(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarr
     x, y = x.astype(np.float64), y.astype(np.float64)
     x = x - x.mean(0)
     strength = fit_ridge(x, y).strength
-    wide = len(x) <= x.shape[1]
-    products = x @ x.T if wide else x.T @ x
-    least = max(strength, 1e-10 * float(np.trace(products)), 1e-300)
+    least = max(strength, 1e-10 * float(np.square(x).sum()), 1e-300)
+    if len(x) <= x.shape[1]:
+        told = partial(_told_by_rows, x @ x.T)
+    else:
+        told = partial(_told_by_moments, Moments().update(y, x))
     found = np.empty_like(y)
     for group in np.unique(groups):
-        out, rest = groups == group, groups != group
-        mean_in, mean_out = x[rest].mean(0), y[rest].mean(0)
-        target = y[rest] - mean_out
-        if wide:
-            near, far = products[np.ix_(rest, rest)], products[np.ix_(out, rest)]
-            middle, corner = near.mean(0), near.mean()
-            near = near - middle - middle[:, None] + corner
-            near.flat[:: len(near) + 1] += least
-            far = far - far.mean(1)[:, None] - middle + corner
-            found[out] = far @ solve(near, target, assume_a="pos", check_finite=False) + mean_out
-        else:
-            inner = products - x[out].T @ x[out] - rest.sum() * np.outer(mean_in, mean_in)
-            inner.flat[:: len(inner) + 1] += least
-            weights = solve(inner, (x[rest] - mean_in).T @ target, assume_a="pos", check_finite=False)
-            found[out] = (x[out] - mean_in) @ weights + mean_out
+        found[groups == group] = told(x, y, groups == group, least)
     return found
+
+
+def _told_by_rows(products: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray, strength: float) -> np.ndarray:
+    """The rows ``out`` (n,) of bool of y, from X X' (n, n): for no more rows than dimensions."""
+    near, far = products[np.ix_(~out, ~out)], products[np.ix_(out, ~out)]
+    middle, corner, mean_out = near.mean(0), near.mean(), y[~out].mean(0)
+    near = near - middle - middle[:, None] + corner
+    near.flat[:: len(near) + 1] += strength
+    far = far - far.mean(1)[:, None] - middle + corner
+    told: np.ndarray = far @ solve(near, y[~out] - mean_out, assume_a="pos", check_finite=False) + mean_out
+    return told
+
+
+def _told_by_moments(whole: Moments, x: np.ndarray, y: np.ndarray, out: np.ndarray, strength: float) -> np.ndarray:
+    """The rows ``out`` (n,) of bool of y, from the moments of all rows less their own."""
+    others = whole - Moments(whole.shift_x, whole.shift_y).update(y[out], x[out])
+    mean_out, mean_in = others.means
+    return (x[out] - mean_in) @ ridge(others, strength) + mean_out
 
 
 def explained(y: np.ndarray, predicted: np.ndarray) -> float:

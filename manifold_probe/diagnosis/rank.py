@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.case import Evidence, Finding, View, confidence_of
 from manifold_probe.diagnosis.faithfulness import loss_z
 from manifold_probe.diagnosis.linear import cross_fitted, explained
+from manifold_probe.engine.moments import Moments
+from manifold_probe.measures.linear_maps import partners
 
 TOO_FEW = ["truncated_dimensions", "dead_dimensions", "dimensional_collapse"]
 ALONE = 0.97  # correlation of columns that are the teacher's own
@@ -56,11 +57,11 @@ def _lost_alike(view: View, dead: np.ndarray) -> tuple[float, list[Evidence]]:
 def matched_columns(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(student columns, their teacher columns one to one, |correlation|)."""
     keep = view.keep
-    own, theirs = np.flatnonzero(alive(view.student[keep])), np.flatnonzero(alive(view.teacher[keep]))
-    first, second = (_standard(x[keep][:, chosen]) for x, chosen in ((view.student, own), (view.teacher, theirs)))
-    correlation = np.abs(first.T @ second) / keep.sum()
-    rows, columns = linear_sum_assignment(-correlation)
-    return own[rows], theirs[columns], correlation[rows, columns]
+    own, theirs = (np.flatnonzero(alive(x[keep])) for x in (view.student, view.teacher))
+    moments = Moments().update(view.student[keep][:, own], view.teacher[keep][:, theirs])
+    partner, correlation = partners(moments, mirrored=True)
+    paired = partner >= 0
+    return own[paired], theirs[partner[paired]], np.abs(correlation[paired])
 
 
 def truncated_dimensions(view: View) -> Finding | None:
@@ -197,8 +198,3 @@ def _principal(x: np.ndarray, keep: np.ndarray, count: int) -> np.ndarray:
     _, _, directions = np.linalg.svd((x[keep] - centre).astype(np.float64), full_matrices=False)
     chosen = directions[:count]
     return (((x - centre) @ chosen.T) @ chosen + centre).astype(np.float32)
-
-
-def _standard(x: np.ndarray) -> np.ndarray:
-    centred = x - x.mean(0)
-    return centred / np.maximum(centred.std(0), 1e-12)

@@ -11,20 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from manifold_probe.diagnosis.linear import ridge_of
 from manifold_probe.engine.moments import Moments
+from manifold_probe.measures import linear_maps
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
 REMOVED = 3
-
-
-def means(moments: Moments) -> Affine:
-    """The means of x and y."""
-    return moments.shift_x + moments.sx / moments.n, moments.shift_y + moments.sy / moments.n
 
 
 def deviations(moments: Moments) -> Affine:
@@ -35,7 +29,7 @@ def deviations(moments: Moments) -> Affine:
 
 def centring(moments: Moments) -> Affine:
     """Without the mean."""
-    return np.eye(len(moments.sx)), -means(moments)[0]
+    return np.eye(len(moments.sx)), -moments.means[0]
 
 
 def global_scale(moments: Moments) -> Affine:
@@ -49,48 +43,47 @@ def top_components_removed(moments: Moments) -> Affine:
     """Without the three principal directions of most variance."""
     top = np.linalg.eigh(moments.covariance[0])[1][:, -REMOVED:]
     weights = np.eye(len(top)) - top @ top.T
-    return weights, -means(moments)[0] @ weights
+    return weights, -moments.means[0] @ weights
 
 
 def unit_deviation(moments: Moments) -> Affine:
     """Every dimension at unit deviation, floored."""
     spread = deviations(moments)[0]
     spread = np.maximum(spread, FLOOR * max(float(np.median(spread)), 1e-30))
-    return np.diag(1 / spread), -means(moments)[0] / spread
+    return np.diag(1 / spread), -moments.means[0] / spread
 
 
 def permutation(moments: Moments) -> Affine:
     """Every dimension in the place of the teacher's that it correlates with most, with its sign and spread."""
     own, theirs = deviations(moments)
-    correlation = moments.covariance[1] / moments.n
-    correlation = correlation / np.maximum(own, 1e-12)[:, None] / np.maximum(theirs, 1e-12)
-    rows, columns = linear_sum_assignment(-np.abs(correlation))
-    weights = np.zeros(correlation.shape)
-    weights[rows, columns] = np.sign(correlation[rows, columns]) * theirs[columns] / np.maximum(own[rows], 1e-12)
-    mean_in, mean_out = means(moments)
-    return weights, mean_out - mean_in @ weights
+    partner, correlation = linear_maps.partners(moments.swapped(), mirrored=True)
+    placed = np.flatnonzero(correlation)
+    weights = np.zeros((len(own), len(theirs)))
+    weights[partner[placed], placed] = np.sign(correlation[placed]) * theirs[placed] / own[partner[placed]]
+    return _onto_teacher(moments, weights)
 
 
 def orthogonal(moments: Moments) -> Affine:
     """Turned onto the teacher, at one scale."""
-    mean_in, mean_out = means(moments)
-    left, values, right = np.linalg.svd(moments.covariance[1], full_matrices=False)
-    weights = left @ right * (values.sum() / max(moments.variances[0], 1e-300))
-    return weights, mean_out - mean_in @ weights
+    turn, reached = linear_maps.turn_of(moments)
+    return _onto_teacher(moments, turn * (reached / max(moments.variances[0], 1e-300)))
 
 
 def ridge(moments: Moments) -> Affine:
     """Any linear map."""
-    mean_in, mean_out = means(moments)
-    weights = ridge_of(moments.n, *moments.covariance[:2], moments.variances[1])
+    return _onto_teacher(moments, linear_maps.generalised_ridge(moments.swapped()))
+
+
+def _onto_teacher(moments: Moments, weights: np.ndarray) -> Affine:
+    mean_in, mean_out = moments.means
     return weights, mean_out - mean_in @ weights
 
 
 def direction_removed(moments: Moments) -> Affine:
     """Without the direction in which the student says most that the teacher does not predict."""
     xx, xy, yy = moments.covariance
-    told = ridge_of(moments.n, yy, xy.T, moments.variances[0])
+    told = linear_maps.generalised_ridge(moments)
     left = xx - xy @ told - told.T @ xy.T + told.T @ yy @ told
     direction = np.linalg.eigh((left + left.T) / 2)[1][:, -1]
     weights = np.eye(len(xx)) - np.outer(direction, direction)
-    return weights, -means(moments)[0] @ weights
+    return weights, -moments.means[0] @ weights

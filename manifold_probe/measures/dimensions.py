@@ -7,18 +7,20 @@ Neither sees neighbourhoods: a noise dimension counts as much as one that carrie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from manifold_probe.engine.inputs import as_matrices, as_matrix
 from manifold_probe.engine.moments import Moments, moments_of
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
-from manifold_probe.measures.alignment import Half
+from manifold_probe.measures.linear_maps import Half, orthogonal, partners
 
 MAPS = ("permutation", "orthogonal", "ridge")
+Sums = tuple  # (n, sx, sy, xx, xy, yy): the rows, and for each dimension of x and its own of y their sums and products
 
 
 def per_dimension_correlation(x: Any, y: Any) -> np.ndarray:
@@ -95,25 +97,26 @@ def _same_width(x: Any, y: Any) -> Moments:
 
 def correlations(m: Moments) -> np.ndarray:
     """Per-dimension Pearson correlations (d,) of moments of equal width; NaN for constant dimensions."""
-    return _correlation(m.n, m.sx, m.sy, np.diag(m.xx), np.diag(m.xy), np.diag(m.yy))
+    return _correlation(*_matched(m))
 
 
 def column_cosines(m: Moments) -> np.ndarray:
     """Uncentred column cosines (d,) of moments of equal width; NaN for zero columns."""
-    u, v = m.shift_x, m.shift_y
-    xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
-    yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
-    xy = np.diag(m.xy) + u * m.sy + v * m.sx + m.n * u * v
-    return np.clip(_divide(xy, np.sqrt(np.maximum(xx, 0)) * np.sqrt(np.maximum(yy, 0))), -1, 1)
+    return _cosine(m.shift_x, m.shift_y, *_matched(m))
+
+
+def each_without(m: Moments, parts: list[Moments]) -> tuple[np.ndarray, np.ndarray]:
+    """`correlations` and `column_cosines` with each part left out, (G, d) each."""
+    whole = _matched(m)
+    left = [_minus(whole, _matched(part)) for part in parts]
+    cosines = [_cosine(m.shift_x, m.shift_y, *sums) for sums in left]
+    return np.array([_correlation(*sums) for sums in left]), np.array(cosines)
 
 
 def column_cosine_chance(m: Moments) -> np.ndarray:
     """Expected column cosines (d,) when rows are paired at random: what the means alone give."""
-    u, v = m.shift_x, m.shift_y
-    xx = np.diag(m.xx) + 2 * u * m.sx + m.n * u * u
-    yy = np.diag(m.yy) + 2 * v * m.sy + m.n * v * v
-    mean_x, mean_y = m.means
-    return np.clip(_divide(m.n * mean_x * mean_y, np.sqrt(np.maximum(xx, 0)) * np.sqrt(np.maximum(yy, 0))), -1, 1)
+    _, sx, sy, xx, _, yy = _matched(m)
+    return _cosine(m.shift_x, m.shift_y, m.n, sx, sy, xx, sx * sy / m.n, yy)
 
 
 def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
@@ -125,35 +128,16 @@ def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
 
 def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:
     """RankMe of the teacher from moments, and with each part left out (to first order: eigenvectors are kept)."""
-    values, vectors = linalg.eigh(_raw(m))
+    u = m.shift_x
+    raw = m.xx + np.outer(m.sx, u) + np.outer(u, m.sx) + m.n * np.outer(u, u)
+    values, vectors = linalg.eigh(raw)
     values, vectors = values[-m.n :], vectors[:, -m.n :]  # n rows have no more; the rest is rounding, which would count
+    along = u @ vectors
     without = []
     for part in parts:
-        kept = values - np.einsum("ij,ij->j", vectors, _raw(part) @ vectors)
-        without.append(effective_rank(np.sqrt(np.maximum(kept, 0))))
+        lost = _along(vectors, part.xx) + (2 * part.sx @ vectors + part.n * along) * along
+        without.append(effective_rank(np.sqrt(np.maximum(values - lost, 0))))
     return effective_rank(np.sqrt(np.maximum(values, 0))), np.array(without)
-
-
-def _raw(m: Moments) -> np.ndarray:
-    """Uncentred X'X."""
-    u = m.shift_x
-    return m.xx + np.outer(m.sx, u) + np.outer(u, m.sx) + m.n * np.outer(u, u)
-
-
-def rigid_map(m: Moments, kind: str) -> np.ndarray:
-    """A permutation or orthogonal map (dy, dx) from student to teacher dimensions.
-
-    A teacher dimension that the permutation gives no partner has a zero column.
-    """
-    xx, xy, yy = m.covariance
-    if kind == "orthogonal":
-        u, _, vt = linalg.svd(xy, full_matrices=False)
-        return vt.T @ u.T
-    scale = np.outer(np.sqrt(np.maximum(np.diag(xx), 0)), np.sqrt(np.maximum(np.diag(yy), 0)))
-    rows, columns = optimize.linear_sum_assignment(np.nan_to_num(_divide(xy, scale)), maximize=True)
-    weights = np.zeros((len(yy), len(xx)))
-    weights[columns, rows] = 1
-    return weights
 
 
 def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -163,11 +147,11 @@ def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -
     """
     read, without = [], []
     for half in both:
-        weights = half.ridge if kind == "ridge" else rigid_map(half.fit_total, kind)
-        sums = [_projected(part, weights) for part in (half.read if leave_out else [half.read_total])]
-        whole = _add(sums)
+        mapped = _after_map(half, kind)
+        sums = [mapped(part) for part in (half.read if leave_out else [half.read_total])]
+        whole = tuple(sum(column[1:], start=column[0]) for column in zip(*sums, strict=True))
         read.append(_correlation(*whole))
-        without.append([_correlation(*(w - s for w, s in zip(whole, part, strict=True))) for part in sums])
+        without.append([_correlation(*_minus(whole, part)) for part in sums])
     values = _mean(read[0], read[1])
     if not leave_out:
         return values, np.empty((0, len(values)))
@@ -176,17 +160,38 @@ def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -
     return values, np.array(first + second)
 
 
-def _projected(m: Moments, weights: np.ndarray) -> tuple:
-    """(n, sx, sy, xx, xy, yy) per dimension, of the teacher and the mapped student."""
-    if m.n == 0:
-        zero = np.zeros(weights.shape[1])
-        return 0, zero, zero, zero, zero, zero
-    mapped = np.einsum("ij,ij->j", weights, m.yy @ weights)
-    return m.n, m.sx, m.sy @ weights, np.diag(m.xx), np.einsum("ij,ji->i", m.xy, weights), mapped
+def _after_map(half: Half, kind: str) -> Callable[[Moments], Sums]:
+    """The sums of other rows after the map that the half fits."""
+    if kind == "permutation":
+        partner, _ = partners(half.fit_total)
+        return lambda m: _matched(m, partner)
+    weights = half.ridge if kind == "ridge" else orthogonal(half.fit_total)
+    return lambda m: _mapped(m, weights)
 
 
-def _add(sums: list[tuple]) -> tuple:
-    return tuple(sum(column[1:], start=column[0]) for column in zip(*sums, strict=True))
+def _matched(m: Moments, partner: np.ndarray | None = None) -> Sums:
+    """Of each dimension of x and the same of y, or its ``partner`` (dx,), -1 for none."""
+    at = np.arange(len(m.sx)) if partner is None else partner
+    there = at >= 0
+    xy, yy = (np.where(there, values, 0.0) for values in (m.xy[np.arange(len(at)), at], np.diag(m.yy)[at]))
+    return m.n, m.sx, np.where(there, m.sy[at], 0.0), np.diag(m.xx), xy, yy
+
+
+def _mapped(m: Moments, weights: np.ndarray) -> Sums:
+    """Of each dimension of x and the same of y mapped by ``weights`` (dy, dx)."""
+    xy = np.einsum("ij,ji->i", m.xy, weights)
+    return m.n, m.sx, m.sy @ weights, np.diag(m.xx), xy, _along(weights, m.yy)
+
+
+def _along(vectors: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """v'P v of every column v of V (d, r), P symmetric: from its lower triangle, which is half of the work of P V."""
+    lower = linalg.blas.dtrmm(1.0, products.T, vectors, lower=True)
+    found: np.ndarray = 2 * np.einsum("ij,ij->j", vectors, lower) - np.diag(products) @ np.square(vectors)
+    return found
+
+
+def _minus(whole: Sums, part: Sums) -> Sums:
+    return tuple(a - b for a, b in zip(whole, part, strict=True))
 
 
 def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -196,6 +201,12 @@ def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untype
     # what rounding leaves of a constant dimension is not variance
     var_x, var_y = (np.where(v > 1e-12 * np.maximum(raw, 0), v, 0) for v, raw in ((var_x, xx), (var_y, yy)))
     return np.clip(_divide(xy - sx * sy / n, np.sqrt(var_x) * np.sqrt(var_y)), -1, 1)
+
+
+def _cosine(u, v, n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """From sums about the shifts u and v."""
+    xx, yy = (np.maximum(raw, 0) for raw in (xx + 2 * u * sx + n * u * u, yy + 2 * v * sy + n * v * v))
+    return np.clip(_divide(xy + u * sy + v * sx + n * u * v, np.sqrt(xx) * np.sqrt(yy)), -1, 1)
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
-from manifold_probe.measures import alignment, dimensions
+from manifold_probe.measures import alignment, dimensions, linear_maps
 from manifold_probe.measures.catalogue import AT_MOST_ONE, SIGNED, UNIT
 from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.results import Measure
@@ -25,7 +25,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def values(parts: list[Moments], wanted: frozenset[str] = EVERY) -> dict[str, float]:
     """The wanted moment measures by key, without intervals: what reference and permuted pairs are measured by."""
-    m, both = total(parts), alignment.halves(parts)
+    m, both = total(parts), linear_maps.halves(parts)
 
     def after_map(kind: str) -> float:
         return dimensions.median(dimensions.held_out_correlations(both, kind, leave_out=False)[0])
@@ -51,19 +51,14 @@ def estimates(
     Both CKAs are always there: they cost little, and alarms read the debiased one. ``wider``: what heavy tails widen
     the errors by, see `uncertainty.tail_factor`.
     """
-    m, both = total(parts), alignment.halves(parts)
+    m, both = total(parts), linear_maps.halves(parts)
     same_width = len(m.sx) == len(m.sy)
     columns = {"per_dimension_correlation": dimensions.correlations, "space_similarity": dimensions.column_cosines}
     by_dimension = {key: measure(m) for key, measure in columns.items() if same_width and key in wanted}
-    left_out: dict[str, list] = {key: [] for key in ("linear_cka", "debiased_linear_cka", *by_dimension)}
-    for part in parts:
-        without = m - part
-        left_out["linear_cka"].append(alignment.cka(without))
-        left_out["debiased_linear_cka"].append(alignment.debiased_cka(without))
-        for key in by_dimension:
-            left_out[key].append(columns[key](without))
+    biased, debiased = alignment.ckas_without(m, parts)
+    left_out = dict(zip(columns, dimensions.each_without(m, parts), strict=True)) if by_dimension else {}
     made: dict[str, Callable[[], Estimate]] = {
-        "procrustes": lambda: jackknife(alignment.procrustes(m), alignment.procrustes_without(m, parts), UNIT),
+        "procrustes": lambda: jackknife(*alignment.procrustes_jackknifed(m, parts), UNIT),
         "linear_r2": lambda: jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
         "rankme_teacher": lambda: jackknife(*dimensions.effective_ranks(m, parts), (1.0, min(m.n, len(m.sx)))),
         "rankme_student": lambda: jackknife(
@@ -71,13 +66,11 @@ def estimates(
         ),
     }
     found = {
-        "linear_cka": jackknife(alignment.cka(m), np.array(left_out["linear_cka"]), UNIT),
-        "debiased_linear_cka": jackknife(
-            alignment.debiased_cka(m), np.array(left_out["debiased_linear_cka"]), AT_MOST_ONE
-        ),
+        "linear_cka": jackknife(alignment.cka(m), biased, UNIT),
+        "debiased_linear_cka": jackknife(alignment.debiased_cka(m), debiased, AT_MOST_ONE),
     }
     found |= {key: make() for key, make in made.items() if key in wanted}
-    found |= {key: _median(by_dimension[key], np.array(left_out[key])) for key in by_dimension}
+    found |= {key: _median(by_dimension[key], left_out[key]) for key in by_dimension}
     for kind in dimensions.MAPS:
         key = f"per_dimension_correlation:{kind}"
         if key not in wanted:

@@ -146,7 +146,7 @@ def test_what_is_not_wanted_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "candidates", refuse)
-        for name in ("procrustes_without", "ridge_r2_without"):
+        for name in ("procrustes_jackknifed", "ridge_r2_without"):
             patch.setattr(alignment, name, refuse)
         patch.setattr(dimensions, "effective_ranks", refuse)
         assert mp.compare(x, y, measures=["debiased_linear_cka"]).measures["debiased_linear_cka"].value is not None

@@ -1,0 +1,255 @@
+"""Linear maps from one space to another, from the moments of their paired rows alone.
+
+Rows y (n, dy), the student's, are mapped onto rows x (n, dx), the teacher's, by (y - mean of y) W + mean of x. With the
+centred products X'Y and Y'Y,
+
+    ridge         W = (Y'Y + a I)^-1 Y'X = V (V'Y'X / (s + a)),  Y'Y = V diag(s) V'
+    orthogonal    W = V U',  X'Y = U diag(s) V': the turn that brings y nearest to x (Procrustes)
+    permutation   every dimension of y in the place of the one of x that it correlates with, one to one
+
+and the squared errors on other rows follow from their moments, with products about the means that W was fitted with:
+
+    E = tr X'X - 2 <W, Y'X> + <W W', Y'Y>
+
+A map of many dimensions fits noise, so that it is fitted on one half of the rows and read on the other: see `halves`.
+The strength a of a ridge map is chosen by what it predicts of held-out groups of its own half (`held_out_strength`), or
+by generalised cross-validation, which needs no groups (`generalised_ridge`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, optimize
+
+from manifold_probe.engine.moments import Moments, total
+
+HELD_OUT = 10.0 ** np.arange(-8, 5)  # strengths over y's mean variance; the strongest is no map at all
+GENERALISED = np.logspace(-6, 1, 22)  # strengths over the largest eigenvalue
+LEAST_FREE = 0.2  # share of free rows: below, generalised cross-validation divides nothing by nothing
+DETERMINED = 1e-10  # of the largest eigenvalue: below, a direction is rounding
+VARIES = 1e-12  # of the largest deviation: below, a dimension is constant
+
+
+class RidgePath(NamedTuple):
+    """The ridge maps of one sample for every strength: after one decomposition each is a division.
+
+    ``values`` (r,) are s, ``vectors`` (dy, r) are V and ``products`` (r, dx) are V'Y'X.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, m: Moments) -> RidgePath:
+        """From moments."""
+        _, xy, yy = m.covariance
+        values, vectors = linalg.eigh(yy)
+        return cls(np.maximum(values, 0), vectors, vectors.T @ xy.T)
+
+    @classmethod
+    def of_rows(cls, x: np.ndarray, y: np.ndarray) -> RidgePath:
+        """From centred rows (n, dx) and (n, dy); for few rows from their (n, n) products, YY' = U diag(s) U'."""
+        if len(y) > y.shape[1]:
+            values, vectors = linalg.eigh(y.T @ y)
+            return cls(values, vectors, vectors.T @ (y.T @ x)).determined()
+        values, u = linalg.eigh(y @ y.T)
+        kept = values > DETERMINED * values[-1]
+        lengths, u = np.sqrt(values[kept]), u[:, kept]
+        return cls(values[kept], y.T @ (u / lengths), lengths[:, None] * (u.T @ x))
+
+    def determined(self) -> RidgePath:
+        """Without the directions of y that are rounding."""
+        kept = self.values > DETERMINED * self.values[-1]
+        return RidgePath(self.values[kept], self.vectors[:, kept], self.products[kept])
+
+    def weights(self, strength: float) -> np.ndarray:
+        """The map (dy, dx)."""
+        return self.vectors @ (self.products / (self.values + strength)[:, None])
+
+    def generalised_strength(self, n: int, squares: float) -> float:
+        """The strength with the least generalised cross-validation |x - x^|^2 / (free rows)^2 (Golub et al. 1979).
+
+        ``n`` rows whose x has ``squares`` = tr X'X; 0 where y does not vary.
+        """
+        if not len(self.values):
+            return 0.0
+        strengths = GENERALISED * self.values.max()
+        power = np.square(self.products).sum(1) / self.values
+        shrink = self.values / (self.values + strengths[:, None])
+        left = squares - (2 * shrink - shrink**2) @ power
+        free = 1 - (shrink.sum(1) + 1) / n
+        scores = np.divide(left, free**2, out=np.full(len(free), np.inf), where=free > LEAST_FREE)
+        return float(strengths[int(np.argmin(scores))])
+
+
+def generalised_ridge(m: Moments) -> np.ndarray:
+    """The ridge map (dy, dx) of the strength that generalised cross-validation chooses; 0 where y does not vary."""
+    path = RidgePath.of(m).determined()
+    return path.weights(path.generalised_strength(m.n, m.variances[0]))
+
+
+def ridge(m: Moments, strength: float) -> np.ndarray:
+    """The ridge map (dy, dx) of a strength above 0."""
+    _, xy, yy = m.covariance
+    return linalg.cho_solve(_factor(yy, strength), xy.T)
+
+
+def _factor(yy: np.ndarray, strength: float) -> tuple:
+    return linalg.cho_factor(yy + strength * np.eye(len(yy)))
+
+
+def held_out_strength(fit: list[Moments]) -> float:
+    """The ridge strength chosen inside a training half: fitted on one half of its groups, read on the other."""
+    middle = (len(fit) + 1) // 2
+    if middle == len(fit):
+        return 1e-6 * _mean_square(total(fit))
+    train, test = total(fit[:middle]), total(fit[middle:])
+    path = RidgePath.of(train)
+    xy, yy = _about(test, train)
+    gains = np.einsum("ij,ij->i", path.products, path.vectors.T @ xy.T)
+    costs = (path.vectors.T @ yy @ path.vectors) * (path.products @ path.products.T)
+    shrunk = [1 / (path.values + strength) for strength in HELD_OUT * _mean_square(train)]
+    errors = [f @ costs @ f - 2 * f @ gains for f in shrunk]
+    return float(HELD_OUT[int(np.argmin(errors))] * _mean_square(total(fit)))
+
+
+def _mean_square(m: Moments) -> float:
+    """Mean over dimensions of y's sum of squares; never 0."""
+    return float(m.variances[1] / len(m.sy)) or 1.0
+
+
+def _about(m: Moments, centre: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """X'Y and Y'Y of m's rows about another sample's means."""
+    u, v = centre.sx / centre.n, centre.sy / centre.n
+    away_y = m.sy - m.n * v
+    return m.xy - np.outer(m.sx, v) - np.outer(u, away_y), m.yy - np.outer(m.sy, v) - np.outer(v, away_y)
+
+
+def orthogonal(m: Moments) -> np.ndarray:
+    """The map (dy, dx) of orthonormal columns (rows, for the narrower x) with the largest <X, Y W>."""
+    turn, _ = turn_of(m)
+    return turn.T
+
+
+def turn_of(m: Moments) -> tuple[np.ndarray, float]:
+    """U V' (dx, dy) of X'Y = U diag(s) V', and sum s, the nuclear norm: the <X, Y V U'> that the turn reaches."""
+    u, values, vt = linalg.svd(m.covariance[1], full_matrices=False)
+    return u @ vt, float(values.sum())
+
+
+def partners(m: Moments, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """(dx,) dimensions of y, one to one, that together correlate most with those of x, and their correlations (dx,).
+
+    -1 for a dimension of x that is left without. What does not vary correlates with nothing. ``mirrored``: the size of
+    a correlation counts, whatever its sign.
+    """
+    xx, xy, yy = m.covariance
+    own, other = (_spreads(products) for products in (xx, yy))
+    scale = np.outer(own, other)
+    correlation = np.divide(xy, scale, out=np.zeros(xy.shape), where=scale > 0)
+    rows, columns = optimize.linear_sum_assignment(np.abs(correlation) if mirrored else correlation, maximize=True)
+    found, reached = np.full(len(xx), -1), np.zeros(len(xx))
+    found[rows], reached[rows] = columns, correlation[rows, columns]
+    return found, reached
+
+
+def _spreads(products: np.ndarray) -> np.ndarray:
+    """Square roots of the diagonal; 0 for what is rounding beside the largest."""
+    spreads = np.sqrt(np.maximum(np.diag(products), 0))
+    return np.where(spreads > VARIES * spreads.max(), spreads, 0.0)
+
+
+class Half:
+    """One direction of a cross-fit: the groups a map is fitted on and those it is read on, and their sums.
+
+    The ridge map W and what follows from it are made when they are first asked for.
+    """
+
+    def __init__(self, fit: list[Moments], read: list[Moments], fit_total: Moments, read_total: Moments) -> None:
+        self.fit, self.read = fit, read
+        self.fit_total, self.read_total = fit_total, read_total
+
+    @cached_property
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Fitted means of x and y, about the shift of the moments."""
+        return self.fit_total.sx / self.fit_total.n, self.fit_total.sy / self.fit_total.n
+
+    @cached_property
+    def strength(self) -> float:
+        """Ridge strength chosen inside the training half."""
+        return held_out_strength(self.fit)
+
+    @cached_property
+    def _system(self) -> tuple:
+        return _factor(self.fit_total.covariance[2], self.strength)
+
+    @cached_property
+    def ridge(self) -> np.ndarray:
+        """Ridge map (dy, dx) fitted on the training half."""
+        weights: np.ndarray = linalg.cho_solve(self._system, self.fit_total.covariance[1].T)
+        return weights
+
+    @cached_property
+    def _square(self) -> np.ndarray:
+        """W W' (dy, dy)."""
+        square: np.ndarray = self.ridge @ self.ridge.T
+        return square
+
+    @cached_property
+    def _slope(self) -> tuple[np.ndarray, np.ndarray]:
+        """D = A^-1 dE/dW (dy, dx), of the system A that W solves and the errors E on the half that is read; and D W'.
+
+        dE/dW = 2 (Y'Y W - Y'X), products about the fitted means.
+        """
+        xy, yy = _about(self.read_total, self.fit_total)
+        slope = linalg.cho_solve(self._system, 2 * (yy @ self.ridge - xy.T))
+        return slope, slope @ self.ridge.T
+
+    def errors(self, m: Moments) -> float:
+        """Sum of squared errors of the ridge map on the rows of ``m``."""
+        x, y = self.means
+        told = _inner(self._square, m.yy, m.sy, m.sy, m.n, y, y) - 2 * _inner(self.ridge.T, m.xy, m.sx, m.sy, m.n, x, y)
+        return max(told + self.squares(m), 0.0)  # a map without errors leaves rounding
+
+    def squares(self, m: Moments) -> float:
+        """Sum of squares of the rows x of ``m`` about the fitted mean."""
+        away = m.sx / m.n - self.means[0]
+        return m.variances[0] + float(m.n * away @ away)
+
+    def moved(self, group: Moments) -> tuple[float, float]:
+        """What `errors` and `squares` of the half that is read change by, to first order in a ``group`` of the
+        training half, where the map is fitted without it.
+
+        The map moves by -A^-1 (Y'X - Y'Y W) of the group, and the errors by the product of that with dE/dW; the fitted
+        means move too.
+        """
+        (x, y), (slope, slope_square), fit = self.means, self._slope, self.fit_total
+        trained = _inner(slope_square, group.yy, group.sy, group.sy, group.n, y, y)
+        trained -= _inner(slope.T, group.xy, group.sx, group.sy, group.n, x, y)
+        fewer = (fit.sx - group.sx) / (fit.n - group.n), (fit.sy - group.sy) / (fit.n - group.n)
+        (errors, squares), (errors_now, squares_now) = (self._of_means(*each) for each in (fewer, self.means))
+        return trained + errors - errors_now, squares - squares_now
+
+    def _of_means(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """The parts of `errors` and `squares` of the half that is read that come from fitted means."""
+        read = self.read_total
+        away = read.sx / read.n - x
+        left = away - (read.sy / read.n - y) @ self.ridge
+        return float(read.n * left @ left), float(read.n * away @ away)
+
+
+def halves(parts: list[Moments]) -> tuple[Half, Half]:
+    """The two directions of a two-fold cross-fit over random groups."""
+    middle = (len(parts) + 1) // 2
+    first, second = parts[:middle], parts[middle:]
+    totals = total(first), total(second)
+    return Half(first, second, *totals), Half(second, first, *totals[::-1])
+
+
+def _inner(a, products, s, t, n, c, d) -> float:  # type: ignore[no-untyped-def]
+    """<A, sum (u - c)(v - d)'> of n rows, from P = sum uv', s = sum u and t = sum v."""
+    return float(np.vdot(a, products) + n * c @ a @ d - s @ a @ d - c @ a @ t)
