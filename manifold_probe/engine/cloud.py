@@ -44,8 +44,8 @@ class Cloud:
     """A space at unit scale (see scale.py), with a centre and a spread.
 
     ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
-    are their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,) the
-    median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that a
+    are their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,)
+    the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that a
     few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
     """
 
