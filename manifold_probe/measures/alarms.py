@@ -8,7 +8,7 @@ from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.profile import Profile
 from manifold_probe.measures.geometry import occurrences
 from manifold_probe.measures.overlap import overlap_chance
-from manifold_probe.measures.results import Alarm, Measure
+from manifold_probe.measures.results import Alarm, Measured
 from manifold_probe.measures.uncertainty import TAIL, tail_index
 from manifold_probe.measures.without import Remeasured
 from manifold_probe.spaces.bits import byte_range
@@ -124,7 +124,7 @@ def far_rows(powers: np.ndarray) -> tuple[np.ndarray, float]:
     return (rows if share >= INFLUENTIAL_SHARE else rows[:0]), float(share)
 
 
-def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, without: float) -> list[Alarm]:
+def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measured, without: float) -> list[Alarm]:
     """A few far rows that decide CKA: debiased CKA without them lies well outside what sampling does.
 
     Where they hold most of the fourth powers the standard error is theirs too, and is not asked.

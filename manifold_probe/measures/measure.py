@@ -27,7 +27,8 @@ from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.reference import Reference, measure_reference
-from manifold_probe.measures.results import Alarm, Measure, Measurement
+from manifold_probe.measures.results import Alarm, Measurement
+from manifold_probe.measures.results import Measured as Measure
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, read_teacher, search_side, silent
 from manifold_probe.measures.uncertainty import tail_factor, tail_index
 from manifold_probe.measures.user_defined import chosen, measure_user_defined

@@ -12,13 +12,11 @@ import numpy as np
 from scipy import linalg
 
 from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.exact import places
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.rows import sample
-from manifold_probe.measures import from_moments, from_neighbours, overlap
-from manifold_probe.measures.classes import predictions
+from manifold_probe.measures import from_moments, from_neighbours
+from manifold_probe.measures.catalogue import RANKME_STUDENT, made_from
 from manifold_probe.measures.dimensions import effective_ranks
-from manifold_probe.measures.geometry import pearson
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher, Voters, search_side
 from manifold_probe.spaces.space import Space
 
@@ -61,12 +59,12 @@ def measure_reference(teacher: Teacher, m: Moments | None, width: int, settings:
     """
     space = teacher.cloud.space
     if width >= space.d:
-        perfect = dict.fromkeys(_perfect(settings.k), 1.0)
-        if (own := teacher.voters.side) is not None:
-            codes = teacher.voters.codes
-            accuracy = float((predictions(own.cosine, codes) == codes[own.queries]).mean())
-            perfect[f"knn_accuracy_student@{settings.k}"] = accuracy
-        return Reference(perfect, None, None)
+        perfect = {each.key: each.itself for each in settings.measures if each.itself is not None}
+        unknown = [each for each in made_from(settings.measures, "classes") if each.referred and each.itself is None]
+        if unknown and (own := teacher.voters.side) is not None:
+            made = from_neighbours.values(own, own, teacher.voters.codes, unknown)
+            perfect |= {each.key: made[each.key] for each in unknown}
+        return Reference({from_neighbours.named(key, settings.k): value for key, value in perfect.items()}, None, None)
     assert m is not None
     directions = linalg.eigh(m.covariance[0])[1][:, ::-1][:, :width]
     principal = _PrincipalRows(space, teacher.cloud.profile.mean, directions)
@@ -76,12 +74,9 @@ def measure_reference(teacher: Teacher, m: Moments | None, width: int, settings:
     x, centre = space.take(few).astype(np.float64), teacher.cloud.profile.mean
     put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
     parts = grouped(x, put_back, *teacher.quarters(few))
-    values, cloud = from_moments.values(parts, settings.keys), Cloud(cut)
-    values.pop(
-        "per_dimension_correlation:permutation", None
-    )  # it has all the teacher's axes, a narrower student has not
-    values["norm_correlation"] = pearson(teacher.cloud.profile.norms, cloud.profile.norms)
-    values["rankme_student"] = rank = effective_ranks(total(parts).swapped(), [])[0]
+    wanted, cloud = [each for each in settings.measures if each.referred], Cloud(cut)
+    values = from_moments.values(parts, wanted, (teacher.cloud.profile.norms, cloud.profile.norms))
+    values[RANKME_STUDENT.key] = rank = effective_ranks(total(parts).swapped(), [])[0]
     side = None
     if teacher.side is not None:
         asked = sample(len(rows), FEW_QUERIES, settings.seed) if space.n > MANY_ROWS else np.arange(len(rows))
@@ -95,17 +90,16 @@ def _local(teacher: Teacher, own: Side, cloud: Cloud, side: Side, settings: Sett
     k = settings.k
     voters = teacher.voters
     everyone = len(voters.rows) == side.n
-    values = from_neighbours.values(own, side, teacher.codes if everyone and settings.asks("classes") else None)
+    wanted = [each for each in settings.measures if each.referred]
+    codes = teacher.codes if everyone and settings.asks("classes") else None
+    values = from_neighbours.values(own, side, codes, wanted)
     if not everyone and voters.side is not None:
         values |= _of_voters(voters, voters.side, cloud, settings)
-    values = {from_neighbours.named(key, k): value for key, value in values.items() if "teacher" not in key}
-    if 2 * k < side.n and settings.asks("ranks"):
+    ranks = made_from(settings.measures, "ranks")
+    if ranks:
         some = sample(len(own.queries), FEW_RANKS, settings.seed)
-        for key, here, there in (("trustworthiness", side, teacher.cloud), ("continuity", own, cloud)):
-            few = here.only(some).cosine
-            nearer, tied = places(there, few.queries, few.members, "cosine")
-            values[f"{key}@{k}"] = float(1 - overlap.penalties(few, nearer, tied).mean())
-    return values
+        values |= from_neighbours.rank_values(from_neighbours.ranks(teacher.cloud, own, cloud, side, some), ranks)
+    return {from_neighbours.named(key, k): value for key, value in values.items()}
 
 
 def _of_voters(voters: Voters, own: Side, cloud: Cloud, settings: Settings) -> dict[str, float]:
@@ -114,13 +108,5 @@ def _of_voters(voters: Voters, own: Side, cloud: Cloud, settings: Settings) -> d
     asked = sample(len(own.queries), FEW_QUERIES, settings.seed) if many else np.arange(len(own.queries))
     rows = Cloud(cloud.space.select(voters.rows))
     side = search_side(rows, own.queries[asked], settings.k, "labelled reference")
-    found = from_neighbours.values(own.only(asked), side, voters.codes)
-    return {key: value for key, value in found.items() if key.startswith("knn")}
-
-
-def _perfect(k: int) -> list[str]:
-    """Measures that are 1 where the student is the teacher itself."""
-    local = ("overlap", "jaccard", "trustworthiness", "continuity", "knn_agreement", "knn_kappa")
-    maps = [f"per_dimension_correlation{kind}" for kind in ("", ":permutation", ":orthogonal", ":ridge")]
-    plain = ["linear_cka", "debiased_linear_cka", "procrustes", "linear_r2", "norm_correlation", "space_similarity"]
-    return [f"{key}@{k}" for key in local] + [f"overlap@{k}:euclidean"] + plain + maps
+    votes = [each for each in made_from(settings.measures, "classes") if each.referred]
+    return from_neighbours.values(own.only(asked), side, voters.codes, votes)
