@@ -444,6 +444,7 @@ OVERLAP = Measure(
     itself=1.0,
     headline=True,
     watched=True,
+    detail="overlap",
 )
 OVERLAP_EUCLIDEAN = Measure(
     "overlap@{k}:euclidean",
