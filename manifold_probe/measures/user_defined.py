@@ -34,7 +34,8 @@ def chosen(measures: Any, k: int) -> list[Measure]:
     if measures is None:
         return list(MEASURES)
     if isinstance(measures, str | Measure) or not hasattr(measures, "__iter__"):
-        raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as ['overlap@{k}']")
+        example = MEASURES[0].named(k)
+        raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as [{example!r}]")
     known = {each.named(k): each for each in MEASURES} | {each.key: each for each in MEASURES}
     found: dict[str, Measure] = {}
     for each in measures:
