@@ -1,8 +1,16 @@
 """The catalogue: every measure, declared once.
 
-A declaration says what a measure is called, what it means, which values it can take and where reports show it. Whatever
-shows, checks or documents measures (terminal, page, figures, tables, gates, logs, the README) goes through `MEASURES`
-and names no measure of its own. A measure of your own is one more declaration, with its function:
+A declaration says what a measure is called, what it means, how it is made and where reports show it. Whatever computes,
+shows, checks or documents measures (results, terminal, page, figures, tables, gates, logs, the README) goes through the
+declarations and names no measure of its own. To add a measure is to declare it here, of one summary of a pair:
+
+    needs         its functions take
+    moments       from_moments.Sums         sums of products of all rows, in groups, and the rows' lengths
+    neighbours    from_neighbours.Lists     the neighbours of the queries in both spaces, or in halves of the rows
+    classes       from_neighbours.Lists     the classes for which these neighbours vote
+    ranks         from_neighbours.Ranked    where the neighbours in one space stand in the other
+
+A measure of your own is one more declaration, with its function of two arrays:
 
     mine = Measure("spread_ratio", "spread ratio", "Overall shape", "spread of the student over the teacher's",
                    function=lambda x, y: y.std() / x.std(), higher_is_better=None)
@@ -238,7 +246,7 @@ def _after_map(kind: str, title: str, gloss: str, reading: str, referred: bool =
     """The correlation of every dimension after a map of this kind."""
 
     def held_out(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
-        return sums.once(kind, lambda: dimensions.held_out_correlations(sums.halves, kind, leave_out=True))
+        return sums.once(kind, lambda: dimensions.held_out_correlations(sums.halves, kind, leave_out=sums.enough))
 
     return Measure(
         f"per_dimension_correlation:{kind}",

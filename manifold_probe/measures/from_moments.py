@@ -62,6 +62,11 @@ class Sums:
             self._made[name] = make()
         return self._made[name]
 
+    @property
+    def enough(self) -> bool:
+        """Whether there are groups enough for an interval."""
+        return len(self.parts) >= FEWEST_GROUPS
+
     @cached_property
     def halves(self) -> tuple[Half, Half]:
         """The two directions of a cross-fit."""
@@ -120,19 +125,18 @@ def estimates(
     measures = _defined(sums, wanted)
     whole = {each.key: each.made(sums) for each in measures}
     left_out: dict[str, Any] = {key: [] for key in whole}
-    enough = len(sums.parts) >= FEWEST_GROUPS
-    for each in measures if enough else ():
+    for each in measures if sums.enough else ():
         if each.interval is not None:
             left_out[each.key] = each.interval(sums)
     exact = [each for each in measures if each.interval is None]
-    for group in range(len(sums.parts) if enough and exact else 0):
+    for group in range(len(sums.parts) if sums.enough and exact else 0):
         without = sums.without(group)
         for each in exact:
             left_out[each.key].append(each.made(without))
     found = {}
     for each in measures:
         value, (least, most) = _middle(whole[each.key]), each.bounds
-        if not enough:
+        if not sums.enough:
             found[each.key] = Estimate(value)
             continue
         bounds = (least, most if each.at_most is None else each.at_most(sums))
