@@ -234,7 +234,7 @@ def _procrustes_note(sums: Sums, value: float | None) -> str | None:
 def _rankme(side: str) -> Measure:
     def ranks(sums: Sums) -> tuple[float, np.ndarray]:
         own = sums.of(side)
-        return sums.once(f"ranks of the {side}", lambda: dimensions.effective_ranks(own.m, own.parts))
+        return sums.once(f"ranks of the {side}", lambda: dimensions.effective_ranks(own.m, own.parts), side)
 
     return Measure(
         f"rankme_{side}",

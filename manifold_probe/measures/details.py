@@ -45,12 +45,13 @@ def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[s
     return found
 
 
-def spectra(m: Moments, teacher: Profile, student: Profile) -> dict[str, list[float]]:
+def spectra(m: Moments, teacher: Teacher, student: Profile) -> dict[str, list[float]]:
     """Singular values of both centred spaces as they are stored, descending; ``m`` are the moments at unit scale."""
-    of_teacher, of_student = spectrum(m)
+    if "spectrum" not in teacher.made:
+        teacher.made["spectrum"] = np.ldexp(spectrum(m), teacher.cloud.exponent).tolist()
     return {
-        "teacher": np.ldexp(of_teacher, teacher.exponent).tolist(),
-        "student": np.ldexp(of_student, student.exponent).tolist(),
+        "teacher": teacher.made["spectrum"],
+        "student": np.ldexp(spectrum(m.swapped()), student.exponent).tolist(),
     }
 
 

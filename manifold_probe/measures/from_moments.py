@@ -49,18 +49,24 @@ class Sums:
         m: Moments | None = None,
         equal_norms: Sequence[str] = (),
         permuted: Callable[[], Moments] | None = None,
+        of_teacher: dict[Hashable, Any] | None = None,
     ) -> None:
         self.parts, self.norms, self.groups = list(parts), norms, groups
         self._m = m
         self.equal_norms = equal_norms  # the spaces whose rows all have the same length
         self._permuted = permuted
         self._made: dict[Hashable, Any] = {}
+        self._of_teacher = {} if of_teacher is None else of_teacher
 
-    def once(self, name: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` gives, made once: a value and its interval often share their work."""
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
+    def once(self, name: Hashable, make: Callable[[], T], side: str = "") -> T:
+        """What ``make`` gives, made once: a value and its interval often share their work.
+
+        What is made of the "teacher" ``side`` alone is made once for all students.
+        """
+        made = self._of_teacher if side == "teacher" else self._made
+        if name not in made:
+            made[name] = make()
+        return made[name]
 
     @cached_property
     def m(self) -> Moments:
@@ -176,6 +182,7 @@ def measure_moments(
         m,
         [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)],
         lambda: _permuted(teacher, cloud, order),
+        teacher.made,
     )
     found, by_dimension = estimates(sums, wanted, wider)
     within = _within_classes(teacher, cloud, wanted, settings.seed, rng)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,16 +117,19 @@ class _OfNeighbours:
 
 def _told(reading: Reading, each: Each, work: Work) -> dict[str, tuple[Reference, _OfMoments, _OfNeighbours]]:
     """Of every student its reference, and what moments and neighbours tell: each made by a thread of its own."""
-    kinds: tuple[Callable[[str, Reading], Any], ...] = (_reference, _of_moments, _of_neighbours)
-    asked = [(kind, name) for name in reading.students for kind in kinds]
+    widths = {name: student.cloud.space.d for name, student in reading.students.items()}
+    asked: list[Callable[[], Any]] = [partial(reading.reference, width) for width in sorted(set(widths.values()))]
+    asked += [partial(tell, name, reading) for name in widths for tell in (_of_moments, _of_neighbours)]
 
-    def tell(one: tuple[Callable[[str, Reading], Any], str]) -> Any:
-        found = one[0](one[1], reading)
+    def made(make: Callable[[], Any]) -> Any:
+        found = make()
         work.advance(1 / len(asked))
         return found
 
-    told = each(tell, asked)
-    return {name: tuple(told[place * 3 : place * 3 + 3]) for place, name in enumerate(reading.students)}
+    told = each(made, asked)
+    references = dict(zip(sorted(set(widths.values())), told, strict=False))
+    rest = iter(told[len(references) :])
+    return {name: (references[width], next(rest), next(rest)) for name, width in widths.items()}
 
 
 def _measured(
@@ -161,10 +165,6 @@ def _measured(
     return Measurement(kept, found, raised, teacher.class_source, teacher.class_names)
 
 
-def _reference(name: str, reading: Reading) -> Reference:
-    return reading.reference(reading.students[name].cloud.space.d)
-
-
 def _of_moments(name: str, reading: Reading) -> _OfMoments:
     """What moments tell of one student."""
     student, teacher = reading.students[name], reading.teacher
@@ -174,7 +174,7 @@ def _of_moments(name: str, reading: Reading) -> _OfMoments:
     wider = tail_factor(min(map(tail_index, student.powers)), len(parts))
     measures, by_dimension = measure_moments(m, parts, teacher, student.cloud, reading.settings, wider)
     found = {
-        "spectra": details.spectra(m, teacher.cloud.profile, student.cloud.profile),
+        "spectra": details.spectra(m, teacher, student.cloud.profile),
         "per_dimension": details.per_dimension(by_dimension),
     }
     return _OfMoments(measures, found, wider)
