@@ -4,7 +4,6 @@ lost neighbours are now. Worst first."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.overlap import intersections
+from manifold_probe.parts import Parts, Progress
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
@@ -28,7 +28,7 @@ MOST = 20_000  # rows up to which every one is looked at
 SUFFIXES = (".parquet", ".csv")
 
 
-def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -> dict[str, Any]:
     """Columns ``row``, ``id``, ``label``, ``overlap@k``, ``teacher_vote``, ``student_vote``, ``lost_neighbours`` and
     ``lost_ranks`` (nearest first, a list a row); of more than 20,000 rows that many are drawn, their neighbours not.
 
@@ -38,9 +38,11 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     n = pair.teacher.n
     queries = sample(n, MOST, seed)
     clouds = [Cloud(space) for space in (pair.teacher, pair.student)]
-    near, own = (search(cloud, queries, k, {"cosine": k}, progress)["cosine"] for cloud in clouds)
+    parts = Parts(progress, {"teacher": 1, "student": 1, "ranks": 1})
+    sides = zip(clouds, (parts["teacher"], parts["student"]), strict=True)
+    near, own = (search(cloud, queries, k, {"cosine": k}, watched)["cosine"] for cloud, watched in sides)
     kept = intersections(near, own) / k
-    nearer, _ = places(clouds[1], queries, near.members, "cosine", progress)
+    nearer, _ = places(clouds[1], queries, near.members, "cosine", parts["ranks"])
     lost = (near.members >= 0) & (near.weights > 0) & (nearer >= k)
     order = np.argsort(kept, kind="stable")
     table: dict[str, Any] = {"row": queries[order].tolist()}
