@@ -54,6 +54,7 @@ def report(error: KeyboardInterrupt) -> int:
 
 
 def _interrupt(number: int, _: Any) -> None:
+    sys.unraisablehook = lambda lost: None  # of what is given up half-made; Python would print a traceback
     if hasattr(signal, "setitimer"):  # not on every system
         signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
