@@ -95,6 +95,17 @@ def test_one_that_is_lost_where_nothing_can_be_raised_is_not_shown(folder: Path)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "probe: interrupted\n")
 
 
+def test_one_that_a_library_makes_another_error_of(folder: Path) -> None:
+    act = """
+    try:
+        signal.raise_signal(15)
+    except BaseException:
+        raise RuntimeError("compilation failed")
+"""
+    done = ran(folder, INSIDE_THE_WORK.format(act=act))
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "probe: terminated\n")
+
+
 def test_a_second_one_does_not_disturb_the_cleaning_up(folder: Path) -> None:
     act = """
     try:

@@ -53,18 +53,18 @@ def report(error: KeyboardInterrupt) -> int:
     return 128 + number
 
 
+def interruption() -> KeyboardInterrupt | None:
+    """The one that a ``finally``, ``except`` or ``with`` is at work on, even if it has become another exception."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
 def _interrupt(number: int, _: Any) -> None:
     sys.unraisablehook = lambda lost: None  # of what is given up half-made; Python would print a traceback
     if hasattr(signal, "setitimer"):  # not on every system
         signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-    if not _is_cleaning_up():
+    if interruption() is None:
         raise Interrupted(number)
-
-
-def _is_cleaning_up() -> bool:
-    """Whether a ``finally``, ``except`` or ``with`` is at work on a KeyboardInterrupt."""
-    error = sys.exception()
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None

@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from manifold_probe.cli import interrupt
 from manifold_probe.errors import InputError
 
 # What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
@@ -138,7 +139,9 @@ def complain(message: str) -> None:
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
-    """One line on stderr."""
+    """One line on stderr, unless a library has made another error of an interruption."""
+    if (interruption := interrupt.interruption()) is not None:
+        raise interruption
     if debug:
         traceback.print_exc()
     complain(message)
