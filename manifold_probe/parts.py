@@ -38,7 +38,7 @@ class Parts:
     """
 
     def __init__(self, progress: Progress | None, shares: Mapping[str, float]) -> None:
-        self._progress, self._shares = progress or silent, dict(shares)
+        self._progress, self._shares = silent if progress is None else progress, dict(shares)
         self._reported: set[str] = set()
 
     def __getitem__(self, name: str) -> Progress:

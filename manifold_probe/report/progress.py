@@ -64,7 +64,7 @@ class Progress:
                     del self._marks[0]
 
     def line(self) -> str:
-        """What there is to say now; nothing before the first report.
+        """What there is to say now.
 
         >>> seconds = iter([0, 30, 30])
         >>> progress = Progress(clock=lambda: next(seconds))
@@ -73,7 +73,7 @@ class Progress:
         'neighbours 25%, about 90 s left'
         """
         stage, share, left, note = self._state()
-        said = f"{stage} {int(100 * share)}%{left and ', '}{left}" if stage else ""
+        said = f"{stage} {int(100 * share)}%{left and ', '}{left}"
         return f"{said}; {note}" if note else said
 
     @contextmanager
@@ -105,13 +105,15 @@ class Progress:
     def _show_until_the_end(self) -> None:
         wait = QUIET_SECONDS
         while not self._ended.wait(wait):
-            on_terminal = sys.stderr.isatty()
-            wait = BAR_SECONDS if on_terminal else LINE_SECONDS
+            wait = BAR_SECONDS
+            if not self._stage:
+                continue
             with self._drawing:
-                if on_terminal:
+                if sys.stderr.isatty():
                     self._draw(*self._state())
-                elif line := self.line():
-                    print(f"probe: {line}", file=sys.stderr, flush=True)
+                else:
+                    wait = LINE_SECONDS
+                    print(f"probe: {self.line()}", file=sys.stderr, flush=True)
 
     def _draw(self, stage: str, share: float, left: str, note: str) -> None:
         if self._bar is None:

@@ -90,7 +90,6 @@ def test_a_bar_on_a_terminal_steps_aside(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_is_said_of_the_time_before_anything_is_done_and_after_all_is() -> None:
     clock = Clock()
     progress = Progress(clock)
-    assert progress.line() == ""
     clock.now = 3.0
     progress("reading", 0, 10)
     assert progress.line() == "reading 0%"
