@@ -45,8 +45,8 @@ class Cloud:
 
     ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
     are their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,)
-    the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that a
-    few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
+    the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that
+    a few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
     """
 
     profile: Profile
@@ -61,6 +61,7 @@ class Cloud:
         view = view or View()
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
         self.space = viewed(own, self.view)
+        self.d = self.space.d
         if self.view.directions is not None and own.n * self.space.d * 8 <= IN_MEMORY:
             self.space = Space(np.concatenate([self.view(block) for _, block in own.blocks(BLOCK)]), name=space.name)
         some = self.space.take(sampled) if self.view.directions is not None else self.view(some)
