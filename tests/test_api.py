@@ -56,7 +56,7 @@ def test_the_document_follows_the_contract(one: Comparison) -> None:
     assert len(made["pairing"].pop("rows_sha256")) == 64
     of_labels = {"label_conflicts": 0, "labels_recoded": False, "unlabelled": 0}
     assert made["pairing"] == {"by": "id", "rows": N, "coverage": 1.0, "verified": True} | of_labels
-    assert made["settings"] == {"k": 3, "queries": 50, "seed": 0, "classes": "labels"}
+    assert made["settings"] == {"k": 3, "queries": 50, "seed": 0, "executor": "serial", "classes": "labels"}
     details = {
         "overlap_by_k",
         "spectra",

@@ -16,7 +16,7 @@ from manifold_probe.diagnosis.faithfulness import CORRECTION, METRICS, Faithfuln
 from manifold_probe.diagnosis.halves import Halves, Step
 from manifold_probe.diagnosis.warp import Lift
 from manifold_probe.engine.moments import Moments
-from manifold_probe.parts import Progress
+from manifold_probe.parts import Progress, silent
 
 AFFINE: dict[str, repairs.Fit] = {
     "centring": repairs.centring,
@@ -33,7 +33,7 @@ RUNGS = (
 )
 
 
-def climb(halves: Halves, progress: Progress) -> list[dict]:
+def climb(halves: Halves, progress: Progress = silent) -> list[dict]:
     """[{"repair", "measures": {key: {"value", "low", "high", "gain"}}}, ...] in the order of the ladder."""
     steps, before = [], None
     for place, name in enumerate(RUNGS):

@@ -14,6 +14,7 @@ from scipy import linalg
 from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.engine.scale import exponent_of, largest_of
 from manifold_probe.engine.view import View, viewed
+from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import Space
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Cloud:
         own = space if rows is None else space.select(rows)
         sampled = sample(own.n, SAMPLE, 0, SAMPLING)
         some = own.take(sampled)
+        if not np.isfinite(some).all():
+            for start, block in own.blocks():
+                check_finite(block, start, own)
         view = view or View()
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
         self.space = viewed(own, self.view)
