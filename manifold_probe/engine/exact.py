@@ -18,7 +18,7 @@ TIES_KEPT = 4_000_000
 TIE = 1e-12
 WHOLE = 128 * 2**20
 TOGETHER, AT_ONCE = 4096, 512  # pairs of rows that are read together, and measured at once
-PART = 128  # of the queries, against a block
+PART = 256  # of the queries, against a block
 
 
 def parts(count: int, size: int) -> Iterator[slice]:
@@ -47,7 +47,7 @@ def measured_pairs(
 
     def together(some: slice, at_once: Each) -> None:
         wanted, place = np.unique(np.concatenate([ones[some], others[some]]), return_inverse=True)
-        taken = cloud.space.take(wanted)
+        taken = cloud.take(wanted)
         points, zero = cloud.points(taken, metric), is_zero(taken)
         here, there = np.split(place, 2)
 
@@ -72,7 +72,7 @@ def rounding(cloud: Cloud, queries: np.ndarray, metric: str, each: Each = one_by
     """What rounding in float64 can do to a distance from each query (q,): distances closer than that tie."""
 
     def squares(some: slice) -> np.ndarray:
-        points = cloud.points(cloud.space.take(queries[some]), metric)
+        points = cloud.points(cloud.take(queries[some]), metric)
         return np.einsum("ij,ij->i", points, points)
 
     return 1e-14 * (cloud.scale(metric) + np.concatenate(each(squares, parts(len(queries), TOGETHER))))
@@ -85,12 +85,18 @@ def nearest_first(rows: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, 
 
 
 def shares(rows: np.ndarray, distances: np.ndarray, k: int, close: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Who holds the first k places: nearer rows whole, rows that tie with the k-th in equal parts."""
+    """Who holds the first k places: nearer rows whole, rows that tie with the k-th in equal parts and in row order."""
     kth = distances[:, k - 1 : k]
     nearer = distances < kth - close[:, None]
     tied = ~nearer & (distances <= kth + close[:, None])
-    weights = nearer + tied * ((k - nearer.sum(1)) / tied.sum(1))[:, None]
-    return np.where(weights > 0, rows, -1), weights
+    before, count = nearer.sum(1), tied.sum(1)
+    weights = nearer + tied * ((k - before) / count)[:, None]
+    members = np.where(weights > 0, rows, -1)
+    several = np.flatnonzero(count > 1)
+    place = np.where(tied[several], before[several, None], np.arange(rows.shape[1]))
+    order = np.lexsort((members[several], place), axis=1)
+    members[several] = np.take_along_axis(members[several], order, 1)
+    return members, weights
 
 
 def set_out(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -105,7 +111,7 @@ class Asked:
     """Queries among the rows of a cloud and their distances to blocks of it, float64, infinite to themselves."""
 
     def __init__(self, cloud: Cloud, queries: np.ndarray, metric: str) -> None:
-        rows = cloud.space.take(queries)
+        rows = cloud.take(queries)
         self.cloud, self.queries, self.metric = cloud, queries, metric
         self.points, self.zero = cloud.points(rows, metric), is_zero(rows)
         self.squares = np.einsum("ij,ij->i", self.points, self.points)
@@ -157,9 +163,10 @@ def exhaustive(
         asked.over(start, rows, partial(collect, start), each)
     share = (k - nearer.held) / np.maximum(tied.held, 1)
     weights = np.concatenate([nearer.rows >= 0, (tied.rows >= 0) * share[:, None]], axis=1)
-    members = np.concatenate([nearer.rows, tied.rows], axis=1)
-    used = (members >= 0).any(0)
-    return members[:, used], distances, weights[:, used]
+    first, _ = nearest_first(nearer.rows, measured(cloud, queries, nearer.rows, metric, each))
+    members = np.concatenate([first, tied.rows], axis=1)
+    order = np.argsort(members < 0, axis=1, kind="stable")[:, : (members >= 0).sum(1).max()]
+    return np.take_along_axis(members, order, 1), distances, np.take_along_axis(weights, order, 1)
 
 
 class _Nearest:

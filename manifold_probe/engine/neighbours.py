@@ -52,12 +52,13 @@ class Neighbours:
     Attributes
     ----------
     queries : np.ndarray, shape (q,)
-        Row numbers of the queries among the n rows.
+        Row numbers of the queries among the n rows, or from n on.
     n, k : int
         Rows searched and neighbours asked for.
     members, weights : np.ndarray, shape (q, w)
         Row numbers that hold one of the first k places and the share they hold: 1, or a fraction where rows tie for
-        the k-th place; weights sum to k. Padded with -1 and weight 0. Nearest first.
+        the k-th place; weights sum to k. Padded with -1 and weight 0. Nearest first, rows that tie for the k-th place
+        in row order.
     distances : np.ndarray, shape (q, k or more)
         Exact distances of the nearest rows, ascending.
     deep : np.ndarray, shape (q, depth)
@@ -122,10 +123,9 @@ class Candidates:
     """
 
     def __init__(self, cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int]) -> None:
-        n = cloud.space.n
-        self.cloud, self.queries, self.k, self.n = cloud, queries, k, n
-        self.keep = {metric: min(n - 1, max(depth, k + MARGIN)) for metric, depth in depths.items()}
-        self.terms = cloud.terms(cloud.space.take(queries))
+        self.cloud, self.queries, self.k = cloud, queries, k
+        self.keep = {metric: min(cloud.others, max(depth, k + MARGIN)) for metric, depth in depths.items()}
+        self.terms = cloud.terms(cloud.take(queries))
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -149,10 +149,10 @@ class Candidates:
 
     def _settled(self, metric: str, keys: np.ndarray, reach: np.ndarray, each: Each) -> Neighbours:
         """Measure the first candidates again in float64; for queries that this leaves in doubt all, then every row."""
-        cloud, queries, k, n = self.cloud, self.queries, self.k, self.n
+        cloud, queries, k, others = self.cloud, self.queries, self.k, self.cloud.others
         scores, deep = _scores(keys).astype(np.float64), _rows(keys)
         limits = rounding(cloud, queries, metric, each)
-        kept = width = min(n - 1, k + MARGIN)
+        kept = width = min(others, k + MARGIN)
         doubt = np.arange(len(queries))
         deep[:, :width], distances = nearest_first(
             deep[:, :width], measured(cloud, queries, deep[:, :width], metric, each)
@@ -160,7 +160,7 @@ class Candidates:
         close = TIE * distances[:, k - 1] + limits
         members, weights = shares(deep[:, :width], distances, k, close)
         self._put_in_order(metric, deep[:, width:], scores[:, width:], reach, each)
-        while kept < n - 1:
+        while kept < others:
             kth = distances[doubt, k - 1] + close[doubt]
             lowest = self._score(metric, doubt, kth) - self._rounded(metric, doubt, kth, reach)
             edge = scores[doubt, kept - 1]
@@ -178,7 +178,7 @@ class Candidates:
             deep[doubt], away = nearest_first(deep[doubt], away)
             distances[doubt], close[doubt] = away[:, :width], TIE * away[:, k - 1] + limits[doubt]
             members, weights = _put(members, weights, doubt, *shares(deep[doubt], away, k, close[doubt]))
-        return Neighbours(queries, n, k, metric, members, weights, distances, deep)
+        return Neighbours(queries, cloud.space.n, k, metric, members, weights, distances, deep)
 
     def _put_in_order(self, metric: str, rows: np.ndarray, scores: np.ndarray, reach: np.ndarray, each: Each) -> None:
         """Put candidates (q, c) whose scores are closer than rounding in the order of their float64 distances."""
