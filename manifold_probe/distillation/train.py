@@ -38,6 +38,7 @@ from manifold_probe.distillation.schedule import rate_at
 from manifold_probe.distillation.setting import Setting, prepare, warnings_of
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.processes import Processes
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
 
 Tell = Callable[[str], None]
@@ -265,9 +266,9 @@ class Run:
         if self.progress is not None:
             speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
             live = self.last_measures["backbone"]
-            overlap, cka = live["overlap@10"], live["debiased_linear_cka"]
-            values = {"overlap@10": overlap, "CKA": cka}
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
+            told = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
+            known = {printed(key, short=True): value for key, value in told.items() if value is not None}
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
             note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
             self.progress("training", self.step, self.steps, note)
 

@@ -1,13 +1,6 @@
 """Exact neighbours of query rows among all rows of a space, in blocks, in both metrics from one product.
 
-Rows are centred at c, near their median: z = x - c. One float32 block G = Zq Zb' ranks the database for a query i in
-both metrics:
-
-    Euclidean:  G_ij - |z_j|^2 / 2                      = (|z_i|^2 - d_ij^2) / 2
-    cosine:     r_j G_ij + h_j + e_i (r_j - r)          = |x_i| cos_ij - constant of i
-
-with r_j = 1/|x_j|, r = 1/median norm, e_i = c.z_i and h_j = |c|^2 (r_j - r) + r_j c.z_j taken in float64: no term is
-larger than the spread of the data, so a common offset costs no precision. The best k + a margin are measured again in
+Rows are ranked by float32 scores (scores.py). The best k + a margin are measured again in
 float64. Where rounding could have hidden a neighbour, or more rows tie for the k-th place, all that were kept are, and
 where these are too few that query is compared with every row. A query never counts itself (by index, not by distance),
 and rows that tie for the k-th place share it: each holds the same fraction of what is left of k.
@@ -22,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.engine.cloud import FAR, Cloud
+from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.exact import (
     PART,
     TIE,
@@ -37,11 +30,11 @@ from manifold_probe.engine.exact import (
 )
 from manifold_probe.engine.inputs import as_matrix, check_k, check_metric
 from manifold_probe.engine.passes import Advance, Pass, State, in_this_process, read, unwatched
+from manifold_probe.engine.scores import Scores, falling, of_falling
 from manifold_probe.engine.threads import Each, one_by_one, threads
 from manifold_probe.spaces.space import Space
 
 MARGIN = 8
-TERMS = 512  # rows of a block whose terms are made at once
 EMPTY = np.uint64(2**64 - 1)
 
 
@@ -125,7 +118,7 @@ class Candidates:
     def __init__(self, cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int]) -> None:
         self.cloud, self.queries, self.k = cloud, queries, k
         self.keep = {metric: min(cloud.others, max(depth, k + MARGIN)) for metric, depth in depths.items()}
-        self.terms = cloud.terms(cloud.take(queries))
+        self.scores = Scores(cloud, queries)
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -162,11 +155,9 @@ class Candidates:
         self._put_in_order(metric, deep[:, width:], scores[:, width:], reach, each)
         while kept < others:
             kth = distances[doubt, k - 1] + close[doubt]
-            lowest = self._score(metric, doubt, kth) - self._rounded(metric, doubt, kth, reach)
+            lowest = self.scores.at(metric, doubt, kth) - self.scores.rounded(metric, doubt, kth, reach)
             edge = scores[doubt, kept - 1]
-            # scores of rows this far, or of such queries, are not in the order of distance
-            far = (edge < -(FAR**2) / 4) | (self.terms.far[doubt] > FAR)
-            doubt = doubt[(lowest <= edge) | far]
+            doubt = doubt[(lowest <= edge) | self.scores.in_doubt(doubt, edge)]
             if not len(doubt):
                 break
             if kept == deep.shape[1]:
@@ -185,8 +176,8 @@ class Candidates:
         if rows.shape[1] < 2:
             return
         everyone = np.arange(len(rows))
-        farthest = self._distance(metric, scores[:, -1])
-        near = -np.diff(scores, axis=1) <= 2 * self._rounded(metric, everyone, farthest, reach)[:, None]
+        farthest = self.scores.distance(metric, scores[:, -1])
+        near = -np.diff(scores, axis=1) <= 2 * self.scores.rounded(metric, everyone, farthest, reach)[:, None]
         alone = np.pad(~near, ((0, 0), (1, 0)), constant_values=True)
         runs = np.cumsum(alone, axis=1)  # candidates of one run are in doubt among themselves
         within = np.pad(near, ((0, 0), (0, 1))) | np.pad(near, ((0, 0), (1, 0)))
@@ -195,35 +186,6 @@ class Candidates:
         away[query, column] = measured_pairs(self.cloud, self.queries[query], rows[query, column], metric, each)
         order = np.lexsort((rows, away, runs), axis=1)
         rows[:] = np.take_along_axis(rows, order, 1)
-
-    def _distance(self, metric: str, scores: np.ndarray) -> np.ndarray:
-        """The distances (q,) that scores (q,) stand for."""
-        cloud, terms = self.cloud, self.terms
-        if metric == "euclidean":
-            return np.maximum(2 * (terms.half - scores), 0) * cloud.spread**2
-        return 1 - (scores + self._constant()) / np.where(terms.norm > 0, terms.norm, 1)
-
-    def _score(self, metric: str, asked: np.ndarray, distances: np.ndarray) -> np.ndarray:
-        """The score (q,) of a row at a distance (q,) from each of some queries."""
-        if metric == "euclidean":
-            return self.terms.half[asked] - distances / self.cloud.spread**2 / 2
-        return self.terms.norm[asked] * (1 - distances) - self._constant()[asked]
-
-    def _constant(self) -> np.ndarray:
-        """What cosine scores lack of |x_i| cos_ij, (q,)."""
-        centre = self.cloud.centre / self.cloud.spread
-        return (centre @ centre + self.terms.e) * self.cloud.spread / self.cloud.size
-
-    def _rounded(self, metric: str, asked: np.ndarray, distances: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """What rounding in float32 can do to the scores (q,) of rows within a distance (q,) of each query."""
-        cloud, terms = self.cloud, self.terms
-        unit = 2.0**-24 * (4 + np.sqrt(cloud.space.d))
-        size, e = np.sqrt(2 * terms.half[asked]), np.abs(terms.e[asked])
-        if metric == "euclidean":  # such a row is no further from the centre than the query and that distance together
-            return 1.5 * unit * (size + np.sqrt(distances) / cloud.spread) ** 2
-        # the lengths, far larger than the spread where an offset is, bring float64's own rounding
-        wide = 1e-15 * (terms.norm[asked] + np.linalg.norm(cloud.centre / cloud.spread))
-        return unit * (size * reach[0] + reach[1] + e * reach[2]) + wide
 
 
 def _put(
@@ -238,46 +200,29 @@ def _put(
 
 
 class _Best:
-    """A span's candidates, and the largest |z_j| r_j, |h_j| and |r_j - r| met, which bound the scores' rounding."""
+    """A span's candidates, and what bounds their scores' rounding."""
 
     def __init__(self, of: Candidates) -> None:
         self.of, count = of, len(of.queries)
         self.keys = {metric: np.full((count, keep), EMPTY) for metric, keep in of.keep.items()}
         self.worst = {metric: np.full(count, -np.inf, dtype=np.float32) for metric in of.keep}
         self.reach = np.zeros(3)
-        self.z, self.e = of.terms.z.astype(np.float32), of.terms.e.astype(np.float32)
 
     def add(self, start: int, blocks: tuple[np.ndarray, ...], each: Each) -> None:
         """Score the rows of a block for every query, in both metrics from one product."""
         first, rows = self.of.cloud.part(start, blocks[0])
         if not len(rows):
             return
-        made = each(lambda some: self._terms(rows[some]), parts(len(rows), TERMS))
-        self.reach = np.max([self.reach, *(reach for _, reach in made)], axis=0)
-        z, half, r, rho, h = (np.concatenate(column) for column in zip(*(terms for terms, _ in made), strict=True))
+        scores = self.of.scores
+        block = scores.block(first, rows, each)
+        self.reach = np.maximum(self.reach, block.reach)
 
         def score(part: slice) -> None:
-            products = self.z[part] @ z.T
-            queries = self.of.queries[part]
-            here = np.flatnonzero((queries >= first) & (queries < first + len(rows)))
+            products = scores.products(part, block)
             for metric in self.keys:
-                if metric == "euclidean":
-                    scores = products - half
-                else:
-                    scores = products * r
-                    scores += h
-                    scores += self.e[part, None] * rho
-                scores[here, queries[here] - first] = -np.inf
-                self._take_in(metric, part, scores, first)
+                self._take_in(metric, part, scores.of(metric, part, block, products), first)
 
         each(score, parts(len(self.of.queries), PART))
-
-    def _terms(self, rows: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """The float32 terms of some rows, and what bounds their scores' rounding."""
-        own = self.of.cloud.terms(rows)
-        reach = [(np.sqrt(2 * own.half) * own.r).max(), np.abs(own.h).max(), np.abs(own.rho).max()]
-        wanted = (own.z, own.half, own.r, own.rho, own.h)
-        return tuple(term.astype(np.float32) for term in wanted), np.array(reach)
 
     def _take_in(self, metric: str, part: slice, scores: np.ndarray, start: int) -> None:
         """Keep the best of the scores (q, b) of the rows from ``start`` on.
@@ -310,9 +255,7 @@ def _first(keys: np.ndarray, count: int) -> np.ndarray:
 
 def _keys(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Numbers in the order of falling scores, and of rows where scores are equal."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 and 0.0 are the same score
-    falling = np.where(bits >> 31, bits, ~bits & np.uint32(2**31 - 1))
-    return (falling.astype(np.uint64) << np.uint64(32)) | rows.astype(np.uint64)
+    return (falling(scores).astype(np.uint64) << np.uint64(32)) | rows.astype(np.uint64)
 
 
 def _rows(keys: np.ndarray) -> np.ndarray:
@@ -322,6 +265,4 @@ def _rows(keys: np.ndarray) -> np.ndarray:
 
 def _scores(keys: np.ndarray) -> np.ndarray:
     """The float32 scores of keys, -inf for none."""
-    falling = (keys >> np.uint64(32)).astype(np.uint32)
-    bits = np.where(falling >> 31, falling, ~falling & np.uint32(2**31 - 1))
-    return np.where(keys == EMPTY, np.float32(-np.inf), bits.view(np.float32))
+    return np.where(keys == EMPTY, np.float32(-np.inf), of_falling((keys >> np.uint64(32)).astype(np.uint32)))

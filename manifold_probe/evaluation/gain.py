@@ -12,7 +12,9 @@ from manifold_probe.engine.moments import moments_of
 from manifold_probe.engine.rows import sample
 from manifold_probe.evaluation.watch import QUERIES
 from manifold_probe.measures.alignment import debiased_cka
-from manifold_probe.measures.from_neighbours import estimates
+from manifold_probe.measures.catalogue import OVERLAP
+from manifold_probe.measures.from_neighbours import Lists, estimates
+from manifold_probe.measures.overlap import overlap_chance
 from manifold_probe.measures.sides import search_side
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.space import Space
@@ -62,18 +64,18 @@ def gain(before: Both, after: Both, k: int = 10, seed: int = 0) -> dict[str, Any
         if searched is None or not np.array_equal(theirs, searched[0]):
             searched = theirs, search_side(Cloud(Space(theirs)), queries, k)
         other = search_side(Cloud(Space(own)), queries, k)
-        found.append(estimates(searched[1], other, np.zeros(len(theirs), dtype=np.int64), seed)[0]["overlap"])
+        found.append(estimates(Lists(searched[1], other, seed=seed), [OVERLAP])[0][OVERLAP.key])
         cka.append(debiased_cka(moments_of(theirs, own)))
     untrained, trained = found
     won = trained.minus(untrained)
     if len(theirs) < FEWEST_ROWS * k:
         won = Estimate(won.value)
     return {
-        "measure": f"overlap@{k}",
+        "measure": OVERLAP.named(k),
         "untrained": untrained.value,
         "trained": trained.value,
         "difference": {"value": won.value, "low": won.low, "high": won.high},
-        "chance": k / (len(theirs) - 1),
+        "chance": overlap_chance(len(theirs), k),
         "better": None if won.low is None else won.low > 0,
         "cka": {
             name: value if value is not None and np.isfinite(value) else None

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.inputs import as_codes, as_matrices, check_k, check_same_labels
-from manifold_probe.engine.moments import moments_of
-from manifold_probe.engine.neighbours import Neighbours
-from manifold_probe.engine.rows import sample
-from manifold_probe.measures.alignment import debiased_cka
-from manifold_probe.measures.classes import class_terms, predictions
-from manifold_probe.measures.dimensions import column_cosines, correlations, median
-from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.overlap import intersections
+from manifold_probe.engine.moments import grouped
+from manifold_probe.engine.neighbours import search
+from manifold_probe.engine.rows import random_groups, sample
+from manifold_probe.engine.scale import at_unit_scale
+from manifold_probe.measures import from_moments, from_neighbours
+from manifold_probe.measures.catalogue import MEASURES, made_from
+from manifold_probe.measures.geometry import norms_of
+from manifold_probe.measures.sides import Side
+from manifold_probe.spaces.space import Space
 
 QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: half a second on one core
+PARTS = 4  # of the rows: what values without intervals need
 
 
 def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: int = 0) -> dict[str, float | None]:
@@ -38,10 +41,8 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     Returns
     -------
     dict
-        ``overlap@K``, ``debiased_linear_cka``, ``norm_correlation``; ``per_dimension_correlation`` and
-        ``space_similarity``, medians, None where widths differ; with labels ``knn_agreement@K``,
-        ``knn_accuracy_teacher@K`` and ``knn_accuracy_student@K``, where more than k rows have one.
-        All at most 1, higher is better; None is undefined.
+        {key: value} of the measures that are declared as ``watched``; those of classes with labels only, where more
+        than k rows have one. All at most 1, higher is better; None is undefined.
 
     Raises
     ------
@@ -53,36 +54,34 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(50, 4))
     >>> {key: round(value, 6) for key, value in watched(3 * x, x, k=5).items()}  # doctest: +NORMALIZE_WHITESPACE
-    {'overlap@5': 1.0, 'debiased_linear_cka': 1.0, 'norm_correlation': 1.0, 'per_dimension_correlation': 1.0,
-     'space_similarity': 1.0}
+    {'overlap@5': 1.0, 'debiased_linear_cka': 1.0, 'per_dimension_correlation': 1.0, 'space_similarity': 1.0,
+     'norm_correlation': 1.0}
     """
     check_same_labels(teacher, labels)
     teacher, student = as_matrices(teacher, student)
     k = check_k(k, len(teacher))
+    measures = [each for each in MEASURES if each.watched]
+    codes = None if labels is None else as_codes(labels, len(teacher))[0]
+    everyone = codes is None or (codes >= 0).all()
+    quarters = random_groups(len(teacher), seed)[0] % PARTS
+    parts = grouped(at_unit_scale(teacher), at_unit_scale(student), quarters, PARTS)
+    found = from_moments.values(parts, measures, norms_of(teacher, student))
+    found |= from_neighbours.values(*_searched(teacher, student, k, seed), codes if everyone else None, measures)
+    if codes is not None and not everyone and (known := codes >= 0).sum() > k:
+        # rows without a label neither vote nor are judged
+        sides = _searched(teacher[known], student[known], k, seed)
+        found |= from_neighbours.values(*sides, codes[known], made_from(measures, "classes"))
+    wanted = [each for each in measures if each.key in found or each.needs != "classes"]
+    return {each.named(k): _finite(found.get(each.key)) for each in wanted}
+
+
+def _searched(teacher: np.ndarray, student: np.ndarray, k: int, seed: int) -> tuple[Side, Side]:
+    """The neighbours of up to 1,000 rows in both spaces."""
     queries = sample(len(teacher), QUERIES, seed)
-    theirs, own = (Neighbours.search(space, k, queries=queries) for space in (teacher, student))
-    moments = moments_of(teacher, student)
-    same = teacher.shape[1] == student.shape[1]
-    found: dict[str, float | None] = {
-        f"overlap@{k}": float(intersections(theirs, own).mean() / k),
-        "debiased_linear_cka": debiased_cka(moments),
-        "norm_correlation": pearson(*(np.linalg.norm(space, axis=1) for space in (teacher, student))),
-        "per_dimension_correlation": median(correlations(moments)) if same else None,
-        "space_similarity": median(column_cosines(moments)) if same else None,
-    }
-    if labels is not None:
-        codes, _ = as_codes(labels, len(teacher))
-        known = codes >= 0
-        if known.sum() <= k:
-            return _finite(found)
-        if not known.all():  # rows without a label neither vote nor are judged
-            teacher, student, codes = teacher[known], student[known], codes[known]
-            queries = sample(len(teacher), QUERIES, seed)
-            theirs, own = (Neighbours.search(space, k, queries=queries) for space in (teacher, student))
-        terms = class_terms(predictions(theirs, codes), predictions(own, codes), codes[queries])
-        found |= {f"{key}@{k}": float(term.mean()) for key, term in terms.items()}
-    return _finite(found)
+    both = (search(Cloud(Space(each)), queries, k, {"cosine": k, "euclidean": k}) for each in (teacher, student))
+    first, second = (Side(found["cosine"], found["euclidean"]) for found in both)
+    return first, second
 
 
-def _finite(found: dict[str, float | None]) -> dict[str, float | None]:
-    return {key: value if value is not None and np.isfinite(value) else None for key, value in found.items()}
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None

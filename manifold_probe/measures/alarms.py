@@ -6,9 +6,10 @@ import numpy as np
 
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.profile import Profile
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.geometry import occurrences
 from manifold_probe.measures.overlap import overlap_chance
-from manifold_probe.measures.results import Alarm, Measure
+from manifold_probe.measures.results import Alarm, Measured
 from manifold_probe.measures.uncertainty import TAIL, tail_index
 from manifold_probe.measures.without import Held, Remeasured
 from manifold_probe.spaces.bits import byte_range
@@ -123,7 +124,7 @@ def far_rows(powers: np.ndarray) -> tuple[np.ndarray, float]:
     return (rows if share >= INFLUENTIAL_SHARE else rows[:0]), float(share)
 
 
-def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measure, without: float) -> list[Alarm]:
+def influential_rows(side: str, rows: np.ndarray, share: float, whole: Measured, without: float) -> list[Alarm]:
     """A few far rows that decide CKA: debiased CKA without them lies well outside what sampling does.
 
     Where they hold most of the fourth powers the standard error is theirs too, and is not asked.
@@ -185,7 +186,7 @@ def dominating_dimension(
             )
             found.append(f"{side}: {many} {share:.1%} of the {name}")
     those = "it" if sum(len(columns) for _, columns, _ in sides) == 1 else "them"
-    numbers = [f"overlap@{k} is {left.overlap:.3f} instead of {left.overlap_before:.3f}"]
+    numbers = [f"{OVERLAP.named(k)} is {left.overlap:.3f} instead of {left.overlap_before:.3f}"]
     if len(moved) > 1:
         numbers.insert(0, f"debiased CKA is {left.cka:.3f} instead of {cka:.3f}")
     of = f" ({left.queries:,} queries)" if left.queries < n else ""
@@ -198,10 +199,12 @@ def copied_rows(n: int, distinct: int, k: int, overlap: float, among: float | No
     if among is None:
         text = f"{copies}, and the {distinct:,} distinct ones are too few for {k} neighbours."
     elif abs(among - overlap) < COPIES_CHANGE:
-        text = f"{copies}; among the {distinct:,} distinct ones overlap@{k} is {among:.3f}."
+        text = f"{copies}; among the {distinct:,} distinct ones {OVERLAP.named(k)} is {among:.3f}."
     else:
-        text = f"{copies}, so copies decide the neighbourhoods: among the {distinct:,} distinct ones overlap@{k} is "
-        text += f"{among:.3f} (chance {overlap_chance(distinct, k):.3f}) instead of {overlap:.3f}."
+        text = f"{copies}, so copies decide the neighbourhoods: among the {distinct:,} distinct ones "
+        text += (
+            f"{OVERLAP.named(k)} is {among:.3f} (chance {overlap_chance(distinct, k):.3f}) instead of {overlap:.3f}."
+        )
     return [Alarm("copied_rows", text)]
 
 

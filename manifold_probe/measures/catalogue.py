@@ -1,8 +1,16 @@
 """The catalogue: every measure, declared once.
 
-A declaration says what a measure is called, what it means, which values it can take and where reports show it. Whatever
-shows, checks or documents measures (terminal, page, figures, tables, gates, logs, the README) goes through `MEASURES`
-and names no measure of its own. A measure of your own is one more declaration, with its function:
+A declaration says what a measure is called, what it means, how it is made and where reports show it. Whatever computes,
+shows, checks or documents measures (results, terminal, page, figures, tables, gates, logs, the README) goes through the
+declarations and names no measure of its own. To add a measure is to declare it here, of one summary of a pair:
+
+    needs         its functions take
+    moments       from_moments.Sums         sums of products of all rows, in groups, and the rows' lengths
+    neighbours    from_neighbours.Lists     the neighbours of the queries in both spaces, or in halves of the rows
+    classes       from_neighbours.Lists     the classes for which these neighbours vote
+    ranks         from_neighbours.Ranked    where the neighbours in one space stand in the other
+
+A measure of your own is one more declaration, with its function of two arrays:
 
     mine = Measure("spread_ratio", "spread ratio", "Overall shape", "spread of the student over the teacher's",
                    function=lambda x, y: y.std() / x.std(), higher_is_better=None)
@@ -12,16 +20,23 @@ and names no measure of its own. A measure of your own is one more declaration, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures import alignment, classes, dimensions, geometry, overlap
+
+if TYPE_CHECKING:
+    from manifold_probe.measures.from_moments import Sums
+    from manifold_probe.measures.from_neighbours import Lists
 
 Steps = tuple[tuple[float, str], ...]
 UNBOUNDED = (-np.inf, np.inf)
+NEEDS = ("moments", "neighbours", "ranks", "classes")
 UNIT, SIGNED, AT_MOST_ONE = (0.0, 1.0), (-1.0, 1.0), (-np.inf, 1.0)
 NEVER = -np.inf  # the last of some steps: what holds where no other does
 OFTEN: Steps = (
@@ -58,7 +73,10 @@ HUBS: Steps = (
 
 @dataclass(frozen=True)
 class Measure:
-    """What a measure is; not yet a value.
+    """What a measure is and how it is made; not yet a value.
+
+    A measure of your own has a `function` of two arrays. A built-in one says in `needs` from which summary it is made,
+    and its functions take that summary: `from_moments.Sums`, `from_neighbours.Lists` or `from_neighbours.Ranked`.
 
     Parameters
     ----------
@@ -73,8 +91,8 @@ class Measure:
     function : callable, optional
         For a measure of your own: ``function(teacher, student) -> float`` of aligned float64 arrays (n, dt) and
         (n, ds).
-    chance : callable, optional
-        ``chance(teacher, student) -> float``: what `function` gives for unrelated rows.
+    chance : float or callable, optional
+        What unrelated rows give; a function of what `function` or `value` takes.
     higher_is_better : bool or None
         None for a measure that describes, and does not judge.
     bounds : pair of float
@@ -84,14 +102,42 @@ class Measure:
     steps : tuple of (bound, words)
         The words for {degree}, the highest bound first.
     needs : str
-        What a built-in measure is made from: "moments", "neighbours", "ranks" (of neighbours in the other space) or
-        "classes" (votes of neighbours).
+        What a built-in measure is made from: "moments" (also norms), "neighbours", "ranks" (of neighbours in the other
+        space) or "classes" (votes of neighbours).
     headline : bool
         Whether small tables and crowded figures show it.
     watched : bool
-        Whether training is watched by it.
+        Whether training is watched by it: of moments, neighbours or classes.
     short : str
         A title where there is little room.
+    value : callable, optional
+        ``value(summary)``: a number, or an array. Of moments, a value a dimension (d,), whose median is the measure; of
+        neighbours, ranks and classes, a term a query (q,), whose mean is the measure.
+    interval : callable, optional
+        Where the interval is not the summary's own. Of moments, the values without each group in turn, (G,) or (G, d):
+        without it `value` is made again from the other groups. Else ``interval(lists, estimate)`` corrects the estimate
+        from half-splits or queries.
+    class_chance : callable, optional
+        Of neighbours and classes: what the student's rows give when they move within their classes, or None. Of
+        moments that is `value` itself, of moved rows.
+    undefined : callable, optional
+        Why a summary has no value, in a sentence; None where it has one. Of moments and ranks.
+    note : callable, optional
+        ``note(summary, value)``: a caveat in a sentence, or None.
+    at_most : callable, optional
+        Of moments: the largest value that these spaces allow.
+    itself : float, optional
+        The value of the teacher against itself, where it is known: the reference of a student as wide as the teacher.
+    referred : bool
+        Whether the teacher's principal components say what to expect.
+    metric : str or None
+        "cosine" or "euclidean" for what neighbours give.
+    side : str
+        "teacher" or "student" where it is of that space alone.
+    detail : str
+        The name in details under which its values stand: of every dimension, or of every class.
+    place : int
+        Its place among all declarations: results hold measures in that order, reports in that of `MEASURES`.
 
     Examples
     --------
@@ -104,7 +150,7 @@ class Measure:
     group: str
     gloss: str
     function: Callable[[np.ndarray, np.ndarray], Any] | None = None
-    chance: Callable[[np.ndarray, np.ndarray], Any] | None = None
+    chance: float | Callable[..., Any] | None = None
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = UNBOUNDED
     reading: str = ""
@@ -113,250 +159,500 @@ class Measure:
     headline: bool = False
     watched: bool = False
     short: str = ""
+    value: Callable[[Any], Any] | None = None
+    interval: Callable[..., Any] | None = None
+    class_chance: Callable[[Any], float | None] | None = None
+    undefined: Callable[[Any], str | None] | None = None
+    note: Callable[[Any, float | None], str | None] | None = None
+    at_most: Callable[[Any], float] | None = None
+    itself: float | None = None
+    referred: bool = True
+    metric: str | None = None
+    side: str = ""
+    detail: str = ""
+    place: int = field(default_factory=count().__next__, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for part in ("key", "title", "group", "gloss"):
             if not isinstance(value := getattr(self, part), str) or not value.strip():
                 raise InputError(f"measure {self.key!r}: {part} is {value!r}; give a text that is not empty")
-        for part in ("function", "chance"):
+        for part in ("function", "value", "interval", "class_chance", "undefined", "note", "at_most"):
             if (value := getattr(self, part)) is not None and not callable(value):
-                raise InputError(f"measure {self.key!r}: {part} is no function; give one of two arrays")
+                raise InputError(f"measure {self.key!r}: {part} is no function; give one")
+        if self.function is not None and self.chance is not None and not callable(self.chance):
+            raise InputError(f"measure {self.key!r}: chance is no function; give one of two arrays")
+        if self.needs not in NEEDS:
+            raise InputError(f"measure {self.key!r}: needs is {self.needs!r}; give one of {', '.join(NEEDS)}")
 
     def named(self, k: int) -> str:
         """The key for ``k`` neighbours."""
         return self.key.replace("{k}", str(k))
 
+    def made(self, summary: Any) -> Any:
+        """Its `value` of a summary."""
+        assert self.value is not None, self.key
+        return self.value(summary)
+
+    def declared(self) -> dict[str, Any] | None:
+        """What a saved result holds of a declaration that is not built in, so that it can be shown; else None."""
+        if self in MEASURES:
+            return None
+        return {part: getattr(self, part) for part in ("title", "group", "gloss", "higher_is_better")}
+
+
+# Of moments: a number, or a value a dimension
+
+
+def _ckas(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Linear CKA, biased and debiased, without each group."""
+    return sums.once("CKA", lambda: alignment.ckas_without(sums.m, sums.parts))
+
+
+def _procrustes(sums: Sums) -> tuple[float, np.ndarray]:
+    """Procrustes similarity, and without each group."""
+    return sums.once("Procrustes", lambda: alignment.procrustes_jackknifed(sums.m, sums.parts))
+
+
+def _columns(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations and cosines of the columns without each group."""
+    return sums.once("columns", lambda: dimensions.each_without(sums.m, sums.parts))
+
+
+def _procrustes_chance(sums: Sums) -> float:
+    """Of rows in random order; nuclear norms of independent rows fall with the square root of their number."""
+    permuted = sums.permuted
+    return alignment.procrustes(permuted) * ((permuted.n - 1) / (sums.m.n - 1)) ** 0.5
+
+
+def _procrustes_note(sums: Sums, value: float | None) -> str | None:
+    asked, n = sums.permuted.n, sums.m.n
+    if value is None or asked == n:
+        return None
+    return f"chance from {asked:,} rows, scaled to {n:,}; class chance from {sums.most_moved:,}"
+
+
+def _rankme(side: str) -> Measure:
+    def ranks(sums: Sums) -> tuple[float, np.ndarray]:
+        own = sums.of(side)
+        return sums.once(f"ranks of the {side}", lambda: dimensions.effective_ranks(own.m, own.parts), side)
+
+    return Measure(
+        f"rankme_{side}",
+        f"RankMe, {side}",
+        "Each space alone",
+        f"effective number of dimensions the {side} uses",
+        higher_is_better=None,
+        bounds=(1.0, np.inf),
+        reading=f"the {side} uses about {{about}} of its {{width:,}} dimensions",
+        side=side,
+        value=lambda sums: ranks(sums)[0],
+        interval=lambda sums: ranks(sums)[1],
+        at_most=lambda sums: min(sums.m.n, len(sums.of(side).m.sx)),
+        referred=side == "student",
+    )
+
+
+def _widths_differ(sums: Sums) -> str | None:
+    teacher, student = len(sums.m.sx), len(sums.m.sy)
+    return None if teacher == student else f"the widths differ ({teacher} and {student}); see the held-out maps"
+
+
+def _after_map(kind: str, title: str, gloss: str, reading: str, referred: bool = True) -> Measure:
+    """The correlation of every dimension after a map of this kind."""
+
+    def held_out(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+        return sums.once(kind, lambda: dimensions.held_out_correlations(sums.halves, kind, leave_out=sums.enough))
+
+    return Measure(
+        f"per_dimension_correlation:{kind}",
+        title,
+        "Coordinates",
+        gloss,
+        bounds=SIGNED,
+        reading=reading,
+        steps=CLOSELY,
+        value=lambda sums: held_out(sums)[0],
+        interval=lambda sums: held_out(sums)[1],
+        chance=0.0,
+        itself=1.0,
+        referred=referred,
+        detail=kind,
+    )
+
+
+LINEAR_CKA = Measure(
+    "linear_cka",
+    "linear CKA",
+    "Overall shape",
+    "the same without the small-sample correction: unrelated spaces score above 0",
+    bounds=UNIT,
+    reading="the same without the small-sample correction: compare it with chance, not with 0",
+    value=lambda sums: alignment.cka(sums.m),
+    interval=lambda sums: _ckas(sums)[0],
+    chance=lambda sums: alignment.cka_chance(sums.m),
+    itself=1.0,
+)
+DEBIASED_CKA = Measure(
+    "debiased_linear_cka",
+    "debiased linear CKA",
+    "Overall shape",
+    "likeness of the overall shape: 0 for unrelated spaces, 1 for equal up to rotation and scale",
+    bounds=AT_MOST_ONE,
+    reading="the overall shapes {degree}; unrelated spaces score 0, rotation and scale do not count",
+    steps=LIKENESS,
+    value=lambda sums: alignment.debiased_cka(sums.m),
+    interval=lambda sums: _ckas(sums)[1],
+    chance=0.0,
+    itself=1.0,
+    headline=True,
+    watched=True,
+    short="debiased CKA",
+)
+PROCRUSTES = Measure(
+    "procrustes",
+    "Procrustes",
+    "Overall shape",
+    "fit after the best rotation and scaling of the student",
+    bounds=UNIT,
+    reading="after the best rotation and scaling, the spaces match {degree}; compare it with chance, not with 0",
+    steps=CLOSELY,
+    value=lambda sums: _procrustes(sums)[0] if sums.enough else alignment.procrustes(sums.m),
+    interval=lambda sums: _procrustes(sums)[1],
+    chance=_procrustes_chance,
+    note=_procrustes_note,
+    itself=1.0,
+    headline=True,
+)
+LINEAR_R2 = Measure(
+    "linear_r2",
+    "linear R²",
+    "Overall shape",
+    "teacher variance that a linear map of the student predicts on held-out rows",
+    bounds=AT_MOST_ONE,
+    reading="a linear map of the student predicts {share} of the teacher's variance on held-out rows",
+    value=lambda sums: alignment.ridge_r2(sums.halves),
+    interval=lambda sums: alignment.ridge_r2_without(sums.halves),
+    chance=0.0,
+    itself=1.0,
+    headline=True,
+)
+RANKME_TEACHER, RANKME_STUDENT = map(_rankme, ("teacher", "student"))
+PER_DIMENSION = Measure(
+    "per_dimension_correlation",
+    "per-dimension, raw",
+    "Coordinates",
+    "correlation of each student dimension with the same teacher dimension (median)",
+    bounds=SIGNED,
+    reading="the median dimension follows the same dimension of the teacher {degree}",
+    steps=CLOSELY,
+    value=lambda sums: dimensions.correlations(sums.m),
+    interval=lambda sums: _columns(sums)[0],
+    chance=0.0,
+    undefined=_widths_differ,
+    itself=1.0,
+    detail="raw",
+    watched=True,
+    short="per-dimension",
+)
+SPACE_SIMILARITY = Measure(
+    "space_similarity",
+    "space similarity",
+    "Coordinates",
+    "cosine of the two columns of a dimension, mean included (median)",
+    bounds=SIGNED,
+    reading="the columns of the median dimension agree {degree} in direction, mean included",
+    steps=CLOSELY,
+    value=lambda sums: dimensions.column_cosines(sums.m),
+    interval=lambda sums: _columns(sums)[1],
+    chance=lambda sums: dimensions.column_cosine_chance(sums.m),
+    undefined=_widths_differ,
+    itself=1.0,
+    detail="space_similarity",
+    watched=True,
+    short="space sim.",
+)
+PERMUTED = _after_map(
+    "permutation",
+    "per-dimension, permuted",
+    "the same after matching dimensions one to one, on held-out rows",
+    "after matching dimensions one to one, the median dimension follows {degree} on held-out rows",
+    referred=False,  # the teacher's principal components have all its axes, a narrower student has not
+)
+ROTATED = _after_map(
+    "orthogonal",
+    "per-dimension, rotated",
+    "the same after a rotation, on held-out rows",
+    "after a rotation, the median dimension follows {degree} on held-out rows",
+)
+MAPPED = _after_map(
+    "ridge",
+    "per-dimension, linear map",
+    "the same after any linear map, on held-out rows",
+    "after any linear map, the median dimension follows {degree} on held-out rows",
+)
+NORM_CORRELATION = Measure(
+    "norm_correlation",
+    "norm correlation",
+    "Coordinates",
+    "correlation of the vectors' lengths",
+    bounds=SIGNED,
+    reading="the student's vector lengths follow the teacher's {degree}",
+    steps=CLOSELY,
+    value=lambda sums: geometry.pearson(*sums.norms),
+    chance=0.0,
+    undefined=lambda sums: geometry.equal_norms(sums.equal_norms),
+    itself=1.0,
+    headline=True,
+    watched=True,
+    short="norm corr.",
+)
+
+# Of neighbours: a number, or a term a query
+
+
+def _moved_overlap(metric: str) -> Callable[[Lists], float | None]:
+    """Class chance of an overlap."""
+
+    def chance(lists: Lists) -> float | None:
+        sides = getattr(lists.teacher, metric), getattr(lists.student, metric)
+        return classes.mean_of_moved(overlap.class_overlap(*sides, lists.codes), lists.own)
+
+    return chance
+
+
+def _hubness(side: str) -> Measure:
+    return Measure(
+        f"hubness_{side}@{{k}}",
+        f"hubness@{{k}}, {side}",
+        "Each space alone",
+        f"how unevenly the {side}'s points serve as neighbours: 0 evenly, above 2 a few hubs dominate",
+        higher_is_better=None,
+        reading=f"how often each point is a neighbour in the {side}: {{degree}}",
+        steps=HUBS,
+        needs="neighbours",
+        metric="cosine",
+        side=side,
+        value=lambda lists: geometry.skewness(*lists.occurrences(side)),
+        interval=lambda lists, estimate: geometry.hub_errors(lists, side, estimate),
+        note=geometry.said_of_hubness,
+        referred=side == "student",
+    )
+
+
+def _intrinsic_dimension(side: str) -> Measure:
+    return Measure(
+        f"intrinsic_dimension_{side}",
+        f"intrinsic dimension, {side}",
+        "Each space alone",
+        f"directions in which the {side}'s points vary locally",
+        higher_is_better=None,
+        bounds=(0.0, np.inf),
+        reading=f"locally the {side}'s points vary in about {{about}} directions",
+        needs="neighbours",
+        metric="euclidean",
+        side=side,
+        value=lambda lists: geometry.twonn(lists.distances(side)),
+        referred=side == "student",
+    )
+
+
+OVERLAP = Measure(
+    "overlap@{k}",
+    "overlap@{k}",
+    "Neighbourhoods",
+    "share of each point's {neighbours} (by angle) that the student keeps",
+    bounds=UNIT,
+    reading="{share} of each point's {neighbours} survive",
+    needs="neighbours",
+    metric="cosine",
+    value=lambda lists: lists.common("cosine") / lists.k,
+    chance=lambda lists: overlap.overlap_chance(lists.n, lists.k),
+    class_chance=_moved_overlap("cosine"),
+    itself=1.0,
+    headline=True,
+    watched=True,
+    detail="overlap",
+)
+OVERLAP_EUCLIDEAN = Measure(
+    "overlap@{k}:euclidean",
+    "overlap@{k}, Euclidean",
+    "Neighbourhoods",
+    "the same by Euclidean distance, which also sees vector lengths",
+    bounds=UNIT,
+    reading="by Euclidean distance, which also sees vector lengths: {share} survive",
+    needs="neighbours",
+    metric="euclidean",
+    value=lambda lists: lists.common("euclidean") / lists.k,
+    chance=lambda lists: overlap.overlap_chance(lists.n, lists.k),
+    class_chance=_moved_overlap("euclidean"),
+    itself=1.0,
+    headline=True,
+)
+JACCARD = Measure(
+    "jaccard@{k}",
+    "Jaccard@{k}",
+    "Neighbourhoods",
+    "neighbours the two spaces share, out of all that either names",
+    bounds=UNIT,
+    reading="of all neighbours that either space names, the two share {share}",
+    needs="neighbours",
+    metric="cosine",
+    value=lambda lists: overlap.jaccard(lists.common("cosine"), lists.k),
+    chance=lambda lists: overlap.jaccard_chance(lists.n, lists.k),
+    itself=1.0,
+)
+HUBNESS_TEACHER, INTRINSIC_DIMENSION_TEACHER = _hubness("teacher"), _intrinsic_dimension("teacher")
+HUBNESS_STUDENT, INTRINSIC_DIMENSION_STUDENT = _hubness("student"), _intrinsic_dimension("student")
+
+# Of the votes of neighbours
+KNN_AGREEMENT = Measure(
+    "knn_agreement@{k}",
+    "k-NN agreement@{k}",
+    "Classes",
+    "points whose neighbours vote for the same class in both spaces",
+    bounds=UNIT,
+    reading="for {share} of the points, neighbours vote for the same {class} in both spaces",
+    needs="classes",
+    metric="cosine",
+    value=lambda votes: votes.first == votes.second,
+    interval=classes.agreement_error,
+    chance=lambda votes: votes.chance.agreement,
+    class_chance=lambda votes: classes.agreement_within(votes.first, votes.second, votes.own),
+    note=classes.said_of_agreement,
+    itself=1.0,
+    headline=True,
+    watched=True,
+    short="agreement@{k}",
+    detail="knn_agreement",
+)
+KNN_KAPPA = Measure(
+    "knn_kappa@{k}",
+    "k-NN kappa@{k}",
+    "Classes",
+    "that agreement beyond what the class sizes alone give: 0 none, 1 full",
+    bounds=AT_MOST_ONE,
+    reading="beyond what the class sizes alone give, {share} of the possible agreement is there",
+    needs="classes",
+    metric="cosine",
+    value=lambda votes: classes.kappa(votes.first, votes.second),
+    interval=classes.kappa_error,
+    chance=lambda votes: votes.chance.kappa,
+    class_chance=lambda votes: classes.kappa_within(votes.first, votes.second, votes.own),
+    itself=1.0,
+)
+KNN_ACCURACY_TEACHER = Measure(
+    "knn_accuracy_teacher@{k}",
+    "k-NN accuracy@{k}, teacher",
+    "Classes",
+    "points whose neighbours in the teacher name their true class",
+    higher_is_better=None,
+    bounds=UNIT,
+    reading="neighbours in the teacher name the right {class} for {share} of the points",
+    needs="classes",
+    metric="cosine",
+    side="teacher",
+    value=lambda votes: votes.first == votes.own,
+    interval=classes.accuracy_error,
+    chance=lambda votes: votes.chance.teacher,
+    referred=False,
+    watched=True,
+    detail="knn_accuracy_teacher",
+)
+KNN_ACCURACY_STUDENT = Measure(
+    "knn_accuracy_student@{k}",
+    "k-NN accuracy@{k}, student",
+    "Classes",
+    "points whose neighbours in the student name their true class",
+    bounds=UNIT,
+    reading="neighbours in the student name the right {class} for {share} of the points",
+    needs="classes",
+    metric="cosine",
+    side="student",
+    value=lambda votes: votes.second == votes.own,
+    interval=classes.accuracy_error,
+    chance=lambda votes: votes.chance.student,
+    watched=True,
+    detail="knn_accuracy_student",
+)
+
+# Of ranks: a term a query
+TRUSTWORTHINESS = Measure(
+    "trustworthiness@{k}",
+    "trustworthiness@{k}",
+    "Neighbourhoods",
+    "1: all that is near in the student was near in the teacher",
+    bounds=UNIT,
+    reading="what is near in the student was {degree} near in the teacher",
+    steps=OFTEN,
+    needs="ranks",
+    metric="cosine",
+    value=lambda ranked: 1 - overlap.penalties(ranked.student, *ranked.in_teacher),
+    chance=lambda ranked: overlap.trustworthiness_chance(ranked.n, ranked.k),
+    undefined=lambda ranked: overlap.no_ranks(ranked.n, ranked.k),
+    itself=1.0,
+)
+CONTINUITY = Measure(
+    "continuity@{k}",
+    "continuity@{k}",
+    "Neighbourhoods",
+    "1: all that was near in the teacher is still near in the student",
+    bounds=UNIT,
+    reading="what was near in the teacher is {degree} near in the student",
+    steps=OFTEN,
+    needs="ranks",
+    metric="cosine",
+    value=lambda ranked: 1 - overlap.penalties(ranked.teacher, *ranked.in_student),
+    chance=lambda ranked: overlap.trustworthiness_chance(ranked.n, ranked.k),
+    undefined=lambda ranked: overlap.no_ranks(ranked.n, ranked.k),
+    itself=1.0,
+)
 
 MEASURES: tuple[Measure, ...] = (
-    Measure(
-        "overlap@{k}",
-        "overlap@{k}",
-        "Neighbourhoods",
-        "share of each point's {neighbours} (by angle) that the student keeps",
-        bounds=UNIT,
-        needs="neighbours",
-        reading="{share} of each point's {neighbours} survive",
-        headline=True,
-        watched=True,
-    ),
-    Measure(
-        "overlap@{k}:euclidean",
-        "overlap@{k}, Euclidean",
-        "Neighbourhoods",
-        "the same by Euclidean distance, which also sees vector lengths",
-        bounds=UNIT,
-        needs="neighbours",
-        reading="by Euclidean distance, which also sees vector lengths: {share} survive",
-        headline=True,
-    ),
-    Measure(
-        "jaccard@{k}",
-        "Jaccard@{k}",
-        "Neighbourhoods",
-        "neighbours the two spaces share, out of all that either names",
-        bounds=UNIT,
-        needs="neighbours",
-        reading="of all neighbours that either space names, the two share {share}",
-    ),
-    Measure(
-        "trustworthiness@{k}",
-        "trustworthiness@{k}",
-        "Neighbourhoods",
-        "1: all that is near in the student was near in the teacher",
-        bounds=UNIT,
-        needs="ranks",
-        reading="what is near in the student was {degree} near in the teacher",
-        steps=OFTEN,
-    ),
-    Measure(
-        "continuity@{k}",
-        "continuity@{k}",
-        "Neighbourhoods",
-        "1: all that was near in the teacher is still near in the student",
-        bounds=UNIT,
-        needs="ranks",
-        reading="what was near in the teacher is {degree} near in the student",
-        steps=OFTEN,
-    ),
-    Measure(
-        "debiased_linear_cka",
-        "debiased linear CKA",
-        "Overall shape",
-        "likeness of the overall shape: 0 for unrelated spaces, 1 for equal up to rotation and scale",
-        bounds=AT_MOST_ONE,
-        reading="the overall shapes {degree}; unrelated spaces score 0, rotation and scale do not count",
-        steps=LIKENESS,
-        headline=True,
-        watched=True,
-        short="debiased CKA",
-    ),
-    Measure(
-        "linear_cka",
-        "linear CKA",
-        "Overall shape",
-        "the same without the small-sample correction: unrelated spaces score above 0",
-        bounds=UNIT,
-        reading="the same without the small-sample correction: compare it with chance, not with 0",
-    ),
-    Measure(
-        "procrustes",
-        "Procrustes",
-        "Overall shape",
-        "fit after the best rotation and scaling of the student",
-        bounds=UNIT,
-        reading="after the best rotation and scaling, the spaces match {degree}; compare it with chance, not with 0",
-        steps=CLOSELY,
-        headline=True,
-    ),
-    Measure(
-        "linear_r2",
-        "linear R²",
-        "Overall shape",
-        "teacher variance that a linear map of the student predicts on held-out rows",
-        bounds=AT_MOST_ONE,
-        reading="a linear map of the student predicts {share} of the teacher's variance on held-out rows",
-        headline=True,
-    ),
-    Measure(
-        "per_dimension_correlation",
-        "per-dimension, raw",
-        "Coordinates",
-        "correlation of each student dimension with the same teacher dimension (median)",
-        bounds=SIGNED,
-        reading="the median dimension follows the same dimension of the teacher {degree}",
-        steps=CLOSELY,
-        watched=True,
-        short="per-dimension",
-    ),
-    Measure(
-        "per_dimension_correlation:permutation",
-        "per-dimension, permuted",
-        "Coordinates",
-        "the same after matching dimensions one to one, on held-out rows",
-        bounds=SIGNED,
-        reading="after matching dimensions one to one, the median dimension follows {degree} on held-out rows",
-        steps=CLOSELY,
-    ),
-    Measure(
-        "per_dimension_correlation:orthogonal",
-        "per-dimension, rotated",
-        "Coordinates",
-        "the same after a rotation, on held-out rows",
-        bounds=SIGNED,
-        reading="after a rotation, the median dimension follows {degree} on held-out rows",
-        steps=CLOSELY,
-    ),
-    Measure(
-        "per_dimension_correlation:ridge",
-        "per-dimension, linear map",
-        "Coordinates",
-        "the same after any linear map, on held-out rows",
-        bounds=SIGNED,
-        reading="after any linear map, the median dimension follows {degree} on held-out rows",
-        steps=CLOSELY,
-    ),
-    Measure(
-        "space_similarity",
-        "space similarity",
-        "Coordinates",
-        "cosine of the two columns of a dimension, mean included (median)",
-        bounds=SIGNED,
-        reading="the columns of the median dimension agree {degree} in direction, mean included",
-        steps=CLOSELY,
-        watched=True,
-        short="space sim.",
-    ),
-    Measure(
-        "norm_correlation",
-        "norm correlation",
-        "Coordinates",
-        "correlation of the vectors' lengths",
-        bounds=SIGNED,
-        reading="the student's vector lengths follow the teacher's {degree}",
-        steps=CLOSELY,
-        headline=True,
-        watched=True,
-        short="norm corr.",
-    ),
-    Measure(
-        "knn_agreement@{k}",
-        "k-NN agreement@{k}",
-        "Classes",
-        "points whose neighbours vote for the same class in both spaces",
-        bounds=UNIT,
-        needs="classes",
-        reading="for {share} of the points, neighbours vote for the same {class} in both spaces",
-        headline=True,
-        watched=True,
-        short="agreement@{k}",
-    ),
-    Measure(
-        "knn_kappa@{k}",
-        "k-NN kappa@{k}",
-        "Classes",
-        "that agreement beyond what the class sizes alone give: 0 none, 1 full",
-        bounds=AT_MOST_ONE,
-        needs="classes",
-        reading="beyond what the class sizes alone give, {share} of the possible agreement is there",
-    ),
-    Measure(
-        "knn_accuracy_teacher@{k}",
-        "k-NN accuracy@{k}, teacher",
-        "Classes",
-        "points whose neighbours in the teacher name their true class",
-        higher_is_better=None,
-        bounds=UNIT,
-        needs="classes",
-        reading="neighbours in the teacher name the right {class} for {share} of the points",
-    ),
-    Measure(
-        "knn_accuracy_student@{k}",
-        "k-NN accuracy@{k}, student",
-        "Classes",
-        "points whose neighbours in the student name their true class",
-        bounds=UNIT,
-        needs="classes",
-        reading="neighbours in the student name the right {class} for {share} of the points",
-    ),
-    *(
-        Measure(
-            f"rankme_{side}",
-            f"RankMe, {side}",
-            "Each space alone",
-            f"effective number of dimensions the {side} uses",
-            higher_is_better=None,
-            bounds=(1.0, np.inf),
-            reading=f"the {side} uses about {{about}} of its {{width:,}} dimensions",
-        )
-        for side in ("teacher", "student")
-    ),
-    *(
-        Measure(
-            f"intrinsic_dimension_{side}",
-            f"intrinsic dimension, {side}",
-            "Each space alone",
-            f"directions in which the {side}'s points vary locally",
-            higher_is_better=None,
-            bounds=(0.0, np.inf),
-            needs="neighbours",
-            reading=f"locally the {side}'s points vary in about {{about}} directions",
-        )
-        for side in ("teacher", "student")
-    ),
-    *(
-        Measure(
-            f"hubness_{side}@{{k}}",
-            f"hubness@{{k}}, {side}",
-            "Each space alone",
-            f"how unevenly the {side}'s points serve as neighbours: 0 evenly, above 2 a few hubs dominate",
-            higher_is_better=None,
-            needs="neighbours",
-            reading=f"how often each point is a neighbour in the {side}: {{degree}}",
-            steps=HUBS,
-        )
-        for side in ("teacher", "student")
-    ),
+    OVERLAP,
+    OVERLAP_EUCLIDEAN,
+    JACCARD,
+    TRUSTWORTHINESS,
+    CONTINUITY,
+    DEBIASED_CKA,
+    LINEAR_CKA,
+    PROCRUSTES,
+    LINEAR_R2,
+    PER_DIMENSION,
+    PERMUTED,
+    ROTATED,
+    MAPPED,
+    SPACE_SIMILARITY,
+    NORM_CORRELATION,
+    KNN_AGREEMENT,
+    KNN_KAPPA,
+    KNN_ACCURACY_TEACHER,
+    KNN_ACCURACY_STUDENT,
+    RANKME_TEACHER,
+    RANKME_STUDENT,
+    INTRINSIC_DIMENSION_TEACHER,
+    INTRINSIC_DIMENSION_STUDENT,
+    HUBNESS_TEACHER,
+    HUBNESS_STUDENT,
 )
+
+
+def made_from(measures: Iterable[Measure], *needs: str) -> list[Measure]:
+    """The measures among them that are made from these summaries, in the order of results.
+
+    >>> [each.key for each in made_from(MEASURES, "ranks")]
+    ['trustworthiness@{k}', 'continuity@{k}']
+    """
+    kept = (each for each in measures if each.function is None and each.needs in needs)
+    return sorted(kept, key=lambda each: each.place)
+
+
+def detailed(needs: str) -> dict[str, Measure]:
+    """The measures of which details hold more than one value, by their names there.
+
+    >>> list(detailed("classes"))
+    ['knn_agreement', 'knn_accuracy_teacher', 'knn_accuracy_student']
+    """
+    return {each.detail: each for each in made_from(MEASURES, needs) if each.detail}
 
 
 def general(key: str) -> str:

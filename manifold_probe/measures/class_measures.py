@@ -11,62 +11,58 @@ is no class chance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from manifold_probe.engine.rows import MOVED, has_company
-from manifold_probe.measures import classes
-from manifold_probe.measures.results import Measure
-from manifold_probe.measures.sides import Side, Teacher
+from manifold_probe.measures.catalogue import Measure
+from manifold_probe.measures.results import Measured
+from manifold_probe.measures.sides import Teacher
 from manifold_probe.measures.uncertainty import Estimate
 
-KEYS = ("knn_agreement", "knn_kappa", "knn_accuracy_teacher", "knn_accuracy_student")
+if TYPE_CHECKING:
+    from manifold_probe.measures.from_neighbours import Lists
+
 STAND_IN = "no labels: classes are the teacher's k-means clusters, which the interval takes as given"
 
 
 def measure_classes(
-    teacher: Teacher, k: int, student: Side | None, found: dict[str, Estimate], seed: int
-) -> dict[str, Measure]:
-    """The class measures by key, from their estimates (by key without the k) on the rows with a class."""
+    teacher: Teacher, k: int, votes: Lists | None, found: Mapping[str, Estimate], wanted: Sequence[Measure]
+) -> dict[str, Measured]:
+    """The wanted class measures, from their estimates by key on the rows with a class.
+
+    ``votes`` are the neighbours among these rows, None where they are too few.
+    """
     voters = teacher.voters
-    if voters.side is None or student is None:
-        return _undefined(k, len(voters.rows), f"{len(voters.rows):,} rows with a label are too few for k = {k}")
-    if not has_company(voters.codes).any():
-        return _undefined(k, len(voters.rows), "every class has one row, so that no other row can vote for it")
-    own = voters.codes[voters.side.queries]
-    first, second = (classes.predictions(side.cosine, voters.codes) for side in (voters.side, student))
-    chance: dict[str, float | None] = {**classes.vote_chance(voters.side.cosine, student.cosine, voters.codes, seed)}
-    if not np.isfinite(chance["knn_kappa"] or 0.0):
-        chance["knn_kappa"] = None
-    within = _within(first, second, own)
+    why = None
+    if votes is None:
+        why = f"{len(voters.rows):,} rows with a label are too few for k = {k}"
+    elif not has_company(voters.codes).any():
+        why = "every class has one row, so that no other row can vote for it"
+    if votes is None or why:
+        nothing = Measured(Estimate(None), len(voters.rows), note=why)
+        return {each.named(k): replace(nothing, metric=each.metric, declared=each.declared()) for each in wanted}
+    moves = has_company(votes.own)
+    moved = votes.only(moves) if moves.mean() >= MOVED else None
     return {
-        f"{key}@{k}": Measure(
-            found[key], len(own), chance[key], within.get(key), metric="cosine", note=_note(key, found, teacher)
+        each.named(k): Measured(
+            found[each.key],
+            len(votes.own),
+            _finite(each.chance(votes) if callable(each.chance) else each.chance),
+            _finite(each.class_chance(moved)) if each.class_chance and moved else None,
+            metric=each.metric,
+            note=_note(each, found[each.key].value, votes, teacher),
+            declared=each.declared(),
         )
-        for key in KEYS
+        for each in wanted
     }
 
 
-def _undefined(k: int, rows: int, why: str) -> dict[str, Measure]:
-    return {f"{key}@{k}": Measure(Estimate(None), rows, metric="cosine", note=why) for key in KEYS}
-
-
-def _within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    """Class chance of agreement and kappa; kappa's own expectation stays, since rows only change places."""
-    moves = has_company(own)
-    if moves.mean() < MOVED:
-        return {}
-    first, second, own = first[moves], second[moves], own[moves]
-    expected, agreed = classes.expected_agreement(first, second), classes.agreement_within(first, second, own)
-    return {"knn_agreement": agreed} | ({"knn_kappa": (agreed - expected) / (1 - expected)} if expected < 1 else {})
-
-
-def class_chance(terms: np.ndarray, own: np.ndarray) -> float | None:
-    """The mean of expected terms (q,) over the queries that can move; None where they are few of those with a class.
-
-    ``own`` (q,) are the queries' classes, -1 for none.
-    """
-    moved = np.isfinite(terms)
-    return float(terms[moved].mean()) if moved.any() and moved.sum() >= MOVED * (own >= 0).sum() else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else value
 
 
 def moved_note(teacher: Teacher) -> str | None:
@@ -81,24 +77,22 @@ def moved_note(teacher: Teacher) -> str | None:
     return f"class chance without {' and '.join(left_out)}" if left_out else None
 
 
-def _note(key: str, found: dict[str, Estimate], teacher: Teacher) -> str | None:
+def _note(measure: Measure, value: float | None, votes: Lists, teacher: Teacher) -> str | None:
     voters, labelled = teacher.voters, teacher.class_source == "labels"
-    notes = []
+    notes: list[str | None] = []
     if len(teacher.class_names) == 1:
         notes.append("the labels hold one class" if labelled else "the teacher's rows are one cluster")
-    elif found[key].value is None:
+    elif value is None:
         notes.append("both spaces vote for one class everywhere")
-    elif key == "knn_agreement":
-        one, two = found["knn_accuracy_teacher"].value or 0.0, found["knn_accuracy_student"].value or 0.0
-        alone = classes.agreement_from_accuracies(one, two, len(teacher.class_names))
-        notes.append(f"the two accuracies alone would give {alone:.3f}")
+    elif measure.note is not None:
+        notes.append(measure.note(votes, value))
     without = len(teacher.codes) - len(voters.rows)
     if without:
         notes.append(f"{without:,} rows without a label are left out")
     lonely = int((~has_company(voters.codes)).sum())
-    if lonely and "accuracy" in key:
+    if lonely and measure.side:
         notes.append(f"{lonely:,} rows are the only one of their class and count as wrong")
-    return "; ".join(notes + ([] if labelled else [STAND_IN])) or None
+    return "; ".join(said for said in [*notes, None if labelled else STAND_IN] if said) or None
 
 
 def class_rows(teacher: Teacher) -> dict[str, int]:

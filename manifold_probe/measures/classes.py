@@ -6,13 +6,17 @@ Agreement says whether two spaces would decide alike; it is blind to everything 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from manifold_probe.engine.inputs import as_codes, as_matrices, as_matrix, check_same_labels
 from manifold_probe.engine.neighbours import Neighbours
-from manifold_probe.engine.rows import PERMUTING, generator
+from manifold_probe.engine.rows import MOVED, PERMUTING, generator
+from manifold_probe.measures.uncertainty import Estimate, error_of_share
+
+if TYPE_CHECKING:
+    from manifold_probe.measures.from_neighbours import Lists
 
 VOTES_AT_ONCE = 20_000_000
 MANY_CLASSES = 256  # beyond, few of the cells (query, class) hold a vote
@@ -77,15 +81,6 @@ def predictions(found: Neighbours, codes: np.ndarray) -> np.ndarray:
     return majority(query, votes, weights, len(found.queries), int(codes.max()) + 1)
 
 
-def class_terms(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
-    """The terms (q,) whose means are agreement and accuracies, of predictions in two spaces and the classes."""
-    return {
-        "knn_agreement": first == second,
-        "knn_accuracy_teacher": first == own,
-        "knn_accuracy_student": second == own,
-    }
-
-
 def majority(
     query: np.ndarray, votes: np.ndarray, weights: np.ndarray | None, queries: int, classes: int
 ) -> np.ndarray:
@@ -140,7 +135,31 @@ def agreement_within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> 
     return float((alike / (np.bincount(own)[own] - 1)).mean())
 
 
-def vote_chance(first: Neighbours, second: Neighbours, codes: np.ndarray, seed: int) -> dict[str, float]:
+def kappa_within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> float:
+    """Kappa of that agreement; what it expects stays, since rows only change places. NaN where that is all."""
+    expected = expected_agreement(first, second)
+    return (agreement_within(first, second, own) - expected) / (1 - expected) if expected < 1 else float("nan")
+
+
+def mean_of_moved(terms: np.ndarray, own: np.ndarray) -> float | None:
+    """The mean of expected terms (q,), NaN for queries that cannot move; None where most of those with a class cannot.
+
+    ``own`` (q,) are the queries' classes, -1 for none.
+    """
+    moved = np.isfinite(terms)
+    return float(terms[moved].mean()) if moved.any() and moved.sum() >= MOVED * (own >= 0).sum() else None
+
+
+class VoteChance(NamedTuple):
+    """What the class measures would be by chance: agreement, kappa, and the accuracies of teacher and student."""
+
+    agreement: float
+    kappa: float
+    teacher: float
+    student: float
+
+
+def vote_chance(first: Neighbours, second: Neighbours, codes: np.ndarray, seed: int) -> VoteChance:
     """What the class measures of two spaces would be, had the rows of one been exchanged at random.
 
     Leave-one-out voting is not blind to the row's own class: it is the one class of which a row is missing, so that
@@ -157,8 +176,7 @@ def vote_chance(first: Neighbours, second: Neighbours, codes: np.ndarray, seed: 
         there, here, own = voted[place], predictions(second, moved), moved[queries]
         accuracies = ((each == own).mean() for each in (predictions(first, moved), here))
         rounds.append([(there == here).mean(), kappa(there, here), *accuracies])
-    keys = ("knn_agreement", "knn_kappa", "knn_accuracy_teacher", "knn_accuracy_student")
-    return dict(zip(keys, np.mean(rounds, axis=0).tolist(), strict=True))
+    return VoteChance(*np.mean(rounds, axis=0).tolist())
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:
@@ -171,3 +189,29 @@ def kappa(first: np.ndarray, second: np.ndarray) -> float:
 def agreement_from_accuracies(first: float, second: float, classes: int) -> float:
     """What two accuracies alone would give: both right, or both wrong and, by luck, with the same wrong class."""
     return first * second + (1 - first) * (1 - second) / max(classes - 1, 1)
+
+
+def said_of_agreement(votes: Lists, value: float | None) -> str:
+    """What the accuracies explain of an agreement."""
+    teacher, student = (float((predicted == votes.own).mean()) for predicted in (votes.first, votes.second))
+    alone = agreement_from_accuracies(teacher, student, int(votes.codes.max()) + 1)
+    return f"the two accuracies alone would give {alone:.3f}"
+
+
+def accuracy_error(votes: Lists, estimate: Estimate) -> Estimate:
+    """An accuracy with the error of independent rows at least."""
+    return estimate.at_least(error_of_share(estimate.value or 0.0, len(votes.own)))
+
+
+def agreement_error(votes: Lists, estimate: Estimate) -> Estimate:
+    """An agreement with the error of independent rows at least, or with none where all neighbours are kept."""
+    return estimate if votes.kept_all else accuracy_error(votes, estimate)
+
+
+def kappa_error(votes: Lists, estimate: Estimate) -> Estimate:
+    """Kappa with the error that its agreement has."""
+    expected = expected_agreement(votes.first, votes.second)
+    if votes.kept_all or not expected < 1:
+        return estimate
+    agreed = float((votes.first == votes.second).mean())
+    return estimate.at_least(error_of_share(agreed, len(votes.own)) / (1 - expected))

@@ -9,10 +9,11 @@ import numpy as np
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.profile import Profile
 from manifold_probe.engine.rows import has_company
-from manifold_probe.measures import classes, overlap
+from manifold_probe.measures import overlap
+from manifold_probe.measures.catalogue import detailed
 from manifold_probe.measures.dimensions import spectrum
 from manifold_probe.measures.from_moments import LEVELS, quantiles
-from manifold_probe.measures.from_neighbours import Ranked
+from manifold_probe.measures.from_neighbours import Lists, Ranked
 from manifold_probe.measures.sides import DEEPEST, Side, Teacher
 from manifold_probe.measures.uncertainty import Estimate, over_queries
 from manifold_probe.spaces.labels import plain_labels
@@ -20,7 +21,6 @@ from manifold_probe.spaces.pairing import Pair
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
 WORST = 50
-VOTED = ("knn_agreement", "knn_accuracy_teacher", "knn_accuracy_student")
 
 
 def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[str, Any]:
@@ -45,12 +45,13 @@ def overlap_by_k(teacher: Side, student: Side, reference: Side | None) -> dict[s
     return found
 
 
-def spectra(m: Moments, teacher: Profile, student: Profile) -> dict[str, list[float]]:
+def spectra(m: Moments, teacher: Teacher, student: Profile) -> dict[str, list[float]]:
     """Singular values of both centred spaces as they are stored, descending; ``m`` are the moments at unit scale."""
-    of_teacher, of_student = spectrum(m)
+    if "spectrum" not in teacher.made:
+        teacher.made["spectrum"] = np.ldexp(spectrum(m), teacher.cloud.exponent).tolist()
     return {
-        "teacher": np.ldexp(of_teacher, teacher.exponent).tolist(),
-        "student": np.ldexp(of_student, student.exponent).tolist(),
+        "teacher": teacher.made["spectrum"],
+        "student": np.ldexp(spectrum(m.swapped()), student.exponent).tolist(),
     }
 
 
@@ -63,11 +64,11 @@ def per_class(teacher: Teacher, side: Side, student: Side, voters: Side | None, 
     known = teacher.voters
     own, k = teacher.codes[side.queries], side.k
     terms = overlap.intersections(side.cosine, student.cosine) / k
-    votes: dict[str, np.ndarray] = {}
+    votes: dict[str, np.ndarray | None] = dict.fromkeys(detailed("classes"))
     if known.side is not None and voters is not None and has_company(known.codes).any():
-        asked = known.codes[known.side.queries]
-        first, second = (classes.predictions(found.cosine, known.codes) for found in (known.side, voters))
-        votes = classes.class_terms(first, second, asked)
+        lists = Lists(known.side, voters, known.codes)
+        votes = {name: each.made(lists) for name, each in detailed("classes").items()}
+        asked = lists.own
     rows = []
     for code, name in enumerate(teacher.class_names):
         of = own == code
@@ -84,7 +85,7 @@ def per_class(teacher: Teacher, side: Side, student: Side, voters: Side | None, 
                 "overlap": value.value,
                 "low": value.low,
                 "high": value.high,
-                **{key: float(votes[key][asked == code].mean()) if key in votes else None for key in VOTED},
+                **{key: None if terms is None else float(terms[asked == code].mean()) for key, terms in votes.items()},
             }
         )
     return rows
@@ -93,13 +94,10 @@ def per_class(teacher: Teacher, side: Side, student: Side, voters: Side | None, 
 def per_dimension(by_dimension: dict[str, np.ndarray]) -> dict[str, list[float | None] | None]:
     """Correlations of every dimension, raw and after each map, and space similarities; None where undefined."""
 
-    def plain(key: str) -> list[float | None] | None:
-        values = by_dimension.get(key)
+    def plain(values: np.ndarray | None) -> list[float | None] | None:
         return None if values is None else [None if np.isnan(v) else float(v) for v in values]
 
-    prefix = "per_dimension_correlation"
-    found = {kind: plain(f"{prefix}:{kind}") for kind in ("permutation", "orthogonal", "ridge")}
-    return {"raw": plain(prefix)} | found | {"space_similarity": plain("space_similarity")}
+    return {name: plain(by_dimension.get(each.key)) for name, each in detailed("moments").items()}
 
 
 def rank_quantiles(ranked: Ranked | None, teacher: Side, student: Side) -> dict[str, Any] | None:

@@ -119,11 +119,10 @@ def column_cosine_chance(m: Moments) -> np.ndarray:
     return _cosine(m.shift_x, m.shift_y, m.n, sx, sy, xx, sx * sy / m.n, yy)
 
 
-def spectrum(m: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values of the centred teacher (dx,) and student (dy,), descending."""
-    xx, _, yy = m.covariance
-    teacher, student = (np.sqrt(np.maximum(linalg.eigvalsh(c)[::-1], 0)) for c in (xx, yy))
-    return teacher, student
+def spectrum(m: Moments) -> np.ndarray:
+    """Singular values (dx,) of the centred teacher, descending."""
+    products = m.xx - np.outer(m.sx, m.sx) / m.n
+    return np.sqrt(np.maximum(linalg.eigvalsh(products)[::-1], 0))
 
 
 def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:

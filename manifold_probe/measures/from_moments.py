@@ -1,89 +1,159 @@
-"""All measures that need only moments, with grouped-jackknife intervals."""
+"""The measures that need only moments and norms, as they are declared, with grouped-jackknife intervals.
+
+value         declaration.value(sums)
+interval      the same without each group of rows in turn, or declaration.interval(sums)
+chance        declaration.chance
+class chance  the value of up to 2,000 rows that move within their classes
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
-from manifold_probe.measures import alignment, dimensions, linear_maps
-from manifold_probe.measures.catalogue import AT_MOST_ONE, SIGNED, UNIT
-from manifold_probe.measures.geometry import pearson
-from manifold_probe.measures.results import Measure
+from manifold_probe.measures.catalogue import DEBIASED_CKA, MEASURES, Measure, made_from
+from manifold_probe.measures.dimensions import median
+from manifold_probe.measures.linear_maps import Half, halves
+from manifold_probe.measures.results import Measured
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 
 FEW = 10
 ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
-EVERY = Settings().keys
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+UNKNOWN = np.full(2, np.nan)
+Norms = tuple[np.ndarray, np.ndarray]
+T = TypeVar("T")
 
 
-def values(parts: list[Moments], wanted: frozenset[str] = EVERY) -> dict[str, float]:
-    """The wanted moment measures by key, without intervals: what reference and permuted pairs are measured by."""
-    m, both = total(parts), linear_maps.halves(parts)
+class Sums:
+    """What measures of moments are made from.
 
-    def after_map(kind: str) -> float:
-        return dimensions.median(dimensions.held_out_correlations(both, kind, leave_out=False)[0])
+    ``parts`` are the moments of the groups of rows and ``m`` those of all; ``norms`` the rows' lengths (n,) in both
+    spaces, with their ``groups`` (n,). Without norms, what is made from them is NaN.
+    """
 
-    made: dict[str, Callable[[], float]] = {
-        "linear_cka": lambda: alignment.cka(m),
-        "debiased_linear_cka": lambda: alignment.debiased_cka(m),
-        "procrustes": lambda: alignment.procrustes(m),
-        "linear_r2": lambda: alignment.ridge_r2(both),
-    }
-    if len(m.sx) == len(m.sy):
-        made["per_dimension_correlation"] = lambda: dimensions.median(dimensions.correlations(m))
-        made["space_similarity"] = lambda: dimensions.median(dimensions.column_cosines(m))
-    made |= {f"per_dimension_correlation:{kind}": partial(after_map, kind) for kind in dimensions.MAPS}
-    return {key: make() for key, make in made.items() if key in wanted}
+    most_moved = NULL_ROWS
+
+    def __init__(
+        self,
+        parts: Sequence[Moments],
+        norms: Norms = (UNKNOWN, UNKNOWN),
+        groups: np.ndarray | None = None,
+        m: Moments | None = None,
+        equal_norms: Sequence[str] = (),
+        permuted: Callable[[], Moments] | None = None,
+        of_teacher: dict[Hashable, Any] | None = None,
+    ) -> None:
+        self.parts, self.norms, self.groups = list(parts), norms, groups
+        self._m = m
+        self.equal_norms = equal_norms  # the spaces whose rows all have the same length
+        self._permuted = permuted
+        self._made: dict[Hashable, Any] = {}
+        self._of_teacher = {} if of_teacher is None else of_teacher
+
+    def once(self, name: Hashable, make: Callable[[], T], side: str = "") -> T:
+        """What ``make`` gives, made once: a value and its interval often share their work.
+
+        What is made of the "teacher" ``side`` alone is made once for all students.
+        """
+        made = self._of_teacher if side == "teacher" else self._made
+        if name not in made:
+            made[name] = make()
+        return made[name]
+
+    @cached_property
+    def m(self) -> Moments:
+        """The moments of all rows."""
+        return total(self.parts) if self._m is None else self._m
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are groups enough for an interval."""
+        return len(self.parts) >= FEWEST_GROUPS
+
+    @cached_property
+    def halves(self) -> tuple[Half, Half]:
+        """The two directions of a cross-fit."""
+        return halves(self.parts)
+
+    @cached_property
+    def swapped(self) -> Sums:
+        """The moments with teacher and student exchanged."""
+        return Sums([part.swapped() for part in self.parts], m=self.m.swapped())
+
+    def of(self, side: str) -> Sums:
+        """The moments with the space of this side in the teacher's place."""
+        return self if side == "teacher" else self.swapped
+
+    @cached_property
+    def permuted(self) -> Moments:
+        """Moments of the query rows, the student's in random order."""
+        assert self._permuted is not None
+        return self._permuted()
+
+    def without(self, group: int) -> Sums:
+        """The same without one group of rows."""
+        norms = self.norms
+        if self.groups is not None:
+            kept = self.groups != group
+            norms = norms[0][kept], norms[1][kept]
+        return Sums(self.parts[:group] + self.parts[group + 1 :], norms)
+
+
+def values(
+    parts: Sequence[Moments],
+    wanted: Iterable[Measure] = MEASURES,
+    norms: Norms = (UNKNOWN, UNKNOWN),
+) -> dict[str, float]:
+    """The wanted measures of both spaces by key, without intervals: of moved rows, and of the reference."""
+    sums = Sums(parts, norms)
+    return {each.key: _middle(each.made(sums)) for each in _defined(sums, wanted) if not each.side}
+
+
+def _defined(sums: Sums, wanted: Iterable[Measure]) -> list[Measure]:
+    return [each for each in made_from(wanted, "moments") if each.undefined is None or each.undefined(sums) is None]
+
+
+def _middle(value: Any) -> float:
+    """A value, or the median of those of the dimensions."""
+    return median(value) if np.ndim(value) else float(value)
 
 
 def estimates(
-    parts: list[Moments], wider: float = 1.0, wanted: frozenset[str] = EVERY
+    sums: Sums, wanted: Iterable[Measure] = MEASURES, wider: float = 1.0
 ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """The wanted moment measures by key with their intervals, and the per-dimension values behind the medians.
+    """The wanted measures by key with their intervals, and the values of every dimension behind those that are medians.
 
-    Both CKAs are always there: they cost little, and alarms read the debiased one. ``wider``: what heavy tails widen
-    the errors by, see `uncertainty.tail_factor`.
+    ``wider``: what heavy tails widen the errors by, see `uncertainty.tail_factor`.
     """
-    m, both = total(parts), linear_maps.halves(parts)
-    same_width = len(m.sx) == len(m.sy)
-    columns = {"per_dimension_correlation": dimensions.correlations, "space_similarity": dimensions.column_cosines}
-    by_dimension = {key: measure(m) for key, measure in columns.items() if same_width and key in wanted}
-    biased, debiased = alignment.ckas_without(m, parts)
-    left_out = dict(zip(columns, dimensions.each_without(m, parts), strict=True)) if by_dimension else {}
-    made: dict[str, Callable[[], Estimate]] = {
-        "procrustes": lambda: jackknife(*alignment.procrustes_jackknifed(m, parts), UNIT),
-        "linear_r2": lambda: jackknife(alignment.ridge_r2(both), alignment.ridge_r2_without(both), AT_MOST_ONE),
-        "rankme_teacher": lambda: jackknife(*dimensions.effective_ranks(m, parts), (1.0, min(m.n, len(m.sx)))),
-        "rankme_student": lambda: jackknife(
-            *dimensions.effective_ranks(m.swapped(), [part.swapped() for part in parts]), (1.0, min(m.n, len(m.sy)))
-        ),
-    }
-    found = {
-        "linear_cka": jackknife(alignment.cka(m), biased, UNIT),
-        "debiased_linear_cka": jackknife(alignment.debiased_cka(m), debiased, AT_MOST_ONE),
-    }
-    found |= {key: make() for key, make in made.items() if key in wanted}
-    found |= {key: _median(by_dimension[key], left_out[key]) for key in by_dimension}
-    for kind in dimensions.MAPS:
-        key = f"per_dimension_correlation:{kind}"
-        if key not in wanted:
+    measures = _defined(sums, wanted)
+    whole = {each.key: each.made(sums) for each in measures}
+    left_out: dict[str, Any] = {key: [] for key in whole}
+    for each in measures if sums.enough else ():
+        if each.interval is not None:
+            left_out[each.key] = each.interval(sums)
+    exact = [each for each in measures if each.interval is None]
+    for group in range(len(sums.parts) if sums.enough and exact else 0):
+        without = sums.without(group)
+        for each in exact:
+            left_out[each.key].append(each.made(without))
+    found = {}
+    for each in measures:
+        value, (least, most) = _middle(whole[each.key]), each.bounds
+        if not sums.enough:
+            found[each.key] = Estimate(value)
             continue
-        by_dimension[key], without_group = dimensions.held_out_correlations(both, kind, leave_out=True)
-        found[key] = _median(by_dimension[key], without_group)
-    if len(parts) < FEWEST_GROUPS:
-        found = {key: Estimate(estimate.value) for key, estimate in found.items()}
+        bounds = (least, most if each.at_most is None else each.at_most(sums))
+        found[each.key] = jackknife(value, np.array([_middle(row) for row in left_out[each.key]]), bounds)
+    by_dimension = {key: np.asarray(value) for key, value in whole.items() if np.ndim(value)}
     return {key: defined(estimate).widened(wider) for key, estimate in found.items()}, by_dimension
-
-
-def _median(by_dimension: np.ndarray, left_out: np.ndarray) -> Estimate:
-    return jackknife(dimensions.median(by_dimension), np.array([dimensions.median(row) for row in left_out]), SIGNED)
 
 
 def defined(estimate: Estimate) -> Estimate:
@@ -95,57 +165,48 @@ def defined(estimate: Estimate) -> Estimate:
     return estimate
 
 
-def norm_correlation(a: np.ndarray, b: np.ndarray, groups: np.ndarray, count: int) -> Estimate:
-    """Correlation of row norms (n,) with its grouped jackknife."""
-    left_out = np.array([pearson(a[groups != g], b[groups != g]) for g in range(count)])
-    return defined(jackknife(pearson(a, b), left_out, SIGNED) if count >= FEWEST_GROUPS else Estimate(pearson(a, b)))
-
-
 def measure_moments(
     m: Moments, parts: list[Moments], teacher: Teacher, cloud: Cloud, settings: Settings, wider: float = 1.0
-) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
-    """The wanted moment measures with interval, chance and class chance, and the per-dimension values."""
-    found, by_dimension = estimates(parts, wider, settings.keys)
-    norms = teacher.cloud.profile.norms, cloud.profile.norms
-    found["norm_correlation"] = norm_correlation(*norms, teacher.groups, teacher.group_count).widened(wider)
-    equal = [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)]
-    if equal:
-        found["norm_correlation"] = Estimate(None)
-    permuted, within = _permuted(teacher, cloud, settings)
-    asked = len(teacher.queries)
-    chance = {key: 0.0 for key in found if not key.startswith("rankme")} | {
-        "linear_cka": alignment.cka_chance(m),
-        # nuclear norms of independent rows fall with the square root of their number
-        "procrustes": permuted * np.sqrt((asked - 1) / (m.n - 1)),
-    }
-    widths = f"the widths differ ({len(m.sx)} and {len(m.sy)}); see the held-out maps"
-    notes = {} if len(m.sx) == len(m.sy) else {"per_dimension_correlation": widths, "space_similarity": widths}
-    if "space_similarity" in found:
-        chance["space_similarity"] = dimensions.median(dimensions.column_cosine_chance(m))
-    if equal:
-        notes["norm_correlation"] = f"the rows of the {' and of the '.join(equal)} all have the same length"
-    if asked < m.n:
-        notes["procrustes"] = f"chance from {asked:,} rows, scaled to {m.n:,}; class chance from {NULL_ROWS:,}"
+) -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
+    """The wanted measures of moments with interval, chance and class chance, and the values of every dimension by key.
+
+    Debiased CKA is always there: it costs little, and alarms read it.
+    """
+    wanted = made_from(dict.fromkeys([*settings.measures, DEBIASED_CKA]), "moments")
+    rng = generator(settings.seed, PERMUTING)
+    order = rng.permutation(len(teacher.queries))
+    sums = Sums(
+        parts,
+        (teacher.cloud.profile.norms, cloud.profile.norms),
+        teacher.groups,
+        m,
+        [name for name, c in (("teacher", teacher.cloud), ("student", cloud)) if _equal_norms(c)],
+        lambda: _permuted(teacher, cloud, order),
+        teacher.made,
+    )
+    found, by_dimension = estimates(sums, wanted, wider)
+    within = _within_classes(teacher, cloud, wanted, settings.seed, rng)
     still = None if within else "no class chance: too few rows share their label with another"
     measures = {}
-    for key in dict.fromkeys([*found, "per_dimension_correlation", "space_similarity"]):
-        estimate, values_ = found.get(key, Estimate(None)), by_dimension.get(key)
+    for each in sorted(wanted, key=lambda each: each.key not in found):  # what these spaces cannot have comes last
+        estimate, of_dimensions = found.get(each.key, Estimate(None)), by_dimension.get(each.key)
+        note = each.note(sums, estimate.value) if each.note else None
         if estimate.value is None:
-            measures[key] = Measure(estimate, m.n, note=notes.get(key, _undefined(teacher.cloud, cloud, m.n)))
+            why = (each.undefined and each.undefined(sums)) or note or _undefined(teacher.cloud, cloud, m.n)
+            measures[each.named(settings.k)] = Measured(estimate, m.n, note=why, declared=each.declared())
             continue
-        left_out = 0 if values_ is None else int(np.isnan(values_).sum())
-        note = notes.get(key) if key == "procrustes" else None
+        left_out = 0 if of_dimensions is None else int(np.isnan(of_dimensions).sum())
         if left_out:
             note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
-        if still and not key.startswith("rankme"):
-            note = f"{note}; {still}" if note else still
-        measures[key] = Measure(
+        notes = [note, None if each.side else still]
+        measures[each.named(settings.k)] = Measured(
             estimate,
             m.n,
-            _finite(chance.get(key)),
-            _finite(within.get(key)),
-            note=note,
-            quantiles=None if values_ is None else quantiles(values_),
+            _finite(_middle(each.chance(sums)) if callable(each.chance) else each.chance),
+            _finite(within.get(each.key)),
+            note="; ".join(said for said in notes if said) or None,
+            quantiles=None if of_dimensions is None else quantiles(of_dimensions),
+            declared=each.declared(),
         )
     return measures, by_dimension
 
@@ -171,26 +232,27 @@ def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
     return {str(level): float(np.quantile(kept, level)) for level in LEVELS} if len(kept) else None
 
 
-def _permuted(teacher: Teacher, cloud: Cloud, settings: Settings) -> tuple[float, dict[str, float]]:
-    """Procrustes with the student's query rows permuted; everything with up to 2,000 rows moved within their classes.
+def _permuted(teacher: Teacher, cloud: Cloud, order: np.ndarray) -> Moments:
+    """Moments of the query rows, the student's in this order (q,)."""
+    x, y = (space.take(teacher.queries).astype(np.float64) for space in (teacher.cloud.space, cloud.space))
+    return grouped(x, y[order], np.zeros(len(order), dtype=np.int64), 1)[0]
+
+
+def _within_classes(
+    teacher: Teacher, cloud: Cloud, wanted: Iterable[Measure], seed: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """The measures of up to 2,000 query rows, the student's moved within their classes.
 
     Rows that cannot move, or have no class, are left out; nothing is known where they are most.
     """
-    rows, seed = teacher.queries, settings.seed
-    rng = generator(seed, PERMUTING)
-    x, y = (
-        space.take(rows) - space.take(rows).mean(0, dtype=np.float64) for space in (teacher.cloud.space, cloud.space)
-    )
-    shuffled = alignment.procrustes_of(x.T @ y[rng.permutation(len(rows))], float(np.vdot(x, x)), float(np.vdot(y, y)))
-    few = rows[sample(len(rows), NULL_ROWS, seed)]
+    few = teacher.queries[sample(len(teacher.queries), NULL_ROWS, seed)]
     moved = few[has_company(teacher.codes)[few]]
     if len(moved) < max(FEW, MOVED * len(few)):
-        return shuffled, {}
+        return {}
     other = cycled_within(teacher.codes, rng)[moved]
     x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(other).astype(np.float64)
-    within = values(grouped(x, y, *teacher.quarters(moved)), settings.keys)
-    within["norm_correlation"] = pearson(teacher.cloud.profile.norms[moved], cloud.profile.norms[other])
-    return shuffled, within
+    norms = teacher.cloud.profile.norms[moved], cloud.profile.norms[other]
+    return values(grouped(x, y, *teacher.quarters(moved)), wanted, norms)
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,4 +1,8 @@
-"""All measures that need only neighbour lists, with half-split or per-query intervals.
+"""The measures that need only neighbour lists, as they are declared, with half-split or per-query intervals.
+
+value         declaration.value(lists): a number, or a term a query, whose mean it is
+interval      of half-splits, or per query; declaration.interval corrects it
+chance        declaration.chance, declaration.class_chance
 
 Queries share neighbours, so a per-query standard error is too small where most rows are queries; there random halves of
 the rows are compared (see halving.py): SE = sqrt(mean (a - b)^2) / 2. Where at most a quarter of the rows are queries
@@ -7,20 +11,23 @@ the per-query error is right and is used. Rows are never resampled: copies would
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import random_groups, sample
 from manifold_probe.measures import classes, geometry, overlap
-from manifold_probe.measures.catalogue import AT_MOST_ONE, UNIT
-from manifold_probe.measures.class_measures import class_chance, measure_classes, moved_note
+from manifold_probe.measures.catalogue import MEASURES, OVERLAP, Measure, made_from
+from manifold_probe.measures.class_measures import measure_classes, moved_note
 from manifold_probe.measures.from_moments import defined
-from manifold_probe.measures.halving import half_differences, hub_errors
-from manifold_probe.measures.results import Measure
+from manifold_probe.measures.halving import first_in_half, half_differences
+from manifold_probe.measures.results import Measured
 from manifold_probe.measures.sides import Settings, Side, Teacher
-from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, jackknife, over_queries
+from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife, over_queries
 
 SPARSE_QUERIES = 0.25
 FEWEST_HUB_QUERIES, LEAST_HUB_SHARE = 500, 0.05
@@ -28,114 +35,160 @@ ALL_RANKS = 5_000
 RANK_QUERIES = 1_000
 
 
-def per_query(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The terms (q,) whose means are the measures, by key without the k; without ``codes`` no class measures."""
-    k = teacher.k
-    common = overlap.intersections(teacher.cosine, student.cosine)
-    found = {
-        "overlap": common / k,
-        "overlap:euclidean": overlap.intersections(teacher.euclidean, student.euclidean) / k,
-        "jaccard": common / (2 * k - common),
-    }
-    if codes is None:
-        return found
-    terms = classes.class_terms(_predicted(teacher, codes), _predicted(student, codes), codes[teacher.queries])
-    return found | {key: term.astype(float) for key, term in terms.items()}
+class Lists:
+    """What measures of neighbours and of their votes are made from: the same queries' neighbours in both spaces.
 
+    ``codes`` (n,) are the classes of the rows, -1 for none; without them there are no votes. ``seed`` is that of
+    halvings and permutations.
+    """
 
-def values(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, float]:
-    """Every neighbour measure by key without the k, and without an interval."""
-    found = {key: float(term.mean()) for key, term in per_query(teacher, student, codes).items()}
-    return found | _others(teacher, student, codes)
+    def __init__(self, teacher: Side, student: Side, codes: np.ndarray | None = None, seed: int = 0) -> None:
+        self.teacher, self.student, self.seed = teacher, student, seed
+        self.k, self.n, self.queries = teacher.k, teacher.n, teacher.queries
+        self.codes = np.full(self.n, -1) if codes is None else codes
+        self.own = self.codes[self.queries]
+        self._common: dict[str, np.ndarray] = {}
 
+    def of(self, side: str, metric: str) -> Neighbours:
+        """The neighbours in one space."""
+        return getattr(getattr(self, side), metric)
 
-def estimates(teacher: Side, student: Side, codes: np.ndarray | None, seed: int) -> tuple[dict[str, Estimate], float]:
-    """Every neighbour measure by key (without the k) with its interval, and how much dependence widens it."""
-    whole, terms = values(teacher, student, codes), per_query(teacher, student, codes)
-    if len(teacher.queries) <= SPARSE_QUERIES * teacher.n or teacher.n // 2 <= teacher.k + 1:
-        found = {key: over_queries(whole[key], term, UNIT) for key, term in terms.items()}
-        found |= _jackknifed(teacher, student, codes, whole, seed)
-        return {key: defined(estimate) for key, estimate in _votes(found, teacher, student, codes).items()}, 1.0
-    spreads = {key: float(term.std()) for key, term in terms.items()}
-    differences = half_differences(teacher, student, codes, spreads, seed)
-    found = {key: half_splits(whole[key], differences[key], _bounds(key)) for key in whole}
-    for name, side in (("teacher", teacher), ("student", student)):
-        key = f"hubness_{name}"
-        found[key] = hub_errors(side, whole[key], differences[key], seed)
-    alone = over_queries(whole["overlap"], terms["overlap"]).standard_error
-    together = found["overlap"].standard_error
-    wider = together / alone if alone and together else 1.0
-    return {key: defined(estimate) for key, estimate in _votes(found, teacher, student, codes).items()}, wider
+    def only(self, kept: np.ndarray) -> Lists:
+        """The same for some of the queries, by mask or position."""
+        return Lists(self.teacher.only(kept), self.student.only(kept), self.codes, self.seed)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether queries are few enough among the rows, or rows too few for halves, to take queries one by one."""
+        return len(self.queries) <= SPARSE_QUERIES * self.n or self.n // 2 <= self.k + 1
 
-def _votes(found: dict[str, Estimate], teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, Estimate]:
-    """The estimates, those of votes with the error of independent rows at least; none where all neighbours are kept."""
-    if codes is None:
-        return found
-    q = len(teacher.queries)
-    least = {key: error_of_share(found[key].value or 0.0, q) for key in found if key.startswith("knn_accuracy")}
-    if found["overlap"].value != 1:
-        least["knn_agreement"] = error = error_of_share(found["knn_agreement"].value or 0.0, q)
-        expected = classes.expected_agreement(_predicted(teacher, codes), _predicted(student, codes))
-        least |= {"knn_kappa": error / (1 - expected)} if expected < 1 else {}
-    return found | {key: found[key].at_least(error) for key, error in least.items()}
+    def common(self, metric: str) -> np.ndarray:
+        """How many neighbours each query has in both spaces (q,), rows that tie for a place sharing it."""
+        if metric not in self._common:
+            self._common[metric] = overlap.intersections(self.of("teacher", metric), self.of("student", metric))
+        return self._common[metric]
 
+    @property
+    def kept_all(self) -> bool:
+        """Whether every query keeps all its neighbours."""
+        return float((self.common("cosine") / self.k).mean()) == 1
 
-def _bounds(key: str) -> tuple[float, float]:
-    if key == "knn_kappa":
-        return AT_MOST_ONE
-    return (-np.inf, np.inf) if key.startswith("hubness") else (0.0, np.inf) if key.startswith("intrinsic") else UNIT
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The class (q,) that neighbours in the teacher vote for."""
+        return classes.predictions(self.teacher.cosine, self.codes)
 
+    @cached_property
+    def second(self) -> np.ndarray:
+        """The class (q,) that neighbours in the student vote for."""
+        return classes.predictions(self.student.cosine, self.codes)
 
-def _others(teacher: Side, student: Side, codes: np.ndarray | None) -> dict[str, float]:
-    """The measures that are no mean over queries."""
-    found = {}
-    if codes is not None:
-        found["knn_kappa"] = classes.kappa(_predicted(teacher, codes), _predicted(student, codes))
-    for name, side in (("teacher", teacher), ("student", student)):
-        found[f"hubness_{name}"] = _hubness(side.cosine)
-        found[f"intrinsic_dimension_{name}"] = geometry.twonn(side.euclidean.distances)
-    return found
+    @cached_property
+    def chance(self) -> classes.VoteChance:
+        """What votes give by chance."""
+        return classes.vote_chance(self.teacher.cosine, self.student.cosine, self.codes, self.seed)
 
+    def occurrences(self, side: str) -> tuple[np.ndarray, int]:
+        """How often each row is a neighbour (n,), and of how many queries; NaN where these tell too little."""
+        found = self.of(side, "cosine")
+        asked = len(found.queries)
+        if asked == found.n:
+            return geometry.occurrences(found), asked
+        if asked < max(FEWEST_HUB_QUERIES, LEAST_HUB_SHARE * found.n):
+            return np.full(found.n, np.nan), asked
+        # factorial moments need whole counts
+        return np.bincount(found.deep[:, : found.k].ravel(), minlength=found.n), asked
 
-def _predicted(side: Side, codes: np.ndarray) -> np.ndarray:
-    return classes.predictions(side.cosine, codes)
+    def occurrences_without(self, side: str) -> Iterator[tuple[np.ndarray, int]]:
+        """The same among the other rows when each group of rows is left out in turn."""
+        found = self.of(side, "cosine")
+        groups, count = random_groups(self.n, self.seed)
+        for group in range(count):
+            kept = groups != group
+            asked = np.flatnonzero(kept[self.queries])
+            rows = found.deep[asked]
+            near = rows[first_in_half(rows, kept, kept[self.queries[asked]], self.k)]
+            yield np.bincount(near, minlength=self.n)[kept], len(asked)
 
-
-def _hubness(found: Neighbours) -> float:
-    asked = len(found.queries)
-    if asked == found.n:
-        return geometry.skewness(geometry.occurrences(found), asked)
-    if asked < max(FEWEST_HUB_QUERIES, LEAST_HUB_SHARE * found.n):
-        return float("nan")
-    # factorial moments need whole counts
-    return geometry.skewness(np.bincount(found.deep[:, : found.k].ravel(), minlength=found.n), asked)
-
-
-def _jackknifed(
-    teacher: Side, student: Side, codes: np.ndarray | None, whole: dict[str, float], seed: int
-) -> dict[str, Estimate]:
-    """Intervals of the measures that are no mean, over groups of queries."""
-    groups, count = random_groups(len(teacher.queries), seed)
-    left_out = [_others(teacher.only(groups != g), student.only(groups != g), codes) for g in range(count)]
-    return {key: jackknife(whole[key], np.array([row[key] for row in left_out]), _bounds(key)) for key in left_out[0]}
-
-
-def named(key: str, k: int) -> str:
-    """overlap:euclidean -> overlap@10:euclidean; intrinsic dimensions have no k."""
-    if key.startswith("intrinsic"):
-        return key
-    name, _, metric = key.partition(":")
-    return f"{name}@{k}" + (f":{metric}" if metric else "")
+    def distances(self, side: str) -> np.ndarray:
+        """Squared Euclidean distances (q, w) of the nearest rows, ascending."""
+        return self.of(side, "euclidean").distances
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Where each space's neighbours stand in the other, for the queries at positions ``kept``: nearer and tied rows."""
+    """What measures of ranks are made from: where each space's neighbours stand in the other.
+
+    ``teacher`` and ``student`` are the neighbours of the queries at positions ``kept``; ``in_teacher`` and
+    ``in_student`` how many rows are nearer, and how many tied, for each of them in the other space.
+    """
 
     kept: np.ndarray
+    teacher: Neighbours
+    student: Neighbours
     in_teacher: tuple[np.ndarray, np.ndarray]
     in_student: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def k(self) -> int:
+        """Neighbours a query."""
+        return self.teacher.k
+
+    @property
+    def n(self) -> int:
+        """Rows ranked."""
+        return self.teacher.n
+
+
+def values(
+    teacher: Side, student: Side, codes: np.ndarray | None, wanted: Iterable[Measure] = MEASURES
+) -> dict[str, float]:
+    """The wanted measures of neighbours and, with ``codes``, of classes, by the key of their declaration."""
+    lists = Lists(teacher, student, codes)
+    needs = ("neighbours",) if codes is None else ("neighbours", "classes")
+    return {each.key: float(np.mean(each.made(lists))) for each in made_from(wanted, *needs)}
+
+
+def estimates(lists: Lists, measures: Iterable[Measure]) -> tuple[dict[str, Estimate], float]:
+    """Measures by the key of their declaration with intervals, and how much dependence widens the overlap's.
+
+    The overlap is always among them.
+    """
+    measures = list(dict.fromkeys([OVERLAP, *measures]))
+    made = {each.key: each.made(lists) for each in measures}
+    terms = {key: np.asarray(value, dtype=np.float64) for key, value in made.items() if np.ndim(value)}
+    whole = {key: float(np.mean(value)) for key, value in made.items()}
+    found: dict[str, Estimate] = {}
+    if lists.sparse:
+        found = {
+            each.key: over_queries(whole[each.key], terms[each.key], each.bounds)
+            for each in measures
+            if each.key in terms
+        }
+        found |= _jackknifed(lists, [each for each in measures if each.key not in terms], whole)
+    else:
+        spreads = {key: float(term.std()) for key, term in terms.items()}
+        differences = half_differences(lists, measures, spreads)
+        found = {each.key: half_splits(whole[each.key], differences[each.key], each.bounds) for each in measures}
+    for each in measures:
+        if each.interval is not None:
+            found[each.key] = each.interval(lists, found[each.key])
+    wider = 1.0
+    if not lists.sparse:
+        alone = over_queries(whole[OVERLAP.key], terms[OVERLAP.key]).standard_error
+        together = found[OVERLAP.key].standard_error
+        wider = together / alone if alone and together else 1.0
+    return {key: defined(estimate) for key, estimate in found.items()}, wider
+
+
+def _jackknifed(lists: Lists, measures: list[Measure], whole: dict[str, float]) -> dict[str, Estimate]:
+    """Intervals of the measures that are no mean, over groups of queries."""
+    groups, count = random_groups(len(lists.queries), lists.seed)
+    left_out = [lists.only(groups != group) for group in range(count)] if measures else []
+    return {
+        each.key: jackknife(whole[each.key], np.array([each.made(rest) for rest in left_out]), each.bounds)
+        for each in measures
+    }
 
 
 def measure_neighbours(
@@ -145,53 +198,48 @@ def measure_neighbours(
     voters: Side | None,
     settings: Settings,
     ranked: Ranked | None,
-) -> tuple[dict[str, Measure], float]:
-    """The neighbour measures with interval, chance and class chance; and how dependence widens errors.
+) -> tuple[dict[str, Measured], float]:
+    """The wanted measures of neighbours with their yardsticks; and how dependence widens errors.
 
     ``side`` and ``student`` are the neighbours in both spaces, ``voters`` the student's among the rows with a class,
     None where these are too few; ``ranked`` the ranks where they are wanted.
     """
-    n, k, codes, seed = student.n, student.k, teacher.codes, settings.seed
-    voting = settings.asks("classes")
-    everyone = len(teacher.voters.rows) == n
-    found, wider = estimates(side, student, codes if everyone and voting else None, seed)
-    chance = {
-        "overlap": overlap.overlap_chance(n, k),
-        "overlap:euclidean": overlap.overlap_chance(n, k),
-        "jaccard": overlap.jaccard_chance(n, k),
-    }
-    within = {
-        "overlap": class_chance(overlap.class_overlap(side.cosine, student.cosine, codes), codes[side.queries]),
-        "overlap:euclidean": class_chance(
-            overlap.class_overlap(side.euclidean, student.euclidean, codes), codes[side.queries]
-        ),
-    }
-    measures = {}
-    for key, estimate in found.items():
-        if key.startswith("knn"):
-            continue
-        metric = "euclidean" if key in ("overlap:euclidean",) or key.startswith("intrinsic") else "cosine"
-        note = moved_note(teacher) if key in within else _note(key, estimate, student)
-        measures[named(key, k)] = Measure(
-            estimate, len(student.queries), chance.get(key), within.get(key), metric=metric, note=note
-        )
-    asked = teacher.voters
-    if voting:
-        if not everyone and asked.side is not None and voters is not None:
-            found, _ = estimates(asked.side, voters, asked.codes, seed)
-        measures |= measure_classes(teacher, k, voters, found, seed)
+    k, seed, asked = settings.k, settings.seed, teacher.voters
+    local, voted = (made_from(settings.measures, needs) for needs in ("neighbours", "classes"))
+    lists = Lists(side, student, teacher.codes, seed)
+    everyone = len(asked.rows) == lists.n
+    found, wider = estimates(lists, [*local, *voted] if everyone else local)
+    measures = {each.named(k): _measured(each, found[each.key], lists, teacher) for each in local}
+    if voted:
+        votes: Lists | None = lists
+        if not everyone:
+            votes = None if asked.side is None or voters is None else Lists(asked.side, voters, asked.codes, seed)
+            found = {} if votes is None else estimates(votes, voted)[0]
+        measures |= measure_classes(teacher, k, votes, found, voted)
+    by_rank = made_from(settings.measures, "ranks")
     if ranked is not None:
-        measures |= _rank_measures(side, student, ranked, wider)
+        measures |= {each.named(k): _of_ranks(each, ranked, lists, wider) for each in by_rank}
     return measures, wider
 
 
-def _note(key: str, estimate: Estimate, student: Side) -> str | None:
-    asked, n = len(student.queries), student.n
-    if key.startswith("hubness") and asked < n:
-        if estimate.value is None:
-            return f"{asked:,} queries are too few of {n:,} rows for it"
-        return f"from {asked:,} of {n:,} queries, corrected for thinning"
-    return "too few of these rows are distinct" if estimate.value is None else None
+def _measured(measure: Measure, estimate: Estimate, lists: Lists, teacher: Teacher) -> Measured:
+    """A measure of neighbours with its yardsticks."""
+    notes = [
+        measure.note(lists, estimate.value) if measure.note else None,
+        moved_note(teacher) if measure.class_chance else None,
+    ]
+    note = "; ".join(said for said in notes if said) or None
+    if estimate.value is None:
+        note = note or "too few of these rows are distinct"
+    return Measured(
+        estimate,
+        len(lists.queries),
+        measure.chance(lists) if callable(measure.chance) else measure.chance,
+        measure.class_chance(lists) if measure.class_chance else None,
+        metric=measure.metric,
+        note=note,
+        declared=measure.declared(),
+    )
 
 
 def ranked_queries(asked: int, n: int) -> np.ndarray:
@@ -199,21 +247,25 @@ def ranked_queries(asked: int, n: int) -> np.ndarray:
     return np.arange(asked) if n <= ALL_RANKS else sample(asked, RANK_QUERIES, 0)
 
 
-def _rank_measures(teacher: Side, student: Side, ranked: Ranked, wider: float) -> dict[str, Measure]:
-    n, k, asked = student.n, student.k, len(ranked.kept)
-    measures = {}
-    for key, side, away in (
-        ("trustworthiness", student, ranked.in_teacher),
-        ("continuity", teacher, ranked.in_student),
-    ):
-        if 2 * k >= n:
-            undefined = f"k must be below n / 2 (k = {k}, n = {n})"
-            measures[f"{key}@{k}"] = Measure(Estimate(None), asked, metric="cosine", note=undefined)
-            continue
-        terms = 1 - overlap.penalties(side.only(ranked.kept).cosine, *away)
-        # the same dependence between queries that half-splits found in the overlap
-        estimate = over_queries(float(terms.mean()), terms, UNIT).widened(wider)
-        chance = overlap.trustworthiness_chance(n, k)
-        note = None if asked == len(student.queries) else f"from {asked:,} of the {len(student.queries):,} queries"
-        measures[f"{key}@{k}"] = Measure(estimate, asked, chance, metric="cosine", note=note)
-    return measures
+def rank_values(ranked: Ranked, wanted: Iterable[Measure]) -> dict[str, float]:
+    """The wanted measures of ranks by the key of their declaration, where they are defined."""
+    kept = [each for each in wanted if each.undefined is None or each.undefined(ranked) is None]
+    return {each.key: float(np.mean(each.made(ranked))) for each in kept}
+
+
+def _of_ranks(measure: Measure, ranked: Ranked, lists: Lists, wider: float) -> Measured:
+    """A measure of ranks, its interval widened by the dependence between queries that the overlap shows."""
+    asked = len(ranked.kept)
+    common: dict[str, Any] = {"metric": measure.metric, "declared": measure.declared()}
+    if why := measure.undefined and measure.undefined(ranked):
+        return Measured(Estimate(None), asked, note=why, **common)
+    terms = np.asarray(measure.made(ranked), dtype=np.float64)
+    estimate = over_queries(float(terms.mean()), terms, measure.bounds).widened(wider)
+    note = None if asked == len(lists.queries) else f"from {asked:,} of the {len(lists.queries):,} queries"
+    chance = measure.chance(ranked) if callable(measure.chance) else measure.chance
+    return Measured(estimate, asked, chance, note=note, **common)
+
+
+def named(key: str, k: int) -> str:
+    """The key of a declaration for ``k`` neighbours."""
+    return key.replace("{k}", str(k))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +11,14 @@ from manifold_probe.engine.inputs import as_matrices, as_matrix
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
+from manifold_probe.measures.uncertainty import Estimate, jackknife
+
+if TYPE_CHECKING:
+    from manifold_probe.measures.from_neighbours import Lists
 
 TWONN_KEPT = 0.9
 MLE_NEIGHBOURS = 20
+HUBBY = 1.0
 
 
 def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
@@ -124,6 +130,30 @@ def occurrences(found: Neighbours) -> np.ndarray:
     return np.bincount(found.members[held], found.weights[held], minlength=found.n)
 
 
+def hub_errors(lists: Lists, side: str, estimate: Estimate) -> Estimate:
+    """The skewness of k-occurrences with the error of halves or, where hubs decide it and it is larger, a jackknife's.
+
+    A half holds such a hub or not: there halves find .6 to .75 of the error (n = 200 and 400, an offset of five
+    deviations), the grouped jackknife .97 to 1.05. Below a skewness of 1 it is the jackknife that is wrong (1.5 to 2.4
+    times).
+    """
+    if lists.sparse or not (estimate.value or 0.0) > HUBBY:
+        return estimate
+    left_out = [skewness(*counted) for counted in lists.occurrences_without(side)]
+    other = jackknife(estimate.value or 0.0, np.array(left_out))
+    return max(estimate, other, key=lambda each: each.standard_error or 0.0)
+
+
+def said_of_hubness(lists: Lists, value: float | None) -> str | None:
+    """What the queries, where they are not all rows, tell of hubness."""
+    asked, n = len(lists.queries), lists.n
+    if asked == n:
+        return None
+    if value is None:
+        return f"{asked:,} queries are too few of {n:,} rows for it"
+    return f"from {asked:,} of {n:,} queries, corrected for thinning"
+
+
 def norm_correlation(x: Any, y: Any) -> float:
     """Pearson correlation of the raw row norms |x_i| and |y_i|: exactly what a cosine cannot see.
 
@@ -136,8 +166,13 @@ def norm_correlation(x: Any, y: Any) -> float:
     >>> round(norm_correlation(x, 3 * x[:, ::-1]), 6)
     1.0
     """
-    x, y = map(at_unit_scale, as_matrices(x, y))
-    return pearson(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
+    return pearson(*norms_of(*as_matrices(x, y)))
+
+
+def norms_of(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths (n,) of the rows of two spaces, each at unit scale."""
+    x, y = map(at_unit_scale, (x, y))
+    return np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
@@ -146,3 +181,8 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     if np.abs(u).max() <= 1e-12 * np.abs(a).max() or np.abs(v).max() <= 1e-12 * np.abs(b).max():
         return float("nan")
     return float(np.clip(u @ v / (np.sqrt(u @ u) * np.sqrt(v @ v)), -1, 1))
+
+
+def equal_norms(sides: Sequence[str]) -> str | None:
+    """Why lengths have no correlation: the spaces in which all rows have one length; None where there is none."""
+    return f"the rows of the {' and of the '.join(sides)} all have the same length" if sides else None

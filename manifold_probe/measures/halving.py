@@ -1,113 +1,162 @@
 """Half-splits: what the neighbour measures do between two random halves of the rows.
 
 Within each half every query takes its first k neighbours that lie in its half, from lists a little over 3k deep, so no
-new search is needed; the halves' values differ by what sampling does.
+new search is needed; the halves' values differ by what sampling does. A measure is made from a half by the same
+function as from all rows.
 
 Halves tell how far queries depend on each other, but each has half the rows and so another spread of its queries'
 terms. A difference of means is therefore taken in units of that spread and given the spread that the whole has.
-
-The skewness of k-occurrences is decided by few hubs where it is large, and a half holds such a hub or not: there halves
-find .6 to .75 of the error (n = 200 and 400, an offset of five deviations), the grouped jackknife .97 to 1.05. Below,
-it is the jackknife that is wrong (1.5 to 2.4 times), so it is used for a skewness above 1 only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manifold_probe.engine.rows import HALVING, generator, random_groups
-from manifold_probe.measures import classes, geometry, overlap
-from manifold_probe.measures.sides import Side, half_depth
-from manifold_probe.measures.uncertainty import Estimate, half_splits, jackknife
+from manifold_probe.engine.rows import HALVING, generator
+from manifold_probe.measures import classes, overlap
+from manifold_probe.measures.catalogue import Measure
+from manifold_probe.measures.sides import half_depth
+
+if TYPE_CHECKING:
+    from manifold_probe.measures.from_neighbours import Lists
 
 SPLITS = 40
-HUBBY = 1.0
-METRICS = ("cosine", "euclidean")
 
 
-@dataclass(frozen=True)
-class Lists:
-    """Both sides' neighbour lists (q, depth), and the flat places where a row stands in both, with its query."""
+def half_differences(lists: Lists, measures: Iterable[Measure], spreads: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """For each measure, by key, the difference (SPLITS,) between the two halves of random halvings of the rows.
 
-    teacher: dict[str, np.ndarray]
-    student: dict[str, np.ndarray]
-    shared: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def half_differences(
-    teacher: Side, student: Side, codes: np.ndarray | None, spreads: dict[str, float], seed: int
-) -> dict[str, np.ndarray]:
-    """For each measure the difference (SPLITS,) between the two halves of random halvings of the rows.
-
-    Without ``codes`` (n,) there are no class measures. ``spreads``: the standard deviation over queries of the terms of
-    each measure that is a mean.
+    ``spreads``: the standard deviation over queries of the terms of each measure that is a mean.
     """
-    n, depth = teacher.n, min(teacher.n - 1, half_depth(teacher.k))
-    first, second = ({m: getattr(side, m).deep[:, :depth] for m in METRICS} for side in (teacher, student))
-    lists = Lists(first, second, {m: overlap.shared(first[m], second[m], n) for m in METRICS})
-    rng = generator(seed, HALVING)
-    differences: dict[str, list[float]] = {}
+    n, deep, rng = lists.n, Deep(lists), generator(lists.seed, HALVING)
+    differences: dict[str, list[float]] = {each.key: [] for each in measures}
     for _ in range(SPLITS):
         half = np.zeros(n, dtype=bool)
         half[rng.permutation(n)[: n // 2]] = True
-        one, other = _halves(teacher, student, lists, codes, half, spreads)
-        for key, value in one.items():
-            differences.setdefault(key, []).append(value - other[key])
+        halves = Halves(lists, deep, half)
+        for each in measures:
+            differences[each.key].append(halves.difference(each, spreads.get(each.key)))
     return {key: np.array(row) for key, row in differences.items()}
 
 
-def _halves(
-    teacher: Side,
-    student: Side,
-    lists: Lists,
-    codes: np.ndarray | None,
-    half: np.ndarray,
-    spreads: dict[str, float],
-) -> list[dict[str, float]]:
-    """Every measure within the half and within the rest; means at the spread of the whole."""
-    k, queries = teacher.k, teacher.queries
-    inside = half[queries]
-    masks = {
-        name: {m: _first_in_half(rows[m], half, inside, k) for m in METRICS}
-        for name, rows in (("teacher", lists.teacher), ("student", lists.student))
-    }
-    common = {}
-    for m, (query, here, there) in lists.shared.items():
-        both = masks["teacher"][m].ravel()[here] & masks["student"][m].ravel()[there]
-        common[m] = np.bincount(query[both], minlength=len(queries))
-    votes = {}
-    for name, owned in (("teacher", lists.teacher), ("student", lists.student)):
-        query, place = np.nonzero(masks[name]["cosine"])
-        votes[name] = (query, owned["cosine"][query, place])
-    terms = {
-        "overlap": common["cosine"] / k,
-        "overlap:euclidean": common["euclidean"] / k,
-        "jaccard": common["cosine"] / (2 * k - common["cosine"]),
-    }
-    if codes is not None:
-        count = int(codes.max()) + 1
-        first, second = (
-            classes.majority(query, codes[near], None, len(queries), count) for query, near in votes.values()
-        )
-        terms |= classes.class_terms(first, second, codes[queries])
-    at_whole = {key: _ratio(spreads[key], float(term.std())) for key, term in terms.items()}
-    found = []
-    for rows, part in ((half, inside), (~half, ~inside)):
-        values = {key: float(term[part].mean()) * at_whole[key] for key, term in terms.items()}
-        if codes is not None:
-            values["knn_kappa"] = classes.kappa(first[part], second[part])
-        for name, side in (("teacher", teacher), ("student", student)):
-            query, neighbours = votes[name]
-            counts = np.bincount(neighbours[part[query]], minlength=len(half))[rows]
-            values[f"hubness_{name}"] = geometry.skewness(counts, int(part.sum()))
-            distances = side.euclidean.distances[part]
-            near = masks[name]["euclidean"][part][:, : distances.shape[1]]
-            nearest = np.where(near, distances[:, : near.shape[1]], 0.0)
-            values[f"intrinsic_dimension_{name}"] = geometry.twonn(nearest)
-        found.append(values)
-    return found
+class Deep:
+    """Both sides' lists as deep as halves need, and the flat places where a row stands in both, with its query."""
+
+    def __init__(self, lists: Lists) -> None:
+        self.lists, self.depth = lists, min(lists.n - 1, half_depth(lists.k))
+        self._shared: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def rows(self, side: str, metric: str) -> np.ndarray:
+        """Row numbers (q, depth), nearest first."""
+        return self.lists.of(side, metric).deep[:, : self.depth]
+
+    def shared(self, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The query of every shared row, and its place in either list."""
+        if metric not in self._shared:
+            teacher, student = (self.rows(side, metric) for side in ("teacher", "student"))
+            self._shared[metric] = overlap.shared(teacher, student, self.lists.n)
+        return self._shared[metric]
+
+
+class Halves:
+    """The neighbours of all queries where each sees the rows of its own half alone; to measures what `Lists` is.
+
+    ``half`` (n,) tells the halves apart.
+    """
+
+    def __init__(self, lists: Lists, deep: Deep, half: np.ndarray) -> None:
+        self.lists, self.deep, self.half = lists, deep, half
+        self.k, self.own, self.inside = lists.k, lists.own, half[lists.queries]
+        self._near: dict[tuple[str, str], np.ndarray] = {}
+
+    def difference(self, measure: Measure, spread: float | None) -> float:
+        """The measure in the half minus that in the rest; of a mean over queries with the ``spread`` of the whole."""
+        if spread is None:
+            one, other = (float(measure.made(Part(self, side))) for side in (True, False))
+            return one - other
+        terms = np.asarray(measure.made(self), dtype=np.float64)
+        return float(terms[self.inside].mean() - terms[~self.inside].mean()) * _ratio(spread, float(terms.std()))
+
+    def near(self, side: str, metric: str) -> np.ndarray:
+        """Mask (q, depth) of the neighbours in the deep lists."""
+        if (side, metric) not in self._near:
+            rows = self.deep.rows(side, metric)
+            self._near[side, metric] = first_in_half(rows, self.half, self.inside, self.k)
+        return self._near[side, metric]
+
+    def common(self, metric: str) -> np.ndarray:
+        """How many neighbours each query has in both spaces (q,)."""
+        query, here, there = self.deep.shared(metric)
+        both = self.near("teacher", metric).ravel()[here] & self.near("student", metric).ravel()[there]
+        return np.bincount(query[both], minlength=len(self.inside))
+
+    def _neighbours(self, side: str) -> tuple[np.ndarray, np.ndarray]:
+        query, place = np.nonzero(self.near(side, "cosine"))
+        return query, self.deep.rows(side, "cosine")[query, place]
+
+    def _voted(self, side: str) -> np.ndarray:
+        codes = self.lists.codes
+        query, near = self._neighbours(side)
+        return classes.majority(query, codes[near], None, len(self.inside), int(codes.max()) + 1)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The class (q,) that neighbours in the teacher vote for."""
+        return self._voted("teacher")
+
+    @cached_property
+    def second(self) -> np.ndarray:
+        """The class (q,) that neighbours in the student vote for."""
+        return self._voted("student")
+
+    def occurrences(self, side: str) -> tuple[np.ndarray, int]:
+        """How often each row is a neighbour (n,), and of how many queries."""
+        return np.bincount(self._neighbours(side)[1], minlength=len(self.half)), len(self.inside)
+
+    def distances(self, side: str) -> np.ndarray:
+        """Squared Euclidean distances (q, w) of the nearest rows of the half, 0 for others."""
+        distances = self.lists.of(side, "euclidean").distances
+        near = self.near(side, "euclidean")[:, : distances.shape[1]]
+        return np.where(near, distances[:, : near.shape[1]], 0.0)
+
+
+class Part:
+    """One of the two halves: its queries and rows alone."""
+
+    def __init__(self, halves: Halves, one: bool) -> None:
+        self.halves, self.k = halves, halves.k
+        self.kept, self.rows = halves.inside == one, halves.half == one
+
+    def common(self, metric: str) -> np.ndarray:
+        """As of all queries."""
+        return self.halves.common(metric)[self.kept]
+
+    @property
+    def first(self) -> np.ndarray:
+        """As of all queries."""
+        return self.halves.first[self.kept]
+
+    @property
+    def second(self) -> np.ndarray:
+        """As of all queries."""
+        return self.halves.second[self.kept]
+
+    @property
+    def own(self) -> np.ndarray:
+        """As of all queries."""
+        return self.halves.own[self.kept]
+
+    def occurrences(self, side: str) -> tuple[np.ndarray, int]:
+        """How often each row of the half is a neighbour there, and of how many queries."""
+        return self.halves.occurrences(side)[0][self.rows], int(self.kept.sum())
+
+    def distances(self, side: str) -> np.ndarray:
+        """As of all queries."""
+        return self.halves.distances(side)[self.kept]
 
 
 def _ratio(whole: float, half: float) -> float:
@@ -116,25 +165,7 @@ def _ratio(whole: float, half: float) -> float:
     return float(np.clip(whole / half, 0.5, 2.0)) if half > 0 else 1.0
 
 
-def hub_errors(side: Side, value: float, differences: np.ndarray, seed: int) -> Estimate:
-    """The skewness of k-occurrences with its interval: from halves, and from a jackknife where hubs decide it."""
-    estimate = half_splits(value, differences)
-    if not value > HUBBY:
-        return estimate
-    deep, k = side.cosine.deep, side.k
-    groups, count = random_groups(side.n, seed)
-    left_out = []
-    for group in range(count):
-        kept = groups != group
-        asked = np.flatnonzero(kept[side.queries])
-        rows = deep[asked]
-        near = rows[_first_in_half(rows, kept, kept[side.queries[asked]], k)]
-        left_out.append(geometry.skewness(np.bincount(near, minlength=side.n)[kept], len(asked)))
-    other = jackknife(value, np.array(left_out))
-    return max(estimate, other, key=lambda each: each.standard_error or 0.0)
-
-
-def _first_in_half(rows: np.ndarray, half: np.ndarray, inside: np.ndarray, k: int) -> np.ndarray:
+def first_in_half(rows: np.ndarray, half: np.ndarray, inside: np.ndarray, k: int) -> np.ndarray:
     """Mask (q, depth) of each query's first k neighbours that lie in its half."""
     same = half[rows] == inside[:, None]
     return same & (np.cumsum(same, axis=1, dtype=np.int16) <= k)

@@ -16,6 +16,7 @@ from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.scale import divided, exponent_of, largest_of
 from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import cka, debiased_cka
+from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.measures.sides import Progress, silent
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import BLOCK_BYTES, Space
@@ -84,8 +85,8 @@ def layer_matrix(
     return {
         "teacher": list(teacher),
         "student": list(student),
-        "linear_cka": [[_known(cka(m)) for m in row] for row in both],
-        "debiased_linear_cka": [[_known(debiased_cka(m)) for m in row] for row in both],
+        LINEAR_CKA.key: [[_known(cka(m)) for m in row] for row in both],
+        DEBIASED_CKA.key: [[_known(debiased_cka(m)) for m in row] for row in both],
         "n": n,
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from manifold_probe.engine.inputs import check_k
 from manifold_probe.engine.passes import Executor, Pass, in_this_process, read
 from manifold_probe.engine.threads import Each, threads, threads_for
 from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap, without
-from manifold_probe.measures.catalogue import Measure as Declared
+from manifold_probe.measures.catalogue import DEBIASED_CKA, RANKME_STUDENT, RANKME_TEACHER, Measure
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.from_moments import measure_moments
 from manifold_probe.measures.from_neighbours import measure_neighbours
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.reading import Reading, Student
 from manifold_probe.measures.reference import Reference
-from manifold_probe.measures.results import Alarm, Measure, Measurement
+from manifold_probe.measures.results import Alarm, Measured, Measurement
 from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, silent
 from manifold_probe.measures.uncertainty import tail_factor, tail_index
 from manifold_probe.measures.user_defined import chosen, measure_user_defined
@@ -37,7 +38,7 @@ def measure_students(
     k: int = 10,
     queries: int = 5_000,
     seed: int = 0,
-    measures: Iterable[str | Declared] | None = None,
+    measures: Iterable[str | Measure] | None = None,
     maps: bool = False,
     progress: Progress | None = None,
     execute: Executor | None = None,
@@ -100,7 +101,7 @@ def _teacher_layout(teacher: Teacher, seed: int, work: Work) -> np.ndarray | Non
 class _OfMoments:
     """What moments tell; ``wider`` is what heavy tails widen their errors by."""
 
-    measures: dict[str, Measure] = field(default_factory=dict)
+    measures: dict[str, Measured] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     wider: float = 1.0
 
@@ -109,23 +110,26 @@ class _OfMoments:
 class _OfNeighbours:
     """What neighbour lists tell."""
 
-    measures: dict[str, Measure] = field(default_factory=dict)
+    measures: dict[str, Measured] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
 
 
 def _told(reading: Reading, each: Each, work: Work) -> dict[str, tuple[Reference, _OfMoments, _OfNeighbours]]:
     """Of every student its reference, and what moments and neighbours tell: each made by a thread of its own."""
-    kinds: tuple[Callable[[str, Reading], Any], ...] = (_reference, _of_moments, _of_neighbours)
-    asked = [(kind, name) for name in reading.students for kind in kinds]
+    widths = {name: student.cloud.space.d for name, student in reading.students.items()}
+    asked: list[Callable[[], Any]] = [partial(reading.reference, width) for width in sorted(set(widths.values()))]
+    asked += [partial(tell, name, reading) for name in widths for tell in (_of_moments, _of_neighbours)]
 
-    def tell(one: tuple[Callable[[str, Reading], Any], str]) -> Any:
-        found = one[0](one[1], reading)
+    def made(make: Callable[[], Any]) -> Any:
+        found = make()
         work.advance(1 / len(asked))
         return found
 
-    told = each(tell, asked)
-    return {name: tuple(told[place * 3 : place * 3 + 3]) for place, name in enumerate(reading.students)}
+    told = each(made, asked)
+    references = dict(zip(sorted(set(widths.values())), told, strict=False))
+    rest = iter(told[len(references) :])
+    return {name: (references[width], next(rest), next(rest)) for name, width in widths.items()}
 
 
 def _measured(
@@ -161,10 +165,6 @@ def _measured(
     return Measurement(kept, found, raised, teacher.class_source, teacher.class_names)
 
 
-def _reference(name: str, reading: Reading) -> Reference:
-    return reading.reference(reading.students[name].cloud.space.d)
-
-
 def _of_moments(name: str, reading: Reading) -> _OfMoments:
     """What moments tell of one student."""
     student, teacher = reading.students[name], reading.teacher
@@ -174,7 +174,7 @@ def _of_moments(name: str, reading: Reading) -> _OfMoments:
     wider = tail_factor(min(map(tail_index, student.powers)), len(parts))
     measures, by_dimension = measure_moments(m, parts, teacher, student.cloud, reading.settings, wider)
     found = {
-        "spectra": details.spectra(m, teacher.cloud.profile, student.cloud.profile),
+        "spectra": details.spectra(m, teacher, student.cloud.profile),
         "per_dimension": details.per_dimension(by_dimension),
     }
     return _OfMoments(measures, found, wider)
@@ -232,23 +232,25 @@ def _alarms_of_neighbours(student: Student, teacher: Teacher, side: Side, own: S
     return found
 
 
-def _alarms_of_moments(student: Student, measures: dict[str, Measure], wider: float, rank: float | None) -> list[Alarm]:
+def _alarms_of_moments(
+    student: Student, measures: dict[str, Measured], wider: float, rank: float | None
+) -> list[Alarm]:
     """Rows that decide CKA, and a collapsed rank; ``rank`` is the reference's."""
     found = []
     for name, power in zip(("teacher", "student"), student.powers, strict=True):
         if name in student.far:
             rows, share, left = student.far[name]
-            found += alarms.influential_rows(name, rows, share, measures["debiased_linear_cka"], left)
+            found += alarms.influential_rows(name, rows, share, measures[DEBIASED_CKA.key], left)
         found += alarms.heavy_tails(name, power, wider)
-    if not {"rankme_teacher", "rankme_student"} <= measures.keys():
+    if not {RANKME_TEACHER.key, RANKME_STUDENT.key} <= measures.keys():
         return found
-    return found + alarms.collapsed_rank(measures["rankme_teacher"].value, measures["rankme_student"].value, rank)
+    return found + alarms.collapsed_rank(measures[RANKME_TEACHER.key].value, measures[RANKME_STUDENT.key].value, rank)
 
 
-def _dominating_dimension(student: Student, measures: dict[str, Measure], k: int) -> list[Alarm]:
+def _dominating_dimension(student: Student, measures: dict[str, Measured], k: int) -> list[Alarm]:
     """One or a few dimensions that decide CKA or the overlap, on either side."""
     m, left, columns = student.moments, student.without_columns, student.columns
     if m is None or left is None or columns is None:
         return []
     sides = list(zip(("teacher", "student"), columns, without.held(m), strict=True))
-    return alarms.dominating_dimension(sides, measures["debiased_linear_cka"].value, left, k, m.n)
+    return alarms.dominating_dimension(sides, measures[DEBIASED_CKA.key].value, left, k, m.n)

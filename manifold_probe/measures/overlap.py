@@ -61,8 +61,7 @@ def jaccard_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
     >>> jaccard_overlap(x, 3 * x[:, ::-1], k=5)
     1.0
     """
-    common = intersections(*_both(x, y, k, metric))
-    return float((common / (2 * k - common)).mean())
+    return float(jaccard(intersections(*_both(x, y, k, metric)), k).mean())
 
 
 def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
@@ -90,7 +89,7 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
     """
     x, y = as_matrices(x, y)
     check_metric(metric)
-    if 2 * check_k(k, len(x)) >= len(x):
+    if no_ranks(len(x), check_k(k, len(x))):
         raise InputError(
             f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k"
         )
@@ -122,6 +121,11 @@ def intersections(a: Neighbours, b: Neighbours) -> np.ndarray:
     query, here, there = shared(a.members, b.members, a.n)
     smaller = np.minimum(a.weights.ravel()[here], b.weights.ravel()[there])
     return np.bincount(query, smaller, minlength=len(a.queries)).round(12)  # shares add up with rounding
+
+
+def jaccard(common: np.ndarray, k: int) -> np.ndarray:
+    """I / (2k - I) of intersections (q,)."""
+    return common / (2 * k - common)
 
 
 def _keys(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,6 +162,11 @@ def penalties(found: Neighbours, nearer: np.ndarray, tied: np.ndarray) -> np.nda
     inside = np.minimum(found.weights, np.clip((k - nearer) / tied, 0, 1))
     excess = np.where(nearer >= k, nearer + (tied + 1) / 2 - k, (nearer + tied - k + 1) / 2)
     return 2 * ((found.weights - inside) * excess).sum(1) / (k * (2 * n - 3 * k - 1))
+
+
+def no_ranks(n: int, k: int) -> str | None:
+    """Why trustworthiness is undefined, None where it is not."""
+    return f"k must be below n / 2 (k = {k}, n = {n})" if 2 * k >= n else None
 
 
 def overlap_chance(n: int, k: int) -> float:

@@ -23,7 +23,8 @@ from manifold_probe.engine.ranks import Ranks
 from manifold_probe.engine.rows import groups_of, hash_ids, sample
 from manifold_probe.engine.sums import GroupedMoments
 from manifold_probe.engine.threads import Each
-from manifold_probe.measures import alarms, overlap, reference, without
+from manifold_probe.measures import alarms, from_neighbours, overlap, reference, without
+from manifold_probe.measures.catalogue import made_from
 from manifold_probe.measures.from_neighbours import Ranked, ranked_queries
 from manifold_probe.measures.reference import Reference
 from manifold_probe.measures.request import Request
@@ -259,7 +260,8 @@ class Reading:
         for name, student in self.students.items():
             if f"{name}: ranks in teacher" in self.asked:
                 kept = ranked_queries(len(self.queries), self.cloud.space.n)
-                student.ranked = Ranked(kept, told(name, "ranks in teacher"), told(name, "ranks in student"))
+                both = told(name, "ranks in teacher"), told(name, "ranks in student")
+                student.ranked = self._ranked(kept, self.teacher.side, student.side, *both)
             for side, (rows, share, _) in student.far.items():
                 key = f"{name}: far rows of {side}"
                 student.far[side] = (rows, share, without.cka_of(self.asked[key], found[key]))
@@ -292,16 +294,26 @@ class Reading:
         values, rank = reference.moment_values(teacher, stick.cloud, stick.directions, settings)
         whole = teacher.side
         if whole is not None and stick.side is not None:
-            own = whole.only(stick.asked)
-            voting = settings.asks("classes")
-            codes = teacher.codes if voting and len(teacher.voters.rows) == whole.n else None
-            values |= reference.neighbour_values(own, stick.side, codes, settings)
+            own, wanted = whole.only(stick.asked), reference.referred(settings)
+            codes = teacher.codes if settings.asks("classes") and len(teacher.voters.rows) == whole.n else None
+            values |= from_neighbours.values(own, stick.side, codes, wanted)
             among = teacher.voters.side
             if stick.voters is not None and stick.voting is not None and among is not None:
-                values |= reference.voted_values(among.only(stick.voting), stick.voters, teacher.voters.codes, settings)
+                votes = made_from(wanted, "classes")
+                values |= from_neighbours.values(among.only(stick.voting), stick.voters, teacher.voters.codes, votes)
             if stick.in_teacher is not None and stick.in_reference is not None:
                 some = reference.ranked_of(len(stick.asked), settings.seed)
-                values |= reference.rank_values(
-                    stick.side.only(some), stick.in_teacher, own.only(some), stick.in_reference, settings.k
-                )
-        return Reference({key: value for key, value in values.items() if np.isfinite(value)}, rank, stick.side)
+                ranked = self._ranked(some, own, stick.side, stick.in_teacher, stick.in_reference)
+                if ranked is not None:
+                    values |= from_neighbours.rank_values(ranked, made_from(settings.measures, "ranks"))
+        named = {from_neighbours.named(key, settings.k): value for key, value in values.items() if np.isfinite(value)}
+        return Reference(named, rank, stick.side)
+
+    @staticmethod
+    def _ranked(
+        kept: np.ndarray, own: Side | None, side: Side | None, in_own: Places, in_side: Places
+    ) -> Ranked | None:
+        """Where the neighbours of the queries at positions ``kept`` stand in the other space."""
+        if own is None or side is None:
+            return None
+        return Ranked(kept, own.only(kept).cosine, side.only(kept).cosine, in_own, in_side)

@@ -11,7 +11,7 @@ from manifold_probe.measures.uncertainty import Estimate
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measured:
     """One measured number with everything needed to read it.
 
     Attributes
@@ -36,7 +36,8 @@ class Measure:
     quantiles : dict or None
         For measures with a value per dimension: {"0.05": ..., "0.25": ..., "0.5": ..., "0.75": ..., "0.95": ...}.
     declared : dict or None
-        For measures of the user's: {"title", "group", "gloss", "higher_is_better"}, so that a saved result can show it.
+        For measures that are not built in: {"title", "group", "gloss", "higher_is_better"}, so that a saved result can
+        show it.
     """
 
     estimate: Estimate
@@ -82,7 +83,7 @@ class Alarm:
 class Measurement:
     """Everything measured over one pair of spaces."""
 
-    measures: dict[str, Measure]
+    measures: dict[str, Measured]
     details: dict[str, Any] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     class_source: str | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class Teacher:
 
     ``queries`` (q,) are the rows sampled as queries; ``side`` their neighbours, None where no measure needs them.
     ``codes`` (n,) index ``class_names``, -1 for rows without a label; ``class_source``: "labels" or "k-means";
-    ``voters`` the rows with a class; ``groups`` (n,) the jackknife's.
+    ``voters`` the rows with a class; ``groups`` (n,) the jackknife's; ``made`` what was made of its moments.
     """
 
     cloud: Cloud
@@ -109,6 +110,7 @@ class Teacher:
     voters: Voters
     groups: np.ndarray
     group_count: int
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def quarters(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
         """The jackknife's groups of some rows, joined to at most four: enough for values without intervals."""

@@ -16,7 +16,7 @@ import numpy as np
 from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, Measure
-from manifold_probe.measures.results import Measure as Measured
+from manifold_probe.measures.results import Measured
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 from manifold_probe.spaces.space import Space
 
@@ -34,7 +34,8 @@ def chosen(measures: Any, k: int) -> list[Measure]:
     if measures is None:
         return list(MEASURES)
     if isinstance(measures, str | Measure) or not hasattr(measures, "__iter__"):
-        raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as ['overlap@{k}']")
+        example = MEASURES[0].named(k)
+        raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as [{example!r}]")
     known = {each.named(k): each for each in MEASURES} | {each.key: each for each in MEASURES}
     found: dict[str, Measure] = {}
     for each in measures:
@@ -46,9 +47,9 @@ def chosen(measures: Any, k: int) -> list[Measure]:
         if not isinstance(measure, Measure):
             raise InputError(f"measures: {each!r} is a {type(each).__name__}; give keys or manifold_probe.Measure")
         key = measure.named(k)
-        if key in found or (measure.function is not None and key in known):
+        if key in found or (measure not in MEASURES and key in known):
             raise InputError(f"measures: {key!r} is there twice or is a built-in measure's key; choose another key")
-        if measure.function is None and measure not in MEASURES:
+        if measure.function is None and measure.value is None:
             raise InputError(f"measures: {key!r} has no function; give function=..., of two arrays (n, d)")
         found[key] = measure
     if not found:
@@ -98,9 +99,8 @@ def _measured(
     if count >= FEWEST_GROUPS:
         without = [_number(measure, measure.function, x[groups != g], y[groups != g]) for g in range(count)]
         estimate = jackknife(value, np.array(without), measure.bounds)
-    chance = None if measure.chance is None else _number(measure, measure.chance, x, y)
-    declared = {part: getattr(measure, part) for part in ("title", "group", "gloss", "higher_is_better")}
-    return Measured(estimate, len(x), chance, note=note, declared=declared)
+    chance = _number(measure, measure.chance, x, y) if callable(measure.chance) else None
+    return Measured(estimate, len(x), chance, note=note, declared=measure.declared())
 
 
 def _number(measure: Measure, function: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray) -> float:

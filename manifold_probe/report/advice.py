@@ -12,6 +12,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from manifold_probe.measures.catalogue import (
+    LINEAR_R2,
+    MAPPED,
+    NORM_CORRELATION,
+    OVERLAP,
+    OVERLAP_EUCLIDEAN,
+    PER_DIMENSION,
+    ROTATED,
+)
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.verdict import copies_decide
 from manifold_probe.report.words import number, percent, shown
@@ -92,7 +101,7 @@ def next_steps(document: dict[str, Any]) -> list[str]:
         return [CONSTANT]
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
-    overlap = measures.get(f"overlap@{k}")
+    overlap = measures.get(OVERLAP.named(k))
     if overlap is not None and _near_chance(overlap) and not verified and "collapsed_rank" not in codes:
         return [MISPAIRED]
     if "misaligned_rows" in codes and not verified:
@@ -131,7 +140,7 @@ def _value(measures: dict[str, Reading], key: str) -> float:
 
 def _lost(measures: dict[str, Reading], k: int) -> float:
     """Share of neighbours that are lost, 1 where it is not known."""
-    kept = _value(measures, f"overlap@{k}")
+    kept = _value(measures, OVERLAP.named(k))
     return 1.0 if math.isnan(kept) else 1 - kept
 
 
@@ -176,7 +185,7 @@ def _share(message: str) -> float:
 def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int, won: float) -> Iterator[Step]:
     """What training may win: the neighbours between what is kept and what the width allows, but for those ``won`` by
     steps of their own."""
-    found, kept = measures.get(f"overlap@{k}"), _value(measures, f"overlap@{k}")
+    found, kept = measures.get(OVERLAP.named(k)), _value(measures, OVERLAP.named(k))
     if found is None or math.isnan(kept):
         return
     if _at_chance(found) and kept < 2 * (found.chance or 0.0):
@@ -212,8 +221,8 @@ def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int,
 
 def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
     """What a rotation lifts, where the widths agree."""
-    raw = _value(measures, "per_dimension_correlation")
-    turned = _value(measures, "per_dimension_correlation:orthogonal")
+    raw = _value(measures, PER_DIMENSION.key)
+    turned = _value(measures, ROTATED.key)
     if turned - raw > 0.2:
         yield (
             turned - raw,
@@ -224,8 +233,8 @@ def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
 
 def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """What a linear map brings back: coordinates that it lifts, or nearly all of the variance where none is lifted."""
-    raw, mapped = (_value(measures, f"per_dimension_correlation{name}") for name in ("", ":ridge"))
-    r2, kept = _value(measures, "linear_r2"), _value(measures, f"overlap@{k}")
+    raw, mapped = (_value(measures, each.key) for each in (PER_DIMENSION, MAPPED))
+    r2, kept = _value(measures, LINEAR_R2.key), _value(measures, OVERLAP.named(k))
     if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or _is_linear_image(measures, k)):
         yield (
             0.8 * (r2 - kept),  # a guess: variance is not neighbours
@@ -236,16 +245,16 @@ def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
 
 def _is_linear_image(measures: dict[str, Reading], k: int) -> bool:
     """Whether a linear map holds nearly all of the teacher, and neighbours are lost all the same."""
-    return _value(measures, "linear_r2") >= 0.98 and _value(measures, f"overlap@{k}") < 0.7
+    return _value(measures, LINEAR_R2.key) >= 0.98 and _value(measures, OVERLAP.named(k)) < 0.7
 
 
 def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """What lengths that follow the teacher's would win by Euclidean distance."""
-    follows = _value(measures, "norm_correlation")
+    follows = _value(measures, NORM_CORRELATION.key)
     explained = {"one_sided_normalisation", "dominating_dimension"}
     if not follows < 0.8 or any(alarm["code"] in explained for alarm in document["alarms"]):
         return
-    kept, seen = _value(measures, f"overlap@{k}"), _value(measures, f"overlap@{k}:euclidean")
+    kept, seen = _value(measures, OVERLAP.named(k)), _value(measures, OVERLAP_EUCLIDEAN.named(k))
     yield (
         max(kept - seen, 0.0),
         f"Check whether vector lengths matter: they hardly follow the teacher's (correlation {number(follows)}). "
@@ -292,7 +301,7 @@ def _of_classes(document: dict[str, Any]) -> Iterator[Step]:
 
 def _of_rows(document: dict[str, Any], measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """The rows that lost most, where they stand out from a student that keeps the others."""
-    kept = _value(measures, f"overlap@{k}")
+    kept = _value(measures, OVERLAP.named(k))
     rows = [row for row in document["details"].get("worst_rows") or [] if row["overlap"] < 0.25 * kept][:MOST_ROWS]
     if not rows or not kept > 0.5 or any(alarm["code"] == "misaligned_rows" for alarm in document["alarms"]):
         return

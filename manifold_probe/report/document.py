@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.measures.results import Measure, Measurement
+from manifold_probe.measures.results import Measured, Measurement
 from manifold_probe.report.schema import DIFFERENCE, mismatch, problem
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
@@ -193,7 +193,7 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error}); give a file written by --json or save()") from error
 
 
-def _fields(measure: Measure) -> dict[str, Any]:
+def _fields(measure: Measured) -> dict[str, Any]:
     names = ("value", "low", "high", "confidence", "chance", "class_chance", "reference", "n", "metric", "note")
     extra = {"quantiles": measure.quantiles, "declared": measure.declared}
     return {name: getattr(measure, name) for name in names} | {k: each for k, each in extra.items() if each is not None}

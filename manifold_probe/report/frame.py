@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manifold_probe.measures.catalogue import OVERLAP, detailed
 from manifold_probe.report.document import readings, students_of
 
 COLUMNS = (
@@ -51,7 +52,7 @@ def _k_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
         if k == document["settings"]["k"]:
             continue
         for metric in ("cosine", "euclidean"):
-            row = {"measure": "overlap", "k": k, "metric": metric, "value": table[metric][place]}
+            row = {"measure": OVERLAP.detail, "k": k, "metric": metric, "value": table[metric][place]}
             rows.append({**row, "chance": _at(table.get("chance"), place)})
             if metric == "cosine":
                 rows[-1]["reference"] = _at(table.get("reference"), place)
@@ -60,13 +61,13 @@ def _k_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _class_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     k = document["settings"]["k"]
-    names = ("overlap", "knn_agreement", "knn_accuracy_teacher", "knn_accuracy_student")
+    names = (OVERLAP.detail, *detailed("classes"))
     rows = []
     for each in document["details"].get("per_class") or []:
         for name in names:
             if name in each:
                 row = {"measure": name, "k": k, "metric": "cosine", "class": each["class"], "n": each["n"]}
-                limits = {"low": each.get("low"), "high": each.get("high")} if name == "overlap" else {}
+                limits = {"low": each.get("low"), "high": each.get("high")} if name == OVERLAP.detail else {}
                 rows.append({**row, **limits, "value": each[name]})
     return rows
 

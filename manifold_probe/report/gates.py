@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.measures.catalogue import MEASURES
+from manifold_probe.measures.catalogue import MEASURES, OVERLAP
 from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.readings import faithful
 from manifold_probe.report.words import shown
@@ -46,7 +46,9 @@ def parse_gates(text: str, k: int, measured: list[str] | None = None) -> list[Ga
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or not value:
-            raise InputError(f"--fail-under: {part.strip()!r} is not MEASURE=NUMBER; write it as overlap@{k}=0.7")
+            raise InputError(
+                f"--fail-under: {part.strip()!r} is not MEASURE=NUMBER; write it as {OVERLAP.named(k)}=0.7"
+            )
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

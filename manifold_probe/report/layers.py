@@ -17,6 +17,7 @@ from rich.text import Text
 from manifold_probe.extraction.agree import check_same_content
 from manifold_probe.extraction.records import read_json
 from manifold_probe.extraction.store import MANIFEST
+from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.measures.layers import layer_matrix
 from manifold_probe.measures.sides import Progress
 from manifold_probe.report.document import left_out, plain, rows_digest
@@ -118,7 +119,7 @@ def layer_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     lines = paragraph(f"Debiased linear CKA of layers: {sizes}.", width, style="bold")
     lines += paragraph(f"{paired_rows({**how, 'rows': document['n']})}.", width)
     rows = [["teacher \\ student", *(shown(layer, LONGEST) for layer in document["student"])]]
-    for layer, values in zip(document["teacher"], document["debiased_linear_cka"], strict=True):
+    for layer, values in zip(document["teacher"], document[DEBIASED_CKA.key], strict=True):
         best = best_match(values)
         cells = [f"{number(value)}{'*' if place == best else ' '}" for place, value in enumerate(values)]
         rows.append([shown(layer, LONGEST), *cells])
@@ -127,10 +128,10 @@ def layer_lines(document: dict[str, Any], width: int | None) -> list[Text]:
 
 def layers_table(document: dict[str, Any]) -> str:
     """The matrix as CSV: teacher, student, linear_cka, debiased_linear_cka; a row a pair, empty where undefined."""
-    rows: list[list[Any]] = [["teacher", "student", "linear_cka", "debiased_linear_cka"]]
+    rows: list[list[Any]] = [["teacher", "student", LINEAR_CKA.key, DEBIASED_CKA.key]]
     for i, teacher in enumerate(document["teacher"]):
         for j, student in enumerate(document["student"]):
-            rows.append([teacher, student, document["linear_cka"][i][j], document["debiased_linear_cka"][i][j]])
+            rows.append([teacher, student, document[LINEAR_CKA.key][i][j], document[DEBIASED_CKA.key][i][j]])
     return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
 
 

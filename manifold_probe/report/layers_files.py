@@ -8,6 +8,7 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder, write_whole
+from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.report.document import read_json
 from manifold_probe.report.layers import LAYERS, layers_table
 from manifold_probe.report.schema import NUMBER, Maybe, mismatch
@@ -17,8 +18,8 @@ FORM = {
     "inputs": {"teacher": {"name": str}, "student": {"name": str}},
     "teacher": [str],
     "student": [str],
-    "linear_cka": MATRIX,
-    "debiased_linear_cka": MATRIX,
+    LINEAR_CKA.key: MATRIX,
+    DEBIASED_CKA.key: MATRIX,
 }
 
 
@@ -36,7 +37,7 @@ def read_layers(path: str | Path) -> dict[str, Any] | None:
     wrong = mismatch(document, FORM)
     if wrong is None and not (document["teacher"] and document["student"]):
         wrong = "a side has no layers"
-    for key in ("linear_cka", "debiased_linear_cka"):
+    for key in (LINEAR_CKA.key, DEBIASED_CKA.key):
         rows = [] if wrong else document[key]
         if wrong is None and [len(row) for row in rows] != [len(document["student"])] * len(document["teacher"]):
             wrong = f"'{key}' has not a row for every teacher's layer and a number for every student's"

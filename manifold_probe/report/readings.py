@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from manifold_probe.measures.catalogue import MEASURES, Measure
+from manifold_probe.measures.catalogue import MEASURES, PER_DIMENSION, Measure
 from manifold_probe.report.document import Reading, readings, students_of
 from manifold_probe.report.words import degree, fraction, neighbours, number
 
@@ -63,7 +63,7 @@ def _k(document: dict[str, Any]) -> int:
 def label(key: str, width: int | None) -> str:
     """The key as a table shows it: in full, or on a terminal with variants under their parent to save room."""
     base, mark, variant = key.partition(":")
-    return f"  :{variant}" if width is not None and mark and base == "per_dimension_correlation" else key
+    return f"  :{variant}" if width is not None and mark and base == PER_DIMENSION.key else key
 
 
 def gloss(key: str, document: dict[str, Any]) -> str:
@@ -105,12 +105,11 @@ def _noted(note: str | None, shared: list[str]) -> str:
 def _said(declared: Measure, value: float, document: dict[str, Any]) -> str:
     """The sentence of a declaration, with its words filled in."""
     clusters = document["settings"].get("classes") == "k-means"
-    side = "teacher" if declared.key.endswith("_teacher") else "student"
     words = {
         "share": fraction(value),
         "degree": degree(value, *declared.steps, otherwise=""),
         "about": f"{value:.0f}",
-        "width": document["inputs"][side]["shape"][1],
+        "width": document["inputs"][declared.side or "student"]["shape"][1],
         "neighbours": neighbours(document["settings"]["k"]),
         "class": "cluster" if clusters else "class",
     }

@@ -7,6 +7,7 @@ from typing import Any
 from manifold_probe.distillation.config import Config, epochs, read_toml, resolved
 from manifold_probe.distillation.run_folder import CONFIG, RESULT, STUDENT, RunFolder
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import MEASURES, general
 from manifold_probe.report.contents import contents_lines
 from manifold_probe.report.curves import Run, read_run
 from manifold_probe.report.document import read_document, readings, students_of
@@ -16,7 +17,6 @@ from manifold_probe.report.words import number, shown
 from manifold_probe.spaces.read import inspect
 
 OF_SPACE = ("features", "values", "norms")  # the lines of `contents_lines` that differ between backbone and head
-MAIN = ("overlap@10", "debiased_linear_cka", "norm_correlation", "knn_agreement@10")
 
 
 def run_lines(path: str) -> list[str]:
@@ -102,5 +102,7 @@ def measured(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def values_of(values: dict[str, Any]) -> str:
-    """The main measures in a line."""
-    return ", ".join(f"{key} {number(values[key])}" for key in MAIN if values.get(key) is not None)
+    """The main ones of the watched measures, in a line."""
+    main = [each.key for each in MEASURES if each.watched and each.headline]
+    known = [key for wanted in main for key in values if general(key) == wanted and values[key] is not None]
+    return ", ".join(f"{key} {number(values[key])}" for key in known)

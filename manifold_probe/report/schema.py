@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from manifold_probe.measures.catalogue import detailed
+
 
 @dataclass(frozen=True)
 class Maybe:
@@ -48,10 +50,7 @@ RANKS = {
 OF_CLASS = {
     "class": NAME,
     "n": int,
-    **{
-        part: Maybe(NUMBER)
-        for part in ("overlap", "low", "high", "knn_agreement", "knn_accuracy_teacher", "knn_accuracy_student")
-    },
+    **{part: Maybe(NUMBER) for part in ("overlap", "low", "high", *detailed("classes"))},
 }
 WORST = {
     "row": int,
@@ -79,7 +78,6 @@ GAIN = {
     "cka": {part: Maybe(NUMBER) for part in ("untrained", "trained")},
 }
 TRAINING = {"rows": Maybe(int), "trained_rows": Maybe(int), "side": str, "verified": bool, "gain": Maybe(GAIN)}
-DIMENSIONS = ("raw", "permutation", "orthogonal", "ridge", "space_similarity")
 DETAILS = {
     "overlap_by_k": Maybe(
         {
@@ -91,7 +89,7 @@ DETAILS = {
     ),
     "spectra": Maybe({"teacher": [NUMBER], "student": [NUMBER]}),
     "per_class": Maybe([OF_CLASS]),
-    "per_dimension": Maybe({part: Maybe([Maybe(NUMBER)]) for part in DIMENSIONS}),
+    "per_dimension": Maybe({part: Maybe([Maybe(NUMBER)]) for part in detailed("moments")}),
     "rank_quantiles": Maybe(RANKS),
     "worst_rows": Maybe([WORST]),
     "maps": Maybe(MAPS),

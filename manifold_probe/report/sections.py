@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from manifold_probe.measures.catalogue import KNN_AGREEMENT, OVERLAP
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import heading, paragraph, table
 from manifold_probe.report.words import (
@@ -35,7 +36,7 @@ def pairing(document: dict[str, Any]) -> str:
     """How the rows were paired and how many queries the neighbour measures rest on."""
     how, settings = document["pairing"], document["settings"]
     k = settings["k"]
-    overlap = readings(document).get(f"overlap@{k}")
+    overlap = readings(document).get(OVERLAP.named(k))
     queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
     return f"{paired_rows(how)}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
 
@@ -76,7 +77,7 @@ def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> l
             f"{row['n']:,}",
             number(row["overlap"]),
             interval(row.get("low"), row.get("high")),
-            number(row.get("knn_agreement")),
+            number(row.get(KNN_AGREEMENT.detail)),
         ]
         for row in rows
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
@@ -47,11 +48,11 @@ def ranking(document: dict[str, Any]) -> str:
         return ""
     if not paired(document):
         return APART
-    first = best(document, f"overlap@{k}")
+    first = best(document, OVERLAP.named(k))
     if first is None:
         return "No student clearly keeps more neighbours than every other."
     gaps = [
-        row for row in document["differences"] if row["measure"] == f"overlap@{k}" and first in (row["a"], row["b"])
+        row for row in document["differences"] if row["measure"] == OVERLAP.named(k) and first in (row["a"], row["b"])
     ]
     nearest = min(gaps, key=lambda row: abs(row["value"]))
     other = nearest["b"] if nearest["a"] == first else nearest["a"]
@@ -163,8 +164,8 @@ def _differences(document: dict[str, Any], width: int | None) -> list[Text]:
     k = next(iter(document["students"].values()))["settings"]["k"]
     pairs = list(combinations(document["students"], 2))
     if len(pairs) > MOST_PAIRS:
-        rows = {(row["a"], row["b"]): row for row in document["differences"] if row["measure"] == f"overlap@{k}"}
-        lines = heading(f"overlap@{k}, paired over the same rows (--json has every measure)", width)
+        rows = {(row["a"], row["b"]): row for row in document["differences"] if row["measure"] == OVERLAP.named(k)}
+        lines = heading(f"{OVERLAP.named(k)}, paired over the same rows (--json has every measure)", width)
         return lines + _difference_table(
             "students", {f"{shown(a)} - {shown(b)}": rows.get((a, b)) for a, b in pairs}, width
         )

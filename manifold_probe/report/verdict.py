@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name, teacher_name
 
@@ -44,8 +45,8 @@ def _equal_vectors(document: dict[str, Any]) -> str | None:
 
 def _sentence(document: dict[str, Any]) -> str:
     measures = readings(document)
-    overlap = measures.get(f"overlap@{document['settings']['k']}")
-    cka = measures.get("debiased_linear_cka")
+    overlap = measures.get(OVERLAP.named(document["settings"]["k"]))
+    cka = measures.get(DEBIASED_CKA.key)
     if overlap is None or overlap.value is None:
         return f"{student_name(document)}: neighbourhoods could not be compared; {_coarse(cka)[1]}."
     head = _numbers(document, overlap, overlap.value)

@@ -7,7 +7,7 @@ import pytest
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.measure import measure_students
-from manifold_probe.measures.results import Measure, Measurement
+from manifold_probe.measures.results import Measured, Measurement
 from manifold_probe.spaces.pairing import pair
 from manifold_probe.spaces.space import Space
 from tests.measures import cases
@@ -34,7 +34,7 @@ def measured(*arguments: np.ndarray | None, **options: int) -> Measurement:
     return measure_students(cases.paired(*arguments), **options)["student"]
 
 
-def plain(m: Measure) -> tuple:
+def plain(m: Measured) -> tuple:
     return m.value, m.low, m.high, m.chance, m.class_chance, m.reference, m.n, m.metric, m.note, m.quantiles
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from manifold_probe.measures.measure import measure_students
-from manifold_probe.measures.results import Measure
+from manifold_probe.measures.results import Measured
 from tests.measures import cases
 
 WITH_CLASS_CHANCE = ("linear_cka", "debiased_linear_cka", "procrustes", "linear_r2", "norm_correlation")
@@ -12,11 +12,11 @@ WITH_CLASS_CHANCE += ("overlap@10", "overlap@10:euclidean", "knn_agreement@10", 
 WITH_CLASS_CHANCE += tuple(f"per_dimension_correlation:{kind}" for kind in ("permutation", "orthogonal", "ridge"))
 
 
-def measured(x: np.ndarray, y: np.ndarray, labels: np.ndarray | None = None, **options: int) -> dict[str, Measure]:
+def measured(x: np.ndarray, y: np.ndarray, labels: np.ndarray | None = None, **options: int) -> dict[str, Measured]:
     return measure_students(cases.paired(x, y, labels), **options)["student"].measures
 
 
-def within(measure: Measure, expected: float | None, errors: float = 4.0) -> bool:
+def within(measure: Measured, expected: float | None, errors: float = 4.0) -> bool:
     assert measure.value is not None
     assert expected is not None
     assert measure.estimate.standard_error is not None

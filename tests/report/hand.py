@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.measures.results import Alarm, Measure, Measurement
+from manifold_probe.measures.results import Alarm, Measured, Measurement
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.report.document import comparison_document, comparisons_document
 from manifold_probe.spaces.pairing import Pair
@@ -43,7 +43,7 @@ def measurement(
     """A measurement of these values, each with one deviation and the same yardsticks."""
     beside = {"chance": 0.001, "class_chance": 0.009, "reference": 0.84} | yardsticks
     measures = {
-        key: Measure(Estimate(value, np.array([error, 0.0])), 500, metric="cosine", note=note, **beside)
+        key: Measured(Estimate(value, np.array([error, 0.0])), 500, metric="cosine", note=note, **beside)
         for key, value in (DEFAULTS | (values or {})).items()
     }
     return Measurement(measures, details or {}, [Alarm(*alarm) for alarm in alarms], classes)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from manifold_probe.measures.catalogue import DEBIASED_CKA
 from manifold_probe.report.diagnosis import words
 from manifold_probe.report.diagnosis.verdict import words_of
 from manifold_probe.report.layout import GAP, columns, heading, pad, paragraph, sizes, total
@@ -45,7 +46,7 @@ def _ladder(document: dict[str, Any], width: int | None) -> list[Text]:
     if not keys:
         return []
     first = keys[0]
-    names = [key.replace("debiased_linear_cka", "CKA").replace(f"{first}:", "") for key in keys[1:]]
+    names = [key.replace(DEBIASED_CKA.key, "CKA").replace(f"{first}:", "") for key in keys[1:]]
     header = ["repair", first, "95% interval", "gain", *names]
     rows = [header]
     for step in document["ladder"]:

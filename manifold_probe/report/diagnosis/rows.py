@@ -19,6 +19,7 @@ from manifold_probe.engine.rows import sample
 from manifold_probe.engine.threads import threads
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.overlap import intersections
 from manifold_probe.report.tables.write import csv_cell
@@ -57,7 +58,7 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     table["id"] = _taken(pair.ids, queries[order])
     labels = None if pair.labels is None else plain_labels(np.asarray(pair.labels)[queries[order]])
     table["label"] = labels or [None] * len(order)
-    table[f"overlap@{k}"] = kept[order].tolist()
+    table[OVERLAP.named(k)] = kept[order].tolist()
     table |= _votes(pair, near, own, order)
     names = np.arange(n) if pair.ids is None else np.asarray(pair.ids)
     table["lost_neighbours"] = [names[near.members[row][lost[row]]].tolist() for row in order]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.report.diagnosis.document import FIRST
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
 
@@ -54,7 +55,7 @@ def overlap_keys(document: dict[str, Any]) -> list[str]:
     """The measures of the ladder, those that its steps have."""
     k = document["settings"]["k"]
     known = {key for step in document["ladder"] for key in step["measures"]}
-    return [key for key in (f"overlap@{k}", f"overlap@{k}:euclidean", "debiased_linear_cka") if key in known]
+    return [key for key in (OVERLAP.named(k), OVERLAP_EUCLIDEAN.named(k), DEBIASED_CKA.key) if key in known]
 
 
 def sure(cause: dict[str, Any]) -> str:
@@ -84,7 +85,7 @@ def proof(cause: dict[str, Any]) -> str:
         return "none: no named order brings neighbours back"
     if repair is None:
         return "nothing to repair: its own evidence stands outside what chance gives"
-    measure = repair["measure"].replace("debiased_linear_cka", "debiased linear CKA")
+    measure = repair["measure"].replace(DEBIASED_CKA.key, DEBIASED_CKA.title)
     text = f"{one_line(repair['name'])}: {one_line(measure)} {number(repair['before'])} to {number(repair['after'])}"
     if repair["low"] is not None:
         text += f" (95% interval {interval(repair['low'], repair['high'])})"
@@ -189,18 +190,18 @@ def beside(document: dict[str, Any]) -> list[str]:
     looked, k, found = document["examined"], document["settings"]["k"], []
     if one := looked.get("overfit"):
         found.append(
-            f"overlap@{k} of {one['rows']:,} rows that were trained on {number(one['seen'])}, of as many others "
+            f"{OVERLAP.named(k)} of {one['rows']:,} rows that were trained on {number(one['seen'])}, of as many others "
             f"{number(one['unseen'])}; difference {number(one['difference'])} (95% interval "
             f"{interval(one['low'], one['high'])})"
         )
     if one := looked.get("head"):
         found.append(
-            f"overlap@{k} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}; "
+            f"{OVERLAP.named(k)} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}; "
             f"difference {number(one['difference'])} (95% interval {interval(one['low'], one['high'])})"
         )
     if one := looked.get("slices"):
         found.append(f"{one['count']:,} slices were looked at in place of classes, too")
     if trials := looked.get("interventions"):
         tried = ", ".join(f"{one_line(each['name'])} {number(each['overlap'])}" for each in trials)
-        found.append(f"overlap@{k} of a few hundred rows extracted again: {tried}")
+        found.append(f"{OVERLAP.named(k)} of a few hundred rows extracted again: {tried}")
     return found

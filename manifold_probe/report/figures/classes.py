@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from manifold_probe.measures.catalogue import KNN_AGREEMENT, OVERLAP, printed
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.canvas import finish, legend_below, remark, rows_axis, sample_line, sheet
 from manifold_probe.report.figures.labels import distinct, student_labels
@@ -40,13 +41,13 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
             if row is not None:
                 middle = place + 0.62 * ((turn + 0.5) / len(found) - 0.5)
                 _interval(left, row, middle, turn, look)
-                _dot(right, row.get("knn_agreement"), middle, turn)
+                _dot(right, row.get(KNN_AGREEMENT.detail), middle, turn)
     k = next(iter(students.values()))["settings"]["k"]
-    for axes, text in ((left, f"overlap@{k}"), (right, f"k-NN agreement@{k}")):
+    for axes, text in ((left, printed(OVERLAP.named(k))), (right, printed(KNN_AGREEMENT.named(k)))):
         axes.set_xlabel(text)
         axes.grid(axis="both")
     _shares(left, 0.0)
-    _shares(right, min(_known(found, "knn_agreement"), default=0.0))
+    _shares(right, min(_known(found, KNN_AGREEMENT.detail), default=0.0))
     if len(every) > most:
         remark(right, f"the {most} lowest of {len(every):,} {'clusters' if clusters else 'classes'}")
     labels = student_labels(document).values()

@@ -102,7 +102,8 @@ def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
 def measured_keys(runs: list[Run]) -> list[str]:
     """The measures to be drawn, in order: those with a value somewhere."""
     known = list(dict.fromkeys(key for run in runs for key in run.keys))
-    return [key for watched in MEASURES if watched.watched for key in known if general(key) == watched.key]
+    drawn = [each.key for each in MEASURES if each.watched and not each.side]
+    return [key for wanted in drawn for key in known if general(key) == wanted]
 
 
 def said_of_rows(runs: list[Run]) -> str:

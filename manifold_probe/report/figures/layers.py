@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from manifold_probe.measures.catalogue import DEBIASED_CKA
 from manifold_probe.report.figures.canvas import finish, sheet, text_width
 from manifold_probe.report.figures.labels import distinct, fitting, fitting_width
 from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, settings
@@ -28,7 +29,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure:
 
 
 def _draw(document: dict[str, Any], look: Look) -> Figure:
-    values = np.array(document["debiased_linear_cka"], dtype=float)
+    values = np.array(document[DEBIASED_CKA.key], dtype=float)
     line = PITCH * look.text / 72
     limit = 14 if look.narrow else 20
     down, across = distinct(document["teacher"], limit), distinct(document["student"], limit)

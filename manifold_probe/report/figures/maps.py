@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from manifold_probe.measures.catalogue import OVERLAP, printed
 from manifold_probe.report.figures.canvas import finish, legend, legend_height, sample_line, sheet
 from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look
@@ -88,7 +89,7 @@ def _by_overlap(
     beyond = "max" if kept.max() > top else "neither"
     # under all panels, so that it takes the same room from each
     bar = figure.colorbar(drawn, ax=list(panels), fraction=0.05, location="bottom", aspect=40, pad=0.03, extend=beyond)
-    bar.set_label(f"share of a row's neighbours kept (overlap@{k})", color=INK)
+    bar.set_label(f"share of a row's neighbours kept ({printed(OVERLAP.named(k))})", color=INK)
     bar.locator = MaxNLocator(5)
     bar.outline.set_visible(False)
 

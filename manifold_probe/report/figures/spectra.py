@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from manifold_probe.measures.catalogue import RANKME_STUDENT, RANKME_TEACHER
 from manifold_probe.report.document import readings, students_of
 from manifold_probe.report.figures.canvas import count_axis, finish, legend_below, round_ticks, sample_line, sheet
 from manifold_probe.report.figures.labels import student_labels, teacher_label
@@ -67,5 +68,5 @@ def _spread(count: int) -> list[int]:
 
 
 def _named(label: str, student: dict[str, Any], side: str) -> str:
-    rank = readings(student).get(f"rankme_{side}")
+    rank = readings(student).get((RANKME_TEACHER if side == "teacher" else RANKME_STUDENT).key)
     return label if rank is None or rank.value is None else f"{label} (RankMe {rank.value:,.0f})"

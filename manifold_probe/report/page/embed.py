@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from manifold_probe.measures.catalogue import OVERLAP, general
 from manifold_probe.report.document import SEVERAL
 from manifold_probe.report.page.room import most_classes
 from manifold_probe.report.page.rows import worst_first
@@ -68,7 +69,7 @@ def _without_details(document: dict[str, Any]) -> dict[str, Any]:
 def _of_overlap(document: dict[str, Any]) -> dict[str, Any]:
     """With the differences of overlap alone, and no more digits of a number than anyone reads."""
     every = document.get("differences", [])
-    differences = [row for row in every if row["measure"].startswith("overlap@") and ":" not in row["measure"]]
+    differences = [row for row in every if general(row["measure"]) == OVERLAP.key]
     return _rounded({**document, "differences": differences} if differences else document)
 
 

@@ -101,12 +101,12 @@ def _blocks(keys: list[str], axis: Axis | None, document: dict[str, Any]) -> lis
 
 
 def _block(key: str, axis: Axis, document: dict[str, Any], above: int) -> Block:
-    students = students_of(document)
+    students, declared = students_of(document), catalogue(document)[key]
     first = next(iter(students.values()))
     all_of = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
     found: list[tuple[int | None, Reading]] = [(place, each) for place, each in all_of if each is not None]
     # what tells of the teacher alone is the same beside every student
-    if key.split("@")[0].endswith("_teacher") and len({_printed(measure) for _, measure in found}) == 1:
+    if declared.side == "teacher" and len({_printed(measure) for _, measure in found}) == 1:
         found = [(None, found[0][1])]
     undefined = []
     if len(students) > 1:

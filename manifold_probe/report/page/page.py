@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from manifold_probe.measures.catalogue import printed
+from manifold_probe.measures.catalogue import detailed, printed
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import PALETTE
@@ -129,6 +129,9 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "groups": grouped,
         "notes": [] if several else shared_notes(first),
         "unit": SHARES,
+        "voted": {
+            name: each.title.removeprefix("k-NN ").replace("@{k}", "") for name, each in detailed("classes").items()
+        },
         "classes": rows[: most_classes(len(students))] if len(rows) > 1 else [],
         "class_count": len(rows),
         "worst": worst,

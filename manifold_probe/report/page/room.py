@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.document import students_of
 
 BYTES = 4_800_000  # bytes of a page; what the text leaves of it, the figures may take
@@ -27,7 +28,7 @@ def fewer(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def overlap(student: dict[str, Any]) -> float:
     """The share of kept neighbours; 0 where it is undefined."""
-    return student["measures"].get(f"overlap@{student['settings']['k']}", {}).get("value") or 0.0
+    return student["measures"].get(OVERLAP.named(student["settings"]["k"]), {}).get("value") or 0.0
 
 
 def most_rows(students: int, neighbours: int) -> int:
