@@ -88,6 +88,11 @@ class Neighbours:
         with np.errstate(over="ignore"):  # a square beyond float64 is infinite
             return replace(found, distances=np.ldexp(found.distances, 2 * cloud.exponent))
 
+    @property
+    def nearest(self) -> np.ndarray:
+        """Row numbers (q, k) of the nearest, nearest first; of rows that tie for the k-th place the first ones."""
+        return self.members[:, : self.k]
+
     def only(self, kept: np.ndarray) -> Neighbours:
         """The same for some of the queries, by mask or position."""
         lists = (self.members[kept], self.weights[kept], self.distances[kept], self.deep[kept])

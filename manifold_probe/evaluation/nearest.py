@@ -9,9 +9,12 @@ import numpy as np
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.inputs import check_metric
 from manifold_probe.engine.neighbours import search
+from manifold_probe.engine.scale import largest_of
 from manifold_probe.engine.threads import threads
 from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
 from manifold_probe.spaces.space import Space
+
+BEYOND = 1e140  # times the bank's largest value
 
 
 def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tuple[np.ndarray, np.ndarray]:
@@ -47,10 +50,13 @@ def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tup
     k = check_neighbours(k, len(bank))
     if check_metric(metric) == "cosine":
         bank, queries = unit(bank), unit(queries)
+    else:  # from beyond this all rows of the bank are as far, and squares are infinite
+        limit = BEYOND * (largest_of(bank) or 1.0)
+        queries = queries.astype(np.float64).clip(-limit, limit)
     cloud = Cloud(Space(bank), asked=Space(queries))
     with threads() as each:
         found = search(cloud, len(bank) + np.arange(len(queries)), k, {metric: k}, each)[metric]
-    rows, distances = found.members[:, :k], found.distances[:, :k]
+    rows, distances = found.nearest, found.distances[:, :k]
     nearness = (1 - distances).round(12) if metric == "cosine" else -np.ldexp(np.sqrt(distances), cloud.exponent)
     order = np.lexsort((rows, -nearness), axis=1)  # parallel rows tie
     return np.take_along_axis(rows, order, 1), nearness
