@@ -169,7 +169,7 @@ def neighbours(
     x: np.ndarray, queries: np.ndarray, k: int, metrics: tuple[str, ...] = METRICS
 ) -> dict[str, np.ndarray]:
     """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d), in several metrics."""
-    found = search(Cloud(Space(x)), queries, k, dict.fromkeys(metrics, k))
+    found = search(Cloud(Space(x)), queries, k, dict.fromkeys(metrics, k), distances=False)
     return {metric: each.nearest for metric, each in found.items()}
 
 

@@ -70,4 +70,4 @@ def nearest_others(features: np.ndarray, count: int) -> np.ndarray:
     >>> nearest_others(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), 1)[:2].tolist()
     [[1], [0]]
     """
-    return Neighbours.search(Space(features), count).nearest
+    return Neighbours.search(Space(features), count, distances=False).nearest

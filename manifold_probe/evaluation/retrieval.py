@@ -87,7 +87,7 @@ def neighbour_recall(teacher: Any, student: Any, k: int = 10) -> float:
 
 def others(features: np.ndarray, k: int) -> np.ndarray:
     """The k nearest other rows (n, k) by cosine, nearest first, of equally near ones the first."""
-    return Neighbours.search(Space(features), k).nearest
+    return Neighbours.search(Space(features), k, distances=False).nearest
 
 
 def found_within(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
