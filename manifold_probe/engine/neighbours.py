@@ -138,7 +138,7 @@ class Candidates:
     ) -> None:
         self.cloud, self.queries, self.k, self.distances = cloud, queries, k, distances
         self.keep = {metric: min(cloud.others, max(depth, k + MARGIN)) for metric, depth in depths.items()}
-        self.scores = Scores(cloud, queries)
+        self.scores = Scores(cloud, queries, next(iter(depths)) if len(depths) == 1 else None)
 
     @property
     def spaces(self) -> tuple[str, ...]:
