@@ -28,7 +28,8 @@ def write_whole(path: str | Path, content: str | bytes, mend: str = ELSEWHERE) -
 
 
 def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> None:
-    """Write several files: every one under a temporary name, and only when all are on disk are they renamed.
+    """Write several files: every one under a temporary name, and only when all are on disk are they renamed. An
+    interruption before the first is renamed leaves nothing, a later one all of them.
 
     Raises
     ------
@@ -41,16 +42,22 @@ def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> Non
         try:
             for path, content in ((Path(each), content) for each, content in contents.items()):
                 scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+                scratches[path] = scratch
                 with open(scratch, "xb") as out:
-                    scratches[path] = scratch
                     out.write(content.encode() if isinstance(content, str) else content)
                     out.flush()
                     os.fsync(out.fileno())
             for path in scratches:  # what a rename would stumble over, before the first one
                 if path.is_dir():
                     raise IsADirectoryError(errno.EISDIR, "it is a folder")
-            for path, scratch in scratches.items():
-                os.replace(scratch, path)
+            try:
+                for path, scratch in scratches.items():
+                    os.replace(scratch, path)
+            except KeyboardInterrupt:
+                for path, scratch in scratches.items():
+                    if scratch.exists():
+                        os.replace(scratch, path)
+                raise
         finally:
             for scratch in scratches.values():
                 scratch.unlink(missing_ok=True)

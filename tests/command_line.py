@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from manifold_probe import cli
+from manifold_probe.cli.verbs import app
 
 
 def changed(arguments: list[str]) -> list[str]:
@@ -13,7 +13,7 @@ def changed(arguments: list[str]) -> list[str]:
     >>> changed(["compare", "--k", "5", "--json", "--k", "3"])
     ['compare', '--json', '--k', '3']
     """
-    verb = typer.main.get_command(cli.app).commands[arguments[0]]  # type: ignore[attr-defined]
+    verb = typer.main.get_command(app).commands[arguments[0]]  # type: ignore[attr-defined]
     options = [each for each in verb.params if each.param_type_name == "option" and not each.is_flag]
     single = {name for each in options if not each.multiple for name in each.opts}
     kept: list[str] = []

@@ -18,6 +18,7 @@ import typer
 
 from manifold_probe import api, cli
 from manifold_probe.cli.arguments import named_students
+from manifold_probe.cli.verbs import app
 from tests.test_bad_input import PROBE
 
 RNG = np.random.default_rng(0)
@@ -314,7 +315,7 @@ def test_columns_left_out_are_in_the_report(tmp_path: Path, capfd: Capture) -> N
 
 def single_valued() -> list[tuple[str, str]]:
     """Every (verb, option) of the command line that takes one value."""
-    verbs = typer.main.get_command(cli.app).commands.items()  # type: ignore[attr-defined]
+    verbs = typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
     options = [(verb, each) for verb, command in verbs for each in command.params if each.param_type_name == "option"]
     return [(verb, max(each.opts, key=len)) for verb, each in options if not (each.multiple or each.is_flag)]
 

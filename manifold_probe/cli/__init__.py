@@ -1,54 +1,39 @@
-"""The command line: one thin function a verb, each in a module of its name. How a verb runs, and how it fails, is in
-shell.py.
+"""The command line: one thin function a verb, each in a module of its name; verbs.py lists them. How a verb runs, and
+how it fails, is in shell.py; how it is interrupted, in interrupt.py.
 
-Everything heavy is imported inside the verbs, so that ``probe --help`` answers at once.
+Everything is imported when it is needed, so that ``probe --help`` answers at once and Ctrl-C is heard from the start.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-import typer
-
-from manifold_probe import __version__
-from manifold_probe.cli import shell
-from manifold_probe.cli.compare import compare
-from manifold_probe.cli.demo import demo
-from manifold_probe.cli.diagnose import diagnose
-from manifold_probe.cli.distill import distill
-from manifold_probe.cli.evaluate import evaluate
-from manifold_probe.cli.extract import extract
-from manifold_probe.cli.figures import figures
-from manifold_probe.cli.info import info
-from manifold_probe.cli.merge import merge
-from manifold_probe.cli.options import Debug
-from manifold_probe.cli.partial import partial
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+from manifold_probe.cli import interrupt
 
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
-    shell.main(app)
+    interrupt.listen()
+    code = _until_interrupted(lambda shell, app: shell.main(app))
+    interrupt.ignore()
+    if code in interrupt.CODES:  # at once: Python would wait for threads that are still at work
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code."""
-    return shell.run(app, arguments)
+    return _until_interrupted(lambda shell, app: shell.run(app, arguments))
 
 
-@app.callback(invoke_without_command=True)
-def probe(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-    debug: Debug = False,
-) -> None:
-    """How faithfully did a student model keep its teacher's embedding manifold?"""
-    if version:
-        shell.write(f"manifold_probe {__version__}\n")
-    elif context.invoked_subcommand is None:
-        shell.write(context.get_help() + "\n")
+def _until_interrupted(command: Callable[[Any, Any], int]) -> int:
+    try:
+        from manifold_probe.cli import shell
+        from manifold_probe.cli.verbs import app
 
-
-for verb in (compare, diagnose, figures, extract, distill, evaluate, partial, merge, info, demo):
-    app.command(cls=shell.Verb)(verb)
+        return command(shell, app)
+    except KeyboardInterrupt as error:
+        return interrupt.report(error)

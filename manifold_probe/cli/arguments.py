@@ -11,8 +11,10 @@ from typing import Any
 
 from manifold_probe.cli.shell import complain
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts, Progress
 
 DEFAULT_DROP = 0.02
+MODEL, MEASURES, FILES = 20.0, 1.0, 0.1  # how long it takes, roughly: to run models over data, to measure, to write
 EXTRACT_ONLY = ("--skip-bad", "--dtype", "--weights", "--out")
 
 
@@ -80,7 +82,9 @@ def named_results(texts: list[str]) -> dict[str, str | None]:
     return found
 
 
-def features_of_sides(sides: dict[str, str], data: str | None, options: dict[str, Any]) -> dict[str, str]:
+def features_of_sides(
+    sides: dict[str, str], data: str | None, options: dict[str, Any], progress: Progress
+) -> dict[str, str]:
     """Every side as a file or folder of features: a model's are extracted first, or found."""
     from manifold_probe.models.source import is_source
 
@@ -98,13 +102,12 @@ def features_of_sides(sides: dict[str, str], data: str | None, options: dict[str
         )
     from manifold_probe.extraction.cache import features_of
     from manifold_probe.extraction.work import Request
-    from manifold_probe.report.progress import Progress
 
-    found = dict(sides)
+    found, parts = dict(sides), Parts(progress, dict.fromkeys(sides, 1))
     for name, text in sides.items():
         if text in sources:
-            with Progress() as progress, advising_extract():
-                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=progress))
+            with advising_extract():
+                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=parts[name]))
     return found
 
 

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import DEFAULT_DROP, checked_drop, features_of_sides, measures_named, named_students
+from manifold_probe.cli.arguments import (
+    DEFAULT_DROP,
+    FILES,
+    MEASURES,
+    MODEL,
+    checked_drop,
+    features_of_sides,
+    measures_named,
+    named_students,
+)
 from manifold_probe.cli.options import (
     AllowMissing,
     BatchSize,
@@ -34,6 +43,7 @@ from manifold_probe.cli.options import (
 )
 from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts
 
 
 def compare(
@@ -102,6 +112,7 @@ def compare(
     from manifold_probe.report import gates
     from manifold_probe.report.document import read_document
     from manifold_probe.report.outputs import Outputs
+    from manifold_probe.report.progress import Progress
 
     check_settings(k, queries, seed)
     students = named_students(student)
@@ -132,40 +143,47 @@ def compare(
         gates.check_baseline(before, baseline, list(students), k)
 
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    files = features_of_sides({"--teacher": teacher, **students}, data, options)
-    teacher, students = files.pop("--teacher"), files
-    result = compared(
-        teacher,
-        students,
-        labels=labels,
-        ids=(teacher_ids, student_ids),
-        k=k,
-        queries=queries,
-        seed=seed,
-        positional=positional,
-        allow_missing=allow_missing,
-        unlabelled=unlabelled or (),
-        ignore_labels=ignore_labels,
-        keep_first=keep_first,
-        measures=chosen,
-        maps=not no_maps and bool(report or figures),
-        executor=executor,
-    )
-    for path in students.values():
-        for warning in version_warnings(teacher, path):
-            complain(f"warning: {warning}")
-    if json:
-        write(result.to_json() + "\n")
-    else:
-        show(result.to_dict())
-    outcomes = gates.check_gates(result.to_dict(), wanted)
-    if before is not None:
-        outcomes += gates.check_drops(result.to_dict(), before, drop, chosen)
-        for warning in gates.baseline_warnings(result.to_dict(), before):
-            complain(f"warning: {warning}")
+    to_write = FILES if report or table or figures else 0.0
+    with Progress() as progress:
+        parts = Parts(progress, {"features": MODEL, "comparison": MEASURES, "files": to_write})
+        files = features_of_sides({"--teacher": teacher, **students}, data, options, parts["features"])
+        teacher, students = files.pop("--teacher"), files
+        result = compared(
+            teacher,
+            students,
+            parts["comparison"],
+            labels=labels,
+            ids=(teacher_ids, student_ids),
+            k=k,
+            queries=queries,
+            seed=seed,
+            positional=positional,
+            allow_missing=allow_missing,
+            unlabelled=unlabelled or (),
+            ignore_labels=ignore_labels,
+            keep_first=keep_first,
+            measures=chosen,
+            maps=not no_maps and bool(report or figures),
+            executor=executor,
+        )
+        for path in students.values():
+            for warning in version_warnings(teacher, path):
+                complain(f"warning: {warning}")
+        with progress.aside():
+            if json:
+                write(result.to_json() + "\n")
+            else:
+                show(result.to_dict())
+        outcomes = gates.check_gates(result.to_dict(), wanted)
+        if before is not None:
+            outcomes += gates.check_drops(result.to_dict(), before, drop, chosen)
+            for warning in gates.baseline_warnings(result.to_dict(), before):
+                complain(f"warning: {warning}")
+        parts["files"]("writing the files", 0, 1)
+        written = outputs.write(result)
     if outcomes and not json:
         write("\n")
-    tell(outputs.write(result))
+    tell(written)
     judge(outcomes, sys.stderr if json else sys.stdout)
 
 
@@ -214,11 +232,9 @@ def compare_layers(
     tell(outputs.write(document))
 
 
-def compared(teacher: str, students: dict[str, str], **options: Any) -> Any:
-    """One student's comparison, or the comparisons of several, with progress on stderr."""
+def compared(teacher: str, students: dict[str, str], progress: Any, **options: Any) -> Any:
+    """One student's comparison, or the comparisons of several."""
     from manifold_probe import api
-    from manifold_probe.report.progress import Progress
 
-    with Progress() as progress:
-        results = api.compare(teacher, students, progress=progress, **options)
+    results = api.compare(teacher, students, progress=progress, **options)
     return results if len(students) > 1 else next(iter(results.values()))

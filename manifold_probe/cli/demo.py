@@ -34,10 +34,12 @@ def demo(
     check_folder(out, "--out")
     print("probe: training a teacher and two students on scikit-learn's digits, a few seconds", file=sys.stderr)
     from manifold_probe.demo import run_demo
+    from manifold_probe.report.progress import Progress
 
     paths = run_demo(out, seed=0)
     students = [f"{name}={path}" for name, path in paths.items() if name != "teacher"]
-    result = compared(str(paths["teacher"]), named_students(students))
+    with Progress() as progress:
+        result = compared(str(paths["teacher"]), named_students(students), progress)
     show(result.to_dict())
     # a command of an environment that is not activated is only found by its path
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"

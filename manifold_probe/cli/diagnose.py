@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import features_of_sides
+from manifold_probe.cli.arguments import FILES, MEASURES, MODEL, features_of_sides
 from manifold_probe.cli.options import (
     BatchSize,
     Debug,
@@ -21,6 +21,7 @@ from manifold_probe.cli.options import (
 )
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts
 
 
 def diagnose(
@@ -85,57 +86,68 @@ def diagnose(
       probe diagnose --teacher t.pt --student s.pt --slices slices.csv --report diagnosis.html
       probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt
     """
-    from manifold_probe.api import check_settings
+    from manifold_probe import api
     from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings
     from manifold_probe.report.diagnosis.lines import diagnosis_lines
     from manifold_probe.report.outputs import Outputs
+    from manifold_probe.report.progress import Progress
 
-    check_settings(k, 2, seed)
+    api.check_settings(k, 2, seed)
     outputs = Outputs(report=report, figures=figures)
     outputs.check([])
     check_files(rows, save_repair, save_order, [teacher, student, labels, slices, train_ids, student_head])
     sides = {"--teacher": teacher, "--student": student}
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
-    files = features_of_sides(sides, data, options)
-    result = diagnosis(
-        files["--teacher"],
-        files["--student"],
-        labels=labels,
-        slices=slices,
-        ids=(teacher_ids, student_ids),
-        k=k,
-        seed=seed,
-        positional=positional,
-        allow_missing=allow_missing,
-        unlabelled=unlabelled or (),
-        ignore_labels=ignore_labels,
-        keep_first=keep_first,
-        train_ids=train_ids,
-        student_head=student_head,
-        rows=rows,
-    )
-    both = (files["--teacher"], files["--student"])
-    same = same_features(result.to_dict()["inputs"])
-    for warning in [*same, *version_warnings(*both), *different_preprocessing(*both)]:
-        complain(f"warning: {warning}")
-    if data is not None:
-        result = with_interventions(result, student, files["--teacher"], data, options, seed, k)
-    if json:
-        write(result.to_json() + "\n")
-    else:
-        show_lines(lambda width: diagnosis_lines(result.to_dict(), width))
-    tell(outputs.write(result))
-    if rows is not None:
-        complain(f"wrote the rows {rows}")
-    if save_order is not None:
-        result.save_order(save_order)
-        complain(f"wrote the order {save_order}: {pairing_by(save_order)}")
-    if save_repair is not None:
-        found = result.repair()
-        found.save(save_repair)
-        facts = found.facts
-        gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
-        complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+    to_write = FILES if rows or report or figures or save_repair else 0.0
+    with Progress() as progress:
+        shares = {"features": MODEL, "diagnosis": 3 * MEASURES, "rows": MEASURES if rows else 0.0}
+        shares |= {"conditions": 3 * MEASURES if data else 0.0, "files": to_write}
+        parts = Parts(progress, shares)
+        files = features_of_sides(sides, data, options, parts["features"])
+        result = api.diagnose(
+            files["--teacher"],
+            files["--student"],
+            labels=labels,
+            slices=slices,
+            ids=(teacher_ids, student_ids),
+            k=k,
+            seed=seed,
+            positional=positional,
+            allow_missing=allow_missing,
+            unlabelled=unlabelled or (),
+            ignore_labels=ignore_labels,
+            keep_first=keep_first,
+            train_ids=train_ids,
+            student_head=student_head,
+            progress=parts["diagnosis"],
+        )
+        if rows is not None:
+            result.save_rows(rows, parts["rows"])
+        both = (files["--teacher"], files["--student"])
+        same = same_features(result.to_dict()["inputs"])
+        for warning in [*same, *version_warnings(*both), *different_preprocessing(*both)]:
+            complain(f"warning: {warning}")
+        if data is not None:
+            parts["conditions"]("trying the student under changed conditions", 0, 1)
+            result = with_interventions(result, student, files["--teacher"], data, options, seed, k)
+        with progress.aside():
+            if json:
+                write(result.to_json() + "\n")
+            else:
+                show_lines(lambda width: diagnosis_lines(result.to_dict(), width))
+        parts["files"]("writing the files", 0, 1)
+        tell(outputs.write(result))
+        if rows is not None:
+            complain(f"wrote the rows {rows}")
+        if save_order is not None:
+            result.save_order(save_order)
+            complain(f"wrote the order {save_order}: {pairing_by(save_order)}")
+        if save_repair is not None:
+            found = result.repair()
+            found.save(save_repair)
+            facts = found.facts
+            gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
+            complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
 
 
 def pairing_by(order: str) -> str:
@@ -166,18 +178,6 @@ def check_files(rows: str | None, save_repair: str | None, save_order: str | Non
             file = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
             if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
                 raise InputError(f"{option}: {path} is an input of this command; choose another file")
-
-
-def diagnosis(teacher: str, student: str, *, rows: str | None, **options: Any) -> Any:
-    """The diagnosis, with progress on stderr; the rows are written where asked for."""
-    from manifold_probe import api
-    from manifold_probe.report.progress import Progress
-
-    with Progress() as progress:
-        result = api.diagnose(teacher, student, progress=progress, **options)
-        if rows is not None:
-            result.save_rows(rows, progress)
-    return result
 
 
 def with_interventions(

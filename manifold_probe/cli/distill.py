@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manifold_probe.cli.arguments import MEASURES, MODEL
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.shell import complain, show, write
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts
 
 if TYPE_CHECKING:
     from manifold_probe.distillation.run_folder import RunFolder
@@ -106,13 +108,14 @@ def distill(
         check_tensorboard()  # before the hours of training, not after
     before = RunFolder(out).finished
     with Progress() as progress:
-        folder = train(settled, out, tell=complain, progress=progress)
-    processes = Processes.join()
-    with processes.together():  # a process that left earlier would end the others
-        if processes.first:
-            if tensorboard:
-                complain(f"wrote {write_events(out)}")
-            result = (saved_result(folder) if before else None) or compared_result(folder)
+        parts = Parts(progress, {"training": MODEL, "comparison": MEASURES})
+        folder = train(settled, out, tell=complain, progress=parts["training"])
+        processes = Processes.join()
+        with processes.together():  # a process that left earlier would end the others
+            if processes.first:
+                if tensorboard:
+                    complain(f"wrote {write_events(out)}")
+                result = (saved_result(folder) if before else None) or compared_result(folder, parts["comparison"])
     if not processes.first:
         return
     if json:
@@ -132,15 +135,13 @@ def saved_result(folder: RunFolder) -> Any:
         return None
 
 
-def compared_result(folder: RunFolder) -> Any:
+def compared_result(folder: RunFolder, progress: Any) -> Any:
     """The comparison of a trained student with its teacher, saved in the run's folder."""
     from manifold_probe.api import compare_run
     from manifold_probe.distillation.run_folder import RESULT
-    from manifold_probe.report.progress import Progress
 
     complain(f"{folder.path}: comparing the student with its teacher")
-    with Progress() as progress:
-        result = compare_run(folder.path, progress=progress)
+    result = compare_run(folder.path, progress=progress)
     result.save(folder.path / RESULT)
     return result
 

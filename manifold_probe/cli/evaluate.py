@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import features_of_sides
+from manifold_probe.cli.arguments import MEASURES, MODEL, features_of_sides
 from manifold_probe.cli.options import BatchSize, Debug, IgnoreLabels, KeepFirst, Mean, Pool, Size, Std, Unlabelled
 from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts
 
 SCHEMA = "manifold-probe/evaluation/1"
 SHORT = {
@@ -118,31 +119,36 @@ def evaluate(
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
     rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
     rules |= {"unlabelled": unlabelled or (), "ignore_labels": ignore_labels}
-    read = _Reader(teacher, student, options, rules)
-    test = read.part("test", (teacher, student), data, labels)
-    bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
-    ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
-    logits = read.logits(labels) if wanted is None or "logits" in wanted else None
-    assert test is not None
-    wanted = wanted or possible_tasks(test, ood, logits) + ["corruptions"] * corruptions
-    works = read.works(data) if "corruptions" in wanted else None
-    split = bank is None
-    if bank is None:
-        bank, test = halves(test, seed)
-    whole, bank = bank, without_leaked(bank, test) if drop_leaked else bank
-    outcomes = evaluated([task for task in wanted if task != "corruptions"], bank, test, ood, logits, k=k, seed=seed)
-    settings: dict[str, Any] = {"k": k, "temperature": 0.07, "seed": seed, "tasks": wanted}
-    settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
-    if works is not None:
-        from manifold_probe.engine.rows import sample
-        from manifold_probe.evaluation.corruptions import CORRUPTIONS
-        from manifold_probe.evaluation.robustness import robustness_outcomes
+    with Progress() as progress:
+        corrupted = corruptions or "corruptions" in (wanted or [])
+        parts = Parts(progress, {"features": MODEL, "tasks": MEASURES, "corruptions": MODEL if corrupted else 0.0})
+        read = _Reader(teacher, student, options, rules, parts["features"])
+        test = read.part("test", (teacher, student), data, labels)
+        bank = read.part("train", (teacher_train, student_train), train_data, train_labels)
+        ood = read.part("ood", (teacher_ood, student_ood), ood_data, None)
+        logits = read.logits(labels) if wanted is None or "logits" in wanted else None
+        assert test is not None
+        wanted = wanted or possible_tasks(test, ood, logits) + ["corruptions"] * corruptions
+        works = read.works(data) if "corruptions" in wanted else None
+        split = bank is None
+        if bank is None:
+            bank, test = halves(test, seed)
+        whole, bank = bank, without_leaked(bank, test) if drop_leaked else bank
+        of_features = [task for task in wanted if task != "corruptions"]
+        outcomes = evaluated(of_features, bank, test, ood, logits, k=k, seed=seed, progress=parts["tasks"])
+        settings: dict[str, Any] = {"k": k, "temperature": 0.07, "seed": seed, "tasks": wanted}
+        settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
+        if works is not None:
+            from manifold_probe.engine.rows import sample
+            from manifold_probe.evaluation.corruptions import CORRUPTIONS
+            from manifold_probe.evaluation.robustness import robustness_outcomes
 
-        some = test.only(sample(test.n, corrupted_images, seed))
-        with Progress() as progress:
-            outcomes += robustness_outcomes(bank, works, some, k=k, seed=seed, progress=progress)
-        table = {name: {"is": meaning, "by_severity": list(values)} for name, (meaning, values) in CORRUPTIONS.items()}
-        settings |= {"corrupted_images": some.n, "corruptions": table}
+            some = test.only(sample(test.n, corrupted_images, seed))
+            outcomes += robustness_outcomes(bank, works, some, k=k, seed=seed, progress=parts["corruptions"])
+            table = {
+                name: {"is": meaning, "by_severity": list(values)} for name, (meaning, values) in CORRUPTIONS.items()
+            }
+            settings |= {"corrupted_images": some.n, "corruptions": table}
     document = _document(read, outcomes, settings, evaluation_alarms(whole, test, k, drop_leaked))
     if out is not None:
         write_whole(out, to_json(document) + "\n")
@@ -157,8 +163,11 @@ def evaluate(
 class _Reader:
     """Reads the parts of an evaluation, and keeps what was read for the document."""
 
-    def __init__(self, teacher: str, student: str, options: dict[str, Any], rules: dict[str, Any]) -> None:
+    def __init__(
+        self, teacher: str, student: str, options: dict[str, Any], rules: dict[str, Any], progress: Any
+    ) -> None:
         self.models = (teacher, student)
+        self.features = Parts(progress, {"test": 1, "train": 1, "ood": 1})
         self.options = options
         self.rules = rules
         self.inputs: dict[str, Any] = {}
@@ -230,7 +239,8 @@ class _Reader:
                 if given is None:
                     raise InputError(f"--{option}-{name}: missing beside the other side's; give features of both")
         options = self.options if data is not None or name == "test" else dict.fromkeys(self.options)
-        files = features_of_sides({"teacher": str(sides[0]), "student": str(sides[1])}, data, options)
+        both = {"teacher": str(sides[0]), "student": str(sides[1])}
+        files = features_of_sides(both, data, options, self.features[name])
         return files["teacher"], files["student"]
 
 

@@ -35,7 +35,8 @@ def merge(
     Examples:
       probe merge part_0 part_1 --json
       probe merge part_0 part_1 --second-round second
-      probe partial --second-round second --shard 0/2 -o second_0     (and 1/2 elsewhere)
+      probe partial --second-round second --shard 0/2 -o second_0
+      probe partial --second-round second --shard 1/2 -o second_1
       probe merge second second_0 second_1
     """
     from manifold_probe.api import merged
@@ -60,7 +61,9 @@ def merge(
             ]
         )
         if json:
-            write(f'{{"schema": "manifold-probe/second-round/1", "file": "{second_round}"}}\n')
+            from json import dumps
+
+            write(dumps({"schema": "manifold-probe/second-round/1", "file": second_round}) + "\n")
         return
     if json:
         write(result.to_json() + "\n")

@@ -59,8 +59,8 @@ def partial(
 
     \b
     Examples:
-      probe partial --teacher t.npy --student s.npy --shard 0/2 -o part_0
-      probe partial --teacher t.npy --student s.npy --shard 1/2 -o part_1
+      probe partial --teacher t.pt --student s.pt --shard 0/2 -o part_0
+      probe partial --teacher t.pt --student s.pt --shard 1/2 -o part_1
       probe merge part_0 part_1
     """
     from manifold_probe.api import check_rows, check_settings

@@ -1,6 +1,7 @@
 """How a command runs: exit codes, one line for an error, and what goes to which stream.
 
-Exit codes: 0 all is well, 1 a gate failed, 2 bad input (one plain line on stderr), 70 an internal error, 130 Ctrl-C.
+Exit codes: 0 all is well, 1 a gate failed, 2 bad input (one plain line on stderr), 70 an internal error, 130 Ctrl-C,
+143 a request to terminate; interrupt.py has the last two.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from manifold_probe.cli import interrupt
 from manifold_probe.errors import InputError
 
 # What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
@@ -49,19 +51,19 @@ def check_once(option: str, times: int) -> None:
         raise InputError(f"{option}: given {times} times, and it takes one value; {several}")
 
 
-def main(app: typer.Typer) -> NoReturn:
-    """Run the command line of this process and exit with its code."""
+def main(app: typer.Typer) -> int:
+    """Run the command line of this process; the exit code."""
     if sys.stderr is None:
         sys.stderr = io.StringIO()
     if sys.stdout is None:
         complain("standard output is closed; leave it open or send it to a file")
-        sys.exit(2)
+        return 2
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if "--debug" not in sys.argv:
         warnings.simplefilter("ignore")
-    sys.exit(run(app, sys.argv[1:]))
+    return run(app, sys.argv[1:])
 
 
 def run(app: typer.Typer, arguments: list[str]) -> int:
@@ -74,8 +76,6 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         sys.stdout.flush()
     except typer.Exit as error:
         return _flushed(error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130, debug)
     except BrokenPipeError:
         return _flushed(141)
     except InputError as error:
@@ -139,7 +139,9 @@ def complain(message: str) -> None:
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
-    """One line on stderr."""
+    """One line on stderr, unless a library has made another error of an interruption."""
+    if (interruption := interrupt.interruption()) is not None:
+        raise interruption
     if debug:
         traceback.print_exc()
     complain(message)

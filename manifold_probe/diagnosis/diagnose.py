@@ -20,6 +20,7 @@ from manifold_probe.diagnosis.rank import ceiling, matched_columns
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts, Progress
 from manifold_probe.spaces.pairing import Pair
 
 SCHEMA = "manifold-probe/diagnosis/1"
@@ -39,7 +40,13 @@ MODELS_NEEDED = {
 
 
 def diagnosed(
-    pair: Pair, *, k: int = 10, seed: int = 0, ladder: bool = True, without: np.ndarray | None = None
+    pair: Pair,
+    *,
+    k: int = 10,
+    seed: int = 0,
+    ladder: bool = True,
+    without: np.ndarray | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``, ``not_assessed``,
     ``examined``, ``aside`` (rows that no map is to be fitted on), and ``unaligned``, None where rows are paired
@@ -66,11 +73,12 @@ def diagnosed(
     whole = make_case(teacher, student, codes, names, labelled, k, seed)
     case = whole if without is None else whole.without(without[rows])
     view = View(case)
-    found, _ = examine(case, view)
+    parts = Parts(progress, {"causes": 1, "ladder": 1 if ladder else 0})
+    found, _ = examine(case, view, parts["causes"])
     causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
     copies = np.setdiff1d(np.arange(n), distinct, assume_unique=True)
     aside = np.union1d(copies, set_aside(found, rows))
-    steps = climb(Halves(pair, k, seed, aside)) if ladder else []
+    steps = climb(Halves(pair, k, seed, aside), parts["ladder"]) if ladder else []
     unproved = [each.name for each in ranked(found) if each not in causes]
     if not causes:
         diffuse = diffuse_loss(view)

@@ -15,6 +15,7 @@ from manifold_probe.diagnosis.case import Case, Finding, View
 from manifold_probe.diagnosis.faithfulness import Yardstick
 from manifold_probe.diagnosis.linear import cross_fitted, explained
 from manifold_probe.engine.scale import at_unit_scale
+from manifold_probe.parts import Progress, silent
 
 Cause = Callable[[View], Finding | None]
 ORDER: tuple[tuple[Cause, ...], ...] = (
@@ -98,7 +99,7 @@ def make_case(
     )
 
 
-def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
+def examine(case: Case, view: View | None = None, progress: Progress = silent) -> tuple[list[Finding], Case]:
     """Every cause that was found, in the order in which they were, and the case without them.
 
     ``view`` is the case's, where there is one already. Where nothing is lost, only what overlap cannot show is looked
@@ -120,6 +121,7 @@ def examine(case: Case, view: View | None = None) -> tuple[list[Finding], Case]:
         for place, rivals in enumerate(order):
             if again and (rivals[0] in REMAINDERS or place >= last(found, order)):
                 break
+            progress("looking for causes", place + again * len(order), 2 * len(order))
             mimicked = {name for each in found for name in MIMICS.get(each.name, ())}
             known = {each.name for each in found}
             candidates = []

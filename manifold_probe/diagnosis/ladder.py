@@ -16,6 +16,7 @@ from manifold_probe.diagnosis.faithfulness import CORRECTION, METRICS, Faithfuln
 from manifold_probe.diagnosis.halves import Halves, Step
 from manifold_probe.diagnosis.warp import Lift
 from manifold_probe.engine.moments import Moments
+from manifold_probe.parts import Progress
 
 AFFINE: dict[str, repairs.Fit] = {
     "centring": repairs.centring,
@@ -32,10 +33,11 @@ RUNGS = (
 )
 
 
-def climb(halves: Halves) -> list[dict]:
+def climb(halves: Halves, progress: Progress) -> list[dict]:
     """[{"repair", "measures": {key: {"value", "low", "high", "gain"}}}, ...] in the order of the ladder."""
     steps, before = [], None
-    for name in RUNGS:
+    for place, name in enumerate(RUNGS):
+        progress("trying repairs", place, len(RUNGS))
         repair = step_of(name, halves)
         found = halves.judge(repair)
         before = found if before is None else before

@@ -33,6 +33,7 @@ from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.source import is_source
 from manifold_probe.models.weights import fingerprint
+from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import marked
 
 EMBED = 256  # rows at a time where nothing is trained
@@ -107,8 +108,9 @@ class Setting:
         return nullcontext()
 
     @torch.no_grad()
-    def embed(self, rows: np.ndarray, progress: Callable[[str, int, int], None] | None = None) -> tuple[Any, Any]:
-        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode."""
+    def embed(self, rows: np.ndarray, progress: Callable[[int], None] | None = None) -> tuple[Any, Any]:
+        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` is told how
+        many are done."""
         self.learner.module.eval()
         self.method.eval()
         parts = []
@@ -118,7 +120,7 @@ class Setting:
             head = self.method.student_head(output.float())
             parts.append((backbone.float().cpu().numpy(), head.float().cpu().numpy()))
             if progress is not None:
-                progress("the student's features", start + len(parts[-1][0]), len(rows))
+                progress(start + len(parts[-1][0]))
         return tuple(np.concatenate(side) for side in zip(*parts, strict=True))  # type: ignore[return-value]
 
     @torch.no_grad()
@@ -129,8 +131,11 @@ class Setting:
         return found
 
 
-def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -> Setting:
-    """Open everything that a configuration names, and check that it fits together.
+def prepare(
+    config: Config, processes: Processes, tell: Callable[[str], None], progress: Progress | None = None
+) -> Setting:
+    """Open everything that a configuration names, and check that it fits together; ``progress`` is that of extracting
+    the features of a teacher that is a model.
 
     Raises
     ------
@@ -145,7 +150,7 @@ def prepare(config: Config, processes: Processes, tell: Callable[[str], None]) -
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
         needs = "logits" if only_logits(config.teacher) else "features"
-    targets = _targets(config, data, needs, device, processes, tell)
+    targets = _targets(config, data, needs, device, processes, tell, progress)
     names = data.labels if data.labels is not None else targets.labels
     labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
@@ -223,6 +228,7 @@ def _targets(
     device: torch.device,
     processes: Processes,
     tell: Callable[[str], None],
+    progress: Progress | None,
 ) -> Targets:
     if not is_source(config.teacher):
         return stored_targets(config, data, needs)
@@ -241,7 +247,7 @@ def _targets(
         mean=None if own else config.mean,
         std=None if own else config.std,
     )
-    path = features_of(request, tell=tell)
+    path = features_of(request, tell=tell, progress=progress)
     work = prepared(request, processes.local)
     assert work.model.preprocessing is not None
     shown = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ from manifold_probe.errors import InputError
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
+from manifold_probe.parts import Parts, Progress
 
 Tell = Callable[[str], None]
-Progress = Callable[..., None]
 CHECKPOINT_SECONDS = 600.0
 SHARD_ROWS = 65_536
 LONG = 100.0  # teacher's vectors longer than this may be why a loss on coordinates diverges
@@ -64,7 +65,8 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
         before = None if known else folder.state()
         processes.wait()  # nobody writes before all have read
         if not known:
-            setting = prepare(config, processes, first)
+            parts = Parts(progress if processes.first else None, shares(config))
+            setting = prepare(config, processes, first, parts["teacher"])
             if before is not None:
                 refuse_other(folder, before, setting)
         if known or folder.finished:
@@ -75,7 +77,7 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
             return folder
         for warning in warnings_of(setting):
             first(f"warning: {warning}")
-        run = Run(setting, folder, processes, tell, progress)
+        run = Run(setting, folder, processes, tell, parts)
         run.start(before)
         run.train()
         processes.wait()
@@ -83,6 +85,11 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
             run.finish()
         processes.wait()
     return folder
+
+
+def shares(config: Config) -> dict[str, float]:
+    """How long the parts of a run take, in passes of a model over the data; learning from a row takes three."""
+    return {"teacher": 1.0, "training": 3.0 * config.epochs, "features": 1.0, "untrained": 0.1}
 
 
 def silent(_: str) -> None:
@@ -122,11 +129,9 @@ class Tally:
 class Run:
     """A setting on its way through the steps."""
 
-    def __init__(
-        self, setting: Setting, folder: RunFolder, processes: Processes, tell: Tell, progress: Progress | None
-    ) -> None:
+    def __init__(self, setting: Setting, folder: RunFolder, processes: Processes, tell: Tell, parts: Parts) -> None:
         self.setting, self.config, self.folder, self.processes = setting, setting.config, folder, processes
-        self.tell, self.progress = tell, progress
+        self.tell, self.parts = tell, parts
         self.step, self.tally, self.seconds = 0, Tally(), 0.0
         self.loss: float | None = None  # over the last few steps, to be shown
         self.steps = setting.steps * self.config.epochs
@@ -156,6 +161,7 @@ class Run:
         """All steps that are left."""
         saved = began = time.monotonic()
         first, spent = self.step, self.seconds
+        self.training = self.parts["training"]
         for rows, view, batch, targets in batches(self.setting, self.processes, self.step):
             terms = self.one_step(rows, view, batch, targets)
             self.step += 1
@@ -262,15 +268,14 @@ class Run:
         )
 
     def report(self, first: int, seconds: float) -> None:
-        """Progress, with the loss, throughput and the last measures."""
-        if self.progress is not None:
-            speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
-            live = self.last_measures["backbone"]
-            told = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
-            known = {printed(key, short=True): value for key, value in told.items() if value is not None}
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
-            note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
-            self.progress("training", self.step, self.steps, note)
+        """Progress since step ``first``, with the loss, throughput and the last measures."""
+        speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
+        live = self.last_measures["backbone"]
+        told = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
+        known = {printed(key, short=True): value for key, value in told.items() if value is not None}
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
+        self.training("training", self.step - first, self.steps - first, note)
 
     def checkpoint(self) -> None:
         """Replace last.pt, and the record of the seconds."""
@@ -326,13 +331,14 @@ class Run:
             ),
         )
         shards: list[dict[str, Any]] = []
+        features = self.parts["features"]
         for start in range(0, setting.data.n, SHARD_ROWS):
             rows = np.arange(start, min(start + SHARD_ROWS, setting.data.n))
-            backbone, out = setting.embed(rows, self.progress)
+            done = partial(_embedded, features, start, setting.data.n)
+            backbone, out = setting.embed(rows, done)
             shards.append(self.folder.write_shard(len(shards), {"backbone": backbone, "head": out}))
         self.folder.write_rows(setting.data.ids, setting.names)
-        if self.progress is not None:
-            self.progress("against the untrained student", 0, 1)
+        self.parts["untrained"]("against the untrained student", 0, 1)
         facts = {
             "teacher": setting.targets.path,
             "teacher_ids": self.config.teacher_ids,
@@ -347,3 +353,7 @@ class Run:
             f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
             f"{self.seconds:,.0f} s; loss {said}"
         )
+
+
+def _embedded(progress: Progress, before: int, total: int, done: int) -> None:
+    progress("the student's features", before + done, total)

@@ -69,6 +69,7 @@ class Cloud:
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
         self.space = viewed(own, self.view)
         self.asked = None if asked is None else viewed(asked, self.view)
+        self.d = self.space.d
         if self.view.directions is not None and own.n * self.space.d * 8 <= IN_MEMORY:
             self.space = Space(np.concatenate([self.view(block) for _, block in own.blocks(BLOCK)]), name=space.name)
         some = self.space.take(sampled) if self.view.directions is not None else self.view(some)

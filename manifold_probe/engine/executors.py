@@ -26,6 +26,7 @@ Opening = Callable[[str], dict[str, Space]]
 ANSWER_SECONDS = 10
 ATTEMPTS = 3
 AHEAD = 2  # spans in hand for every worker: as many results wait here at most
+LOSSES = ("distributed", "concurrent", "asyncio")  # whose exceptions tell of a worker or a connection that is gone
 ADDRESS = re.compile(r"dask://([^:/\s]+|\[[^\]]+\]):(\d+)")
 
 
@@ -153,6 +154,8 @@ class _OnClient:
             except InputError:
                 raise
             except Exception as error:
+                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LOSSES:
+                    raise
                 found = error
             future.release()
             following = submit()

@@ -18,20 +18,23 @@ from manifold_probe.engine.scores import Scores, falling
 from manifold_probe.engine.threads import Each, one_by_one
 
 COLUMN = 13  # bits of a block's column: 2^13 = 8,192 rows
+NO_ROW = -1.0  # in place of a distance
 AT_ONCE = 512  # rows measured at once
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The summary that counts the rows of a cloud nearer to each query than given ones at ``distances`` (q, c).
+    """The summary that counts the rows of a cloud nearer to each query than given ones (q, c).
 
-    Rows within ``close`` (q, c) of these tie; a distance below 0 stands for no row. ``points`` (q, d) are the queries in
-    float64, ``zero`` (q,) says which have no direction.
+    These are at ``distances`` (q, l), of which there are few where many tie, each at its ``place`` (q, c) among them.
+    Rows within ``close`` (q, l) of these tie; a distance below 0 stands for no row. ``points`` (q, d) are the queries
+    in float64, ``zero`` (q,) says which have no direction.
     """
 
     scores: Scores
     metric: str
     distances: np.ndarray = field(repr=False)
+    place: np.ndarray = field(repr=False)
     close: np.ndarray = field(repr=False)
     points: np.ndarray = field(repr=False)
     zero: np.ndarray = field(repr=False)
@@ -39,10 +42,10 @@ class Ranks:
     @classmethod
     def of(cls, cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, each: Each = one_by_one) -> Ranks:
         """Of the given ``rows`` (q, c) of each query, -1 for none."""
-        distances = np.where(rows < 0, -1.0, measured(cloud, queries, rows, metric, each))
+        distances, place = _distinct(np.where(rows < 0, NO_ROW, measured(cloud, queries, rows, metric, each)))
         close = TIE * np.abs(distances) + rounding(cloud, queries, metric, each)[:, None]
-        taken = cloud.take(queries)
-        return cls(Scores(cloud, queries), metric, distances, close, cloud.points(taken, metric), is_zero(taken))
+        taken = cloud.space.take(queries)
+        return cls(Scores(cloud, queries), metric, distances, place, close, cloud.points(taken, metric), is_zero(taken))
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -59,7 +62,8 @@ class Ranks:
 
     def result(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """For each given row (q, c), how many rows are strictly nearer to its query, and how many tie with it."""
-        return state["nearer"], np.maximum(state["tied"], 1)
+        nearer, tied = (np.take_along_axis(state[name], self.place, 1) for name in ("nearer", "tied"))
+        return nearer, np.maximum(tied, 1)
 
 
 class _Counts:
@@ -109,14 +113,14 @@ class _Counts:
         between = np.maximum(upto - above, 0)
         if not between.any():
             return
-        asked, given = np.nonzero(between)
-        counts = between[asked, given]
-        place = np.repeat(above[asked, given] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        asked, given = np.repeat(asked, counts), np.repeat(given, counts)
-        away = self._measured(part, asked, (keys[place] & np.uint64(BLOCK - 1)).astype(np.int64), rows)
-        distance, close = self.ranks.distances[part][asked, given], self.ranks.close[part][asked, given]
-        np.add.at(self.nearer[part], (asked, given), away < distance - close)
-        np.add.at(self.tied[part], (asked, given), np.abs(away - distance) <= close)
+        for given in np.flatnonzero(between.any(0)):
+            counts = between[:, given]
+            asked = np.repeat(np.arange(len(low)), counts)
+            place = np.arange(len(asked)) + np.repeat(above[:, given] - (np.cumsum(counts) - counts), counts)
+            away = self._measured(part, asked, (keys[place] & np.uint64(BLOCK - 1)).astype(np.int64), rows)
+            distance, close = self.ranks.distances[part][asked, given], self.ranks.close[part][asked, given]
+            for found, mask in ((self.nearer, away < distance - close), (self.tied, np.abs(away - distance) <= close)):
+                found[part, given] += np.bincount(asked[mask], minlength=len(low))
 
     def _measured(self, part: slice, asked: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Float64 distances (m,) of some rows of the block from their queries."""
@@ -132,6 +136,17 @@ class _Counts:
     def state(self) -> State:
         """The counts."""
         return {"nearer": self.nearer, "tied": self.tied}
+
+
+def _distinct(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values (q, l) of every row of distances (q, c), filled up with `NO_ROW`, and where each stands."""
+    order = np.argsort(distances, axis=1, kind="stable")
+    rising = np.take_along_axis(distances, order, 1)
+    at = np.cumsum(np.diff(rising, axis=1, prepend=-np.inf) > 0, axis=1) - 1
+    found, place = np.full((len(distances), int(at.max(initial=0)) + 1), NO_ROW), np.empty_like(order)
+    np.put_along_axis(found, at, rising, 1)
+    np.put_along_axis(place, order, at, 1)
+    return found, place
 
 
 def _keys(query: np.ndarray, numbers: np.ndarray, column: np.ndarray | int) -> np.ndarray:

@@ -106,7 +106,7 @@ class Scores:
     def rounded(self, metric: str, asked: np.ndarray, distances: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What rounding in float32 can do to the scores of rows within distances (q,) or (q, c) of each query."""
         cloud, terms = self.cloud, self.terms
-        unit = 2.0**-24 * (4 + np.sqrt(cloud.space.d))
+        unit = 2.0**-24 * (4 + np.sqrt(cloud.d))
         column = (slice(None), *[None] * (distances.ndim - 1))
         size, e = np.sqrt(2 * terms.half[asked])[column], np.abs(terms.e[asked])[column]
         if metric == "euclidean":  # such a row is no further from the centre than the query and that distance together

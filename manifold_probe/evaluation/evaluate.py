@@ -19,6 +19,7 @@ from manifold_probe.evaluation.logits import as_columns, top_k_accuracy
 from manifold_probe.evaluation.ood import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores
 from manifold_probe.evaluation.outcome import Outcome, Part, classified
 from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall
+from manifold_probe.parts import Progress
 
 TASKS = ("knn", "linear", "linear-sgd", "retrieval", "ood", "logits")
 SHARES = {"": 1.0, ":10%": 0.1, ":1%": 0.01}
@@ -35,6 +36,7 @@ def evaluate(
     k: int = 10,
     seed: int = 0,
     drop_leaked: bool = False,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """Teacher and student on every task of ``tasks``, a choice of `TASKS`.
 
@@ -54,6 +56,8 @@ def evaluate(
         Of the labels left and of the sgd recipe.
     drop_leaked : bool
         Leave out of the bank what is also among the test rows: see `evaluation.alarms`.
+    progress : callable, optional
+        Called as ``progress(stage, tasks done, tasks)``.
 
     Raises
     ------
@@ -75,7 +79,9 @@ def evaluate(
     found: list[Outcome] = []
     if drop_leaked:
         bank = without_leaked(bank, test)
-    for task in tasks:
+    for place, task in enumerate(tasks):
+        if progress is not None:
+            progress(f"task {task}", place, len(tasks))
         if task == "ood":
             if ood is None:
                 raise InputError("task ood: there are no unusual rows; give features of another kind of input")

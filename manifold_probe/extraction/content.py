@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from manifold_probe.extraction.batches import workers
 from manifold_probe.extraction.data import Data
+from manifold_probe.parts import Progress
 
-Progress = Callable[[str, int, int], None]
 PIECE = 256  # rows that a thread takes at a time
 
 

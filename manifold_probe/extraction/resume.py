@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.content import Progress
 from manifold_probe.extraction.items import Unreadable
 from manifold_probe.extraction.plan import differences
 from manifold_probe.extraction.records import MEND, read_table
 from manifold_probe.extraction.store import QUARANTINE, ROWS, Shard, Store
 from manifold_probe.extraction.versions import other_versions, versions
 from manifold_probe.extraction.work import Work
+from manifold_probe.parts import Progress
 
 Tell = Callable[[str], None]
 

@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.extraction.content import Progress
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.resume import Tell, refuse_unless_same, warn_of_versions
 from manifold_probe.extraction.shards import make_shard, refuse_unreadable, refuse_widths, stored
 from manifold_probe.extraction.store import QUARANTINE, Store
 from manifold_probe.extraction.versions import versions
 from manifold_probe.extraction.work import DTYPES, Request, Work, prepared
+from manifold_probe.parts import Parts, Progress, duration
+
+SHARES = {"checking": 1, "extracting": 20}  # a digest of an item's bytes, and the model run on it
 
 
 def extract(request: Request, out: str | Path, *, tell: Tell = print, progress: Progress | None = None) -> Store:
@@ -49,17 +51,18 @@ def run(work: Work, store: Store, processes: Processes, *, tell: Tell, progress:
     InputError
         Where the store holds something else, an item or an output cannot be used, or writing fails.
     """
+    parts = Parts(progress if processes.first else None, SHARES)
     with ExitStack() as stack:
         going_on = False
         with processes.together():
             if processes.first:
                 stack.enter_context(store.locked())
-                going_on = begun(work, store, tell, progress)
+                going_on = begun(work, store, tell, parts["checking"])
         going_on, work.batch_size = processes.gathered((going_on, work.batch_size))[0]
         if not going_on:
             return store
         with processes.together():
-            made = run_shards(work, store, processes, progress if processes.first else None)
+            made = run_shards(work, store, processes, parts["extracting"])
         spent = processes.gathered(made)
         with processes.together():
             if processes.first:
@@ -70,7 +73,7 @@ def run(work: Work, store: Store, processes: Processes, *, tell: Tell, progress:
     return store
 
 
-def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bool:
+def begun(work: Work, store: Store, tell: Tell, progress: Progress) -> bool:
     """Make the store ready for shards; whether any are to be made."""
     before = store.plan()
     if before is not None:
@@ -89,7 +92,7 @@ def begun(work: Work, store: Store, tell: Tell, progress: Progress | None) -> bo
     return True
 
 
-def run_shards(work: Work, store: Store, processes: Processes, progress: Progress | None) -> tuple[int, float, float]:
+def run_shards(work: Work, store: Store, processes: Processes, progress: Progress) -> tuple[int, float, float]:
     """Make every shard of this process that is not there yet; rows, seconds, and those of them spent on writing."""
     todo = [place for place in processes.mine(len(work.shards)) if store.done(place) is None]
     start, rows, seen, writing = time.perf_counter(), 0, 0, 0.0
@@ -110,9 +113,8 @@ def speed(store: Store, made: list[tuple[int, float, float]]) -> str:
     return f"{many} in {spent:.1f} s ({rows / spent:,.0f} a second, {writing / spent:.1%} of it writing)"
 
 
-def _report(progress: Progress | None, before: int, total: int, done: int) -> None:
-    if progress is not None:
-        progress("extracting", before + done, total)
+def _report(progress: Progress, before: int, total: int, done: int) -> None:
+    progress("extracting", before + done, total)
 
 
 def finish(work: Work, store: Store) -> None:
@@ -159,9 +161,5 @@ def projection(work: Work) -> str:
     more = f" and {len(named) - LISTED:,} more" if len(named) > LISTED else ""
     shapes = ", ".join(named[:LISTED]) + more
     many = f"{work.data.n:,} {work.data.kind}: {shapes} as {work.plan['dtype']}, {size / 2**20:,.1f} MiB"
-    seconds = _duration(spent * work.data.n / len(first.rows))
+    seconds = duration(spent * work.data.n / len(first.rows))
     return f"{many}; about {seconds} on {work.plan['device']}, {work.batch_size} a batch"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

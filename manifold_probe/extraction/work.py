@@ -12,7 +12,7 @@ import torch
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.batches import batches
-from manifold_probe.extraction.content import Progress, digests
+from manifold_probe.extraction.content import digests
 from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.recipe import Recipe, ViewParameters, named_recipe, view_parameters
 from manifold_probe.extraction.views import apply_views
@@ -20,6 +20,7 @@ from manifold_probe.models.layers import capture, is_glob, resolve_layers, runni
 from manifold_probe.models.load import Model, check_pooling, forward, load_model, returned
 from manifold_probe.models.pooling import pool
 from manifold_probe.models.preprocessing import ImagePreprocessing, image_preprocessing
+from manifold_probe.parts import Progress
 from manifold_probe.spaces.affine import Map
 from manifold_probe.spaces.read import sha256
 

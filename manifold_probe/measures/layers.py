@@ -17,7 +17,7 @@ from manifold_probe.engine.scale import divided, exponent_of, largest_of
 from manifold_probe.errors import InputError
 from manifold_probe.measures.alignment import cka, debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
-from manifold_probe.measures.sides import Progress, silent
+from manifold_probe.parts import Progress, silent
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import BLOCK_BYTES, Space
 
@@ -71,7 +71,7 @@ def layer_matrix(
     size = max(FEWEST_ROWS, BLOCK_BYTES // (8 * sum(space.d for space in spaces)))
     left, right = [_Layer(space) for space in teacher.values()], [_Layer(space) for space in student.values()]
     pairs = [[_Products(x, y) for y in right] for x in left]
-    report = progress or silent
+    report = silent if progress is None else progress
     with np.errstate(over="ignore", invalid="ignore"):  # values that are too large are refused below
         for start in range(0, n, size):
             for layer in (*left, *right):

@@ -25,10 +25,11 @@ from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.reading import Reading, Student
 from manifold_probe.measures.reference import Reference
 from manifold_probe.measures.results import Alarm, Measured, Measurement
-from manifold_probe.measures.sides import Progress, Settings, Side, Teacher, silent
+from manifold_probe.measures.sides import Settings, Side, Teacher
 from manifold_probe.measures.uncertainty import tail_factor, tail_index
 from manifold_probe.measures.user_defined import chosen, measure_user_defined
 from manifold_probe.measures.work import Work
+from manifold_probe.parts import Progress, silent
 from manifold_probe.spaces.pairing import Pair
 
 
@@ -72,7 +73,7 @@ def measure_students(
     k = check_k(k, next(iter(pairs.values())).teacher.n)
     settings = Settings(k, queries, seed, tuple(chosen(measures, k)))
     with threads() as each:
-        work = Work(pairs, settings, maps, progress or silent)
+        work = Work(pairs, settings, maps, silent if progress is None else progress)
         reading = Reading(pairs, settings, each)
         run = execute or in_this_process(each)
         reading.take_first(_read(reading.first(), run, work, "reading and searching"))

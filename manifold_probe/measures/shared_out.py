@@ -23,8 +23,9 @@ from manifold_probe.engine.threads import threads
 from manifold_probe.errors import InputError
 from manifold_probe.measures.reading import Reading, spaces_of
 from manifold_probe.measures.request import Request
-from manifold_probe.measures.sides import Progress, Settings, silent
+from manifold_probe.measures.sides import Settings
 from manifold_probe.measures.user_defined import chosen
+from manifold_probe.parts import Progress, silent
 from manifold_probe.spaces.pairing import Pair
 
 LOOKED_AT = 1_000  # rows that say whether two machines see the same file
@@ -58,7 +59,7 @@ def write_partial(
     InputError
         When something given cannot be used, or ``out`` cannot be written.
     """
-    _write(request, settings, several, shard, out, None, progress or silent)
+    _write(request, settings, several, shard, out, None, silent if progress is None else progress)
 
 
 def write_second(merged: str | Path, shard: tuple[int, int], out: str | Path, progress: Progress | None = None) -> None:
@@ -74,7 +75,7 @@ def write_second(merged: str | Path, shard: tuple[int, int], out: str | Path, pr
         raise InputError(f"{merged}: holds one machine's part; give the file that probe merge --second-round wrote")
     known = first.header["made_from"]
     request, settings = Request.of_text(known["request"]), known["settings"]
-    _write(request, settings, first.header["several"], shard, out, first, progress or silent)
+    _write(request, settings, first.header["several"], shard, out, first, silent if progress is None else progress)
 
 
 def _write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +16,11 @@ from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.measures.catalogue import MEASURES, Measure
 
-Progress = Callable[[str, int, int], None]
 DEPTH, DEPTH_MORE = 3, 12
 DEEPEST = 200
 NULL_ROWS = 2_000
 STAND_IN_CLASSES = 20
 STAND_IN_ROWS = 2_000
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ Counted in multiplications, roughly; each kind at the rate at which it was measu
 
 from __future__ import annotations
 
-from manifold_probe.measures.sides import Progress, Settings
+from manifold_probe.measures.sides import Settings
+from manifold_probe.parts import Progress
 from manifold_probe.spaces.pairing import Pair
 
 PARTS = 1000

@@ -19,7 +19,7 @@ from manifold_probe.extraction.records import read_json
 from manifold_probe.extraction.store import MANIFEST
 from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.measures.layers import layer_matrix
-from manifold_probe.measures.sides import Progress
+from manifold_probe.parts import Progress
 from manifold_probe.report.document import left_out, plain, rows_digest
 from manifold_probe.report.layout import paragraph, table
 from manifold_probe.report.provenance import describe_input, provenance_of

@@ -24,6 +24,7 @@ from typing import Any
 import typer
 
 from manifold_probe import cli
+from manifold_probe.cli.verbs import app
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_RUN = {
@@ -131,7 +132,7 @@ def help_text(verb: str) -> str:
 
 def verbs() -> dict[str, Any]:
     """All verbs by name, as typer made them of their functions."""
-    return typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    return typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def completed(command: Command, before: list[Command]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifold_probe.cli import app
 from manifold_probe.cli.shell import run as command
+from manifold_probe.cli.verbs import app
 from manifold_probe.errors import InputError
 from manifold_probe.report.curves import COLUMNS, SIDES, Run, curves_table, read_run, read_runs, run_folders
 from manifold_probe.report.figures.curves import MOST, draw, layout, said_of_rows

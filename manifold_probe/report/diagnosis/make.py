@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from manifold_probe.diagnosis.overfit import overfit
 from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
+from manifold_probe.parts import Parts, Progress
 from manifold_probe.report.diagnosis.combine import assessed, slice_causes, with_causes
 from manifold_probe.report.diagnosis.document import diagnosis_document
 from manifold_probe.report.diagnosis.result import Diagnosis
@@ -24,7 +24,6 @@ from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
 FEW_SLICES = 4
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,22 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     InputError
         Too few rows, labels or slices of one class, rows that are all the same, NaN or Inf.
     """
-    tell = progress or (lambda stage, done, total: None)
     k, seed = asked.k, asked.seed
     check(pair, asked)
-    steps = 1 + sum(each is not None for each in (asked.slices, asked.trained, asked.head))
-    tell("diagnosing", 0, steps)
+    watched = Parts(progress, {"overfit": 0.1, "slices": 0.5, "diagnosis": 1, "head": 0.1})
+    if asked.trained is not None:
+        watched["overfit"]("comparing rows trained on with others", 0, 1)
     seen = None if asked.trained is None else overfit(pair, asked.trained, k, seed)  # first, as it may refuse
     beside: dict[str, Any] = {}
     causes: list[dict[str, Any]] = []
-    done, failed = 0, None
+    failed = None
     if asked.slices is not None:  # first, so that the rest is looked at without a slice that failed
-        causes += slice_causes(diagnosed(replace(pair, labels=asked.slices), k=k, seed=seed, ladder=False))
+        of_slices = replace(pair, labels=asked.slices)
+        causes += slice_causes(diagnosed(of_slices, k=k, seed=seed, ladder=False, progress=watched["slices"]))
         names = [name for cause in causes for name in cause["where"]["slices"]]
         failed = np.isin(np.asarray(asked.slices).astype(str), names) if names else None
         beside["slices"] = {"count": len(codes_of(asked.slices)[1])}
-        done += 1
-        tell("diagnosing", done, steps)
-    parts = diagnosed(pair, k=k, seed=seed, without=failed)
-    done += 1
+    parts = diagnosed(pair, k=k, seed=seed, without=failed, progress=watched["diagnosis"])
     wrong, aside = parts.pop("unaligned"), parts.pop("aside")
     if wrong is not None:  # nothing else can be said of rows that do not belong together
         seen, causes, beside, asked = None, [], {}, replace(asked, head=None)
@@ -71,18 +68,15 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     elif asked.slices is not None:
         parts["not_assessed"] += _few_slices(beside["slices"]["count"])
     if seen is not None:
-        tell("diagnosing", done, steps)
         beside["overfit"], cause = seen
         causes += [] if cause is None else [cause]
         parts = assessed(parts, ["overfit"])
-        done += 1
     if asked.head is not None:
-        tell("diagnosing", done, steps)
+        watched["head"]("comparing the head", 0, 1)
         beside["head"], cause = head(pair, asked.head, k, seed)
         causes += [] if cause is None else [cause]
         parts = assessed(parts, ["misaligned_head"])
     parts = with_causes({**parts, "examined": {**parts["examined"], **beside}}, causes)
-    tell("diagnosing", steps, steps)
     settings = {"k": k, "seed": seed, "classes": "labels" if pair.labels is not None else "k-means"}
     document = diagnosis_document(parts, pair, inputs, settings, provenance_of(seed))
     return Diagnosis(document, pair, np.array(aside, dtype=np.int64), wrong)

@@ -4,7 +4,6 @@ lost neighbours are now. Worst first."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from manifold_probe.files import write_whole
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.overlap import intersections
+from manifold_probe.parts import Progress
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
@@ -30,7 +30,7 @@ MOST = 20_000  # rows up to which every one is looked at
 SUFFIXES = (".parquet", ".csv")
 
 
-def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -> dict[str, Any]:
     """Columns ``row``, ``id``, ``label``, ``overlap@k``, ``teacher_vote``, ``student_vote``, ``lost_neighbours`` and
     ``lost_ranks`` (nearest first, a list a row); of more than 20,000 rows that many are drawn, their neighbours not.
 
@@ -45,7 +45,7 @@ def row_table(pair: Pair, k: int, seed: int, progress: Callable[[str, int, int],
     def advance(rows: int) -> None:
         nonlocal read
         read += rows
-        if progress:
+        if progress is not None:
             progress("every row", read, 3 * n)
 
     with threads() as each:

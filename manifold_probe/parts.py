@@ -1,0 +1,66 @@
+"""Work in parts, seen as one: whoever does a part reports it from nothing to all, whoever watches sees the whole.
+
+Progress is a function ``progress(stage, done, total)``: so much of the whole work is done, and the stage is a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+Progress = Callable[..., None]
+
+
+def silent(*_: object) -> None:
+    """The progress of work that nobody watches."""
+
+
+class Parts:
+    """The parts of some work, in order, and how long each takes beside the others, roughly.
+
+    A part that has reported nothing when a later one reports was not needed, as where its result was there already. It
+    is not counted, so that the share that is done is one of what this run has to do.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Of the whole work. Called with what a part reports, its ``done`` and ``total`` made those of the whole.
+    shares : dict of name -> float
+
+    Examples
+    --------
+    >>> parts = Parts(lambda stage, done, total: print(f"{stage} {done / total:.0%}"), {"train": 3, "compare": 1})
+    >>> train, compare = parts["train"], parts["compare"]
+    >>> train("training", 50, 100), train("training", 100, 100), compare("moments", 1, 2)
+    training 38%
+    training 75%
+    moments 88%
+    (None, None, None)
+    """
+
+    def __init__(self, progress: Progress | None, shares: Mapping[str, float]) -> None:
+        self._progress, self._shares = silent if progress is None else progress, dict(shares)
+        self._reported: set[str] = set()
+
+    def __getitem__(self, name: str) -> Progress:
+        """The progress of a part."""
+        names = list(self._shares)
+        earlier, later = names[: names.index(name)], names[names.index(name) + 1 :]
+
+        def report(stage: str, done: float, total: float, *note: str) -> None:
+            self._reported.add(name)
+            before = sum(self._shares[each] for each in earlier if each in self._reported)
+            share, after = self._shares[name], sum(self._shares[each] for each in later)
+            self._progress(stage, before + share * (done / total if total else 1.0), before + share + after, *note)
+
+        return report
+
+
+def duration(seconds: float) -> str:
+    """A time in words, as precise as an estimate.
+
+    >>> duration(0.2), duration(90), duration(1800), duration(9000)
+    ('1 s', '90 s', '30 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
