@@ -165,9 +165,7 @@ def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str) -> np.ndarr
     return neighbours(x, queries, k, (metric,))[metric]
 
 
-def neighbours(
-    x: np.ndarray, queries: np.ndarray, k: int, metrics: tuple[str, ...] = METRICS
-) -> dict[str, np.ndarray]:
+def neighbours(x: np.ndarray, queries: np.ndarray, k: int, metrics: tuple[str, ...] = METRICS) -> dict[str, np.ndarray]:
     """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d), in several metrics."""
     found = search(Cloud(Space(x)), queries, k, dict.fromkeys(metrics, k), distances=False)
     return {metric: each.nearest for metric, each in found.items()}

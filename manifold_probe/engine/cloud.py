@@ -45,9 +45,9 @@ class Cloud:
 
     ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
     are their numbers where only some belong to the cloud. Rows of ``asked``, numbered from n on, can be queries and are
-    nobody's neighbours: the cloud is then a bank, and its own rows are no queries. ``mean`` (d,) is that of up to 20,000
-    rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the
-    origin: medians, so that a few far rows do not decide how finely the others are told apart. ``profile`` is known
+    nobody's neighbours: the cloud is then a bank, and its own rows are no queries. ``mean`` (d,) is that of up to
+    20,000 rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from
+    the origin: medians, so that a few far rows do not decide how finely the others are told apart. ``profile`` is known
     after the first pass.
     """
 

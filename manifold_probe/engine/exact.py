@@ -18,7 +18,7 @@ TIES_KEPT = 4_000_000
 TIE = 1e-12
 WHOLE = 128 * 2**20
 TOGETHER, AT_ONCE = 4096, 512  # pairs of rows that are read together, and measured at once
-PART = 256  # of the queries, against a block
+PART = 128  # of the queries, against a block
 
 
 def parts(count: int, size: int) -> Iterator[slice]:
@@ -85,18 +85,12 @@ def nearest_first(rows: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, 
 
 
 def shares(rows: np.ndarray, distances: np.ndarray, k: int, close: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Who holds the first k places: nearer rows whole, rows that tie with the k-th in equal parts and in row order."""
+    """Who holds the first k places: nearer rows whole, rows that tie with the k-th in equal parts."""
     kth = distances[:, k - 1 : k]
     nearer = distances < kth - close[:, None]
     tied = ~nearer & (distances <= kth + close[:, None])
-    before, count = nearer.sum(1), tied.sum(1)
-    weights = nearer + tied * ((k - before) / count)[:, None]
-    members = np.where(weights > 0, rows, -1)
-    several = np.flatnonzero(count > 1)
-    place = np.where(tied[several], before[several, None], np.arange(rows.shape[1]))
-    order = np.lexsort((members[several], place), axis=1)
-    members[several] = np.take_along_axis(members[several], order, 1)
-    return members, weights
+    weights = nearer + tied * ((k - nearer.sum(1)) / tied.sum(1))[:, None]
+    return np.where(weights > 0, rows, -1), weights
 
 
 def set_out(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

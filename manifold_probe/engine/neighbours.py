@@ -50,8 +50,7 @@ class Neighbours:
         Rows searched and neighbours asked for.
     members, weights : np.ndarray, shape (q, w)
         Row numbers that hold one of the first k places and the share they hold: 1, or a fraction where rows tie for
-        the k-th place; weights sum to k. Padded with -1 and weight 0. Nearest first, rows that tie for the k-th place
-        in row order.
+        the k-th place; weights sum to k. Padded with -1 and weight 0. Nearest first.
     distances : np.ndarray, shape (q, k or more)
         Exact distances of the nearest rows, ascending; (q, 0) where they were not asked for.
     deep : np.ndarray, shape (q, depth)
@@ -99,7 +98,13 @@ class Neighbours:
     @property
     def nearest(self) -> np.ndarray:
         """Row numbers (q, k) of the nearest, nearest first; of rows that tie for the k-th place the first ones."""
-        return self.members[:, : self.k]
+        rows = self.members[:, : self.k].copy()
+        shared = np.flatnonzero(((self.weights > 0) & (self.weights < 1)).any(1))
+        last = np.where(self.weights[shared] < 1, self.members.shape[1], np.arange(self.members.shape[1]))
+        behind = np.where(self.members[shared] < 0, self.n, self.members[shared])
+        order = np.lexsort((behind, last), axis=1)[:, : self.k]
+        rows[shared] = np.take_along_axis(self.members[shared], order, 1)
+        return rows
 
     def only(self, kept: np.ndarray) -> Neighbours:
         """The same for some of the queries, by mask or position."""
