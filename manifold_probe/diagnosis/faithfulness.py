@@ -166,7 +166,10 @@ def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str) -> np.ndarr
 
 
 def neighbours(x: np.ndarray, queries: np.ndarray, k: int, metrics: tuple[str, ...] = METRICS) -> dict[str, np.ndarray]:
-    """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d), in several metrics."""
+    """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d), in several metrics; all of few rows."""
+    k = min(k, len(x) - 1)
+    if k < 1:
+        return dict.fromkeys(metrics, np.full((len(queries), 1), -1))
     found = search(Cloud(Space(x)), queries, k, dict.fromkeys(metrics, k), distances=False)
     return {metric: each.nearest for metric, each in found.items()}
 
