@@ -227,7 +227,7 @@ def _memory(pid: int) -> dict[str, int]:
 
 def machine() -> dict[str, Any]:
     """What it ran on and when, without naming the host; a load far above zero at the start makes times too long."""
-    packages = ("manifold_probe", "numpy", "scipy", "scikit-learn", "torch", "distributed")
+    packages = ("manifold_probe", "numpy", "scipy", "scikit-learn", "torch", "faiss-cpu", "distributed")
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _line("/proc/cpuinfo", "model name") or platform.machine(),

@@ -13,9 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.errors import InputError
-from manifold_probe.spaces.space import Space
 
 GROUP = 16  # an anchor and 15 neighbours
 LISTED = 31
@@ -70,4 +68,14 @@ def nearest_others(features: np.ndarray, count: int) -> np.ndarray:
     >>> nearest_others(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), 1)[:2].tolist()
     [[1], [0]]
     """
-    return Neighbours.search(Space(features), count, distances=False).nearest
+    import faiss
+
+    unit = np.array(features, dtype=np.float32)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    index = faiss.IndexFlatIP(unit.shape[1])
+    index.add(unit)
+    found = index.search(unit, count + 1)[1]
+    # a copy of a row may stand before it, so it is not always in the first column, or not in the list at all
+    other = found != np.arange(len(unit))[:, None]
+    other[other.all(axis=1), -1] = False
+    return found[other].reshape(len(unit), count)

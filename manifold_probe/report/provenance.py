@@ -14,7 +14,7 @@ from typing import Any
 import manifold_probe
 from manifold_probe.spaces.space import Space
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
 
 
 def describe_input(space: Space, name: str | None) -> dict[str, Any]:

@@ -54,13 +54,6 @@ def test_a_row_is_never_its_own_neighbour(copies: int) -> None:
     assert not (found == np.arange(len(features))[:, None]).any()
 
 
-def test_of_rows_that_tie_the_first_are_neighbours() -> None:
-    features = np.repeat(np.random.default_rng(0).normal(size=(2, 6)), 40, axis=0).astype(np.float32)
-    found = nearest_others(features, LISTED)
-    assert sorted(found[0].tolist()) == list(range(1, LISTED + 1))
-    assert sorted(found[79].tolist()) == list(range(40, 40 + LISTED))
-
-
 def test_neighbour_batches_are_anchors_with_fifteen_of_their_nearest() -> None:
     features = np.random.default_rng(0).normal(size=(100, 5))
     rows = np.arange(100) * 2 + 7
