@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.neighbours import search
 from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.spaces.space import Space
 
 METRICS = ("cosine", "euclidean")
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
@@ -84,18 +87,15 @@ class Yardstick:
         self.queries = queries
         self._halves = [np.flatnonzero(fold == side) for side in (False, True)]
         self._asked = [np.flatnonzero(np.isin(half, queries)) for half in self._halves]
-        self._lists = {
-            metric: [
-                nearest(teacher[half], asked, k, metric) for half, asked in zip(self._halves, self._asked, strict=True)
-            ]
-            for metric in METRICS
-        }
+        self._lists = [
+            neighbours(teacher[half], asked, k) for half, asked in zip(self._halves, self._asked, strict=True)
+        ]
 
     def evened_gain(self, student: np.ndarray) -> Gain:
         """What evening out the student's hubs does to its overlap, by cosine."""
         before, after = [], []
         for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
-            theirs = self._lists["cosine"][place]
+            theirs = self._lists[place]["cosine"]
             own = nearest(student[half], asked, self.k, "cosine")
             even = evened(student[half], asked, self.k)
             before.append(shared(theirs, own))
@@ -128,20 +128,16 @@ class Yardstick:
 
     def of(self, student: np.ndarray, keep: np.ndarray | None = None, cka: bool = True) -> Faithfulness:
         """How faithful ``student`` (n, d') is; ``keep`` (n,) of bool leaves rows out of queries and neighbours."""
-        overlap = {}
-        for metric in METRICS:
-            found = np.full(len(self.teacher), np.nan)
-            for place, (half, asked) in enumerate(zip(self._halves, self._asked, strict=True)):
-                kept = None if keep is None else keep[half]
-                theirs = self._lists[metric][place]
-                if kept is not None and not kept.all():
-                    theirs = nearest(self.teacher[half], asked, self.k, metric, kept)
-                own = nearest(student[half], asked, self.k, metric, kept)
-                kept_share = shared(theirs, own)
-                if kept is not None:
-                    kept_share = np.where(kept[asked], kept_share, np.nan)
-                found[half[asked]] = kept_share
-            overlap[metric] = found
+        overlap = {metric: np.full(len(self.teacher), np.nan) for metric in METRICS}
+        for half, asked, theirs in zip(self._halves, self._asked, self._lists, strict=True):
+            rows = half[asked]
+            if keep is not None and not keep[half].all():
+                half, rows = half[keep[half]], rows[keep[rows]]
+                asked = np.searchsorted(half, rows)
+                theirs = neighbours(self.teacher[half], asked, self.k)
+            own = neighbours(student[half], asked, self.k)
+            for metric, found in overlap.items():
+                found[rows] = shared(theirs[metric], own[metric])
         if not cka:
             return Faithfulness(overlap, float("nan"))
         rows = np.arange(len(self.teacher)) if keep is None else np.flatnonzero(keep)
@@ -164,19 +160,18 @@ def evened(x: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     return largest(scores, k)
 
 
-def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str, keep: np.ndarray | None = None) -> np.ndarray:
-    """(q, k): the nearest other rows of ``queries``, in no order; rows that are not kept are nobody's neighbours."""
-    centred, bias = scored(x, metric)
-    if keep is not None:
-        bias[~keep] = -np.inf
-    found = np.empty((len(queries), k), dtype=np.int64)
-    for start in range(0, len(queries), BLOCK):
-        part = queries[start : start + BLOCK]
-        scores = centred[part] @ centred.T
-        scores += bias
-        scores[np.arange(len(part)), part] = -np.inf
-        found[start : start + BLOCK] = largest(scores, k)
-    return found
+def nearest(x: np.ndarray, queries: np.ndarray, k: int, metric: str) -> np.ndarray:
+    """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d)."""
+    return neighbours(x, queries, k, (metric,))[metric]
+
+
+def neighbours(x: np.ndarray, queries: np.ndarray, k: int, metrics: tuple[str, ...] = METRICS) -> dict[str, np.ndarray]:
+    """(q, k): the nearest other rows of ``queries`` among the rows of x (n, d), in several metrics; all of few rows."""
+    k = min(k, len(x) - 1)
+    if k < 1:
+        return dict.fromkeys(metrics, np.full((len(queries), 1), -1))
+    found = search(Cloud(Space(x)), queries, k, dict.fromkeys(metrics, k), distances=False)
+    return {metric: each.nearest for metric, each in found.items()}
 
 
 def largest(scores: np.ndarray, k: int) -> np.ndarray:

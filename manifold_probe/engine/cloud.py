@@ -45,26 +45,34 @@ class Cloud:
     """A space at unit scale (see scale.py), with a centre and a spread.
 
     ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
-    are their numbers where only some belong to the cloud. ``mean`` (d,) is that of up to 20,000 rows; ``centre`` (d,)
-    the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from the origin: medians, so that
-    a few far rows do not decide how finely the others are told apart. ``profile`` is known after the first pass.
+    are their numbers where only some belong to the cloud. Rows of ``asked``, numbered from n on, can be queries and are
+    nobody's neighbours: the cloud is then a bank, and its own rows are no queries. ``mean`` (d,) is that of up to
+    20,000 rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from
+    the origin: medians, so that a few far rows do not decide how finely the others are told apart. ``profile`` is known
+    after the first pass.
     """
 
     profile: Profile
 
     def __init__(
-        self, space: Space, name: str = "space", view: View | None = None, rows: np.ndarray | None = None
+        self,
+        space: Space,
+        name: str = "space",
+        view: View | None = None,
+        rows: np.ndarray | None = None,
+        asked: Space | None = None,
     ) -> None:
         self.name, self.stored, self.rows, self.called = name, space, rows, space.name
         own = space if rows is None else space.select(rows)
         sampled = sample(own.n, SAMPLE, 0, SAMPLING)
-        some = own.take(sampled)
+        some = own.take(sampled) if own.n > SAMPLE else own.read(0, own.n)
         if not np.isfinite(some).all():
             for start, block in own.blocks():
                 check_finite(block, start, own)
         view = view or View()
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
         self.space = viewed(own, self.view)
+        self.asked = None if asked is None else viewed(asked, self.view)
         self.d = self.space.d
         if self.view.directions is not None and own.n * self.space.d * 8 <= IN_MEMORY:
             self.space = Space(np.concatenate([self.view(block) for _, block in own.blocks(BLOCK)]), name=space.name)
@@ -74,7 +82,7 @@ class Cloud:
         self.mean = np.where(low == high, low, some.mean(0, dtype=np.float64)).astype(np.float64)
         self.sampled_norms = norms = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
         few = self.space.take(sample(own.n, CENTRAL, 0, SAMPLING)).astype(np.float64)
-        self.centre = np.median(few, axis=0)
+        self.centre = np.median(few.T.copy(), axis=1)  # quicker than down the columns
         overall = float(np.sqrt(np.mean(norms**2))) or 1.0
         self.spread = float(np.median(np.linalg.norm(few - self.centre, axis=1))) or overall
         self.size = float(np.median(norms)) or overall
@@ -87,6 +95,23 @@ class Cloud:
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the rows, which whoever receives the cloud reads itself."""
         return {key: value for key, value in vars(self).items() if key not in ("space", "stored")}
+
+    @property
+    def others(self) -> int:
+        """How many rows can be neighbours of a query."""
+        return self.space.n - (self.asked is None)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The rows (m, d) of some numbers (m,), those of ``asked`` from n on."""
+        if self.asked is None:
+            return self.space.take(rows)
+        beside = rows >= self.space.n
+        own, theirs = self.space.take(rows[~beside]), self.asked.take(rows[beside] - self.space.n)
+        if len(own) and len(theirs):
+            taken = np.empty((len(rows), self.space.d), np.result_type(own, theirs))
+            taken[~beside], taken[beside] = own, theirs
+            return taken
+        return theirs if len(theirs) else own
 
     def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
         """The cloud's rows among those of ``block``, stored from ``start`` on, and the number of the first."""

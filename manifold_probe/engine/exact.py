@@ -47,7 +47,7 @@ def measured_pairs(
 
     def together(some: slice, at_once: Each) -> None:
         wanted, place = np.unique(np.concatenate([ones[some], others[some]]), return_inverse=True)
-        taken = cloud.space.take(wanted)
+        taken = cloud.take(wanted)
         points, zero = cloud.points(taken, metric), is_zero(taken)
         here, there = np.split(place, 2)
 
@@ -72,7 +72,7 @@ def rounding(cloud: Cloud, queries: np.ndarray, metric: str, each: Each = one_by
     """What rounding in float64 can do to a distance from each query (q,): distances closer than that tie."""
 
     def squares(some: slice) -> np.ndarray:
-        points = cloud.points(cloud.space.take(queries[some]), metric)
+        points = cloud.points(cloud.take(queries[some]), metric)
         return np.einsum("ij,ij->i", points, points)
 
     return 1e-14 * (cloud.scale(metric) + np.concatenate(each(squares, parts(len(queries), TOGETHER))))
@@ -105,7 +105,7 @@ class Asked:
     """Queries among the rows of a cloud and their distances to blocks of it, float64, infinite to themselves."""
 
     def __init__(self, cloud: Cloud, queries: np.ndarray, metric: str) -> None:
-        rows = cloud.space.take(queries)
+        rows = cloud.take(queries)
         self.cloud, self.queries, self.metric = cloud, queries, metric
         self.points, self.zero = cloud.points(rows, metric), is_zero(rows)
         self.squares = np.einsum("ij,ij->i", self.points, self.points)
@@ -157,9 +157,10 @@ def exhaustive(
         asked.over(start, rows, partial(collect, start), each)
     share = (k - nearer.held) / np.maximum(tied.held, 1)
     weights = np.concatenate([nearer.rows >= 0, (tied.rows >= 0) * share[:, None]], axis=1)
-    members = np.concatenate([nearer.rows, tied.rows], axis=1)
-    used = (members >= 0).any(0)
-    return members[:, used], distances, weights[:, used]
+    first, _ = nearest_first(nearer.rows, measured(cloud, queries, nearer.rows, metric, each))
+    members = np.concatenate([first, tied.rows], axis=1)
+    order = np.argsort(members < 0, axis=1, kind="stable")[:, : (members >= 0).sum(1).max()]
+    return np.take_along_axis(members, order, 1), distances, np.take_along_axis(weights, order, 1)
 
 
 class _Nearest:

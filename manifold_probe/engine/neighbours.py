@@ -45,14 +45,14 @@ class Neighbours:
     Attributes
     ----------
     queries : np.ndarray, shape (q,)
-        Row numbers of the queries among the n rows.
+        Row numbers of the queries among the n rows, or from n on.
     n, k : int
         Rows searched and neighbours asked for.
     members, weights : np.ndarray, shape (q, w)
         Row numbers that hold one of the first k places and the share they hold: 1, or a fraction where rows tie for
         the k-th place; weights sum to k. Padded with -1 and weight 0. Nearest first.
     distances : np.ndarray, shape (q, k or more)
-        Exact distances of the nearest rows, ascending.
+        Exact distances of the nearest rows, ascending; (q, 0) where they were not asked for.
     deep : np.ndarray, shape (q, depth)
         Row numbers of the nearest rows, nearest first, ties in no certain order.
 
@@ -74,18 +74,37 @@ class Neighbours:
     deep: np.ndarray = field(repr=False)
 
     @classmethod
-    def search(cls, x: Any, k: int = 10, metric: str = "cosine", queries: np.ndarray | None = None) -> Neighbours:
-        """Neighbours of the rows ``queries`` (all by default) of an array (n, d) or Space."""
+    def search(
+        cls,
+        x: Any,
+        k: int = 10,
+        metric: str = "cosine",
+        queries: np.ndarray | None = None,
+        *,
+        distances: bool = True,
+    ) -> Neighbours:
+        """Neighbours of the rows ``queries`` (all by default) of an array (n, d) or Space; see `search`."""
         space = x if isinstance(x, Space) else Space(as_matrix(x))
         k = check_k(k, space.n)
         queries = np.arange(space.n) if queries is None else np.asarray(queries)
         cloud = Cloud(space)
         with threads() as each:
-            found = search(cloud, queries, k, {check_metric(metric): k}, each)[metric]
+            found = search(cloud, queries, k, {check_metric(metric): k}, each, distances=distances)[metric]
         if metric == "cosine" or not cloud.exponent:
             return found
         with np.errstate(over="ignore"):  # a square beyond float64 is infinite
             return replace(found, distances=np.ldexp(found.distances, 2 * cloud.exponent))
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """Row numbers (q, k) of the nearest, nearest first; of rows that tie for the k-th place the first ones."""
+        rows = self.members[:, : self.k].copy()
+        shared = np.flatnonzero(((self.weights > 0) & (self.weights < 1)).any(1))
+        last = np.where(self.weights[shared] < 1, self.members.shape[1], np.arange(self.members.shape[1]))
+        behind = np.where(self.members[shared] < 0, self.n, self.members[shared])
+        order = np.lexsort((behind, last), axis=1)[:, : self.k]
+        rows[shared] = np.take_along_axis(self.members[shared], order, 1)
+        return rows
 
     def only(self, kept: np.ndarray) -> Neighbours:
         """The same for some of the queries, by mask or position."""
@@ -100,9 +119,14 @@ def search(
     depths: dict[str, int],
     each: Each = one_by_one,
     advance: Advance = unwatched,
+    *,
+    distances: bool = True,
 ) -> dict[str, Neighbours]:
-    """Neighbours of ``queries`` in each metric of ``depths`` (metric -> how deep the list ``deep`` goes)."""
-    best = Candidates(cloud, queries, k, depths)
+    """Neighbours of ``queries`` in each metric of ``depths`` (metric -> how deep the list ``deep`` goes).
+
+    Without ``distances`` only candidates that rounding leaves in doubt are measured, which is quicker.
+    """
+    best = Candidates(cloud, queries, k, depths, distances)
     found = read(Pass({cloud.name: cloud.stored}, {"best": best}), in_this_process(each), advance)
     return best.settled(found["best"], each)
 
@@ -114,11 +138,12 @@ class Candidates:
     comes first, above the row's number. So candidates have one total order, score then row.
     """
 
-    def __init__(self, cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int]) -> None:
-        n = cloud.space.n
-        self.cloud, self.queries, self.k, self.n = cloud, queries, k, n
-        self.keep = {metric: min(n - 1, max(depth, k + MARGIN)) for metric, depth in depths.items()}
-        self.scores = Scores(cloud, queries)
+    def __init__(
+        self, cloud: Cloud, queries: np.ndarray, k: int, depths: dict[str, int], distances: bool = True
+    ) -> None:
+        self.cloud, self.queries, self.k, self.distances = cloud, queries, k, distances
+        self.keep = {metric: min(cloud.others, max(depth, k + MARGIN)) for metric, depth in depths.items()}
+        self.scores = Scores(cloud, queries, next(iter(depths)) if len(depths) == 1 else None)
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -142,34 +167,41 @@ class Candidates:
 
     def _settled(self, metric: str, keys: np.ndarray, reach: np.ndarray, each: Each) -> Neighbours:
         """Measure the first candidates again in float64; for queries that this leaves in doubt all, then every row."""
-        cloud, queries, k, n = self.cloud, self.queries, self.k, self.n
+        cloud, queries, k, others = self.cloud, self.queries, self.k, self.cloud.others
         scores, deep = _scores(keys).astype(np.float64), _rows(keys)
-        limits = rounding(cloud, queries, metric, each)
-        kept = width = min(n - 1, k + MARGIN)
-        doubt = np.arange(len(queries))
-        deep[:, :width], distances = nearest_first(
-            deep[:, :width], measured(cloud, queries, deep[:, :width], metric, each)
-        )
-        close = TIE * distances[:, k - 1] + limits
-        members, weights = shares(deep[:, :width], distances, k, close)
-        self._put_in_order(metric, deep[:, width:], scores[:, width:], reach, each)
-        while kept < n - 1:
-            kth = distances[doubt, k - 1] + close[doubt]
-            lowest = self.scores.at(metric, doubt, kth) - self.scores.rounded(metric, doubt, kth, reach)
+        kept = width = min(others, k + MARGIN)
+        distances = np.empty((len(queries), width if self.distances else 0))
+        first = distances.shape[1]
+        self._put_in_order(metric, deep[:, first:], scores[:, first:], reach, each)
+        members, weights = deep[:, :k].copy(), np.ones((len(queries), k))
+        doubt = np.arange(len(queries)) if self.distances else self._unclear(metric, scores, reach)
+        while len(doubt):
+            rows, away = deep[doubt, :kept], measured(cloud, queries[doubt], deep[doubt, :kept], metric, each)
+            deep[doubt, :kept], away = rows, away = nearest_first(rows, away)
+            distances[doubt], kth = away[:, :first], away[:, k - 1]
+            close = TIE * kth + rounding(cloud, queries[doubt], metric, each)
+            members, weights = _put(members, weights, doubt, *shares(rows, away, k, close))
+            if kept == others:
+                break
+            lowest = self.scores.at(metric, doubt, kth + close)
+            lowest -= self.scores.rounded(metric, doubt, kth + close, reach)
             edge = scores[doubt, kept - 1]
             doubt = doubt[(lowest <= edge) | self.scores.in_doubt(doubt, edge)]
-            if not len(doubt):
-                break
-            if kept == deep.shape[1]:
-                rows, distances[doubt], held = exhaustive(cloud, queries[doubt], k, width, metric, each)
+            if kept == deep.shape[1] and len(doubt):
+                rows, away, held = exhaustive(cloud, queries[doubt], k, width, metric, each)
+                distances[doubt] = away[:, :first]
                 members, weights = _put(members, weights, doubt, rows, held)
                 break
             kept = deep.shape[1]
-            away = measured(cloud, queries[doubt], deep[doubt], metric, each)
-            deep[doubt], away = nearest_first(deep[doubt], away)
-            distances[doubt], close[doubt] = away[:, :width], TIE * away[:, k - 1] + limits[doubt]
-            members, weights = _put(members, weights, doubt, *shares(deep[doubt], away, k, close[doubt]))
-        return Neighbours(queries, n, k, metric, members, weights, distances, deep)
+        return Neighbours(queries, cloud.space.n, k, metric, members, weights, distances, deep)
+
+    def _unclear(self, metric: str, scores: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """The queries whose k-th and next candidates rounding could have swapped, or may tie."""
+        if scores.shape[1] == self.k:
+            return np.arange(0)
+        everyone, last, following = np.arange(len(scores)), scores[:, self.k - 1], scores[:, self.k]
+        rounded = self.scores.rounded(metric, everyone, self.scores.distance(metric, last), reach)
+        return np.flatnonzero((last - following <= 2 * rounded) | self.scores.in_doubt(everyone, following))
 
     def _put_in_order(self, metric: str, rows: np.ndarray, scores: np.ndarray, reach: np.ndarray, each: Each) -> None:
         """Put candidates (q, c) whose scores are closer than rounding in the order of their float64 distances."""
@@ -178,14 +210,16 @@ class Candidates:
         everyone = np.arange(len(rows))
         farthest = self.scores.distance(metric, scores[:, -1])
         near = -np.diff(scores, axis=1) <= 2 * self.scores.rounded(metric, everyone, farthest, reach)[:, None]
+        some = np.flatnonzero(near.any(1))
+        near, unsorted = near[some], rows[some]
         alone = np.pad(~near, ((0, 0), (1, 0)), constant_values=True)
         runs = np.cumsum(alone, axis=1)  # candidates of one run are in doubt among themselves
         within = np.pad(near, ((0, 0), (0, 1))) | np.pad(near, ((0, 0), (1, 0)))
         query, column = np.nonzero(within)
-        away = np.zeros(rows.shape)
-        away[query, column] = measured_pairs(self.cloud, self.queries[query], rows[query, column], metric, each)
-        order = np.lexsort((rows, away, runs), axis=1)
-        rows[:] = np.take_along_axis(rows, order, 1)
+        away = np.zeros(unsorted.shape)
+        asked = self.queries[some[query]]
+        away[query, column] = measured_pairs(self.cloud, asked, unsorted[query, column], metric, each)
+        rows[some] = np.take_along_axis(unsorted, np.lexsort((unsorted, away, runs), axis=1), 1)
 
 
 def _put(

@@ -7,7 +7,8 @@ metrics:
     cosine:     r_j G_ij + h_j + e_i (r_j - r)          = |x_i| cos_ij - constant of i
 
 with r_j = 1/|x_j|, r = 1/median norm, e_i = c.z_i and h_j = |c|^2 (r_j - r) + r_j c.z_j taken in float64: no term is
-larger than the spread of the data, so a common offset costs no precision.
+larger than the spread of the data, so a common offset costs no precision. Where one metric is enough, the product of
+rows with a few columns more is its score: (z_i, 1) (z_j, -|z_j|^2 / 2)', or (z_i, 1, e_i) (r_j z_j, h_j, r_j - r)'.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Block(NamedTuple):
 
 
 class Scores:
-    """Scores of a cloud's rows for some of them, the queries; more is nearer."""
+    """Scores of a cloud's rows for some of them, the queries, in both metrics or in ``only`` one; more is nearer."""
 
-    def __init__(self, cloud: Cloud, queries: np.ndarray) -> None:
-        self.cloud, self.queries = cloud, queries
-        terms = cloud.terms(cloud.space.take(queries))
-        self.z, self.e = terms.z.astype(np.float32), terms.e.astype(np.float32)
+    def __init__(self, cloud: Cloud, queries: np.ndarray, only: str | None = None) -> None:
+        self.cloud, self.queries, self.only = cloud, queries, only
+        terms = cloud.terms(cloud.take(queries))
+        one = np.ones(len(queries))
+        more = {None: (), "euclidean": (one,), "cosine": (one, terms.e)}[only]
+        self.z, self.e = np.column_stack([terms.z, *more]).astype(np.float32), terms.e.astype(np.float32)
         self.terms = terms._replace(z=np.empty((len(queries), 0)))
 
     def block(self, first: int, rows: np.ndarray, each: Each) -> Block:
@@ -52,19 +55,26 @@ class Scores:
         def make(some: slice) -> tuple[list[np.ndarray], list[float]]:
             own = self.cloud.terms(rows[some])
             reach = [(np.sqrt(2 * own.half) * own.r).max(), np.abs(own.h).max(), np.abs(own.rho).max()]
-            return [term.astype(np.float32) for term in (own.z, own.half, own.r, own.rho, own.h)], reach
+            z = own.z
+            if self.only == "euclidean":
+                z = np.column_stack([z, -own.half])
+            elif self.only == "cosine":
+                z = np.column_stack([z * own.r[:, None], own.h, own.rho])
+            return [term.astype(np.float32) for term in (z, own.half, own.r, own.rho, own.h)], reach
 
         made = each(make, parts(len(rows), TERMS))
         z, half, r, rho, h = (np.concatenate(column) for column in zip(*(terms for terms, _ in made), strict=True))
         return Block(first, z, half, r, rho, h, np.max([reach for _, reach in made], axis=0))
 
     def products(self, part: slice, block: Block) -> np.ndarray:
-        """G (p, m) of a part of the queries."""
+        """G (p, m) of a part of the queries; the scores where one metric is enough."""
         return self.z[part] @ block.z.T
 
     def of(self, metric: str, part: slice, block: Block, products: np.ndarray) -> np.ndarray:
         """The scores (p, m) of a block's rows; -inf for a query itself."""
-        if metric == "euclidean":
+        if self.only:
+            scores = products
+        elif metric == "euclidean":
             scores = products - block.half
         else:
             scores = products * block.r

@@ -111,8 +111,8 @@ def check_neighbours(k: Any, rows: int) -> int:
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """Rows of length 1 in float64; rows of zeros stay zeros."""
-    rows = rows.astype(np.float64)
-    largest = np.abs(rows).max(1, keepdims=True)
-    rows /= np.where(largest > 0, largest, 1)  # so that no square over- or underflows
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    largest = np.maximum(rows.max(1, keepdims=True), -rows.min(1, keepdims=True))
+    rows = rows / np.where(largest > 0, largest, 1).astype(np.float64)  # so that no square over- or underflows
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    rows /= np.where(lengths > 0, lengths, 1)
+    return rows

@@ -15,6 +15,7 @@ from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_rows, known_labels
 from manifold_probe.evaluation.nearest import nearest
+from manifold_probe.spaces.space import Space
 
 
 def recall(features: Any, labels: Any, k: int = 10) -> float:
@@ -86,7 +87,7 @@ def neighbour_recall(teacher: Any, student: Any, k: int = 10) -> float:
 
 def others(features: np.ndarray, k: int) -> np.ndarray:
     """The k nearest other rows (n, k) by cosine, nearest first, of equally near ones the first."""
-    return Neighbours.search(features, k).members[:, : int(k)]
+    return Neighbours.search(Space(features), k, distances=False).nearest
 
 
 def found_within(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -89,6 +89,44 @@ def test_sampled_queries_see_every_row(name: str, metric: str) -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("name", CLOUDS)
+def test_queries_beside_a_bank_find_its_rows_and_no_query(name: str, metric: str) -> None:
+    x = CLOUDS[name](np.random.default_rng(6))
+    bank, asked = x[:50], x[40:]  # some queries are copies of rows of the bank, which they find
+    exact = naive.distances(np.concatenate([bank, asked]).astype(float), metric)[50:, :50]
+    for k in (1, 7, 50):
+        cloud = Cloud(Space(bank), asked=Space(asked))
+        found = search(cloud, 50 + np.arange(len(asked)), k, {metric: k})[metric]
+        distances = found.distances[:, :k] * (4.0**cloud.exponent if metric == "euclidean" else 1)
+        nearest = np.sort(exact, axis=1)[:, :k].astype(float)
+        np.testing.assert_allclose(distances, nearest, rtol=1e-7, atol=1e-12 * (1 + nearest.max()))
+        np.testing.assert_allclose(found.weights.sum(1), k)
+        there = np.take_along_axis(exact, found.nearest, 1).astype(float)
+        np.testing.assert_allclose(np.sort(there, 1), nearest, rtol=1e-7, atol=1e-12 * (1 + nearest.max()))
+        assert all(len(set(rows)) == k for rows in found.nearest.tolist())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", CLOUDS)
+def test_without_distances_the_neighbours_are_the_same(name: str, metric: str) -> None:
+    x = CLOUDS[name](np.random.default_rng(7))
+    for k in (1, 10, len(x) - 1):
+        full, quick = (Neighbours.search(x, k, metric, distances=distances) for distances in (True, False))
+        assert quick.distances.shape == (len(x), 0)
+        np.testing.assert_allclose(dense(quick), dense(full), atol=1e-12)
+        np.testing.assert_array_equal(np.sort(quick.nearest, 1), np.sort(full.nearest, 1))
+
+
+def test_of_more_ties_than_are_measured_the_first_rows_are_nearest() -> None:
+    x = np.tile([[3.0, 4.0], [4.0, 3.0]], (100, 1))
+    x[150] = [3.0, 4.1]
+    for distances in (True, False):
+        found = Neighbours.search(x, 3, "euclidean", np.array([0, 2, 1, 150]), distances=distances)
+        assert found.nearest.tolist() == [[2, 4, 6], [0, 4, 6], [3, 5, 7], [0, 2, 4]]
+        assert (found.members[:, : found.k] >= 0).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", CLOUDS)
 def test_the_order_of_the_file_only_renumbers(name: str, metric: str) -> None:
     x = CLOUDS[name](np.random.default_rng(3))
     order = np.random.default_rng(4).permutation(len(x))

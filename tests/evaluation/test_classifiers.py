@@ -75,6 +75,27 @@ def test_more_ties_than_the_margin_holds() -> None:
     assert nearest(bank, [[3.0, 4.0]], 3, "euclidean")[0].tolist() == [[0, 2, 4]]
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e200])
+def test_nearest_at_the_edge_of_the_range(scale: float) -> None:
+    bank, _, queries = clouds(4, m=200)
+    for metric in ("cosine", "euclidean"):
+        expected, nearness = nearest(bank, queries, 6, metric)
+        rows, scaled = nearest(bank * scale, queries * scale, 6, metric)
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_allclose(scaled, nearness if metric == "cosine" else nearness * scale, rtol=1e-9)
+
+
+def test_a_query_far_beyond_the_bank_leaves_the_others_alone() -> None:
+    bank, _, queries = clouds(5, m=200)
+    expected, nearness = nearest(bank, queries, 6, "euclidean")
+    queries[3] *= 1e300
+    rows, changed = nearest(bank, queries, 6, "euclidean")
+    others = np.arange(len(queries)) != 3
+    np.testing.assert_array_equal(rows[others], expected[others])
+    np.testing.assert_array_equal(changed[others], nearness[others])
+    assert rows[3].tolist() == list(range(6))  # all are as far
+
+
 def test_the_vote_is_scikit_learns() -> None:
     bank, test = DIGITS[:900], DIGITS[900:]
     unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (bank, test)]
