@@ -23,7 +23,7 @@ from measuring import RESULTS
 from scipy.optimize import nnls
 
 SHARED = ("rows", "moments", "neighbours", "candidates")  # terms of which every worker does its share
-PASSES = 3  # how often the engine reads a file
+PASSES = 2  # how often the engine reads a file, beside a sample of 20,000 rows
 WORDS = {
     "start": "starting",
     "rows": "reading and checking rows",

@@ -12,20 +12,20 @@ from cost import Model, Size, model_of, told
 from measuring import PROBE, RESULTS, alternately, checked, ratio, run, said_of_ratio, table, write_pair
 
 SERIAL: list[Size] = [
-    (250_000, 768, 384, 5000),
-    (500_000, 768, 384, 5000),
-    (250_000, 768, 384, 1000),
-    (500_000, 768, 384, 2000),
-    (250_000, 384, 192, 5000),
-    (500_000, 256, 128, 5000),
-    (250_000, 128, 64, 1000),
-    (250_000, 1024, 1024, 2000),
+    (100_000, 768, 384, 5000),
+    (200_000, 768, 384, 5000),
+    (100_000, 768, 384, 1000),
+    (200_000, 768, 384, 2000),
+    (100_000, 384, 192, 5000),
+    (200_000, 256, 128, 5000),
+    (100_000, 128, 64, 1000),
+    (100_000, 1024, 1024, 2000),
 ]
 PARTS: list[tuple[Size, int]] = [
-    ((250_000, 768, 384, 5000), 2),
-    ((250_000, 768, 384, 5000), 8),
-    ((250_000, 384, 192, 1000), 4),
-    ((500_000, 256, 128, 2000), 4),
+    ((100_000, 768, 384, 5000), 2),
+    ((100_000, 768, 384, 5000), 8),
+    ((100_000, 384, 192, 1000), 4),
+    ((200_000, 256, 128, 2000), 4),
 ]
 ASKED = (100_000_000, 1024, 1024, 5000, 32)
 SECOND = "second_round"  # the file that `probe merge` writes where it needs a second round
@@ -37,7 +37,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     serial, parts = [scaled(size, smaller) for size in SERIAL], [(scaled(size, smaller), n) for size, n in PARTS]
     compare = command("compare", asked.folder, serial[0])
     executors = {"serial": [*compare, "--json"], "dask": [*compare, "--executor", "dask", "--json"]}
-    found: dict[str, Any] = {"size": serial[0], "executors": alternately(executors, 1 if asked.quick else 3)}
+    found: dict[str, Any] = {"size": serial[0], "executors": alternately(executors, 1 if asked.quick else 2)}
     found["ratio"] = ratio(found["executors"]["dask"], found["executors"]["serial"])
     documents = {name: comparable(checked(words).out) for name, words in executors.items()}
     found["serial"] = [
@@ -68,19 +68,19 @@ def in_parts(partial: list[str], shards: int) -> tuple[dict[str, Any], str]:
     """Make every part, one after the other on this machine, and merge them; again where the merge asks for a second
     round. The seconds of each, and the merged document."""
     with tempfile.TemporaryDirectory() as name:
-        folder, made, rounds = Path(name), [], []
-        for more in ([], ["--second-round", SECOND]):
+        folder, rounds = Path(name), []
+        for begin, first in ((partial, []), ([*PROBE, "partial", "--second-round", SECOND], [SECOND])):
             files = [f"part_{len(rounds)}_{shard}" for shard in range(shards)]
             runs = [
-                checked([*partial, "--shard", f"{shard}/{shards}", *more, "-o", file], folder=folder)
+                checked([*begin, "--shard", f"{shard}/{shards}", "-o", file], folder=folder)
                 for shard, file in enumerate(files)
             ]
-            made += files
-            merge = run([*PROBE, "merge", *made, "--json"], folder=folder)
-            weight = sum((folder / file).stat().st_size for file in made) / 1e6
+            share = [] if first else ["--second-round", SECOND]
+            merge = run([*PROBE, "merge", *first, *files, *share, "--json"], folder=folder)
+            weight = sum((folder / file).stat().st_size for file in [*first, *files]) / 1e6
             seconds = [round(each.seconds, 3) for each in runs]
             rounds.append({"parts": seconds, "merge": round(merge.seconds, 3), "merged_mb": weight})
-            if not (folder / SECOND).exists() or len(rounds) == 2:
+            if not (folder / SECOND).exists():
                 break
         if merge.code:
             raise SystemExit(merge.err)

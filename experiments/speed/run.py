@@ -5,7 +5,7 @@
     python experiments/speed/run.py scaling --folder FOLDER [--peers PYTHON]      # 3.3 GB
     python experiments/speed/run.py busy
     python experiments/speed/run.py students
-    python experiments/speed/run.py machines --folder FOLDER     # 4.7 GB
+    python experiments/speed/run.py machines --folder FOLDER     # 1.9 GB
     python experiments/speed/run.py PART --quick                 # small sizes, printed only
 
 Each part writes results/PART.json and its block of README.md.

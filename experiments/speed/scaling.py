@@ -22,7 +22,7 @@ SCRIPT = str(Path(__file__).with_name("peers.py"))
 def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """Every tool at every size. One that failed at a size is not tried at larger ones."""
     sizes = [1_000, 3_000, 9_000] if asked.quick else [10_000, 30_000, 100_000, 300_000, 1_000_000]
-    limits = {"seconds": 60.0 if asked.quick else 240.0, "megabytes": round((0.2 if asked.quick else 0.85) * free_mb())}
+    limits = {"seconds": 60.0 if asked.quick else 120.0, "megabytes": round((0.2 if asked.quick else 0.85) * free_mb())}
     versions = json.loads(checked([asked.peers, SCRIPT]).out)
     tools: dict[str, dict[str, Any]] = {OURS: {"does": "every measure", "version": mp.__version__}}
     tools |= {name: {"does": PEERS[name][1], "version": version} for name, version in versions.items()}

@@ -15,7 +15,7 @@ import pytest
 
 import manifold_probe as mp
 from manifold_probe import cli
-from manifold_probe.engine.executors import on_dask
+from manifold_probe.engine.executors import _check_workers, on_dask
 from manifold_probe.engine.passes import Advance, Found, Pass
 from manifold_probe.errors import InputError
 from manifold_probe.measures.measure import measure_students
@@ -253,3 +253,34 @@ def test_a_worker_that_cannot_read_a_path_says_which(tmp_path: Path, cluster: An
         pytest.raises(InputError, match=r"worker tcp://127.0.0.1:\d+: .*elsewhere.npy"),
     ):
         measure_students(pairs, queries=120, execute=execute)
+
+
+class Workers:
+    """A client whose workers answer as they are told to."""
+
+    def __init__(self, imported: dict[str, Any], versions: dict[str, str]) -> None:
+        self.answers = [imported, versions]
+
+    def run(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("imported", "versions", "said"),
+    [
+        ({}, {}, "the scheduler at a:1 has no workers; start some with 'dask worker a:1'"),
+        (
+            {"tcp://b:2": None, "tcp://c:3": ModuleNotFoundError("No module named 'manifold_probe'")},
+            {},
+            r"worker tcp://c:3 cannot import manifold_probe \(No module named 'manifold_probe'\); install it there",
+        ),
+        (
+            {"tcp://b:2": None},
+            {"tcp://b:2": "0.0.1"},
+            "worker tcp://b:2 has manifold_probe 0.0.1, and this process has",
+        ),
+    ],
+)
+def test_workers_that_cannot_help_are_named(imported: dict[str, Any], versions: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        _check_workers(Workers(imported, versions), "a:1")
