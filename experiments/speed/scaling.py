@@ -34,7 +34,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
             if any("failed" in before for before in tool["runs"].values()):
                 continue
             compare = [*PROBE, "compare", "--teacher", files[0], "--student", files[1], "--json"]
-            found = run(compare if name == OURS else [asked.peers, SCRIPT, name, *files], **limits)
+            found = run(compare) if name == OURS else run([asked.peers, SCRIPT, name, *files], **limits)
             tool["runs"][str(rows)] = outcome(found)
             print(f"{rows:,} rows, {name}: {outcome(found)}", flush=True)
     ours = {int(rows): one["seconds"] for rows, one in tools[OURS]["runs"].items() if "failed" not in one}
@@ -72,6 +72,6 @@ def page(found: dict[str, Any]) -> list[str]:
     return [
         *table(["whole process", *(f"{n:,} rows" for n in found["sizes"])], rows),
         "",
-        f"Ended at {limits['seconds']:g} s or {limits['megabytes']:,} MB; a tool that failed is not tried at larger "
+        f"A peer is ended at {limits['seconds']:g} s or {limits['megabytes']:,} MB; a tool that failed is not tried at larger "
         f"sizes. The seconds of `probe compare` grow from size to size as the rows to the power {powers}; 1 is linear.",
     ]
