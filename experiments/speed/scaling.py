@@ -73,5 +73,6 @@ def page(found: dict[str, Any]) -> list[str]:
         *table(["whole process", *(f"{n:,} rows" for n in found["sizes"])], rows),
         "",
         f"A peer is ended at {limits['seconds']:g} s or {limits['megabytes']:,} MB; a tool that failed is not tried at "
-        f"larger sizes. The seconds of `probe compare` grow from size to size as the rows to the power {powers}; 1 is linear.",
+        f"larger sizes. The seconds of `probe compare` grow from size to size as the rows to the power {powers}; 1 is "
+        "linear.",
     ]
