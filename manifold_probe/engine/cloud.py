@@ -94,7 +94,7 @@ class Cloud:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the rows, which whoever receives the cloud reads itself."""
-        return {key: value for key, value in vars(self).items() if key not in ("space", "stored")}
+        return {key: value for key, value in vars(self).items() if key not in ("space", "stored", "profile")}
 
     @property
     def others(self) -> int:
