@@ -38,7 +38,7 @@ def busy(processes: int) -> Iterator[None]:
 
 def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """One and two threads in turn."""
-    rows, widths, rounds = (600, (160, 16), 2) if asked.quick else (4_000, (1280, 128), 5)
+    rows, widths, rounds = (600, (160, 16), 2) if asked.quick else (4_000, (1280, 128), 3)
     found: dict[str, Any] = {"rows": rows, "widths": widths, "rounds": rounds}
     with tempfile.TemporaryDirectory() as folder:
         teacher, student = map(str, write_pair(Path(folder), rows, widths))
