@@ -15,7 +15,7 @@ import numpy as np
 from manifold_probe.engine.executors import check_executor, on_dask
 from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
-from manifold_probe.measures.request import Opened, Request
+from manifold_probe.measures.request import Opened, Request, check_rows
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
@@ -26,7 +26,6 @@ from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.values import is_one_space
 
-FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
     ("labels hold", "slices hold"),
     ("but the labels have", "but the slices have"),
@@ -207,15 +206,6 @@ def compare(
         return measured(
             opened, settings, several, executor, measures=measures, maps=maps, progress=progress, execute=execute
         )
-
-
-def check_rows(pairs: dict[str, Pair], settings: dict[str, Any]) -> None:
-    """Refuse settings that do not fit the rows that were paired. Raises InputError."""
-    rows, k, queries = next(iter(pairs.values())).teacher.n, settings["k"], settings["queries"]
-    if k >= rows:
-        raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
-    if queries < min(rows, FEWEST_QUERIES):
-        raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {FEWEST_QUERIES}")
 
 
 def merged(

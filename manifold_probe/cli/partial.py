@@ -63,7 +63,7 @@ def partial(
       probe partial --teacher t.pt --student s.pt --shard 1/2 -o part_1
       probe merge part_0 part_1
     """
-    from manifold_probe.api import check_rows, check_settings
+    from manifold_probe.api import check_settings
     from manifold_probe.files import check_file
     from manifold_probe.measures.request import Request
     from manifold_probe.measures.shared_out import write_partial, write_second
@@ -95,7 +95,6 @@ def partial(
         keep_first,
     )
     settings = {"k": k, "queries": queries, "seed": seed, "measures": measures_named(measures, k)}
-    check_rows(request.open().pairs, settings)
     with Progress() as progress:
         write_partial(request, settings, len(students) > 1, share, out, progress)
     tell([f"wrote {out}"])

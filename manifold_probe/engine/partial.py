@@ -34,19 +34,17 @@ class Partial:
 
 def read_shard(work: Pass, shard: tuple[int, int], each: Each, advance: Advance) -> Nodes:
     """What shard i of N finds: the spans from i S / N to (i + 1) S / N of all S."""
-    wanted = spans(work.n)
-    tree = Tree(work.summaries, len(wanted))
-    first, last = (len(wanted) * place // shard[1] for place in (shard[0], shard[0] + 1))
-    for index in range(first, last):
-        tree.add(index, read_span(work, wanted[index], each, advance))
+    tree = Tree(work.summaries, len(spans(work.n)))
+    for index, span in spans_of(work.n, shard).items():
+        tree.add(index, read_span(work, span, each, advance))
     return tree.nodes()
 
 
-def rows_of(n: int, shard: tuple[int, int]) -> int:
-    """How many of n rows shard i of N reads."""
+def spans_of(n: int, shard: tuple[int, int]) -> dict[int, tuple[int, int]]:
+    """The spans of n rows that shard i of N reads, by their numbers."""
     wanted = spans(n)
     first, last = (len(wanted) * place // shard[1] for place in (shard[0], shard[0] + 1))
-    return sum(stop - start for start, stop in wanted[first:last])
+    return {index: wanted[index] for index in range(first, last)}
 
 
 def save(path: str | Path, header: dict[str, Any], nodes: Nodes) -> None:

@@ -10,9 +10,9 @@ leaves, its *state*, is a plain dict of arrays, which can be sent or saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Pass:
     """What one pass reads and keeps."""
 
     spaces: dict[str, Space]
-    summaries: dict[str, Any]
+    summaries: Mapping[str, Summary]
 
     @property
     def n(self) -> int:
@@ -83,7 +83,7 @@ def spans(n: int) -> list[tuple[int, int]]:
     return [(first, min(first + step, n)) for first in range(0, n, step)]
 
 
-def read_span(work: Pass, span: tuple[int, int], each: Each = one_by_one, advance: Advance | None = None) -> Found:
+def read_span(work: Pass, span: tuple[int, int], each: Each = one_by_one, advance: Advance = unwatched) -> Found:
     """Every summary of one span's rows. Each space is read once.
 
     Raises
@@ -100,8 +100,7 @@ def read_span(work: Pass, span: tuple[int, int], each: Each = one_by_one, advanc
             check_finite(block, start, work.spaces[name])
         for name, part in parts.items():
             part.add(start, tuple(blocks[space] for space in work.summaries[name].spaces), each)
-        if advance:
-            advance(stop - start)
+        advance(stop - start)
     return {name: part.state() for name, part in parts.items()}
 
 
@@ -111,7 +110,7 @@ class Tree:
     Node j of a level joins the nodes 2j and 2j + 1 of the level below; a node without a sibling is passed on.
     """
 
-    def __init__(self, summaries: dict[str, Any], count: int) -> None:
+    def __init__(self, summaries: Mapping[str, Summary], count: int) -> None:
         self.summaries = summaries
         self.widths = [count]
         while self.widths[-1] > 1:

@@ -51,7 +51,7 @@ class Profile:
 
 @dataclass(frozen=True, eq=False)
 class Profiling:
-    """The summary of a cloud's rows and columns; ``shift`` (d,) is near their mean."""
+    """The summary of a cloud's rows and columns."""
 
     cloud: Cloud
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from manifold_probe.engine.cloud import BLOCK, Cloud
-from manifold_probe.engine.exact import PART, TIE, is_zero, measured, parts, rounding
+from manifold_probe.engine.exact import AT_ONCE, PART, TIE, is_zero, measured, parts, rounding
 from manifold_probe.engine.passes import Advance, Pass, State, in_this_process, joined, read, unwatched
 from manifold_probe.engine.scores import Scores, falling
 from manifold_probe.engine.threads import Each, one_by_one
 
 COLUMN = 13  # bits of a block's column: 2^13 = 8,192 rows
 NO_ROW = -1.0  # in place of a distance
-AT_ONCE = 512  # rows measured at once
 
 
 @dataclass(frozen=True, eq=False)

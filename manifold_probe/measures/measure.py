@@ -213,7 +213,8 @@ def _alarms_of_rows(pair: Pair, student: Student, teacher: Teacher) -> list[Alar
 
 def _alarms_of_neighbours(student: Student, teacher: Teacher, side: Side, own: Side) -> list[Alarm]:
     """A block in another order, hubs, copies."""
-    terms = overlap.intersections(side.cosine, own.cosine) / side.k
+    terms = student.overlaps
+    assert terms is not None
     expected = overlap.class_overlap(side.cosine, own.cosine, teacher.codes)
     expected = np.where(np.isnan(expected), overlap.overlap_chance(side.n, side.k), expected)
     classes = np.append(teacher.class_names.astype(str), "(no label)")[teacher.codes[side.queries]]

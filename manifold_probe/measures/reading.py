@@ -71,7 +71,7 @@ class Student:
 
 @dataclass
 class _Yardstick:
-    """The reference of one width; ``asked`` are places among the queries, ``ranked`` among those."""
+    """The reference of one width; ``asked`` are places among the queries, ``voting`` among those with a label."""
 
     cloud: Cloud
     directions: np.ndarray

@@ -19,6 +19,8 @@ from manifold_probe.spaces.given import codes_without_label, ids_of_both, labels
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
+FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -111,3 +113,12 @@ def _plain(name: str, given: Any) -> Any:
     if (isinstance(given, list | tuple) and len(given) <= 2) or name == "unlabelled":
         return [_plain(name, value) for value in given]
     raise InputError(f"executor: {name} is in memory, where no worker can read it; save it to a file and give the path")
+
+
+def check_rows(pairs: dict[str, Pair], settings: dict[str, Any]) -> None:
+    """Refuse settings that do not fit the rows that were paired. Raises InputError."""
+    rows, k, queries = next(iter(pairs.values())).teacher.n, settings["k"], settings["queries"]
+    if k >= rows:
+        raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
+    if queries < min(rows, FEWEST_QUERIES):
+        raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {FEWEST_QUERIES}")

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 import manifold_probe
-from manifold_probe.engine.partial import Nodes, Partial, load, read_shard, rows_of, save
+from manifold_probe.engine.partial import Nodes, Partial, load, read_shard, save, spans_of
 from manifold_probe.engine.rows import SAMPLING, hash_rows, sample
 from manifold_probe.engine.threads import threads
 from manifold_probe.errors import InputError
 from manifold_probe.measures.reading import Reading, spaces_of
-from manifold_probe.measures.request import Request
+from manifold_probe.measures.request import Request, check_rows
 from manifold_probe.measures.sides import Settings
 from manifold_probe.measures.user_defined import chosen
 from manifold_probe.parts import Progress, silent
@@ -89,15 +89,17 @@ def _write(
 ) -> None:
     text = request.to_text()
     pairs = request.open().pairs
+    check_rows(pairs, settings)
     made_from = _made_from(text, settings, pairs)
     if first is not None:
         _check_same(first, made_from, "this machine")
     n, read = next(iter(pairs.values())).teacher.n, 0
+    shared = sum(last - first for first, last in spans_of(n, shard).values())
 
     def advance(rows: int) -> None:
         nonlocal read
         read += rows
-        progress("reading and searching" if first is None else "ranking neighbours", read, rows_of(n, shard))
+        progress("reading and searching" if first is None else "ranking neighbours", read, shared)
 
     with threads() as each:
         measures = tuple(chosen(settings["measures"], settings["k"]))
