@@ -5,7 +5,7 @@
     centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
     rotation              the orthogonal map onto the teacher, at one scale
     linear_map            ridge
-    nonlinear_map         ridge from random cosine features
+    nonlinear_map         ridge from the dimensions and their normal scores
     classes               what some classes lose beyond the rest
     not_held              what is left: no correction of the student's features regains it
 
@@ -40,9 +40,11 @@ from manifold_probe.diagnosis.halves import (
     mean_of,
     shared_with,
 )
+from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.overlap import intersections
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.parts import Parts, Progress, silent
 from manifold_probe.spaces.pairing import Pair
@@ -64,6 +66,11 @@ STAGES = {
     "nonlinear_map": ("nonlinear",),
 }
 ASIDE = 250  # queries of each half among the rows that are set aside
+NULL_ROWS = 2000  # that a healthy student is made of
+NOISE = (0.5, 1.0, 2.0, 4.0)  # times the linear map's residuals
+FEWEST = 5  # queries of a class
+NATURAL = 0.03  # least deviation of the overlap over the classes of a healthy student
+LEVEL = 0.01
 Moved = tuple[float, float]  # what a part takes, and its standard error
 
 
@@ -166,7 +173,8 @@ def account(
     best_values = [values[name][METRICS[0]][side] for side, name in zip(SIDES, best, strict=True)]
     classes = _Classes((0.0, 0.0), [])
     if codes is not None and len(names) > 1:
-        classes = _classes(halves, corrections, best_values, np.asarray(codes), names, k, parts["classes"])
+        parts["classes"]("reading classes", 0, 1)
+        classes = _classes(halves, corrections["ridge"], best_values, np.asarray(codes), names)
     of_overlap = _parts(
         1 - overlap,
         {"rows_set_aside": lost, **gains, "classes": classes.lost},
@@ -186,30 +194,26 @@ def account(
 def corrections_of(halves: Halves, progress: Progress = silent) -> dict[str, Correction]:
     """Every correction by name, the student as it is first; "width" is the teacher on its own components."""
     own, theirs = halves.widths
-    made: dict[str, Callable[[], Correction]] = {
-        IDENTITY: lambda: dict.fromkeys(SIDES, repairs.as_it_is),
-        **{name: _fitted(fit, halves) for name, fit in affine(halves).items()},
-        "nonlinear": lambda: repairs.nonlinear(halves),
-    }
-    made["teacher_norms"] = lambda: dict.fromkeys(SIDES, repairs.at_lengths)
+    progress("fitting corrections", 0, 2)
+    made = affine_steps_of(halves)
+    progress("fitting corrections", 1, 2)
+    made |= {"nonlinear": repairs.nonlinear(halves), "teacher_norms": dict.fromkeys(SIDES, repairs.at_lengths)}
     if own < theirs:
-        made["width"] = lambda: repairs.leading(halves, own)
-    found = {}
-    for place, (name, make) in enumerate(made.items()):
-        progress("fitting corrections", place, len(made))
-        found[name] = make()
-    return found
+        made["width"] = repairs.leading(halves, own)
+    return made
 
 
-def affine(halves: Halves) -> dict[str, repairs.Fit]:
+def affine_fits(halves: Halves) -> dict[str, repairs.Fit]:
     """The affine corrections of a pair by name."""
     own, theirs = halves.widths
     placed = PLACED if own == theirs else {}
     return {**CENTRED, **placed, "orthogonal": repairs.orthogonal, "ridge": repairs.ridge}
 
 
-def _fitted(fit: repairs.Fit, halves: Halves) -> Callable[[], Correction]:
-    return lambda: repairs.affine_steps(fit, halves)
+def affine_steps_of(halves: Halves) -> dict[str, Correction]:
+    """The same, each fitted on the other half; the student as it is first."""
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, repairs.as_it_is)}
+    return made | {name: repairs.affine_steps(fit, halves) for name, fit in affine_fits(halves).items()}
 
 
 def _by_half(values: list[np.ndarray]) -> Reading:
@@ -331,16 +335,75 @@ class _Classes:
 
 
 def _classes(
-    halves: Halves,
-    corrections: Mapping[str, Correction],
-    values: list[np.ndarray],
-    codes: np.ndarray,
-    names: Sequence[str],
-    k: int,
-    progress: Progress,
+    halves: Halves, ridge: Correction, values: list[np.ndarray], codes: np.ndarray, names: Sequence[str]
 ) -> _Classes:
-    """What the classes that fall behind lose beyond the rest, by the overlap of every query of each half."""
-    return _Classes((0.0, 0.0), [])
+    """What the classes that fall behind lose beyond the rest, by the overlap (q,) of the queries of each half.
+
+    A healthy student of the same overlap stands beside: the teacher with the residuals of the linear map, each given to
+    another row at random, at the size at which the rest of the classes keep as much as the student's do.
+    """
+    few = [rows[sample(len(rows), NULL_ROWS // 2, halves.seed)] for rows in halves.rows]
+    own, known = codes[halves.queries], codes[np.concatenate(few)]
+    counts, there = (np.bincount(each[each >= 0], minlength=len(names)) for each in (own, known))
+    usable = np.flatnonzero((counts >= FEWEST) & (there >= FEWEST))
+    if len(usable) < 2:
+        return _Classes((0.0, 0.0), [])
+    curves = _by_noise(halves, ridge, few)
+    found, errors = _class_means(np.concatenate(values), own, usable)
+    healthy = [_class_means(curve, known, usable) for curve in curves]
+    means, weights = np.array([mean for mean, _ in healthy]), counts[usable] / len(own)
+    rest = np.ones(len(usable), bool)
+    for _ in range(2):  # the rest is known once the classes that fall behind are
+        kept = (means[:, rest] @ weights[rest], found[rest] @ weights[rest])
+        size = np.interp(-kept[1], -kept[0], np.arange(len(means)))
+        low, part = min(int(size), len(means) - 2), size - min(int(size), len(means) - 2)
+        expected = (1 - part) * means[low] + part * means[low + 1]
+        error = np.hypot(errors, healthy[low + (part > 0.5)][1])
+        behind, centre = _behind(found - expected, error)
+        rest = ~behind
+    lost = np.where(behind, np.maximum(centre + expected - found, 0), 0) * weights
+    order = np.argsort(-lost)[: int(behind.sum())]
+    return _Classes(
+        (float(lost.sum()), float(np.linalg.norm((error * weights)[behind]))), [str(names[usable[c]]) for c in order]
+    )
+
+
+def _by_noise(halves: Halves, ridge: Correction, rows: list[np.ndarray]) -> list[np.ndarray]:
+    """The overlap of some rows with themselves and more and more of the map's residuals, those of other rows."""
+    teacher, image = (
+        np.concatenate(halves.corrected(each, rows)) for each in (dict.fromkeys(SIDES, repairs.the_teacher), ridge)
+    )
+    left = (teacher - image)[np.random.default_rng([halves.seed, 2]).permutation(len(teacher))]
+    k = min(halves.k, len(teacher) - 1)
+    exact = Neighbours.search(teacher, k, METRICS[0], distances=False)
+    noisy = [Neighbours.search(teacher + size * left, k, METRICS[0], distances=False) for size in NOISE]
+    return [np.ones(len(teacher)), *(intersections(exact, each) / k for each in noisy)]
+
+
+def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each usable class, and its standard error; at least that of one neighbour in all."""
+    own = [values[codes == code] for code in usable]
+    least = [0.5 / len(each) for each in own]
+    return np.array([each.mean() for each in own]), np.maximum([CORRECTION * _error(each) for each in own], least)
+
+
+def _behind(gaps: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which classes (c,) lie below the rest, with Holm's correction, and where the middle of the rest is.
+
+    Classes differ somewhat in every student. How much is read off the better half of them, which classes that fall
+    behind are not in: of normal values it has .36 of the variance, and its mean lies .8 deviations above the middle.
+    """
+    better = np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
+    noise = float(np.square(errors).mean())
+    variance = better.var(ddof=1) / 0.36 if len(better) > 1 else 0.0
+    spread = max(variance - noise, NATURAL**2)
+    centre = float(better.mean() - 0.8 * np.sqrt(spread + noise))
+    p = ndtr((gaps - centre) / np.sqrt(np.square(errors) + spread))
+    order = np.argsort(p)
+    passed = p[order] <= LEVEL / np.arange(len(p), 0, -1)
+    behind = np.zeros(len(p), bool)
+    behind[order[: int(np.argmin(np.append(passed, False)))]] = True
+    return behind, centre
 
 
 def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading], k: int) -> dict[str, Any]:
@@ -363,9 +426,7 @@ def _held_out(
     """What the student as it is reads on the halves, all rows counted."""
     found = values[IDENTITY][METRICS[0]]
     kept, shape = joined(_by_half(found)), joined(likeness[IDENTITY])
-    assert kept.value is not None and kept.low is not None and kept.high is not None
-    lost = max(aside, 0.0)
-    value, low, high = (max(each - lost, 0.0) for each in (kept.value, kept.low, kept.high))
+    value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
     return {
         f"held_out_{OVERLAP.named(k)}": {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
         f"held_out_{DEBIASED_CKA.key}": {"value": shape.value, "low": shape.low, "high": shape.high},
@@ -394,29 +455,32 @@ def split(found: Account, pieces: Sequence[Piece]) -> Account:
 
 
 def of_order(unaligned: Any, overlap: float, cka: float | None, k: int) -> Account:
-    """The account of rows in another order: "rows_set_aside" holds what the order regains, the rest is not known.
+    """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
+    "not_held" the rest, of which nothing can be told until rows are paired rightly.
 
-    ``unaligned`` is an `unaligned.Unaligned`; nothing else can be told until rows are paired rightly.
+    ``unaligned`` is an `unaligned.Unaligned`.
     """
     gain = unaligned.gain
-    regained = float(np.clip(gain.value, 0.0, max(1 - overlap, 0.0))) if gain is not None else 0.0
-    error = gain.error if gain is not None else 0.0
-    found = []
-    for loss, moved, words in (
-        (1 - overlap, (regained, error), Words(f"of each point's {k} nearest neighbours", percent, [], 0)),
-        (None if cka is None or not np.isfinite(cka) else 1 - cka, (0.0, 0.0), Words("of CKA", plain, [], 0)),
-    ):
-        if loss is None:
-            found.append([])
-            continue
-        total = max(loss, 0.0)
-        made = [_part(name, moved[0] if name == PARTS[1] else 0.0, moved[1], total, words) for name in PARTS[:-1]]
-        made[1] = replace(made[1], sentence=f"The right order of the rows wins back {words.size(moved[0])}.")
-        rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows by id first: until then nothing more can be told.")
-        found.append(_exact([*made, rest], total))
-    of_overlap, of_cka = found
+    of_overlap = Words(f"of each point's {k} nearest neighbours", percent, [], 0)
+    moved = (0.0, 0.0) if gain is None else (max(gain.value, 0.0), gain.error)
+    found = [_reordered(1 - overlap, moved, of_overlap)]
+    if cka is not None and np.isfinite(cka):
+        found.append(_reordered(1 - cka, (0.0, 0.0), Words("of debiased linear CKA", plain, [], 0)))
     held = {"value": unaligned.overlap, "low": None, "high": None, "n": None}
-    return Account(of_overlap, of_cka, unaligned.ladder(), {f"held_out_{OVERLAP.named(k)}": held})
+    return Account(
+        found[0], found[1] if len(found) > 1 else [], unaligned.ladder(), {f"held_out_{OVERLAP.named(k)}": held}
+    )
+
+
+def _reordered(loss: float, moved: Moved, words: Words) -> list[Part]:
+    total = max(loss, 0.0)
+    parts = [_part(name, 0.0, 0.0, total, words) for name in PARTS[:-1]]
+    if moved[0] > 0:
+        sentence = f"The right order of the rows wins back {words.size(min(moved[0], total))}."
+        place = PARTS.index("rows_set_aside")
+        parts[place] = replace(_part(PARTS[place], min(moved[0], total), moved[1], total, words), sentence=sentence)
+    rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows rightly first: until then nothing more can be told.")
+    return _exact([*parts, rest], total)
 
 
 def percent(share: float) -> str:

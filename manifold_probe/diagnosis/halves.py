@@ -183,9 +183,7 @@ def _evenly(n: int, most: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
-def shared_with(
-    theirs: list[dict[str, Neighbours]], own: list[dict[str, Neighbours]]
-) -> dict[str, list[np.ndarray]]:
+def shared_with(theirs: list[dict[str, Neighbours]], own: list[dict[str, Neighbours]]) -> dict[str, list[np.ndarray]]:
     """By metric, the overlap of every query of each half, (q,)."""
     return {
         metric: [intersections(a[metric], b[metric]) / a[metric].k for a, b in zip(theirs, own, strict=True)]
@@ -201,9 +199,8 @@ def mean_of(values: np.ndarray) -> Estimate:
 def joined(reading: Reading) -> Estimate:
     """The mean of both halves."""
     first, second = reading
-    if first.value is None or second.value is None:
+    if first.value is None or second.value is None or first.deviations is None or second.deviations is None:
         return Estimate(None)
-    assert first.deviations is not None and second.deviations is not None
     together = np.concatenate([first.deviations, second.deviations]) / 2
     return Estimate((first.value + second.value) / 2, together, first.degrees + second.degrees, first.bounds)
 
@@ -304,8 +301,8 @@ class Likeness:
         return products, products @ self.masks * self.masks
 
     def _hsic(self, one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        (first, k), (second, l) = one, other
+        (first, ones), (second, others) = one, other
         n = self.masks.sum(0)
         together = ((first * second) @ self.masks * self.masks).sum(0)
-        sums = k.sum(0) * l.sum(0) / ((n - 1) * (n - 2)) - 2 * (k * l).sum(0) / (n - 2)
+        sums = ones.sum(0) * others.sum(0) / ((n - 1) * (n - 2)) - 2 * (ones * others).sum(0) / (n - 2)
         return (together + sums) / (n * (n - 3))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri  # scipy.stats would take half a second to import
 
 from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step
 from manifold_probe.engine.moments import Moments
@@ -20,8 +21,7 @@ Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
 REMOVED = 3
-WAYS = 512  # random features of the nonlinear map
-MAIN = 48  # directions that it is nonlinear in, at most
+QUANTILES = 64
 
 
 def deviations(moments: Moments) -> Affine:
@@ -144,10 +144,10 @@ def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def nonlinear(halves: Halves) -> Correction:
-    """The rows lifted by random features, then mapped linearly, fitted on at most 50,000 rows."""
-    lift = Lift(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)), halves.seed)
-    lifted = halves.moments(lift, FITTED)
-    return {side: affine_step(ridge(lifted[not side]), lifted[not side].means[0], lift) for side in SIDES}
+    """Any linear map of the rows and the normal scores of their dimensions, fitted on at most 50,000 rows."""
+    scores = Scores(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)))
+    scored = halves.moments(scores, FITTED)
+    return {side: affine_step(ridge(scored[not side]), scored[not side].means[0], scores) for side in SIDES}
 
 
 def leading(halves: Halves, width: int) -> Correction:
@@ -166,27 +166,22 @@ def _leading(moments: Moments, width: int) -> Step:
     return step
 
 
-class Lift:
-    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
+class Scores:
+    """Rows at their own scale, beside the normal scores of every dimension: what undoes any rising curve in it.
 
-    def __init__(self, x: np.ndarray, seed: int) -> None:
-        self.centre = x.mean(0, dtype=np.float64)
-        some = x.astype(np.float64) - self.centre
-        squares, vectors = np.linalg.eigh(some.T @ some)
-        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
-        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
-        self.directions = directions[:, :most]
-        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
-        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
-        draw = np.random.default_rng([seed, 5])
-        self.waves = []
-        for width in (1.0, 2.5):
-            ways = draw.normal(size=(most, WAYS // 2)) * width
-            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
+    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d).
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        x = x.astype(np.float64)
+        places = np.linspace(0.5, QUANTILES - 0.5, QUANTILES) / QUANTILES
+        self.centre, self.spread = x.mean(0), x.std(0)
+        self.known, self.normal = np.quantile(x, places, axis=0), ndtri(places)
+        self.size = float(self.spread.max()) or 1.0
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n, d + 512)."""
-        centred = x - self.centre
-        narrow = centred @ self.directions
-        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
-        return np.concatenate([centred / self.size, *waves], axis=1)
+        """(n, 2 d)."""
+        scores = np.empty(x.shape)
+        for column, (known, spread) in enumerate(zip(self.known.T, self.spread, strict=True)):
+            scores[:, column] = np.interp(x[:, column], known, self.normal * (spread / self.size))
+        return np.concatenate([(x - self.centre) / self.size, scores], axis=1)

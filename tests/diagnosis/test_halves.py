@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from manifold_probe.diagnosis.ladder import AFFINE, RUNGS, climb, step_of
 
 from manifold_probe.diagnosis import halves, proved, repairs
 from manifold_probe.diagnosis.faithfulness import METRICS, Gain, shape_likeness
 from manifold_probe.diagnosis.halves import Halves, Step
-from manifold_probe.diagnosis.ladder import AFFINE, RUNGS, climb, step_of
 from manifold_probe.diagnosis.proved import proved_map
 from manifold_probe.engine.moments import moments_of
 from manifold_probe.errors import InputError
