@@ -307,7 +307,7 @@ def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], 
     """The account of CKA: rows set aside by the moments of all rows, the rest by held-out halves."""
     if cka is None or not np.isfinite(cka):
         return []
-    words = Words("of debiased linear CKA", plain, [], aside)
+    words = Words("of debiased linear CKA", plain, aside=aside)
     total = max(1 - cka, 0.0)
     start = joined(readings[IDENTITY])
     if start.value is None:
@@ -454,22 +454,19 @@ def split(found: Account, pieces: Sequence[Piece]) -> Account:
     return replace(found, overlap=[*others, *made, last])
 
 
-def of_order(unaligned: Any, overlap: float, cka: float | None, k: int) -> Account:
+def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
     """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
     "not_held" the rest, of which nothing can be told until rows are paired rightly.
 
     ``unaligned`` is an `unaligned.Unaligned`.
     """
     gain = unaligned.gain
-    of_overlap = Words(f"of each point's {k} nearest neighbours", percent, [], 0)
     moved = (0.0, 0.0) if gain is None else (max(gain.value, 0.0), gain.error)
-    found = [_reordered(1 - overlap, moved, of_overlap)]
+    of_overlap = _reordered(1 - overlap, moved, Words(f"of each point's {unaligned.k} nearest neighbours", percent))
+    of_cka = []
     if cka is not None and np.isfinite(cka):
-        found.append(_reordered(1 - cka, (0.0, 0.0), Words("of debiased linear CKA", plain, [], 0)))
-    held = {"value": unaligned.overlap, "low": None, "high": None, "n": None}
-    return Account(
-        found[0], found[1] if len(found) > 1 else [], unaligned.ladder(), {f"held_out_{OVERLAP.named(k)}": held}
-    )
+        of_cka = _reordered(1 - cka, (0.0, 0.0), Words("of debiased linear CKA", plain))
+    return Account(of_overlap, of_cka, unaligned.ladder(), {})
 
 
 def _reordered(loss: float, moved: Moved, words: Words) -> list[Part]:
@@ -500,8 +497,8 @@ class Words:
 
     unit: str
     written: Callable[[float], str]
-    classes: list[str]
-    aside: int
+    classes: Sequence[str] = ()
+    aside: int = 0
 
     def size(self, share: float) -> str:
         """A share with its unit."""
