@@ -21,30 +21,29 @@ add up to the loss of the comparison; intervals are scaled alike. CKA needs no s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from manifold_probe.diagnosis import repairs
+from manifold_probe.diagnosis.class_losses import NONE_BEHIND, classes_behind
 from manifold_probe.diagnosis.halves import (
-    CORRECTION,
+    COSINE,
     METRICS,
     SIDES,
     Correction,
     Halves,
     Reading,
+    as_it_is,
     chosen,
+    error_of,
     joined,
-    mean_of,
-    shared_with,
+    mean_of_halves,
 )
-from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.measures.overlap import intersections
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.parts import Parts, Progress, silent
 from manifold_probe.spaces.pairing import Pair
@@ -66,11 +65,6 @@ STAGES = {
     "nonlinear_map": ("nonlinear",),
 }
 ASIDE = 250  # queries of each half among the rows that are set aside
-NULL_ROWS = 2000  # that a healthy student is made of
-NOISE = (0.5, 1.0, 2.0, 4.0)  # times the linear map's residuals
-FEWEST = 5  # queries of a class
-NATURAL = 0.03  # least deviation of the overlap over the classes of a healthy student
-LEVEL = 0.01
 Moved = tuple[float, float]  # what a part takes, and its standard error
 
 
@@ -161,43 +155,43 @@ def account(
     >>> max(found.overlap, key=lambda part: part.share).name
     'centre_scale_norms'
     """
-    parts = Parts(progress, {"fit": 1.0, "read": 3.0, "classes": 0.5})
+    parts = Parts(progress, {"fit": 1.0, "read": 3.0, "before": 1.0, "classes": 0.5})
     without = np.union1d(aside, copies).astype(np.int64)
     halves = Halves(pair, k, seed, without)
     corrections = corrections_of(halves, parts["fit"])
     values = halves.overlaps(corrections, parts["read"])
-    neighbours = {name: _by_half(found[METRICS[0]]) for name, found in values.items()}
     likeness = {name: halves.likeness(each) for name, each in corrections.items()}
-    lost = _aside(pair, halves, k, values[IDENTITY][METRICS[0]], without)
-    gains, best, level = _waterfall(neighbours)
-    best_values = [values[name][METRICS[0]][side] for side, name in zip(SIDES, best, strict=True)]
-    classes = _Classes((0.0, 0.0), [])
+    regained = _aside(halves, values[IDENTITY][COSINE], without, parts["before"])
+    climbed = _climbed({name: mean_of_halves(found[COSINE]) for name, found in values.items()})
+    behind = NONE_BEHIND
     if codes is not None and len(names) > 1:
         parts["classes"]("reading classes", 0, 1)
-        classes = _classes(halves, corrections["ridge"], best_values, np.asarray(codes), names)
-    of_overlap = _parts(
-        1 - overlap,
-        {"rows_set_aside": lost, **gains, "classes": classes.lost},
-        level,
-        _width(neighbours),
-        Words(f"of each point's {k} nearest neighbours", percent, classes.names, len(without)),
-    )
+        best = [values[name][COSINE][side] for side, name in zip(SIDES, climbed.best, strict=True)]
+        behind = classes_behind(halves, corrections["ridge"], best, np.asarray(codes), names)
+    words = Words(f"of each point's {k} nearest neighbours", percent, climbed.used, behind.names, len(without))
     found = Account(
-        of_overlap,
+        _parts(1 - overlap, climbed, regained, (behind.lost, behind.error), words),
         _of_cka(cka, halves, likeness, len(without)),
         [_step(name, values, likeness, k) for name in corrections if name != "width"],
-        _held_out(k, values, likeness, lost[0]),
+        _held_out(k, values, likeness, regained[0]),
     )
     return split(found, pieces)
 
 
 def corrections_of(halves: Halves, progress: Progress = silent) -> dict[str, Correction]:
-    """Every correction by name, the student as it is first; "width" is the teacher on its own components."""
+    """Every correction by name, the student as it is first; "width" is the teacher on its own components.
+
+    The teacher's lengths are given only where the student's say little of them: they would tell of the teacher's rows.
+    """
     own, theirs = halves.widths
     progress("fitting corrections", 0, 2)
-    made = affine_steps_of(halves)
-    progress("fitting corrections", 1, 2)
-    made |= {"nonlinear": repairs.nonlinear(halves), "teacher_norms": dict.fromkeys(SIDES, repairs.at_lengths)}
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
+    if min(moments.variances[0] for moments in halves.whole.values()) > 0:
+        made = affine_steps_of(halves)
+        progress("fitting corrections", 1, 2)
+        made["nonlinear"] = repairs.nonlinear(halves)
+        if not repairs.lengths_told(halves):
+            made["teacher_norms"] = dict.fromkeys(SIDES, repairs.at_lengths)
     if own < theirs:
         made["width"] = repairs.leading(halves, own)
     return made
@@ -212,82 +206,70 @@ def affine_fits(halves: Halves) -> dict[str, repairs.Fit]:
 
 def affine_steps_of(halves: Halves) -> dict[str, Correction]:
     """The same, each fitted on the other half; the student as it is first."""
-    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, repairs.as_it_is)}
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
     return made | {name: repairs.affine_steps(fit, halves) for name, fit in affine_fits(halves).items()}
 
 
-def _by_half(values: list[np.ndarray]) -> Reading:
-    return mean_of(values[0]), mean_of(values[1])
+@dataclass(frozen=True)
+class Climbed:
+    """What each stage regains beyond the best before it (``gains``), the correction that it ``used`` (the first half's
+    choice), the ``best`` of all for each half, the ``level`` that it reaches, and what the teacher loses at the
+    student's ``width``."""
+
+    gains: dict[str, Moved]
+    used: dict[str, str]
+    best: tuple[str, str]
+    level: Estimate
+    width: Moved
 
 
-def _waterfall(readings: Mapping[str, Reading]) -> tuple[dict[str, Moved], tuple[str, str], Estimate]:
-    """What each stage regains beyond the best before it, the best of all for each half, and what it reads."""
-    best, gains = (IDENTITY, IDENTITY), {}
+def _climbed(readings: Mapping[str, Reading]) -> Climbed:
+    """The stages one after the other, each with the best of its corrections or, where none is better, as before."""
+    best, gains, used = (IDENTITY, IDENTITY), {}, {}
     level = joined(readings[IDENTITY])
     for stage, candidates in STAGES.items():
         there = [name for name in candidates if name in readings]
         following = chosen(readings, [(each, *there) for each in best])
         reached = joined((readings[following[0]][0], readings[following[1]][1]))
         step = reached.minus(level)
-        error = step.standard_error or 0.0
-        if step.value is None or step.value <= 0:
-            gains[stage] = (0.0, error)
-            continue
-        gains[stage], best, level = (step.value, error), following, reached
-    return gains, best, level
+        gains[stage] = (0.0, step.standard_error or 0.0)
+        if step.value is not None and step.value > 0:
+            gains[stage] = (step.value, step.standard_error or 0.0)
+            used[stage] = next(new for new, old in zip(following, best, strict=True) if new != old)
+            best, level = following, reached
+    width = (0.0, 0.0)
+    if "width" in readings and (kept := joined(readings["width"])).value is not None:
+        width = (1 - kept.value, kept.standard_error or 0.0)
+    return Climbed(gains, used, best, level, width)
 
 
-def _width(readings: Mapping[str, Reading]) -> Moved:
-    """What the teacher loses on as many of its own components as the student has dimensions."""
-    if "width" not in readings:
-        return 0.0, 0.0
-    kept = joined(readings["width"])
-    return (0.0, 0.0) if kept.value is None else (1 - kept.value, kept.standard_error or 0.0)
-
-
-def _aside(pair: Pair, halves: Halves, k: int, kept: list[np.ndarray], without: np.ndarray) -> Moved:
-    """What is regained on all rows once some are set aside, if these were kept as well as the rest."""
+def _aside(halves: Halves, kept: list[np.ndarray], without: np.ndarray, progress: Progress) -> Moved:
+    """What all rows regain where some are set aside, were these kept as well as the rest: a mean of the rows that stay,
+    with and without the others among them, and of those others."""
     if not len(without):
         return 0.0, 0.0
-    whole = Halves(pair, k, halves.seed)
-    rows = [np.intersect1d(whole.rows[side], without) for side in SIDES]
-    few = [own[sample(len(own), ASIDE, halves.seed)] for own in rows]
-    mine = [halves.rows[side][halves.asked[side]] for side in SIDES]
-    asked = [np.searchsorted(whole.rows[side], np.concatenate([mine[side], few[side]])) for side in SIDES]
-    steps: dict[str, Correction] = {
-        "teacher": dict.fromkeys(SIDES, repairs.the_teacher),
-        IDENTITY: dict.fromkeys(SIDES, repairs.as_it_is),
-    }
-    found = whole.neighbours(steps, whole.rows, asked, whole.k)
-    before = shared_with(found["teacher"], found[IDENTITY])[METRICS[0]]
+    counts = [len(asked) for asked in halves.asked]
+    apart = [own[sample(len(own), ASIDE, halves.seed)] for own in halves.apart]
+    asked = [np.concatenate([halves.rows[side][halves.asked[side]], apart[side]]) for side in SIDES]
+    before = halves.of_all({IDENTITY: dict.fromkeys(SIDES, as_it_is)}, asked, progress)[IDENTITY][COSINE]
     share = len(without) / halves.n
-    counts = [len(each) for each in mine]
     steady = np.concatenate([after - (1 - share) * old[:n] for after, old, n in zip(kept, before, counts, strict=True)])
-    lost = np.concatenate([old[n:] for old, n in zip(before, counts, strict=True)])
-    errors = CORRECTION * np.array([_error(steady), share * _error(lost)])
-    return float(steady.mean() - share * lost.mean()), float(np.linalg.norm(errors))
+    others = np.concatenate([old[n:] for old, n in zip(before, counts, strict=True)])
+    return float(steady.mean() - share * others.mean()), float(np.hypot(error_of(steady), share * error_of(others)))
 
 
-def _error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def _parts(total: float, moved: dict[str, Moved], level: Estimate, width: Moved, words: Words) -> list[Part]:
-    """The parts, scaled to the ``total`` loss; ``level`` is what the best correction reads."""
-    left = 1.0 if level.value is None else max(1 - level.value, 0.0)
-    limited = min(max(width[0], 0.0), left)
-    shares = {name: (max(value, 0.0), error) for name, (value, error) in moved.items()}
-    shares["classes"] = (min(shares["classes"][0], left - limited), shares["classes"][1])
-    shares["width"] = (limited, width[1])
-    taken = sum(value for value, _ in shares.values())
-    rest = max(left - limited - shares["classes"][0], 0.0)
-    shares["not_held"] = (rest, float(np.linalg.norm([level.standard_error or 0.0, width[1], shares["classes"][1]])))
-    held = taken + rest
-    total = max(total, 0.0)
-    if held <= 0 and total > 0:
-        shares["not_held"], held = (1.0, 0.0), 1.0
-    scale = total / held if held > 0 else 0.0
-    found = [_part(name, shares[name][0] * scale, shares[name][1] * scale, total, words) for name in PARTS]
+def _parts(total: float, climbed: Climbed, aside: Moved, classes: Moved, words: Words) -> list[Part]:
+    """The parts, scaled so that they add up to the ``total`` loss."""
+    left = 1.0 if climbed.level.value is None else max(1 - climbed.level.value, 0.0)
+    moved = {"rows_set_aside": (max(aside[0], 0.0), aside[1]), **climbed.gains}
+    moved["width"] = (float(np.clip(climbed.width[0], 0.0, left)), climbed.width[1])
+    moved["classes"] = (min(classes[0], left - moved["width"][0]), classes[1])
+    rest = max(left - moved["width"][0] - moved["classes"][0], 0.0)
+    errors = climbed.level.standard_error or 0.0, moved["width"][1], moved["classes"][1]
+    moved["not_held"] = (rest, float(np.linalg.norm(errors)))
+    held, total = sum(value for value, _ in moved.values()), max(total, 0.0)
+    scale = total / held if held > 0 else 0.0  # a loss that the halves do not show is not held
+    found = [_part(name, scale * moved[name][0], scale * moved[name][1], total, words) for name in PARTS]
     return _exact(found, total)
 
 
@@ -307,110 +289,23 @@ def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], 
     """The account of CKA: rows set aside by the moments of all rows, the rest by held-out halves."""
     if cka is None or not np.isfinite(cka):
         return []
-    words = Words("of debiased linear CKA", plain, aside=aside)
-    total = max(1 - cka, 0.0)
-    start = joined(readings[IDENTITY])
-    if start.value is None:
-        nothing = dict.fromkeys(("rows_set_aside", *STAGES, "classes"), (0.0, 0.0))
-        return _parts(total, nothing, Estimate(None), (0.0, 0.0), words)
-    gains, _, level = _waterfall(readings)
-    found = {**gains, "classes": (0.0, 0.0)}
+    climbed, total = _climbed(readings), max(1 - cka, 0.0)
+    words = Words("of debiased linear CKA", plain, climbed.used, aside=aside)
     regained = 0.0
     if aside:
         kept = debiased_cka(halves.whole[False].merge(halves.whole[True]))
         regained = float(np.clip(kept - cka, 0.0, total)) if np.isfinite(kept) else 0.0
-    parts = _parts(total - regained, {"rows_set_aside": (0.0, 0.0), **found}, level, _width(readings), words)
-    error = (start.standard_error or 0.0) if regained else 0.0
-    place = PARTS.index("rows_set_aside")
-    parts[place] = _part("rows_set_aside", regained, error, total, words)
+    parts = _parts(total - regained, climbed, (0.0, 0.0), (0.0, 0.0), words)
+    error = (joined(readings[IDENTITY]).standard_error or 0.0) if regained else 0.0
+    parts[PARTS.index("rows_set_aside")] = _part("rows_set_aside", regained, error, total, words)
     return _exact(parts, total)
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """What some classes lose beyond the rest, and which they are, the worst first."""
-
-    lost: Moved
-    names: list[str]
-
-
-def _classes(
-    halves: Halves, ridge: Correction, values: list[np.ndarray], codes: np.ndarray, names: Sequence[str]
-) -> _Classes:
-    """What the classes that fall behind lose beyond the rest, by the overlap (q,) of the queries of each half.
-
-    A healthy student of the same overlap stands beside: the teacher with the residuals of the linear map, each given to
-    another row at random, at the size at which the rest of the classes keep as much as the student's do.
-    """
-    few = [rows[sample(len(rows), NULL_ROWS // 2, halves.seed)] for rows in halves.rows]
-    own, known = codes[halves.queries], codes[np.concatenate(few)]
-    counts, there = (np.bincount(each[each >= 0], minlength=len(names)) for each in (own, known))
-    usable = np.flatnonzero((counts >= FEWEST) & (there >= FEWEST))
-    if len(usable) < 2:
-        return _Classes((0.0, 0.0), [])
-    curves = _by_noise(halves, ridge, few)
-    found, errors = _class_means(np.concatenate(values), own, usable)
-    healthy = [_class_means(curve, known, usable) for curve in curves]
-    means, weights = np.array([mean for mean, _ in healthy]), counts[usable] / len(own)
-    rest = np.ones(len(usable), bool)
-    for _ in range(2):  # the rest is known once the classes that fall behind are
-        kept = (means[:, rest] @ weights[rest], found[rest] @ weights[rest])
-        size = np.interp(-kept[1], -kept[0], np.arange(len(means)))
-        low, part = min(int(size), len(means) - 2), size - min(int(size), len(means) - 2)
-        expected = (1 - part) * means[low] + part * means[low + 1]
-        error = np.hypot(errors, healthy[low + (part > 0.5)][1])
-        behind, centre = _behind(found - expected, error)
-        rest = ~behind
-    lost = np.where(behind, np.maximum(centre + expected - found, 0), 0) * weights
-    order = np.argsort(-lost)[: int(behind.sum())]
-    return _Classes(
-        (float(lost.sum()), float(np.linalg.norm((error * weights)[behind]))), [str(names[usable[c]]) for c in order]
-    )
-
-
-def _by_noise(halves: Halves, ridge: Correction, rows: list[np.ndarray]) -> list[np.ndarray]:
-    """The overlap of some rows with themselves and more and more of the map's residuals, those of other rows."""
-    teacher, image = (
-        np.concatenate(halves.corrected(each, rows)) for each in (dict.fromkeys(SIDES, repairs.the_teacher), ridge)
-    )
-    left = (teacher - image)[np.random.default_rng([halves.seed, 2]).permutation(len(teacher))]
-    k = min(halves.k, len(teacher) - 1)
-    exact = Neighbours.search(teacher, k, METRICS[0], distances=False)
-    noisy = [Neighbours.search(teacher + size * left, k, METRICS[0], distances=False) for size in NOISE]
-    return [np.ones(len(teacher)), *(intersections(exact, each) / k for each in noisy)]
-
-
-def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each usable class, and its standard error; at least that of one neighbour in all."""
-    own = [values[codes == code] for code in usable]
-    least = [0.5 / len(each) for each in own]
-    return np.array([each.mean() for each in own]), np.maximum([CORRECTION * _error(each) for each in own], least)
-
-
-def _behind(gaps: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which classes (c,) lie below the rest, with Holm's correction, and where the middle of the rest is.
-
-    Classes differ somewhat in every student. How much is read off the better half of them, which classes that fall
-    behind are not in: of normal values it has .36 of the variance, and its mean lies .8 deviations above the middle.
-    """
-    better = np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
-    noise = float(np.square(errors).mean())
-    variance = better.var(ddof=1) / 0.36 if len(better) > 1 else 0.0
-    spread = max(variance - noise, NATURAL**2)
-    centre = float(better.mean() - 0.8 * np.sqrt(spread + noise))
-    p = ndtr((gaps - centre) / np.sqrt(np.square(errors) + spread))
-    order = np.argsort(p)
-    passed = p[order] <= LEVEL / np.arange(len(p), 0, -1)
-    behind = np.zeros(len(p), bool)
-    behind[order[: int(np.argmin(np.append(passed, False)))]] = True
-    return behind, centre
 
 
 def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading], k: int) -> dict[str, Any]:
     """The held-out readings of a correction, and what it gains beyond the student as it is."""
     measures = {}
     for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
-        after, before = (joined(_by_half(values[each][metric])) for each in (name, IDENTITY))
+        after, before = (joined(mean_of_halves(values[each][metric])) for each in (name, IDENTITY))
         measures[measure.named(k)] = _reading(after, before)
     measures[DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
     return {"repair": name, "measures": measures}
@@ -424,8 +319,8 @@ def _held_out(
     k: int, values: Mapping[str, Any], likeness: Mapping[str, Reading], aside: float
 ) -> dict[str, dict[str, Any]]:
     """What the student as it is reads on the halves, all rows counted."""
-    found = values[IDENTITY][METRICS[0]]
-    kept, shape = joined(_by_half(found)), joined(likeness[IDENTITY])
+    found = values[IDENTITY][COSINE]
+    kept, shape = joined(mean_of_halves(found)), joined(likeness[IDENTITY])
     value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
     return {
         f"held_out_{OVERLAP.named(k)}": {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
@@ -492,11 +387,12 @@ def plain(share: float) -> str:
 
 @dataclass(frozen=True)
 class Words:
-    """What parts are parts of (``unit``), how a share is written, the classes that fall behind, and how many rows are
-    set aside."""
+    """What parts are parts of (``unit``), how a share is written, the corrections ``used`` by part, the classes that
+    fall behind, and how many rows are set aside."""
 
     unit: str
     written: Callable[[float], str]
+    used: Mapping[str, str] = field(default_factory=dict)
     classes: Sequence[str] = ()
     aside: int = 0
 
@@ -510,10 +406,22 @@ class Words:
         if self.written(share) == self.written(0.0):
             return nothing
         classes = ", ".join(self.classes[:MOST_NAMED]) + (" and others" if len(self.classes) > MOST_NAMED else "")
-        return regain.format(size=self.size(share), classes=classes, aside=f"{self.aside:,}")
+        return regain.format(
+            size=self.size(share),
+            classes=classes,
+            aside=f"{self.aside:,}",
+            correction=DONE.get(self.used.get(name, ""), ""),
+        )
 
 
 MOST_NAMED = 5
+DONE = {
+    "centring": "Subtracting the student's mean",
+    "unit_deviation": "Bringing every dimension of the student to unit deviation",
+    "teacher_mean": "Moving the student's mean onto the teacher's",
+    "teacher_deviations": "Bringing every dimension of the student to the teacher's mean and deviation",
+    "teacher_norms": "Giving the student's vectors the lengths of the teacher's",
+}
 SENTENCES = {
     "width": (
         "A wider student could win back {size}: the teacher itself loses this much on as many of its principal "
@@ -522,10 +430,10 @@ SENTENCES = {
     ),
     "rows_set_aside": (
         "Correcting or dropping the {aside} rows that are set aside wins back {size}.",
-        "No rows need to be set aside.",
+        "Setting rows aside wins nothing back.",
     ),
     "centre_scale_norms": (
-        "A correction of the student's mean, deviations or norms wins back {size}: --save-repair writes it.",
+        "{correction} wins back {size}.",
         "Correcting mean, deviations and norms wins nothing back.",
     ),
     "rotation": (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.diagnosis.accounting import IDENTITY, affine_fits, affine_steps_of
-from manifold_probe.diagnosis.halves import METRICS, SIDES, Halves, chosen, joined, mean_of
+from manifold_probe.diagnosis.halves import COSINE, SIDES, Halves, chosen, joined, mean_of_halves
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.uncertainty import Estimate
@@ -38,7 +38,7 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
     """
     halves = Halves(pair, k, seed, without)
     found = halves.overlaps(affine_steps_of(halves))
-    readings = {name: (mean_of(each[METRICS[0]][0]), mean_of(each[METRICS[0]][1])) for name, each in found.items()}
+    readings = {name: mean_of_halves(each[COSINE]) for name, each in found.items()}
     fits = affine_fits(halves)
     picked = chosen(readings, [tuple(fits)] * len(SIDES))
     before, after = joined(readings[IDENTITY]), joined((readings[picked[0]][0], readings[picked[1]][1]))

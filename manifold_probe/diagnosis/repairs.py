@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step
+from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step, as_it_is, the_teacher
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures import linear_maps
 
@@ -22,6 +22,7 @@ Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
 REMOVED = 3
 QUANTILES = 64
+TOLD = 0.5  # of correlation
 WAYS = 512  # random features of a lift
 MAIN = 48  # directions that they are functions of, at most
 
@@ -129,14 +130,14 @@ def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], n
     return step
 
 
-def as_it_is(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """The student's rows."""
-    return student
-
-
-def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """The teacher's rows."""
-    return teacher
+def lengths_told(halves: Halves) -> bool:
+    """Whether the lengths of the student's rows say something of the teacher's."""
+    own, theirs = (
+        np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(each, halves.compared)])
+        for each in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
+    )
+    scale = float(own.std() * theirs.std())
+    return scale > 0 and float(((own - own.mean()) * (theirs - theirs.mean())).mean()) > TOLD * scale
 
 
 def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
