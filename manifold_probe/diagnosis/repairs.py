@@ -1,9 +1,13 @@
 """Corrections of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
 
-centring        x - m                       permutation   every dimension in its partner's place, at its spread
-global scale    x s                         orthogonal    (x - m) Q s + c    (Procrustes)
-top removed     (x - m)(I - V V')           ridge         (x - m) W + c
-unit deviation  (x - m) / s                 direction     (x - m)(I - v v'), v: first direction of what is not told
+centring             x - m
+unit deviation       (x - m) / s
+teacher's mean       x - m + c
+teacher's deviation  (x - m) t / s + c
+orthogonal           (x - m) Q + c      (Procrustes, at one scale)
+ridge                (x - m) W + c
+
+and one that is not affine: ridge from the rows and the normal scores of their dimensions.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from manifold_probe.measures import linear_maps
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
-REMOVED = 3
+CONSTANT = 1e-6  # of the largest deviation: below, a dimension is rounding
 QUANTILES = 64
 TOLD = 0.5  # of correlation
 WAYS = 512  # random features of a lift
@@ -38,24 +42,10 @@ def centring(moments: Moments) -> Affine:
     return np.eye(len(moments.sx)), -moments.means[0]
 
 
-def global_scale(moments: Moments) -> Affine:
-    """At the teacher's size."""
-    own, theirs = moments.variances
-    ratio = np.sqrt(theirs / max(own, 1e-300))
-    return np.eye(len(moments.sx)) * ratio, np.zeros(len(moments.sx))
-
-
-def top_components_removed(moments: Moments) -> Affine:
-    """Without the three principal directions of most variance."""
-    top = np.linalg.eigh(moments.covariance[0])[1][:, -REMOVED:]
-    weights = np.eye(len(top)) - top @ top.T
-    return weights, -moments.means[0] @ weights
-
-
 def unit_deviation(moments: Moments) -> Affine:
     """Every dimension at unit deviation, floored."""
     spread = deviations(moments)[0]
-    spread = np.maximum(spread, FLOOR * max(float(np.median(spread)), 1e-30))
+    spread = np.maximum(spread, max(FLOOR * float(np.median(spread)), CONSTANT * float(spread.max()), 1e-300))
     return np.diag(1 / spread), -moments.means[0] / spread
 
 
@@ -70,16 +60,6 @@ def teacher_deviations(moments: Moments) -> Affine:
     weights, offset = unit_deviation(moments)
     theirs = deviations(moments)[1]
     return weights * theirs, offset * theirs + moments.means[1]
-
-
-def permutation(moments: Moments) -> Affine:
-    """Every dimension in the place of the teacher's that it correlates with most, with its sign and spread."""
-    own, theirs = deviations(moments)
-    partner, correlation = linear_maps.partners(moments.swapped(), mirrored=True)
-    placed = np.flatnonzero(correlation)
-    weights = np.zeros((len(own), len(theirs)))
-    weights[partner[placed], placed] = np.sign(correlation[placed]) * theirs[placed] / own[partner[placed]]
-    return _onto_teacher(moments, weights)
 
 
 def orthogonal(moments: Moments) -> Affine:
@@ -98,16 +78,6 @@ def _onto_teacher(moments: Moments, weights: np.ndarray) -> Affine:
     return weights, mean_out - mean_in @ weights
 
 
-def direction_removed(moments: Moments) -> Affine:
-    """Without the direction in which the student says most that the teacher does not predict."""
-    xx, xy, yy = moments.covariance
-    told = linear_maps.generalised_ridge(moments)
-    left = xx - xy @ told - told.T @ xy.T + told.T @ yy @ told
-    direction = np.linalg.eigh((left + left.T) / 2)[1][:, -1]
-    weights = np.eye(len(xx)) - np.outer(direction, direction)
-    return weights, -moments.means[0] @ weights
-
-
 def affine_steps(fit: Fit, halves: Halves) -> Correction:
     """An affine correction of the rows of each half, fitted on the other."""
     return {side: affine_step(fit(halves.whole[not side]), halves.whole[not side].means[0]) for side in SIDES}
@@ -118,8 +88,8 @@ def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], n
     do."""
     weights, offset = affine
     at_centre = centre @ weights + offset
-    diagonal = np.diag(weights) if len(weights) == weights.shape[1] else np.zeros(0)
-    if len(diagonal) and np.count_nonzero(weights) == np.count_nonzero(diagonal):
+    diagonal = np.diag(weights)
+    if of is None and weights.shape == (len(diagonal),) * 2 and np.count_nonzero(weights) == np.count_nonzero(diagonal):
         return lambda student, teacher: (student - centre) * diagonal + at_centre
     single = weights.astype(np.float32)
 
