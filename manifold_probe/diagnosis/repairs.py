@@ -1,4 +1,4 @@
-"""Affine repairs of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
+"""Corrections of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
 
 centring        x - m                       permutation   every dimension in its partner's place, at its spread
 global scale    x s                         orthogonal    (x - m) Q s + c    (Procrustes)
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures import linear_maps
 
@@ -19,6 +20,8 @@ Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
 REMOVED = 3
+WAYS = 512  # random features of the nonlinear map
+MAIN = 48  # directions that it is nonlinear in, at most
 
 
 def deviations(moments: Moments) -> Affine:
@@ -51,6 +54,19 @@ def unit_deviation(moments: Moments) -> Affine:
     spread = deviations(moments)[0]
     spread = np.maximum(spread, FLOOR * max(float(np.median(spread)), 1e-30))
     return np.diag(1 / spread), -moments.means[0] / spread
+
+
+def teacher_mean(moments: Moments) -> Affine:
+    """At the teacher's mean, where both have the same dimensions."""
+    own, theirs = moments.means
+    return np.eye(len(own)), theirs - own
+
+
+def teacher_deviations(moments: Moments) -> Affine:
+    """Every dimension at the teacher's mean and deviation, where both have the same dimensions."""
+    weights, offset = unit_deviation(moments)
+    theirs = deviations(moments)[1]
+    return weights * theirs, offset * theirs + moments.means[1]
 
 
 def permutation(moments: Moments) -> Affine:
@@ -87,3 +103,90 @@ def direction_removed(moments: Moments) -> Affine:
     direction = np.linalg.eigh((left + left.T) / 2)[1][:, -1]
     weights = np.eye(len(xx)) - np.outer(direction, direction)
     return weights, -moments.means[0] @ weights
+
+
+def affine_steps(fit: Fit, halves: Halves) -> Correction:
+    """An affine correction of the rows of each half, fitted on the other."""
+    return {side: affine_step(fit(halves.whole[not side]), halves.whole[not side].means[0]) for side in SIDES}
+
+
+def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], np.ndarray] | None = None) -> Step:
+    """Rows, or a function ``of`` them, through an affine map: about their ``centre``, so that single precision will
+    do."""
+    weights, offset = affine
+    at_centre = centre @ weights + offset
+    diagonal = np.diag(weights) if len(weights) == weights.shape[1] else np.zeros(0)
+    if len(diagonal) and np.count_nonzero(weights) == np.count_nonzero(diagonal):
+        return lambda student, teacher: (student - centre) * diagonal + at_centre
+    single = weights.astype(np.float32)
+
+    def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+        centred = (student if of is None else of(student)) - centre
+        return centred.astype(np.float32) @ single + at_centre
+
+    return step
+
+
+def as_it_is(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The student's rows."""
+    return student
+
+
+def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The teacher's rows."""
+    return teacher
+
+
+def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The student's directions at the teacher's lengths."""
+    own, theirs = (np.linalg.norm(x, axis=1, keepdims=True) for x in (student, teacher))
+    return student * (theirs / np.maximum(own, 1e-30))
+
+
+def nonlinear(halves: Halves) -> Correction:
+    """The rows lifted by random features, then mapped linearly, fitted on at most 50,000 rows."""
+    lift = Lift(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)), halves.seed)
+    lifted = halves.moments(lift, FITTED)
+    return {side: affine_step(ridge(lifted[not side]), lifted[not side].means[0], lift) for side in SIDES}
+
+
+def leading(halves: Halves, width: int) -> Correction:
+    """The teacher on its first principal components (n, width) and what is constant beside them, in one column."""
+    return {side: _leading(halves.whole[not side], width) for side in SIDES}
+
+
+def _leading(moments: Moments, width: int) -> Step:
+    mean, axes = moments.means[1], np.linalg.eigh(moments.covariance[2])[1][:, ::-1][:, :width]
+    rest = float(np.linalg.norm(mean - axes @ (axes.T @ mean)))
+    single, middle = axes.astype(np.float32), np.append(mean @ axes, rest)
+
+    def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+        return np.pad((teacher - mean).astype(np.float32) @ single, ((0, 0), (0, 1))) + middle
+
+    return step
+
+
+class Lift:
+    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
+
+    def __init__(self, x: np.ndarray, seed: int) -> None:
+        self.centre = x.mean(0, dtype=np.float64)
+        some = x.astype(np.float64) - self.centre
+        squares, vectors = np.linalg.eigh(some.T @ some)
+        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
+        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
+        self.directions = directions[:, :most]
+        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
+        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
+        draw = np.random.default_rng([seed, 5])
+        self.waves = []
+        for width in (1.0, 2.5):
+            ways = draw.normal(size=(most, WAYS // 2)) * width
+            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + 512)."""
+        centred = x - self.centre
+        narrow = centred @ self.directions
+        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
+        return np.concatenate([centred / self.size, *waves], axis=1)

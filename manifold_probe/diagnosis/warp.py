@@ -8,8 +8,8 @@ from scipy.special import ndtri  # scipy.stats would take half a second to impor
 from manifold_probe.diagnosis.case import Evidence, Finding, Repair, View, confidence_of
 from manifold_probe.diagnosis.faithfulness import METRICS, gain, surest_gain
 from manifold_probe.diagnosis.linear import MOST, cross_fitted, explained
+from manifold_probe.diagnosis.repairs import Lift
 
-WAYS = 512  # random features of the nonlinear regressor
 DIRECTIONS = 8
 GROUPS = 20
 HEAVY = 1.14  # times the kurtosis that the image's main directions have
@@ -221,32 +221,6 @@ def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np
     whole = max(float(np.square(target[keep]).sum()), 1e-300)
     error_of_sum = float((left[0] - left[1]).std()) * np.sqrt(len(left[0]))
     return (straight - curved) / max(straight, 1e-300), straight / whole, error_of_sum / max(straight, 1e-300)
-
-
-class Lift:
-    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
-
-    def __init__(self, x: np.ndarray, seed: int) -> None:
-        self.centre = x.mean(0, dtype=np.float64)
-        some = x.astype(np.float64) - self.centre
-        squares, vectors = np.linalg.eigh(some.T @ some)
-        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
-        most = min(48, int((values > 1e-4 * values[0]).sum()))
-        self.directions = directions[:, :most]
-        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
-        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
-        draw = np.random.default_rng([seed, 5])
-        self.waves = []
-        for width in (1.0, 2.5):
-            ways = draw.normal(size=(most, WAYS // 2)) * width
-            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n, d + 512)."""
-        centred = x - self.centre
-        narrow = centred @ self.directions
-        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
-        return np.concatenate([centred / self.size, *waves], axis=1)
 
 
 def lift(x: np.ndarray, keep: np.ndarray, seed: int) -> np.ndarray:
