@@ -16,24 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.lab import CORRECTION, LEAST_LOSS, Trial, of_groups, paired, shared
+from manifold_probe.diagnosis.accounting import Piece
+from manifold_probe.diagnosis.course import FEWEST, read_course
+from manifold_probe.diagnosis.lab import LEAST_LOSS, Evidence, Trial, likeness, of_groups, paired, shared
+from manifold_probe.diagnosis.linear import cross_fitted
 from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.inputs import codes_of
 from manifold_probe.engine.neighbours import search
 from manifold_probe.engine.rows import sample
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
-from manifold_probe.measures.catalogue import OVERLAP
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
 from manifold_probe.parts import Progress
+from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
+if TYPE_CHECKING:
+    from manifold_probe.diagnosis.interventions import Models
+
 LEAST_ROWS = 60
 MOST_ROWS = 4000  # of each group
-QUERIES = 2000
 SURE = 3.0  # standard errors: chance passes it once in 700 times
 LEAST_SHARE = 0.05  # of the whole loss: a random split of the rows differs by less than this at 1,000 rows of each
 HARDLY = 0.6  # of what the student's width permits: rows trained on that keep less are not learned
@@ -70,19 +77,8 @@ class Training:
     classes: frozenset[str] | None = None
     head: Pair | None = None
     watched: list[tuple[float, float]] | None = None
-    models: Any = None
+    models: Models | None = None
     finished: bool = True
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of the account: its fraction of the whole loss, with a 95% interval, and what would win it back."""
-
-    name: str
-    fraction: float
-    low: float
-    high: float
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ CAUSES = {
 def cause(
     name: str,
     proof: Trial | None,
-    evidence: Sequence[tuple[str, float | None, float | None]],
+    evidence: Sequence[Evidence],
     *,
     proved: bool,
     share: float | None = None,
@@ -167,15 +163,19 @@ def cause(
         "words": said.words,
         "status": "proved" if proved else "suspected",
         "share": proof.share if share is None and proof is not None else share,
-        "evidence": [
-            {"measure": measure, "value": value, "expected": expected} for measure, value, expected in evidence
-        ],
+        "evidence": [vars(each) for each in evidence],
         "repair": repaired(proof) if proof is not None and repair else None,
         "where": where,
         "advice": said.advice,
         "falsified_by": said.falsified_by,
         "or": list(confusable),
     }
+
+
+def piece_of(name: str, proof: Trial, scale: float, sentence: str) -> Piece:
+    """A trial as a part of the account; ``scale`` makes a fraction of the whole loss of its gain."""
+    low, high = (float(np.clip(scale * (proof.gain + step * proof.error), 0, 1)) for step in (-1.96, 1.96))
+    return Piece(name, proof.share, low, high, sentence)
 
 
 def repaired(proof: Trial) -> dict[str, Any]:
@@ -194,24 +194,31 @@ def repaired(proof: Trial) -> dict[str, Any]:
     }
 
 
+ORDER = ("absent_classes", "overfit", "lost_in_head", "teacher_repeatability", "underfit")  # the most general last
+
+
 def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, progress: Progress | None = None) -> Found:
     """All that the training tells of a pair.
 
     Raises
     ------
     InputError
-        Too few rows of a group, or classes that no row has.
+        Too few rows of a group, classes that no row has, or NaN among the rows that were trained on.
     """
-    found = Found(beside={} if training.finished else {"training": {"finished": False}})
+    for other in (training.seen, training.head):
+        for space in () if other is None else (other.teacher, other.student):
+            for start, block in space.blocks():
+                check_finite(block, start, space)
+    found = Found()
     classes = classes_trained(pair, training)
-    there = None if classes is None else present(pair, classes)
-    if there is not None:
-        found = found.plus(of_classes(pair, there, classes or frozenset(), k, seed))
-    absent = sum(piece.fraction for piece in found.pieces)
+    there = None
+    if classes is not None:
+        there = present(pair, classes)
+        found = found.plus(of_classes(pair, there, k, seed))
     rows = None
     if training.trained is not None or training.seen is not None:
         rows = Rows.of(pair, training, there, k, seed)
-        found = found.plus(rows.found(1 - absent))
+        found = found.plus(rows.found(1 - sum(piece.fraction for piece in found.pieces)))
     if training.log is not None or training.watched is not None:
         found = found.plus(of_course(pair, training, rows, k, seed))
     if training.head is not None:
@@ -219,8 +226,17 @@ def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, prog
     if training.models is not None:
         from manifold_probe.diagnosis.interventions import of_models
 
-        found = found.plus(of_models(pair, training.models, k, seed, progress))
-    return found
+        found = found.plus(of_models(training.models, pair, k, seed, progress))
+    return replace(found, pieces=merged(found.pieces))
+
+
+def merged(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces in the order of the account; of several of one name, the largest."""
+    best: dict[str, Piece] = {}
+    for piece in pieces:
+        if piece.name not in best or piece.fraction > best[piece.name].fraction:
+            best[piece.name] = piece
+    return [best[name] for name in ORDER if name in best]
 
 
 # ---- neighbours among some rows
@@ -276,8 +292,9 @@ class Rows:
         for name, each in sides.items():
             if len(each) < least:
                 of_classes = "" if there is None else ", of the classes trained on,"
+                what = "train features" if training.seen is not None and name == "trained on" else "train ids"
                 raise InputError(
-                    f"train ids: {len(each):,} of the paired rows{of_classes} were {name}; at least {least} are needed"
+                    f"{what}: {len(each):,} of the paired rows{of_classes} were {name}; at least {least} are needed"
                 )
         size = min(MOST_ROWS, *(len(each) for each in sides.values()))
         draw = np.random.default_rng([seed, 11])
@@ -324,8 +341,8 @@ class Rows:
             measured |= {"low": gap - 1.96 * proof.error, "high": gap + 1.96 * proof.error}
             if proof.z > SURE and share >= LEAST_SHARE:
                 evidence = [
-                    (f"{measure} of rows that were trained on", seen, proof.before),
-                    (f"{measure}, seen minus unseen", gap, 0.0),
+                    Evidence(f"{measure} of rows that were trained on", seen, proof.before),
+                    Evidence(f"{measure}, seen minus unseen", gap, 0.0),
                 ]
                 causes.append(cause("overfit", proof, evidence, proved=True))
         pieces = [
@@ -365,39 +382,44 @@ def leading(x: np.ndarray, width: int) -> np.ndarray:
 
 def classes_trained(pair: Pair, training: Training) -> frozenset[str] | None:
     """The classes that were trained on, as they are given or as the rows that were trained on have them; None where
-    they are unknown or all.
+    they are unknown, or all.
 
     Raises
     ------
     InputError
-        Where there are no labels, or a class that is given is not among them.
+        Where classes are given and there are no labels, none or all of the classes, or a class that no row has.
     """
     if training.classes is None:
-        if pair.labels is None:
-            return None
-        rows = [] if training.trained is None else [names_of(pair.labels)[training.trained]]
-        if training.seen is not None and training.seen.labels is not None:
-            rows.append(names_of(training.seen.labels))
-        named = set(np.unique(np.concatenate(rows)).tolist()) - {""} if rows else set()
-        return frozenset(named) if named and not set(classes_of(pair)) <= named else None
+        return _classes_of_rows(pair, training)
     if pair.labels is None:
-        raise InputError("classes trained: the rows have no labels; give --labels")
+        raise InputError("classes trained: the rows have no labels to know them by; give labels")
     known = classes_of(pair)
+    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
     unknown = sorted(training.classes - set(known))
-    if unknown:
-        listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-        raise InputError(f"classes trained: no row has the label {unknown[0]!r}; the labels are {listed}")
+    if unknown or not training.classes:
+        what = f"no row has the label {unknown[0]!r}" if unknown else "names none"
+        raise InputError(f"classes trained: {what}; the labels are {listed}")
     if set(known) <= training.classes:
-        raise InputError("classes trained: all classes are among them; leave this out, or give the rows of others too")
+        raise InputError("classes trained: all classes are among them; leave this out, or give rows of others too")
     return training.classes
+
+
+def _classes_of_rows(pair: Pair, training: Training) -> frozenset[str] | None:
+    if pair.labels is None:
+        return None
+    rows = [] if training.trained is None else [names_of(pair.labels)[training.trained]]
+    if training.seen is not None and training.seen.labels is not None:
+        rows.append(names_of(training.seen.labels))
+    found = frozenset(np.unique(np.concatenate(rows)).tolist()) - {""} if rows else frozenset()
+    there = present(pair, found)
+    enough = there.sum() >= LEAST_ROWS and (names_of(pair.labels)[~there] != "").sum() >= LEAST_ROWS
+    return found if enough else None  # a rare class may be missing by chance
 
 
 def names_of(labels: np.ndarray) -> np.ndarray:
     """Labels as text, "" for none."""
-    from manifold_probe.engine.inputs import codes_of
-
     codes, names = codes_of(np.asarray(labels))
-    return np.where(codes < 0, "", names.astype(str)[codes] if len(names) else "")
+    return np.where(codes < 0, "", names.astype(str)[codes]) if len(names) else np.full(len(codes), "")
 
 
 def classes_of(pair: Pair) -> list[str]:
@@ -410,8 +432,8 @@ def present(pair: Pair, classes: frozenset[str]) -> np.ndarray:
     return np.isin(names_of(np.asarray(pair.labels)), list(classes))
 
 
-def of_classes(pair: Pair, there: np.ndarray, classes: frozenset[str], k: int, seed: int) -> Found:
-    """The piece and the cause ``absent_classes``.
+def of_classes(pair: Pair, there: np.ndarray, k: int, seed: int) -> Found:
+    """The piece and the cause ``absent_classes``; ``there`` (n,) of bool are the rows of classes that were trained on.
 
     Classes differ in a sound student too: in one, single rows lie apart, in another close together. So the healthy twin
     is the teacher with as much noise as leaves the present classes what the student keeps of them; only what absent
@@ -440,7 +462,7 @@ def of_classes(pair: Pair, there: np.ndarray, classes: frozenset[str], k: int, s
     proof = replace(plain, healthy=healthy, error=error, share=float(np.clip(scale * gain, 0, 1)))
     absent = sorted(set(names[~mine].tolist()))
     beside = {
-        "trained": len(classes),
+        "trained": len(set(names[mine].tolist())),
         "absent": absent,
         "present_overlap": plain.after,
         "absent_overlap": plain.before,
@@ -449,17 +471,13 @@ def of_classes(pair: Pair, there: np.ndarray, classes: frozenset[str], k: int, s
         "high": gain + 1.96 * error,
     }
     few = "1 class was" if len(absent) == 1 else f"{len(absent)} classes were"
-    piece = Piece(
-        "absent_classes",
-        proof.share,
-        *(float(np.clip(scale * (gain + step * error), 0, 1)) for step in (-1.96, 1.96)),
-        f"{few} not in the training, and lose this beyond the others: examples of these would win it.",
-    )
+    sentence = f"{few} not in the training, and lose this beyond the others: examples of these would win it."
+    piece = piece_of("absent_classes", proof, scale, sentence)
     causes = []
     if proof.z > SURE and proof.share >= LEAST_SHARE:
         evidence = [
-            (f"{measure} in classes that were not trained on", plain.before, plain.after - max(healthy, 0.0)),
-            (f"{measure} in classes that were trained on", plain.after, None),
+            Evidence(f"{measure} in classes that were not trained on", plain.before, plain.after - max(healthy, 0.0)),
+            Evidence(f"{measure} in classes that were trained on", plain.after),
         ]
         causes = [cause("absent_classes", proof, evidence, proved=True, where={"classes": absent})]
     return Found(causes, [piece], {"classes": beside}, ["absent_classes"])
@@ -482,206 +500,70 @@ def noisy_twin(teacher: np.ndarray, rows: np.ndarray, wanted: float, k: int, see
 
 def spread_of_classes(values: np.ndarray, names: np.ndarray, mine: np.ndarray) -> float:
     """Standard error of the difference between two groups of classes, classes being the units; 0 of two classes."""
-    values_of, kinds = [], []
-    for name in np.unique(names):
-        rows = names == name
-        means.append(float(values[rows].mean()))
-        kind.append(bool(mine[rows][0]))
-    means, first = np.array(means), np.array(kind)
-    within = [means[group] - means[group].mean() for group in (first, ~first)]
-    freedom = len(means) - 2
-    if freedom < 1:
+    classes = np.unique(names)
+    means = np.array([values[names == name].mean() for name in classes])
+    first = np.array([mine[names == name][0] for name in classes])
+    if len(classes) < 3:
         return 0.0
-    variance = sum(float(np.square(each).sum()) for each in within) / freedom
+    within = [means[group] - means[group].mean() for group in (first, ~first)]
+    variance = sum(float(np.square(each).sum()) for each in within) / (len(classes) - 2)
     return float(np.sqrt(variance * sum(1 / len(each) for each in within)))
 
 
 # ---- the course of the loss
 
-FALLING = 2.33  # Mann-Kendall's z: without a trend it is passed once in 100 times
-TO_GO = 0.05  # of the fall so far; runs that were long enough show at most .02, a tenth as long .07 and more
-ROSE = 0.1  # of the fall so far
-NOISE = 5.0  # standard errors of a difference of levels: noise alone passes it somewhere in 300 points once in 1,000
-JUMPED = 0.25  # of the fall so far
-FEWEST = 4  # points: of fewer no rate of the fall is read
-FEW = 12  # points: of fewer no noise is known, and nothing is proved but an explosion
-EXPLODED = 2.0  # times the first loss
-HALVED = 0.5  # what a doubling of the steps wins, beside the doubling before, where the course is too short to tell
-MOST_HALVED = 0.8
-
-
-@dataclass(frozen=True)
-class Course:
-    """A curve that falls as a student learns, read as a whole.
-
-    ``kind`` is "falling", "flat", "rising", "jumping" or "not finite", and ``sure`` whether chance makes such a course
-    less than once in 100 times. ``to_go`` is how much further it would fall, in units of the fall so far, had training
-    gone on for four times as long: every doubling of the steps is taken to win the same share of what the doubling
-    before it won. A schedule that ends at zero makes the very end flat, so that the last half is looked at and not the
-    last steps. ``learned`` is whether it fell at all, beyond its noise.
-    """
-
-    kind: str
-    sure: bool
-    points: int
-    first: float
-    half: float
-    last: float
-    to_go: float = 0.0
-    learned: bool = True
-    at: float | None = None
-
-
-def read_course(curve: Sequence[tuple[float, float]]) -> Course | None:
-    """The course of a curve of (step, value); None where it has too few points to be read.
-
-    >>> read_course([(step, 1 / step) for step in range(1, 41)]).kind
-    'flat'
-    >>> read_course([(step, 4 - step / 20) for step in range(1, 41)]).kind
-    'falling'
-    """
-    values = np.array([value for _, value in curve], dtype=float)
-    steps = np.array([step for step, _ in curve], dtype=float)
-    n = len(values)
-    if n and not np.isfinite(values).all():
-        place = int(np.argmin(np.isfinite(values)))
-        return Course("not finite", True, n, values[0], np.nan, np.nan, at=float(steps[place]))
-    if n < 2:
-        return None
-    quarter, half, last = (level(steps, values, part) for part in (0.25, 0.5, 1.0))
-    first = float(values[: max(1, n // 16)].mean())
-    lowest = min(quarter, half, last)
-    fall = max(first, quarter, half) - lowest
-    noise = NOISE * noise_of(values)
-    facts: dict[str, Any] = {"points": n, "first": first, "half": half, "last": last, "learned": bool(fall > noise)}
-    at = jump(steps, values, max(JUMPED * fall, noise))
-    if n < FEW and last > EXPLODED * max(abs(first), 1e-12):
-        return Course("rising", True, at=at, **facts)
-    rise, falls = last - lowest, trend(binned(values[steps >= steps[-1] / 2]))
-    if n >= FEW and rise > max(ROSE * fall, noise) and falls < -FALLING:
-        return Course("rising", True, at=at, **facts)
-    if at is not None:
-        return Course("jumping", True, at=at, **facts)
-    won, before = half - last, quarter - half
-    ratio = HALVED if n < FEWEST else float(np.clip(won / max(before, 1e-12), 0, MOST_HALVED))
-    facts["to_go"] = max(won, 0.0) * (ratio + ratio**2) / max(fall, 1e-12)
-    sure = n >= FEW and falls > FALLING
-    if facts["to_go"] >= TO_GO and (sure or n < FEW):
-        return Course("falling", sure, **facts)
-    return Course("flat", n >= FEW, **facts)
-
-
-def noise_of(values: np.ndarray) -> float:
-    """The standard error of the difference between two levels, medians of a sixteenth of the points each: from the
-    steps between neighbours; 0 of few points."""
-    if len(values) < FEW:
-        return 0.0
-    changes = np.diff(values[len(values) // 2 :])
-    spread = 1.4826 * float(np.median(np.abs(changes - np.median(changes)))) / np.sqrt(2)
-    return CORRECTION * spread * np.sqrt(2 / window_of(values))
-
-
-def window_of(values: np.ndarray) -> int:
-    """How many points make a level."""
-    return max(3, len(values) // 16)
-
-
-def level(steps: np.ndarray, values: np.ndarray, part: float) -> float:
-    """The value at a part of the course: the median of the last quarter of the steps up to there, or, of few points,
-    the value between neighbours."""
-    end = part * steps[-1]
-    inside = values[(steps > 0.75 * end) & (steps <= end)]
-    return float(np.median(inside)) if len(inside) > 2 else float(np.interp(end, steps, values))
-
-
-def binned(values: np.ndarray, most: int = 12) -> np.ndarray:
-    """Means of at most so many equal parts, so that neighbouring steps are not counted as independent."""
-    parts = np.array_split(values, min(most, len(values)))
-    return np.array([part.mean() for part in parts])
-
-
-def trend(values: np.ndarray) -> float:
-    """Mann-Kendall's z of a fall: positive where later values are lower more often than higher.
-
-    >>> round(trend(np.arange(12.0)[::-1]), 2)
-    4.46
-    """
-    n = len(values)
-    if n < 3:
-        return 0.0
-    later = np.sign(values[:, None] - values[None, :])
-    score = float(later[np.triu_indices(n, 1)].sum())
-    spread = np.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    return float(np.sign(score) * max(abs(score) - 1, 0) / spread)
-
-
-def jump(steps: np.ndarray, values: np.ndarray, least: float) -> float | None:
-    """The step at which the curve jumps up for a while: its largest rise, where that is larger than ``least``."""
-    if len(values) < 2 * FEW:
-        return None
-    window = window_of(values)
-    levels = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
-    rises = levels[window:] - levels[:-window]
-    place = int(np.argmax(rises))
-    return float(steps[place + window]) if rises[place] > least else None
-
 
 def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: int) -> Found:
     """The causes ``undertrained``, ``unstable_training`` and ``too_small_student``."""
     log, watched = training.log or [], training.watched or []
-    lost = [(step, 1 - value) for step, value in watched]
-    enough = len(log) >= FEWEST or any(not np.isfinite(value) for _, value in log) or len(log) >= len(lost)
-    course = read_course(log if enough else lost)
+    of_loss = len(log) >= FEWEST or len(log) > len(watched) or not np.isfinite([loss for _, loss in log]).all()
+    course = read_course(log if of_loss else [(step, 1 - value) for step, value in watched])
     if course is None:
-        return Found(beside={"log": {"points": len(log), "course": "too short"}})
-    what = "the training loss" if enough else "the share of neighbours lost on watched rows"
+        return Found(beside={"log": {"points": len(log), "course": "too short", "finished": training.finished}})
+    what = "the training loss" if of_loss else "the share of neighbours lost on watched rows"
+    beside = {**vars(course), "of": what, "finished": training.finished}
+    beside["course"] = beside.pop("kind")
     beside = {
-        "points": course.points,
-        "course": course.kind,
-        "of": what,
-        **{name: getattr(course, name) for name in ("first", "half", "last", "to_go", "at")},
-        "finished": training.finished,
+        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in beside.items()
     }
-    names = ["undertrained", "unstable_training", "too_small_student"]
-    found = Found(beside={"log": beside}, assessed=names)
-    if course.kind == "not finite":
-        evidence = [("step at which the training loss was not finite", course.at, None)]
-        return replace(found, causes=[cause("unstable_training", None, evidence, proved=True)])
-    if course.kind in ("rising", "jumping"):
-        evidence = [(f"{what} at the end", course.last, min(course.half, course.last))]
-        evidence += [("step at which it jumped", course.at, None)] if course.at is not None else []
-        return replace(found, causes=[cause("unstable_training", None, evidence, proved=course.sure)])
+    found = Found(beside={"log": beside}, assessed=["undertrained", "unstable_training", "too_small_student"])
     measure = OVERLAP.named(k)
+    if course.kind == "not finite":
+        evidence = [Evidence(f"step at which {what} was not finite", course.at or 0.0)]
+        return replace(found, causes=[_unstable(evidence, rows, True)])
+    if course.kind in ("rising", "jumping"):
+        evidence = [Evidence(f"{what} at the end", course.last, min(course.half, course.last))]
+        evidence += [Evidence("step at which it jumped", course.at)] if course.at is not None else []
+        return replace(found, causes=[_unstable(evidence, rows, course.sure)])
+    evidence = [Evidence(f"{what} half-way", course.half), Evidence(f"{what} at the end", course.last, course.half)]
     if course.kind == "falling":
         now = overlap_of(pair, k, seed) if rows is None or rows.held is None else float(rows.held.mean())
-        start = watched[0][1] if watched else UNTRAINED * now
-        share = float(np.clip((now - min(start, now)) * course.to_go / max(1 - now, LEAST_LOSS), 0, 1))
-        evidence = [
-            (f"{what} half-way", course.half, None),
-            (f"{what} at the end", course.last, course.half),
-            (f"{measure} to be won by four times the steps, at least", share * (1 - now), 0.0),
-        ]
+        start = min(watched[0][1] if watched else UNTRAINED * now, now)
+        share = float(np.clip((now - start) * course.to_go / max(1 - now, LEAST_LOSS), 0, 1))
+        evidence.append(
+            Evidence(f"{measure} that four times the steps would win, by this course", share * (1 - now), 0.0)
+        )
         return replace(found, causes=[cause("undertrained", None, evidence, proved=course.sure, share=share)])
-    if not course.sure:
+    if not course.sure or (rows is None and overlap_of(pair, k, seed) >= HARDLY):
         return found
-    evidence = [(f"{what} half-way", course.half, None), (f"{what} at the end", course.last, course.half)]
     if rows is None:
-        now = overlap_of(pair, k, seed)
-        if now < HARDLY:
-            suspected = cause("too_small_student", None, evidence, proved=False, confusable=["overfit"])
-            return replace(found, causes=[suspected])
-        return found
+        return replace(found, causes=[cause("too_small_student", None, evidence, proved=False, confusable=["overfit"])])
     proof = rows.underfit
-    if proof.before < HARDLY * proof.after and proof.z > SURE and proof.share >= LEAST_SHARE:
-        evidence.append((f"{measure} of rows that were trained on", proof.before, proof.after))
-        other = [] if course.learned else ["undertrained", "unstable_training"]
-        small = cause("too_small_student", proof, evidence, proved=course.learned, confusable=other)
-        return replace(found, causes=[small])
-    return found
+    if proof.before >= HARDLY * proof.after or proof.z < SURE or proof.share < LEAST_SHARE:
+        return found
+    evidence.append(Evidence(f"{measure} of rows that were trained on", proof.before, proof.after))
+    other = [] if course.learned else ["undertrained", "unstable_training"]
+    small = cause("too_small_student", proof, evidence, proved=course.learned, confusable=other)
+    return replace(found, causes=[small])
+
+
+def _unstable(evidence: list[Evidence], rows: Rows | None, proved: bool) -> dict[str, Any]:
+    """The cause, which explains at most what rows that were trained on lose."""
+    return cause("unstable_training", None if rows is None else rows.underfit, evidence, proved=proved)
 
 
 def overlap_of(pair: Pair, k: int, seed: int) -> float:
-    """Mean overlap of a sample of rows among all rows, or among 2,000 where there are more."""
+    """Mean overlap of the rows, or of a sample of them among themselves."""
     return float(kept(pair, np.sort(sample(pair.teacher.n, MOST_ROWS, seed)), k).mean())
 
 
@@ -691,9 +573,6 @@ def overlap_of(pair: Pair, k: int, seed: int) -> float:
 def of_head(pair: Pair, other: Pair, k: int, seed: int) -> Found:
     """The cause ``misaligned_head`` where the student's other side keeps more than the pair's, and the piece
     ``lost_in_head``: what it keeps beyond a linear map of the pair's side, for a map alone would win that too."""
-    from manifold_probe.diagnosis.lab import likeness
-    from manifold_probe.diagnosis.linear import cross_fitted
-
     rows = np.sort(sample(pair.teacher.n, MOST_ROWS, seed))
     teacher, here, there = (
         at_unit_scale(side.take(rows)).astype(np.float64) for side in (pair.teacher, pair.student, other.student)
@@ -720,18 +599,14 @@ def of_head(pair: Pair, other: Pair, k: int, seed: int) -> Found:
         "debiased_linear_cka_backbone": cka[0],
         "debiased_linear_cka_head": cka[1],
     }
-    scale = 1 / max(loss, LEAST_LOSS)
-    more = beyond.after - beyond.before
-    piece = Piece(
-        "lost_in_head",
-        beyond.share,
-        *(float(np.clip(scale * (more + step * beyond.error), 0, 1)) for step in (-1.96, 1.96)),
-        "The other side of the head keeps this: read the student there.",
-    )
+    sentence = "The other side of the head keeps this: read the student there."
+    piece = piece_of("lost_in_head", beyond, 1 / max(loss, LEAST_LOSS), sentence)
     causes = []
     if proof.z > SURE and proof.share >= LEAST_SHARE:
-        evidence = [(f"{measure} at the backbone", proof.before, proof.after)]
-        evidence.append(("debiased linear CKA at the backbone", cka[0], cka[1]))
+        evidence = [
+            Evidence(f"{measure} at the backbone", proof.before, proof.after),
+            Evidence(f"{DEBIASED_CKA.key} at the backbone", cka[0], cka[1]),
+        ]
         where = {"sides": ["backbone"]}
         causes = [cause("misaligned_head", proof, evidence, proved=True, where=where, repair=True)]
     return Found(causes, [piece], {"head": beside}, ["misaligned_head"])

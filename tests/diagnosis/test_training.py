@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from manifold_probe.diagnosis.training import (
-    Found,
-    Rows,
-    Training,
-    evidence_of_training,
-    leading,
-    read_course,
-    spread_of_classes,
-    trend,
-)
+from manifold_probe.diagnosis.course import read_course, read_log, trend
+from manifold_probe.diagnosis.training import Found, Rows, Training, evidence_of_training, leading, spread_of_classes
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.spaces.pairing import Pair, pair
@@ -138,6 +132,64 @@ def test_mann_kendall_by_hand() -> None:
     assert trend(values) == pytest.approx((8 - 1) / np.sqrt(5 * 4 * 15 / 18))
     assert trend(-values) == -trend(values)
     assert trend(np.ones(12)) == 0
+
+
+# ---- a log is read
+
+
+def test_a_log_of_every_form(tmp_path: Path) -> None:
+    expected = [(1.0, 0.7), (2.0, 0.5), (3.0, float("inf"))]
+    (tmp_path / "log.csv").write_text("epoch,step,loss,accuracy\n0,1,0.7,\n0,2,0.5,\n0,,,0.9\n1,3,inf,\n")
+    (tmp_path / "log.tsv").write_text("step\tloss\n3\tinf\n1\t0.7\n2\t0.5\n")
+    lines = [{"step": 1, "loss": 0.7}, {"step": 2, "eval_loss": 0.1}, {"epoch": 2, "loss": 0.5}]
+    (tmp_path / "log.jsonl").write_text(
+        "\n".join(map(json.dumps, [*lines, {"step": 3, "loss": float("inf")}])) + "\n\n"
+    )
+    for name in ("log.csv", "log.tsv", "log.jsonl"):
+        assert read_log(tmp_path / name) == expected
+    assert read_log(expected) == expected
+    assert read_log([{"step": step, "loss": loss} for step, loss in expected]) == expected
+
+
+def test_steps_that_are_counted_anew_in_every_epoch() -> None:
+    lines = [{"epoch": epoch, "step": step, "loss": 5 - 2 * epoch - step} for epoch in (0, 1) for step in (0, 1)]
+    assert read_log(lines) == [(1.0, 5.0), (2.0, 4.0), (3.0, 3.0), (4.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("none.csv", None, "cannot be read"),
+        ("log.txt", "1 2", "a log is a .csv, .tsv or .jsonl"),
+        ("log.csv", "", "holds no line"),
+        ("log.csv", "step,loss\n", "holds no line"),
+        ("log.csv", "step,error\n1,2\n", "no line has a loss, only step, error"),
+        ("log.csv", "loss\n0.5\n", "line 2 has a loss but no step"),
+        ("log.csv", "step,loss\n1,low\n", "line 2: loss is 'low', no number"),
+        ("log.csv", "step,loss\nfirst,2\n", "line 2: step is 'first', no number"),
+        ("log.csv", "step,loss\nnan,2\n", "step is nan, no finite number"),
+        ("log.jsonl", "", "holds no line"),
+        ("log.jsonl", '{"step": 1, "loss": true}', "line 1: loss is 'True', no number"),
+        ("log.jsonl", "step 1 loss 2", "line 1 is no JSON"),
+        ("log.jsonl", "[1, 2]", "line 1 is no object"),
+        ("log.jsonl", '{"step": 1, "loss": [1]}', "no number"),
+    ],
+)
+def test_logs_that_cannot_be_read(name: str, text: str | None, words: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words) as raised:
+        read_log(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_log_at_all() -> None:
+    for given, words in ((7, "log: is a int"), ([1, 2], "entry 1 is '1'"), ([], "holds no line")):
+        with pytest.raises(InputError, match=words):
+            read_log(given)
+
+
+# ---- what a course says of a pair
 
 
 def log_of(kind: str, place: int = 0) -> list[tuple[float, float]]:
