@@ -8,7 +8,7 @@ from scipy.special import ndtri  # scipy.stats would take half a second to impor
 from manifold_probe.diagnosis.cause import Cause, Proved, Repair, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean, paired
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
-from manifold_probe.diagnosis.warp import Lift
+from manifold_probe.diagnosis.repairs import Lift
 
 DIRECTIONS = 8
 HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
