@@ -69,6 +69,8 @@ class Training:
         The student's model and the data, and perhaps the teacher's model: what can be tried on them.
     finished : bool
         Whether the training ran to its end.
+    facts : dict
+        What else is to be said of it, for "examined".
     """
 
     trained: np.ndarray | None = None
@@ -79,6 +81,7 @@ class Training:
     watched: list[tuple[float, float]] | None = None
     models: Models | None = None
     finished: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, prog
         for space in () if other is None else (other.teacher, other.student):
             for start, block in space.blocks():
                 check_finite(block, start, space)
-    found = Found()
+    found = Found(beside={"training": training.facts} if training.facts else {})
     classes = classes_trained(pair, training)
     there = None
     if classes is not None:
