@@ -98,7 +98,7 @@ def _paired_anew(lab: Lab, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Agreement before and after, in directions that the assignment did not use."""
     keep = lab.keep
     own, expected = (x[rows] - x[keep].mean(0) for x in (lab.student, lab.expected))
-    _, vectors = np.linalg.eigh(np.cov(lab.expected[keep].T))
+    _, vectors = np.linalg.eigh(np.atleast_2d(np.cov(lab.expected[keep].T)))
     own, expected = own @ vectors[:, ::-1], expected @ vectors[:, ::-1]
     scale = own.std(0) + 1e-6 * own.std()
     own, expected = own / np.sqrt(scale), expected / np.sqrt(scale)  # so that not one direction alone decides
