@@ -17,7 +17,7 @@ class Part(NamedTuple):
     kind: str
 
 
-WIDTH, REGAINED, CLASSES, LOST = "beyond its width", "won back by a correction", "single classes", "won back by nothing"
+WIDTH, REGAINED, CLASSES, LOST = "student's width", "won back", "single classes", "not won back"
 PARTS = {
     "width": Part("width of the student", "more than its width can hold", WIDTH),
     "rows_set_aside": Part("rows set aside", "won back by setting rows aside", REGAINED),
