@@ -30,8 +30,8 @@ def account(value: float, **parts: float) -> list[dict[str, Any]]:
     """Parts that add up to 1 - value: those that are given, and the rest that no map wins back."""
     rest = 1 - value - sum(parts.values())
     assert rest >= -1e-12
-    shares = {name: parts.get(name, 0.0) for name in NAMES} | parts
-    shares["not_held"] = max(rest, 0.0)
+    shares = dict.fromkeys(NAMES, 0.0) | parts
+    shares["not_held"] = max(shares.pop("not_held") + rest, 0.0)  # the last, after the parts that were split off it
     return [
         {
             "name": name,
@@ -47,6 +47,10 @@ def account(value: float, **parts: float) -> list[dict[str, Any]]:
 def measure(value: float, reference: float = 0.84, half: float = 0.004) -> dict[str, Any]:
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     return {"value": value, "low": low, "high": high, "chance": 0.001, "reference": reference, "n": 5000}
+
+
+def read(value: float, half: float) -> dict[str, Any]:
+    return {"value": value, "low": value - half, "high": value + half, "n": 2000}
 
 
 def measures(overlap: float, cka: float, reference: float = 0.84) -> dict[str, Any]:
@@ -140,6 +144,11 @@ ORDER = cause(
     where={"count": 1, "orders": ["the student's rows are shifted by 1 (off by one)"]},
     repair={**MISALIGNED["repair"], "name": "rows paired in that order", "before": 0.002, "after": 0.87},
 )
+
+
+def within(diagnosis: dict[str, Any]) -> dict[str, Any]:
+    """What a comparison holds of a diagnosis."""
+    return {name: diagnosis[name] for name in form.WITHIN}
 
 
 def step(name: str, value: float | None, cka: float | None = 0.8) -> dict[str, Any]:

@@ -121,20 +121,28 @@ def bar(value: float | None, room: int, *, plain: bool) -> str:
 
 def accounts_lines(documents: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
     """The accounts of several students' overlap side by side: a row for every part that any of them lost."""
-    if not any(each["accounting"] for each in documents.values()):
+    accounts = {name: one["accounting"] for name, one in documents.items()}
+    lost = {each["name"] for account in accounts.values() for each in words.lost(account)}
+    if not lost:
         return []
-    shares = {name: {each["name"]: each["share"] for each in one["accounting"]} for name, one in documents.items()}
-    names = list(dict.fromkeys(each["name"] for one in documents.values() for each in words.lost(one["accounting"])))
-    ordered = [*(name for name in words.PARTS if name in names), *(name for name in names if name not in words.PARTS)]
+    shares = {name: {each["name"]: each["share"] for each in account} for name, account in accounts.items()}
+    names = [name for name in dict.fromkeys(name for of in shares.values() for name in of) if name in lost]
     rows = [["part", *(shown(name, 24) for name in documents)]]
-    for part in ordered:
-        cells = [f"-{words.points(of[part])}" if of.get(part) else "0" for of in shares.values()]
-        rows.append([words.part(part).words, *cells])
+    for part in names:
+        rows.append([words.part(part).words, *(_points_lost(of, part) for of in shares.values())])
     k = next(iter(documents.values()))["settings"]["k"]
     kept = [(one["measures"].get(OVERLAP.named(k)) or {}).get("value") for one in documents.values()]
     rows.append(["student", *("-" if value is None else words.points(value) for value in kept)])
-    title = f"Where the loss went: {OVERLAP.named(k)} from 100 points to each student's"
-    return [*heading(title, width), *table(rows, width)]
+    title = f"Where the loss went: {OVERLAP.named(k)} from 1 to each student's, in points of 0.01"
+    more = "Intervals, the account of CKA and what would win each part back are in --json and --report."
+    return [*heading(title, width), *table(rows, width), *paragraph(more, width, style="dim")]
+
+
+def _points_lost(shares: dict[str, float], part: str) -> str:
+    """What a student lost to a part; "-" where it has no account."""
+    if not shares:
+        return "-"
+    return f"-{words.points(shares[part])}" if shares.get(part, 0.0) >= words.LEAST_POINTS else "0"
 
 
 def cause_lines(document: dict[str, Any], width: int | None, of: str = "") -> list[Text]:

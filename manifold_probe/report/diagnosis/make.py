@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from manifold_probe.diagnosis import diagnose
 from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.parts import Progress
-from manifold_probe.report.diagnosis.document import diagnosis_document
+from manifold_probe.report.diagnosis.document import diagnosis_document, within
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.provenance import provenance_of
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
+
+NEEDED = (OVERLAP, OVERLAP_EUCLIDEAN, DEBIASED_CKA)
 
 
 def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
@@ -33,6 +37,26 @@ def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Pr
     settings = {"k": asked.k, "seed": asked.seed, "classes": "labels" if pair.labels is not None else "k-means"}
     document = diagnosis_document(parts, pair, inputs, settings, provenance_of(asked.seed))
     return Diagnosis(document, pair, np.array(parts["aside"], dtype=np.int64), wrong)
+
+
+def within_comparison(
+    pair: Pair, comparison: dict[str, Any], seed: int, progress: Progress | None = None
+) -> dict[str, Any] | None:
+    """What a student's comparison holds of its diagnosis, which takes the comparison's measures; None where the overlap
+    is undefined, as of a student that holds one vector."""
+    k, measures = comparison["settings"]["k"], comparison["measures"]
+    if measures[OVERLAP.named(k)]["value"] is None:
+        return None
+    taken = {each.named(k): measures[each.named(k)] for each in NEEDED}
+    parts, _ = parts_of(pair, diagnose.Asked(k=k, seed=seed), taken, progress)
+    return within(parts, measures, k, comparison["inputs"]["student"]["shape"][1])
+
+
+def check_measures(keys: Iterable[str], k: int) -> None:
+    """Refuse a comparison without the measures that a diagnosis accounts for. Raises InputError."""
+    missing = [each.named(k) for each in NEEDED if each.named(k) not in keys]
+    if missing:
+        raise InputError(f"measures: a diagnosis needs {', '.join(missing)} too; add them, or leave the diagnosis out")
 
 
 def parts_of(
@@ -67,18 +91,29 @@ def reordering(pair: Pair, wrong: Unaligned) -> str:
 
 def check(pair: Pair, asked: diagnose.Asked) -> None:
     """Refuse what cannot be diagnosed, before any work. Raises InputError."""
+    check_count(pair, asked.k)
+    if asked.slices is not None:
+        _check_groups(asked.slices, "slices")
+    for space in (pair.teacher, pair.student, *(() if asked.head is None else (asked.head.student,))):
+        _check_rows(space)
+
+
+def check_count(pair: Pair, k: int) -> None:
+    """Refuse too few rows, and labels of a single class. Raises InputError."""
     n = pair.teacher.n
-    least = max(60, 4 * (asked.k + 1))
+    least = max(60, 4 * (k + 1))
     if n < least:
         raise InputError(
             f"{pair.student.name}: {n:,} paired rows are too few to find causes in one half and prove them in the "
-            f"other; at least {least:,} are needed for k = {asked.k}"
+            f"other; at least {least:,} are needed for k = {k}"
         )
-    for labels, name in ((pair.labels, "labels"), (asked.slices, "slices")):
-        if labels is not None and len(codes_of(np.asarray(labels))[1]) < 2:
-            raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
-    for space in (pair.teacher, pair.student, *(() if asked.head is None else (asked.head.student,))):
-        _check_rows(space)
+    if pair.labels is not None:
+        _check_groups(pair.labels, "labels")
+
+
+def _check_groups(labels: Any, name: str) -> None:
+    if len(codes_of(np.asarray(labels))[1]) < 2:
+        raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
 
 
 def _check_rows(space: Space) -> None:

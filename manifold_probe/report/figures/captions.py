@@ -11,13 +11,12 @@ from manifold_probe.report.words import neighbours, shown
 CAPTIONS = {
     "account": (
         "Where the loss went: from the teacher at 100 points down to the student, part by part, with 95% intervals. "
-        "Light blue: what a correction wins back, on rows that it was not fitted on. Hatched: what no map of the "
-        "student's features wins back. Parts that lose nothing in either measure are left out."
+        "Won back: by a correction, on rows that it was not fitted on. Hatched: what no map of the student's features "
+        "wins back. Parts that lose nothing in either measure are left out."
     ),
     "causes": (
         "The proof of each cause: a measure before and after it was undone, or inflicted on the teacher, with its 95% "
-        "interval. A black tick is what the same does to a sound pair; the further the filled mark lies from it, the "
-        "surer the cause."
+        "interval. The upright tick is what the same does to a sound pair: the filled mark must lie well beyond it."
     ),
     "ladder": (
         "The student after each correction: overlap in both metrics with its 95% interval, and debiased CKA, on rows "

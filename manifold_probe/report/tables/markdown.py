@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from manifold_probe.report.document import Reading
+from manifold_probe.report.diagnosis import words
+from manifold_probe.report.document import Reading, students_of
 from manifold_probe.report.readings import headline, title
 from manifold_probe.report.tables.rows import (
     distinct,
@@ -33,7 +34,27 @@ def markdown_table(document: dict[str, Any]) -> str:
     rows.insert(1, ["---", *("---:" for _ in keys)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     legend = [escaped(facts(document)), "In brackets: 95% intervals.", *meanings(document)]
-    return "\n".join([*lines, "", " ".join(legend), ""])
+    return "\n".join([*lines, "", " ".join(legend), "", *_accounts(document)])
+
+
+def _accounts(document: dict[str, Any]) -> list[str]:
+    """Of students that were diagnosed, what each part of the account lost of overlap; students down, parts across."""
+    shares = {
+        name: {each["name"]: each["share"] for each in found["accounting"]} for name, found in _diagnosed(document)
+    }
+    lost = {name for of in shares.values() for name in of if of[name] >= words.LEAST_POINTS}
+    names = [name for name in dict.fromkeys(name for of in shares.values() for name in of) if name in lost]
+    if not names:
+        return []
+    rows = [["points lost to", *(words.part(name).words for name in names)], ["---", *("---:" for _ in names)]]
+    for label, of in zip(distinct(shown(name) for name in shares), shares.values(), strict=True):
+        rows.append([escaped(label), *(words.points(of.get(name, 0.0)) for name in names)])
+    return [*(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _diagnosed(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    found = [(name, each.get("diagnosis")) for name, each in students_of(document).items()]
+    return [(name, each) for name, each in found if each and each["accounting"]]
 
 
 def escaped(text: str) -> str:
