@@ -122,14 +122,12 @@ def bar(value: float | None, room: int, *, plain: bool) -> str:
 def accounts_lines(documents: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
     """The accounts of several students' overlap side by side: a row for every part that any of them lost."""
     accounts = {name: one["accounting"] for name, one in documents.items()}
-    lost = {each["name"] for account in accounts.values() for each in words.lost(account)}
-    if not lost:
+    names = words.rows_of(*accounts.values())
+    if not names:
         return []
     shares = {name: {each["name"]: each["share"] for each in account} for name, account in accounts.items()}
-    names = [name for name in dict.fromkeys(name for of in shares.values() for name in of) if name in lost]
     rows = [["part", *(shown(name, 24) for name in documents)]]
-    for part in names:
-        rows.append([words.part(part).words, *(_points_lost(of, part) for of in shares.values())])
+    rows += [[words.part(part).words, *(_points_lost(of, part) for of in shares.values())] for part in names]
     k = next(iter(documents.values()))["settings"]["k"]
     kept = [(one["measures"].get(OVERLAP.named(k)) or {}).get("value") for one in documents.values()]
     rows.append(["student", *("-" if value is None else words.points(value) for value in kept)])

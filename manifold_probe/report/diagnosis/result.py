@@ -298,4 +298,4 @@ class Diagnosis(Result):
 
 
 def _part(part: dict[str, Any]) -> Part:
-    return Part(**{name: part.get(name) for name in ("name", "share", "low", "high", "sentence")})
+    return Part(part["name"], part["share"], part.get("low"), part.get("high"), part["sentence"])

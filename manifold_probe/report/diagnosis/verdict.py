@@ -37,9 +37,8 @@ def verdict(parts: dict[str, Any], measures: dict[str, Any], k: int, width: int 
     kept = f"{percent(value)} of each point's nearest neighbours are kept{_copied(parts['examined'])}"
     if causes and causes[0]["name"] == "unaligned_rows":
         return f"{capital(words_of(causes[0]))}: {kept}{_in_order(causes[0])}."
-    explaining = [cause for cause in causes if cause["share"] is None or cause["share"] >= LEAST]
-    if explaining:
-        return f"{_causes(explaining)}: {kept}{_without(explaining[0])}."
+    if first := explaining(causes):
+        return f"{_causes(first)}: {kept}{_without(first[0])}."
     small = f"; also found, with little to explain: {', '.join(map(words_of, causes[:2]))}" if causes else ""
     if near(value, measured):
         return f"Faithful: {kept}{_as_components(measured.get('reference'), width)}{small}."
@@ -50,6 +49,11 @@ def verdict(parts: dict[str, Any], measures: dict[str, Any], k: int, width: int 
     fault = "No single fault explains the loss" if causes else "No specific fault found"
     lost_ = f"{percent(1 - value)} of each point's nearest neighbours are lost{_copied(parts['examined'])}"
     return f"{fault}: {lost_}{_of_which(account)}{small}."
+
+
+def explaining(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The causes that explain something, or of which it is not known."""
+    return [cause for cause in causes if cause["share"] is None or cause["share"] >= LEAST]
 
 
 def near(value: float, measured: dict[str, Any]) -> bool:

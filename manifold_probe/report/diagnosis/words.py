@@ -109,6 +109,13 @@ def lost(account: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in account if each["share"] >= LEAST_POINTS]
 
 
+def rows_of(*accounts: list[dict[str, Any]]) -> list[str]:
+    """The names of the parts that any of these accounts lost something to, in their order."""
+    places = {name: place for place, name in enumerate(PARTS)}
+    names = dict.fromkeys(each["name"] for account in accounts for each in lost(account))
+    return sorted(names, key=lambda name: places.get(name, len(places)))
+
+
 def unlost(account: list[dict[str, Any]]) -> list[str]:
     """The names, in words, of the parts of an account that lost nothing."""
     return [part(each["name"]).words for each in account if each["share"] < LEAST_POINTS]

@@ -35,15 +35,12 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     panels = [(key, account) for key, account in panels if account]
     if not panels:
         return None
-    names = dict.fromkeys(each["name"] for _, account in panels for each in account)
-    lost = {each["name"] for _, account in panels for each in words.lost(account)}
-    rows = [name for name in names if name in lost]
+    rows = words.rows_of(*(account for _, account in panels))
     stacked = look.narrow and not look.flat and len(panels) > 1
     height = (len(rows) + 3.6) * look.row * 1.15
     figure = sheet(look, min(height * (len(panels) if stacked else 1), look.tallest - 3 * look.row))
     shape = (len(panels), 1) if stacked else (1, len(panels))
-    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr]
-    grid = figure.subplots(*shape, squeeze=False, sharey=True).ravel()
+    grid = figure.subplots(*shape, squeeze=False, sharey=True, gridspec_kw={"wspace": 0.06}).ravel()
     for axes, (key, account) in zip(grid, panels, strict=True):
         _waterfall(axes, key, account, rows, document["measures"][key], look)
     labels = ["teacher", *(fitting(words.part(name).words, 24) for name in rows), "student"]
@@ -81,11 +78,11 @@ def _waterfall(
             _number(axes, place, start, start, "0", GREY)
             continue
         _bar(axes, place, level, start, words.part(name).kind, look)
-        ends = [level, start]
+        low, high = level, start
         if part.get("low") is not None and part.get("high") is not None:
-            ends += [start - part["high"], start - part["low"]]
-            _whisker(axes, place, *ends[2:], look)
-        _number(axes, place, min(ends), max(ends), words.points(part["share"]), INK)
+            _whisker(axes, place, start - part["high"], start - part["low"], look)
+            low, high = min(low, start - part["high"]), max(high, start - part["low"])
+        _number(axes, place, low, high, words.points(part["share"]), INK)
     axes.plot([level, level], [len(rows), len(rows) + 1], color=INK, linewidth=0.4 * look.line, zorder=2.5)
     last = len(rows) + 1
     _bar(axes, last, 0.0, value, KEPT, look)

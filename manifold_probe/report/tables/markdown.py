@@ -39,22 +39,20 @@ def markdown_table(document: dict[str, Any]) -> str:
 
 def _accounts(document: dict[str, Any]) -> list[str]:
     """Of students that were diagnosed, what each part of the account lost of overlap; students down, parts across."""
-    shares = {
-        name: {each["name"]: each["share"] for each in found["accounting"]} for name, found in _diagnosed(document)
-    }
-    lost = {name for of in shares.values() for name in of if of[name] >= words.LEAST_POINTS}
-    names = [name for name in dict.fromkeys(name for of in shares.values() for name in of) if name in lost]
+    accounts = _accounts_of(document)
+    names = words.rows_of(*accounts.values())
     if not names:
         return []
     rows = [["points lost to", *(words.part(name).words for name in names)], ["---", *("---:" for _ in names)]]
-    for label, of in zip(distinct(shown(name) for name in shares), shares.values(), strict=True):
+    for label, account in zip(distinct(shown(name) for name in accounts), accounts.values(), strict=True):
+        of = {each["name"]: each["share"] for each in account}
         rows.append([escaped(label), *(words.points(of.get(name, 0.0)) for name in names)])
     return [*(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
-def _diagnosed(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    found = [(name, each.get("diagnosis")) for name, each in students_of(document).items()]
-    return [(name, each) for name, each in found if each and each["accounting"]]
+def _accounts_of(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    found = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
+    return {name: account for name, account in found.items() if account}
 
 
 def escaped(text: str) -> str:
