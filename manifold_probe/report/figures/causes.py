@@ -14,6 +14,7 @@ from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, colour
 from manifold_probe.report.words import percent
 
 MOST = 8
+WIDEST = 120  # characters of a line
 TICKS = [0, 0.25, 0.5, 0.75, 1]
 TALL = 3.1  # rows of text that a cause takes: its words, its standing, its proof
 
@@ -32,8 +33,8 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     axes.spines["left"].set_visible(False)
     ends = [0.0, 1.0]
     for place, cause in enumerate(causes):
-        band = [place + 1.95 / TALL, place + 2.75 / TALL]  # below the words, which no line crosses
-        axes.vlines(TICKS, *band, color=FAINT, linewidth=look.text / 14, zorder=0)
+        top, bottom = place + 1.95 / TALL, place + 2.75 / TALL  # below the words, which no line crosses
+        axes.vlines(TICKS, top, bottom, color=FAINT, linewidth=look.text / 14, zorder=0)
         _words(axes, place, cause, look)
         ends += _proof(axes, place + 2.35 / TALL, cause, look)
         if place:
@@ -60,10 +61,10 @@ def _words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> None:
 
 def _cut(text: str, look: Look, weight: str) -> str:
     """A line of text that is no wider than the sheet."""
-    limit = len(text)
-    while limit > 12 and text_width(fitting(text, limit), look, weight) > look.width - 0.35:
-        limit -= 1
-    return fitting(text, limit)
+    found, room = fitting(text, WIDEST), look.width - 0.35
+    while (width := text_width(found, look, weight)) > room:
+        found = fitting(text, int(len(found) * room / width) - 1)
+    return found
 
 
 def _proof(axes: Axes, place: float, cause: dict[str, Any], look: Look) -> list[float]:
