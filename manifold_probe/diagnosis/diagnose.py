@@ -107,7 +107,7 @@ def _diagnosed(
         causes += told.causes
     account = None
     if asked.account:
-        codes, names = (None, []) if pair.labels is None else codes_of(np.asarray(pair.labels))
+        codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
         account = accounting.account(
             pair,
             known[OVERLAP.named(k)]["value"],
@@ -117,7 +117,7 @@ def _diagnosed(
             aside=np.setdiff1d(aside, copies),
             copies=copies,
             codes=codes,
-            names=[str(name) for name in names],
+            names=[str(name) for name in names.tolist()],
             pieces=() if told is None else told.pieces,
             progress=parts["account"],
         )

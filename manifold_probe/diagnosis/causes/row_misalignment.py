@@ -75,8 +75,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     error = float(np.hypot(gains.std() / np.sqrt(len(gains)), healthy.std() / np.sqrt(len(healthy)))) + 1e-6
     mask = np.zeros(len(lab.keep), bool)
     mask[bad] = True
-    inside, outside = (mean(lab.now[COSINE][some]) for some in (mask, lab.keep & ~mask))
-    lost = max(outside - inside, 0.0) * len(bad) / int(lab.start.keep.sum())
+    lost = lab.leave_out("these rows left out", mask, measures=(COSINE,))
     trial = Trial(
         "these rows paired anew by assignment",
         "undo",
@@ -85,7 +84,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         float(after.mean()),
         error,
         float(healthy.mean()),
-        float(np.clip(lost / max(lab.loss(COSINE), 1e-3), 0, 1)),
+        lost.share,
         len(bad),
     )
     restored = trial.gain / max(float(before_ok.mean() - before.mean()), 1e-6)
