@@ -15,7 +15,6 @@ from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial
 from manifold_probe.diagnosis.search import (
     LEAST,
-    LEAST_GAIN,
     LEVEL,
     SPECIFIC,
     Finding,
@@ -40,7 +39,9 @@ def lab_of(*changes: Callable[[Rows], Rows], size: float = 0.1) -> Lab:
     for change in changes:
         student = change(student)
     lab = Lab.of(teacher, student, draw.integers(0, 3, N), ["a", "b", "c"])
-    return replace(lab, student=student.astype(np.float32))  # at its own size, so that changes can be taken back by hand
+    return replace(
+        lab, student=student.astype(np.float32)
+    )  # at its own size, so that changes can be taken back by hand
 
 
 def shifted(x: Rows) -> Rows:
@@ -165,10 +166,9 @@ def test_a_trial_passes_for_everything_that_was_tried(tried: int) -> None:
 
 
 def test_a_trial_that_explains_nothing_does_not_pass() -> None:
-    assert passes(finding(share=LEAST), 1)
-    assert not passes(finding(share=0.99 * LEAST), 1)
-    assert passes(finding(gain=LEAST_GAIN), 1)
-    assert not passes(finding(gain=0.99 * LEAST_GAIN), 1)
+    loss = 1 - lab_of().overlap
+    assert passes(finding(share=1.01 * LEAST / loss), 1)
+    assert not passes(finding(share=0.99 * LEAST / loss), 1)
     assert not passes(Finding(cause("c"), Signs(SAID, share=1.0), None, lab_of()), 1)
 
 
@@ -203,7 +203,12 @@ def test_the_best_of_many_useless_repairs_is_no_cause() -> None:
 
 def test_what_is_specific() -> None:
     kinds = {kind: specific(finding(kind=kind)) for kind in ("undo", "inflict", "mapped", "left out")}
-    assert kinds == {"undo": True, "inflict": True, "mapped": False, "left out": False}
+    assert kinds == {"undo": 1, "inflict": 1, "mapped": 0, "left out": 0}
+    whole = finding(lab=lab_of())
+    some = replace(whole, signs=Signs(SAID, {"rows": [1, 2]}))
+    assert specific(some) == 2  # the trial of 100 rows of 400
+    assert specific(replace(whole, trial=replace(some.trial, kind="left out"))) == 0
+    assert specific(replace(some, trial=replace(some.trial, n=N))) == 1
 
 
 @pytest.mark.parametrize("kind", ["mapped", "left out"])
@@ -215,6 +220,8 @@ def test_a_specific_repair_goes_before_one_that_takes_back_many_faults(kind: str
     assert winner([whole, little]) is whole
     assert winner([]) is None
     assert winner([enough, little]) is enough
+    local = replace(finding(share=0.6, lab=lab), signs=Signs(SAID, {"classes": ["a"]}))
+    assert winner([whole, finding(share=0.8, lab=lab), local]) is local
 
 
 # ---- causes of a user
@@ -224,7 +231,9 @@ def test_a_users_cause_is_found_beside_those_of_the_package() -> None:
     def signs(lab: Lab) -> Signs | None:
         return Signs(SAID) if (lab.student[lab.keep] > 0).all() and (lab.teacher < 0).any() else None
 
-    mine = Cause("exponentiated", "", "", "", signs, lambda lab, signs: Repair("log", lambda x: np.log(np.maximum(x, 1e-9))))
+    mine = Cause(
+        "exponentiated", "", "", "", signs, lambda lab, signs: Repair("log", lambda x: np.log(np.maximum(x, 1e-9)))
+    )
     teacher = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
     for student, wanted in ((np.exp(2 * teacher), ["exponentiated"]), (teacher, [])):
         lab = Lab.of(teacher, student, np.arange(N) % 3, ["a", "b", "c"])
