@@ -12,7 +12,7 @@ from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, ceiling, cut_to
 OTHERS = ("dead_dimensions", "dimensional_collapse")
 MATCHED, OWN = 0.75, 0.97  # median correlation of columns that correspond; of columns that are the teacher's own
 NARROW = 0.95  # of the teacher's dimensions
-FOLLOWS = 0.9  # of what a map predicts of the teacher itself: of trained students it is .3 to .8, of columns 1
+FOLLOWS = 0.95  # of what a map predicts of the teacher itself: of trained students it is .3 to .93, of columns 1
 HALF = 0.5  # of the loss: what the width alone loses
 
 
