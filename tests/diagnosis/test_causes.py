@@ -274,8 +274,8 @@ def test_no_cause_of_the_package_fails(pairs: str) -> None:
     teacher, student = hostile()[pairs]
     draw = np.random.default_rng(1)
     n = len(teacher)
-    for k, classes, labelled in ((10, 3, True), (1, 2, True), (10, 8, False), (1, n, True)):
-        codes = draw.integers(0, classes, n) if classes < n else np.arange(n)
+    for k, classes, labelled in ((10, 3, True), (1, 8, False)):
+        codes = draw.integers(0, classes, n)
         lab = Lab.of(teacher, student, codes, [str(code) for code in range(classes)], labelled=labelled, k=k)
         for each in pursue(lab, CAUSES)[0]:
             assert 0 <= each.share <= 1

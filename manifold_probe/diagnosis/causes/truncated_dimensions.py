@@ -39,7 +39,7 @@ def _cut(lab: Lab) -> Signs | None:
 def _too_narrow(lab: Lab) -> Signs | None:
     """A student of few dimensions, all of which follow from the teacher, that no linear map brings back."""
     width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
-    if width > 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
+    if not 1 <= width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
     if lost < HALF * lab.gap and lab.explained < FOLLOWS * ceiling(lab):
         return None
