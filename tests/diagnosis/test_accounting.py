@@ -17,7 +17,7 @@ from manifold_probe.spaces.pairing import pair
 from manifold_probe.spaces.space import Space
 
 NONE = np.zeros(0, dtype=int)
-N, D, CLASSES = 1200, 32, 8
+N, D, CLASSES = 900, 32, 8
 NAMES = [f"class {code}" for code in range(CLASSES)]
 Rows = np.ndarray
 
