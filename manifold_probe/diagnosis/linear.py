@@ -95,3 +95,13 @@ def explained(y: np.ndarray, predicted: np.ndarray) -> float:
     """Share of y's variance that the prediction has."""
     total = np.square(y - y.mean(0)).sum()
     return float(1 - np.square(y - predicted).sum() / total) if total else 0.0
+
+
+def main_axes(x: np.ndarray, count: int) -> np.ndarray:
+    """(d, count): the principal axes of most variance of rows (n, d)."""
+    centred = (x - x.mean(0)).astype(np.float64)
+    if len(centred) < centred.shape[1]:
+        values, u = np.linalg.eigh(centred @ centred.T)
+        axes: np.ndarray = centred.T @ (u[:, ::-1][:, :count] / np.sqrt(np.maximum(values[::-1][:count], 1e-300)))
+        return axes
+    return np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :count]
