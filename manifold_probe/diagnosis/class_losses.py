@@ -2,8 +2,9 @@
 
 Classes differ in how hard they are: where points lie dense, less noise is enough to exchange neighbours. Two healthy
 students stand beside: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map,
-each given to another row at random; both at the size at which the other classes keep as much as the student's do. A
-class falls behind where it keeps less than either's, by more than the others differ among themselves.
+each given to another row at random; both at the size at which the other classes keep as much as the student's do. Of
+their mixtures the one counts that the better half of the classes is likest to. A class falls behind where it keeps less
+than that, by more than the better half differs among itself; Holm's correction is over classes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from manifold_probe.measures.overlap import intersections
 NULL_ROWS = 2000  # that healthy students are made of
 NARROWER = (2, 4, 8, 16, 32)  # times
 NOISE = (0.5, 1.0, 2.0, 4.0)  # times the linear map's residuals
+MIXED = (0.0, 0.25, 0.5, 0.75, 1.0)
+TELLING = 4  # classes
 FEWEST = 5  # queries of a class
-NATURAL = 0.03  # least deviation of the overlap over the classes of a healthy student
+NATURAL = 0.04  # least deviation of the overlap over the classes of a healthy student
 LEVEL = 0.01
 
 
@@ -68,8 +71,7 @@ def classes_behind(
     healthy = [[_class_means(each, known, usable) for each in curve] for curve in _healthy(halves, linear, few)]
     for _ in range(2):  # the rest is known once the classes that fall behind are
         beside = [_at_the_overlap_of(found, curve, weights * rest) for curve in healthy]
-        which = np.argmin([means for means, _ in beside], axis=0)
-        expected, spread = (np.choose(which, [each[part] for each in beside]) for part in (0, 1))
+        expected, spread = _likest(found, *beside)
         error = np.hypot(errors, spread)
         behind, centre = _behind(found - expected, error)
         rest = ~behind
@@ -118,6 +120,25 @@ def _at_the_overlap_of(
     return (1 - part) * means[low] + part * means[low + 1], (1 - part) * errors[low] + part * errors[low + 1]
 
 
+def _likest(
+    found: np.ndarray, narrower: tuple[np.ndarray, np.ndarray], noisy: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mixture of two healthy students from which the better half of the classes (c,) differs most evenly; the
+    lesser of both where classes are too few to tell."""
+    if len(found) < TELLING:
+        which = np.argmin([narrower[0], noisy[0]], axis=0)
+        return np.choose(which, [narrower[0], noisy[0]]), np.choose(which, [narrower[1], noisy[1]])
+    mixtures = [
+        ((1 - part) * narrower[0] + part * noisy[0], (1 - part) * narrower[1] + part * noisy[1]) for part in MIXED
+    ]
+    return min(mixtures, key=lambda each: float(_better(found - each[0]).std()))
+
+
+def _better(gaps: np.ndarray) -> np.ndarray:
+    """The better half of the classes."""
+    return np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
+
+
 def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each usable class, and its standard error; at least that of one neighbour in all."""
     own = [values[codes == code] for code in usable]
@@ -131,7 +152,7 @@ def _behind(gaps: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
     Classes differ somewhat in every student. How much is read off the better half of them, which classes that fall
     behind are not in: of normal values it has .36 of the variance, and its mean lies .8 deviations above the middle.
     """
-    better = np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
+    better = _better(gaps)
     noise = float(np.square(errors).mean())
     variance = better.var(ddof=1) / 0.36 if len(better) > 1 else 0.0
     spread = max(variance - noise, NATURAL**2)
