@@ -70,6 +70,7 @@ DOCUMENTS = {
     "unaligned": UNALIGNED,
     "bare": document(accounting=[], accounting_cka=[], ladder=[], held_out={}, not_assessed=[]),
     "hostile": hostile(),
+    "perfect": document(1.0, 1.0, 1.0),
     "negative": document(
         0.0,
         -0.05,
