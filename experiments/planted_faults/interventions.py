@@ -24,7 +24,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 
-from manifold_probe.diagnosis.intervene import ROWS, Condition, Trial, extracted, intervene, restored
+from manifold_probe.diagnosis.interventions import ROWS, Condition, Tried, extracted, intervene, restored
 from manifold_probe.extraction.work import Request, Work, prepared
 
 HERE = Path(__file__).parent
@@ -95,7 +95,7 @@ def main() -> None:
         if name in made:
             continue  # a study that was stopped goes on; remove the results to begin anew
         start = time.perf_counter()
-        trials: list[Trial] = intervene(work, teacher, rows)
+        trials: list[Tried] = intervene(work, teacher, rows)
         best = restored(trials)
         made[name] = {
             "now": trials[0].overlap,

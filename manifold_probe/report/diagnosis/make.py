@@ -94,7 +94,8 @@ def check(pair: Pair, asked: diagnose.Asked) -> None:
     check_count(pair, asked.k)
     if asked.slices is not None:
         _check_groups(asked.slices, "slices")
-    for space in (pair.teacher, pair.student, *(() if asked.head is None else (asked.head.student,))):
+    head = None if asked.training is None else asked.training.head
+    for space in (pair.teacher, pair.student, *(() if head is None else (head.student,))):
         _check_rows(space)
 
 

@@ -1,0 +1,163 @@
+"""Matching pursuit: every cause proposes on the same lab, the largest proved share wins, the pair is repaired, repeat.
+
+A cause that merely mimics another has nothing left to gain once the other is repaired or inflicted on the reference, so
+no order of causes is kept. A trial passes where it holds at a family-wise error of 5% for every experiment that was made
+(Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of the loss. Signs without
+a trial that passes are kept as suspected, and repair nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
+from manifold_probe.diagnosis.lab import Lab, Trial
+from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.errors import InputError
+from manifold_probe.parts import Progress, silent
+
+LEVEL = 0.05
+LEAST = 0.02  # of the whole loss: less is no reason to name anything
+LEAST_GAIN = 0.005  # points of a measure: less is nothing that a user would see
+ROUNDS = 5
+SPECIFIC = 0.5  # of what a repair explains that would take back many faults: so much is enough for one that is specific
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause with what speaks for it, the trial that proves it or None, and the pair once it is out of the way."""
+
+    cause: Cause
+    signs: Signs
+    trial: Trial | None
+    after: Lab
+    proved: bool = False
+
+    @property
+    def name(self) -> str:
+        """The cause's name."""
+        return self.cause.name
+
+    @property
+    def share(self) -> float:
+        """Of the whole loss."""
+        return self.signs.share if self.trial is None else self.trial.share
+
+    @property
+    def amount(self) -> float:
+        """What it explains, in points of its measure: by this, causes are ordered."""
+        if self.trial is None:
+            return self.share * self.after.losses["cosine"]
+        return self.share * lost_in(self.after, self.trial.measure)
+
+
+def lost_in(lab: Lab, key: str) -> float:
+    """What the pair lost in the measure of that key; in overlap where it is no measure of the lab's."""
+    return next((loss for measure, loss in lab.losses.items() if lab.key(measure) == key), lab.losses["cosine"])
+
+
+def pursue(
+    lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one
+) -> tuple[list[Finding], list[Finding], Lab]:
+    """What was proved, in the order in which it was found; what is suspected; and the pair without the proved."""
+    proved: list[Finding] = []
+    suspected: list[Finding] = []
+    for turn in range(ROUNDS):
+        progress("looking for causes", turn, ROUNDS)
+        known = {finding.name for finding in proved}
+        best, suspected = None, []
+        for general in (False, True):
+            asked = [cause for cause in causes if cause.name not in known and cause.general == general]
+            proposals = [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
+            suspected += [one for one in proposals if one.trial is None and one.share >= LEAST]
+            best = winner([one for one in proposals if passes(one, len(lab.tried))])
+            if best is not None:
+                break
+        if best is None:
+            break
+        proved.append(best)
+        lab = best.after
+    names = {finding.name for finding in proved}
+    return proved, [one for one in suspected if one.name not in names], lab
+
+
+def winner(passing: list[Finding]) -> Finding | None:
+    """The proposal that explains most; one that is `specific` goes before others, down to half of what they explain."""
+    best = max(passing, key=lambda each: each.amount, default=None)
+    if best is None or specific(best):
+        return best
+    rival = max(filter(specific, passing), key=lambda each: each.amount, default=None)
+    return rival if rival is not None and rival.amount >= SPECIFIC * best.amount else best
+
+
+def specific(finding: Finding) -> bool:
+    """Whether the trial takes back or repeats one fault: leaving rows out, or a map fitted to the teacher, undoes many."""
+    return finding.trial is not None and finding.trial.kind in ("undo", "inflict")
+
+
+def passes(finding: Finding, tried: int) -> bool:
+    """Whether a trial holds for all that was tried and explains enough."""
+    trial = finding.trial
+    if trial is None:
+        return False
+    enough = trial.share >= LEAST and (trial.counted or trial.gain >= LEAST_GAIN)
+    return enough and trial.p * max(tried, 1) <= LEVEL
+
+
+def proposed(cause: Cause, lab: Lab) -> list[Finding]:
+    """What a cause says of a pair, with its trials.
+
+    Raises
+    ------
+    InputError
+        Where the cause fails, names rows that the pair does not have, or returns rows of another shape.
+    """
+    try:
+        signs = cause.signs(lab)
+        several = [] if signs is None else [signs] if isinstance(signs, Signs) else list(signs)
+        return [finding for each in several for finding in tested(cause, checked(each, lab), lab)]
+    except InputError:
+        raise
+    except Exception as problem:
+        said = " ".join(str(problem).split())[:200]
+        raise InputError(
+            f"cause {cause.name}: {type(problem).__name__}: {said}; correct it or leave it out"
+        ) from problem
+
+
+def tested(cause: Cause, signs: Signs, lab: Lab) -> list[Finding]:
+    """The findings of some signs: one for every repair, or one for the damage, or one without a trial."""
+    offered = None if cause.undo is None else cause.undo(lab, signs)
+    if offered is not None:
+        several = [offered] if isinstance(offered, Repair | LeftOut | Proved) else list(offered)
+        return [_undone(cause, signs, lab, each) for each in several]
+    damage = None if cause.inflict is None else cause.inflict(lab, signs)
+    if damage is None:
+        return [Finding(cause, signs, None, lab)]
+    how = {"on_image": damage.on_image, "linear": damage.linear, "counted": damage.counted}
+    trial = lab.inflict(damage.name, damage.change, **how)
+    return [Finding(cause, signs, trial, lab.beside(lab.changed(damage.change, lab.reference)))]
+
+
+def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Proved) -> Finding:
+    if isinstance(offered, Proved):
+        lab.tried.append(offered.trial.name)
+        return Finding(cause, signs, offered.trial, offered.after)
+    if isinstance(offered, LeftOut):
+        trial = lab.leave_out(offered.name, offered.rows, measures=offered.measures)
+        return Finding(cause, signs, trial, lab.without(offered.rows))
+    trial = lab.undo(offered.name, offered.change, measures=offered.measures, rows=offered.rows, linear=offered.linear)
+    trial = replace(trial, kind=offered.kind)
+    return Finding(cause, signs, trial, lab.repaired(lab.changed(offered.change, lab.student)))
+
+
+def checked(signs: Signs, lab: Lab) -> Signs:
+    """The signs, where the rows that they name are of the pair. Raises ValueError."""
+    rows = signs.where.get("rows", ())
+    n = len(lab.teacher)
+    outside = [row for row in list(rows) if not 0 <= row < n]
+    if outside:
+        raise ValueError(f"it names row {outside[0]} of a pair of {n} rows; name rows from 0 to {n - 1}")
+    return signs
