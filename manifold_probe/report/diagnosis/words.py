@@ -131,7 +131,7 @@ def called(key: str) -> str:
     ('overlap@10 on held-out rows', 'debiased linear CKA')
     """
     bare = key.removeprefix(HELD_OUT)
-    return printed(bare) + ("" if bare == key else " on held-out rows")
+    return shown(printed(bare), 60) + ("" if bare == key else " on held-out rows")
 
 
 def overlap_keys(document: dict[str, Any]) -> list[str]:
@@ -186,7 +186,7 @@ def proof(cause: dict[str, Any]) -> str:
     trial = cause["repair"]
     if trial is None:
         return "none: nothing to undo; its evidence lies outside what chance gives"
-    text = f"{one_line(trial['name'])}: {one_line(called(trial['measure']))} "
+    text = f"{one_line(trial['name'])}: {called(trial['measure'])} "
     text += f"{number(trial['before'])} to {number(trial['after'])}"
     known = [f"95% interval {interval(trial['low'], trial['high'])}"] if trial["low"] is not None else []
     known += [f"{trial['n']:,} rows"] if trial["n"] is not None else []
