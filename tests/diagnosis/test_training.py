@@ -230,8 +230,7 @@ def test_what_was_watched_stands_for_a_short_log() -> None:
     rising = [(0.0, 0.1), (10.0, 0.2)]
     found = evidence_of_training(weak, Training(log=[(10.0, 1.0)], watched=rising), K, 0)
     assert [(each["name"], each["status"]) for each in found.causes] == [("undertrained", "suspected")]
-    now = found.causes[0]["share"]
-    assert 0 < now < 0.2  # a tenth was won so far, and three eighths of that are to go
+    assert found.causes[0]["share"] == pytest.approx(3 / 11)  # three eighths of the fall so far are to go
 
 
 # ---- rows trained on
