@@ -5,7 +5,7 @@
     centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
     rotation              the orthogonal map onto the teacher, at one scale
     linear_map            ridge
-    nonlinear_map         ridge from random cosine features
+    nonlinear_map         ridge from the dimensions and their normal scores
     classes               what some classes lose beyond the rest
     not_held              what is left: no correction of the student's features regains it
 
@@ -21,24 +21,25 @@ add up to the loss of the comparison; intervals are scaled alike. CKA needs no s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from manifold_probe.diagnosis import repairs
+from manifold_probe.diagnosis.class_losses import NONE_BEHIND, classes_behind
 from manifold_probe.diagnosis.halves import (
-    CORRECTION,
+    COSINE,
     METRICS,
     SIDES,
     Correction,
     Halves,
     Reading,
+    as_it_is,
     chosen,
+    error_of,
     joined,
-    mean_of,
-    shared_with,
+    mean_of_halves,
 )
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
@@ -154,136 +155,121 @@ def account(
     >>> max(found.overlap, key=lambda part: part.share).name
     'centre_scale_norms'
     """
-    parts = Parts(progress, {"fit": 1.0, "read": 3.0, "classes": 0.5})
+    parts = Parts(progress, {"fit": 1.0, "read": 3.0, "before": 1.0, "classes": 0.5})
     without = np.union1d(aside, copies).astype(np.int64)
     halves = Halves(pair, k, seed, without)
     corrections = corrections_of(halves, parts["fit"])
     values = halves.overlaps(corrections, parts["read"])
-    neighbours = {name: _by_half(found[METRICS[0]]) for name, found in values.items()}
     likeness = {name: halves.likeness(each) for name, each in corrections.items()}
-    lost = _aside(pair, halves, k, values[IDENTITY][METRICS[0]], without)
-    gains, best, level = _waterfall(neighbours)
-    best_values = [values[name][METRICS[0]][side] for side, name in zip(SIDES, best, strict=True)]
-    classes = _Classes((0.0, 0.0), [])
+    regained = _aside(halves, values[IDENTITY][COSINE], without, parts["before"])
+    climbed = _climbed({name: mean_of_halves(found[COSINE]) for name, found in values.items()})
+    behind = NONE_BEHIND
     if codes is not None and len(names) > 1:
-        classes = _classes(halves, corrections, best_values, np.asarray(codes), names, k, parts["classes"])
-    of_overlap = _parts(
-        1 - overlap,
-        {"rows_set_aside": lost, **gains, "classes": classes.lost},
-        level,
-        _width(neighbours),
-        Words(f"of each point's {k} nearest neighbours", percent, classes.names, len(without)),
-    )
+        parts["classes"]("reading classes", 0, 1)
+        best = [values[name][COSINE][side] for side, name in zip(SIDES, climbed.best, strict=True)]
+        behind = classes_behind(halves, corrections["ridge"], best, np.asarray(codes), names)
+    words = Words(f"of each point's {k} nearest neighbours", percent, climbed.used, behind.names, len(without))
     found = Account(
-        of_overlap,
+        _parts(1 - overlap, climbed, regained, (behind.lost, behind.error), words),
         _of_cka(cka, halves, likeness, len(without)),
         [_step(name, values, likeness, k) for name in corrections if name != "width"],
-        _held_out(k, values, likeness, lost[0]),
+        _held_out(k, values, likeness, regained[0]),
     )
     return split(found, pieces)
 
 
 def corrections_of(halves: Halves, progress: Progress = silent) -> dict[str, Correction]:
-    """Every correction by name, the student as it is first; "width" is the teacher on its own components."""
+    """Every correction by name, the student as it is first; "width" is the teacher on its own components.
+
+    The teacher's lengths are given only where the student's say little of them: they would tell of the teacher's rows.
+    """
     own, theirs = halves.widths
-    made: dict[str, Callable[[], Correction]] = {
-        IDENTITY: lambda: dict.fromkeys(SIDES, repairs.as_it_is),
-        **{name: _fitted(fit, halves) for name, fit in affine(halves).items()},
-        "nonlinear": lambda: repairs.nonlinear(halves),
-    }
-    made["teacher_norms"] = lambda: dict.fromkeys(SIDES, repairs.at_lengths)
+    progress("fitting corrections", 0, 2)
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
+    if min(moments.variances[0] for moments in halves.whole.values()) > 0:
+        made = affine_steps_of(halves)
+        progress("fitting corrections", 1, 2)
+        made["nonlinear"] = repairs.nonlinear(halves)
+        if not repairs.lengths_told(halves):
+            made["teacher_norms"] = dict.fromkeys(SIDES, repairs.at_lengths)
     if own < theirs:
-        made["width"] = lambda: repairs.leading(halves, own)
-    found = {}
-    for place, (name, make) in enumerate(made.items()):
-        progress("fitting corrections", place, len(made))
-        found[name] = make()
-    return found
+        made["width"] = repairs.leading(halves, own)
+    return made
 
 
-def affine(halves: Halves) -> dict[str, repairs.Fit]:
+def affine_fits(halves: Halves) -> dict[str, repairs.Fit]:
     """The affine corrections of a pair by name."""
     own, theirs = halves.widths
     placed = PLACED if own == theirs else {}
     return {**CENTRED, **placed, "orthogonal": repairs.orthogonal, "ridge": repairs.ridge}
 
 
-def _fitted(fit: repairs.Fit, halves: Halves) -> Callable[[], Correction]:
-    return lambda: repairs.affine_steps(fit, halves)
+def affine_steps_of(halves: Halves) -> dict[str, Correction]:
+    """The same, each fitted on the other half; the student as it is first."""
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
+    return made | {name: repairs.affine_steps(fit, halves) for name, fit in affine_fits(halves).items()}
 
 
-def _by_half(values: list[np.ndarray]) -> Reading:
-    return mean_of(values[0]), mean_of(values[1])
+@dataclass(frozen=True)
+class Climbed:
+    """What each stage regains beyond the best before it (``gains``), the correction that it ``used`` (the first half's
+    choice), the ``best`` of all for each half, the ``level`` that it reaches, and what the teacher loses at the
+    student's ``width``."""
+
+    gains: dict[str, Moved]
+    used: dict[str, str]
+    best: tuple[str, str]
+    level: Estimate
+    width: Moved
 
 
-def _waterfall(readings: Mapping[str, Reading]) -> tuple[dict[str, Moved], tuple[str, str], Estimate]:
-    """What each stage regains beyond the best before it, the best of all for each half, and what it reads."""
-    best, gains = (IDENTITY, IDENTITY), {}
+def _climbed(readings: Mapping[str, Reading]) -> Climbed:
+    """The stages one after the other, each with the best of its corrections or, where none is better, as before."""
+    best, gains, used = (IDENTITY, IDENTITY), {}, {}
     level = joined(readings[IDENTITY])
     for stage, candidates in STAGES.items():
         there = [name for name in candidates if name in readings]
         following = chosen(readings, [(each, *there) for each in best])
         reached = joined((readings[following[0]][0], readings[following[1]][1]))
         step = reached.minus(level)
-        error = step.standard_error or 0.0
-        if step.value is None or step.value <= 0:
-            gains[stage] = (0.0, error)
-            continue
-        gains[stage], best, level = (step.value, error), following, reached
-    return gains, best, level
+        gains[stage] = (0.0, step.standard_error or 0.0)
+        if step.value is not None and step.value > 0:
+            gains[stage] = (step.value, step.standard_error or 0.0)
+            used[stage] = next(new for new, old in zip(following, best, strict=True) if new != old)
+            best, level = following, reached
+    width = (0.0, 0.0)
+    if "width" in readings and (kept := joined(readings["width"])).value is not None:
+        width = (1 - kept.value, kept.standard_error or 0.0)
+    return Climbed(gains, used, best, level, width)
 
 
-def _width(readings: Mapping[str, Reading]) -> Moved:
-    """What the teacher loses on as many of its own components as the student has dimensions."""
-    if "width" not in readings:
-        return 0.0, 0.0
-    kept = joined(readings["width"])
-    return (0.0, 0.0) if kept.value is None else (1 - kept.value, kept.standard_error or 0.0)
-
-
-def _aside(pair: Pair, halves: Halves, k: int, kept: list[np.ndarray], without: np.ndarray) -> Moved:
-    """What is regained on all rows once some are set aside, if these were kept as well as the rest."""
+def _aside(halves: Halves, kept: list[np.ndarray], without: np.ndarray, progress: Progress) -> Moved:
+    """What all rows regain where some are set aside, were these kept as well as the rest: a mean of the rows that stay,
+    with and without the others among them, and of those others."""
     if not len(without):
         return 0.0, 0.0
-    whole = Halves(pair, k, halves.seed)
-    rows = [np.intersect1d(whole.rows[side], without) for side in SIDES]
-    few = [own[sample(len(own), ASIDE, halves.seed)] for own in rows]
-    mine = [halves.rows[side][halves.asked[side]] for side in SIDES]
-    asked = [np.searchsorted(whole.rows[side], np.concatenate([mine[side], few[side]])) for side in SIDES]
-    steps: dict[str, Correction] = {
-        "teacher": dict.fromkeys(SIDES, repairs.the_teacher),
-        IDENTITY: dict.fromkeys(SIDES, repairs.as_it_is),
-    }
-    found = whole.neighbours(steps, whole.rows, asked, whole.k)
-    before = shared_with(found["teacher"], found[IDENTITY])[METRICS[0]]
+    counts = [len(asked) for asked in halves.asked]
+    apart = [own[sample(len(own), ASIDE, halves.seed)] for own in halves.apart]
+    asked = [np.concatenate([halves.rows[side][halves.asked[side]], apart[side]]) for side in SIDES]
+    before = halves.of_all({IDENTITY: dict.fromkeys(SIDES, as_it_is)}, asked, progress)[IDENTITY][COSINE]
     share = len(without) / halves.n
-    counts = [len(each) for each in mine]
     steady = np.concatenate([after - (1 - share) * old[:n] for after, old, n in zip(kept, before, counts, strict=True)])
-    lost = np.concatenate([old[n:] for old, n in zip(before, counts, strict=True)])
-    errors = CORRECTION * np.array([_error(steady), share * _error(lost)])
-    return float(steady.mean() - share * lost.mean()), float(np.linalg.norm(errors))
+    others = np.concatenate([old[n:] for old, n in zip(before, counts, strict=True)])
+    return float(steady.mean() - share * others.mean()), float(np.hypot(error_of(steady), share * error_of(others)))
 
 
-def _error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def _parts(total: float, moved: dict[str, Moved], level: Estimate, width: Moved, words: Words) -> list[Part]:
-    """The parts, scaled to the ``total`` loss; ``level`` is what the best correction reads."""
-    left = 1.0 if level.value is None else max(1 - level.value, 0.0)
-    limited = min(max(width[0], 0.0), left)
-    shares = {name: (max(value, 0.0), error) for name, (value, error) in moved.items()}
-    shares["classes"] = (min(shares["classes"][0], left - limited), shares["classes"][1])
-    shares["width"] = (limited, width[1])
-    taken = sum(value for value, _ in shares.values())
-    rest = max(left - limited - shares["classes"][0], 0.0)
-    shares["not_held"] = (rest, float(np.linalg.norm([level.standard_error or 0.0, width[1], shares["classes"][1]])))
-    held = taken + rest
-    total = max(total, 0.0)
-    if held <= 0 and total > 0:
-        shares["not_held"], held = (1.0, 0.0), 1.0
-    scale = total / held if held > 0 else 0.0
-    found = [_part(name, shares[name][0] * scale, shares[name][1] * scale, total, words) for name in PARTS]
+def _parts(total: float, climbed: Climbed, aside: Moved, classes: Moved, words: Words) -> list[Part]:
+    """The parts, scaled so that they add up to the ``total`` loss."""
+    left = 1.0 if climbed.level.value is None else max(1 - climbed.level.value, 0.0)
+    moved = {"rows_set_aside": (max(aside[0], 0.0), aside[1]), **climbed.gains}
+    moved["width"] = (float(np.clip(climbed.width[0], 0.0, left)), climbed.width[1])
+    moved["classes"] = (min(classes[0], left - moved["width"][0]), classes[1])
+    rest = max(left - moved["width"][0] - moved["classes"][0], 0.0)
+    errors = climbed.level.standard_error or 0.0, moved["width"][1], moved["classes"][1]
+    moved["not_held"] = (rest, float(np.linalg.norm(errors)))
+    held, total = sum(value for value, _ in moved.values()), max(total, 0.0)
+    scale = total / held if held > 0 else 0.0  # a loss that the halves do not show is not held
+    found = [_part(name, scale * moved[name][0], scale * moved[name][1], total, words) for name in PARTS]
     return _exact(found, total)
 
 
@@ -303,51 +289,23 @@ def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], 
     """The account of CKA: rows set aside by the moments of all rows, the rest by held-out halves."""
     if cka is None or not np.isfinite(cka):
         return []
-    words = Words("of debiased linear CKA", plain, [], aside)
-    total = max(1 - cka, 0.0)
-    start = joined(readings[IDENTITY])
-    if start.value is None:
-        nothing = dict.fromkeys(("rows_set_aside", *STAGES, "classes"), (0.0, 0.0))
-        return _parts(total, nothing, Estimate(None), (0.0, 0.0), words)
-    gains, _, level = _waterfall(readings)
-    found = {**gains, "classes": (0.0, 0.0)}
+    climbed, total = _climbed(readings), max(1 - cka, 0.0)
+    words = Words("of debiased linear CKA", plain, climbed.used, aside=aside)
     regained = 0.0
     if aside:
         kept = debiased_cka(halves.whole[False].merge(halves.whole[True]))
         regained = float(np.clip(kept - cka, 0.0, total)) if np.isfinite(kept) else 0.0
-    parts = _parts(total - regained, {"rows_set_aside": (0.0, 0.0), **found}, level, _width(readings), words)
-    error = (start.standard_error or 0.0) if regained else 0.0
-    place = PARTS.index("rows_set_aside")
-    parts[place] = _part("rows_set_aside", regained, error, total, words)
+    parts = _parts(total - regained, climbed, (0.0, 0.0), (0.0, 0.0), words)
+    error = (joined(readings[IDENTITY]).standard_error or 0.0) if regained else 0.0
+    parts[PARTS.index("rows_set_aside")] = _part("rows_set_aside", regained, error, total, words)
     return _exact(parts, total)
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """What some classes lose beyond the rest, and which they are, the worst first."""
-
-    lost: Moved
-    names: list[str]
-
-
-def _classes(
-    halves: Halves,
-    corrections: Mapping[str, Correction],
-    values: list[np.ndarray],
-    codes: np.ndarray,
-    names: Sequence[str],
-    k: int,
-    progress: Progress,
-) -> _Classes:
-    """What the classes that fall behind lose beyond the rest, by the overlap of every query of each half."""
-    return _Classes((0.0, 0.0), [])
 
 
 def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading], k: int) -> dict[str, Any]:
     """The held-out readings of a correction, and what it gains beyond the student as it is."""
     measures = {}
     for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
-        after, before = (joined(_by_half(values[each][metric])) for each in (name, IDENTITY))
+        after, before = (joined(mean_of_halves(values[each][metric])) for each in (name, IDENTITY))
         measures[measure.named(k)] = _reading(after, before)
     measures[DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
     return {"repair": name, "measures": measures}
@@ -361,11 +319,9 @@ def _held_out(
     k: int, values: Mapping[str, Any], likeness: Mapping[str, Reading], aside: float
 ) -> dict[str, dict[str, Any]]:
     """What the student as it is reads on the halves, all rows counted."""
-    found = values[IDENTITY][METRICS[0]]
-    kept, shape = joined(_by_half(found)), joined(likeness[IDENTITY])
-    assert kept.value is not None and kept.low is not None and kept.high is not None
-    lost = max(aside, 0.0)
-    value, low, high = (max(each - lost, 0.0) for each in (kept.value, kept.low, kept.high))
+    found = values[IDENTITY][COSINE]
+    kept, shape = joined(mean_of_halves(found)), joined(likeness[IDENTITY])
+    value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
     return {
         f"held_out_{OVERLAP.named(k)}": {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
         f"held_out_{DEBIASED_CKA.key}": {"value": shape.value, "low": shape.low, "high": shape.high},
@@ -393,30 +349,30 @@ def split(found: Account, pieces: Sequence[Piece]) -> Account:
     return replace(found, overlap=[*others, *made, last])
 
 
-def of_order(unaligned: Any, overlap: float, cka: float | None, k: int) -> Account:
-    """The account of rows in another order: "rows_set_aside" holds what the order regains, the rest is not known.
+def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
+    """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
+    "not_held" the rest, of which nothing can be told until rows are paired rightly.
 
-    ``unaligned`` is an `unaligned.Unaligned`; nothing else can be told until rows are paired rightly.
+    ``unaligned`` is an `unaligned.Unaligned`.
     """
     gain = unaligned.gain
-    regained = float(np.clip(gain.value, 0.0, max(1 - overlap, 0.0))) if gain is not None else 0.0
-    error = gain.error if gain is not None else 0.0
-    found = []
-    for loss, moved, words in (
-        (1 - overlap, (regained, error), Words(f"of each point's {k} nearest neighbours", percent, [], 0)),
-        (None if cka is None or not np.isfinite(cka) else 1 - cka, (0.0, 0.0), Words("of CKA", plain, [], 0)),
-    ):
-        if loss is None:
-            found.append([])
-            continue
-        total = max(loss, 0.0)
-        made = [_part(name, moved[0] if name == PARTS[1] else 0.0, moved[1], total, words) for name in PARTS[:-1]]
-        made[1] = replace(made[1], sentence=f"The right order of the rows wins back {words.size(moved[0])}.")
-        rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows by id first: until then nothing more can be told.")
-        found.append(_exact([*made, rest], total))
-    of_overlap, of_cka = found
-    held = {"value": unaligned.overlap, "low": None, "high": None, "n": None}
-    return Account(of_overlap, of_cka, unaligned.ladder(), {f"held_out_{OVERLAP.named(k)}": held})
+    moved = (0.0, 0.0) if gain is None else (max(gain.value, 0.0), gain.error)
+    of_overlap = _reordered(1 - overlap, moved, Words(f"of each point's {unaligned.k} nearest neighbours", percent))
+    of_cka = []
+    if cka is not None and np.isfinite(cka):
+        of_cka = _reordered(1 - cka, (0.0, 0.0), Words("of debiased linear CKA", plain))
+    return Account(of_overlap, of_cka, unaligned.ladder(), {})
+
+
+def _reordered(loss: float, moved: Moved, words: Words) -> list[Part]:
+    total = max(loss, 0.0)
+    parts = [_part(name, 0.0, 0.0, total, words) for name in PARTS[:-1]]
+    if moved[0] > 0:
+        sentence = f"The right order of the rows wins back {words.size(min(moved[0], total))}."
+        place = PARTS.index("rows_set_aside")
+        parts[place] = replace(_part(PARTS[place], min(moved[0], total), moved[1], total, words), sentence=sentence)
+    rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows rightly first: until then nothing more can be told.")
+    return _exact([*parts, rest], total)
 
 
 def percent(share: float) -> str:
@@ -431,13 +387,14 @@ def plain(share: float) -> str:
 
 @dataclass(frozen=True)
 class Words:
-    """What parts are parts of (``unit``), how a share is written, the classes that fall behind, and how many rows are
-    set aside."""
+    """What parts are parts of (``unit``), how a share is written, the corrections ``used`` by part, the classes that
+    fall behind, and how many rows are set aside."""
 
     unit: str
     written: Callable[[float], str]
-    classes: list[str]
-    aside: int
+    used: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    aside: int = 0
 
     def size(self, share: float) -> str:
         """A share with its unit."""
@@ -449,10 +406,22 @@ class Words:
         if self.written(share) == self.written(0.0):
             return nothing
         classes = ", ".join(self.classes[:MOST_NAMED]) + (" and others" if len(self.classes) > MOST_NAMED else "")
-        return regain.format(size=self.size(share), classes=classes, aside=f"{self.aside:,}")
+        return regain.format(
+            size=self.size(share),
+            classes=classes,
+            aside=f"{self.aside:,}",
+            correction=DONE.get(self.used.get(name, ""), ""),
+        )
 
 
 MOST_NAMED = 5
+DONE = {
+    "centring": "Subtracting the student's mean",
+    "unit_deviation": "Bringing every dimension of the student to unit deviation",
+    "teacher_mean": "Moving the student's mean onto the teacher's",
+    "teacher_deviations": "Bringing every dimension of the student to the teacher's mean and deviation",
+    "teacher_norms": "Giving the student's vectors the lengths of the teacher's",
+}
 SENTENCES = {
     "width": (
         "A wider student could win back {size}: the teacher itself loses this much on as many of its principal "
@@ -461,10 +430,10 @@ SENTENCES = {
     ),
     "rows_set_aside": (
         "Correcting or dropping the {aside} rows that are set aside wins back {size}.",
-        "No rows need to be set aside.",
+        "Setting rows aside wins nothing back.",
     ),
     "centre_scale_norms": (
-        "A correction of the student's mean, deviations or norms wins back {size}: --save-repair writes it.",
+        "{correction} wins back {size}.",
         "Correcting mean, deviations and norms wins nothing back.",
     ),
     "rotation": (

@@ -33,9 +33,10 @@ Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (student rows, teacher 
 Correction = Mapping[bool, Step]  # of the rows of each half, fitted on the other
 Reading = tuple[Estimate, Estimate]  # of each half
 
-METRICS = ("cosine", "euclidean")
+COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 SIDES = (False, True)
+TEACHER = "teacher"
 QUERIES = 500  # of each half
 COMPARED = 1000  # rows of each half that CKA is read on
 FITTED = 50_000  # rows that a nonlinear map is fitted on
@@ -72,14 +73,16 @@ class Halves:
         self.keep = np.ones(self.n, bool)
         if without is not None:
             self.keep[without] = False
-        self.rows = [np.flatnonzero(self.keep & (self.fold == side)) for side in SIDES]
+        self.rows, self.apart = (
+            [np.flatnonzero(mask & (self.fold == side)) for side in SIDES] for mask in (self.keep, ~self.keep)
+        )
         least = min(map(len, self.rows))
         if least < FEWEST:
             raise InputError(
                 f"{pair.student.name}: {self.keep.sum()} of {self.n} rows are left once the others are set aside; "
                 "too few for two halves, give more rows"
             )
-        self.k = min(max(1, round(k * least / self.n)), least - 1)
+        self.k, self.k_of_all = (max(1, min(round(k * rows / self.n), rows - 1)) for rows in (least, self.n // 2))
         self.asked = [sample(len(rows), QUERIES, seed) for rows in self.rows]
         self.queries = np.concatenate([rows[asked] for rows, asked in zip(self.rows, self.asked, strict=True)])
         self.compared = [rows[_evenly(len(rows), COMPARED)] for rows in self.rows]
@@ -120,10 +123,34 @@ class Halves:
         self, corrections: Mapping[str, Correction], progress: Progress = silent
     ) -> dict[str, dict[str, list[np.ndarray]]]:
         """By correction and metric, the overlap of every query of each half, (q,) in 0..1."""
-        wanted: dict[str, Correction] = {**corrections, "": dict.fromkeys(SIDES, _teacher)}
-        found = self.neighbours(wanted, self.rows, self.asked, self.k, progress)
-        theirs = found.pop("")
-        return {name: shared_with(theirs, own) for name, own in found.items()}
+        return self._overlaps(corrections, self.rows, self.asked, self.k, progress)
+
+    def of_all(
+        self, corrections: Mapping[str, Correction], asked: list[np.ndarray], progress: Progress = silent
+    ) -> dict[str, dict[str, list[np.ndarray]]]:
+        """The same for some rows (q,) of each half among all rows, those that were left out too."""
+        rows = [np.flatnonzero(self.fold == side) for side in SIDES]
+        places = [np.searchsorted(own, some) for own, some in zip(rows, asked, strict=True)]
+        return self._overlaps(corrections, rows, places, self.k_of_all, progress)
+
+    def _overlaps(
+        self,
+        corrections: Mapping[str, Correction],
+        rows: list[np.ndarray],
+        asked: list[np.ndarray],
+        k: int,
+        progress: Progress,
+    ) -> dict[str, dict[str, list[np.ndarray]]]:
+        wanted: dict[str, Correction] = {**corrections, TEACHER: dict.fromkeys(SIDES, the_teacher)}
+        found = self.neighbours(wanted, rows, asked, k, progress)
+        theirs = found.pop(TEACHER)
+        return {
+            name: {
+                metric: [intersections(a[metric], b[metric]) / k for a, b in zip(theirs, own, strict=True)]
+                for metric in METRICS
+            }
+            for name, own in found.items()
+        }
 
     def neighbours(
         self,
@@ -172,10 +199,16 @@ class Halves:
 
     @cached_property
     def _likeness(self) -> list[Likeness]:
-        return [Likeness(rows) for rows in self.corrected(dict.fromkeys(SIDES, _teacher), self.compared)]
+        return [Likeness(rows) for rows in self.corrected(dict.fromkeys(SIDES, the_teacher), self.compared)]
 
 
-def _teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+def as_it_is(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The student's rows."""
+    return student
+
+
+def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The teacher's rows."""
     return teacher
 
 
@@ -183,27 +216,22 @@ def _evenly(n: int, most: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
-def shared_with(
-    theirs: list[dict[str, Neighbours]], own: list[dict[str, Neighbours]]
-) -> dict[str, list[np.ndarray]]:
-    """By metric, the overlap of every query of each half, (q,)."""
-    return {
-        metric: [intersections(a[metric], b[metric]) / a[metric].k for a, b in zip(theirs, own, strict=True)]
-        for metric in METRICS
-    }
+def error_of(values: np.ndarray) -> float:
+    """The standard error of the mean of one value a query, of queries that share neighbours."""
+    return CORRECTION * float(values.std(ddof=1)) / float(np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def mean_of(values: np.ndarray) -> Estimate:
-    """The mean of one value a query, with the error that queries have which share neighbours."""
-    return over_queries(float(values.mean()), values, (0.0, 1.0)).widened(CORRECTION)
+def mean_of_halves(values: list[np.ndarray]) -> Reading:
+    """The mean of one value a query in each half, with the same errors."""
+    first, second = (over_queries(float(each.mean()), each, (0.0, 1.0)).widened(CORRECTION) for each in values)
+    return first, second
 
 
 def joined(reading: Reading) -> Estimate:
     """The mean of both halves."""
     first, second = reading
-    if first.value is None or second.value is None:
+    if first.value is None or second.value is None or first.deviations is None or second.deviations is None:
         return Estimate(None)
-    assert first.deviations is not None and second.deviations is not None
     together = np.concatenate([first.deviations, second.deviations]) / 2
     return Estimate((first.value + second.value) / 2, together, first.degrees + second.degrees, first.bounds)
 
@@ -304,8 +332,8 @@ class Likeness:
         return products, products @ self.masks * self.masks
 
     def _hsic(self, one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        (first, k), (second, l) = one, other
+        (first, ones), (second, others) = one, other
         n = self.masks.sum(0)
         together = ((first * second) @ self.masks * self.masks).sum(0)
-        sums = k.sum(0) * l.sum(0) / ((n - 1) * (n - 2)) - 2 * (k * l).sum(0) / (n - 2)
+        sums = ones.sum(0) * others.sum(0) / ((n - 1) * (n - 2)) - 2 * (ones * others).sum(0) / (n - 2)
         return (together + sums) / (n * (n - 3))

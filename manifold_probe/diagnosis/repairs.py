@@ -1,9 +1,13 @@
 """Corrections of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
 
-centring        x - m                       permutation   every dimension in its partner's place, at its spread
-global scale    x s                         orthogonal    (x - m) Q s + c    (Procrustes)
-top removed     (x - m)(I - V V')           ridge         (x - m) W + c
-unit deviation  (x - m) / s                 direction     (x - m)(I - v v'), v: first direction of what is not told
+centring             x - m
+unit deviation       (x - m) / s
+teacher's mean       x - m + c
+teacher's deviation  (x - m) t / s + c
+orthogonal           (x - m) Q + c      (Procrustes, at one scale)
+ridge                (x - m) W + c
+
+and one that is not affine: ridge from the rows and the normal scores of their dimensions.
 """
 
 from __future__ import annotations
@@ -11,17 +15,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step
+from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step, as_it_is, the_teacher
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures import linear_maps
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
-REMOVED = 3
-WAYS = 512  # random features of the nonlinear map
-MAIN = 48  # directions that it is nonlinear in, at most
+CONSTANT = 1e-6  # of the largest deviation: below, a dimension is rounding
+QUANTILES = 64
+TOLD = 0.5  # of correlation
+WAYS = 512  # random features of a lift
+MAIN = 48  # directions that they are functions of, at most
 
 
 def deviations(moments: Moments) -> Affine:
@@ -35,24 +42,10 @@ def centring(moments: Moments) -> Affine:
     return np.eye(len(moments.sx)), -moments.means[0]
 
 
-def global_scale(moments: Moments) -> Affine:
-    """At the teacher's size."""
-    own, theirs = moments.variances
-    ratio = np.sqrt(theirs / max(own, 1e-300))
-    return np.eye(len(moments.sx)) * ratio, np.zeros(len(moments.sx))
-
-
-def top_components_removed(moments: Moments) -> Affine:
-    """Without the three principal directions of most variance."""
-    top = np.linalg.eigh(moments.covariance[0])[1][:, -REMOVED:]
-    weights = np.eye(len(top)) - top @ top.T
-    return weights, -moments.means[0] @ weights
-
-
 def unit_deviation(moments: Moments) -> Affine:
     """Every dimension at unit deviation, floored."""
     spread = deviations(moments)[0]
-    spread = np.maximum(spread, FLOOR * max(float(np.median(spread)), 1e-30))
+    spread = np.maximum(spread, max(FLOOR * float(np.median(spread)), CONSTANT * float(spread.max()), 1e-300))
     return np.diag(1 / spread), -moments.means[0] / spread
 
 
@@ -67,16 +60,6 @@ def teacher_deviations(moments: Moments) -> Affine:
     weights, offset = unit_deviation(moments)
     theirs = deviations(moments)[1]
     return weights * theirs, offset * theirs + moments.means[1]
-
-
-def permutation(moments: Moments) -> Affine:
-    """Every dimension in the place of the teacher's that it correlates with most, with its sign and spread."""
-    own, theirs = deviations(moments)
-    partner, correlation = linear_maps.partners(moments.swapped(), mirrored=True)
-    placed = np.flatnonzero(correlation)
-    weights = np.zeros((len(own), len(theirs)))
-    weights[partner[placed], placed] = np.sign(correlation[placed]) * theirs[placed] / own[partner[placed]]
-    return _onto_teacher(moments, weights)
 
 
 def orthogonal(moments: Moments) -> Affine:
@@ -95,16 +78,6 @@ def _onto_teacher(moments: Moments, weights: np.ndarray) -> Affine:
     return weights, mean_out - mean_in @ weights
 
 
-def direction_removed(moments: Moments) -> Affine:
-    """Without the direction in which the student says most that the teacher does not predict."""
-    xx, xy, yy = moments.covariance
-    told = linear_maps.generalised_ridge(moments)
-    left = xx - xy @ told - told.T @ xy.T + told.T @ yy @ told
-    direction = np.linalg.eigh((left + left.T) / 2)[1][:, -1]
-    weights = np.eye(len(xx)) - np.outer(direction, direction)
-    return weights, -moments.means[0] @ weights
-
-
 def affine_steps(fit: Fit, halves: Halves) -> Correction:
     """An affine correction of the rows of each half, fitted on the other."""
     return {side: affine_step(fit(halves.whole[not side]), halves.whole[not side].means[0]) for side in SIDES}
@@ -115,8 +88,8 @@ def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], n
     do."""
     weights, offset = affine
     at_centre = centre @ weights + offset
-    diagonal = np.diag(weights) if len(weights) == weights.shape[1] else np.zeros(0)
-    if len(diagonal) and np.count_nonzero(weights) == np.count_nonzero(diagonal):
+    diagonal = np.diag(weights)
+    if of is None and weights.shape == (len(diagonal),) * 2 and np.count_nonzero(weights) == np.count_nonzero(diagonal):
         return lambda student, teacher: (student - centre) * diagonal + at_centre
     single = weights.astype(np.float32)
 
@@ -127,14 +100,14 @@ def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], n
     return step
 
 
-def as_it_is(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """The student's rows."""
-    return student
-
-
-def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """The teacher's rows."""
-    return teacher
+def lengths_told(halves: Halves) -> bool:
+    """Whether the lengths of the student's rows say something of the teacher's."""
+    own, theirs = (
+        np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(each, halves.compared)])
+        for each in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
+    )
+    scale = float(own.std() * theirs.std())
+    return scale > 0 and float(((own - own.mean()) * (theirs - theirs.mean())).mean()) > TOLD * scale
 
 
 def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
@@ -144,10 +117,10 @@ def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def nonlinear(halves: Halves) -> Correction:
-    """The rows lifted by random features, then mapped linearly, fitted on at most 50,000 rows."""
-    lift = Lift(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)), halves.seed)
-    lifted = halves.moments(lift, FITTED)
-    return {side: affine_step(ridge(lifted[not side]), lifted[not side].means[0], lift) for side in SIDES}
+    """Any linear map of the rows and the normal scores of their dimensions, fitted on at most 50,000 rows."""
+    scores = Scores(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)))
+    scored = halves.moments(scores, FITTED)
+    return {side: affine_step(ridge(scored[not side]), scored[not side].means[0], scores) for side in SIDES}
 
 
 def leading(halves: Halves, width: int) -> Correction:
@@ -164,6 +137,27 @@ def _leading(moments: Moments, width: int) -> Step:
         return np.pad((teacher - mean).astype(np.float32) @ single, ((0, 0), (0, 1))) + middle
 
     return step
+
+
+class Scores:
+    """Rows at their own scale, beside the normal scores of every dimension: what undoes any rising curve in it.
+
+    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d).
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        x = x.astype(np.float64)
+        places = np.linspace(0.5, QUANTILES - 0.5, QUANTILES) / QUANTILES
+        self.centre, self.spread = x.mean(0), x.std(0)
+        self.known, self.normal = np.quantile(x, places, axis=0), ndtri(places)
+        self.size = float(self.spread.max()) or 1.0
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, 2 d)."""
+        scores = np.empty(x.shape)
+        for column, (known, spread) in enumerate(zip(self.known.T, self.spread, strict=True)):
+            scores[:, column] = np.interp(x[:, column], known, self.normal * (spread / self.size))
+        return np.concatenate([(x - self.centre) / self.size, scores], axis=1)
 
 
 class Lift:
