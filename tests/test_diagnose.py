@@ -15,7 +15,8 @@ import pytest
 import manifold_probe as mp
 from manifold_probe import cli
 from manifold_probe.errors import InputError
-from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis
+from manifold_probe.report.diagnosis.document import read_diagnosis
+from manifold_probe.report.diagnosis.form import SCHEMA
 from manifold_probe.spaces.affine import Map
 from tests.extraction.small import world
 from tests.test_bad_input import check
