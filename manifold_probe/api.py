@@ -16,6 +16,7 @@ from manifold_probe.engine.executors import check_executor, on_dask
 from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
 from manifold_probe.measures.request import Opened, Request, check_rows
+from manifold_probe.parts import Parts, Progress
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
@@ -75,6 +76,14 @@ class Comparison(Result):
         """How the rows were paired: ``by``, ``rows``, ``coverage``, ``verified``."""
         return self._document["pairing"]
 
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """Where the loss went and why, with ``compare(..., diagnose=True)``; else None."""
+        from manifold_probe.report.diagnosis.document import of_comparison
+
+        found = of_comparison(self.to_dict())
+        return None if found is None else Diagnosis(found)
+
     def __repr__(self) -> str:
         from manifold_probe.report.verdict import verdict
 
@@ -130,6 +139,7 @@ def compare(
     keep_first: bool = False,
     measures: Any = None,
     maps: bool = False,
+    diagnose: bool = False,
     executor: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -170,6 +180,9 @@ def compare(
         these only, ``[*MEASURES, mine]`` a measure of your own too.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
+    diagnose : bool
+        Also account for the whole loss and look for its causes, as `diagnose` does, of each student: the result's
+        ``diagnosis``.
     executor : str, optional
         Who reads the rows: "dask" for several processes on this machine, "dask://HOST:PORT" for the workers of a
         running cluster, which read the files under the same paths. The result is the same, bit by bit.
@@ -201,14 +214,34 @@ def compare(
     opened = request.open()
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
     check_rows(opened.pairs, settings)
+    if diagnose:
+        _check_diagnosable(opened, settings["k"], measures)
     if executor is None:
-        return measured(opened, settings, several, measures=measures, maps=maps, progress=progress)
+        return measured(opened, settings, several, measures=measures, maps=maps, diagnose=diagnose, progress=progress)
     from manifold_probe.measures.reading import spaces_of_text
 
     with on_dask(executor, sent, spaces_of_text) as execute:
         return measured(
-            opened, settings, several, executor, measures=measures, maps=maps, progress=progress, execute=execute
+            opened,
+            settings,
+            several,
+            executor,
+            measures=measures,
+            maps=maps,
+            diagnose=diagnose,
+            progress=progress,
+            execute=execute,
         )
+
+
+def _check_diagnosable(opened: Opened, k: int, measures: Any) -> None:
+    """Refuse, before any work, students that cannot be diagnosed beside their comparison. Raises InputError."""
+    from manifold_probe.measures.user_defined import chosen
+    from manifold_probe.report.diagnosis.make import check_count, check_measures
+
+    check_measures([each.named(k) for each in chosen(measures, k)], k)
+    for pair in opened.pairs.values():
+        check_count(pair, k)
 
 
 def merged(
@@ -494,7 +527,14 @@ def _slices(slices: Any, teacher: Space, ids: Any, again: Callable[..., dict[str
 
 
 def measured(
-    opened: Opened, settings: dict[str, Any], several: bool, executor: str = "serial", **options: Any
+    opened: Opened,
+    settings: dict[str, Any],
+    several: bool,
+    executor: str = "serial",
+    *,
+    diagnose: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Any,
 ) -> Comparison | Comparisons:
     """The result of all students, or of the only one; ``options`` are those of `measure_students`."""
     from manifold_probe.extraction.agree import different_preprocessing
@@ -502,7 +542,8 @@ def measured(
     from manifold_probe.report.training import run_of, training_alarms, training_of
 
     pairs, teacher, students = opened.pairs, opened.teacher, opened.students
-    measurements = measure_students(pairs, **settings, **options)
+    watched = Parts(progress, {"measures": 1.0, "diagnosis": 1.0 if diagnose else 0.0})
+    measurements = measure_students(pairs, **settings, **options, progress=watched["measures"])
     provenance = provenance_of(settings["seed"])
     teacher_input = describe_input(teacher, None)
     made = {
@@ -523,6 +564,19 @@ def measured(
             document["details"]["training"] = training_of(run, students[name], pairs[name].student.ids)
             raised = {alarm["code"] for alarm in document["alarms"]}
             document["alarms"] += training_alarms(document["details"]["training"], raised)
+    if diagnose:
+        _diagnose_each(made, pairs, settings["seed"], watched["diagnosis"])
     if several:
         return Comparisons(documents.comparisons_document(made, measurements))
     return Comparison(next(iter(made.values())))
+
+
+def _diagnose_each(made: dict[str, dict[str, Any]], pairs: dict[str, Pair], seed: int, progress: Progress) -> None:
+    """Put every student's diagnosis into its comparison, where it can be diagnosed."""
+    from manifold_probe.report.diagnosis.make import within_comparison
+
+    each = Parts(progress, dict.fromkeys(made, 1.0))
+    for name, document in made.items():
+        found = within_comparison(pairs[name], document, seed, each[name])
+        if found is not None:
+            document["diagnosis"] = found

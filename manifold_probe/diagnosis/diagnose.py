@@ -16,11 +16,12 @@ from manifold_probe.diagnosis import accounting
 from manifold_probe.diagnosis.cause import Cause
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
-from manifold_probe.diagnosis.lab import CKA, COSINE, Lab, mean
-from manifold_probe.diagnosis.search import LEAST, LEVEL, Finding, pursue
+from manifold_probe.diagnosis.lab import Lab
+from manifold_probe.diagnosis.search import LEVEL, Finding, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
+from manifold_probe.engine.threads import Each, threads
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.measures.measure import measure_students
@@ -76,6 +77,13 @@ def diagnosed(
     InputError
         Too few distinct rows for halves, labels of one class, or a cause that fails.
     """
+    with threads() as each:
+        return _diagnosed(pair, asked, measures, progress, each)
+
+
+def _diagnosed(
+    pair: Pair, asked: Asked, measures: dict[str, Any] | None, progress: Progress | None, each: Each
+) -> dict[str, Any]:
     parts = Parts(progress, {"measures": 1, "training": 0.3, "causes": 1.2, "account": 1.2})
     k, seed = asked.k, asked.seed
     distinct = distinct_rows(pair)
@@ -87,9 +95,9 @@ def diagnosed(
         return of_unaligned(pair, wrong, known, copies, asked)
     rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), EXAMINED)).round().astype(int))]
     lab = lab_of(pair, rows, asked)
-    proved, suspected, after = pursue(lab, asked.causes, parts["causes"])
+    proved, suspected, after = pursue(lab, asked.causes, parts["causes"], each)
     of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
-    causes = [described(each, rows, pair.ids) for each in [*proved, *of_slices, *suspected]]
+    causes = [described(one, rows, pair.ids) for one in [*proved, *of_slices, *suspected]]
     aside = np.union1d(copies, set_aside(proved, rows))
     told = None
     if asked.training is not None:
@@ -99,7 +107,7 @@ def diagnosed(
         causes += told.causes
     account = None
     if asked.account:
-        codes, names = (None, []) if pair.labels is None else codes_of(np.asarray(pair.labels))
+        codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
         account = accounting.account(
             pair,
             known[OVERLAP.named(k)]["value"],
@@ -109,7 +117,7 @@ def diagnosed(
             aside=np.setdiff1d(aside, copies),
             copies=copies,
             codes=codes,
-            names=[str(name) for name in names],
+            names=[str(name) for name in names.tolist()],
             pieces=() if told is None else told.pieces,
             progress=parts["account"],
         )
@@ -245,7 +253,9 @@ def benign(lab: Lab, after: Lab) -> list[dict[str, Any]]:
     if lab.student.shape[1] == lab.teacher.shape[1]:
         raw = float(np.median(column_correlations(after.student[after.keep], after.teacher[after.keep])))
         if raw < 0.5 and after.explained > 0.9 * ceiling(after):
-            found.append({"name": "rotation", "words": "dimensions are turned or permuted", "value": raw, "note": TURNED})
+            found.append(
+                {"name": "rotation", "words": "dimensions are turned or permuted", "value": raw, "note": TURNED}
+            )
     return found
 
 

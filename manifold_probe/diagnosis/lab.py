@@ -23,13 +23,14 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes, told_by_others
+from manifold_probe.diagnosis.linear import HalfMaps, cross_fitted, explained, main_axes, spectrum, told_by_others
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.neighbours import search
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.linear_maps import RidgePath
 from manifold_probe.spaces.space import Space
 
 Rows = np.ndarray
@@ -388,9 +389,7 @@ class Lab:
                 second, twin = (np.where(self.keep & rows, mean(x[metric]), x[metric]) for x in (after, healthy))
                 wanted = mean(twin) - mean(self.twin_now[metric])
                 loss = self.loss(metric)
-                found.append(
-                    paired(name, "left out", self.key(metric), self.now[metric], second, loss, healthy=wanted)
-                )
+                found.append(paired(name, "left out", self.key(metric), self.now[metric], second, loss, healthy=wanted))
         if CKA in measures:
             both = (self.student, self.student), (self.twin, self.twin)
             found.append(self._likeness(name, "left out", *both, left))
@@ -489,7 +488,12 @@ class Lab:
     @cached_property
     def expected(self) -> np.ndarray:
         """(n, d'): the student as the reference linearly predicts it, each half by the other's map."""
-        return cross_fitted(self.reference, self.student, self.fold, self.keep).astype(np.float32)
+        return self.maps(self.student).astype(np.float32)
+
+    @cached_property
+    def maps(self) -> HalfMaps:
+        """Linear maps from the reference, each half by the other's."""
+        return HalfMaps(self.reference, self.fold, self.keep)
 
     @cached_property
     def recovered(self) -> np.ndarray:
@@ -519,8 +523,10 @@ class Lab:
         residual = self.residual[self.keep]
         power = np.square(residual).sum(1)
         usual = residual[power <= np.quantile(power, 0.8)].astype(np.float64)
-        values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(usual.T)) + 1e-12 * np.eye(usual.shape[1]))
-        values = np.clip(values, 0, 5 * np.sort(values)[-min(len(values), max(2, len(values) // 20))])
+        usual -= usual.mean(0)
+        values, vectors, _ = RidgePath.basis(usual)
+        values = values / len(usual)
+        values = np.minimum(values, 5 * np.sort(values)[-min(len(values), max(2, len(values) // 20))])
         scale = np.sqrt(np.median(power) / max(np.median(np.square(usual).sum(1)), 1e-30))
         noise = draw.normal(size=(len(self.student), len(values))) * np.sqrt(values) * scale
         return (self.expected + noise @ vectors.T).astype(np.float32)
@@ -535,14 +541,17 @@ class Lab:
         """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of the
         same shape and the residual's share of the variance."""
         draw = np.random.default_rng([self.seed, 9])
-        x, width = self.reference[self.keep], self.student.shape[1]
-        centre, axes = x.mean(0), main_axes(x, min(width, x.shape[1], len(x) - 1))
-        turn = np.linalg.qr(draw.normal(size=(width, axes.shape[1])))[0].T
+        rows, width = np.flatnonzero(self.keep), self.student.shape[1]
+        centre = self.reference[rows].mean(0)
+        scores = self.reference - centre
+        if width < scores.shape[1]:
+            axes = main_axes(self.reference[rows], min(width, len(rows) - 1))
+            scores, centre = scores @ axes, centre @ axes
+        turn = np.linalg.qr(draw.normal(size=(width, scores.shape[1])))[0].T
         part = float(np.clip(self.explained, 0.01, 1.0))
-        scores = (self.reference - centre) @ axes
-        noise = scores[draw.permutation(np.flatnonzero(self.keep))[np.arange(len(scores)) % len(x)]]
-        mixed = np.sqrt(part) * scores + np.sqrt(1 - part) * noise
-        return ((mixed + centre @ axes) @ turn).astype(np.float32)
+        others = scores[draw.permutation(rows)[np.arange(len(scores)) % len(rows)]]
+        mixed = np.sqrt(part) * scores + np.sqrt(1 - part) * others
+        return ((mixed + centre) @ turn).astype(np.float32)
 
     @cached_property
     def turned_twin_now(self) -> dict[str, np.ndarray]:
@@ -552,7 +561,7 @@ class Lab:
     @cached_property
     def twin_expected(self) -> np.ndarray:
         """(n, d'): the twin as the reference predicts it: what cross-fitting alone does to a healthy student."""
-        return cross_fitted(self.reference, self.twin, self.fold, self.keep).astype(np.float32)
+        return self.maps(self.twin).astype(np.float32)
 
     @cached_property
     def told_by_others(self) -> np.ndarray:
@@ -560,6 +569,11 @@ class Lab:
         found, rows = self.expected.copy(), self.keep
         found[rows] = told_by_others(self.reference[rows], self.student[rows], self.codes[rows])
         return found
+
+    @cached_property
+    def spectra(self) -> tuple[np.ndarray, np.ndarray]:
+        """The spectra of the student and of the reference, of the rows that count."""
+        return spectrum(self.student[self.keep]), spectrum(self.reference[self.keep])
 
     @cached_property
     def agreement(self) -> np.ndarray:

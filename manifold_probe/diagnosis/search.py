@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from manifold_probe.diagnosis.cause import Cause, Damage, LeftOut, Proved, Repair, Signs
+from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
 from manifold_probe.diagnosis.lab import Lab, Trial
+from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Progress, silent
 
@@ -57,25 +59,20 @@ def lost_in(lab: Lab, key: str) -> float:
 
 
 def pursue(
-    lab: Lab, causes: Sequence[Cause], progress: Progress = silent
+    lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one
 ) -> tuple[list[Finding], list[Finding], Lab]:
     """What was proved, in the order in which it was found; what is suspected; and the pair without the proved."""
     proved: list[Finding] = []
-    suspected: dict[str, Finding] = {}
+    suspected: list[Finding] = []
     for turn in range(ROUNDS):
+        progress("looking for causes", turn, ROUNDS)
         known = {finding.name for finding in proved}
-        best: Finding | None = None
-        suspected = {}
+        best, suspected = None, []
         for general in (False, True):
-            proposals = []
-            for place, cause in enumerate(causes):
-                if cause.name in known or cause.general != general:
-                    continue
-                progress("looking for causes", turn * len(causes) + place, ROUNDS * len(causes))
-                proposals += proposed(cause, lab)
-            passing = [each for each in proposals if passes(each, len(lab.tried))]
-            suspected |= {each.name: each for each in proposals if each.trial is None and each.share >= LEAST}
-            best = winner(passing)
+            asked = [cause for cause in causes if cause.name not in known and cause.general == general]
+            proposals = [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
+            suspected += [one for one in proposals if one.trial is None and one.share >= LEAST]
+            best = winner([one for one in proposals if passes(one, len(lab.tried))])
             if best is not None:
                 break
         if best is None:
@@ -83,7 +80,7 @@ def pursue(
         proved.append(best)
         lab = best.after
     names = {finding.name for finding in proved}
-    return proved, [each for name, each in suspected.items() if name not in names], lab
+    return proved, [one for one in suspected if one.name not in names], lab
 
 
 def winner(passing: list[Finding]) -> Finding | None:
@@ -125,7 +122,9 @@ def proposed(cause: Cause, lab: Lab) -> list[Finding]:
         raise
     except Exception as problem:
         said = " ".join(str(problem).split())[:200]
-        raise InputError(f"cause {cause.name}: {type(problem).__name__}: {said}; correct it or leave it out") from problem
+        raise InputError(
+            f"cause {cause.name}: {type(problem).__name__}: {said}; correct it or leave it out"
+        ) from problem
 
 
 def tested(cause: Cause, signs: Signs, lab: Lab) -> list[Finding]:

@@ -16,13 +16,6 @@ def alive(x: np.ndarray) -> np.ndarray:
     return spread > 1e-6 * max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.0, 1e-30)
 
 
-def spectrum(x: np.ndarray) -> np.ndarray:
-    """Eigenvalues of the covariance of rows (n, d), largest first."""
-    centred = (x - x.mean(0)).astype(np.float64)
-    gram = centred @ centred.T if len(x) < x.shape[1] else centred.T @ centred
-    return np.maximum(np.linalg.eigvalsh(gram)[::-1], 0) / len(x)
-
-
 def participation(values: np.ndarray) -> float:
     """(sum of eigenvalues)^2 over the sum of their squares: how many directions are in use.
 

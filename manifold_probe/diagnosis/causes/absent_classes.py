@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.diagnosis.cause import Cause, Signs
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial, mean, of_groups
-from manifold_probe.diagnosis.cause import Proved
 
 FEWEST = 4  # classes
 APART = 6.0  # variance between the two groups over within: two groups of ten normal values reach 6 once in twenty
@@ -32,7 +31,9 @@ def signs(lab: Lab) -> Signs | None:
     others = lab.keep & np.isin(lab.codes, [classes[place] for place in high])
     evidence = [
         Evidence("variance between two groups of classes over within", apart, 3.0),
-        Evidence(f"{lab.key(COSINE)} of the lower group", mean(lab.now[COSINE][members]), mean(lab.now[COSINE][others])),
+        Evidence(
+            f"{lab.key(COSINE)} of the lower group", mean(lab.now[COSINE][members]), mean(lab.now[COSINE][others])
+        ),
     ]
     return Signs(evidence, {"classes": [lab.names[classes[place]] for place in sorted(low)]}, facts=(members, others))
 

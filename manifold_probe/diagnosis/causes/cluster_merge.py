@@ -6,7 +6,6 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
-from manifold_probe.diagnosis.spectra import spectrum
 
 STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # cosine with the way; of the way; what is left of the distance
 FEWEST = 4  # classes: of three, each lies on some way
@@ -14,7 +13,7 @@ FEWEST = 4  # classes: of three, each lies on some way
 
 def signs(lab: Lab) -> Signs | None:
     classes = lab.classes()
-    if len(classes) < FEWEST or directions_in_use(lab.student[lab.keep]) < 3:
+    if len(classes) < FEWEST or directions_in_use(lab.spectra[0]) < 3:
         return None  # on a line or in a plane every class lies on some way
     means, places = centroids(lab.student, lab, classes), centroids(lab.told_by_others, lab, classes)
     best = (1.0, 0, 0, 0.0)
@@ -46,9 +45,8 @@ def centroids(x: np.ndarray, lab: Lab, classes: list[int]) -> np.ndarray:
     return np.stack([x[lab.keep & (lab.codes == code)].mean(0) for code in classes])
 
 
-def directions_in_use(x: np.ndarray) -> int:
-    """How many principal directions hold 95% of the variance."""
-    values = spectrum(x)
+def directions_in_use(values: np.ndarray) -> int:
+    """How many principal directions hold 95% of the variance, from a spectrum."""
     return int(np.searchsorted(np.cumsum(values), 0.95 * values.sum())) + 1
 
 

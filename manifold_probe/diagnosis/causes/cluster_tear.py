@@ -25,7 +25,9 @@ def signs(lab: Lab) -> Signs | None:
     runner, worst = np.argsort(scores)[-2:]
     if scores[worst] < APART or scores[worst] < RUNNER * scores[runner]:
         return None
-    evidence = [Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[runner]))]
+    evidence = [
+        Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[runner]))
+    ]
     where = {"classes": [lab.names[classes[worst]]], "rows": parts[worst]}
     return Signs(evidence, where, facts=(classes[worst], parts[worst], residual))
 

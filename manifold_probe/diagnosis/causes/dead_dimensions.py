@@ -26,7 +26,9 @@ def inflict(lab: Lab, signs: Signs) -> Damage:
     directions drawn at random."""
     dead = signs.facts
     if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MATCHED:
-        return Damage("the teacher without its dimensions of these numbers", lambda x: np.where(dead, 0, x), counted=True)
+        return Damage(
+            "the teacher without its dimensions of these numbers", lambda x: np.where(dead, 0, x), counted=True
+        )
     width = lab.reference.shape[1]
     turn = np.linalg.qr(np.random.default_rng([lab.seed, 10]).normal(size=(width, width)))[0]
     some = turn[:, : max(1, round(width * float((~dead).mean())))].astype(np.float32)

@@ -6,9 +6,9 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Change, Evidence, Lab
-from manifold_probe.diagnosis.spectra import participation, spectrum
+from manifold_probe.diagnosis.spectra import participation
 
-STEPS = 300
+STEPS = 150
 UNEVEN = 1.3  # deviation of the log weights: a random projection has up to 1.2
 FEWER = 0.45  # of the teacher's participation ratio: few directions hold everything
 
@@ -19,8 +19,10 @@ def signs(lab: Lab) -> list[Signs]:
     logs = np.log(np.maximum(weights[weights > 0], 1e-12))
     if len(logs) and logs.std() > UNEVEN:
         where = {"dimensions": np.argsort(-np.abs(np.log(np.maximum(weights, 1e-12)) - np.median(logs)))[:20]}
-        found.append(Signs([Evidence("deviation of the fitted log weights", float(logs.std()))], where, facts="weights"))
-    ranks = [participation(spectrum(x[keep])) for x in (lab.student, lab.teacher)]
+        found.append(
+            Signs([Evidence("deviation of the fitted log weights", float(logs.std()))], where, facts="weights")
+        )
+    ranks = [participation(values) for values in lab.spectra]
     if ranks[0] < FEWER * ranks[1]:
         evidence = [Evidence("participation ratio of the spectrum", ranks[0], ranks[1])]
         found.append(Signs(evidence, facts="map", confusable=("dimensional_collapse",)))
@@ -53,11 +55,11 @@ def gram_weights(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     scale = own.std(0)
     good = scale > 1e-9 * scale.max()
     own = own[:, good] / scale[good]
-    products = np.square(own.T @ own)
-    target = np.square(own.T @ theirs).sum(1)
-    found = np.full(len(products), target.sum() / max(float(products.sum()), 1e-300))
+    products = np.square(own.T @ own).astype(np.float32)
+    target = np.square(own.T @ theirs).sum(1).astype(np.float32)
+    found = np.full(len(products), target.sum() / max(float(products.sum()), 1e-30), np.float32)
     for _ in range(STEPS):  # multiplicative steps: everything is non-negative, so w stays so, and the error falls
-        found *= target / np.maximum(products @ found, 1e-300)
+        found *= target / np.maximum(products @ found, 1e-30)
     weights = np.zeros(student.shape[1])
     weights[good] = np.maximum(found, 0.01 * np.median(found[found > 0]) if (found > 0).any() else 1.0)
     weights[good] /= np.square(scale[good])

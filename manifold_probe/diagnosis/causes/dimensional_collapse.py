@@ -6,14 +6,14 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
-from manifold_probe.diagnosis.spectra import alive, cut_to, participation, spectrum
+from manifold_probe.diagnosis.spectra import alive, cut_to, participation
 
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
 
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
-    own, theirs = (spectrum(x[keep]) for x in (lab.student, lab.reference))
+    own, theirs = lab.spectra
     most = int(0.8 * min(len(own), len(theirs), keep.sum() - 1))
     if most < 6:
         return None
@@ -32,7 +32,9 @@ def _cliff(values: np.ndarray, most: int) -> tuple[float, int]:
     """(largest drop of the log spectrum between neighbours, how many stand before it)."""
     logs = np.log(np.maximum(values[: most + 1], max(values[0], 1e-300) * 1e-9))
     drops = logs[:-1] - logs[1:]
-    low = logs[1:] - logs[0] < np.log(1e-4)  # the first few directions always tower: over what is left, not over nothing
+    low = logs[1:] - logs[0] < np.log(
+        1e-4
+    )  # the first few directions always tower: over what is left, not over nothing
     drops[:3] = np.where(low[:3], drops[:3], 0)
     place = int(drops.argmax())
     return float(drops[place]), place + 1

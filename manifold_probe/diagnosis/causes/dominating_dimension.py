@@ -56,7 +56,10 @@ def _step(lab: Lab, after: Lab, measure: str) -> Trial:
         return replace(found, healthy=0.0)
     rows = np.flatnonzero(lab.keep)
     tenths = [rows[part::PARTS] for part in range(PARTS)]
-    steps = [np.subtract(*(likeness(v.teacher[each], v.student[each]) for v in (after, lab))) for each in tenths]
+    steps = [
+        likeness(after.teacher[some], after.student[some]) - likeness(lab.teacher[some], lab.student[some])
+        for some in tenths
+    ]
     error = max(float(np.nanstd(steps, ddof=1) / np.sqrt(PARTS)), 1e-6)
     gain = after.cka - lab.cka
     share = float(np.clip(gain / max(lab.loss(CKA), 1e-3), 0, 1))

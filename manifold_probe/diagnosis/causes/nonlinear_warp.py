@@ -13,6 +13,7 @@ from manifold_probe.diagnosis.repairs import Lift
 DIRECTIONS = 8
 HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
 LINKED = 0.14  # of the residual, beyond a healthy twin's
+LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
 BENT = 0.008  # of the teacher's variance, beyond a straight map
 
 
@@ -141,16 +142,21 @@ def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np
 
 
 def _maps(lab: Lab) -> Signs | None:
-    """A bent map back to the teacher that beats the straight one on rows it was not fitted on."""
-    straight, bent = _both_maps(lab, lab.student)
-    wide = lab.teacher[lab.keep].astype(np.float64)
+    """A bent map back to the teacher that beats the straight one on rows it was not fitted on.
+
+    From the student's main directions to the teacher's: what is bent shows there.
+    """
+    axes = main_axes(lab.teacher[lab.keep], min(TAUGHT, lab.teacher.shape[1], int(lab.keep.sum()) - 1))
+    target = (lab.teacher - lab.teacher[lab.keep].mean(0)) @ axes
+    straight, bent = _both_maps(lab, lab.student, target)
+    wide = target[lab.keep].astype(np.float64)
     first, second = (explained(wide, x[lab.keep]) for x in (straight, bent))
     if second - first < BENT:
         return None
 
     def proved(lab: Lab) -> Proved:
         before, after = lab.kept(straight)[COSINE], lab.kept(bent)[COSINE]
-        twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin)]
+        twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin, target)]
         name, healthy = "a bent map in place of a straight one", mean(twins[1]) - mean(twins[0])
         trial = paired(name, "mapped", lab.key(COSINE), before, after, lab.loss(COSINE), healthy=healthy)
         return Proved(trial, lab.repaired(bent))
@@ -158,10 +164,12 @@ def _maps(lab: Lab) -> Signs | None:
     return Signs([Evidence("teacher's variance explained by a bent map", second, first)], facts=proved)
 
 
-def _both_maps(lab: Lab, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(straight, bent): the teacher as the student's rows have it, each half by the other's map."""
-    lifted = Lift(x[lab.keep], lab.seed)(x)
-    found = (cross_fitted(each, lab.teacher, lab.fold, lab.keep).astype(np.float32) for each in (x, lifted))
+def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(straight, bent): the target as the rows x have it, each half by the other's map."""
+    axes = main_axes(x[lab.keep], min(LEARNT, x.shape[1], int(lab.keep.sum()) - 1))
+    scores = (x - x[lab.keep].mean(0)) @ axes
+    lifted = Lift(scores[lab.keep], lab.seed)(scores)
+    found = (cross_fitted(each, target, lab.fold, lab.keep).astype(np.float32) for each in (scores, lifted))
     return tuple(found)  # type: ignore[return-value]
 
 

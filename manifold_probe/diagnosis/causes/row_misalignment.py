@@ -13,9 +13,11 @@ from scipy.optimize import linear_sum_assignment
 
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial, mean, robust_z, row_cosines
+from manifold_probe.diagnosis.linear import main_axes
 
 PERMUTATIONS = 200
 MOST_ASSIGNED = 2000
+ASSIGNED_BY = 128  # principal directions, half of them for pairing and half for the proof
 FEWEST = 6
 RARE, SHARE = 0.002, 0.015  # quantile of a healthy twin's agreement; of the rows that are below it, at least
 SURE, RESTORED = 4.0, 0.15  # standard errors; of the agreement of rows that are paired rightly
@@ -73,8 +75,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     error = float(np.hypot(gains.std() / np.sqrt(len(gains)), healthy.std() / np.sqrt(len(healthy)))) + 1e-6
     mask = np.zeros(len(lab.keep), bool)
     mask[bad] = True
-    inside, outside = (mean(lab.now[COSINE][some]) for some in (mask, lab.keep & ~mask))
-    lost = max(outside - inside, 0.0) * len(bad) / int(lab.start.keep.sum())
+    lost = lab.leave_out("these rows left out", mask, measures=(COSINE,))
     trial = Trial(
         "these rows paired anew by assignment",
         "undo",
@@ -83,7 +84,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         float(after.mean()),
         error,
         float(healthy.mean()),
-        float(np.clip(lost / max(lab.loss(COSINE), 1e-3), 0, 1)),
+        lost.share,
         len(bad),
     )
     restored = trial.gain / max(float(before_ok.mean() - before.mean()), 1e-6)
@@ -98,8 +99,8 @@ def _paired_anew(lab: Lab, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Agreement before and after, in directions that the assignment did not use."""
     keep = lab.keep
     own, expected = (x[rows] - x[keep].mean(0) for x in (lab.student, lab.expected))
-    _, vectors = np.linalg.eigh(np.cov(lab.expected[keep].T))
-    own, expected = own @ vectors[:, ::-1], expected @ vectors[:, ::-1]
+    axes = main_axes(lab.expected[keep], min(ASSIGNED_BY, own.shape[1], int(keep.sum()) - 1))
+    own, expected = own @ axes, expected @ axes
     scale = own.std(0) + 1e-6 * own.std()
     own, expected = own / np.sqrt(scale), expected / np.sqrt(scale)  # so that not one direction alone decides
     first, second = slice(0, None, 2), slice(1, None, 2)

@@ -20,9 +20,11 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def _cut(lab: Lab) -> Signs | None:
-    own, theirs, correlation = matched_columns(lab)
-    width = int(alive(lab.reference[lab.keep]).sum())
-    if len(own) >= NARROW * width or len(own) < 2 or np.median(correlation) < MATCHED:
+    held, width = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
+    if not 2 <= held < NARROW * width:
+        return None
+    _, theirs, correlation = matched_columns(lab)
+    if np.median(correlation) < MATCHED:
         return None
     matched = float(np.median(correlation))
     rest = np.setdiff1d(np.flatnonzero(alive(lab.reference[lab.keep])), theirs)
