@@ -267,7 +267,7 @@ def of_run(
         facts=facts,
     )
     if not run.finished:
-        facts["not_tried"] = ["the run is not finished: no model was saved to extract features with"]
+        facts["not_tried"] = ["there is none yet to extract features with"]
         return found, training
     ids = np.asarray(sides.backbone.ids)[rows]
     return found, replace(training, models=models_of_run(run.path, ids, facts))

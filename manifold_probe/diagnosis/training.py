@@ -270,9 +270,9 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
 class Rows:
     """Overlap of rows trained on and of rows held out, (m,) each, neighbours looked up within each.
 
-    ``held`` is None where all rows of the pair were trained on. ``permitted`` (m,) is what the teacher's own leading
-    components, as many as the student is wide, keep of the rows that were trained on. ``weight`` is the share of the
-    pair's rows that were held out.
+    ``held`` is None where all rows of the classes that were trained on were trained on. ``permitted`` (m,) is what the
+    teacher's own leading components, as many as the student is wide, keep of the rows that were trained on. ``weight``
+    is the share of the pair's rows that were held out.
     """
 
     trained: np.ndarray
@@ -291,23 +291,24 @@ class Rows:
             source, rows = training.seen, np.arange(training.seen.teacher.n)
         held = np.flatnonzero(~trained if there is None else ~trained & there)
         least = max(LEAST_ROWS, 3 * k)
-        sides = {"trained on": rows} | ({} if trained.all() else {"not trained on": held})
+        sides = {"trained on": rows}
+        if not trained.all() and (there is None or len(held) >= least):
+            sides["not trained on"] = held
         for name, each in sides.items():
             if len(each) < least:
-                of_classes = "" if there is None else ", of the classes trained on,"
                 what = "train features" if training.seen is not None and name == "trained on" else "train ids"
-                raise InputError(
-                    f"{what}: {len(each):,} of the paired rows{of_classes} were {name}; at least {least} are needed"
-                )
-        size = min(MOST_ROWS, *(len(each) for each in sides.values()))
+                raise InputError(f"{what}: {len(each):,} of the paired rows were {name}; at least {least} are needed")
+        size = min([MOST_ROWS, *(len(each) for each in sides.values())])
         draw = np.random.default_rng([seed, 11])
         chosen = [np.sort(draw.permutation(each)[:size]) for each in sides.values()]
         teacher = at_unit_scale(source.teacher.take(chosen[0])).astype(np.float64)
         asked = np.arange(size)
         reference = leading(teacher, source.student.d)
         permitted = shared(nearest(teacher, asked, k), nearest(reference, asked, k))
-        other = None if len(chosen) == 1 else kept(pair, chosen[1], k)
-        return cls(kept(source, chosen[0], k), other, permitted, float((~trained).mean()), k)
+        keeps = kept(source, chosen[0], k)
+        if len(chosen) == 1:
+            return cls(keeps, None, permitted, 0.0, k)
+        return cls(keeps, kept(pair, chosen[1], k), permitted, float((~trained).mean()), k)
 
     @property
     def loss(self) -> float:
@@ -366,6 +367,8 @@ class Rows:
                 "it.",
             ),
         ]
+        if proof is None:
+            return Found(causes, pieces, {"underfit": measured}, [])
         return Found(causes, pieces, {"overfit": measured}, ["overfit"])
 
 

@@ -118,6 +118,16 @@ def test_the_command_of_a_run(folder: Path, capfd: Capture) -> None:
     assert made == mp.diagnose("run", k=5).to_dict() | {"provenance": made["provenance"]}
 
 
+def test_what_a_reader_must_know_of_a_run(folder: Path, capfd: Capture) -> None:
+    for run, words in (
+        ("killed", "is not finished (step 8 of 8): its last saved state"),
+        ("seen", "all rows"),
+    ):
+        capfd.readouterr()
+        assert cli.run(["diagnose", run]) == 0
+        assert words in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -176,7 +186,7 @@ def test_a_log_and_classes(tmp_path: Path, capfd: Capture) -> None:
     student = np.where(absent[:, None], LOST, STUDENT)
     found = mp.diagnose(TEACHER, student, labels=LABELS, classes_trained=["c0", "c1"], log=FALLING)
     assert {"absent_classes", "undertrained"} <= {each.name for each in found.causes}
-    assert shares(found)["absent_classes"] > 0.2
+    assert shares(found)["absent_classes"] > 0.1
     np.savez(tmp_path / "t.npz", features=TEACHER, labels=LABELS)
     np.save(tmp_path / "s.npy", student)
     (tmp_path / "log.csv").write_text("step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in FALLING))

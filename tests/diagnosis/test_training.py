@@ -321,6 +321,15 @@ def test_absent_classes_follow_from_rows_trained_on() -> None:
     assert pieces(found)["overfit"] < 0.1  # held-out rows of the classes trained on are kept as well
 
 
+def test_classes_that_are_the_split_say_nothing_of_overfit() -> None:
+    trained = np.isin(LABELS, ["c0", "c1", "c2", "c3"])
+    found = evidence_of_training(pair_of(worse(~trained, 1.0)), Training(trained=trained), K, 0)
+    assert names(found) == ["absent_classes"]
+    assert found.assessed == ["absent_classes"]
+    assert found.beside["underfit"]["rows"] == N // 2
+    assert sum(pieces(found).values()) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("classes", "labelled", "words"),
     [
