@@ -159,7 +159,7 @@ def cause(
     repair: bool = False,
     declared: Declared | None = None,
 ) -> dict[str, Any]:
-    """A cause as the document holds it; ``proof`` is shown as the repair where there is something to repair with."""
+    """A cause as the document holds it; ``proof`` is told as its ``repair`` where it is one of the cause itself."""
     said = declared or CAUSES[name]
     return {
         "name": name,
@@ -348,7 +348,7 @@ class Rows:
                     Evidence(f"{measure} of rows that were trained on", seen, proof.before),
                     Evidence(f"{measure}, seen minus unseen", gap, 0.0),
                 ]
-                causes.append(cause("overfit", proof, evidence, proved=True))
+                causes.append(cause("overfit", proof, evidence, proved=True, repair=True))
         pieces = [
             Piece(
                 "overfit",
@@ -485,7 +485,8 @@ def of_classes(pair: Pair, there: np.ndarray, k: int, seed: int) -> Found:
             Evidence(f"{measure} in classes that were not trained on", plain.before, plain.after - max(healthy, 0.0)),
             Evidence(f"{measure} in classes that were trained on", plain.after),
         ]
-        causes = [cause("absent_classes", proof, evidence, proved=True, where={"classes": absent})]
+        where = {"classes": absent}
+        causes = [cause("absent_classes", proof, evidence, proved=True, where=where, repair=True)]
     return Found(causes, [piece], {"classes": beside}, ["absent_classes"])
 
 
@@ -561,7 +562,7 @@ def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: i
         return found
     evidence.append(Evidence(f"{measure} of rows that were trained on", proof.before, proof.after))
     other = [] if course.learned else ["undertrained", "unstable_training"]
-    small = cause("too_small_student", proof, evidence, proved=course.learned, confusable=other)
+    small = cause("too_small_student", proof, evidence, proved=course.learned, confusable=other, repair=True)
     return replace(found, causes=[small])
 
 
