@@ -5,7 +5,7 @@
     centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
     rotation              the orthogonal map onto the teacher, at one scale
     linear_map            ridge
-    nonlinear_map         ridge from the dimensions and their normal scores
+    nonlinear_map         ridge from the normal scores of the dimensions
     classes               what some classes lose beyond the rest
     not_held              what is left: no correction of the student's features regains it
 
@@ -164,7 +164,7 @@ def account(
     regained = _aside(halves, values[IDENTITY][COSINE], without, parts["before"])
     climbed = _climbed({name: mean_of_halves(found[COSINE]) for name, found in values.items()})
     behind = NONE_BEHIND
-    if codes is not None and len(names) > 1:
+    if codes is not None and len(names) > 1 and "ridge" in corrections:
         parts["classes"]("reading classes", 0, 1)
         best = [values[name][COSINE][side] for side, name in zip(SIDES, climbed.best, strict=True)]
         behind = classes_behind(halves, corrections["ridge"], best, np.asarray(codes), names)

@@ -235,9 +235,8 @@ def of_run(
         except InputError as problem:
             course = read_course(losses or [(step, 1 - value) for step, value in watched])
             said = "" if course is None else f" (of its log alone: the loss was {course.kind} when it stopped)"
-            raise InputError(
-                f"{folder}: its last state, of a run not finished, is of no use: {problem}{said}"
-            ) from problem
+            problem_said = f"{folder}: is not finished, and its last state is of no use: {problem}{said}"
+            raise InputError(problem_said) from problem
     n, trained = sides.backbone.n, sides.trained
     held = np.flatnonzero(~trained)
     enough = len(held) >= max(60, 4 * (k + 1))
@@ -268,7 +267,7 @@ def of_run(
         facts=facts,
     )
     if not run.finished:
-        facts["not_tried"] = ["the run is not finished: no model was saved to extract features with"]
+        facts["not_tried"] = ["there is none yet to extract features with"]
         return found, training
     ids = np.asarray(sides.backbone.ids)[rows]
     return found, replace(training, models=models_of_run(run.path, ids, facts))
