@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
 from manifold_probe.diagnosis.lab import Lab, Trial
 from manifold_probe.engine.threads import Each, one_by_one
@@ -155,9 +157,8 @@ def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Pr
 
 def checked(signs: Signs, lab: Lab) -> Signs:
     """The signs, where the rows that they name are of the pair. Raises ValueError."""
-    rows = signs.where.get("rows", ())
-    n = len(lab.teacher)
-    outside = [row for row in list(rows) if not 0 <= row < n]
-    if outside:
+    rows, n = np.asarray(signs.where.get("rows", ())), len(lab.teacher)
+    outside = rows[(rows < 0) | (rows >= n)] if np.issubdtype(rows.dtype, np.integer) else rows
+    if len(outside):
         raise ValueError(f"it names row {outside[0]} of a pair of {n} rows; name rows from 0 to {n - 1}")
     return signs

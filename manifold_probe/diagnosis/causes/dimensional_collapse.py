@@ -32,9 +32,8 @@ def _cliff(values: np.ndarray, most: int) -> tuple[float, int]:
     """(largest drop of the log spectrum between neighbours, how many stand before it)."""
     logs = np.log(np.maximum(values[: most + 1], max(values[0], 1e-300) * 1e-9))
     drops = logs[:-1] - logs[1:]
-    low = logs[1:] - logs[0] < np.log(
-        1e-4
-    )  # the first few directions always tower: over what is left, not over nothing
+    low = logs[1:] - logs[0] < np.log(1e-4)
+    # the first few directions always tower: over what is left, not over nothing
     drops[:3] = np.where(low[:3], drops[:3], 0)
     place = int(drops.argmax())
     return float(drops[place]), place + 1

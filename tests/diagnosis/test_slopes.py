@@ -1,66 +1,13 @@
-"""Which findings stand, and how much classes move, against plain transcriptions."""
+"""How much classes move with their linear image, against plain transcriptions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
-from manifold_probe.diagnosis.case import Finding
-from manifold_probe.diagnosis.examine import LEVEL, ORDER, stands, tried
-from manifold_probe.diagnosis.inside import inside_error, slope_errors, slopes
+from manifold_probe.diagnosis.slopes import slope_errors, slopes, within_over_between
 
 CODES = np.array([0, 2, 5, 9])
-
-
-def finding(z: float, name: str = "noise") -> Finding:
-    return Finding(name, [], None, None, share=0.5, confidence=0.5, z=z)  # type: ignore[arg-type]
-
-
-def held(z: np.ndarray, count: int) -> list[bool]:
-    """Holm's procedure by adjusted chances: the largest of (m - j) p_(j) up to each place, from the smallest."""
-    p = norm.sf(z)
-    adjusted = np.empty(len(z))
-    largest = 0.0
-    for place, at in enumerate(np.argsort(p, kind="stable")):
-        largest = max(largest, (count - place) * p[at])
-        adjusted[at] = largest
-    return (adjusted <= 0.05).tolist()
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_findings_stand_by_holms_procedure(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    z = draw.normal(3.0, 0.8, draw.integers(1, tried() + 1))
-    found = [finding(each, f"c{place}") for place, each in enumerate(z)]
-    expected = [each for each, kept in zip(found, held(z, tried()), strict=True) if kept]
-    assert [each.name for each in stands(found)] == [each.name for each in expected]
-
-
-def test_a_later_finding_never_stands_without_an_earlier_one() -> None:
-    at = [float(norm.isf(LEVEL / (tried() - place))) for place in range(4)]
-    just = [finding(each + 1e-6, f"c{place}") for place, each in enumerate(at)]
-    assert stands(just) == just
-    just[1] = finding(at[1] - 0.001, "short")
-    just[2] = finding(at[2] - 0.001, "shorter")
-    assert [each.name for each in stands(just)] == ["c0"]
-    assert stands([]) == []
-    assert stands([finding(at[0] - 1e-3)]) == []
-
-
-def test_what_is_counted_always_stands() -> None:
-    found = [finding(0.0, "a"), finding(np.inf, "b"), finding(-3.0, "c"), finding(np.inf, "d")]
-    assert [each.name for each in stands(found)] == ["b", "d"]
-
-
-def test_every_cause_is_tried() -> None:
-    assert tried() == len([cause for rivals in ORDER for cause in rivals])
-    assert len({cause for rivals in ORDER for cause in rivals}) == tried()
-
-
-@pytest.mark.parametrize("z", [-40.0, -3.0, -0.5, 0.0, 0.5, 1.96, 5.0, 12.0, 37.0, np.inf, -np.inf])
-def test_the_chance_is_one_sided(z: float) -> None:
-    assert finding(z).p == pytest.approx(norm.sf(z), rel=1e-12, abs=0)
 
 
 def world(n: int = 400, d: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,7 +61,7 @@ def test_noise_does_not_move_slopes(scale: float) -> None:
     errors = slope_errors(student, image, codes)
     assert errors.max() < 0.1
     assert (np.abs(each - scale) < 4 * errors).all()
-    assert abs(inside - scale) < 4 * inside_error(student, image, codes) < 0.2
+    assert inside == pytest.approx(scale, abs=0.05)
     assert between == pytest.approx(1, abs=0.05)
 
 
@@ -134,8 +81,16 @@ def test_errors_of_slopes_are_how_far_they_scatter() -> None:
     found = []
     for _ in range(400):
         student = image + 3 * draw.normal(size=image.shape)
-        each, inside, _ = slopes(student, image, codes)
-        errors = slope_errors(student, image, codes), inside_error(student, image, codes)
-        found.append((*each, inside, *errors[0], errors[1]))
-    scatter, said = np.std(found, axis=0)[:5], np.mean(found, axis=0)[5:]
+        found.append((*slopes(student, image, codes)[0], *slope_errors(student, image, codes)))
+    scatter, said = np.std(found, axis=0)[:4], np.mean(found, axis=0)[4:]
     assert np.allclose(said, scatter, rtol=0.2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_variance_inside_classes_and_between_them_add_up(seed: int) -> None:
+    student, _, codes = world(seed=seed)
+    means = np.stack([student[codes == code].mean(0) for code in codes])
+    between = np.square(means - student.mean(0)).sum()
+    whole = np.square(student - student.mean(0)).sum()
+    assert within_over_between(student, codes) == pytest.approx(whole / between - 1)
+    assert within_over_between(3 * student + 7, codes) == pytest.approx(whole / between - 1)

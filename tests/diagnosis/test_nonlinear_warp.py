@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from manifold_probe.diagnosis.warp import Lift, by_ranks, kurtosis, lift, link_gain, main_axes
+from manifold_probe.diagnosis.causes.nonlinear_warp import by_ranks, by_ranks_of, kurtosis, link_gain
+from manifold_probe.diagnosis.linear import main_axes
+from manifold_probe.diagnosis.repairs import Lift
 
 N, D = 4000, 10
 
@@ -21,15 +23,15 @@ def test_noise_on_a_straight_image_is_no_curve(noise: float, seed: int) -> None:
     draw = np.random.default_rng(seed)
     image = draw.normal(size=(N, D)) * np.geomspace(3, 0.2, D) + draw.normal(size=D)
     student = 2 * image + noise * draw.normal(size=(N, D)) - 1
-    gained, left, error = link_gain(student, image, halves(), np.ones(N, bool))
-    assert -0.01 < gained < 3 * error < 0.01
+    gained, left = link_gain(student, image, halves(), np.ones(N, bool))
+    assert -0.01 < gained < 0.01
     assert left == pytest.approx(D * noise**2 / np.square(student - student.mean(0)).sum(1).mean(), rel=0.05)
 
 
 def test_a_rectified_image_is_a_curve() -> None:
     draw = np.random.default_rng(0)
     image = draw.normal(size=(N, D)) * np.geomspace(3, 0.2, D)
-    gained, left, error = link_gain(np.maximum(image, 0), image, halves(), np.ones(N, bool))
+    gained, left = link_gain(np.maximum(image, 0), image, halves(), np.ones(N, bool))
     variance = 1 / 2 - 1 / (2 * np.pi)  # of max(0, x), a quarter of which a straight line has
     assert left == pytest.approx(1 - 0.25 / variance, abs=0.02)
     assert gained > 0.98
@@ -37,8 +39,6 @@ def test_a_rectified_image_is_a_curve() -> None:
     bent, noise = variance - 0.25, 0.3**2
     found = link_gain(noisy, image, halves(), np.ones(N, bool))
     assert found[0] == pytest.approx(bent / (bent + noise), abs=0.04)
-    assert found[0] > 20 * found[2]
-    assert error < 0.02
 
 
 def test_only_rows_that_count_are_looked_at() -> None:
@@ -50,17 +50,6 @@ def test_only_rows_that_count_are_looked_at() -> None:
     expected = link_gain(student[keep], image[keep], fold[keep], np.ones(keep.sum(), bool))
     student[~keep], image[~keep] = 1e4, -1e4
     assert link_gain(student, image, fold, keep) == pytest.approx(expected)
-
-
-def test_the_error_of_a_curve_is_no_less_than_it_scatters() -> None:
-    found = []
-    for seed in range(150):
-        draw = np.random.default_rng(seed)
-        image = draw.normal(size=(400, 5))
-        student = np.abs(image) + image + 0.7 * draw.normal(size=(400, 5))
-        found.append(link_gain(student, image, halves(400, seed), np.ones(400, bool)))
-    gained, _, error = np.array(found).T
-    assert gained.std() < error.mean() < 2 * gained.std()
 
 
 def test_kurtosis_of_known_distributions() -> None:
@@ -104,10 +93,6 @@ def test_a_lift_follows_its_seed_and_its_rows() -> None:
     assert np.array_equal(Lift(x, 3)(x), Lift(x, 3)(x))
     assert not np.allclose(Lift(x, 3)(x)[:, 9:], Lift(x, 4)(x)[:, 9:])
     assert np.allclose(Lift(x, 3)(x), Lift(50 * x + 7, 3)(50 * x + 7), atol=1e-8)
-    keep = np.arange(150) % 3 != 0
-    changed = x.copy()
-    changed[~keep] = 1e3
-    assert np.array_equal(lift(x, keep, 3)[keep], lift(changed, keep, 3)[keep])
     straight = Lift(x, 3)(x)[:, :9]
     largest = np.linalg.svd(x - x.mean(0), compute_uv=False)[0] / np.sqrt(150)
     assert np.allclose(straight, (x - x.mean(0)) / largest)
@@ -127,3 +112,18 @@ def test_equal_values_share_their_mean_rank() -> None:
     x = np.random.default_rng(0).integers(0, 5, (60, 3)).astype(np.float32)
     quantiles = scipy.stats.norm.ppf(scipy.stats.rankdata(x, axis=0) / 61)
     assert np.array_equal(by_ranks(x, np.ones(60, bool)), (quantiles * x.std(0)).astype(np.float32))
+
+
+def test_directions_get_the_images_distribution() -> None:
+    draw = np.random.default_rng(0)
+    image = draw.normal(size=(4000, 3)) * np.array([1, 2, 5])
+    keep, fold = np.ones(4000, bool), halves()
+    bent = np.sign(image) * np.abs(image) ** 2.5
+    found = by_ranks_of(bent, image, fold, keep)
+    assert kurtosis(bent).min() > 15
+    assert (kurtosis(found) < kurtosis(bent) / 2).all()  # the few values beyond the last quantile stay as far out
+    inner = np.abs(image) < 2 * image.std(0)
+    for column in range(3):
+        some = inner[:, column]
+        assert np.corrcoef(found[some, column], image[some, column])[0, 1] > 0.999
+    assert np.allclose(by_ranks_of(image, image, fold, keep), image, atol=0.5 * image.std(0).max())
