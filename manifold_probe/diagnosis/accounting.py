@@ -356,7 +356,7 @@ def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
     ``unaligned`` is an `unaligned.Unaligned`.
     """
     gain = unaligned.gain
-    moved = (0.0, 0.0) if gain is None else (max(gain.value, 0.0), gain.error)
+    moved = (0.0, 0.0) if gain is None else (max(gain.gain, 0.0), gain.error)
     of_overlap = _reordered(1 - overlap, moved, Words(f"of each point's {unaligned.k} nearest neighbours", percent))
     of_cka = []
     if cka is not None and np.isfinite(cka):

@@ -94,17 +94,19 @@ def _diagnosed(
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
     rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), EXAMINED)).round().astype(int))]
-    lab = lab_of(pair, rows, asked)
-    proved, suspected, after = pursue(lab, asked.causes, parts["causes"], each)
-    of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
-    causes = [described(one, rows, pair.ids) for one in [*proved, *of_slices, *suspected]]
-    aside = np.union1d(copies, set_aside(proved, rows))
     told = None
     if asked.training is not None:
         from manifold_probe.diagnosis.training import evidence_of_training
 
-        told = evidence_of_training(pair, asked.training, k, seed)
-        causes += told.causes
+        told = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
+    assessed = set() if told is None else set(told.assessed)
+    lab = lab_of(pair, rows, asked)
+    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
+    proved, suspected, after = pursue(lab, unknown, parts["causes"], each)
+    of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
+    causes = [described(one, rows, pair.ids) for one in [*proved, *of_slices, *suspected]]
+    causes += [] if told is None else told.causes
+    aside = np.union1d(copies, set_aside(proved, rows))
     account = None
     if asked.account:
         codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
@@ -121,7 +123,6 @@ def _diagnosed(
             pieces=() if told is None else told.pieces,
             progress=parts["account"],
         )
-    assessed = set() if told is None else set(told.assessed)
     return {
         "measures": known,
         **accounted(account),
