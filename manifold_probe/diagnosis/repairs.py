@@ -50,9 +50,11 @@ def unit_deviation(moments: Moments) -> Affine:
 
 
 def teacher_mean(moments: Moments) -> Affine:
-    """At the teacher's mean, where both have the same dimensions."""
+    """At the teacher's mean and size, where both have the same dimensions."""
     own, theirs = moments.means
-    return np.eye(len(own)), theirs - own
+    variances = moments.variances
+    scale = float(np.sqrt(variances[1] / max(variances[0], 1e-300)))
+    return np.eye(len(own)) * scale, theirs - own * scale
 
 
 def teacher_deviations(moments: Moments) -> Affine:
