@@ -1,7 +1,7 @@
 """From a pair of spaces to a diagnosis: the account of the whole loss, and the causes with their proofs.
 
-Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are the
-comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
+Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
+the comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
 READ = (OVERLAP.key, OVERLAP_EUCLIDEAN.key, DEBIASED_CKA.key)
 SAID = ("value", "low", "high", "chance", "reference", "n")
 SAME_RATIO = (0.67, 1.5)  # of the two spreads
+ALIKE, FOLLOWS = 0.5, 0.9  # correlation of dimensions of one number; of what a map predicts of the teacher itself
 SCALED = "the student's vectors are all longer or shorter by one factor: scale them before both models share an index"
 TURNED = "dimensions do not correspond one to one: map one side before both models share an index"
 MODELS_NEEDED = {
@@ -127,7 +128,7 @@ def _diagnosed(
         "measures": known,
         **accounted(account),
         "causes": ranked(causes, known, k),
-        "benign": benign(lab, after),
+        "benign": benign(pair, rows, lab, after),
         "not_assessed": not_assessed(lab, asked, assessed),
         "aside": aside.tolist(),
         "unaligned": None,
@@ -237,8 +238,7 @@ def set_aside(found: list[Finding], rows: np.ndarray) -> np.ndarray:
 
 
 def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    """The causes by what they explain of the comparison's loss: the proved first, rows with the wrong partner before all
-    else as they disturb every other reading."""
+    """The causes by what they explain of the comparison's loss, the proved first."""
 
     def explains(cause: dict[str, Any]) -> float:
         key = (cause["repair"] or {}).get("measure", OVERLAP.named(k))
@@ -248,16 +248,27 @@ def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> li
     return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
 
 
-def benign(lab: Lab, after: Lab) -> list[dict[str, Any]]:
+def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:
     """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
     found = []
-    if lab.student.shape[1] == lab.teacher.shape[1]:
-        raw = float(np.median(column_correlations(after.student[after.keep], after.teacher[after.keep])))
-        if raw < 0.5 and after.explained > 0.9 * ceiling(after):
-            found.append(
-                {"name": "rotation", "words": "dimensions are turned or permuted", "value": raw, "note": TURNED}
-            )
+    ratio = float(np.divide(*(spread(space.take(rows)) for space in (pair.student, pair.teacher))))
+    if not SAME_RATIO[0] < ratio < SAME_RATIO[1]:
+        found.append({"name": "global_scale", "words": "lengths differ by a factor", "value": ratio, "note": SCALED})
+    seen = after if after.student.shape == after.teacher.shape else lab
+    if seen.student.shape == seen.teacher.shape:
+        raw = float(np.median(column_correlations(seen.student[seen.keep], seen.teacher[seen.keep])))
+        if raw < ALIKE and seen.explained > FOLLOWS * ceiling(seen):
+            words = "dimensions are turned or permuted"
+            found.append({"name": "rotation", "words": words, "value": raw, "note": TURNED})
     return found
+
+
+def spread(x: np.ndarray) -> float:
+    """Root mean squared distance of rows (n, d) from their mean, of whatever size."""
+    wide = x.astype(np.float64)
+    size = float(np.abs(wide).max()) or 1.0
+    wide /= size
+    return size * float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
 
 
 def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
