@@ -251,7 +251,7 @@ def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> li
 def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:
     """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
     found = []
-    ratio = float(np.divide(*(spread(space.take(rows)) for space in (pair.student, pair.teacher))))
+    ratio = spread(pair.student.take(rows)) / spread(pair.teacher.take(rows))
     if not SAME_RATIO[0] < ratio < SAME_RATIO[1]:
         found.append({"name": "global_scale", "words": "lengths differ by a factor", "value": ratio, "note": SCALED})
     seen = after if after.student.shape == after.teacher.shape else lab

@@ -317,7 +317,10 @@ def test_what_is_suspected_comes_after_what_is_proved() -> None:
     _, student, labels = world()
     draw = np.random.default_rng(0)
     causes = diagnosis(noisy(misaligned(student.copy(), labels, draw), labels, draw))["causes"]
-    assert [(each["name"], each["status"]) for each in causes] == [("row_misalignment", "proved"), ("noise", "suspected")]
+    assert [(each["name"], each["status"]) for each in causes] == [
+        ("row_misalignment", "proved"),
+        ("noise", "suspected"),
+    ]
     assert causes[1]["repair"] is None
     assert causes[1]["share"] > causes[0]["share"]
 
@@ -355,6 +358,8 @@ def test_two_diagnoses_are_equal() -> None:
 def test_too_few_rows() -> None:
     draw = np.random.default_rng(0)
     spaces = Space(draw.normal(size=(40, 4)), name="t"), Space(draw.normal(size=(40, 4)), name="s")
-    message = "s: 40 paired rows are too few to find causes in one half and prove them in the other; at least 60 are needed"
+    message = (
+        "s: 40 paired rows are too few to find causes in one half and prove them in the other; at least 60 are needed"
+    )
     with pytest.raises(InputError, match=message):
         diagnosed(pair(spaces[0], {"s": spaces[1]})["s"], Asked())

@@ -40,7 +40,9 @@ def lab_of(*changes: Callable[[Rows], Rows], size: float = 0.1) -> Lab:
     for change in changes:
         student = change(student)
     lab = Lab.of(teacher, student, draw.integers(0, 3, N), ["a", "b", "c"])
-    return replace(lab, student=student.astype(np.float32))  # at its own size, so that changes can be taken back by hand
+    return replace(
+        lab, student=student.astype(np.float32)
+    )  # at its own size, so that changes can be taken back by hand
 
 
 def shifted(x: Rows) -> Rows:
@@ -224,7 +226,9 @@ def test_a_users_cause_is_found_beside_those_of_the_package() -> None:
     def signs(lab: Lab) -> Signs | None:
         return Signs(SAID) if (lab.student[lab.keep] > 0).all() and (lab.teacher < 0).any() else None
 
-    mine = Cause("exponentiated", "", "", "", signs, lambda lab, signs: Repair("log", lambda x: np.log(np.maximum(x, 1e-9))))
+    mine = Cause(
+        "exponentiated", "", "", "", signs, lambda lab, signs: Repair("log", lambda x: np.log(np.maximum(x, 1e-9)))
+    )
     teacher = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
     for student, wanted in ((np.exp(2 * teacher), ["exponentiated"]), (teacher, [])):
         lab = Lab.of(teacher, student, np.arange(N) % 3, ["a", "b", "c"])

@@ -14,7 +14,6 @@ from rich.cells import cell_len
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
 from manifold_probe.report.diagnosis import form, words
-from manifold_probe.report.diagnosis.combine import with_causes
 from manifold_probe.report.diagnosis.document import read_diagnosis, shortened
 from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
 from manifold_probe.report.diagnosis.lines import bar, diagnosis_lines, plain_diagnosis, span
@@ -26,7 +25,6 @@ from manifold_probe.report.figures.look import PAGE, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
 from manifold_probe.report.page.diagnosis import render_diagnosis
 from manifold_probe.report.words import shown
-from tests.report import diagnoses
 from tests.report.diagnoses import BROKEN, FAITHFUL, MAPPED, UNALIGNED, UNSPECIFIC, account, cause, document, step
 from tests.report.figures.drawn import faults
 from tests.report.figures.drawn import words as words_on
@@ -141,16 +139,6 @@ def test_at_most_a_thousand_rows_are_kept_and_counted() -> None:
     short = shortened({"classes": ["a"], "rows": list(range(5000)), "ids": list("x" * 5000)})
     assert short is not None
     assert (short["count"], len(short["rows"]), len(short["ids"]), short["classes"]) == (5000, 1000, 1000, ["a"])
-
-
-def test_further_causes_change_the_verdict() -> None:
-    assert with_causes(UNSPECIFIC, []) is UNSPECIFIC
-    both = with_causes(UNSPECIFIC, [cause("overfit", "only rows trained on are kept", 0.1), diagnoses.MISALIGNED])
-    assert [each["name"] for each in both["causes"]] == ["row_misalignment", "overfit"]
-    assert both["verdict"] == (
-        "Rows are paired with the wrong partner, which explains 40% of the loss; also, only rows trained on are kept "
-        "(10%): 39% of each point's nearest neighbours are kept."
-    )
 
 
 def test_the_terminal_says_it_all() -> None:
@@ -292,26 +280,6 @@ def test_what_a_diagnosis_holds() -> None:
     assert made.causes[0].falsified_by
     made.causes[0].evidence.clear()
     assert made.causes[0].evidence
-
-
-def test_a_diagnosis_is_extended() -> None:
-    made = document(not_assessed=[{"name": "preprocessing", "why": "x"}, {"name": "overfit", "why": "y"}])
-    found = cause(
-        "preprocessing", "inputs were prepared in another way", 0.9, where={"conditions": ["channels swapped"]}
-    )
-    more = Diagnosis(made).extended(
-        ["preprocessing"],
-        [found],
-        interventions=[{"name": "as it is", "overlap": 0.3}, {"name": "half precision", "overlap": None}],
-    )
-    assert more.causes[0].where == {"count": 1, "conditions": ["channels swapped"]}
-    assert more.verdict.startswith("Inputs were prepared in another way, which explains 90% of the loss: 39%")
-    assert [each["name"] for each in more.not_assessed] == ["overfit"]
-    assert "extracted again: as it is 0.300, half precision" in more.summary()
-    assert "once extracted with channels swapped" in more.summary()
-    assert made["causes"] == []
-    none = Diagnosis(made).extended(["preprocessing"], [])
-    assert none.verdict == made["verdict"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
