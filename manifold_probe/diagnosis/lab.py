@@ -444,7 +444,7 @@ class Lab:
         before, after = step(own, self.keep)
         one, other = step(twins, self.keep)
         steps = np.diff([step(own, part == each) for each in range(PARTS)], axis=1)[:, 0]
-        error = float(np.nanstd(steps, ddof=1) / np.sqrt(PARTS))
+        error = error_of_parts(steps)
         return _trial(name, kind, self.key(CKA), before, after, error, other - one, self.loss(CKA), 1.0, len(self.keep))
 
     def changed(self, change: Change, x: np.ndarray) -> np.ndarray:
@@ -525,6 +525,8 @@ class Lab:
         usual = residual[power <= np.quantile(power, 0.8)].astype(np.float64)
         usual -= usual.mean(0)
         values, vectors, _ = RidgePath.basis(usual)
+        if not len(values):  # nothing is left over
+            return self.expected
         values = values / len(usual)
         values = np.minimum(values, 5 * np.sort(values)[-min(len(values), max(2, len(values) // 20))])
         scale = np.sqrt(np.median(power) / max(np.median(np.square(usual).sum(1)), 1e-30))
@@ -617,6 +619,12 @@ def mean(values: np.ndarray) -> float:
 def likeness(x: np.ndarray, y: np.ndarray) -> float:
     """Debiased linear CKA of rows (n, d) and (n, d')."""
     return debiased_cka(Moments().update(x, y))
+
+
+def error_of_parts(steps: np.ndarray) -> float:
+    """Standard error of a mean, from what parts of the rows (p,) say; infinite where fewer than two say anything."""
+    known = steps[np.isfinite(steps)]
+    return float(known.std(ddof=1) / np.sqrt(len(steps))) if len(known) > 1 else np.inf
 
 
 def row_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:

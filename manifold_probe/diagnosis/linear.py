@@ -118,7 +118,9 @@ def main_axes(x: np.ndarray, count: int) -> np.ndarray:
     order = np.argsort(values)[::-1]
     if not few_rows:
         return vectors[:, order]
-    axes: np.ndarray = centred.T @ (vectors[:, order] / np.sqrt(np.maximum(values[order], 1e-300)))
+    axes: np.ndarray = centred.T @ (
+        vectors[:, order] / np.sqrt(np.maximum(values[order], max(1e-14 * float(values.max()), 1e-300)))
+    )
     return axes
 
 

@@ -2,7 +2,7 @@
 
 A cause that merely mimics another has nothing left to gain once the other is repaired or inflicted on the reference, so
 no order of causes is kept. A trial passes where it holds at a family-wise error of 5% for every experiment that was made
-(Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of the loss. Signs without
+(Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of a measure. Signs without
 a trial that passes are kept as suspected, and repair nothing.
 """
 
@@ -21,10 +21,9 @@ from manifold_probe.errors import InputError
 from manifold_probe.parts import Progress, silent
 
 LEVEL = 0.05
-LEAST = 0.02  # of the whole loss: less is no reason to name anything
-LEAST_GAIN = 0.005  # points of a measure: less is nothing that a user would see
+LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a user would see
 ROUNDS = 5
-SPECIFIC = 0.5  # of what a repair explains that would take back many faults: so much is enough for one that is specific
+SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def pursue(
         for general in (False, True):
             asked = [cause for cause in causes if cause.name not in known and cause.general == general]
             proposals = [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
-            suspected += [one for one in proposals if one.trial is None and one.share >= LEAST]
+            suspected += [one for one in proposals if one.trial is None and explains(one)]
             best = winner([one for one in proposals if passes(one, len(lab.tried))])
             if best is not None:
                 break
@@ -86,26 +85,34 @@ def pursue(
 
 
 def winner(passing: list[Finding]) -> Finding | None:
-    """The proposal that explains most; one that is `specific` goes before others, down to half of what they explain."""
-    best = max(passing, key=lambda each: each.amount, default=None)
-    if best is None or specific(best):
-        return best
-    rival = max(filter(specific, passing), key=lambda each: each.amount, default=None)
-    return rival if rival is not None and rival.amount >= SPECIFIC * best.amount else best
+    """The proposal that explains most; one that is more `specific` goes before it, down to half of what it explains."""
+    most = max((each.amount for each in passing), default=0.0)
+    enough = [each for each in passing if each.amount >= SPECIFIC * most]
+    return max(enough, key=lambda each: (specific(each), each.amount), default=None)
 
 
-def specific(finding: Finding) -> bool:
-    """Whether the trial takes back or repeats one fault: leaving rows out, or a map fitted to the teacher, undoes many."""
-    return finding.trial is not None and finding.trial.kind in ("undo", "inflict")
+def specific(finding: Finding) -> int:
+    """0 where the trial undoes many faults, as leaving rows out or a map fitted to the teacher does; 1 where it takes
+    back or repeats one; 2 where that one concerns some rows or classes alone."""
+    trial = finding.trial
+    if trial is None or trial.kind not in ("undo", "inflict"):
+        return 0
+    return (
+        2
+        if trial.n < int(finding.after.start.keep.sum()) and not {"rows", "classes"}.isdisjoint(finding.signs.where)
+        else 1
+    )
 
 
 def passes(finding: Finding, tried: int) -> bool:
     """Whether a trial holds for all that was tried and explains enough."""
     trial = finding.trial
-    if trial is None:
-        return False
-    enough = trial.share >= LEAST and (trial.counted or trial.gain >= LEAST_GAIN)
-    return enough and trial.p * max(tried, 1) <= LEVEL
+    return trial is not None and explains(finding) and trial.p * max(tried, 1) <= LEVEL
+
+
+def explains(finding: Finding) -> bool:
+    """Whether it explains enough of the loss to be named."""
+    return finding.amount >= LEAST
 
 
 def proposed(cause: Cause, lab: Lab) -> list[Finding]:

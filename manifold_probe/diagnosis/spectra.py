@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.diagnosis.lab import Lab
+from manifold_probe.diagnosis.lab import COSINE, Lab, mean
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import partners
+
+NARROW_LOSS = 0.05  # of the overlap: a student that is narrower on purpose loses less
 
 
 def alive(x: np.ndarray) -> np.ndarray:
@@ -29,6 +31,11 @@ def cut_to(count: int, keep: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The rows x (n, d) on the first principal directions of those that count, the mean put back."""
     axes, centre = main_axes(x[keep], count), x[keep].mean(0)
     return ((x - centre) @ axes @ axes.T + centre).astype(np.float32)
+
+
+def lost_by_width(lab: Lab, count: int) -> float:
+    """The overlap that the reference loses on that many of its principal directions: what no student of so many keeps."""
+    return mean(lab.kept(lab.reference)[COSINE]) - mean(lab.kept(cut_to(count, lab.keep, lab.reference))[COSINE])
 
 
 def matched_columns(lab: Lab) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

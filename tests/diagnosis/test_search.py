@@ -15,7 +15,6 @@ from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial
 from manifold_probe.diagnosis.search import (
     LEAST,
-    LEAST_GAIN,
     LEVEL,
     SPECIFIC,
     Finding,
@@ -167,10 +166,9 @@ def test_a_trial_passes_for_everything_that_was_tried(tried: int) -> None:
 
 
 def test_a_trial_that_explains_nothing_does_not_pass() -> None:
-    assert passes(finding(share=LEAST), 1)
-    assert not passes(finding(share=0.99 * LEAST), 1)
-    assert passes(finding(gain=LEAST_GAIN), 1)
-    assert not passes(finding(gain=0.99 * LEAST_GAIN), 1)
+    loss = 1 - lab_of().overlap
+    assert passes(finding(share=1.01 * LEAST / loss), 1)
+    assert not passes(finding(share=0.99 * LEAST / loss), 1)
     assert not passes(Finding(cause("c"), Signs(SAID, share=1.0), None, lab_of()), 1)
 
 
@@ -205,7 +203,12 @@ def test_the_best_of_many_useless_repairs_is_no_cause() -> None:
 
 def test_what_is_specific() -> None:
     kinds = {kind: specific(finding(kind=kind)) for kind in ("undo", "inflict", "mapped", "left out")}
-    assert kinds == {"undo": True, "inflict": True, "mapped": False, "left out": False}
+    assert kinds == {"undo": 1, "inflict": 1, "mapped": 0, "left out": 0}
+    whole = finding(lab=lab_of())
+    some = replace(whole, signs=Signs(SAID, {"rows": [1, 2]}))
+    assert specific(some) == 2  # the trial of 100 rows of 400
+    assert specific(replace(whole, trial=replace(some.trial, kind="left out"))) == 0
+    assert specific(replace(some, trial=replace(some.trial, n=N))) == 1
 
 
 @pytest.mark.parametrize("kind", ["mapped", "left out"])
@@ -217,6 +220,8 @@ def test_a_specific_repair_goes_before_one_that_takes_back_many_faults(kind: str
     assert winner([whole, little]) is whole
     assert winner([]) is None
     assert winner([enough, little]) is enough
+    local = replace(finding(share=0.6, lab=lab), signs=Signs(SAID, {"classes": ["a"]}))
+    assert winner([whole, finding(share=0.8, lab=lab), local]) is local
 
 
 # ---- causes of a user

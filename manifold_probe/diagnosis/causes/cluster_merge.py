@@ -54,7 +54,7 @@ def undo(lab: Lab, signs: Signs) -> Repair:
     pair, back = signs.facts
     moved = (lab.codes == pair[0])[:, None]
     concerned = lab.keep & np.isin(lab.codes, pair)
-    return Repair("class means put back", lambda x: np.where(moved, x + back, x), rows=concerned)
+    return Repair("class means put back", lambda x: np.where(moved, x + back, x), rows=concerned, linear=True)
 
 
 CAUSE = Cause(

@@ -9,7 +9,7 @@ from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import CKA, METRICS, Evidence, Lab
 
 TOWERS, SHARE = 3.0, 0.15  # times the second eigenvalue of the residual; of the residual's variance
-ALIKE = 0.7  # of the spread along it that is left inside the classes
+ALIKE = 0.7  # of the spread along it: what is left inside the classes, and that of the usual rows
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -23,15 +23,22 @@ def signs(lab: Lab) -> Signs | None:
     if first < TOWERS * second or share < SHARE:
         return None
     direction = vectors[:, -1]
-    along = residual @ direction
+    along = (lab.student - lab.student[keep].mean(0)) @ direction
     spread = [along[lab.classed & (lab.codes == code)].std() for code in lab.classes(2)]
     if spread and np.median(spread) < ALIKE * along[keep].std():
         return None  # it tells classes apart: that is another cause
+    if usual_spread(along[keep]) < ALIKE * along[keep].std():
+        return None  # it tells a few rows from the others
     evidence = [
         Evidence("largest over second eigenvalue of the residual", float(first / second), 1.5),
         Evidence("its share of the residual", share),
     ]
     return Signs(evidence, {"dimensions": np.argsort(-np.abs(direction))[:10]}, facts=direction)
+
+
+def usual_spread(values: np.ndarray) -> float:
+    """A standard deviation that a few far values do not move: of the median distance from the median."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def undo(lab: Lab, signs: Signs) -> Repair:

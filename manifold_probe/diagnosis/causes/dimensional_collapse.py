@@ -6,9 +6,10 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
-from manifold_probe.diagnosis.spectra import alive, cut_to, participation
+from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by_width, participation
 
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
+SHEER = 100.0  # times: what lies behind such a fall holds nothing, which needs no statistics
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -25,7 +26,11 @@ def signs(lab: Lab) -> Signs | None:
         Evidence(f"drop of the spectrum behind direction {left}, log", float(cliff), float(usual)),
         Evidence("participation ratio of the spectrum", participation(own), participation(theirs[: len(own)])),
     ]
-    return Signs(evidence, {"dimensions": np.arange(left, int(alive(lab.student[keep]).sum()))}, facts=left)
+    return Signs(
+        evidence,
+        {"dimensions": np.arange(left, int(alive(lab.student[keep]).sum()))},
+        facts=(left, bool(cliff > np.log(SHEER))),
+    )
 
 
 def _cliff(values: np.ndarray, most: int) -> tuple[float, int]:
@@ -39,9 +44,12 @@ def _cliff(values: np.ndarray, most: int) -> tuple[float, int]:
     return float(drops[place]), place + 1
 
 
-def inflict(lab: Lab, signs: Signs) -> Damage:
-    left, keep = signs.facts, lab.keep
-    return Damage("the teacher, cut to as many directions", lambda x: cut_to(left, keep, x), linear=True)
+def inflict(lab: Lab, signs: Signs) -> Damage | None:
+    left, sheer = signs.facts
+    if lost_by_width(lab, left) < NARROW_LOSS:
+        return None
+    name = "the teacher, cut to as many directions"
+    return Damage(name, lambda x: cut_to(left, lab.keep, x), linear=True, counted=sheer)
 
 
 CAUSE = Cause(

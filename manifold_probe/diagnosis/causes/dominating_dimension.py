@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
-from manifold_probe.diagnosis.lab import CKA, METRICS, PARTS, Evidence, Lab, Trial, likeness, paired
+from manifold_probe.diagnosis.lab import CKA, METRICS, PARTS, Evidence, Lab, Trial, error_of_parts, likeness, paired
 
 DOMINANT, STEP = 0.5, 10  # share of the variance; times the variance of the next dimension
 MOVED, SURE = 0.05, 4.0  # points of a measure, and standard errors, by which leaving it out moves it
@@ -60,7 +60,7 @@ def _step(lab: Lab, after: Lab, measure: str) -> Trial:
         likeness(after.teacher[some], after.student[some]) - likeness(lab.teacher[some], lab.student[some])
         for some in tenths
     ]
-    error = max(float(np.nanstd(steps, ddof=1) / np.sqrt(PARTS)), 1e-6)
+    error = max(error_of_parts(np.array(steps)), 1e-6)
     gain = after.cka - lab.cka
     share = float(np.clip(gain / max(lab.loss(CKA), 1e-3), 0, 1))
     return Trial(name, "undo", lab.key(CKA), lab.cka, after.cka, error, 0.0, share, len(rows))

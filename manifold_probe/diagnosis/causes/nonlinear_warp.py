@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtri  # scipy.stats would take half a second to import
 
 from manifold_probe.diagnosis.cause import Cause, Proved, Repair, Signs
-from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean, paired
+from manifold_probe.diagnosis.lab import COSINE, Change, Evidence, Lab, mean, paired
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 from manifold_probe.diagnosis.repairs import Lift
 
@@ -15,6 +15,7 @@ HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; 
 LINKED = 0.14  # of the residual, beyond a healthy twin's
 LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
 BENT = 0.008  # of the teacher's variance, beyond a straight map
+OWN = 0.05  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -31,8 +32,14 @@ def _dimensions(lab: Lab) -> Signs | None:
     own, usual = (float(np.median(kurtosis(x[keep]))) for x in (lab.student, lab.twin))
     return Signs(
         [Evidence("kurtosis of the dimensions", own, usual)],
-        facts=lambda lab: Repair("dimensions straightened by their ranks", lambda x: by_ranks(x, keep)),
+        facts=lambda lab: beyond_own(lab, "dimensions straightened by their ranks", lambda x: by_ranks(x, keep)),
     )
+
+
+def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
+    """The trial of a repair that gives every network a little."""
+    trial = lab.undo(name, change)
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
 
 
 def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -115,8 +122,7 @@ def _links(lab: Lab) -> Signs | None:
     if gained < healthy + LINKED or gained * left < 0.012:
         return None
     evidence = [Evidence("residual that a curve of each dimension's linear image explains", gained, max(healthy, 0.0))]
-    lost = mean(lab.image_now[COSINE]) - lab.overlap
-    return Signs(evidence, share=float(np.clip(lost / max(lab.loss(COSINE), 1e-3), 0.05, 1)))
+    return Signs(evidence, share=gained)
 
 
 def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
@@ -154,12 +160,12 @@ def _maps(lab: Lab) -> Signs | None:
     if second - first < BENT:
         return None
 
-    def proved(lab: Lab) -> Proved:
+    def proved(lab: Lab) -> Proved | None:
         before, after = lab.kept(straight)[COSINE], lab.kept(bent)[COSINE]
         twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin, target)]
         name, healthy = "a bent map in place of a straight one", mean(twins[1]) - mean(twins[0])
         trial = paired(name, "mapped", lab.key(COSINE), before, after, lab.loss(COSINE), healthy=healthy)
-        return Proved(trial, lab.repaired(bent))
+        return Proved(trial, lab.repaired(bent)) if trial.share >= OWN else None
 
     return Signs([Evidence("teacher's variance explained by a bent map", second, first)], facts=proved)
 

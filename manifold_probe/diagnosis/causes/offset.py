@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.diagnosis.cause import Cause, Repair, Signs
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab
 
-LONGER, RATIO = 0.05, 1.5  # of the mean direction; times the teacher's mean over spread
+LONGER = 0.2  # of the mean direction: trained networks of other layers and losses have up to so much of their own
+OWN = 0.08  # of the loss: so much the means of sound networks' other layers lose as well
+RATIO = 1.5  # times the teacher's mean over spread
 
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
     own, theirs = mean_direction(lab.student[keep]), mean_direction(lab.reference[keep])
     ratio, usual = (
-        float(np.linalg.norm(x[keep].mean(0)) / np.sqrt(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()))
+        float(np.linalg.norm(x[keep].mean(0)) / max(np.sqrt(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()), 1e-30))
         for x in (lab.student, lab.reference)
     )
     if own < theirs + LONGER or ratio < RATIO * usual:
@@ -29,9 +31,12 @@ def mean_direction(x: np.ndarray) -> float:
     return float(np.linalg.norm(unit.mean(0)))
 
 
-def undo(lab: Lab, signs: Signs) -> Repair:
-    keep, part = lab.keep, signs.facts
-    return Repair("centred", lambda x: x - part * x[keep].mean(0), (COSINE,), linear=True)
+def undo(lab: Lab, signs: Signs) -> Proved | None:
+    def centred(x: np.ndarray) -> np.ndarray:
+        return x - signs.facts * x[lab.keep].mean(0)
+
+    trial = lab.undo("centred", centred, measures=(COSINE,), linear=True)
+    return None if trial.share < OWN else Proved(trial, lab.repaired(centred(lab.student)))
 
 
 CAUSE = Cause(

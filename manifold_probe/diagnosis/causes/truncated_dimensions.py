@@ -7,12 +7,13 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
-from manifold_probe.diagnosis.spectra import alive, ceiling, cut_to, matched_columns
+from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, ceiling, cut_to, lost_by_width, matched_columns
 
 OTHERS = ("dead_dimensions", "dimensional_collapse")
 MATCHED, OWN = 0.75, 0.97  # median correlation of columns that correspond; of columns that are the teacher's own
 NARROW = 0.95  # of the teacher's dimensions
-FOLLOWS = 0.98  # of what a map predicts of the teacher itself
+FOLLOWS = 0.9  # of what a map predicts of the teacher itself: of trained students it is .3 to .8, of columns 1
+HALF = 0.5  # of the loss: what the width alone loses
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -38,7 +39,9 @@ def _cut(lab: Lab) -> Signs | None:
 def _too_narrow(lab: Lab) -> Signs | None:
     """A student of few dimensions, all of which follow from the teacher, that no linear map brings back."""
     width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
-    if width > 0.9 * whole or lab.explained < FOLLOWS * ceiling(lab):
+    if width > 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
+        return None
+    if lost < HALF * lab.gap and lab.explained < FOLLOWS * ceiling(lab):
         return None
     if mean(lab.kept(lab.recovered)[COSINE]) > 1 - 0.5 * lab.gap:
         return None
