@@ -41,6 +41,7 @@ from manifold_probe.diagnosis.halves import (
     joined,
     mean_of_halves,
 )
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -306,8 +307,8 @@ def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading],
     measures = {}
     for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
         after, before = (joined(mean_of_halves(values[each][metric])) for each in (name, IDENTITY))
-        measures[measure.named(k)] = _reading(after, before)
-    measures[DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
+        measures[HELD_OUT + measure.named(k)] = _reading(after, before)
+    measures[HELD_OUT + DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
     return {"repair": name, "measures": measures}
 
 
@@ -323,8 +324,8 @@ def _held_out(
     kept, shape = joined(mean_of_halves(found)), joined(likeness[IDENTITY])
     value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
     return {
-        f"held_out_{OVERLAP.named(k)}": {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
-        f"held_out_{DEBIASED_CKA.key}": {"value": shape.value, "low": shape.low, "high": shape.high},
+        HELD_OUT + OVERLAP.named(k): {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
+        HELD_OUT + DEBIASED_CKA.key: {"value": shape.value, "low": shape.low, "high": shape.high},
     }
 
 

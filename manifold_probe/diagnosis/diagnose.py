@@ -16,7 +16,7 @@ from manifold_probe.diagnosis import accounting
 from manifold_probe.diagnosis.cause import Cause
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
-from manifold_probe.diagnosis.lab import Lab
+from manifold_probe.diagnosis.lab import HELD_OUT, Lab
 from manifold_probe.diagnosis.search import LEVEL, Finding, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
@@ -241,7 +241,7 @@ def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> li
     """The causes by what they explain of the comparison's loss, the proved first."""
 
     def explains(cause: dict[str, Any]) -> float:
-        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k))
+        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(HELD_OUT)
         value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
@@ -296,20 +296,7 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
         "status": "proved" if trial is not None else "suspected",
         "share": finding.share,
         "evidence": [{"measure": e.measure, "value": e.value, "expected": e.expected} for e in finding.signs.evidence],
-        "repair": None
-        if trial is None
-        else {
-            "name": trial.name,
-            "kind": trial.kind,
-            "measure": trial.measure,
-            "before": trial.before,
-            "after": trial.after,
-            "low": max(trial.low, -1.0),
-            "high": min(trial.high, 1.0),
-            "healthy_gain": trial.healthy,
-            "z": trial.z if np.isfinite(trial.z) else None,
-            "n": trial.n,
-        },
+        "repair": None if trial is None else trial.to_dict(),
         "where": where,
         "advice": cause.advice,
         "falsified_by": cause.falsified_by,

@@ -167,7 +167,7 @@ def cause(
         "status": "proved" if proved else "suspected",
         "share": proof.share if share is None and proof is not None else share,
         "evidence": [vars(each) for each in evidence],
-        "repair": repaired(proof) if proof is not None and repair else None,
+        "repair": proof.to_dict() if proof is not None and repair else None,
         "where": where,
         "advice": said.advice,
         "falsified_by": said.falsified_by,
@@ -179,22 +179,6 @@ def piece_of(name: str, proof: Trial, scale: float, sentence: str) -> Piece:
     """A trial as a part of the account; ``scale`` makes a fraction of the whole loss of its gain."""
     low, high = (float(np.clip(scale * (proof.gain + step * proof.error), 0, 1)) for step in (-1.96, 1.96))
     return Piece(name, proof.share, low, high, sentence)
-
-
-def repaired(proof: Trial) -> dict[str, Any]:
-    """A trial as the document holds a repair."""
-    return {
-        "name": proof.name,
-        "kind": proof.kind,
-        "measure": proof.measure,
-        "before": proof.before,
-        "after": proof.after,
-        "low": float(np.clip(proof.low, -1, 1)),
-        "high": float(np.clip(proof.high, -1, 1)),
-        "healthy_gain": proof.healthy,
-        "z": float(min(proof.z, 1e6)),
-        "n": proof.n,
-    }
 
 
 ORDER = ("absent_classes", "overfit", "lost_in_head", "teacher_repeatability", "underfit")  # the most general last

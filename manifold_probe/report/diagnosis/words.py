@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
 from manifold_probe.report.diagnosis.form import FIRST
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
@@ -33,7 +34,6 @@ PARTS = {
     "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
     "not_held": Part("not in the features", "information that the features do not hold", LOST),
 }
-HELD_OUT = "held_out_"  # opens the key of a measure that was read on held-out rows
 RUNGS = {
     "identity": "as it is",
     "centring": "centred",
