@@ -43,7 +43,7 @@ Diagnosis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], Answer]
 
 
 def package(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None) -> Answer:
-    """What manifold_probe's own diagnosis says: its causes, without the account, which takes longer."""
+    """What manifold_probe's own diagnosis says: the causes of `mp.diagnose`, without the account."""
     from manifold_probe.diagnosis.diagnose import Asked, diagnosed
     from manifold_probe.spaces.pairing import pair
     from manifold_probe.spaces.space import Space

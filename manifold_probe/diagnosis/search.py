@@ -1,9 +1,10 @@
 """Matching pursuit: every cause proposes on the same lab, the largest proved share wins, the pair is repaired, repeat.
 
 A cause that merely mimics another has nothing left to gain once the other is repaired or inflicted on the reference, so
-no order of causes is kept. A trial passes where it holds at a family-wise error of 5% for every experiment that was made
-(Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of a measure. Signs without
-a trial that passes are kept as suspected, and repair nothing.
+no order of causes is kept. A trial passes where it holds at a family-wise error of 5% for every experiment that was
+made (Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of a measure. Signs
+without a trial that passes are kept as suspected where they would explain half as much as what is proved, and repair
+nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def pursue(
         proved.append(best)
         lab = best.after
     names = {finding.name for finding in proved}
-    return proved, [one for one in suspected if one.name not in names], lab
+    least = SPECIFIC * max((finding.amount for finding in proved), default=0.0)
+    return proved, [one for one in suspected if one.name not in names and one.amount >= least], lab
 
 
 def winner(passing: list[Finding]) -> Finding | None:
@@ -112,7 +114,8 @@ def passes(finding: Finding, tried: int) -> bool:
 
 def explains(finding: Finding) -> bool:
     """Whether it explains enough of the loss to be named."""
-    return finding.amount >= LEAST
+    counted = finding.trial is not None and finding.trial.counted
+    return finding.amount >= (LEAST / 2 if counted else LEAST)
 
 
 def proposed(cause: Cause, lab: Lab) -> list[Finding]:

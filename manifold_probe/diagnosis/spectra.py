@@ -34,7 +34,7 @@ def cut_to(count: int, keep: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def lost_by_width(lab: Lab, count: int) -> float:
-    """The overlap that the reference loses on that many of its principal directions: what no student of so many keeps."""
+    """The overlap that the reference loses on that many of its principal directions."""
     return mean(lab.kept(lab.reference)[COSINE]) - mean(lab.kept(cut_to(count, lab.keep, lab.reference))[COSINE])
 
 

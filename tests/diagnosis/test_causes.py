@@ -187,7 +187,7 @@ def test_a_planted_cause_is_named_first_in_other_worlds(plant: str, seed: int) -
 
 @pytest.mark.parametrize("plant", FEW)
 def test_no_labels_are_needed(plant: str) -> None:
-    teacher, student, labels = world()
+    _, student, labels = world()
     name, change = PLANTS[plant]
     changed = change(student.copy(), labels, np.random.default_rng(1))
     assert [each["name"] for each in diagnosis(changed, labelled=False)["causes"]][:1] == [name]
@@ -274,8 +274,8 @@ def test_no_cause_of_the_package_fails(pairs: str) -> None:
     teacher, student = hostile()[pairs]
     draw = np.random.default_rng(1)
     n = len(teacher)
-    for k, classes, labelled in ((10, 3, True), (1, 2, True), (10, 8, False), (1, n, True)):
-        codes = draw.integers(0, classes, n) if classes < n else np.arange(n)
+    for k, classes, labelled in ((10, 3, True), (1, 8, False)):
+        codes = draw.integers(0, classes, n)
         lab = Lab.of(teacher, student, codes, [str(code) for code in range(classes)], labelled=labelled, k=k)
         for each in pursue(lab, CAUSES)[0]:
             assert 0 <= each.share <= 1
@@ -341,7 +341,7 @@ def test_other_numbers_of_neighbours(k: int) -> None:
 
 
 def test_slices_that_fail_alone_are_named() -> None:
-    _, student, labels = world()
+    _, student, _ = world()
     slices = np.random.default_rng(8).integers(0, 5, N)
     rows = slices == 2
     student[rows] += 1.5 * student.std(0) * np.random.default_rng(9).normal(size=(rows.sum(), 64))

@@ -305,7 +305,7 @@ def test_an_input_error_of_a_cause_is_passed_on() -> None:
     def signs(lab: Lab) -> Signs:
         raise InputError("mine.csv: no column 'a'; name one")
 
-    with pytest.raises(InputError, match="^mine.csv: no column 'a'; name one$"):
+    with pytest.raises(InputError, match=r"^mine\.csv: no column 'a'; name one$"):
         pursue(lab_of(), [cause("mine", signs=signs)])
 
 

@@ -1,7 +1,7 @@
 """Several classes that are kept far worse than the rest, as those are that a student was never trained on.
 
-Of each class the linear image's slope inside it is held against that of a healthy twin; the classes fall into two groups
-that are far apart against their scatter within, and the lower group keeps less.
+What each class keeps is held against what a healthy twin keeps of it; the classes fall into two groups that are far
+apart against their scatter within, and the lower group keeps less.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def undo(lab: Lab, signs: Signs) -> Repair:
 CAUSE = Cause(
     "common_direction",
     "one direction that has nothing to do with the teacher drowns the others",
-    "Subtract this direction from the student's vectors, or train with a loss that sees single dimensions over the batch "
-    "(CoSS's space term).",
+    "Subtract this direction from the student's vectors, or train with a loss that sees single dimensions over the "
+    "batch (CoSS's space term).",
     "neighbours that stay lost once this direction is dropped",
     signs,
     undo,

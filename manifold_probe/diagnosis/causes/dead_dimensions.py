@@ -22,8 +22,8 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
-    """The teacher without its dimensions of these numbers or, where the student's are no images of them, without as many
-    directions drawn at random."""
+    """The teacher without its dimensions of these numbers or, where the student's are no images of them, without as
+    many directions drawn at random."""
     dead = signs.facts
     if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MATCHED:
         return Damage(

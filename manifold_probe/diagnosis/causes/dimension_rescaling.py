@@ -79,8 +79,8 @@ def gram_weights(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 CAUSE = Cause(
     "dimension_rescaling",
     "dimensions are scaled unevenly",
-    "Map the student linearly (--save-repair) or weigh its dimensions anew, or drop the layer that scales them (a norm's "
-    "learned gain).",
+    "Map the student linearly (--save-repair) or weigh its dimensions anew, or drop the layer that scales them (a "
+    "norm's learned gain).",
     "no gain from weights that were fitted on other rows",
     signs,
     undo,

@@ -9,6 +9,7 @@ from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by_width, participation
 
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
+IN_USE = 0.9  # of the dimensions that vary
 SHEER = 100.0  # times: what lies behind such a fall holds nothing, which needs no statistics
 
 
@@ -19,6 +20,8 @@ def signs(lab: Lab) -> Signs | None:
     if most < 6:
         return None
     cliff, left = _cliff(own, most)
+    if left >= IN_USE * int(alive(lab.student[keep]).sum()):
+        return None  # of the dimensions that vary all are in use
     usual, _ = _cliff(theirs, min(left + 2, most))  # a teacher may have a cliff of its own, further on
     if not (cliff > np.log(CLIFF) and cliff > USUAL * usual):
         return None

@@ -51,8 +51,8 @@ def undo(lab: Lab, signs: Signs) -> Repair:
 CAUSE = Cause(
     "hubness",
     "a few rows are everybody's neighbours",
-    "Use hubness reduction (mutual proximity, CSLS) in search, or look at what these rows have in common: inputs that the "
-    "student does not know are drawn to the mean.",
+    "Use hubness reduction (mutual proximity, CSLS) in search, or look at what these rows have in common: inputs that "
+    "the student does not know are drawn to the mean.",
     "rows that serve as often as others once lengths are given back",
     signs,
     undo,

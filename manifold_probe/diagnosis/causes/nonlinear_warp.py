@@ -43,9 +43,9 @@ def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
 
 
 def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Every dimension as the normal quantiles of its values' ranks, at its own deviation."""
+    """Every dimension as the normal quantiles of its values' ranks, about its own mean, at its own deviation."""
     ranks = np.stack([_ranks(column) for column in x.T], axis=1)
-    return (ndtri(ranks / (len(x) + 1)) * x[keep].std(0)).astype(np.float32)
+    return (ndtri(ranks / (len(x) + 1)) * x[keep].std(0) + x[keep].mean(0)).astype(np.float32)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def _directions(lab: Lab) -> Signs | None:
     sides = (lab.student, lab.expected, lab.twin)
     own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
     tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
-    if tails < HEAVY * max(usual, healthy) or tails / usual < MINOR * minor_tails(lab, count):
+    if tails < HEAVY * max(usual, healthy) or tails / max(usual, 1e-9) < MINOR * minor_tails(lab, count):
         return None  # all directions alike: some rows are noisier than others
     halves = [np.median(kurtosis(own[keep & side]) / kurtosis(image[keep & side])) for side in (lab.fold, ~lab.fold)]
     if min(halves) < 1.05:

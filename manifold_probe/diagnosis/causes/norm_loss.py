@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.diagnosis.cause import Cause, Repair, Signs
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
 
 VARIED = 0.03  # deviation of the teacher's log lengths: less is nothing to lose
 LESS, TWINS = 0.7, 0.93  # of the teacher's deviation, and of a healthy twin's
+OWN = 0.08  # of the loss: so much the lengths of sound networks' other layers lose as well
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -20,13 +21,14 @@ def signs(lab: Lab) -> Signs | None:
     return Signs(evidence, facts=np.exp(logs[1])[:, None])
 
 
-def undo(lab: Lab, signs: Signs) -> Repair:
+def undo(lab: Lab, signs: Signs) -> Proved | None:
     lengths = signs.facts
 
     def change(x: np.ndarray) -> np.ndarray:
         return x * (lengths / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30))
 
-    return Repair("teacher's lengths given back", change, (EUCLIDEAN,))
+    trial = lab.undo("teacher's lengths given back", change, measures=(EUCLIDEAN,))
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
 
 
 CAUSE = Cause(

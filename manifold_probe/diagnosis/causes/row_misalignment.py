@@ -1,7 +1,7 @@
 """A block of rows, or scattered ones, whose student vectors belong to other rows among them.
 
-The rows are paired anew by assignment to what the teacher predicts, on half of the directions; the other half must agree
-that it was right, more than it does for rows that were paired rightly from the start.
+The rows are paired anew by assignment to what the teacher predicts, on half of the directions; the other half must
+agree that it was right, more than it does for rows that were paired rightly from the start.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ASSIGNED_BY = 128  # principal directions, half of them for pairing and half for
 FEWEST = 6
 RARE, SHARE = 0.002, 0.015  # quantile of a healthy twin's agreement; of the rows that are below it, at least
 SURE, RESTORED = 4.0, 0.15  # standard errors; of the agreement of rows that are paired rightly
+OF_A_CLASS = 0.5  # the same where a class alone disagrees: rows that were mixed with one another regain a third
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -50,7 +51,7 @@ def _class(lab: Lab) -> Iterator[Signs]:
     if z[worst] < -3:
         rows = np.flatnonzero(lab.keep & (lab.codes == classes[worst]))[:MOST_ASSIGNED]
         evidence = [Evidence("agreement with the teacher's prediction in this class", level[worst], np.median(level))]
-        yield Signs(evidence, {"rows": rows, "classes": [lab.names[classes[worst]]]})
+        yield Signs(evidence, {"rows": rows, "classes": [lab.names[classes[worst]]]}, facts="class")
 
 
 def _scattered(lab: Lab) -> Iterator[Signs]:
@@ -88,7 +89,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         len(bad),
     )
     restored = trial.gain / max(float(before_ok.mean() - before.mean()), 1e-6)
-    if trial.z < SURE or trial.gain < 0.05 or restored < RESTORED:
+    if trial.z < SURE or trial.gain < 0.05 or restored < (OF_A_CLASS if signs.facts == "class" else RESTORED):
         return None
     if signs.facts == "scattered" and trial.after < 0.5 * float(np.median(lab.agreement[rows])):
         return None
@@ -142,8 +143,8 @@ def best_window(values: np.ndarray) -> tuple[float, int, int]:
 CAUSE = Cause(
     "row_misalignment",
     "rows are paired with the wrong partner",
-    "Join the files by id again: these rows are paired with other rows' vectors. Look at the step that sorted, sharded or "
-    "filtered them.",
+    "Join the files by id again: these rows are paired with other rows' vectors. Look at the step that sorted, sharded "
+    "or filtered them.",
     "ids on both sides that agree for these rows",
     signs,
     undo,

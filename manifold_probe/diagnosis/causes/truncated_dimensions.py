@@ -12,7 +12,7 @@ from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, ceiling, cut_to
 OTHERS = ("dead_dimensions", "dimensional_collapse")
 MATCHED, OWN = 0.75, 0.97  # median correlation of columns that correspond; of columns that are the teacher's own
 NARROW = 0.95  # of the teacher's dimensions
-FOLLOWS = 0.9  # of what a map predicts of the teacher itself: of trained students it is .3 to .8, of columns 1
+FOLLOWS = 0.95  # of what a map predicts of the teacher itself: of trained students it is .3 to .93, of columns 1
 HALF = 0.5  # of the loss: what the width alone loses
 
 
@@ -39,7 +39,7 @@ def _cut(lab: Lab) -> Signs | None:
 def _too_narrow(lab: Lab) -> Signs | None:
     """A student of few dimensions, all of which follow from the teacher, that no linear map brings back."""
     width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
-    if width > 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
+    if not 1 <= width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
     if lost < HALF * lab.gap and lab.explained < FOLLOWS * ceiling(lab):
         return None
