@@ -104,6 +104,8 @@ class Cause:
         Causes that outputs alone cannot tell from it.
     general : bool
         Whether it would explain part of any loss: such a cause is asked once no other explains anything.
+    harmless : str
+        What to say of it where its signs are there and nothing is lost to it; empty where that is not worth a word.
 
     Examples
     --------
@@ -136,3 +138,4 @@ class Cause:
     inflict: Inflict | None = None
     confusable: tuple[str, ...] = ()
     general: bool = False
+    harmless: str = ""

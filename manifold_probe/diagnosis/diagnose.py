@@ -17,7 +17,7 @@ from manifold_probe.diagnosis.cause import Cause
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
 from manifold_probe.diagnosis.lab import HELD_OUT, Lab
-from manifold_probe.diagnosis.search import LEVEL, Finding, pursue
+from manifold_probe.diagnosis.search import LEVEL, Finding, Found, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
@@ -103,11 +103,11 @@ def _diagnosed(
     assessed = set() if told is None else set(told.assessed)
     lab = lab_of(pair, rows, asked)
     unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
-    proved, suspected, after = pursue(lab, unknown, parts["causes"], each)
+    found = pursue(lab, unknown, parts["causes"], each)
     of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
-    causes = [described(one, rows, pair.ids) for one in [*proved, *of_slices, *suspected]]
+    causes = [described(one, rows, pair.ids) for one in [*found.proved, *of_slices, *found.suspected]]
     causes += [] if told is None else told.causes
-    aside = np.union1d(copies, set_aside(proved, rows))
+    aside = np.union1d(copies, set_aside(found.proved, rows))
     account = None
     if asked.account:
         codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
@@ -128,7 +128,7 @@ def _diagnosed(
         "measures": known,
         **accounted(account),
         "causes": ranked(causes, known, k),
-        "benign": benign(pair, rows, lab, after),
+        "benign": [*differences(found), *benign(pair, rows, lab, found.after)],
         "not_assessed": not_assessed(lab, asked, assessed),
         "aside": aside.tolist(),
         "unaligned": None,
@@ -222,9 +222,8 @@ def lab_of(pair: Pair, rows: np.ndarray, asked: Asked, labels: np.ndarray | None
 def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
     """The slices that failed alone, looked for as classes are."""
     causes = [cause for cause in asked.causes if cause.name == "slice_failure"]
-    proved, _, _ = pursue(lab_of(pair, rows, asked, asked.slices), causes)
     found = []
-    for each in proved:
+    for each in pursue(lab_of(pair, rows, asked, asked.slices), causes).proved:
         where = {"slices" if kind == "classes" else kind: values for kind, values in each.signs.where.items()}
         cause = replace(each.cause, words="one slice failed alone")
         found.append(replace(each, cause=cause, signs=replace(each.signs, where=where)))
@@ -246,6 +245,14 @@ def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> li
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
     return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
+
+
+def differences(found: Found) -> list[dict[str, Any]]:
+    """Signs of causes that explain nothing."""
+    return [
+        {"name": one.name, "words": one.cause.words, "value": one.signs.evidence[0].value, "note": one.cause.harmless}
+        for one in found.differences
+    ]
 
 
 def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:

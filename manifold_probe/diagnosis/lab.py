@@ -10,8 +10,9 @@ and the share of the whole loss that it explains. Nothing else computes a standa
 Neighbours are looked up within each half. A repair is a function of the student's rows (n, d') that returns repaired
 rows (n, d''); what it learns, it learns for each half from the other (`Lab.by_halves`), so that it is judged on rows
 that it was not fitted on. The healthy twin is what the teacher linearly predicts of the student, with noise of the
-residual's usual size and shape: a student as weak as this one, without a fault. A fault that is itself a linear map of the
-student is in that prediction; its twin is the teacher turned at random, with noise of the teacher's shape (`turned_twin`).
+residual's usual size and shape: a student as weak as this one, without a fault. A fault that is itself a linear map of
+the student is in that prediction; its twin is the teacher turned at random, with noise of the teacher's shape
+(`turned_twin`).
 """
 
 from __future__ import annotations
@@ -552,8 +553,8 @@ class Lab:
 
     @cached_property
     def turned_twin(self) -> np.ndarray:
-        """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of the
-        same shape and the residual's share of the variance."""
+        """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of
+        the same shape and the residual's share of the variance."""
         draw = np.random.default_rng([self.seed, 9])
         rows, width = np.flatnonzero(self.keep), self.student.shape[1]
         centre = self.reference[rows].mean(0)
