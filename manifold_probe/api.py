@@ -382,6 +382,7 @@ def diagnose(
     from manifold_probe.diagnosis import given
     from manifold_probe.diagnosis.causes import CAUSES
     from manifold_probe.diagnosis.diagnose import Asked
+    from manifold_probe.extraction.sides import features_of_models
     from manifold_probe.parts import Parts, silent
     from manifold_probe.report.diagnosis.make import made
 
@@ -399,7 +400,7 @@ def diagnose(
         opened, found = given.of_run(teacher, int(k), **of_labels, tell=tell or silent, progress=parts["features"])
     else:
         sides = {"teacher": teacher, "student": student}
-        files = given.features_of_models(sides, data, options, tell or silent, parts["features"])
+        files = features_of_models(sides, data, options, tell or silent, parts["features"])
         students = {"student": files["student"]} | ({} if student_head is None else {"student_head": student_head})
         rules = (labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
         opened = Request(files["teacher"], students, *rules).open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -160,6 +160,8 @@ def diagnose(
         both = [described[side]["path"] or "" for side in ("teacher", "student")]
         for warning in [*same_features(described), *version_warnings(*both), *different_preprocessing(*both)]:
             complain(f"warning: {warning}")
+        for line in said_of_run(run, result.to_dict()["examined"].get("training") or {}):
+            complain(line)
         with progress.aside():
             if json:
                 write(result.to_json() + "\n")
@@ -178,6 +180,20 @@ def diagnose(
             facts = found.facts
             gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
             complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+
+
+def said_of_run(run: str | None, facts: dict[str, Any]) -> list[str]:
+    """What a reader of a run's diagnosis must know: rows that it is of, an end not reached, models not tried."""
+    found = []
+    if not facts.get("finished", True):
+        found.append(
+            f"warning: {run} is not finished (step {facts['step']:,} of {facts['steps']:,}): its last saved state is "
+            "diagnosed"
+        )
+    if facts.get("measured") == "all rows":
+        found.append(f"warning: too few rows of {run} were held out of training: all rows are diagnosed")
+    found += [f"warning: the model of {run} was not tried: {why}" for why in facts.get("not_tried", [])]
+    return found
 
 
 def pairing_by(order: str) -> str:

@@ -5,7 +5,7 @@
     centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
     rotation              the orthogonal map onto the teacher, at one scale
     linear_map            ridge
-    nonlinear_map         ridge from the dimensions and their normal scores
+    nonlinear_map         ridge from the normal scores of the dimensions
     classes               what some classes lose beyond the rest
     not_held              what is left: no correction of the student's features regains it
 
@@ -41,6 +41,7 @@ from manifold_probe.diagnosis.halves import (
     joined,
     mean_of_halves,
 )
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -164,7 +165,7 @@ def account(
     regained = _aside(halves, values[IDENTITY][COSINE], without, parts["before"])
     climbed = _climbed({name: mean_of_halves(found[COSINE]) for name, found in values.items()})
     behind = NONE_BEHIND
-    if codes is not None and len(names) > 1:
+    if codes is not None and len(names) > 1 and "ridge" in corrections:
         parts["classes"]("reading classes", 0, 1)
         best = [values[name][COSINE][side] for side, name in zip(SIDES, climbed.best, strict=True)]
         behind = classes_behind(halves, corrections["ridge"], best, np.asarray(codes), names)
@@ -306,8 +307,8 @@ def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading],
     measures = {}
     for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
         after, before = (joined(mean_of_halves(values[each][metric])) for each in (name, IDENTITY))
-        measures[measure.named(k)] = _reading(after, before)
-    measures[DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
+        measures[HELD_OUT + measure.named(k)] = _reading(after, before)
+    measures[HELD_OUT + DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
     return {"repair": name, "measures": measures}
 
 
@@ -323,8 +324,8 @@ def _held_out(
     kept, shape = joined(mean_of_halves(found)), joined(likeness[IDENTITY])
     value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
     return {
-        f"held_out_{OVERLAP.named(k)}": {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
-        f"held_out_{DEBIASED_CKA.key}": {"value": shape.value, "low": shape.low, "high": shape.high},
+        HELD_OUT + OVERLAP.named(k): {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
+        HELD_OUT + DEBIASED_CKA.key: {"value": shape.value, "low": shape.low, "high": shape.high},
     }
 
 
@@ -356,7 +357,7 @@ def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
     ``unaligned`` is an `unaligned.Unaligned`.
     """
     gain = unaligned.gain
-    moved = (0.0, 0.0) if gain is None else (max(gain.value, 0.0), gain.error)
+    moved = (0.0, 0.0) if gain is None else (max(gain.gain, 0.0), gain.error)
     of_overlap = _reordered(1 - overlap, moved, Words(f"of each point's {unaligned.k} nearest neighbours", percent))
     of_cka = []
     if cka is not None and np.isfinite(cka):

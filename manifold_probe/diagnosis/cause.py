@@ -4,9 +4,9 @@
     undo(lab, signs)       a repair of the student, (n, d') -> (n, d''); the lab judges it
     inflict(lab, signs)    damage to the teacher, (n, d) -> (n, d''); the lab holds the student against it
 
-A cause has ``undo`` where the fault can be taken back, ``inflict`` where it cannot. A cause that concerns single rows may
-return `LeftOut` from ``undo``, and one that proves itself in its own way a `Trial` with what the pair is afterwards. What
-neither says anything of is suspected at most.
+A cause has ``undo`` where the fault can be taken back, ``inflict`` where it cannot. A cause that concerns single rows
+may return `LeftOut` from ``undo``, and one that proves itself in its own way `Proved`: a trial, and what the pair is
+afterwards. What neither says anything of is suspected at most.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ class Cause:
         Causes that outputs alone cannot tell from it.
     general : bool
         Whether it would explain part of any loss: such a cause is asked once no other explains anything.
+    harmless : str
+        What to say of it where its signs are there and nothing is lost to it; empty where that is not worth a word.
 
     Examples
     --------
@@ -113,13 +115,13 @@ class Cause:
     >>> import manifold_probe as mp
     >>> from manifold_probe.diagnosis import CAUSES, Cause, Evidence, Repair, Signs
     >>> def signs(lab):
-    ...     negative = float((lab.student[lab.keep] < 0).mean())
-    ...     theirs = float((lab.teacher[lab.keep] < 0).mean())
-    ...     if negative > 0 or theirs < 0.1:
-    ...         return None
-    ...     return Signs([Evidence("share of negative values", negative, theirs)])
+    ...     own, theirs = (float((x[lab.keep] < 0).mean()) for x in (lab.student, lab.teacher))
+    ...     return Signs([Evidence("share of negative values", own, theirs)]) if own == 0 < theirs else None
     >>> def undo(lab, signs):
-    ...     return Repair("logarithm taken", np.log)
+    ...     def logarithm(rows):
+    ...         logs = np.log(np.maximum(rows, 1e-12))
+    ...         return logs - logs.mean(axis=0)
+    ...     return Repair("logarithm taken", logarithm)
     >>> mine = Cause("exponentiated", "the student's values were exponentiated", "Save the features before exp().",
     ...              "a student whose logarithm is no nearer to the teacher", signs, undo)
     >>> teacher = np.random.default_rng(0).normal(size=(400, 12))
@@ -136,3 +138,4 @@ class Cause:
     inflict: Inflict | None = None
     confusable: tuple[str, ...] = ()
     general: bool = False
+    harmless: str = ""

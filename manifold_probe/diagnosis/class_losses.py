@@ -1,9 +1,10 @@
 """What single classes lose beyond the rest, against a healthy student of the same overlap.
 
-Classes differ in how hard they are: where points lie dense, less noise is enough to exchange neighbours. The healthy
-student is the teacher with the residuals of the linear map, each given to another row at random, at the size at which
-the other classes keep as much as the student's do. A class falls behind where it keeps less than that student's, more
-than the others differ among themselves.
+Classes differ in how hard they are: where points lie dense, less noise is enough to exchange neighbours. Two healthy
+students stand beside: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map,
+each given to another row at random; both at the size at which the other classes keep as much as the student's do. Of
+their mixtures the one counts that the better half of the classes is likest to. A class falls behind where it keeps less
+than that, by more than the better half differs among itself; Holm's correction is over classes.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import numpy as np
 from scipy.special import ndtr  # scipy.stats would take half a second to import
 
 from manifold_probe.diagnosis.halves import COSINE, SIDES, Correction, Halves, error_of, the_teacher
+from manifold_probe.diagnosis.linear import main_axes
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.overlap import intersections
 
-NULL_ROWS = 2000  # that the healthy student is made of
+NULL_ROWS = 2000  # that healthy students are made of
+NARROWER = (2, 4, 8, 16, 32)  # times
 NOISE = (0.5, 1.0, 2.0, 4.0)  # times the linear map's residuals
+MIXED = (0.0, 0.25, 0.5, 0.75, 1.0)
+TELLING = 4  # classes
 FEWEST = 5  # queries of a class
-NATURAL = 0.03  # least deviation of the overlap over the classes of a healthy student
+NATURAL = 0.04  # least deviation of the overlap over the classes of a healthy student
 LEVEL = 0.01
 
 
@@ -61,17 +66,13 @@ def classes_behind(
     usable = np.flatnonzero((counts >= FEWEST) & (there >= FEWEST))
     if len(usable) < 2:
         return NONE_BEHIND
-    curves = _by_noise(halves, linear, few)
     found, errors = _class_means(np.concatenate(values), own, usable)
-    healthy = [_class_means(curve, known, usable) for curve in curves]
-    means, weights = np.array([mean for mean, _ in healthy]), counts[usable] / len(own)
-    rest = np.ones(len(usable), bool)
+    weights, rest = counts[usable] / len(own), np.ones(len(usable), bool)
+    healthy = [[_class_means(each, known, usable) for each in curve] for curve in _healthy(halves, linear, few)]
     for _ in range(2):  # the rest is known once the classes that fall behind are
-        kept = (means[:, rest] @ weights[rest], found[rest] @ weights[rest])
-        size = np.interp(-kept[1], -kept[0], np.arange(len(means)))
-        low, part = min(int(size), len(means) - 2), size - min(int(size), len(means) - 2)
-        expected = (1 - part) * means[low] + part * means[low + 1]
-        error = np.hypot(errors, healthy[low + (part > 0.5)][1])
+        beside = [_at_the_overlap_of(found, curve, weights * rest) for curve in healthy]
+        expected, spread = _likest(found, *beside)
+        error = np.hypot(errors, spread)
         behind, centre = _behind(found - expected, error)
         rest = ~behind
     lost = np.where(behind, np.maximum(centre + expected - found, 0), 0) * weights
@@ -80,16 +81,62 @@ def classes_behind(
     return Behind(float(lost.sum()), error_of_sum, [str(names[usable[place]]) for place in order])
 
 
-def _by_noise(halves: Halves, linear: Correction, rows: list[np.ndarray]) -> list[np.ndarray]:
-    """The overlap of some rows with themselves and more and more of the map's residuals, those of other rows."""
-    teacher, image = (
-        np.concatenate(halves.corrected(each, rows)) for each in (dict.fromkeys(SIDES, the_teacher), linear)
-    )
-    left = (teacher - image)[np.random.default_rng([halves.seed, 2]).permutation(len(teacher))]
+def _healthy(halves: Halves, linear: Correction, rows: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """The overlap of some rows of each half with themselves, in fewer and fewer dimensions; and with more and more of
+    the map's residuals."""
+    sides = zip(*(halves.corrected(each, rows) for each in (dict.fromkeys(SIDES, the_teacher), linear)), strict=True)
+    found = [_healthy_half(teacher, image, halves) for teacher, image in sides]
+    return [[np.concatenate(both) for both in zip(*curves, strict=True)] for curves in zip(*found, strict=True)]
+
+
+def _healthy_half(teacher: np.ndarray, image: np.ndarray, halves: Halves) -> list[list[np.ndarray]]:
     k = min(halves.k, len(teacher) - 1)
-    exact = Neighbours.search(teacher, k, COSINE, distances=False)
-    noisy = [Neighbours.search(teacher + size * left, k, COSINE, distances=False) for size in NOISE]
-    return [np.ones(len(teacher)), *(intersections(exact, each) / k for each in noisy)]
+    mean, exact = teacher.mean(0), Neighbours.search(teacher, k, COSINE, distances=False)
+    left = (teacher - image)[np.random.default_rng([halves.seed, 2]).permutation(len(teacher))]
+    axes = main_axes(teacher, -(-teacher.shape[1] // NARROWER[0]))
+    narrower = (axes[:, : -(-teacher.shape[1] // each)] for each in NARROWER)
+    curves = (
+        (mean + (teacher - mean) @ kept @ kept.T for kept in narrower),
+        (teacher + size * left for size in NOISE),
+    )
+    return [
+        [
+            np.ones(len(teacher)),
+            *(intersections(exact, Neighbours.search(each, k, COSINE, distances=False)) / k for each in curve),
+        ]
+        for curve in curves
+    ]
+
+
+def _at_the_overlap_of(
+    found: np.ndarray, curve: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The means of the classes (c,) and their errors where a curve's weighted mean is that of ``found``."""
+    means, errors = (np.array(each) for each in zip(*curve, strict=True))
+    kept = np.minimum.accumulate(means @ weights)
+    place = float(np.interp(-(found @ weights), -kept, np.arange(len(kept))))
+    low = min(int(place), len(kept) - 2)
+    part = place - low
+    return (1 - part) * means[low] + part * means[low + 1], (1 - part) * errors[low] + part * errors[low + 1]
+
+
+def _likest(
+    found: np.ndarray, narrower: tuple[np.ndarray, np.ndarray], noisy: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mixture of two healthy students from which the better half of the classes (c,) differs most evenly; the
+    lesser of both where classes are too few to tell."""
+    if len(found) < TELLING:
+        which = np.argmin([narrower[0], noisy[0]], axis=0)
+        return np.choose(which, [narrower[0], noisy[0]]), np.choose(which, [narrower[1], noisy[1]])
+    mixtures = [
+        ((1 - part) * narrower[0] + part * noisy[0], (1 - part) * narrower[1] + part * noisy[1]) for part in MIXED
+    ]
+    return min(mixtures, key=lambda each: float(_better(found - each[0]).std()))
+
+
+def _better(gaps: np.ndarray) -> np.ndarray:
+    """The better half of the classes."""
+    return np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
 
 
 def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +152,7 @@ def _behind(gaps: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
     Classes differ somewhat in every student. How much is read off the better half of them, which classes that fall
     behind are not in: of normal values it has .36 of the variance, and its mean lies .8 deviations above the middle.
     """
-    better = np.sort(gaps)[::-1][: (len(gaps) + 1) // 2]
+    better = _better(gaps)
     noise = float(np.square(errors).mean())
     variance = better.var(ddof=1) / 0.36 if len(better) > 1 else 0.0
     spread = max(variance - noise, NATURAL**2)

@@ -1,7 +1,7 @@
 """From a pair of spaces to a diagnosis: the account of the whole loss, and the causes with their proofs.
 
-Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are the
-comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
+Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
+the comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from manifold_probe.diagnosis import accounting
 from manifold_probe.diagnosis.cause import Cause
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
-from manifold_probe.diagnosis.lab import Lab
-from manifold_probe.diagnosis.search import LEVEL, Finding, pursue
+from manifold_probe.diagnosis.lab import HELD_OUT, Lab
+from manifold_probe.diagnosis.search import LEVEL, Finding, Found, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
@@ -38,6 +38,7 @@ SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
 READ = (OVERLAP.key, OVERLAP_EUCLIDEAN.key, DEBIASED_CKA.key)
 SAID = ("value", "low", "high", "chance", "reference", "n")
 SAME_RATIO = (0.67, 1.5)  # of the two spreads
+ALIKE, FOLLOWS = 0.5, 0.9  # correlation of dimensions of one number; of what a map predicts of the teacher itself
 SCALED = "the student's vectors are all longer or shorter by one factor: scale them before both models share an index"
 TURNED = "dimensions do not correspond one to one: map one side before both models share an index"
 MODELS_NEEDED = {
@@ -94,17 +95,19 @@ def _diagnosed(
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
     rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), EXAMINED)).round().astype(int))]
-    lab = lab_of(pair, rows, asked)
-    proved, suspected, after = pursue(lab, asked.causes, parts["causes"], each)
-    of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
-    causes = [described(one, rows, pair.ids) for one in [*proved, *of_slices, *suspected]]
-    aside = np.union1d(copies, set_aside(proved, rows))
     told = None
     if asked.training is not None:
         from manifold_probe.diagnosis.training import evidence_of_training
 
-        told = evidence_of_training(pair, asked.training, k, seed)
-        causes += told.causes
+        told = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
+    assessed = set() if told is None else set(told.assessed)
+    lab = lab_of(pair, rows, asked)
+    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
+    found = pursue(lab, unknown, parts["causes"], each)
+    of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
+    causes = [described(one, rows, pair.ids) for one in [*found.proved, *of_slices, *found.suspected]]
+    causes += [] if told is None else told.causes
+    aside = np.union1d(copies, set_aside(found.proved, rows))
     account = None
     if asked.account:
         codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
@@ -121,12 +124,11 @@ def _diagnosed(
             pieces=() if told is None else told.pieces,
             progress=parts["account"],
         )
-    assessed = set() if told is None else set(told.assessed)
     return {
         "measures": known,
         **accounted(account),
         "causes": ranked(causes, known, k),
-        "benign": benign(lab, after),
+        "benign": [*differences(found), *benign(pair, rows, lab, found.after)],
         "not_assessed": not_assessed(lab, asked, assessed),
         "aside": aside.tolist(),
         "unaligned": None,
@@ -220,9 +222,8 @@ def lab_of(pair: Pair, rows: np.ndarray, asked: Asked, labels: np.ndarray | None
 def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
     """The slices that failed alone, looked for as classes are."""
     causes = [cause for cause in asked.causes if cause.name == "slice_failure"]
-    proved, _, _ = pursue(lab_of(pair, rows, asked, asked.slices), causes)
     found = []
-    for each in proved:
+    for each in pursue(lab_of(pair, rows, asked, asked.slices), causes).proved:
         where = {"slices" if kind == "classes" else kind: values for kind, values in each.signs.where.items()}
         cause = replace(each.cause, words="one slice failed alone")
         found.append(replace(each, cause=cause, signs=replace(each.signs, where=where)))
@@ -236,27 +237,45 @@ def set_aside(found: list[Finding], rows: np.ndarray) -> np.ndarray:
 
 
 def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    """The causes by what they explain of the comparison's loss: the proved first, rows with the wrong partner before all
-    else as they disturb every other reading."""
+    """The causes by what they explain of the comparison's loss, the proved first."""
 
     def explains(cause: dict[str, Any]) -> float:
-        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k))
+        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(HELD_OUT)
         value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
     return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
 
 
-def benign(lab: Lab, after: Lab) -> list[dict[str, Any]]:
+def differences(found: Found) -> list[dict[str, Any]]:
+    """Signs of causes that explain nothing."""
+    return [
+        {"name": one.name, "words": one.cause.words, "value": one.signs.evidence[0].value, "note": one.cause.harmless}
+        for one in found.differences
+    ]
+
+
+def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:
     """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
     found = []
-    if lab.student.shape[1] == lab.teacher.shape[1]:
-        raw = float(np.median(column_correlations(after.student[after.keep], after.teacher[after.keep])))
-        if raw < 0.5 and after.explained > 0.9 * ceiling(after):
-            found.append(
-                {"name": "rotation", "words": "dimensions are turned or permuted", "value": raw, "note": TURNED}
-            )
+    ratio = spread(pair.student.take(rows)) / spread(pair.teacher.take(rows))
+    if not SAME_RATIO[0] < ratio < SAME_RATIO[1]:
+        found.append({"name": "global_scale", "words": "lengths differ by a factor", "value": ratio, "note": SCALED})
+    seen = after if after.student.shape == after.teacher.shape else lab
+    if seen.student.shape == seen.teacher.shape:
+        raw = float(np.median(column_correlations(seen.student[seen.keep], seen.teacher[seen.keep])))
+        if raw < ALIKE and seen.explained > FOLLOWS * ceiling(seen):
+            words = "dimensions are turned or permuted"
+            found.append({"name": "rotation", "words": words, "value": raw, "note": TURNED})
     return found
+
+
+def spread(x: np.ndarray) -> float:
+    """Root mean squared distance of rows (n, d) from their mean, of whatever size."""
+    wide = x.astype(np.float64)
+    size = float(np.abs(wide).max()) or 1.0
+    wide /= size
+    return size * float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
 
 
 def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -284,20 +303,7 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
         "status": "proved" if trial is not None else "suspected",
         "share": finding.share,
         "evidence": [{"measure": e.measure, "value": e.value, "expected": e.expected} for e in finding.signs.evidence],
-        "repair": None
-        if trial is None
-        else {
-            "name": trial.name,
-            "kind": trial.kind,
-            "measure": trial.measure,
-            "before": trial.before,
-            "after": trial.after,
-            "low": max(trial.low, -1.0),
-            "high": min(trial.high, 1.0),
-            "healthy_gain": trial.healthy,
-            "z": trial.z if np.isfinite(trial.z) else None,
-            "n": trial.n,
-        },
+        "repair": None if trial is None else trial.to_dict(),
         "where": where,
         "advice": cause.advice,
         "falsified_by": cause.falsified_by,

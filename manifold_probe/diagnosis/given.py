@@ -16,10 +16,11 @@ import numpy as np
 from manifold_probe.diagnosis.course import read_course, read_log
 from manifold_probe.diagnosis.training import Training
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.sides import is_model
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.request import Opened, Request
 from manifold_probe.models.source import is_source
-from manifold_probe.parts import Parts, Progress, silent
+from manifold_probe.parts import Progress, silent
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.folder import is_run
 from manifold_probe.spaces.given import TABLE_IDS
@@ -122,46 +123,11 @@ def class_names(given: Any) -> list[str]:
 # ---- models in place of features
 
 
-def features_of_models(
-    sides: Mapping[str, Any], data: Any, options: Mapping[str, Any], tell: Tell, progress: Progress
-) -> dict[str, Any]:
-    """Every side as it is, or, of a model, the folder of its features on ``data``, extracted first or found.
-
-    Raises
-    ------
-    InputError
-        A model without data, or data or options without a model.
-    """
-    models = [name for name, side in sides.items() if names_model(side)]
-    if data is None:
-        if models:
-            raise InputError(f"--data: missing; {sides[models[0]]} is a model, give what it shall see")
-        given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
-        if given:
-            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
-        return dict(sides)
-    if not models:
-        raise InputError("--data: no side is a model; give a source such as python:module:callable for one of them")
-    from manifold_probe.extraction import work
-    from manifold_probe.extraction.cache import features_of
-
-    found, parts = dict(sides), Parts(progress, dict.fromkeys(models, 1))
-    for name in models:
-        request = work.Request(str(sides[name]), str(data), **options)
-        found[name] = str(features_of(request, tell=tell, progress=parts[name]))
-    return found
-
-
-def names_model(side: Any) -> bool:
-    """Whether a side is given as a model source."""
-    return isinstance(side, str | Path) and is_source(str(side))
-
-
 def with_models(
     training: Training | None, sides: Mapping[str, Any], data: Any, options: Mapping[str, Any], opened: Opened
 ) -> Training | None:
     """The training with the models that were given in place of features, where the student is one of them."""
-    if not names_model(sides["student"]):
+    if not is_model(sides["student"]):
         return training
     from manifold_probe.diagnosis.interventions import Models, places_in
     from manifold_probe.extraction.work import Request as Extraction
@@ -170,7 +136,7 @@ def with_models(
     pair = opened.pairs["student"]
     student = prepared(Extraction(str(sides["student"]), str(data), **options))
     teacher = None
-    if names_model(sides["teacher"]):
+    if is_model(sides["teacher"]):
         teacher = prepared(Extraction(str(sides["teacher"]), str(data), **options))
     recipe = recipe_of(opened.teacher.source.path)
     models = Models(student, places_in(student, pair.ids, pair.teacher.n), teacher, recipe)
@@ -235,9 +201,8 @@ def of_run(
         except InputError as problem:
             course = read_course(losses or [(step, 1 - value) for step, value in watched])
             said = "" if course is None else f" (of its log alone: the loss was {course.kind} when it stopped)"
-            raise InputError(
-                f"{folder}: its last state, of a run not finished, is of no use: {problem}{said}"
-            ) from problem
+            problem_said = f"{folder}: is not finished, and its last state is of no use: {problem}{said}"
+            raise InputError(problem_said) from problem
     n, trained = sides.backbone.n, sides.trained
     held = np.flatnonzero(~trained)
     enough = len(held) >= max(60, 4 * (k + 1))
@@ -268,7 +233,7 @@ def of_run(
         facts=facts,
     )
     if not run.finished:
-        facts["not_tried"] = ["the run is not finished: no model was saved to extract features with"]
+        facts["not_tried"] = ["there is none yet to extract features with"]
         return found, training
     ids = np.asarray(sides.backbone.ids)[rows]
     return found, replace(training, models=models_of_run(run.path, ids, facts))

@@ -10,8 +10,9 @@ and the share of the whole loss that it explains. Nothing else computes a standa
 Neighbours are looked up within each half. A repair is a function of the student's rows (n, d') that returns repaired
 rows (n, d''); what it learns, it learns for each half from the other (`Lab.by_halves`), so that it is judged on rows
 that it was not fitted on. The healthy twin is what the teacher linearly predicts of the student, with noise of the
-residual's usual size and shape: a student as weak as this one, without a fault. A fault that is itself a linear map of the
-student is in that prediction; its twin is the teacher turned at random, with noise of the teacher's shape (`turned_twin`).
+residual's usual size and shape: a student as weak as this one, without a fault. A fault that is itself a linear map of
+the student is in that prediction; its twin is the teacher turned at random, with noise of the teacher's shape
+(`turned_twin`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr  # scipy.stats would take half a second to import
@@ -37,6 +39,7 @@ Rows = np.ndarray
 Change = Callable[[np.ndarray], np.ndarray]  # rows (n, d) -> changed rows (n, d')
 COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
 CKA = "cka"
+HELD_OUT = "held_out_"  # before the key of a measure that is read on some rows, or within halves
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 PARTS = 10  # of the rows: debiased CKA's standard error comes from them
 LEAST_LOSS = 1e-3
@@ -110,10 +113,20 @@ class Trial:
         """Upper end of the 95% interval of ``after``."""
         return self.after + 1.96 * self.error
 
-    @property
-    def amount(self) -> float:
-        """What is explained, in points of the measure."""
-        return max(self.gain, 0.0)
+    def to_dict(self) -> dict[str, Any]:
+        """The trial as the document holds a repair; a key of the catalogue stands behind "held_out_"."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "measure": self.measure if " " in self.measure else HELD_OUT + self.measure,
+            "before": self.before,
+            "after": self.after,
+            "low": float(np.clip(self.low, -1, 1)),
+            "high": float(np.clip(self.high, -1, 1)),
+            "healthy_gain": self.healthy,
+            "z": float(self.z) if np.isfinite(self.z) else None,
+            "n": self.n,
+        }
 
 
 def paired(
@@ -224,7 +237,7 @@ class Lab:
 
         >>> rows = np.random.default_rng(0).normal(size=(200, 8))
         >>> lab = Lab.of(rows, rows + 3, np.zeros(200, int), ["all"])
-        >>> lab.undo("centred", lambda x: x - x.mean(0)).after > 0.99
+        >>> lab.undo("centred", lambda x: x - x.mean(0)).after > 0.9
         True
         """
         n = len(teacher)
@@ -540,8 +553,8 @@ class Lab:
 
     @cached_property
     def turned_twin(self) -> np.ndarray:
-        """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of the
-        same shape and the residual's share of the variance."""
+        """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of
+        the same shape and the residual's share of the variance."""
         draw = np.random.default_rng([self.seed, 9])
         rows, width = np.flatnonzero(self.keep), self.student.shape[1]
         centre = self.reference[rows].mean(0)

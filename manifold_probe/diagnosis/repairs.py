@@ -7,7 +7,7 @@ teacher's deviation  (x - m) t / s + c
 orthogonal           (x - m) Q + c      (Procrustes, at one scale)
 ridge                (x - m) W + c
 
-and one that is not affine: ridge from the rows and the normal scores of their dimensions.
+and one that is not affine: ridge from the normal scores of the dimensions.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def unit_deviation(moments: Moments) -> Affine:
 
 
 def teacher_mean(moments: Moments) -> Affine:
-    """At the teacher's mean, where both have the same dimensions."""
+    """At the teacher's mean and size, where both have the same dimensions."""
     own, theirs = moments.means
-    return np.eye(len(own)), theirs - own
+    variances = moments.variances
+    scale = float(np.sqrt(variances[1] / max(variances[0], 1e-300)))
+    return np.eye(len(own)) * scale, theirs - own * scale
 
 
 def teacher_deviations(moments: Moments) -> Affine:
@@ -117,7 +119,7 @@ def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def nonlinear(halves: Halves) -> Correction:
-    """Any linear map of the rows and the normal scores of their dimensions, fitted on at most 50,000 rows."""
+    """Any linear map of the normal scores of the student's dimensions, fitted on at most 50,000 rows."""
     scores = Scores(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)))
     scored = halves.moments(scores, FITTED)
     return {side: affine_step(ridge(scored[not side]), scored[not side].means[0], scores) for side in SIDES}
@@ -140,24 +142,23 @@ def _leading(moments: Moments, width: int) -> Step:
 
 
 class Scores:
-    """Rows at their own scale, beside the normal scores of every dimension: what undoes any rising curve in it.
+    """The normal scores of every dimension: what undoes any rising curve in it.
 
-    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d).
+    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d), at
+    the deviation of the dimension.
     """
 
     def __init__(self, x: np.ndarray) -> None:
         x = x.astype(np.float64)
         places = np.linspace(0.5, QUANTILES - 0.5, QUANTILES) / QUANTILES
-        self.centre, self.spread = x.mean(0), x.std(0)
-        self.known, self.normal = np.quantile(x, places, axis=0), ndtri(places)
-        self.size = float(self.spread.max()) or 1.0
+        self.known, self.scores = np.quantile(x, places, axis=0).T, np.outer(x.std(0), ndtri(places))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n, 2 d)."""
-        scores = np.empty(x.shape)
-        for column, (known, spread) in enumerate(zip(self.known.T, self.spread, strict=True)):
-            scores[:, column] = np.interp(x[:, column], known, self.normal * (spread / self.size))
-        return np.concatenate([(x - self.centre) / self.size, scores], axis=1)
+        """(n, d)."""
+        scored = np.empty(x.shape)
+        for column, (known, scores) in enumerate(zip(self.known, self.scores, strict=True)):
+            scored[:, column] = np.interp(x[:, column], known, scores)
+        return scored
 
 
 class Lift:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,25 +56,32 @@ class Finding:
         return self.share * lost_in(self.after, self.trial.measure)
 
 
+class Found(NamedTuple):
+    """What was ``proved``, in the order in which it was found; what is ``suspected``; the pair ``after`` what was
+    proved is out of the way; and ``differences``, signs of causes that explain nothing."""
+
+    proved: list[Finding]
+    suspected: list[Finding]
+    after: Lab
+    differences: list[Finding]
+
+
 def lost_in(lab: Lab, key: str) -> float:
     """What the pair lost in the measure of that key; in overlap where it is no measure of the lab's."""
     return next((loss for measure, loss in lab.losses.items() if lab.key(measure) == key), lab.losses["cosine"])
 
 
-def pursue(
-    lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one
-) -> tuple[list[Finding], list[Finding], Lab]:
-    """What was proved, in the order in which it was found; what is suspected; and the pair without the proved."""
+def pursue(lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one) -> Found:
+    """Every cause asked of a pair, and of what is left of it, until nothing more is proved."""
     proved: list[Finding] = []
-    suspected: list[Finding] = []
+    proposals: list[Finding] = []
     for turn in range(ROUNDS):
         progress("looking for causes", turn, ROUNDS)
         known = {finding.name for finding in proved}
-        best, suspected = None, []
+        best, proposals = None, []
         for general in (False, True):
             asked = [cause for cause in causes if cause.name not in known and cause.general == general]
-            proposals = [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
-            suspected += [one for one in proposals if one.trial is None and explains(one)]
+            proposals += [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
             best = winner([one for one in proposals if passes(one, len(lab.tried))])
             if best is not None:
                 break
@@ -83,7 +91,10 @@ def pursue(
         lab = best.after
     names = {finding.name for finding in proved}
     least = SPECIFIC * max((finding.amount for finding in proved), default=0.0)
-    return proved, [one for one in suspected if one.name not in names and one.amount >= least], lab
+    left = [one for one in proposals if one.name not in names]
+    suspected = [one for one in left if one.trial is None and explains(one) and one.amount >= least]
+    harmless = {one.name: one for one in left if one.cause.harmless and one not in suspected}
+    return Found(proved, suspected, lab, list(harmless.values()))
 
 
 def winner(passing: list[Finding]) -> Finding | None:

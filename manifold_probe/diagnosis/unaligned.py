@@ -87,20 +87,7 @@ class Unaligned:
                 {"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None},
                 {"measure": f"{key} of rows paired at random", "value": self.chance, "expected": None},
             ],
-            "repair": None
-            if found is None
-            else {
-                "name": found.name,
-                "kind": found.kind,
-                "measure": found.measure,
-                "before": found.before,
-                "after": found.after,
-                "low": max(found.low, 0.0),
-                "high": min(found.high, 1.0),
-                "healthy_gain": None,
-                "z": found.z,
-                "n": found.n,
-            },
+            "repair": None if found is None else {**found.to_dict(), "healthy_gain": None},
             "where": None if self.order is None else {"orders": [self.order.name]},
             "advice": advice or UNKNOWN,
             "falsified_by": "ids on both sides that agree in this order",

@@ -69,7 +69,7 @@ class RidgePath(NamedTuple):
 
     @staticmethod
     def basis(y: np.ndarray) -> Basis:
-        """What the paths from centred rows y (n, dy) share; for few rows from their (n, n) products, YY' = U diag(s) U'."""
+        """What the paths from centred rows y (n, dy) share; for few rows from their products, YY' = U diag(s) U'."""
         few = len(y) <= y.shape[1]
         values, vectors = linalg.eigh(y @ y.T if few else y.T @ y)
         kept = values > DETERMINED * values[-1]

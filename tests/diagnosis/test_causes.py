@@ -35,7 +35,7 @@ def found(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray, labelled
     """What is proved, and after it what is suspected."""
     count = int(labels.max()) + 1
     lab = Lab.of(teacher, student, labels, [str(code) for code in range(count)], labelled=labelled)
-    proved, suspected, _ = pursue(lab, CAUSES)
+    proved, suspected, *_ = pursue(lab, CAUSES)
     return [*proved, *suspected]
 
 

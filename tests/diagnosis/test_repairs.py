@@ -123,10 +123,9 @@ def test_normal_scores_undo_a_rising_curve(curve: Callable[[np.ndarray], np.ndar
     x = np.random.default_rng(0).normal(size=(4000, 3)) * np.array([1, 0.5, 2])
     bent = curve(x)
     made = repairs.Scores(bent[:1000])(bent)
-    assert made.shape == (4000, 6)
-    assert np.allclose(made[:, :3] * bent[:1000].std(0).max(), bent - bent[:1000].mean(0))
+    assert made.shape == (4000, 3)
     for column in range(3):
-        assert np.corrcoef(x[:, column], made[:, 3 + column])[0, 1] > 0.99
+        assert np.corrcoef(x[:, column], made[:, column])[0, 1] > 0.99
 
 
 def test_normal_scores_of_constant_rows_are_finite() -> None:

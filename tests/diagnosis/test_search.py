@@ -83,7 +83,7 @@ def test_the_largest_proved_share_wins_whatever_the_order() -> None:
 
 def test_the_pair_is_repaired_before_the_next_is_asked() -> None:
     lab = lab_of(stretched, shifted)
-    proved, suspected, after = pursue(lab, [SCALES, OFFSET])
+    proved, suspected, after, _ = pursue(lab, [SCALES, OFFSET])
     assert {each.name for each in proved} == {"offset taken back", "scales taken back"}
     assert len(proved) == 2
     assert suspected == []
@@ -99,7 +99,7 @@ def test_a_mimic_gets_nothing_afterwards() -> None:
 
 
 def test_a_healthy_pair_has_no_cause() -> None:
-    proved, suspected, after = pursue(lab_of(), [OFFSET, CENTRED, SCALES, BOTH])
+    proved, suspected, after, _ = pursue(lab_of(), [OFFSET, CENTRED, SCALES, BOTH])
     assert (proved, suspected) == ([], [])
     assert after.whole is None
 
@@ -113,7 +113,7 @@ def test_damage_is_inflicted_on_the_reference() -> None:
     lab = lab_of(lambda x: x[:, :5])
     cut = cause("cut", inflict=lambda lab, signs: Damage("cut", lambda x: x[:, :5], linear=True))
     other = cause("cut elsewhere", inflict=lambda lab, signs: Damage("cut", lambda x: x[:, -5:], linear=True))
-    proved, _, after = pursue(lab, [other, cut])
+    proved, _, after, _ = pursue(lab, [other, cut])
     assert [each.name for each in proved] == ["cut"]
     assert np.array_equal(after.reference, lab.teacher[:, :5])
     assert proved[0].share > 0.8
@@ -124,7 +124,7 @@ def test_rows_are_left_out() -> None:
     wrong = np.random.default_rng(9).normal(size=(N, D))
     lab = lab_of(lambda x: np.where(bad[:, None], wrong, x))
     left = cause("bad rows", lambda lab, signs: LeftOut("these left out", bad, (COSINE,)))
-    proved, _, after = pursue(lab, [left])
+    proved, _, after, _ = pursue(lab, [left])
     assert [each.name for each in proved] == ["bad rows"]
     assert np.array_equal(after.keep, ~bad)
 
@@ -142,7 +142,7 @@ def test_what_has_no_trial_is_suspected_and_repairs_nothing() -> None:
     much = cause("much", signs=lambda lab: Signs(SAID, share=0.5))
     little = cause("little", signs=lambda lab: Signs(SAID, share=LEAST / 2))
     lab = lab_of()
-    proved, suspected, after = pursue(lab, [much, little])
+    proved, suspected, after, _ = pursue(lab, [much, little])
     assert proved == []
     assert [each.name for each in suspected] == ["much"]
     assert suspected[0].trial is None
@@ -180,7 +180,7 @@ def test_what_is_counted_passes_where_it_explains_enough() -> None:
 def test_every_repair_that_was_tried_counts() -> None:
     lab = lab_of(shifted)
     several = cause("one of forty", lambda lab, signs: [Repair(f"{i}", lambda x: x, (COSINE,)) for i in range(40)])
-    proved, _, _ = pursue(lab, [several])
+    proved = pursue(lab, [several]).proved
     assert proved == []
     assert len(lab.tried) == 40
     both = lab_of(shifted)
@@ -313,7 +313,7 @@ def test_a_cause_may_prove_itself() -> None:
     lab = lab_of(shifted)
     trial = Trial("shown", "undo", lab.key(COSINE), 0.2, 0.9, 0.02, 0.0, 1.0, 50)
     proof = cause("own proof", lambda lab, signs: Proved(trial, lab.repaired(lab.student - SHIFT)))
-    proved, _, after = pursue(lab, [proof, CENTRED])
+    proved, _, after, _ = pursue(lab, [proof, CENTRED])
     assert [each.name for each in proved] == ["own proof"]
     assert lab.tried[0] == "shown"
     assert after.overlap > 0.7

@@ -230,8 +230,7 @@ def test_what_was_watched_stands_for_a_short_log() -> None:
     rising = [(0.0, 0.1), (10.0, 0.2)]
     found = evidence_of_training(weak, Training(log=[(10.0, 1.0)], watched=rising), K, 0)
     assert [(each["name"], each["status"]) for each in found.causes] == [("undertrained", "suspected")]
-    now = found.causes[0]["share"]
-    assert 0 < now < 0.2  # a tenth was won so far, and three eighths of that are to go
+    assert found.causes[0]["share"] == pytest.approx(3 / 11)  # three eighths of the fall so far are to go
 
 
 # ---- rows trained on
@@ -320,6 +319,15 @@ def test_absent_classes_follow_from_rows_trained_on() -> None:
     assert set(found.assessed) == {"absent_classes", "overfit"}
     assert sum(pieces(found).values()) == pytest.approx(1)
     assert pieces(found)["overfit"] < 0.1  # held-out rows of the classes trained on are kept as well
+
+
+def test_classes_that_are_the_split_say_nothing_of_overfit() -> None:
+    trained = np.isin(LABELS, ["c0", "c1", "c2", "c3"])
+    found = evidence_of_training(pair_of(worse(~trained, 1.0)), Training(trained=trained), K, 0)
+    assert names(found) == ["absent_classes"]
+    assert found.assessed == ["absent_classes"]
+    assert found.beside["underfit"]["rows"] == N // 2
+    assert sum(pieces(found).values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -100,4 +100,4 @@ def test_without_an_overlap_nothing_is_said() -> None:
 def test_near() -> None:
     assert near(0.9, {"reference": 1.0, "chance": 0.0})
     assert not near(0.89, {"reference": 1.0, "chance": 0.0})
-    assert near(0.1, {"reference": 0.1, "chance": 0.1})  # no room between chance and the reference
+    assert not near(0.1, {"reference": 0.1, "chance": 0.1})  # at chance nothing is kept

@@ -50,4 +50,5 @@ CAUSE = Cause(
     "dimensions that vary on other rows",
     signs,
     inflict=inflict,
+    harmless="these dimensions never change: drop them and the index is smaller",
 )

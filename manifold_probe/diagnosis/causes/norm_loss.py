@@ -39,4 +39,5 @@ CAUSE = Cause(
     "Euclidean neighbours that stay lost once the teacher's lengths are given back",
     signs,
     undo,
+    harmless="lengths vary less than the teacher's: use cosines, or train with a loss that sees lengths",
 )

@@ -46,4 +46,5 @@ CAUSE = Cause(
     "neighbours by cosine that stay lost once the mean is subtracted",
     signs,
     undo,
+    harmless="the student's mean is long: subtract it before cosines of both models are compared",
 )

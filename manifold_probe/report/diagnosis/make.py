@@ -42,12 +42,12 @@ def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Pr
 def within_comparison(
     pair: Pair, comparison: dict[str, Any], seed: int, progress: Progress | None = None
 ) -> dict[str, Any] | None:
-    """What a student's comparison holds of its diagnosis, which takes the comparison's measures; None where the overlap
+    """What a student's comparison holds of its diagnosis, which takes the comparison's measures; None where one of them
     is undefined, as of a student that holds one vector."""
     k, measures = comparison["settings"]["k"], comparison["measures"]
-    if measures[OVERLAP.named(k)]["value"] is None:
-        return None
     taken = {each.named(k): measures[each.named(k)] for each in NEEDED}
+    if any(each["value"] is None for each in taken.values()):
+        return None
     parts, _ = parts_of(pair, diagnose.Asked(k=k, seed=seed), taken, progress)
     return within(parts, measures, k, comparison["inputs"]["student"]["shape"][1])
 

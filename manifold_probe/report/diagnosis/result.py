@@ -123,17 +123,6 @@ class Diagnosis(Result):
         """Which rows were looked at, and what was measured beside the causes."""
         return self._document["examined"]
 
-    def extended(self, names: list[str], causes: list[dict[str, Any]], **examined: Any) -> Diagnosis:
-        """The diagnosis where the causes ``names`` were looked for too, and these of them found; ``examined`` is what
-        was measured for it."""
-        from manifold_probe.report.diagnosis.combine import assessed, with_causes
-        from manifold_probe.report.diagnosis.document import shortened
-        from manifold_probe.report.document import plain
-
-        causes = [{**cause, "where": shortened(cause["where"])} for cause in causes]
-        document = assessed({**self._document, "examined": {**self._document["examined"], **examined}}, names)
-        return Diagnosis(plain(with_causes(document, causes)), self._pair, self._unsound, self._unaligned)
-
     def to_frame(self) -> Any:
         """A tidy pandas DataFrame: a row for every part of the account, number of evidence, repair, and measure of the
         ladder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
 from manifold_probe.report.diagnosis.form import FIRST
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
@@ -21,7 +22,7 @@ WIDTH, REGAINED, CLASSES, LOST = "student's width", "won back", "single classes"
 PARTS = {
     "width": Part("width of the student", "more than its width can hold", WIDTH),
     "rows_set_aside": Part("rows set aside", "won back by setting rows aside", REGAINED),
-    "centre_scale_norms": Part("centre, scale, norms", "won back by centring, scaling or norms", REGAINED),
+    "centre_scale_norms": Part("offset and scale", "won back by centring, scaling or norms", REGAINED),
     "rotation": Part("rotation", "won back by a rotation", REGAINED),
     "linear_map": Part("linear map", "won back by a linear map", REGAINED),
     "nonlinear_map": Part("nonlinear map", "won back by a nonlinear map", REGAINED),
@@ -33,7 +34,6 @@ PARTS = {
     "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
     "not_held": Part("not in the features", "information that the features do not hold", LOST),
 }
-HELD_OUT = "held_out_"  # opens the key of a measure that was read on held-out rows
 RUNGS = {
     "identity": "as it is",
     "centring": "centred",
@@ -41,6 +41,8 @@ RUNGS = {
     "teacher_norms": "teacher's norms",
     "top_components_removed": "top components removed",
     "unit_deviation": "unit deviations",
+    "teacher_mean": "teacher's mean",
+    "teacher_deviations": "teacher's deviations",
     "permutation": "permuted",
     "orthogonal": "rotated",
     "ridge": "linear map",
@@ -64,7 +66,7 @@ EXPERIMENTS = {
     FEW: "look at the features before the last mixing layer: columns that never change are dead, columns that are not "
     "there were truncated, and where all vary few directions are in use",
 }
-KINDS_OF_TRIAL = {"undo": "undone", "inflict": "inflicted on the teacher"}
+KINDS_OF_TRIAL = {"undo": "undone", "inflict": "inflicted on the teacher", "mapped": "mapped onto the teacher"}
 AGAINST = {"misaligned_head": "at the other side", "overfit": "of the others"}
 OTHERWISE = "extract a few hundred rows again with one change at a time, and diagnose each"
 
@@ -131,7 +133,7 @@ def called(key: str) -> str:
     ('overlap@10 on held-out rows', 'debiased linear CKA')
     """
     bare = key.removeprefix(HELD_OUT)
-    return printed(bare) + ("" if bare == key else " on held-out rows")
+    return shown(printed(bare), 60) + ("" if bare == key else " on held-out rows")
 
 
 def overlap_keys(document: dict[str, Any]) -> list[str]:
@@ -186,7 +188,7 @@ def proof(cause: dict[str, Any]) -> str:
     trial = cause["repair"]
     if trial is None:
         return "none: nothing to undo; its evidence lies outside what chance gives"
-    text = f"{one_line(trial['name'])}: {one_line(called(trial['measure']))} "
+    text = f"{one_line(trial['name'])}: {called(trial['measure'])} "
     text += f"{number(trial['before'])} to {number(trial['after'])}"
     known = [f"95% interval {interval(trial['low'], trial['high'])}"] if trial["low"] is not None else []
     known += [f"{trial['n']:,} rows"] if trial["n"] is not None else []
@@ -281,16 +283,14 @@ def looked_at(document: dict[str, Any]) -> str:
 
 def held_out(document: dict[str, Any]) -> str:
     """On which rows the parts of the account were read, and what is kept there; empty where it is not known."""
-    read = [
-        f"{called(key)} {number(each['value'])} ({interval(each.get('low'), each.get('high'))}; {_rows(each)})"
-        for key, each in document["held_out"].items()
-        if each.get("value") is not None
-    ]
+    read = []
+    for key, each in document["held_out"].items():
+        if each.get("value") is not None:
+            known = [interval(each["low"], each["high"])] if each.get("low") is not None else []
+            known += [f"n = {each['n']:,}"] if each.get("n") is not None else []
+            said = f" ({'; '.join(known)})" if known else ""
+            read.append(f"{called(key)} {number(each['value'])}{said}")
     return f"Corrections are fitted on other rows than they are judged on: {'; '.join(read)}." if read else ""
-
-
-def _rows(measured: dict[str, Any]) -> str:
-    return "n unknown" if measured.get("n") is None else f"n = {measured['n']:,}"
 
 
 def beside(document: dict[str, Any]) -> list[str]:

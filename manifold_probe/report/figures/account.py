@@ -37,7 +37,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         return None
     rows = words.rows_of(*(account for _, account in panels))
     stacked = look.narrow and not look.flat and len(panels) > 1
-    height = (len(rows) + 3.6) * look.row * 1.15
+    height = (1.1 * (len(rows) + 2) + 3.4) * look.row
     figure = sheet(look, min(height * (len(panels) if stacked else 1), look.tallest - 3 * look.row))
     shape = (len(panels), 1) if stacked else (1, len(panels))
     grid = figure.subplots(*shape, squeeze=False, sharey=True, gridspec_kw={"wspace": 0.06}).ravel()

@@ -20,8 +20,8 @@ TALL = 3.1  # rows of text that a cause takes: its words, its standing, its proo
 
 
 def draw(document: dict[str, Any], look: Look) -> Figure | None:
-    """A block for every cause, what explains most on top; None where there is none."""
-    causes = document["causes"][:MOST]
+    """A block for every cause, what explains most on top; None where none has a proof to draw."""
+    causes = document["causes"][:MOST] if any(cause["repair"] for cause in document["causes"]) else []
     if not causes:
         return None
     room = int((look.tallest - 5 * look.row) / (TALL * look.row))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,7 +11,7 @@ from manifold_probe.measures.catalogue import printed
 from manifold_probe.report.diagnosis.words import HELD_OUT, overlap_keys, rung
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.labels import fitting
-from manifold_probe.report.figures.look import Look, colour, marker, settings
+from manifold_probe.report.figures.look import Look, colour, marker
 
 TALL = 1.75  # of a row of text: a rung
 THICK = 0.26  # of a rung: a bar
@@ -23,11 +22,6 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     keys = [key for key in overlap_keys(document) if any(_value(step, key) is not None for step in document["ladder"])]
     if not keys:
         return None
-    with matplotlib.style.context(["default", settings(look)]):
-        return _draw(document, keys, look)
-
-
-def _draw(document: dict[str, Any], keys: list[str], look: Look) -> Figure:
     steps = document["ladder"]
     tall = len(steps) * TALL * look.row + 0.45 * look.text / 8
     figure = sheet(look, min(tall, look.tallest - 3 * look.row))
