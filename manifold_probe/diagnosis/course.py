@@ -160,8 +160,8 @@ def read_log(given: Any) -> list[tuple[float, float]]:
     Parameters
     ----------
     given : path to a .csv, .tsv or .jsonl, list of (step, loss), list of dicts, or DataFrame
-        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, as of evaluations,
-        are passed over. A loss may be NaN or infinite: that is a finding.
+        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, as of
+        evaluations, are passed over. A loss may be NaN or infinite: that is a finding.
 
     Raises
     ------

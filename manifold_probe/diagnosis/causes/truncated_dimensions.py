@@ -37,8 +37,8 @@ def _cut(lab: Lab) -> Signs | None:
 
 
 def _too_narrow(lab: Lab) -> Signs | None:
-    """A student of few dimensions, all of which follow from the teacher, that no linear map brings back: suspected, as a
-    student may be narrow on purpose."""
+    """A student of few dimensions, all of which follow from the teacher, that no linear map brings back: suspected,
+    as a student may be narrow on purpose."""
     width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
     if not 1 <= width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
