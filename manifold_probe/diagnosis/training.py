@@ -602,8 +602,8 @@ def of_head(pair: Pair, other: Pair, k: int, seed: int, seen: Pair | None = None
         "difference": gap,
         "low": gap - 1.96 * proof.error,
         "high": gap + 1.96 * proof.error,
-        "debiased_linear_cka_backbone": cka[0],
-        "debiased_linear_cka_head": cka[1],
+        f"{DEBIASED_CKA.key}_backbone": cka[0],
+        f"{DEBIASED_CKA.key}_head": cka[1],
     }
     sentence = "The other side of the head keeps this: read the student there."
     piece = piece_of("lost_in_head", beyond, 1 / max(loss, LEAST_LOSS), sentence)
