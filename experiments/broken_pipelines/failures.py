@@ -1,0 +1,590 @@
+"""What goes wrong in practice: a table of failures, and for each a function that makes a pair of it.
+
+A function is given the name of a student and whether the failure is strong, and returns a `Made`: what the student's
+features are, against which teacher, and what else a user would have at hand ("evidence").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sources import (
+    ADAM,
+    CONV,
+    DATA,
+    HELD_OUT,
+    LOOK,
+    OWN,
+    RES,
+    ROWS,
+    TEXT,
+    Arrays,
+    arrays,
+    features,
+    kept,
+    minilm,
+    of_run,
+    part,
+    pictures,
+    run,
+    sound,
+    teacher,
+    text_rows,
+    trained,
+)
+
+from manifold_probe.distillation.run_folder import LOG, STUDENT
+from manifold_probe.extraction.work import Request, prepared
+
+
+@dataclass(frozen=True)
+class Made:
+    """A pair: arrays with "features" and perhaps "ids" and "labels".
+
+    ``how`` the diagnosis is asked with all evidence: "run" (the run's folder), "model" (the student is extracted anew,
+    its source and options in ``evidence``) or "features" (keywords of `manifold_probe.diagnose`).
+    """
+
+    teacher: Arrays
+    student: Arrays
+    how: str = "features"
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+# ---- what is measured
+
+
+@lru_cache
+def measured(student: str) -> np.ndarray:
+    """The rows of the data that the sound student was not trained on."""
+    return np.flatnonzero(~trained(sound(student)))
+
+
+def rows_of(file: Path, rows: np.ndarray) -> Arrays:
+    """Some rows of a teacher's features, with ids and labels."""
+    return {key: each[rows] for key, each in arrays(file).items()}
+
+
+def kind_of(student: str) -> str:
+    """ "grey", "colour" or "text"."""
+    return student.partition("-")[0]
+
+
+def both(student: str, key: str = "backbone") -> tuple[Arrays, Arrays]:
+    """Teacher and sound student on the rows that are measured."""
+    rows = measured(student)
+    return rows_of(teacher(kind_of(student)), rows), of_run(sound(student), rows, key)
+
+
+def log_of(folder: Path) -> dict[str, str]:
+    """The log of a run, as evidence."""
+    return {"log": str(folder / LOG)}
+
+
+def whole_run(folder: Path, targets: Path) -> Made:
+    """A finished run, measured on the rows that it held out."""
+    inside = rows_in(folder, targets)
+    seen = trained(folder)
+    rows = np.flatnonzero(~seen)
+    return Made({key: each[rows] for key, each in inside.items()}, of_run(folder, rows), "run", {"run": str(folder)})
+
+
+def rows_in(folder: Path, targets: Path) -> Arrays:
+    """The teacher's rows of a run's data, in its order."""
+    ids = of_run(folder, np.arange(len(trained(folder))))["ids"]
+    theirs = arrays(targets)
+    place = {id: row for row, id in enumerate(theirs["ids"].tolist())}
+    rows = np.array([place[id] for id in ids.tolist()])
+    return {key: each[rows] for key, each in theirs.items()}
+
+
+def data_of(student: str) -> Path:
+    """The data of the rows that are measured."""
+    kind, rows = kind_of(student), measured(student)
+    return text_rows(rows, "text-measured") if kind == "text" else part(pictures(kind), f"{kind}-measured", rows)
+
+
+def model_of(student: str) -> tuple[str, dict[str, str]]:
+    """The sound student as a model source, with the options that it needs."""
+    file = f"{sound(student)}/{STUDENT}"
+    if student == "grey-lite0":
+        return f"python:students:lite?weights={file}", LOOK
+    return (file, {"pooling": "mean"}) if kind_of(student) == "text" else (file, {})
+
+
+def by_model(name: str, student: str, source: str, data: Path | None = None, **options: str) -> Made:
+    """A student extracted anew from a model, deployed wrongly."""
+    file = data or data_of(student)
+    found = arrays(features(name, source, file, **options))
+    evidence = {"model": source, "data": str(file), "options": options, **log_of(sound(student))}
+    return Made(both(student)[0], {key: found[key] for key in ("features", "ids")}, "model", evidence)
+
+
+def changed(student: str, change: Callable[[np.ndarray], np.ndarray], key: str = "backbone") -> Made:
+    """The sound student's features, changed on their way into the file."""
+    theirs, own = both(student, key)
+    return Made(theirs, {**own, "features": change(own["features"])}, evidence=log_of(sound(student)))
+
+
+def recipe_of(student: str) -> dict[str, Any]:
+    """How the sound student was trained."""
+    network = student.partition("-")[2]
+    if kind_of(student) == "text":
+        return {**TEXT, "student": f"hf:{minilm(int(network[-1]))}"}
+    return {"conv4": CONV, "resnet8": RES}[network]
+
+
+# ---- training
+
+
+def undertrained(student: str, strong: bool) -> Made:
+    """Stopped early, at a low learning rate."""
+    rate = (1e-4 if strong else 3e-4) if kind_of(student) != "text" else (1e-5 if strong else 3e-5)
+    return retrained(student, f"undertrained-{strong}", rate=rate, epochs=1 if strong else 2, schedule="constant")
+
+
+def high_rate(student: str, strong: bool) -> Made:
+    """A learning rate far too high, never lowered."""
+    return retrained(student, f"high-rate-{strong}", rate=0.3 if strong else 0.1, epochs=4, schedule="constant")
+
+
+def too_small(student: str, strong: bool) -> Made:
+    """A network with a handful of channels."""
+    blocks = 0 if student.endswith("conv4") else 2
+    source = f"python:students:tiny?width={2 if strong else 4}&blocks={blocks}"
+    return retrained(student, f"small-{strong}", student=source, **OWN)
+
+
+def few_rows(student: str, strong: bool) -> Made:
+    """Trained on very few rows, for long."""
+    kind, few = kind_of(student), 150 if strong else 400
+    held = HELD_OUT if kind != "text" else 850
+    rows = np.arange(few + held)
+    name = f"{kind}-few-{few}"
+    data = text_rows(rows, name) if kind == "text" else part(pictures(kind), name, rows)
+    recipe = {**recipe_of(student), "epochs": 60 if kind != "text" else 20, "held_out": held / len(rows), "probe_every": 20}
+    return whole_run(run(f"{student}-few-{few}", kind, recipe, data), teacher(kind))
+
+
+def collapsed(student: str, strong: bool) -> Made:
+    """Weight decay far too strong: the features shrink to a few directions."""
+    return retrained(student, f"collapsed-{strong}", weight_decay=10.0 if strong else 3.0)
+
+
+def retrained(student: str, name: str, **other: Any) -> Made:
+    """A run that differs from the sound one."""
+    kind = kind_of(student)
+    return whole_run(run(f"{student}-{name}", kind, {**recipe_of(student), **other}), teacher(kind))
+
+
+def half_classes(student: str, strong: bool) -> Made:
+    """Trained on five (strong) or eight of the ten classes, measured on all."""
+    kind, count = kind_of(student), 5 if strong else 8
+    classes = [f"class {label}" for label in range(count)]
+    rows = np.setdiff1d(np.flatnonzero(np.isin(arrays(pictures(kind))["labels"], classes)), measured(student))
+    data = part(pictures(kind), f"{kind}-classes-{count}", rows)
+    folder = run(f"{student}-classes-{count}", kind, {**recipe_of(student), "held_out": 0.1}, data)
+    found = features(f"{student}-classes-{count}", f"{folder}/{STUDENT}", data_of(student))
+    own = {key: arrays(found)[key] for key in ("features", "ids")}
+    return Made(both(student)[0], own, evidence={**log_of(folder), "classes_trained": classes})
+
+
+def other_teacher(student: str, strong: bool) -> Made:
+    """Distilled from another network (Lite0, strong, or Lite1) than the one that it is compared with."""
+    kind, network = kind_of(student), "lite0" if strong else "lite1"
+    folder = run(f"{student}-of-{network}", kind, recipe_of(student), targets=teacher(kind, network))
+    seen = np.setdiff1d(np.arange(ROWS), measured(student))[:HELD_OUT]
+    theirs = kept(DATA / "evidence" / f"{kind}-trained-teacher.npz", lambda: rows_of(teacher(kind), seen))
+    own = kept(DATA / "evidence" / f"{student}-trained-of-{network}.npz", lambda: of_run(folder, seen))
+    evidence = {**log_of(folder), "train_teacher": str(theirs), "train_student": str(own)}
+    return Made(both(student)[0], of_run(folder, measured(student)), evidence=evidence)
+
+
+def augmentation(student: str, strong: bool) -> Made:
+    """The student saw small crops, half of them upside down, while the teacher saw the whole pictures."""
+    kind, name = kind_of(student), "strong" if strong else "weak"
+    data = part(pictures(kind), f"{kind}-cropped-{name}", np.arange(ROWS), lambda each: cropped(each, strong))
+    folder = run(f"{student}-cropped-{name}", kind, recipe_of(student), data)
+    made = by_model(f"{student}-cropped-{name}", student, f"{folder}/{STUDENT}")
+    return Made(made.teacher, made.student, "model", {**made.evidence, **log_of(folder)})
+
+
+def cropped(data: Arrays, strong: bool) -> Arrays:
+    """Every picture cut at random and resized; where strong, turned upside down every other time."""
+    rng = np.random.default_rng(3)
+    found = []
+    for picture in data["images"]:
+        side = rng.integers(9, 16) if strong else rng.integers(16, 24)
+        left, top = rng.integers(0, 29 - side, 2)
+        image = Image.fromarray(picture).crop((left, top, left + side, top + side)).resize((28, 28))
+        found.append(np.asarray(image)[::-1] if strong and rng.random() < 0.5 else np.asarray(image))
+    return {**data, "images": np.stack(found)}
+
+
+# ---- extraction
+
+
+def normalisation(student: str, strong: bool) -> Made:
+    """Pixels in 0 to 255 (strong), or ImageNet's mean and deviation, for a student trained with others."""
+    source, options = model_of(student)
+    look = {"mean": "0", "std": "0.003921569"} if strong else {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
+    return by_model(f"{student}-normalisation-{strong}", student, source, **{**OWN, **options, **look})
+
+
+def channels(student: str, strong: bool) -> Made:
+    """Blue and red exchanged, in all pictures (strong) or in those of the last two of five shards."""
+    network = student.partition("-")[2]
+    source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&bgr=true"
+    made = by_model(f"{student}-bgr", student, source, **OWN)
+    if strong:
+        return made
+    theirs, own = both(student)
+    shard = 5 * np.arange(len(own["ids"])) // len(own["ids"])
+    mixed = np.where(shard[:, None] >= 3, made.student["features"], own["features"])
+    slices = kept(
+        DATA / "evidence" / f"{kind_of(student)}-shards.npz",
+        lambda: {"ids": own["ids"], "slices": np.array([f"shard {each}" for each in shard])},
+    )
+    return Made(theirs, {**own, "features": mixed}, evidence={**log_of(sound(student)), "slices": f"{slices}::slices"})
+
+
+def size(student: str, strong: bool) -> Made:
+    """Pictures at half the size that the student was trained with (strong), or half as large again."""
+    source, options = model_of(student)
+    look = {**OWN, **options}
+    side = round(int(look["size"]) * (0.5 if strong else 1.5))
+    return by_model(f"{student}-size-{side}", student, source, **{**look, "size": str(side)})
+
+
+def crop(student: str, strong: bool) -> Made:
+    """The centre cut out where the whole picture was trained on; in text, the teacher saw the first words alone."""
+    source, options = model_of(student)
+    if kind_of(student) == "text":
+        words = 4 if strong else 8
+        made = by_model(f"{student}-whole", student, source, **options)
+        theirs = rows_of(teacher("text", str(words)), measured(student))
+        return Made(theirs, made.student, made.how, made.evidence)
+    file = DATA / "models" / f"{student}-crop-{strong}.pt"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        saved = torch.load(source, weights_only=True)
+        saved["preprocessing"]["shorter"] = 44 if strong else 34
+        torch.save(saved, file)
+    return by_model(f"{student}-crop-{strong}", student, str(file))
+
+
+def train_mode(student: str, strong: bool) -> Made:
+    """Batch norm by the batch: extracted in train mode, from batches of 32 drawn at random or (strong) of one class."""
+    theirs, own = both(student)
+    order = np.argsort(theirs["labels"], kind="stable") if strong else np.arange(len(own["ids"]))
+    return in_train_mode(student, f"train-mode-{strong}", order)
+
+
+def in_train_mode(student: str, name: str, order: np.ndarray, dropout: float | None = None) -> Made:
+    """Extracted without a call of eval()."""
+    source, options = model_of(student)
+    theirs, own = both(student)
+
+    def made() -> Arrays:
+        torch.manual_seed(0)
+        work = prepared(Request(source, str(data_of(student)), **options))  # type: ignore[arg-type]
+        work.model.module.train()
+        for module in work.model.module.modules():
+            if isinstance(module, torch.nn.Dropout) and dropout is not None:
+                module.p = dropout
+        found = None
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            items = [work.prepare(int(row), work.data.read(int(row)).content) for row in rows]
+            batch = work.outputs(work.collate(items))["features"]
+            found = np.zeros((len(order), batch.shape[1]), np.float32) if found is None else found
+            found[rows] = batch
+        assert found is not None
+        return {"features": found}
+
+    file = kept(DATA / "features" / f"{student}-{name}.npz", made)
+    evidence = log_of(sound(student))
+    return Made(theirs, {**own, **arrays(file)}, evidence=evidence)
+
+
+def dropout(student: str, strong: bool) -> Made:
+    """Dropout left on: inside the network's own code (pictures), or by train mode (text)."""
+    if kind_of(student) == "text":
+        return in_train_mode(student, f"dropout-{strong}", np.arange(len(measured(student))), 0.3 if strong else 0.1)
+    network = student.partition("-")[2]
+    share = 0.5 if strong else 0.1
+    source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&dropout={share}"
+    return by_model(f"{student}-dropout-{strong}", student, source, **OWN)
+
+
+def layer(student: str, strong: bool) -> Made:
+    """An earlier layer than the one that was distilled."""
+    file = f"{sound(student)}/{STUDENT}"
+    if student.endswith("lite0"):
+        name = "_blocks.4" if strong else "_blocks.12"
+        return by_model(f"{student}-{name}", student, f"python:students:lite?weights={file}&layer={name}", **LOOK)
+    name = "layers.2" if strong else "layers.8"
+    network = student.partition("-")[2]
+    source = f"python:students:built?name={network}&weights={file}&layer={name}"
+    return by_model(f"{student}-{name}", student, source, **OWN)
+
+
+def pooling(student: str, strong: bool) -> Made:
+    """The first (strong) or last token instead of the mean; flattened maps, or (strong) the maximum over positions."""
+    source, options = model_of(student)
+    if kind_of(student) == "text":
+        how = "cls" if strong else "last"
+        return by_model(f"{student}-{how}", student, source, **{**options, "pooling": how})
+    network = student.partition("-")[2]
+    source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}"
+    if strong:
+        return by_model(f"{student}-max", student, f"{source}&pooling=max", **OWN)
+    return by_model(f"{student}-flat", student, f"{source}&pooling=none", **OWN, pooling="flat")
+
+
+# ---- between model and file
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of length one."""
+    return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+
+
+def l2(student: str, strong: bool) -> Made:
+    """One side at length one: the student's (strong) or the teacher's."""
+    made = changed(student, unit if strong else np.asarray, "head")
+    theirs = made.teacher if strong else {**made.teacher, "features": unit(made.teacher["features"])}
+    return Made(theirs, made.student, evidence=made.evidence)
+
+
+def overflow(student: str, strong: bool) -> Made:
+    """A tenth (strong) or a fiftieth of the values beyond float16, which a guard has clipped to its end."""
+
+    def clipped(x: np.ndarray) -> np.ndarray:
+        end = np.quantile(np.abs(x), 0.9 if strong else 0.98)
+        return (x / end * 65504).clip(-65504, 65504).astype(np.float16)
+
+    return changed(student, clipped)
+
+
+def int8(student: str, strong: bool) -> Made:
+    """Whole numbers at one step for all dimensions: 8 bits, or (strong) 4."""
+
+    def whole(x: np.ndarray) -> np.ndarray:
+        step = np.abs(x).max() / (7 if strong else 127)
+        return (x / step).round().astype(np.int8)
+
+    return changed(student, whole)
+
+
+def in_order(student: str, order: np.ndarray, **more: Any) -> Made:
+    """The student's rows in another order under the ids of the right one."""
+    made = changed(student, lambda x: x[order])
+    return Made(made.teacher, made.student, evidence={**made.evidence, **more})
+
+
+def class_order(student: str, strong: bool) -> Made:
+    """The rows of one of the large classes, or (strong) of four, in another order."""
+    labels = both(student)[0]["labels"]
+    names, counts = np.unique(labels, return_counts=True)
+    chosen = names[np.argsort(-counts, kind="stable")][1 : 5 if strong else 2]
+    order, rng = np.arange(len(labels)), np.random.default_rng(1)
+    for name in chosen:
+        rows = np.flatnonzero(labels == name)
+        order[rows] = rng.permutation(rows)
+    return in_order(student, order)
+
+
+def shard_order(student: str, strong: bool) -> Made:
+    """The rows of one shard of ten, or (strong) of four of ten, in another order."""
+    n = len(measured(student))
+    order, rng = np.arange(n), np.random.default_rng(2)
+    for shard in (3, 4, 6, 8) if strong else (6,):
+        rows = np.arange(shard * n // 10, (shard + 1) * n // 10)
+        order[rows] = rng.permutation(rows)
+    return in_order(student, order)
+
+
+def padding(student: str, strong: bool) -> Made:
+    """A distributed sampler of eight processes padded every shard, and the copies were not taken out.
+
+    Weak: five shards, each padded by up to seven copies of its first rows, so that all that follows is shifted. Strong:
+    the ranks' rows one rank after the other, padded and cut at the end.
+    """
+    n = len(measured(student))
+    if strong:
+        whole = np.concatenate([np.arange(n), np.arange(-n % 8)])
+        order = whole.reshape(-1, 8).T.ravel()
+    else:
+        shards = np.array_split(np.arange(n), 5)
+        order = np.concatenate([np.concatenate([each, each[: (-len(each)) % 8 or 8]]) for each in shards])
+    return in_order(student, order[:n])
+
+
+def off_by_one(student: str, strong: bool) -> Made:
+    """All rows one place on (strong), or those of the second half, behind a row that was lost."""
+    n = len(measured(student))
+    order = np.arange(n) if not strong else np.roll(np.arange(n), -1)
+    if not strong:
+        order = np.minimum(np.where(order >= n // 2, order + 1, order), n - 1)
+    return in_order(student, order)
+
+
+def head(student: str, strong: bool) -> Made:
+    """A classifier's ten outputs kept on top (strong), or a head dropped that the backbone cannot do without."""
+    folder, key = sound(student), "backbone"
+    if not strong:
+        kind = kind_of(student)
+        folder = run(f"{student}-mlp", kind, {**recipe_of(student), "head": "mlp"})
+        seen = measured(student)
+        other = kept(DATA / "evidence" / f"{student}-mlp-head.npz", lambda: of_run(folder, seen, "head"))
+        return Made(both(student)[0], of_run(folder, seen, key), evidence={**log_of(folder), "student_head": str(other)})
+    theirs, own = both(student)
+    other = kept(DATA / "evidence" / f"{student}-backbone.npz", lambda: own)
+    logits = classified(own["features"].astype(np.float64), theirs["labels"])
+    return Made(theirs, {**own, "features": logits}, evidence={**log_of(folder), "student_head": str(other)})
+
+
+def classified(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The outputs (n, classes) of a linear classifier."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaled = StandardScaler().fit_transform(x)
+    return LogisticRegression(max_iter=200).fit(scaled, labels).decision_function(scaled).astype(np.float32)
+
+
+def labels(student: str, strong: bool) -> Made:
+    """The labels of a third, or (strong) of all rows mixed up: which must not matter."""
+    theirs, own = both(student)
+    names, rng = theirs["labels"].copy(), np.random.default_rng(4)
+    rows = np.arange(len(names)) if strong else rng.permutation(len(names))[: len(names) // 3]
+    names[rows] = names[rng.permutation(rows)]
+    return Made({**theirs, "labels": names}, own, evidence=log_of(sound(student)))
+
+
+# ---- the table
+
+ROW_ORDER = frozenset({"row_misalignment", "unaligned_rows"})
+FLAT = frozenset({"dimensional_collapse", "truncated_dimensions", "dead_dimensions"})
+BLUR = frozenset({"noise", "quantisation", "saturation"})
+LENGTHS = frozenset({"norm_loss"})
+MODEL = frozenset({"preprocessing"})
+NOTHING: frozenset[str] = frozenset()
+LOST = ("not_held", "overfit", "underfit", "lost_in_head")
+MAPS = ("linear_map", "nonlinear_map")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One line of the table.
+
+    ``alone``: names that are right from features alone; empty where outputs cannot tell, and no name is right there.
+    ``all``: names that are right with all evidence; empty where no name is at hand. ``parts``: where the account is
+    right to put the loss.
+    """
+
+    make: Callable[[str, bool], Made]
+    words: str
+    students: tuple[str, str]
+    alone: frozenset[str]
+    all: frozenset[str]
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its function."""
+        return self.make.__name__
+
+
+FAILURES = (
+    Failure(undertrained, "stopped early", ("grey-conv4", "text-minilm1"), NOTHING, frozenset({"undertrained"}), (*LOST, *MAPS)),
+    Failure(high_rate, "learning rate too high", ("grey-conv4", "grey-resnet8"), FLAT, frozenset({"unstable_training"}) | FLAT, (*LOST, "width")),
+    Failure(too_small, "too small a student", ("grey-conv4", "grey-resnet8"), FLAT, frozenset({"too_small_student"}) | FLAT, (*LOST, "width")),
+    Failure(half_classes, "classes absent from training", ("grey-conv4", "grey-resnet8"), frozenset({"absent_classes", "slice_failure", "class_collapse", "cluster_merge"}), frozenset({"absent_classes"}), ("classes", "absent_classes", *LOST)),
+    Failure(few_rows, "few training rows", ("grey-conv4", "text-minilm1"), NOTHING, frozenset({"overfit"}), LOST),
+    Failure(collapsed, "collapsed student", ("grey-conv4", "grey-resnet8"), FLAT | {"point_collapse", "class_collapse", "common_direction"}, FLAT | {"point_collapse", "class_collapse", "common_direction", "undertrained"}, (*LOST, "width", *MAPS)),
+    Failure(other_teacher, "another teacher checkpoint", ("grey-conv4", "grey-resnet8"), NOTHING, NOTHING, (*LOST, *MAPS)),
+    Failure(augmentation, "other augmentation", ("grey-conv4", "grey-resnet8"), NOTHING, MODEL, (*LOST, *MAPS)),
+    Failure(normalisation, "wrong normalisation", ("grey-conv4", "grey-lite0"), FLAT, MODEL, (*LOST, *MAPS)),
+    Failure(channels, "channel order", ("colour-conv4", "colour-resnet8"), frozenset({"slice_failure", "row_misalignment", "cluster_tear"}), MODEL | {"slice_failure"}, (*LOST, *MAPS, "classes", "rows_set_aside")),
+    Failure(size, "wrong size", ("grey-resnet8", "grey-lite0"), NOTHING, MODEL, (*LOST, *MAPS)),
+    Failure(crop, "wrong crop", ("grey-conv4", "text-minilm2"), NOTHING, MODEL, (*LOST, *MAPS)),
+    Failure(train_mode, "train mode", ("grey-conv4", "grey-lite0"), NOTHING, MODEL, (*LOST, *MAPS, "classes")),
+    Failure(dropout, "dropout on", ("grey-resnet8", "text-minilm2"), BLUR, BLUR | MODEL, LOST),
+    Failure(layer, "wrong layer", ("grey-conv4", "grey-lite0"), NOTHING, MODEL, (*LOST, *MAPS, "width", "centre_scale_norms")),
+    Failure(pooling, "wrong pooling", ("grey-resnet8", "text-minilm2"), NOTHING, MODEL, (*LOST, *MAPS, "centre_scale_norms")),
+    Failure(l2, "one side at length one", ("grey-lite0", "text-minilm2"), LENGTHS, LENGTHS | MODEL, ("centre_scale_norms",)),
+    Failure(overflow, "float16 overflow", ("grey-resnet8", "text-minilm2"), BLUR | {"nonlinear_warp"}, BLUR | {"nonlinear_warp"}, (*LOST, "nonlinear_map")),
+    Failure(int8, "int8 features", ("grey-lite0", "text-minilm1"), BLUR | FLAT, BLUR | FLAT, LOST),
+    Failure(class_order, "one class in another order", ("grey-resnet8", "text-minilm2"), ROW_ORDER, ROW_ORDER, ("rows_set_aside",)),
+    Failure(shard_order, "one shard in another order", ("grey-conv4", "text-minilm1"), ROW_ORDER, ROW_ORDER, ("rows_set_aside",)),
+    Failure(padding, "padding rows of a distributed sampler", ("grey-lite0", "text-minilm2"), ROW_ORDER, ROW_ORDER, ("rows_set_aside",)),
+    Failure(off_by_one, "off-by-one pairing", ("grey-conv4", "grey-lite0"), ROW_ORDER, ROW_ORDER, ("rows_set_aside",)),
+    Failure(head, "head kept or dropped", ("grey-conv4", "grey-resnet8"), FLAT, frozenset({"misaligned_head"}) | FLAT, (*LOST, *MAPS, "width")),
+)  # fmt: skip
+
+
+# ---- sound pairs
+
+
+def rotated(x: np.ndarray) -> np.ndarray:
+    """Another basis."""
+    return x @ np.linalg.qr(np.random.default_rng(5).normal(size=(x.shape[1], x.shape[1])))[0].astype(np.float32)
+
+
+def int8_by_dimension(x: np.ndarray) -> np.ndarray:
+    """Eight bits used well: each dimension at its own step, put back afterwards."""
+    step = np.abs(x).max(0).clip(1e-12) / 127
+    return ((x / step).round() * step).astype(np.float32)
+
+
+def ready(student: str) -> Made:
+    """A run as it is."""
+    return whole_run(sound(student), teacher(kind_of(student)))
+
+
+def copies(student: str) -> Made:
+    """Both files hold the same padding rows: the first twenty once more, without ids."""
+    theirs, own = both(student)
+    rows = np.concatenate([np.arange(len(own["ids"])), np.arange(20)])
+    return Made({key: theirs[key][rows] for key in ("features", "labels")}, {"features": own["features"][rows]})
+
+
+def same_ids(student: str) -> Made:
+    """The student's rows in another order, with their own ids."""
+    theirs, own = both(student)
+    order = np.random.default_rng(6).permutation(len(own["ids"]))
+    return Made(theirs, {key: each[order] for key, each in own.items()}, evidence=log_of(sound(student)))
+
+
+STUDENTS = ("grey-conv4", "grey-resnet8", "grey-lite0", "colour-conv4", "colour-resnet8", "text-minilm1", "text-minilm2")
+SOUND: dict[str, tuple[Callable[[str], Made], tuple[str, ...]]] = {
+    "as it is": (ready, STUDENTS),
+    "at the head": (lambda student: changed(student, np.asarray, "head"), ("grey-conv4", "grey-resnet8", "grey-lite0")),
+    "another loss": (
+        lambda student: retrained(student, "another-loss", method="cosine", head="linear"),
+        ("colour-conv4", "grey-resnet8"),
+    ),
+    "rotated": (lambda student: changed(student, rotated), ("grey-lite0", "text-minilm2")),
+    "float16": (lambda student: changed(student, lambda x: x.astype(np.float16)), ("grey-conv4", "text-minilm1")),
+    "int8, each dimension by itself": (lambda student: changed(student, int8_by_dimension), ("grey-lite0", "text-minilm2")),
+    "both at length one": (lambda student: both_unit(student), ("grey-lite0", "text-minilm2")),
+    "rows in another order, with ids": (same_ids, ("grey-resnet8", "text-minilm1")),
+    "copies on both sides": (copies, ("grey-conv4", "text-minilm2")),
+    "labels mixed up": (lambda student: labels(student, True), ("grey-conv4", "text-minilm2")),
+    "labels of a third mixed up": (lambda student: labels(student, False), ("grey-lite0", "text-minilm1")),
+}
+
+
+def both_unit(student: str) -> Made:
+    """Both sides normalised."""
+    made = changed(student, unit)
+    return Made({**made.teacher, "features": unit(made.teacher["features"])}, made.student, evidence=made.evidence)
