@@ -24,18 +24,22 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from failures import FAILURES, SOUND, Made, both, kind_of, measured, of_run, ready, rows_of
-from sources import DATA, HERE, Arrays, arrays, kept, sound, teacher, trained
+from failures import FAILURES, SOUND, Made, both, kind_of, measured, of_run, rows_of
+from sources import DATA, HERE, Arrays, kept, sound, teacher, trained
 
 import manifold_probe as mp
 
 WAYS, HALVES = ("alone", "all"), ("tuning", "reporting")
-SHOWS, CKA_SHOWS = 0.9, 0.05  # a failure shows where an overlap falls below this share of the sound one's, or CKA by so much
+SHOWS, CKA_SHOWS = (
+    0.9,
+    0.05,
+)  # a failure shows where an overlap falls below this share of the sound one's, or CKA by so much
 GAP = 0.05  # a sound student whose overlap on rows trained on is higher by this much has truly overfitted
 
 
@@ -84,14 +88,20 @@ def stored(task: Task) -> dict[str, Any]:
         start = time.perf_counter()
         pair = made(task)
         file.parent.mkdir(parents=True, exist_ok=True)
-        content = {side: b"".join(each.tobytes() for each in getattr(pair, side).values()) for side in ("teacher", "student")}
-        paths = {side: file.parent / f"{side}-{hashlib.sha256(each).hexdigest()[:16]}.npz" for side, each in content.items()}
+        content = {
+            side: b"".join(each.tobytes() for each in getattr(pair, side).values()) for side in ("teacher", "student")
+        }
+        paths = {
+            side: file.parent / f"{side}-{hashlib.sha256(each).hexdigest()[:16]}.npz" for side, each in content.items()
+        }
         for side, path in paths.items():
             kept(path, lambda side=side: getattr(pair, side))  # type: ignore[misc]
         truth = own_names(task.student)
-        sounds = ready(task.student)
-        before, after = likeness(sounds.teacher, sounds.student), likeness(pair.teacher, pair.student)
-        shows = any(after[key] < SHOWS * before[key] for key in ("cosine", "euclidean")) or after["cka"] < before["cka"] - CKA_SHOWS
+        before, after = sound_likeness(task.student), likeness(pair.teacher, pair.student)
+        shows = (
+            any(after[key] < SHOWS * before[key] for key in ("cosine", "euclidean"))
+            or after["cka"] < before["cka"] - CKA_SHOWS
+        )
         record = {
             **vars(task),
             **{side: str(path) for side, path in paths.items()},
@@ -108,7 +118,10 @@ def stored(task: Task) -> dict[str, Any]:
         part = file.with_suffix(".part")
         part.write_text(json.dumps(record, indent=1) + "\n")
         part.replace(file)
-        print(f"{task.id}: {before['cosine']:.3f} {after['cosine']:.3f}, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        print(
+            f"{task.id}: {before['cosine']:.3f} {after['cosine']:.3f}, {time.perf_counter() - start:.0f} s",
+            file=sys.stderr,
+        )
     return json.loads(file.read_text())
 
 
@@ -122,6 +135,13 @@ def likeness(theirs: Arrays, own: Arrays) -> dict[str, float]:
     return {**{key: float(each) for key, each in found.items()}, "cka": float(mp.measures.debiased_linear_cka(x, y))}
 
 
+@lru_cache
+def sound_likeness(student: str) -> dict[str, float]:
+    """`likeness` of the student as it is."""
+    return likeness(*both(student))
+
+
+@lru_cache
 def own_names(student: str) -> dict[str, list[str]]:
     """What is true of the sound student: "own", by the planted faults' rule of visibility; and "own_trained", by its
     training: overfit, or too small where not even half of the neighbours of rows trained on are kept."""

@@ -155,7 +155,9 @@ def minilm(layers: int = 6) -> Path:
         network.config.num_hidden_layers = layers
         network.config.pad_token_id = used.index(tokenizer.pad_token_id)
         network.save_pretrained(unfinished)
-        BertTokenizerFast(vocab={word: place for place, word in enumerate(words)}, model_max_length=64).save_pretrained(unfinished)
+        BertTokenizerFast(vocab={word: place for place, word in enumerate(words)}, model_max_length=64).save_pretrained(
+            unfinished
+        )
         unfinished.rename(folder)
     return folder
 
@@ -188,7 +190,14 @@ def teacher(kind: str, network: str = "lite2") -> Path:
 
 # ---- students
 
-ADAM = {"optimiser": "adamw", "schedule": "cosine", "batch_size": 64, "log_every": 10, "probe_every": 4, "weight_decay": 0.0}
+ADAM = {
+    "optimiser": "adamw",
+    "schedule": "cosine",
+    "batch_size": 64,
+    "log_every": 10,
+    "probe_every": 4,
+    "weight_decay": 0.0,
+}
 CONV = {"student": "conv4", "method": "mse", "head": "linear", "rate": 3e-3, "epochs": 6}
 RES = {"student": "resnet8", "method": "coss", "head": "linear", "rate": 3e-3, "epochs": 5}
 LITE = {"student": "python:students:lite", "method": "mse", "head": "linear", "rate": 5e-4, "epochs": 1, **LOOK}
@@ -200,7 +209,13 @@ def run(name: str, kind: str, recipe: dict[str, Any], data: Path | None = None, 
     folder = DATA / "runs" / name
     if not RunFolder(folder).finished:
         file = data or (texts() if kind == "text" else pictures(kind))
-        given = {"teacher": str(targets or teacher(kind)), "data": str(file), "held_out": HELD_OUT / ROWS if kind != "text" else 1 / 3, **ADAM, **recipe}
+        given = {
+            "teacher": str(targets or teacher(kind)),
+            "data": str(file),
+            "held_out": HELD_OUT / ROWS if kind != "text" else 1 / 3,
+            **ADAM,
+            **recipe,
+        }
         train(resolved(given), folder, tell=lambda said: print(said, file=sys.stderr))
     return folder
 

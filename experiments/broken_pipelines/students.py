@@ -46,9 +46,7 @@ def lite(name: str = "lite0", weights: str = "", layer: str = "_bn1", pooling: s
     return deployed(network, network.extract_features, layer, pooling)
 
 
-def deployed(
-    network: Any, run: Any, layer: str, pooling: str, dropout: float = 0.0, bgr: bool = False
-) -> nn.Module:
+def deployed(network: Any, run: Any, layer: str, pooling: str, dropout: float = 0.0, bgr: bool = False) -> nn.Module:
     """The network, whose call gives back a layer's output, pooled."""
     seen: dict[str, Tensor] = {}
     network.get_submodule(layer).register_forward_hook(lambda _, __, output: seen.update(maps=output))
@@ -73,10 +71,10 @@ class Tiny(nn.Module):
 
     def __init__(self, width: int, blocks: int = 0) -> None:
         super().__init__()
+        middle = [each for _ in range(blocks) for each in layer(width, width, 1)]
         self.convolutions = nn.Sequential(
-            *layer(3, width, 2), *layer(width, width, 2), *(each for _ in range(blocks) for each in layer(width, width, 1)),
-            *layer(width, 2 * width, 2),
-        )  # fmt: skip
+            *layer(3, width, 2), *layer(width, width, 2), *middle, *layer(width, 2 * width, 2)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Mean over positions: (B, 2 width)."""
