@@ -42,6 +42,8 @@ from sources import (
 from manifold_probe.distillation.run_folder import LOG, STUDENT
 from manifold_probe.extraction.work import Request, prepared
 
+ITSELF = "grey-lite2"  # the student that is the teacher in bfloat16: no training of ours belongs to it
+
 
 @dataclass(frozen=True)
 class Made:
@@ -62,7 +64,8 @@ class Made:
 
 @lru_cache
 def measured(student: str) -> np.ndarray:
-    """The rows of the data that the sound student was not trained on."""
+    """The rows of the data that the sound student was not trained on; of the teacher itself, those of conv4."""
+    student = "grey-conv4" if student == ITSELF else student
     return np.flatnonzero(~trained(sound(student)))
 
 
@@ -79,12 +82,26 @@ def kind_of(student: str) -> str:
 def both(student: str, key: str = "backbone") -> tuple[Arrays, Arrays]:
     """Teacher and sound student on the rows that are measured."""
     rows = measured(student)
+    if student == ITSELF:
+        source, options = model_of(student)
+        own = arrays(features(ITSELF, source, data_of(student), **options))
+        return rows_of(teacher(kind_of(student)), rows), {each: own[each] for each in ("features", "ids")}
     return rows_of(teacher(kind_of(student)), rows), of_run(sound(student), rows, key)
+
+
+def degree(strong: bool) -> str:
+    """In words."""
+    return "strong" if strong else "weak"
 
 
 def log_of(folder: Path) -> dict[str, str]:
     """The log of a run, as evidence."""
     return {"log": str(folder / LOG)}
+
+
+def training_of(student: str) -> dict[str, str]:
+    """The log of the sound student, where it was trained here."""
+    return {} if student == ITSELF else log_of(sound(student))
 
 
 def whole_run(folder: Path, targets: Path) -> Made:
@@ -112,9 +129,9 @@ def data_of(student: str) -> Path:
 
 def model_of(student: str) -> tuple[str, dict[str, str]]:
     """The sound student as a model source, with the options that it needs."""
+    if student == ITSELF:
+        return "python:students:lite?half=true", LOOK
     file = f"{sound(student)}/{STUDENT}"
-    if student == "grey-lite0":
-        return f"python:students:lite?weights={file}", LOOK
     return (file, {"pooling": "mean"}) if kind_of(student) == "text" else (file, {})
 
 
@@ -122,14 +139,14 @@ def by_model(name: str, student: str, source: str, data: Path | None = None, **o
     """A student extracted anew from a model, deployed wrongly."""
     file = data or data_of(student)
     found = arrays(features(name, source, file, **options))
-    evidence = {"model": source, "data": str(file), "options": options, **log_of(sound(student))}
+    evidence = {"model": source, "data": str(file), "options": options, **training_of(student)}
     return Made(both(student)[0], {key: found[key] for key in ("features", "ids")}, "model", evidence)
 
 
 def changed(student: str, change: Callable[[np.ndarray], np.ndarray], key: str = "backbone") -> Made:
     """The sound student's features, changed on their way into the file."""
     theirs, own = both(student, key)
-    return Made(theirs, {**own, "features": change(own["features"])}, evidence=log_of(sound(student)))
+    return Made(theirs, {**own, "features": change(own["features"])}, evidence=training_of(student))
 
 
 def recipe_of(student: str) -> dict[str, Any]:
@@ -146,24 +163,28 @@ def recipe_of(student: str) -> dict[str, Any]:
 def undertrained(student: str, strong: bool) -> Made:
     """Stopped early, at a low learning rate."""
     rate = (1e-4 if strong else 3e-4) if kind_of(student) != "text" else (1e-5 if strong else 3e-5)
-    return retrained(student, f"undertrained-{strong}", rate=rate, epochs=1 if strong else 2, schedule="constant")
+    return retrained(
+        student, f"undertrained-{degree(strong)}", rate=rate, epochs=1 if strong else 2, schedule="constant"
+    )
 
 
 def high_rate(student: str, strong: bool) -> Made:
     """A learning rate far too high, never lowered."""
-    return retrained(student, f"high-rate-{strong}", rate=0.1 if strong else 0.05, epochs=4, schedule="constant")
+    return retrained(
+        student, f"high-rate-{degree(strong)}", rate=0.1 if strong else 0.05, epochs=4, schedule="constant"
+    )
 
 
 def too_small(student: str, strong: bool) -> Made:
     """A network with a handful of channels."""
     blocks = 0 if student.endswith("conv4") else 2
     source = f"python:students:tiny?width={2 if strong else 4}&blocks={blocks}"
-    return retrained(student, f"small-{strong}", student=source, **OWN)
+    return retrained(student, f"small-{degree(strong)}", student=source, **OWN)
 
 
 def few_rows(student: str, strong: bool) -> Made:
     """Trained on very few rows, for long."""
-    kind, few = kind_of(student), 150 if strong else 400
+    kind, few = kind_of(student), 200 if strong else 400
     held = HELD_OUT if kind != "text" else 850
     rows = np.arange(few + held)
     name = f"{kind}-few-{few}"
@@ -179,10 +200,10 @@ def few_rows(student: str, strong: bool) -> Made:
 
 def collapsed(student: str, strong: bool) -> Made:
     """Weight decay far too strong: the features shrink to a few directions."""
-    return retrained(student, f"collapsed-{strong}", weight_decay=10.0 if strong else 3.0)
+    return retrained(student, f"collapsed-{degree(strong)}", weight_decay=10.0 if strong else 3.0)
 
 
-def retrained(student: str, name: str, **other: Any) -> Made:
+def retrained(student: str, name: str, /, **other: Any) -> Made:
     """A run that differs from the sound one."""
     kind = kind_of(student)
     return whole_run(run(f"{student}-{name}", kind, {**recipe_of(student), **other}), teacher(kind))
@@ -213,7 +234,7 @@ def other_teacher(student: str, strong: bool) -> Made:
 
 def augmentation(student: str, strong: bool) -> Made:
     """The student saw small crops, half of them upside down, while the teacher saw the whole pictures."""
-    kind, name = kind_of(student), "strong" if strong else "weak"
+    kind, name = kind_of(student), degree(strong)
     data = part(pictures(kind), f"{kind}-cropped-{name}", np.arange(ROWS), lambda each: cropped(each, strong))
     folder = run(f"{student}-cropped-{name}", kind, recipe_of(student), data)
     made = by_model(f"{student}-cropped-{name}", student, f"{folder}/{STUDENT}")
@@ -239,7 +260,7 @@ def normalisation(student: str, strong: bool) -> Made:
     """Pixels in 0 to 255 (strong), or ImageNet's mean and deviation, for a student trained with others."""
     source, options = model_of(student)
     look = {"mean": "0", "std": "0.003921569"} if strong else {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
-    return by_model(f"{student}-normalisation-{strong}", student, source, **{**OWN, **options, **look})
+    return by_model(f"{student}-normalisation-{degree(strong)}", student, source, **{**OWN, **options, **look})
 
 
 def channels(student: str, strong: bool) -> Made:
@@ -256,7 +277,7 @@ def channels(student: str, strong: bool) -> Made:
         DATA / "evidence" / f"{kind_of(student)}-shards.npz",
         lambda: {"ids": own["ids"], "slices": np.array([f"shard {each}" for each in shard])},
     )
-    return Made(theirs, {**own, "features": mixed}, evidence={**log_of(sound(student)), "slices": f"{slices}::slices"})
+    return Made(theirs, {**own, "features": mixed}, evidence={**training_of(student), "slices": f"{slices}::slices"})
 
 
 def size(student: str, strong: bool) -> Made:
@@ -275,20 +296,20 @@ def crop(student: str, strong: bool) -> Made:
         made = by_model(f"{student}-whole", student, source, **options)
         theirs = rows_of(teacher("text", str(words)), measured(student))
         return Made(theirs, made.student, made.how, made.evidence)
-    file = DATA / "models" / f"{student}-crop-{strong}.pt"
+    file = DATA / "models" / f"{student}-crop-{degree(strong)}.pt"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         saved = torch.load(source, weights_only=True)
         saved["preprocessing"]["shorter"] = 44 if strong else 34
         torch.save(saved, file)
-    return by_model(f"{student}-crop-{strong}", student, str(file))
+    return by_model(f"{student}-crop-{degree(strong)}", student, str(file))
 
 
 def train_mode(student: str, strong: bool) -> Made:
     """Batch norm by the batch: extracted in train mode, from batches of 32 drawn at random or (strong) of one class."""
     theirs, own = both(student)
     order = np.argsort(theirs["labels"], kind="stable") if strong else np.arange(len(own["ids"]))
-    return in_train_mode(student, f"train-mode-{strong}", order)
+    return in_train_mode(student, f"train-mode-{degree(strong)}", order)
 
 
 def in_train_mode(student: str, name: str, order: np.ndarray, dropout: float | None = None) -> Made:
@@ -314,43 +335,43 @@ def in_train_mode(student: str, name: str, order: np.ndarray, dropout: float | N
         return {"features": found}
 
     file = kept(DATA / "features" / f"{student}-{name}.npz", made)
-    evidence = log_of(sound(student))
+    evidence = training_of(student)
     return Made(theirs, {**own, **arrays(file)}, evidence=evidence)
 
 
 def dropout(student: str, strong: bool) -> Made:
     """Dropout left on: inside the network's own code (pictures), or by train mode (text)."""
     if kind_of(student) == "text":
-        return in_train_mode(student, f"dropout-{strong}", np.arange(len(measured(student))), 0.3 if strong else 0.1)
+        return in_train_mode(
+            student, f"dropout-{degree(strong)}", np.arange(len(measured(student))), 0.3 if strong else 0.1
+        )
     network = student.partition("-")[2]
     share = 0.5 if strong else 0.1
     source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&dropout={share}"
-    return by_model(f"{student}-dropout-{strong}", student, source, **OWN)
+    return by_model(f"{student}-dropout-{degree(strong)}", student, source, **OWN)
 
 
 def layer(student: str, strong: bool) -> Made:
     """An earlier layer than the one that was distilled."""
-    file = f"{sound(student)}/{STUDENT}"
-    if student.endswith("lite0"):
-        name = "_blocks.4" if strong else "_blocks.12"
-        return by_model(f"{student}-{name}", student, f"python:students:lite?weights={file}&layer={name}", **LOOK)
+    source, options = model_of(student)
+    if student == ITSELF:
+        name = "_blocks.6" if strong else "_blocks.20"
+        return by_model(f"{student}-{name}", student, f"{source}&layer={name}", **options)
     name = "layers.2" if strong else "layers.8"
     network = student.partition("-")[2]
-    source = f"python:students:built?name={network}&weights={file}&layer={name}"
+    source = f"python:students:built?name={network}&weights={source}&layer={name}"
     return by_model(f"{student}-{name}", student, source, **OWN)
 
 
 def pooling(student: str, strong: bool) -> Made:
-    """The first (strong) or last token instead of the mean; flattened maps, or (strong) the maximum over positions."""
+    """The first token or position (strong), or the last token or the maximum over positions, instead of the mean."""
     source, options = model_of(student)
     if kind_of(student) == "text":
         how = "cls" if strong else "last"
         return by_model(f"{student}-{how}", student, source, **{**options, "pooling": how})
-    network = student.partition("-")[2]
-    source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}"
-    if strong:
-        return by_model(f"{student}-max", student, f"{source}&pooling=max", **OWN)
-    return by_model(f"{student}-flat", student, f"{source}&pooling=none", **OWN, pooling="flat")
+    network, how = student.partition("-")[2], "first" if strong else "max"
+    source = f"python:students:built?name={network}&weights={source}&pooling={how}"
+    return by_model(f"{student}-{how}", student, source, **OWN)
 
 
 # ---- between model and file
@@ -369,10 +390,10 @@ def l2(student: str, strong: bool) -> Made:
 
 
 def overflow(student: str, strong: bool) -> Made:
-    """A tenth (strong) or a fiftieth of the values beyond float16, which a guard has clipped to its end."""
+    """Half (strong) or a fifth of the values that are not 0 beyond float16, clipped to its end by a guard."""
 
     def clipped(x: np.ndarray) -> np.ndarray:
-        end = np.quantile(np.abs(x), 0.9 if strong else 0.98)
+        end = np.quantile(np.abs(x[x != 0]), 0.5 if strong else 0.8)
         return (x / end * 65504).clip(-65504, 65504).astype(np.float16)
 
     return changed(student, clipped)
@@ -473,7 +494,7 @@ def labels(student: str, strong: bool) -> Made:
     names, rng = theirs["labels"].copy(), np.random.default_rng(4)
     rows = np.arange(len(names)) if strong else rng.permutation(len(names))[: len(names) // 3]
     names[rows] = names[rng.permutation(rows)]
-    return Made({**theirs, "labels": names}, own, evidence=log_of(sound(student)))
+    return Made({**theirs, "labels": names}, own, evidence=training_of(student))
 
 
 # ---- the table
@@ -532,35 +553,35 @@ FAILURES = (
             NOTHING, NOTHING, LOST + MAPS),
     Failure(augmentation, "other augmentation", ("grey-conv4", "grey-resnet8"),
             NOTHING, MODEL, LOST + MAPS),
-    Failure(normalisation, "wrong normalisation", ("grey-conv4", "grey-lite0"),
+    Failure(normalisation, "wrong normalisation", ("grey-conv4", "grey-lite2"),
             FLAT, MODEL, LOST + MAPS),
     Failure(channels, "channel order", ("colour-conv4", "colour-resnet8"),
             SHARD, MODEL | SHARD, (*LOST, *MAPS, *SET_ASIDE, "classes")),
-    Failure(size, "wrong size", ("grey-resnet8", "grey-lite0"),
+    Failure(size, "wrong size", ("grey-resnet8", "grey-lite2"),
             NOTHING, MODEL, LOST + MAPS),
     Failure(crop, "wrong crop", ("grey-conv4", "text-minilm2"),
             NOTHING, MODEL, LOST + MAPS),
-    Failure(train_mode, "train mode", ("grey-conv4", "grey-lite0"),
+    Failure(train_mode, "train mode", ("grey-conv4", "grey-lite2"),
             NOTHING, MODEL, (*LOST, *MAPS, "classes")),
     Failure(dropout, "dropout on", ("grey-resnet8", "text-minilm2"),
             BLUR, BLUR | MODEL, LOST),
-    Failure(layer, "wrong layer", ("grey-conv4", "grey-lite0"),
+    Failure(layer, "wrong layer", ("grey-conv4", "grey-lite2"),
             NOTHING, MODEL, LOST + MAPS + WIDTH + SCALE),
     Failure(pooling, "wrong pooling", ("grey-resnet8", "text-minilm2"),
             NOTHING, MODEL, LOST + MAPS + SCALE),
-    Failure(l2, "one side at length one", ("grey-lite0", "text-minilm2"),
+    Failure(l2, "one side at length one", ("grey-lite2", "text-minilm2"),
             LENGTHS, LENGTHS | MODEL, SCALE),
     Failure(overflow, "float16 overflow", ("grey-resnet8", "text-minilm2"),
             CLIPPED, CLIPPED, (*LOST, "nonlinear_map")),
-    Failure(int8, "int8 features", ("grey-lite0", "text-minilm1"),
+    Failure(int8, "int8 features", ("grey-lite2", "text-minilm1"),
             BLUR | FLAT, BLUR | FLAT, LOST),
     Failure(class_order, "one class in another order", ("grey-resnet8", "text-minilm2"),
             ROW_ORDER, ROW_ORDER, SET_ASIDE),
     Failure(shard_order, "one shard in another order", ("grey-conv4", "text-minilm1"),
             ROW_ORDER, ROW_ORDER, SET_ASIDE),
-    Failure(padding, "padding rows of a distributed sampler", ("grey-lite0", "text-minilm2"),
+    Failure(padding, "padding rows of a distributed sampler", ("grey-lite2", "text-minilm2"),
             ROW_ORDER, ROW_ORDER, SET_ASIDE),
-    Failure(off_by_one, "off-by-one pairing", ("grey-conv4", "grey-lite0"),
+    Failure(off_by_one, "off-by-one pairing", ("grey-conv4", "grey-lite2"),
             ROW_ORDER, ROW_ORDER, SET_ASIDE),
     Failure(head, "head kept or dropped", ("grey-conv4", "grey-resnet8"),
             FLAT, FLAT | {"misaligned_head"}, LOST + MAPS + WIDTH),
@@ -582,7 +603,10 @@ def int8_by_dimension(x: np.ndarray) -> np.ndarray:
 
 
 def ready(student: str) -> Made:
-    """A run as it is."""
+    """A run as it is; or the model and its data."""
+    if student == ITSELF:
+        source, options = model_of(student)
+        return by_model(student, student, source, **options)
     return whole_run(sound(student), teacher(kind_of(student)))
 
 
@@ -597,13 +621,13 @@ def same_ids(student: str) -> Made:
     """The student's rows in another order, with their own ids."""
     theirs, own = both(student)
     order = np.random.default_rng(6).permutation(len(own["ids"]))
-    return Made(theirs, {key: each[order] for key, each in own.items()}, evidence=log_of(sound(student)))
+    return Made(theirs, {key: each[order] for key, each in own.items()}, evidence=training_of(student))
 
 
 STUDENTS = (
     "grey-conv4",
     "grey-resnet8",
-    "grey-lite0",
+    "grey-lite2",
     "colour-conv4",
     "colour-resnet8",
     "text-minilm1",
@@ -611,22 +635,22 @@ STUDENTS = (
 )
 SOUND: dict[str, tuple[Callable[[str], Made], tuple[str, ...]]] = {
     "as it is": (ready, STUDENTS),
-    "at the head": (lambda student: changed(student, np.asarray, "head"), ("grey-conv4", "grey-resnet8", "grey-lite0")),
+    "at the head": (lambda student: changed(student, np.asarray, "head"), ("grey-conv4", "grey-resnet8")),
     "another loss": (
         lambda student: retrained(student, "another-loss", method="cosine", head="linear"),
         ("colour-conv4", "grey-resnet8"),
     ),
-    "rotated": (lambda student: changed(student, rotated), ("grey-lite0", "text-minilm2")),
+    "rotated": (lambda student: changed(student, rotated), ("grey-lite2", "text-minilm2")),
     "float16": (lambda student: changed(student, lambda x: x.astype(np.float16)), ("grey-conv4", "text-minilm1")),
     "int8, each dimension by itself": (
         lambda student: changed(student, int8_by_dimension),
-        ("grey-lite0", "text-minilm2"),
+        ("grey-lite2", "text-minilm2"),
     ),
-    "both at length one": (lambda student: both_unit(student), ("grey-lite0", "text-minilm2")),
+    "both at length one": (lambda student: both_unit(student), ("grey-lite2", "text-minilm2")),
     "rows in another order, with ids": (same_ids, ("grey-resnet8", "text-minilm1")),
     "copies on both sides": (copies, ("grey-conv4", "text-minilm2")),
     "labels mixed up": (lambda student: labels(student, True), ("grey-conv4", "text-minilm2")),
-    "labels of a third mixed up": (lambda student: labels(student, False), ("grey-lite0", "text-minilm1")),
+    "labels of a third mixed up": (lambda student: labels(student, False), ("grey-lite2", "text-minilm1")),
 }
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from failures import FAILURES, SOUND, Made, both, kind_of, measured, of_run, rows_of
+from failures import FAILURES, ITSELF, SOUND, Made, both, kind_of, measured, of_run, rows_of
 from sources import DATA, HERE, Arrays, kept, sound, teacher, trained
 
 import manifold_probe as mp
@@ -149,6 +149,8 @@ def own_names(student: str) -> dict[str, list[str]]:
 
     theirs, own = both(student)
     found = own_causes(theirs["features"].astype(np.float64), own["features"].astype(np.float64))
+    if student == ITSELF:
+        return {"own": list(found), "own_trained": []}
     folder = sound(student)
     seen = np.flatnonzero(trained(folder))[: len(measured(student))]
     unseen = measured(student)[: len(seen)]
@@ -184,8 +186,9 @@ def with_all(pair: dict[str, Any]) -> dict[str, Any]:
     command = ["--teacher", pair["teacher"], "--student", evidence["model"], "--data", evidence["data"]]
     names = {"pooling": "pool"}
     command += [part for key, value in evidence["options"].items() for part in (f"--{names.get(key, key)}", value)]
+    command += ["--log", evidence["log"]] if "log" in evidence else []
     done = subprocess.run(
-        [sys.executable, "-m", "manifold_probe", "diagnose", *command, "--log", evidence["log"], "--json"],
+        [sys.executable, "-m", "manifold_probe", "diagnose", *command, "--json"],
         capture_output=True,
         text=True,
         check=False,

