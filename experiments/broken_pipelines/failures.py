@@ -49,8 +49,8 @@ ITSELF = "grey-lite2"  # the student that is the teacher in bfloat16: no trainin
 class Made:
     """A pair: arrays with "features" and perhaps "ids" and "labels".
 
-    ``how`` the diagnosis is asked with all evidence: "run" (the run's folder), "model" (the student is extracted anew,
-    its source and options in ``evidence``) or "features" (keywords of `manifold_probe.diagnose`).
+    ``how`` the diagnosis is asked with all evidence: "run" (the run's folder), or "features" or "model": keywords of
+    `manifold_probe.diagnose`, in which ``student`` may be a model source that stands in place of the features.
     """
 
     teacher: Arrays
@@ -139,7 +139,9 @@ def by_model(name: str, student: str, source: str, data: Path | None = None, **o
     """A student extracted anew from a model, deployed wrongly."""
     file = data or data_of(student)
     found = arrays(features(name, source, file, **options))
-    evidence = {"model": source, "data": str(file), "options": options, **training_of(student)}
+    names = {"pooling": "pool"}
+    evidence = {"student": source, "data": str(file), **{names.get(key, key): each for key, each in options.items()}}
+    evidence |= training_of(student)
     return Made(both(student)[0], {key: found[key] for key in ("features", "ids")}, "model", evidence)
 
 
@@ -264,11 +266,11 @@ def normalisation(student: str, strong: bool) -> Made:
 
 
 def channels(student: str, strong: bool) -> Made:
-    """Blue and red exchanged, in all pictures (strong) or in those of the last two of five shards."""
+    """Blue and red exchanged, in all pictures or (strong) in those of the last two of five shards."""
     network = student.partition("-")[2]
     source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&bgr=true"
     made = by_model(f"{student}-bgr", student, source, **OWN)
-    if strong:
+    if not strong:
         return made
     theirs, own = both(student)
     shard = 5 * np.arange(len(own["ids"])) // len(own["ids"])

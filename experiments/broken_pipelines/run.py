@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -178,24 +177,10 @@ def asked(pair: dict[str, Any], way: str) -> dict[str, Any]:
 
 def with_all(pair: dict[str, Any]) -> dict[str, Any]:
     """The diagnosis with everything at hand."""
-    evidence = pair["evidence"]
     if pair["how"] == "run":
-        return mp.diagnose(evidence["run"]).to_dict()
-    if pair["how"] == "features":
-        return mp.diagnose(pair["teacher"], pair["student"], **evidence).to_dict()
-    command = ["--teacher", pair["teacher"], "--student", evidence["model"], "--data", evidence["data"]]
-    names = {"pooling": "pool"}
-    command += [part for key, value in evidence["options"].items() for part in (f"--{names.get(key, key)}", value)]
-    command += ["--log", evidence["log"]] if "log" in evidence else []
-    done = subprocess.run(
-        [sys.executable, "-m", "manifold_probe", "diagnose", *command, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return json.loads(done.stdout)
+        return mp.diagnose(pair["evidence"]["run"]).to_dict()
+    evidence = dict(pair["evidence"])
+    return mp.diagnose(pair["teacher"], evidence.pop("student", pair["student"]), **evidence).to_dict()
 
 
 def answers(pairs: list[dict[str, Any]], ways: list[str], workers: int) -> dict[tuple[str, str], dict[str, Any]]:
