@@ -13,7 +13,7 @@ from failures import FAILURES
 from score import cell, lines_of, share
 
 Row = dict[str, Any]
-QUIET = ("Faithful", "Healthy", "No specific fault", "Not assessed")  # how a verdict begins that names nothing
+QUIET = ("Faithful", "Healthy", "No specific fault", "No single fault", "Undetermined")  # no cause is the headline
 OUTCOMES = ("named", "group", "accounted", "undetermined", "missed", "wrong", "error")
 TABLE = {each.name: each for each in FAILURES}
 WAYS = ("alone", "all")
@@ -24,13 +24,15 @@ def judged(pair: Row, way: str, answer: Row) -> Row:
 
     Names that are true of the student before it was broken ("own") are set aside first.
     """
-    own = set(pair["own"] if way == "alone" else pair["own"] + pair["own_trained"])
-    causes = [each for each in answer.get("causes", []) if each["name"] not in own | {"diffuse_loss"}]
-    if str(answer.get("verdict", "")).startswith(QUIET):
-        causes = [each for each in causes if each.get("status", "proved") == "proved"]
     failure = TABLE.get(pair["failure"])
     right = frozenset() if failure is None else failure.alone if way == "alone" else failure.all
+    own = set(pair["own"] if way == "alone" else pair["own"] + pair["own_trained"]) - right
+    causes = [each for each in answer.get("causes", []) if each["name"] not in own | {"diffuse_loss"}]
     parts = () if failure is None else failure.parts
+    sound = failure is None or not pair["visible"]
+    said = " > ".join("|".join([each["name"], *each.get("or", [])]) for each in causes)
+    if not sound and str(answer.get("verdict", "")).startswith(QUIET):  # what is found beside counts where it is right
+        causes = [each for each in causes + answer.get("benign", []) if each["name"] in right]
     account = sorted(answer.get("accounting", []), key=lambda each: -each["share"])
     return {
         **{key: pair[key] for key in ("id", "half", "failure", "student", "strength", "visible")},
@@ -38,8 +40,8 @@ def judged(pair: Row, way: str, answer: Row) -> Row:
         "overlap": pair["overlap"],
         "overlap_sound": pair["overlap_sound"],
         "nameable": bool(right),
-        "outcome": outcome(failure is None or not pair["visible"], causes, account, right, parts, answer),
-        "said": " > ".join("|".join([each["name"], *each.get("or", [])]) for each in causes),
+        "outcome": outcome(sound, causes, account, right, parts, answer),
+        "said": said,
         "largest_part": f"{account[0]['name']} {account[0]['share']:.2f}" if account else "",
         "verdict": answer.get("verdict", ""),
         "seconds": answer.get("seconds"),
@@ -56,7 +58,7 @@ def outcome(
     if causes:
         if causes[0]["name"] in right:
             return "named"
-        return "group" if right & set(causes[0].get("or", [])) else "wrong"
+        return "group" if right & set(causes[0].get("or") or []) else "wrong"
     if sound:
         return "undetermined"
     if account and account[0]["name"] in parts:

@@ -31,7 +31,7 @@ def built(
     return deployed(network, network.features, layer or last, pooling, dropout, bgr)
 
 
-def lite(name: str = "lite2", layer: str = "_bn1", half: bool = False) -> nn.Module:
+def lite(name: str = "lite2", layer: str = "_bn1", pooling: str = "mean", half: bool = False) -> nn.Module:
     """An EfficientNet-Lite with its ImageNet weights; ``half``: these are rounded to bfloat16."""
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -41,9 +41,9 @@ def lite(name: str = "lite2", layer: str = "_bn1", half: bool = False) -> nn.Mod
     if half:
         network.bfloat16().float()
     if layer == "_bn1":  # the network applies the activation behind it by itself
-        network.forward = lambda images: network.extract_features(images).mean((2, 3))
+        network.forward = lambda images: pooled(network.extract_features(images), pooling)
         return network
-    return deployed(network, network.extract_features, layer, "mean")
+    return deployed(network, network.extract_features, layer, pooling)
 
 
 def deployed(network: Any, run: Any, layer: str, pooling: str, dropout: float = 0.0, bgr: bool = False) -> nn.Module:
