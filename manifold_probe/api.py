@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +16,19 @@ from manifold_probe.engine.executors import check_executor, on_dask
 from manifold_probe.engine.inputs import as_whole
 from manifold_probe.errors import InputError
 from manifold_probe.measures.request import Opened, Request, check_rows
+from manifold_probe.parts import Parts, Progress
 from manifold_probe.report import document as documents
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import Reading
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.result import Result
-from manifold_probe.spaces.given import TABLE_IDS, TABLE_SLICES, labels_with_ids
+from manifold_probe.spaces.given import TABLE_SLICES, labels_with_ids
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.values import is_one_space
+
+if TYPE_CHECKING:
+    from manifold_probe.diagnosis.training import Training
 
 SAID_OF_SLICES = (  # what pairing says of labels, which these are to it
     ("labels hold", "slices hold"),
@@ -71,6 +75,14 @@ class Comparison(Result):
     def pairing(self) -> dict[str, Any]:
         """How the rows were paired: ``by``, ``rows``, ``coverage``, ``verified``."""
         return self._document["pairing"]
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """Where the loss went and why, with ``compare(..., diagnose=True)``; else None."""
+        from manifold_probe.report.diagnosis.document import of_comparison
+
+        found = of_comparison(self.to_dict())
+        return None if found is None else Diagnosis(found)
 
     def __repr__(self) -> str:
         from manifold_probe.report.verdict import verdict
@@ -127,6 +139,7 @@ def compare(
     keep_first: bool = False,
     measures: Any = None,
     maps: bool = False,
+    diagnose: bool = False,
     executor: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
@@ -167,6 +180,9 @@ def compare(
         these only, ``[*MEASURES, mine]`` a measure of your own too.
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps among the figures: seconds for each student.
+    diagnose : bool
+        Also account for the whole loss and look for its causes, as `diagnose` does, of each student: the result's
+        ``diagnosis``.
     executor : str, optional
         Who reads the rows: "dask" for several processes on this machine, "dask://HOST:PORT" for the workers of a
         running cluster, which read the files under the same paths. The result is the same, bit by bit.
@@ -198,14 +214,34 @@ def compare(
     opened = request.open()
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
     check_rows(opened.pairs, settings)
+    if diagnose:
+        _check_diagnosable(opened, settings["k"], measures)
     if executor is None:
-        return measured(opened, settings, several, measures=measures, maps=maps, progress=progress)
+        return measured(opened, settings, several, measures=measures, maps=maps, diagnose=diagnose, progress=progress)
     from manifold_probe.measures.reading import spaces_of_text
 
     with on_dask(executor, sent, spaces_of_text) as execute:
         return measured(
-            opened, settings, several, executor, measures=measures, maps=maps, progress=progress, execute=execute
+            opened,
+            settings,
+            several,
+            executor,
+            measures=measures,
+            maps=maps,
+            diagnose=diagnose,
+            progress=progress,
+            execute=execute,
         )
+
+
+def _check_diagnosable(opened: Opened, k: int, measures: Any) -> None:
+    """Refuse, before any work, students that cannot be diagnosed beside their comparison. Raises InputError."""
+    from manifold_probe.measures.user_defined import chosen
+    from manifold_probe.report.diagnosis.make import check_count, check_measures
+
+    check_measures([each.named(k) for each in chosen(measures, k)], k)
+    for pair in opened.pairs.values():
+        check_count(pair, k)
 
 
 def merged(
@@ -261,39 +297,68 @@ def merged(
 
 def diagnose(
     teacher: Any,
-    student: Any,
+    student: Any = None,
     *,
     labels: Any = None,
     slices: Any = None,
     ids: Any = None,
     k: int = 10,
+    queries: int = 5000,
     seed: int = 0,
     positional: bool = False,
     allow_missing: bool = False,
     unlabelled: Any = (),
     ignore_labels: bool = False,
     keep_first: bool = False,
-    train_ids: Any = None,
     student_head: Any = None,
+    train_ids: Any = None,
+    train_teacher: Any = None,
+    train_student: Any = None,
+    log: Any = None,
+    classes_trained: Any = None,
+    causes: Sequence[Any] | None = None,
+    data: Any = None,
+    size: Any = None,
+    mean: Any = None,
+    std: Any = None,
+    pool: str | None = None,
+    batch_size: int | None = None,
+    tell: Callable[[str], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Diagnosis:
-    """Name why a student diverges from its teacher, and prove it.
+    """Say where a student lost its teacher's neighbourhoods, and why, each cause with its proof.
 
     Parameters
     ----------
     teacher, student : path, (n, d) array or tensor, DataFrame or Space
-        As for `compare`; one student.
+        As for `compare`; one student. Either may be a model source such as "timm:resnet18", with ``data``. Without a
+        student ``teacher`` is the folder of a run of our trainer, finished or not, which knows all the rest.
     labels : sequence of length n, path, or table with ids, optional
         Class labels, as for `compare`.
     slices : the same, optional
         Another grouping of the rows, in a column "slice" or "slices": it is looked at as the classes are, for slices
         that failed alone.
-    ids, k, seed, positional, allow_missing, unlabelled, ignore_labels, keep_first
+    ids, k, queries, seed, positional, allow_missing, unlabelled, ignore_labels, keep_first
         As for `compare`.
+    student_head : as ``student``, optional
+        The features of the student's head, where ``student`` are those of its backbone: does it keep more?
     train_ids : sequence or path, optional
         Ids of rows that the student was trained on: are they kept better than the others?
-    student_head : as ``student``, optional
-        The features of the student's head, where ``student`` are those of its backbone: which of them lost more?
+    train_teacher, train_student : as ``teacher`` and ``student``, optional
+        Instead of ids: features of rows that were trained on, which are not among those that are diagnosed.
+    log : path of a .csv or .jsonl, list of (step, loss), or DataFrame, optional
+        The training's log: did the loss still fall when it stopped, did it rise, was it flat?
+    classes_trained : "a,b,c", path of a file with a name a line, or sequence, optional
+        Classes that the student was trained on: are the others kept worse?
+    causes : sequence of `manifold_probe.diagnosis.Cause`, optional
+        What to look for, by default `manifold_probe.diagnosis.CAUSES`: ``[*CAUSES, mine]`` adds one of your own.
+    data : path, optional
+        What models see, as for ``probe extract``. Features are extracted once, into ``probe-features``; the student's
+        model is then tried under changed conditions, a few hundred rows each.
+    size, mean, std, pool, batch_size : optional
+        With ``data``: as for ``probe extract``.
+    tell : callable, optional
+        Told in one sentence what an extraction comes upon.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
 
@@ -314,23 +379,54 @@ def diagnose(
     >>> diagnosis.causes[0].name
     'offset'
     """
-    from manifold_probe.report.diagnosis.make import Asked, made
+    from manifold_probe.diagnosis import given
+    from manifold_probe.diagnosis.causes import CAUSES
+    from manifold_probe.diagnosis.diagnose import Asked
+    from manifold_probe.extraction.sides import features_of_models
+    from manifold_probe.parts import Parts, silent
+    from manifold_probe.report.diagnosis.make import made
 
-    check_settings(k, 2, seed)
-    students = {"student": student} | ({} if student_head is None else {"student_head": student_head})
-    request = Request(teacher, students, labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
-    opened = request.open()
-    space, spaces, pairs, again = opened.teacher, opened.students, opened.pairs, opened.again
+    check_settings(k, queries, seed)
+    found: Training | None
+    training = {"train_ids": train_ids, "train_teacher": train_teacher, "train_student": train_student}
+    training |= {"log": log, "classes_trained": classes_trained}
+    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    parts = Parts(progress, {"features": 1, "diagnosis": 3})
+    if student is None:
+        known = {"ids": ids, "student_head": student_head, "data": data, **training, **options}
+        known |= {"positional": positional or None, "allow_missing": allow_missing or None}
+        _refuse_beside_run(teacher, known | {"keep_first": keep_first or None})
+        of_labels = {"labels": labels, "unlabelled": unlabelled, "ignore_labels": ignore_labels}
+        opened, found = given.of_run(teacher, int(k), **of_labels, tell=tell or silent, progress=parts["features"])
+    else:
+        sides = {"teacher": teacher, "student": student}
+        files = features_of_models(sides, data, options, tell or silent, parts["features"])
+        students = {"student": files["student"]} | ({} if student_head is None else {"student_head": student_head})
+        rules = (labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
+        opened = Request(files["teacher"], students, *rules).open()
+        head = opened.pairs.get("student_head")
+        told = given.training_given(opened.pairs["student"], head, **training, positional=positional)
+        found = given.with_models(told, sides, data, options, opened)
     asked = Asked(
         k=int(k),
+        queries=int(queries),
         seed=int(seed),
-        slices=None if slices is None else _slices(slices, space, ids, again),
-        trained=None if train_ids is None else _trained(train_ids, pairs["student"]),
-        head=pairs.get("student_head"),
+        causes=CAUSES if causes is None else tuple(causes),
+        slices=None if slices is None else _slices(slices, opened.teacher, ids, opened.again),
+        training=found,
     )
-    inputs = {"teacher": describe_input(space, None)}
-    inputs |= {name: describe_input(each, None) for name, each in spaces.items()}
-    return made(pairs["student"], asked, inputs, progress)
+    inputs = {"teacher": describe_input(opened.teacher, None)}
+    inputs |= {name: describe_input(each, None) for name, each in opened.students.items()}
+    return made(opened.pairs["student"], asked, inputs, parts["diagnosis"])
+
+
+def _refuse_beside_run(folder: Any, given: Mapping[str, Any]) -> None:
+    """Refuse a run that is no path, and what a run knows itself. Raises InputError."""
+    if not isinstance(folder, str | Path):
+        raise InputError("student: missing; give the student's features too, or the folder of a run alone")
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name.replace('_', ' ')}: is known of the run {folder}; leave it out")
 
 
 def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Any:
@@ -350,31 +446,16 @@ def compare_run(folder: str | Path, *, progress: Callable[[str, int, int], None]
         Where the folder holds no finished run, or the teacher's features are gone.
     """
     from manifold_probe.distillation.run_folder import RunFolder
-    from manifold_probe.spaces.read import read, read_column
 
-    run = RunFolder(folder)
-    facts = run.facts()
-    backbone = read(str(folder))
-    trained = run.trained_ids()
-    unseen = np.array([str(id) not in trained for id in np.asarray(backbone.ids).tolist()])
-    rows = np.flatnonzero(unseen) if unseen.any() else np.arange(backbone.n)
-    teacher = read(facts["teacher"])
-    if facts.get("teacher_ids") is not None:
-        teacher = teacher.with_ids(read_column(facts["teacher_ids"], TABLE_IDS, "ids")[0])
-    positional = facts.get("pairing", {}).get("by") == "position"
-    if positional:
-        chosen = rows
-    elif teacher.ids is None:
-        raise InputError(f"{facts['teacher']}: has no ids any more; give the run's teacher with its ids")
-    else:
-        place = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
-        chosen = np.array([place[str(id)] for id in np.asarray(backbone.ids)[rows].tolist()])
-    students = {"backbone": backbone.select(rows)}
-    if facts["head"]:
-        students["head"] = read(f"{folder}::head").select(rows)
-    labels = None if backbone.labels is None else backbone.labels[rows]
-    found = compare(teacher.select(chosen), students, labels=labels, positional=positional, progress=progress)
-    return found if facts["head"] else found["backbone"]
+    sides = RunFolder(folder).sides()
+    rows = np.arange(sides.backbone.n) if sides.trained.all() else np.flatnonzero(~sides.trained)
+    students = {"backbone": sides.backbone.select(rows)}
+    if sides.head is not None:
+        students["head"] = sides.head.select(rows)
+    labels = None if sides.backbone.labels is None else sides.backbone.labels[rows]
+    teacher = sides.teacher.select(rows)
+    found = compare(teacher, students, labels=labels, positional=sides.positional, progress=progress)
+    return found if sides.head is not None else found["backbone"]
 
 
 def load(path: str | Path) -> Any:
@@ -446,29 +527,15 @@ def _slices(slices: Any, teacher: Space, ids: Any, again: Callable[..., dict[str
     return found
 
 
-def _trained(train_ids: Any, pair: Pair) -> np.ndarray:
-    """Which paired rows were trained on, as a mask."""
-    from manifold_probe.spaces.columns import clean_column
-    from manifold_probe.spaces.pairing import locate
-    from manifold_probe.spaces.read import read_column
-
-    if isinstance(train_ids, str | Path):
-        train_ids = read_column(str(train_ids), TABLE_IDS, "ids")[0]
-    known = np.unique(clean_column(np.asarray(train_ids), "ids", "train ids"))
-    if pair.ids is None:
-        raise InputError("train ids: the rows have no ids to know them by; add ids to both files")
-    rows = np.asarray(pair.ids)
-    if rows.dtype.kind != known.dtype.kind:  # 7 matches "7"
-        rows, known = rows.astype(str), np.unique(known.astype(str))
-    seen = locate(rows, known) >= 0
-    if not seen.any() or seen.all():
-        which = "none" if not seen.any() else "all"
-        raise InputError(f"train ids: {which} of the {len(seen):,} rows are among them; give rows of both kinds")
-    return seen
-
-
 def measured(
-    opened: Opened, settings: dict[str, Any], several: bool, executor: str = "serial", **options: Any
+    opened: Opened,
+    settings: dict[str, Any],
+    several: bool,
+    executor: str = "serial",
+    *,
+    diagnose: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Any,
 ) -> Comparison | Comparisons:
     """The result of all students, or of the only one; ``options`` are those of `measure_students`."""
     from manifold_probe.extraction.agree import different_preprocessing
@@ -476,7 +543,8 @@ def measured(
     from manifold_probe.report.training import run_of, training_alarms, training_of
 
     pairs, teacher, students = opened.pairs, opened.teacher, opened.students
-    measurements = measure_students(pairs, **settings, **options)
+    watched = Parts(progress, {"measures": 1.0, "diagnosis": 1.0 if diagnose else 0.0})
+    measurements = measure_students(pairs, **settings, **options, progress=watched["measures"])
     provenance = provenance_of(settings["seed"])
     teacher_input = describe_input(teacher, None)
     made = {
@@ -497,6 +565,19 @@ def measured(
             document["details"]["training"] = training_of(run, students[name], pairs[name].student.ids)
             raised = {alarm["code"] for alarm in document["alarms"]}
             document["alarms"] += training_alarms(document["details"]["training"], raised)
+    if diagnose:
+        _diagnose_each(made, pairs, settings["seed"], watched["diagnosis"])
     if several:
         return Comparisons(documents.comparisons_document(made, measurements))
     return Comparison(next(iter(made.values())))
+
+
+def _diagnose_each(made: dict[str, dict[str, Any]], pairs: dict[str, Pair], seed: int, progress: Progress) -> None:
+    """Put every student's diagnosis into its comparison, where it can be diagnosed."""
+    from manifold_probe.report.diagnosis.make import within_comparison
+
+    each = Parts(progress, dict.fromkeys(made, 1.0))
+    for name, document in made.items():
+        found = within_comparison(pairs[name], document, seed, each[name])
+        if found is not None:
+            document["diagnosis"] = found

@@ -3,7 +3,7 @@
 A family is a function of a number that returns a pair; the number draws its settings and its rows. ``truth`` is empty
 for a healthy pair. ``allowed`` are names that are no false alarm all the same: what the rule of visibility says of the
 student as it is (norms too alike, a mean direction too long), "too few effective dimensions" where a PCA image is so
-low that it shows, `diffuse_loss` where a student of a real training is far from its teacher.
+low that it shows.
 """
 
 from __future__ import annotations
@@ -129,14 +129,14 @@ def another_training(number: int, half: str, rows: int, rng: np.random.Generator
     """Another network of the same task: Lite0 or Lite1 beside Lite2, another seed of the digits' teacher."""
     domain, key = TRAININGS[half][number // 2 % len(TRAININGS[half])]
     teacher, student, labels = drawn(domain, key, number, rows)
-    return f"{domain}, {key}", teacher, student, labels, (), ("diffuse_loss",)
+    return f"{domain}, {key}", teacher, student, labels, (), ()
 
 
 def trained_student(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
     """A student of CoSS or MSE, on rows that it did not see."""
     domain, key = STUDENTS[half][number // 2 % len(STUDENTS[half])]
     teacher, student, labels = drawn(domain, key, number, rows)
-    return f"{domain}, {key}", teacher, student, labels, (), ("diffuse_loss",)
+    return f"{domain}, {key}", teacher, student, labels, (), ()
 
 
 def rotated_student(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
@@ -156,8 +156,8 @@ def cosine_student(number: int, half: str, rows: int, rng: np.random.Generator) 
     key = "cosine" if domain == "digits" else "conv-cosine"
     teacher, student, labels = drawn(domain, key, number, rows)
     if number // 4 % 2 == 0:
-        return f"{domain}, unit", teacher, unit(student), labels, (), ("diffuse_loss",)
-    return f"{domain}", teacher, student, labels, (), ("diffuse_loss",)
+        return f"{domain}, unit", teacher, unit(student), labels, (), ()
+    return f"{domain}", teacher, student, labels, (), ()
 
 
 def random_relu(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:

@@ -37,18 +37,20 @@ import score
 
 HERE = Path(__file__).resolve().parent
 LABELLED = (True, False)
+UNMEASURED = {"overlap@10": {"value": 0.0}, "debiased_linear_cka": {"value": 0.0}}  # causes do not need them
 Answer = list[tuple[str, list[str]]]
 Diagnosis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], Answer]
 
 
 def package(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None) -> Answer:
-    """What manifold_probe's own diagnosis says: the causes of `mp.diagnose`, without the ladder, which takes longer."""
-    from manifold_probe.diagnosis.diagnose import diagnosed
+    """What manifold_probe's own diagnosis says: the causes of `mp.diagnose`, without the account."""
+    from manifold_probe.diagnosis.diagnose import Asked, diagnosed
     from manifold_probe.spaces.pairing import pair
     from manifold_probe.spaces.space import Space
 
     first = Space(teacher, labels=labels, name="teacher")
-    found = diagnosed(pair(first, {"student": Space(student, name="student")})["student"], seed=0, ladder=False)
+    both = pair(first, {"student": Space(student, name="student")})["student"]
+    found = diagnosed(both, Asked(account=False), measures=UNMEASURED)
     return [as_pair(cause) for cause in found["causes"]]
 
 

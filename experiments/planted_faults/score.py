@@ -3,8 +3,8 @@
 An answer is a ranked list of names, each with others that it cannot be told apart from. It is right for a fault when
 its name is among the accepted ones, or when it stands for the stated group that the fault is of (its name and, in its
 "or", an accepted name are of one group). Names that are true of the student before anything was planted ("own") are
-set aside first: they are neither right nor wrong. `diffuse_loss` beside the right name is no wrong one where the
-student without a fault has an overlap below .6. A fault that is not visible is to be called healthy.
+set aside first: they are neither right nor wrong. A fault that is not visible, and a weak student without a fault, are
+to be answered with no name at all: the account of the loss says the rest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import faults
 import healthy
 import numpy as np
 
-NONE = "healthy"
-SILENT = {"healthy", "undetermined", "", None}
+NONE = "no name"
+SILENT = {NONE, "", None}
 Row = dict[str, Any]
 
 
@@ -41,12 +41,7 @@ def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
     said = [(name, list(others)) for name, others in answer["causes"] if name not in SILENT]
     ranked = [each for each in said if each[0] not in own]
     hits = [[right(each, names) for names in truth] for each in ranked]
-    diffuse = facts["quality"] != "clean" or "diffuse_loss" in facts["allowed"]
-    wrong = [
-        name
-        for (name, _), hit in zip(ranked, hits, strict=True)
-        if not any(hit) and not (name == "diffuse_loss" and diffuse)
-    ]
+    wrong = [name for (name, _), hit in zip(ranked, hits, strict=True) if not any(hit)]
     found = [next((place for place, hit in enumerate(hits) if hit[number]), None) for number in range(len(truth))]
     planted = {name for names in facts["truth"] for name in names}
     return {
@@ -182,7 +177,7 @@ def confusion(rows: list[Row]) -> tuple[list[str], list[str], np.ndarray]:
     A name that is right because it stands for the fault's group counts as the fault's own.
     """
     down = [*faults.FAULTS, "invisible fault", "healthy pair"]
-    across = [*faults.FAULTS, NONE, "diffuse_loss"]
+    across = [*faults.FAULTS, NONE]
     across += sorted({row["first"] for row in rows if row["kind"] != "pair"} - set(across))
     table = np.zeros((len(down), len(across)), int)
     for row in rows:

@@ -11,7 +11,7 @@ from typing import Any
 
 from manifold_probe.cli.shell import complain
 from manifold_probe.errors import InputError
-from manifold_probe.parts import Parts, Progress
+from manifold_probe.parts import Progress
 
 DEFAULT_DROP = 0.02
 MODEL, MEASURES, FILES = 20.0, 1.0, 0.1  # how long it takes, roughly: to run models over data, to measure, to write
@@ -86,29 +86,10 @@ def features_of_sides(
     sides: dict[str, str], data: str | None, options: dict[str, Any], progress: Progress
 ) -> dict[str, str]:
     """Every side as a file or folder of features: a model's are extracted first, or found."""
-    from manifold_probe.models.source import is_source
+    from manifold_probe.extraction.sides import features_of_models
 
-    sources = [text for text in sides.values() if is_source(text)]
-    if data is None:
-        if sources:
-            raise InputError(f"--data: missing; {sources[0]} is a model, give what it shall see")
-        given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
-        if given:
-            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
-        return dict(sides)
-    if not sources:
-        raise InputError(
-            "--data: no side is a model; give --teacher or --student a source such as python:module:callable"
-        )
-    from manifold_probe.extraction.cache import features_of
-    from manifold_probe.extraction.work import Request
-
-    found, parts = dict(sides), Parts(progress, dict.fromkeys(sides, 1))
-    for name, text in sides.items():
-        if text in sources:
-            with advising_extract():
-                found[name] = str(features_of(Request(text, data, **options), tell=complain, progress=parts[name]))
-    return found
+    with advising_extract():
+        return features_of_models(sides, data, options, complain, progress)
 
 
 @contextmanager

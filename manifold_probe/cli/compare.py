@@ -85,6 +85,9 @@ def compare(
     no_maps: Annotated[
         bool, typer.Option("--no-maps", help="Leave the maps (UMAP), which are slow, out of figures and page.")
     ] = False,
+    diagnose: Annotated[
+        bool, typer.Option("--diagnose", help="Also say where each student's loss went, and why.")
+    ] = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
     ] = None,
@@ -104,6 +107,7 @@ def compare(
     Examples:
       probe compare --teacher t.pt --student s.pt
       probe compare --teacher t.pt --student cosine=s.pt --student coss=coss.pt --report page.html
+      probe compare --teacher t.pt --student s.pt --diagnose --report page.html
       probe compare --teacher t.pt --student s.pt --labels labels.csv --fail-under overlap@10=0.7
     """
     from manifold_probe.api import check_settings
@@ -123,6 +127,7 @@ def compare(
         of_layers |= {
             "--max-drop": max_drop,
             "--no-maps": no_maps or None,
+            "--diagnose": diagnose or None,
             "--unlabelled": unlabelled,
             "--k": k if k != 10 else None,
         }
@@ -145,7 +150,8 @@ def compare(
     options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
     to_write = FILES if report or table or figures else 0.0
     with Progress() as progress:
-        parts = Parts(progress, {"features": MODEL, "comparison": MEASURES, "files": to_write})
+        to_measure = 2 * MEASURES if diagnose else MEASURES
+        parts = Parts(progress, {"features": MODEL, "comparison": to_measure, "files": to_write})
         files = features_of_sides({"--teacher": teacher, **students}, data, options, parts["features"])
         teacher, students = files.pop("--teacher"), files
         result = compared(
@@ -164,6 +170,7 @@ def compare(
             keep_first=keep_first,
             measures=chosen,
             maps=not no_maps and bool(report or figures),
+            diagnose=diagnose,
             executor=executor,
         )
         for path in students.values():

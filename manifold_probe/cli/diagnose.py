@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import FILES, MEASURES, MODEL, features_of_sides
+from manifold_probe.cli.arguments import FILES, MEASURES, MODEL, advising_extract
 from manifold_probe.cli.options import (
     BatchSize,
     Debug,
@@ -15,6 +15,7 @@ from manifold_probe.cli.options import (
     Mean,
     Page,
     Pool,
+    Queries,
     Size,
     Std,
     Unlabelled,
@@ -25,11 +26,18 @@ from manifold_probe.parts import Parts
 
 
 def diagnose(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A folder of probe distill, which knows all the rest.")
+    ] = None,
     teacher: Annotated[
-        str, typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data.")
-    ],
-    student: Annotated[str, typer.Option(metavar="FILE[::KEY]", help="The student's features, or its model.")],
+        str | None,
+        typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data."),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's features, or its model.")
+    ] = None,
     k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
+    queries: Queries = 5000,
     seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
@@ -40,6 +48,18 @@ def diagnose(
     ] = None,
     train_ids: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of rows trained on: are the others kept as well?")
+    ] = None,
+    train_teacher: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's features of rows that were trained on.")
+    ] = None,
+    train_student: Annotated[
+        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's features of the same rows.")
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option(metavar="LOG.csv|.jsonl", help="The training's log: step (or epoch) and loss.")
+    ] = None,
+    classes_trained: Annotated[
+        str | None, typer.Option(metavar="A,B,C|FILE", help="Classes trained on: are the others kept worse?")
     ] = None,
     student_head: Annotated[
         str | None, typer.Option(metavar="FILE[::KEY]", help="Features of the student's head, beside its backbone's.")
@@ -78,13 +98,14 @@ def diagnose(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Name why a student diverges from its teacher: how sure, how much it explains, which rows, what to do.
+    """Say where a student lost its teacher's neighbourhoods, and why: what each cause explains, its proof, what to do.
 
     \b
     Examples:
+      probe diagnose run/
       probe diagnose --teacher t.pt --student s.pt
       probe diagnose --teacher t.pt --student s.pt --slices slices.csv --report diagnosis.html
-      probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt
+      probe diagnose --teacher t.pt --student s.pt --train-ids train.txt --log log.csv --classes-trained cat,dog
     """
     from manifold_probe import api
     from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings
@@ -92,44 +113,55 @@ def diagnose(
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
-    api.check_settings(k, 2, seed)
+    check_sides(run, teacher, student)
+    api.check_settings(k, queries, seed)
     outputs = Outputs(report=report, figures=figures)
     outputs.check([])
-    check_files(rows, save_repair, save_order, [teacher, student, labels, slices, train_ids, student_head])
-    sides = {"--teacher": teacher, "--student": student}
-    options = {"size": size, "mean": mean, "std": std, "pooling": pool, "batch_size": batch_size}
+    inputs = [run, teacher, student, labels, slices, train_ids, train_teacher, train_student, log, student_head]
+    check_files(rows, save_repair, save_order, inputs)
     to_write = FILES if rows or report or figures or save_repair else 0.0
+    models = MODEL if data or run else 0.0
     with Progress() as progress:
-        shares = {"features": MODEL, "diagnosis": 3 * MEASURES, "rows": MEASURES if rows else 0.0}
-        shares |= {"conditions": 3 * MEASURES if data else 0.0, "files": to_write}
+        shares = {"diagnosis": models + 3 * MEASURES, "rows": MEASURES if rows else 0.0, "files": to_write}
         parts = Parts(progress, shares)
-        files = features_of_sides(sides, data, options, parts["features"])
-        result = api.diagnose(
-            files["--teacher"],
-            files["--student"],
-            labels=labels,
-            slices=slices,
-            ids=(teacher_ids, student_ids),
-            k=k,
-            seed=seed,
-            positional=positional,
-            allow_missing=allow_missing,
-            unlabelled=unlabelled or (),
-            ignore_labels=ignore_labels,
-            keep_first=keep_first,
-            train_ids=train_ids,
-            student_head=student_head,
-            progress=parts["diagnosis"],
-        )
+        with advising_extract():
+            result = api.diagnose(
+                run or teacher,
+                student,
+                labels=labels,
+                slices=slices,
+                ids=(teacher_ids, student_ids) if teacher_ids or student_ids else None,
+                k=k,
+                queries=queries,
+                seed=seed,
+                positional=positional,
+                allow_missing=allow_missing,
+                unlabelled=unlabelled or (),
+                ignore_labels=ignore_labels,
+                keep_first=keep_first,
+                student_head=student_head,
+                train_ids=train_ids,
+                train_teacher=train_teacher,
+                train_student=train_student,
+                log=log,
+                classes_trained=classes_trained,
+                data=data,
+                size=size,
+                mean=mean,
+                std=std,
+                pool=pool,
+                batch_size=batch_size,
+                tell=complain,
+                progress=parts["diagnosis"],
+            )
         if rows is not None:
             result.save_rows(rows, parts["rows"])
-        both = (files["--teacher"], files["--student"])
-        same = same_features(result.to_dict()["inputs"])
-        for warning in [*same, *version_warnings(*both), *different_preprocessing(*both)]:
+        described = result.to_dict()["inputs"]
+        both = [described[side]["path"] or "" for side in ("teacher", "student")]
+        for warning in [*same_features(described), *version_warnings(*both), *different_preprocessing(*both)]:
             complain(f"warning: {warning}")
-        if data is not None:
-            parts["conditions"]("trying the student under changed conditions", 0, 1)
-            result = with_interventions(result, student, files["--teacher"], data, options, seed, k)
+        for line in said_of_run(run, result.to_dict()["examined"].get("training") or {}):
+            complain(line)
         with progress.aside():
             if json:
                 write(result.to_json() + "\n")
@@ -150,11 +182,36 @@ def diagnose(
             complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
 
 
+def said_of_run(run: str | None, facts: dict[str, Any]) -> list[str]:
+    """What a reader of a run's diagnosis must know: rows that it is of, an end not reached, models not tried."""
+    found = []
+    if not facts.get("finished", True):
+        found.append(
+            f"warning: {run} is not finished (step {facts['step']:,} of {facts['steps']:,}): its last saved state is "
+            "diagnosed"
+        )
+    if facts.get("measured") == "all rows":
+        found.append(f"warning: too few rows of {run} were held out of training: all rows are diagnosed")
+    found += [f"warning: the model of {run} was not tried: {why}" for why in facts.get("not_tried", [])]
+    return found
+
+
 def pairing_by(order: str) -> str:
     """How the file of `save_order` is used: of a .txt the student's ids alone, for the rows of the teacher in turn."""
     if order.lower().endswith(".csv"):
         return f"pair by it with --teacher-ids {order}::teacher --student-ids {order}::student"
     return f"give it as --student-ids {order}, and the teacher's row numbers from 0 on as --teacher-ids"
+
+
+def check_sides(run: str | None, teacher: str | None, student: str | None) -> None:
+    """Refuse a run beside two sides, and one side alone."""
+    if run is not None:
+        if teacher is not None or student is not None:
+            raise InputError(f"{run}: the folder of a run goes without --teacher and --student; leave these out")
+        return
+    for option, side in (("--teacher", teacher), ("--student", student)):
+        if side is None:
+            raise InputError(f"{option}: missing; give --teacher and --student, or the folder of a run")
 
 
 def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:
@@ -178,35 +235,3 @@ def check_files(rows: str | None, save_repair: str | None, save_order: str | Non
             file = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
             if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
                 raise InputError(f"{option}: {path} is an input of this command; choose another file")
-
-
-def with_interventions(
-    result: Any, student: str, teacher: str, data: str, options: dict[str, Any], seed: int, k: int
-) -> Any:
-    """The diagnosis, and what extracting a few hundred rows again under changed conditions says of a student model."""
-    from manifold_probe.diagnosis.intervene import cause_of, intervened, recorded
-    from manifold_probe.extraction.work import Request, prepared
-    from manifold_probe.models.source import is_source
-    from manifold_probe.spaces.read import read
-
-    if not is_source(student):
-        return result
-    complain("trying the student under changed conditions, a few hundred rows each")
-    work = prepared(Request(student, data, **options))
-    trials = intervened(work, read(teacher), seed, k, recipe_of(teacher))
-    cause = cause_of(trials, k)
-    return result.extended(["preprocessing"], [] if cause is None else [cause], interventions=recorded(trials))
-
-
-def recipe_of(folder: str) -> Any:
-    """How the images of a folder of features were prepared; None where the folder does not say, or for texts."""
-    import json
-    from pathlib import Path
-
-    from manifold_probe.models.preprocessing import ImagePreprocessing
-
-    try:
-        record = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["plan"]["preprocessing"]
-        return ImagePreprocessing.from_record(record)
-    except (OSError, ValueError, KeyError, TypeError, InputError):
-        return None

@@ -84,13 +84,14 @@ def figures(
 
 
 def draw_diagnosis(diagnoses: dict[str, dict[str, Any]], given: int, outputs: Any) -> None:
-    """A saved diagnosis: its ladder, and where asked its page and its numbers as a table."""
+    """A saved diagnosis: its figures, and where asked its page and its numbers as a table."""
+    from manifold_probe.report.diagnosis.markdown import check_table
     from manifold_probe.report.diagnosis.result import Diagnosis
 
     path, document = next(iter(diagnoses.items()))
     if given > 1:
         raise InputError(f"{path}: holds a diagnosis; draw that result alone")
-    if outputs.table is not None and not outputs.table.lower().endswith((".csv", ".parquet")):
-        raise InputError(f"--table: {outputs.table}: a diagnosis is written as .csv or .parquet; choose such a name")
+    if outputs.table is not None:
+        check_table(outputs.table, "--table")
     outputs.check([path])
     tell(outputs.write(Diagnosis(document)))

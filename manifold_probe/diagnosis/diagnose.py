@@ -1,249 +1,324 @@
-"""From a pair of spaces to a diagnosis: causes with their proofs, benign differences, and the ladder.
+"""From a pair of spaces to a diagnosis: the account of the whole loss, and the causes with their proofs.
 
-Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks; the ladder is read on
-at most 1,000 queries against all rows of their half.
+Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
+the comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.advice import ADVICE
-from manifold_probe.diagnosis.case import Evidence, Finding, View
+from manifold_probe.diagnosis import accounting
+from manifold_probe.diagnosis.cause import Cause
+from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
-from manifold_probe.diagnosis.examine import LEVEL, examine, make_case, ranked, stands, tried
-from manifold_probe.diagnosis.halves import Halves
-from manifold_probe.diagnosis.ladder import climb
-from manifold_probe.diagnosis.rank import ceiling, matched_columns
+from manifold_probe.diagnosis.lab import HELD_OUT, Lab
+from manifold_probe.diagnosis.search import LEVEL, Finding, Found, pursue
+from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
+from manifold_probe.engine.threads import Each, threads
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.measure import measure_students
 from manifold_probe.parts import Parts, Progress
 from manifold_probe.spaces.pairing import Pair
 
-SCHEMA = "manifold-probe/diagnosis/1"
+if TYPE_CHECKING:
+    from manifold_probe.diagnosis.training import Training
+
 EXAMINED = 2500
-LEAST = 60
-SURE = 0.5
-LOW = 0.5  # of the overlap of the student's best linear image: below, a loss without a cause is said to be diffuse
+FEWEST = 60
 CLUSTERS = 10
-SAME_COLUMNS, KEPT = 0.9, 0.5
+SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
+READ = (OVERLAP.key, OVERLAP_EUCLIDEAN.key, DEBIASED_CKA.key)
+SAID = ("value", "low", "high", "chance", "reference", "n")
+SAME_RATIO = (0.67, 1.5)  # of the two spreads
+ALIKE, FOLLOWS = 0.5, 0.9  # correlation of dimensions of one number; of what a map predicts of the teacher itself
 SCALED = "the student's vectors are all longer or shorter by one factor: scale them before both models share an index"
 TURNED = "dimensions do not correspond one to one: map one side before both models share an index"
 MODELS_NEEDED = {
     "preprocessing": "the models are not at hand: give --teacher and --student as models with --data",
     "misaligned_head": "the student's head is not at hand: give --student-head",
     "overfit": "it is not known which rows were trained on: give --train-ids",
+    "undertrained": "the training's log is not at hand: give --log",
 }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a diagnosis is asked for.
+
+    ``slices`` (n,) in the pair's row order: another grouping that is looked at as the classes are.
+    """
+
+    k: int = 10
+    queries: int = 5000
+    seed: int = 0
+    causes: Sequence[Cause] = CAUSES
+    slices: np.ndarray | None = None
+    training: Training | None = None
+    account: bool = True
+
+
 def diagnosed(
-    pair: Pair,
-    *,
-    k: int = 10,
-    seed: int = 0,
-    ladder: bool = True,
-    without: np.ndarray | None = None,
-    progress: Progress | None = None,
+    pair: Pair, asked: Asked, measures: dict[str, Any] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """The parts of a diagnosis that follow from features alone: ``causes``, ``benign``, ``ladder``, ``not_assessed``,
-    ``examined``, ``aside`` (rows that no map is to be fitted on), and ``unaligned``, None where rows are paired
-    rightly; ``without`` (n,) of bool are rows that are set aside from the start.
+    """The parts of a diagnosis, as the document holds them but for the verdict; besides, ``aside`` (rows that no map is
+    to be fitted on) and ``unaligned``, None where rows are paired rightly.
+
+    ``measures`` are the comparison's, by key, where they are known already.
 
     Raises
     ------
     InputError
-        Too few distinct rows for halves.
+        Too few distinct rows for halves, labels of one class, or a cause that fails.
     """
+    with threads() as each:
+        return _diagnosed(pair, asked, measures, progress, each)
+
+
+def _diagnosed(
+    pair: Pair, asked: Asked, measures: dict[str, Any] | None, progress: Progress | None, each: Each
+) -> dict[str, Any]:
+    parts = Parts(progress, {"measures": 1, "training": 0.3, "causes": 1.2, "account": 1.2})
+    k, seed = asked.k, asked.seed
     distinct = distinct_rows(pair)
-    n, m = pair.teacher.n, len(distinct)
-    if m < LEAST:
-        repeated = f" ({n - m} of {n} are copies of others)" if m < n else ""
-        raise InputError(
-            f"{pair.student.name}: {m} rows{repeated} are too few to diagnose; at least {LEAST} are needed"
-        )
+    check_enough(pair, len(distinct), k)
+    known = measured(pair, asked, parts["measures"]) if measures is None else measures
+    copies = np.setdiff1d(np.arange(pair.teacher.n), distinct, assume_unique=True)
     wrong = unaligned(pair, distinct, k, seed)
     if wrong is not None:
-        return of_unaligned(wrong, distinct, n, pair.labels is not None)
-    rows = distinct[np.unique(np.linspace(0, m - 1, min(m, EXAMINED)).round().astype(int))]
-    teacher, student = pair.teacher.take(rows), pair.student.take(rows)
-    codes, names, labelled = classes_of(pair, rows, teacher, seed)
-    whole = make_case(teacher, student, codes, names, labelled, k, seed)
-    case = whole if without is None else whole.without(without[rows])
-    view = View(case)
-    parts = Parts(progress, {"causes": 1, "ladder": 1 if ladder else 0})
-    found, _ = examine(case, view, parts["causes"])
-    causes = [each for each in ranked(stands(found)) if each.confidence >= SURE]
-    copies = np.setdiff1d(np.arange(n), distinct, assume_unique=True)
-    aside = np.union1d(copies, set_aside(found, rows))
-    steps = climb(Halves(pair, k, seed, aside), parts["ladder"]) if ladder else []
-    unproved = [each.name for each in ranked(found) if each not in causes]
-    if not causes:
-        diffuse = diffuse_loss(view)
-        causes = [diffuse] if diffuse is not None else []
-    ids = pair.ids
+        return of_unaligned(pair, wrong, known, copies, asked)
+    rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), EXAMINED)).round().astype(int))]
+    told = None
+    if asked.training is not None:
+        from manifold_probe.diagnosis.training import evidence_of_training
+
+        told = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
+    assessed = set() if told is None else set(told.assessed)
+    lab = lab_of(pair, rows, asked)
+    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
+    found = pursue(lab, unknown, parts["causes"], each)
+    of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
+    causes = [described(one, rows, pair.ids) for one in [*found.proved, *of_slices, *found.suspected]]
+    causes += [] if told is None else told.causes
+    aside = np.union1d(copies, set_aside(found.proved, rows))
+    account = None
+    if asked.account:
+        codes, names = (None, np.empty(0)) if pair.labels is None else codes_of(np.asarray(pair.labels))
+        account = accounting.account(
+            pair,
+            known[OVERLAP.named(k)]["value"],
+            known[DEBIASED_CKA.key]["value"],
+            k,
+            seed,
+            aside=np.setdiff1d(aside, copies),
+            copies=copies,
+            codes=codes,
+            names=[str(name) for name in names.tolist()],
+            pieces=() if told is None else told.pieces,
+            progress=parts["account"],
+        )
     return {
-        "causes": [described(each, rows, ids, k) for each in causes],
-        "benign": benign(steps, view, teacher, student) if ladder else [],
-        "ladder": steps,
-        "not_assessed": not_assessed(labelled, len(names)),
+        "measures": known,
+        **accounted(account),
+        "causes": ranked(causes, known, k),
+        "benign": [*differences(found), *benign(pair, rows, lab, found.after)],
+        "not_assessed": not_assessed(lab, asked, assessed),
         "aside": aside.tolist(),
         "unaligned": None,
         "examined": {
             "rows": len(rows),
-            "copies": n - m,
-            "of": n,
-            "labels": labelled,
-            "overlap": view.now.mean() if case is whole else View(whole).now.mean(),
+            "copies": len(copies),
+            "of": pair.teacher.n,
+            "labels": lab.labelled,
             "set_aside": len(aside),
-            "causes": {"tried": tried(), "level": LEVEL, "correction": "Holm", "unproved": unproved},
+            "causes": {"tried": len(lab.tried), "level": LEVEL, "correction": "Holm"},
+            **({} if asked.slices is None else {"slices": {"count": len(codes_of(np.asarray(asked.slices))[1])}}),
+            **({} if told is None else told.beside),
         },
     }
 
 
-def of_unaligned(wrong: Unaligned, distinct: np.ndarray, n: int, labelled: bool) -> dict[str, Any]:
-    """The parts of a diagnosis of rows that are paired wrongly: nothing else can be said of them."""
-    copies = np.setdiff1d(np.arange(n), distinct, assume_unique=True)
+def measured(pair: Pair, asked: Asked, progress: Progress | None = None) -> dict[str, Any]:
+    """Overlap in both metrics and debiased CKA, by the comparison's engine, of all rows."""
+    found = measure_students(
+        {"student": pair}, k=asked.k, queries=asked.queries, seed=asked.seed, measures=READ, progress=progress
+    )["student"]
+    return {key: {name: getattr(each, name) for name in SAID} for key, each in found.measures.items()}
+
+
+def accounted(account: accounting.Account | None) -> dict[str, Any]:
+    """The account as the document holds it; empty where none was asked for."""
+    if account is None:
+        return {"accounting": [], "accounting_cka": [], "ladder": [], "held_out": {}}
     return {
+        "accounting": [vars(part) for part in account.overlap],
+        "accounting_cka": [vars(part) for part in account.cka],
+        "ladder": account.steps,
+        "held_out": account.held_out,
+    }
+
+
+def of_unaligned(
+    pair: Pair, wrong: Unaligned, known: dict[str, Any], copies: np.ndarray, asked: Asked
+) -> dict[str, Any]:
+    """The parts of a diagnosis of rows that are paired wrongly: nothing else can be said of them."""
+    overlap, cka = known[OVERLAP.named(asked.k)]["value"], known[DEBIASED_CKA.key]["value"]
+    return {
+        "measures": known,
+        **accounted(accounting.of_order(wrong, overlap, cka)),
+        "ladder": wrong.ladder(),
         "causes": [wrong.cause()],
         "benign": [],
-        "ladder": wrong.ladder(),
         "not_assessed": [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],
         "aside": copies.tolist(),
         "unaligned": wrong,
         "examined": {
-            "rows": len(distinct),
+            "rows": pair.teacher.n - len(copies),
             "copies": len(copies),
-            "of": n,
-            "labels": labelled,
-            "overlap": wrong.overlap,
+            "of": pair.teacher.n,
+            "labels": pair.labels is not None,
             "set_aside": 0,
-            "causes": {"tried": 1, "level": LEVEL, "correction": "Holm", "unproved": []},
+            "causes": {"tried": 1, "level": LEVEL, "correction": "Holm"},
         },
     }
 
 
-def classes_of(pair: Pair, rows: np.ndarray, teacher: np.ndarray, seed: int) -> tuple[np.ndarray, list[str], bool]:
-    """Codes and names of the classes; the teacher's clusters where there are no labels.
+def check_enough(pair: Pair, distinct: int, k: int) -> None:
+    """Refuse pairs of too few distinct rows for halves. Raises InputError."""
+    n, least = pair.teacher.n, max(FEWEST, 4 * (k + 1))
+    if distinct < least:
+        repeated = f" ({n - distinct} of {n} are copies of others)" if distinct < n else ""
+        raise InputError(
+            f"{pair.student.name}: {distinct:,} paired rows{repeated} are too few to find causes in one half and prove "
+            f"them in the other; at least {least:,} are needed for k = {k}"
+        )
 
-    Rows without a label have the code after the last class's.
-    """
-    if pair.labels is not None:
-        codes, names = codes_of(np.asarray(pair.labels)[rows])
-        if len(names) < 2:
-            raise InputError(f"{pair.teacher.name}: labels hold one class; give labels of several, or none")
-        return np.where(codes < 0, len(names), codes), [str(name) for name in names.tolist()], True
-    from sklearn.cluster import KMeans
 
-    count = min(CLUSTERS, max(2, len(rows) // 20))
-    found = KMeans(count, n_init=1, random_state=seed).fit(teacher.astype(np.float64))
-    return found.labels_.astype(np.int64), [f"cluster {code}" for code in range(count)], False
+def lab_of(pair: Pair, rows: np.ndarray, asked: Asked, labels: np.ndarray | None = None) -> Lab:
+    """The lab of some rows, with the pair's labels, other ``labels`` (n,), or the teacher's clusters."""
+    teacher, student = pair.teacher.take(rows), pair.student.take(rows)
+    labels = pair.labels if labels is None else labels
+    if labels is None:
+        from sklearn.cluster import KMeans
+
+        count = min(CLUSTERS, max(2, len(rows) // 20))
+        codes = KMeans(count, n_init=1, random_state=asked.seed).fit(teacher.astype(np.float64)).labels_
+        names = [f"cluster {code}" for code in range(count)]
+        return Lab.of(teacher, student, codes.astype(np.int64), names, labelled=False, k=asked.k, seed=asked.seed)
+    codes, found = codes_of(np.asarray(labels)[rows])
+    if len(found) < 2:
+        raise InputError(f"{pair.teacher.name}: labels hold one class; give labels of several, or none")
+    codes = np.where(codes < 0, len(found), codes)
+    return Lab.of(teacher, student, codes, [str(name) for name in found.tolist()], k=asked.k, seed=asked.seed)
+
+
+def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
+    """The slices that failed alone, looked for as classes are."""
+    causes = [cause for cause in asked.causes if cause.name == "slice_failure"]
+    found = []
+    for each in pursue(lab_of(pair, rows, asked, asked.slices), causes).proved:
+        where = {"slices" if kind == "classes" else kind: values for kind, values in each.signs.where.items()}
+        cause = replace(each.cause, words="one slice failed alone")
+        found.append(replace(each, cause=cause, signs=replace(each.signs, where=where)))
+    return found
 
 
 def set_aside(found: list[Finding], rows: np.ndarray) -> np.ndarray:
     """Numbers of the rows that a map must not be fitted on; ``rows`` are those that were examined."""
-    places = [
-        each.where["rows"]
-        for each in found
-        if each.name in ("outliers", "point_collapse", "row_misalignment") and each.where
-    ]
+    places = [np.asarray(each.signs.where["rows"]) for each in found if each.name in SET_ASIDE]
     return rows[np.unique(np.concatenate(places))] if places else rows[:0]
 
 
-def diffuse_loss(view: View) -> Finding | None:
-    """Low faithfulness with nothing specific: even the best linear image keeps few neighbours."""
-    best = max(view.now.mean(), view.judge(view.recovered).mean())
-    if best >= LOW:
-        return None
-    return Finding(
-        "diffuse_loss",
-        [Evidence("overlap@10 of the student's best linear image", best, 1.0)],
-        None,
-        view.case,
-        share=1.0,
-        confidence=float(np.clip(1.3 - 1.6 * best, 0.3, 0.95)),
-        z=np.inf,
-    )
+def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> list[dict[str, Any]]:
+    """The causes by what they explain of the comparison's loss, the proved first."""
+
+    def explains(cause: dict[str, Any]) -> float:
+        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(HELD_OUT)
+        value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
+        return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
+
+    return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
 
 
-def benign(steps: list[dict[str, Any]], view: View, teacher: np.ndarray, student: np.ndarray) -> list[dict[str, Any]]:
+def differences(found: Found) -> list[dict[str, Any]]:
+    """Signs of causes that explain nothing."""
+    return [
+        {"name": one.name, "words": one.cause.words, "value": one.signs.evidence[0].value, "note": one.cause.harmless}
+        for one in found.differences
+    ]
+
+
+def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:
     """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
     found = []
-    keep = view.keep
-    wide = (x[keep].astype(np.float64) for x in (student, teacher))
-    spreads = [float(np.sqrt(np.square(x - x.mean(0)).sum(1).mean())) for x in wide]
-    ratio = spreads[0] / max(spreads[1], 1e-300)
-    if not 0.67 < ratio < 1.5:
-        found.append({"name": "global_scale", "value": ratio, "note": SCALED})
-    if view.student.shape[1] == view.teacher.shape[1]:
-        raw = _agreement(view.student[keep], view.teacher[keep])
-        overlap = {step["repair"]: next(iter(step["measures"].values()))["value"] for step in steps}
-        permuted = float(np.median(matched_columns(view)[2])) > SAME_COLUMNS
-        name, rung = ("permutation", "permutation") if permuted else ("rotation", "orthogonal")
-        kept = abs(overlap[rung] - overlap["identity"]) < 0.05 and overlap[rung] > KEPT
-        if raw < 0.5 and kept and view.explained > SAME_COLUMNS * ceiling(view):
-            found.append({"name": name, "value": raw, "note": TURNED})
+    ratio = spread(pair.student.take(rows)) / spread(pair.teacher.take(rows))
+    if not SAME_RATIO[0] < ratio < SAME_RATIO[1]:
+        found.append({"name": "global_scale", "words": "lengths differ by a factor", "value": ratio, "note": SCALED})
+    seen = after if after.student.shape == after.teacher.shape else lab
+    if seen.student.shape == seen.teacher.shape:
+        raw = float(np.median(column_correlations(seen.student[seen.keep], seen.teacher[seen.keep])))
+        if raw < ALIKE and seen.explained > FOLLOWS * ceiling(seen):
+            words = "dimensions are turned or permuted"
+            found.append({"name": "rotation", "words": words, "value": raw, "note": TURNED})
     return found
 
 
-def _agreement(x: np.ndarray, y: np.ndarray) -> float:
+def spread(x: np.ndarray) -> float:
+    """Root mean squared distance of rows (n, d) from their mean, of whatever size."""
+    wide = x.astype(np.float64)
+    size = float(np.abs(wide).max()) or 1.0
+    wide /= size
+    return size * float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
+
+
+def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(d,): Pearson correlation of the columns of the same numbers."""
     x, y = x - x.mean(0), y - y.mean(0)
     scale = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
-    return float(np.median((x * y).sum(0) / np.maximum(scale, 1e-30)))
+    found: np.ndarray = (x * y).sum(0) / np.maximum(scale, 1e-30)
+    return found
 
 
-def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None, k: int) -> dict[str, Any]:
+def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dict[str, Any]:
     """A cause as the document holds it; row numbers are those of the paired rows, ids where there are any."""
     where: dict[str, Any] | None = None
-    if finding.where:
+    if finding.signs.where:
         where = {}
-        for kind, values in finding.where.items():
-            places = rows[values] if kind == "rows" else values
+        for kind, values in finding.signs.where.items():
+            places = rows[np.asarray(values)] if kind == "rows" else values
             where[kind] = [each.item() if hasattr(each, "item") else each for each in list(places)]
             if kind == "rows" and ids is not None:
                 where["ids"] = [str(ids[row]) for row in places]
-    repair = finding.repair
+    cause, trial, confusable = finding.cause, finding.trial, finding.signs.confusable
     return {
-        "name": finding.name,
-        "confidence": finding.confidence,
+        "name": cause.name,
+        "words": cause.words,
+        "status": "proved" if trial is not None else "suspected",
         "share": finding.share,
-        "evidence": [
-            {"measure": at_k(e.measure, k), "value": e.value, "expected": e.expected} for e in finding.evidence
-        ],
-        "repair": None
-        if repair is None
-        else {
-            "name": repair.name,
-            "measure": at_k(repair.measure + (":euclidean" if repair.gain.metric == "euclidean" else ""), k),
-            "before": repair.gain.before,
-            "after": repair.gain.after,
-            "low": max(repair.gain.low, -1.0),
-            "high": min(repair.gain.high, 1.0),
-            "healthy_gain": repair.healthy_gain,
-        },
+        "evidence": [{"measure": e.measure, "value": e.value, "expected": e.expected} for e in finding.signs.evidence],
+        "repair": None if trial is None else trial.to_dict(),
         "where": where,
-        "advice": ADVICE[finding.name],
-        "or": finding.or_,
+        "advice": cause.advice,
+        "falsified_by": cause.falsified_by,
+        "or": list(cause.confusable if confusable is None else confusable),
     }
 
 
-def at_k(measure: str, k: int) -> str:
-    """A measure's key at the k that was asked for.
-
-    >>> at_k("overlap@10:euclidean", 5)
-    'overlap@5:euclidean'
-    """
-    return measure.replace("overlap@10", f"overlap@{k}")
-
-
-def not_assessed(labelled: bool, classes: int) -> list[dict[str, str]]:
+def not_assessed(lab: Lab, asked: Asked, assessed: set[str]) -> list[dict[str, str]]:
     """What could not be looked at, and why."""
-    found = [{"name": name, "why": why} for name, why in MODELS_NEEDED.items()]
-    if classes < 4:
+    found = [{"name": name, "why": why} for name, why in MODELS_NEEDED.items() if name not in assessed]
+    if len(lab.names) < 4:
         found += [
-            {"name": name, "why": f"{classes} classes are too few to tell one from the others"}
-            for name in ("cluster_merge", "slice_failure")
+            {"name": name, "why": f"{len(lab.names)} classes are too few to tell one from the others"}
+            for name in ("cluster_merge", "slice_failure", "absent_classes")
         ]
+    if asked.slices is not None and (count := len(codes_of(np.asarray(asked.slices))[1])) < 4:
+        found.append({"name": "slice_failure", "why": f"{count} slices are too few to tell one from the others"})
     return found

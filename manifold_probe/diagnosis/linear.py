@@ -6,15 +6,16 @@ The maps are those of `measures.linear_maps`, their strength chosen by generalis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from scipy.linalg import solve
+from scipy.linalg import eigh, eigvalsh
 
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import RidgePath, ridge
 
 MOST = 2500  # rows that a map is fitted on
+TOLD = 256  # directions from which other classes tell where a class is
+FEW = 0.2  # of the directions: so few are looked for by themselves
 
 
 @dataclass(frozen=True)
@@ -43,55 +44,88 @@ def fit_ridge(x: np.ndarray, y: np.ndarray) -> Ridge:
     return Ridge(path.weights(strength), mean_in, mean_out, strength)
 
 
+class HalfMaps:
+    """Ridge maps from x (n, p), one for each half of the rows, fitted on the other; what they share is computed once.
+
+    ``fit`` (n,) of bool says which rows may be fitted.
+    """
+
+    def __init__(self, x: np.ndarray, fold: np.ndarray, fit: np.ndarray | None = None) -> None:
+        self.x, self.fold = x, fold
+        self.learn, self.mean, self.bases = {}, {}, {}
+        for side in (False, True):
+            rows = np.flatnonzero(fold != side if fit is None else (fold != side) & fit)
+            if len(rows) > MOST:
+                rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
+            some = x[rows].astype(np.float64)
+            self.learn[side], self.mean[side] = rows, some.mean(0)
+            self.bases[side] = RidgePath.basis(some - self.mean[side])
+
+    def __call__(self, y: np.ndarray) -> np.ndarray:
+        """(n, q): every row of y as the other half's map predicts it."""
+        predicted = np.empty(y.shape)
+        for side, rows in self.learn.items():
+            theirs = y[rows].astype(np.float64)
+            mean = theirs.mean(0)
+            path = self.bases[side].of(theirs - mean)
+            strength = path.generalised_strength(len(rows), float(np.square(theirs - mean).sum()))
+            read = self.fold == side
+            along = (self.x[read] - self.mean[side]) @ path.vectors
+            predicted[read] = along @ (path.products / (path.values + strength)[:, None]) + mean
+        return predicted
+
+
 def cross_fitted(x: np.ndarray, y: np.ndarray, fold: np.ndarray, fit: np.ndarray | None = None) -> np.ndarray:
     """Every row of y as the other half's map predicts it from x; ``fit`` (n,) of bool says which rows may be fitted."""
-    predicted = np.empty(y.shape)
-    for side in (False, True):
-        learn, read = fold != side, fold == side
-        if fit is not None:
-            learn = learn & fit
-        predicted[read] = fit_ridge(x[learn], y[learn])(x[read])
-    return predicted
+    return HalfMaps(x, fold, fit)(y)
 
 
 def told_by_others(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Every group of y (n, q) as the ridge map from x (n, p) that was fitted on the other groups has it.
 
-    One strength serves all, that of the map fitted on everything; what the fits share is computed once.
+    From at most 256 principal directions of x; one strength serves all, that of the map fitted on everything.
     """
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    x = x - x.mean(0)
-    strength = fit_ridge(x, y).strength
-    least = max(strength, 1e-10 * float(np.square(x).sum()), 1e-300)
-    if len(x) <= x.shape[1]:
-        told = partial(_told_by_rows, x @ x.T)
-    else:
-        told = partial(_told_by_moments, Moments().update(y, x))
-    found = np.empty_like(y)
+    axes = main_axes(x, min(TOLD, x.shape[1], len(x) - 1))
+    x, y = (x - x.mean(0)).astype(np.float64) @ axes, y.astype(np.float64)
+    least = max(fit_ridge(x, y).strength, 1e-10 * float(np.square(x).sum()), 1e-300)
+    whole, found = Moments().update(y, x), np.empty_like(y)
     for group in np.unique(groups):
-        found[groups == group] = told(x, y, groups == group, least)
+        out = groups == group
+        others = whole - Moments(whole.shift_x, whole.shift_y).update(y[out], x[out])
+        mean_out, mean_in = others.means
+        found[out] = (x[out] - mean_in) @ ridge(others, least) + mean_out
     return found
-
-
-def _told_by_rows(products: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray, strength: float) -> np.ndarray:
-    """The rows ``out`` (n,) of bool of y, from X X' (n, n): for no more rows than dimensions."""
-    near, far = products[np.ix_(~out, ~out)], products[np.ix_(out, ~out)]
-    middle, corner, mean_out = near.mean(0), near.mean(), y[~out].mean(0)
-    near = near - middle - middle[:, None] + corner
-    near.flat[:: len(near) + 1] += strength
-    far = far - far.mean(1)[:, None] - middle + corner
-    told: np.ndarray = far @ solve(near, y[~out] - mean_out, assume_a="pos", check_finite=False) + mean_out
-    return told
-
-
-def _told_by_moments(whole: Moments, x: np.ndarray, y: np.ndarray, out: np.ndarray, strength: float) -> np.ndarray:
-    """The rows ``out`` (n,) of bool of y, from the moments of all rows less their own."""
-    others = whole - Moments(whole.shift_x, whole.shift_y).update(y[out], x[out])
-    mean_out, mean_in = others.means
-    return (x[out] - mean_in) @ ridge(others, strength) + mean_out
 
 
 def explained(y: np.ndarray, predicted: np.ndarray) -> float:
     """Share of y's variance that the prediction has."""
     total = np.square(y - y.mean(0)).sum()
     return float(1 - np.square(y - predicted).sum() / total) if total else 0.0
+
+
+def main_axes(x: np.ndarray, count: int) -> np.ndarray:
+    """(d, count): the principal axes of most variance of rows (n, d)."""
+    centred = (x - x.mean(0)).astype(np.float64)
+    few_rows = len(centred) < centred.shape[1]
+    gram = centred @ centred.T if few_rows else centred.T @ centred
+    size = len(gram)
+    if count < FEW * size:
+        from scipy.sparse.linalg import eigsh  # Lanczos: far quicker for a few
+
+        values, vectors = eigsh(gram, count, v0=np.ones(size) / np.sqrt(size))
+    else:
+        values, vectors = eigh(gram, subset_by_index=[size - count, size - 1])
+    order = np.argsort(values)[::-1]
+    if not few_rows:
+        return vectors[:, order]
+    axes: np.ndarray = centred.T @ (
+        vectors[:, order] / np.sqrt(np.maximum(values[order], max(1e-14 * float(values.max()), 1e-300)))
+    )
+    return axes
+
+
+def spectrum(x: np.ndarray) -> np.ndarray:
+    """Eigenvalues of the covariance of rows (n, d), largest first."""
+    centred = (x - x.mean(0)).astype(np.float64)
+    gram = centred @ centred.T if len(x) < x.shape[1] else centred.T @ centred
+    return np.maximum(eigvalsh(gram)[::-1], 0) / len(x)

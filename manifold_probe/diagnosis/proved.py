@@ -1,4 +1,7 @@
-"""The affine map that brings the student nearest to the teacher: proved on held-out halves, then fitted on all."""
+"""The affine map that brings the student nearest to the teacher: proved on held-out halves, then fitted on all.
+
+The maps are the account's, on the same halves, without the same rows.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis import repairs
-from manifold_probe.diagnosis.faithfulness import Gain, gain
-from manifold_probe.diagnosis.halves import Halves
-from manifold_probe.diagnosis.ladder import mapped, step_of
+from manifold_probe.diagnosis.accounting import IDENTITY, affine_fits, affine_steps_of
+from manifold_probe.diagnosis.halves import COSINE, SIDES, Halves, chosen, joined, mean_of_halves
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import OVERLAP
+from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.affine import Map
 from manifold_probe.spaces.pairing import Pair
 
 LEAST = 0.01
 FLOAT32 = 100  # exponents that leave float32 a few digits on either side
-CANDIDATES: dict[str, repairs.Fit] = {
-    "centring": repairs.centring,
-    "unit_deviation": repairs.unit_deviation,
-    "direction_removed": repairs.direction_removed,
-    "orthogonal": repairs.orthogonal,
-    "ridge": repairs.ridge,
-}
 
 
 def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> Map:
@@ -41,35 +37,49 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
         Where none gains by more than its interval and by .01.
     """
     halves = Halves(pair, k, seed, without)
-    now = halves.judge(step_of("identity", halves), cka=False)
-    gains = {}
-    for name, fit in CANDIDATES.items():
-        steps = {side: mapped(fit, halves.whole[not side]) for side in (False, True)}
-        gains[name] = gain(now, halves.judge(steps, cka=False))
-    best = max(gains, key=lambda name: gains[name].value)
-    step = gains[best]
-    if step.value < LEAST or step.z <= 1.96:
-        raise InputError(
-            f"repair: no map proved itself (the best, {best}, takes overlap@{k} from {step.before:.3f} to "
-            f"{step.after:.3f} on held-out rows); nothing is written"
-        )
+    found = halves.overlaps(affine_steps_of(halves))
+    readings = {name: mean_of_halves(each[COSINE]) for name, each in found.items()}
+    fits = affine_fits(halves)
+    picked = chosen(readings, [tuple(fits)] * len(SIDES))
+    before, after = joined(readings[IDENTITY]), joined((readings[picked[0]][0], readings[picked[1]][1]))
+    best = max(picked, key=lambda name: joined(readings[name]).value or 0.0)
+    check(best, before, after, OVERLAP.named(k))
     whole = halves.whole[False].merge(halves.whole[True])
-    weights, offset = CANDIDATES[best](whole)
+    weights, offset = fits[best](whole)
     theirs, own = halves.exponents
     weights, offset = np.ldexp(weights, theirs - own), np.ldexp(offset, theirs)
     if max(abs(theirs), abs(theirs - own)) > FLOAT32:
         raise InputError("repair: values are so large or so small that no float32 map holds them; scale the features")
-    return Map(weights.astype(np.float32), offset.astype(np.float32), _facts(best, step, k, whole.n))
+    return Map(weights.astype(np.float32), offset.astype(np.float32), _facts(best, before, after, k, whole.n))
 
 
-def _facts(name: str, step: Gain, k: int, rows: int) -> dict[str, str]:
+def check(best: str, before: Estimate, after: Estimate, measure: str) -> None:
+    """Refuse a map that gains less than .01, or less than its interval.
+
+    Raises
+    ------
+    InputError
+    """
+    gain = after.minus(before)
+    if (gain.value or 0.0) < LEAST or (gain.low or 0.0) <= 0:
+        raise InputError(
+            f"repair: no map proved itself (the best, {best}, takes {measure} from {before.value:.3f} to "
+            f"{after.value:.3f} on held-out rows); nothing is written"
+        )
+
+
+def _facts(name: str, before: Estimate, after: Estimate, k: int, rows: int) -> dict[str, str]:
+    gain = after.minus(before)
+    assert before.value is not None
+    assert after.value is not None
+    half = 1.96 * (gain.standard_error or 0.0)
     facts: dict[str, Any] = {
         "repair": name,
-        "measure": f"overlap@{k}",
-        "before": round(step.before, 6),
-        "after": round(step.after, 6),
-        "low": round(step.low, 6),
-        "high": round(step.high, 6),
+        "measure": OVERLAP.named(k),
+        "before": round(before.value, 6),
+        "after": round(after.value, 6),
+        "low": round(after.value - half, 6),
+        "high": round(after.value + half, 6),
         "rows": rows,
     }
     return {key: str(value) for key, value in facts.items()}

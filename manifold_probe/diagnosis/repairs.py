@@ -1,9 +1,13 @@
-"""Affine repairs of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
+"""Corrections of a student, z = x A + b, each from the moments of paired rows alone (student x, teacher y).
 
-centring        x - m                       permutation   every dimension in its partner's place, at its spread
-global scale    x s                         orthogonal    (x - m) Q s + c    (Procrustes)
-top removed     (x - m)(I - V V')           ridge         (x - m) W + c
-unit deviation  (x - m) / s                 direction     (x - m)(I - v v'), v: first direction of what is not told
+centring             x - m
+unit deviation       (x - m) / s
+teacher's mean       x - m + c
+teacher's deviation  (x - m) t / s + c
+orthogonal           (x - m) Q + c      (Procrustes, at one scale)
+ridge                (x - m) W + c
+
+and one that is not affine: ridge from the normal scores of the dimensions.
 """
 
 from __future__ import annotations
@@ -11,14 +15,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri  # scipy.stats would take half a second to import
 
+from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step, as_it_is, the_teacher
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures import linear_maps
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
 FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
-REMOVED = 3
+CONSTANT = 1e-6  # of the largest deviation: below, a dimension is rounding
+QUANTILES = 64
+TOLD = 0.5  # of correlation
+WAYS = 512  # random features of a lift
+MAIN = 48  # directions that they are functions of, at most
 
 
 def deviations(moments: Moments) -> Affine:
@@ -32,35 +42,26 @@ def centring(moments: Moments) -> Affine:
     return np.eye(len(moments.sx)), -moments.means[0]
 
 
-def global_scale(moments: Moments) -> Affine:
-    """At the teacher's size."""
-    own, theirs = moments.variances
-    ratio = np.sqrt(theirs / max(own, 1e-300))
-    return np.eye(len(moments.sx)) * ratio, np.zeros(len(moments.sx))
-
-
-def top_components_removed(moments: Moments) -> Affine:
-    """Without the three principal directions of most variance."""
-    top = np.linalg.eigh(moments.covariance[0])[1][:, -REMOVED:]
-    weights = np.eye(len(top)) - top @ top.T
-    return weights, -moments.means[0] @ weights
-
-
 def unit_deviation(moments: Moments) -> Affine:
     """Every dimension at unit deviation, floored."""
     spread = deviations(moments)[0]
-    spread = np.maximum(spread, FLOOR * max(float(np.median(spread)), 1e-30))
+    spread = np.maximum(spread, max(FLOOR * float(np.median(spread)), CONSTANT * float(spread.max()), 1e-300))
     return np.diag(1 / spread), -moments.means[0] / spread
 
 
-def permutation(moments: Moments) -> Affine:
-    """Every dimension in the place of the teacher's that it correlates with most, with its sign and spread."""
-    own, theirs = deviations(moments)
-    partner, correlation = linear_maps.partners(moments.swapped(), mirrored=True)
-    placed = np.flatnonzero(correlation)
-    weights = np.zeros((len(own), len(theirs)))
-    weights[partner[placed], placed] = np.sign(correlation[placed]) * theirs[placed] / own[partner[placed]]
-    return _onto_teacher(moments, weights)
+def teacher_mean(moments: Moments) -> Affine:
+    """At the teacher's mean and size, where both have the same dimensions."""
+    own, theirs = moments.means
+    variances = moments.variances
+    scale = float(np.sqrt(variances[1] / max(variances[0], 1e-300)))
+    return np.eye(len(own)) * scale, theirs - own * scale
+
+
+def teacher_deviations(moments: Moments) -> Affine:
+    """Every dimension at the teacher's mean and deviation, where both have the same dimensions."""
+    weights, offset = unit_deviation(moments)
+    theirs = deviations(moments)[1]
+    return weights * theirs, offset * theirs + moments.means[1]
 
 
 def orthogonal(moments: Moments) -> Affine:
@@ -79,11 +80,108 @@ def _onto_teacher(moments: Moments, weights: np.ndarray) -> Affine:
     return weights, mean_out - mean_in @ weights
 
 
-def direction_removed(moments: Moments) -> Affine:
-    """Without the direction in which the student says most that the teacher does not predict."""
-    xx, xy, yy = moments.covariance
-    told = linear_maps.generalised_ridge(moments)
-    left = xx - xy @ told - told.T @ xy.T + told.T @ yy @ told
-    direction = np.linalg.eigh((left + left.T) / 2)[1][:, -1]
-    weights = np.eye(len(xx)) - np.outer(direction, direction)
-    return weights, -moments.means[0] @ weights
+def affine_steps(fit: Fit, halves: Halves) -> Correction:
+    """An affine correction of the rows of each half, fitted on the other."""
+    return {side: affine_step(fit(halves.whole[not side]), halves.whole[not side].means[0]) for side in SIDES}
+
+
+def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], np.ndarray] | None = None) -> Step:
+    """Rows, or a function ``of`` them, through an affine map: about their ``centre``, so that single precision will
+    do."""
+    weights, offset = affine
+    at_centre = centre @ weights + offset
+    diagonal = np.diag(weights)
+    if of is None and weights.shape == (len(diagonal),) * 2 and np.count_nonzero(weights) == np.count_nonzero(diagonal):
+        return lambda student, teacher: (student - centre) * diagonal + at_centre
+    single = weights.astype(np.float32)
+
+    def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+        centred = (student if of is None else of(student)) - centre
+        return centred.astype(np.float32) @ single + at_centre
+
+    return step
+
+
+def lengths_told(halves: Halves) -> bool:
+    """Whether the lengths of the student's rows say something of the teacher's."""
+    own, theirs = (
+        np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(each, halves.compared)])
+        for each in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
+    )
+    scale = float(own.std() * theirs.std())
+    return scale > 0 and float(((own - own.mean()) * (theirs - theirs.mean())).mean()) > TOLD * scale
+
+
+def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The student's directions at the teacher's lengths."""
+    own, theirs = (np.linalg.norm(x, axis=1, keepdims=True) for x in (student, teacher))
+    return student * (theirs / np.maximum(own, 1e-30))
+
+
+def nonlinear(halves: Halves) -> Correction:
+    """Any linear map of the normal scores of the student's dimensions, fitted on at most 50,000 rows."""
+    scores = Scores(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)))
+    scored = halves.moments(scores, FITTED)
+    return {side: affine_step(ridge(scored[not side]), scored[not side].means[0], scores) for side in SIDES}
+
+
+def leading(halves: Halves, width: int) -> Correction:
+    """The teacher on its first principal components (n, width) and what is constant beside them, in one column."""
+    return {side: _leading(halves.whole[not side], width) for side in SIDES}
+
+
+def _leading(moments: Moments, width: int) -> Step:
+    mean, axes = moments.means[1], np.linalg.eigh(moments.covariance[2])[1][:, ::-1][:, :width]
+    rest = float(np.linalg.norm(mean - axes @ (axes.T @ mean)))
+    single, middle = axes.astype(np.float32), np.append(mean @ axes, rest)
+
+    def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+        return np.pad((teacher - mean).astype(np.float32) @ single, ((0, 0), (0, 1))) + middle
+
+    return step
+
+
+class Scores:
+    """The normal scores of every dimension: what undoes any rising curve in it.
+
+    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d), at
+    the deviation of the dimension.
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        x = x.astype(np.float64)
+        places = np.linspace(0.5, QUANTILES - 0.5, QUANTILES) / QUANTILES
+        self.known, self.scores = np.quantile(x, places, axis=0).T, np.outer(x.std(0), ndtri(places))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, d)."""
+        scored = np.empty(x.shape)
+        for column, (known, scores) in enumerate(zip(self.known, self.scores, strict=True)):
+            scored[:, column] = np.interp(x[:, column], known, scores)
+        return scored
+
+
+class Lift:
+    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
+
+    def __init__(self, x: np.ndarray, seed: int) -> None:
+        self.centre = x.mean(0, dtype=np.float64)
+        some = x.astype(np.float64) - self.centre
+        squares, vectors = np.linalg.eigh(some.T @ some)
+        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
+        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
+        self.directions = directions[:, :most]
+        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
+        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
+        draw = np.random.default_rng([seed, 5])
+        self.waves = []
+        for width in (1.0, 2.5):
+            ways = draw.normal(size=(most, WAYS // 2)) * width
+            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + 512)."""
+        centred = x - self.centre
+        narrow = centred @ self.directions
+        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
+        return np.concatenate([centred / self.size, *waves], axis=1)

@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.case import confidence_of
-from manifold_probe.diagnosis.faithfulness import CORRECTION, Gain, shared
+from manifold_probe.diagnosis.lab import CORRECTION, Trial, of_groups, shared
 from manifold_probe.diagnosis.orders import Order, first_only, named_orders
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.neighbours import Neighbours, search
 from manifold_probe.engine.rows import sample
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.overlap import class_overlap, overlap_chance
 from manifold_probe.measures.sides import stand_in_classes
 from manifold_probe.spaces.pairing import Pair
 
 NAME = "unaligned_rows"
+WORDS = "rows are in an unknown order, or the two spaces have nothing in common"
 QUERIES = 700
 CHOOSING = 0.3  # of the queries
 SHORTLIST = 5
@@ -52,7 +53,7 @@ class Unaligned:
     error: float
     chance: float
     order: Order | None = None
-    gain: Gain | None = None
+    gain: Trial | None = None
 
     @property
     def teacher_ids(self) -> np.ndarray:
@@ -75,36 +76,22 @@ class Unaligned:
 
     def cause(self, advice: str | None = None) -> dict[str, Any]:
         """The cause as a diagnosis holds it."""
-        key = f"overlap@{self.k}"
-        cause: dict[str, Any] = {
+        key, found = OVERLAP.named(self.k), self.gain
+        known = self.order is not None and found is not None
+        return {
             "name": NAME,
-            "confidence": 0.9,
-            "share": None,
+            "words": self.order.name if self.order is not None else WORDS,
+            "status": "proved" if known else "suspected",
+            "share": found.share if found is not None else None,
             "evidence": [
                 {"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None},
                 {"measure": f"{key} of rows paired at random", "value": self.chance, "expected": None},
             ],
-            "repair": None,
-            "where": None,
+            "repair": None if found is None else {**found.to_dict(), "healthy_gain": None},
+            "where": None if self.order is None else {"orders": [self.order.name]},
             "advice": advice or UNKNOWN,
+            "falsified_by": "ids on both sides that agree in this order",
             "or": [],
-        }
-        if self.order is None or self.gain is None:
-            return cause
-        found = self.gain
-        return cause | {
-            "confidence": confidence_of(found.z),
-            "share": min(1.0, found.value / max(1 - found.before, 1e-3)),
-            "repair": {
-                "name": "rows paired in that order, on rows not used for choosing it",
-                "measure": key,
-                "before": found.before,
-                "after": found.after,
-                "low": max(found.low, 0.0),
-                "high": min(found.high, 1.0),
-                "healthy_gain": None,
-            },
-            "where": {"orders": [self.order.name]},
         }
 
     def ladder(self) -> list[dict[str, Any]]:
@@ -112,13 +99,13 @@ class Unaligned:
         half = 1.96 * self.error
         steps = [_step("identity", self.k, self.overlap, self.overlap - half, self.overlap + half, 0.0)]
         if self.gain is not None:
-            steps.append(_step("reordered", self.k, self.gain.after, self.gain.low, self.gain.high, self.gain.value))
+            steps.append(_step("reordered", self.k, self.gain.after, self.gain.low, self.gain.high, self.gain.gain))
         return steps
 
 
 def _step(name: str, k: int, value: float, low: float, high: float, gain: float) -> dict[str, Any]:
     measured = {"value": value, "low": max(low, 0.0), "high": min(high, 1.0), "gain": gain}
-    return {"repair": name, "measures": {f"overlap@{k}": measured}}
+    return {"repair": name, "measures": {OVERLAP.named(k): measured}}
 
 
 def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
@@ -196,7 +183,7 @@ class Lists:
         return max(overlap_chance(self.teacher.space.n, self.k), float(np.nanmean(expected)))
 
 
-def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
+def restoring(pair: Pair, lists: Lists) -> tuple[Order, Trial] | None:
     """The named order that brings neighbours back beyond what classes give, and its gain on queries kept for that."""
     near = _projected(lists.teacher)
     asked = lists.student.queries[lists.choosing]
@@ -216,11 +203,11 @@ def restoring(pair: Pair, lists: Lists) -> tuple[Order, Gain] | None:
     return part, _gain(lists, part)
 
 
-def _gain(lists: Lists, order: Order) -> Gain:
+def _gain(lists: Lists, order: Order) -> Trial:
     """What an order brings back on the queries that chose nothing."""
     before, after = lists.overlap(None, ~lists.choosing), lists.overlap(order, ~lists.choosing)
-    error = CORRECTION * float(np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after)))
-    return Gain(float(after.mean() - before.mean()), error, float(before.mean()), float(after.mean()))
+    name = "rows paired in that order, on rows not used for choosing it"
+    return of_groups(name, "undo", OVERLAP.named(lists.k), before, after, 1 - float(before.mean()))
 
 
 def _part_of(order: Order, lists: Lists) -> Order | None:

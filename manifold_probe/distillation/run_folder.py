@@ -21,8 +21,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ import torch
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.records import label_array
 from manifold_probe.files import write_whole
+from manifold_probe.parts import Progress
 from manifold_probe.spaces.folder import RUN_FEATURES
 from manifold_probe.spaces.lines import id_lines, read_lines
+from manifold_probe.spaces.read import read, read_column
+from manifold_probe.spaces.space import Space
 
 FORMAT = "manifold-probe/run/1"
 CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LOCK = (
@@ -51,6 +55,19 @@ CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LO
 )
 UNVERIFIED = "# unverified: the teacher's rows were paired with the data by position; no ids vouch for it\n"
 MEND = "free some space and give the same command again: what is done is kept"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows of a run's data on either side: the teacher's, and the student's at its backbone and, where there is
+    one, at its head; ``trained`` (n,) of bool are those that were trained on. ``positional``: no ids vouch for the
+    teacher's."""
+
+    teacher: Space
+    backbone: Space
+    head: Space | None
+    trained: np.ndarray
+    positional: bool
 
 
 class RunFolder:
@@ -203,6 +220,72 @@ class RunFolder:
         """The ids of the rows that were trained on."""
         return set(map(str, read_lines(str(self.path / TRAINED)).tolist()))
 
+    def sides(self) -> Sides:
+        """Teacher and student of a finished run, row by row.
+
+        Raises
+        ------
+        InputError
+            Where the folder holds no finished run, or the teacher's features, or ids in them, are gone.
+        """
+        facts = self.facts()
+        backbone = read(str(self.path))
+        ids = [str(id) for id in np.asarray(backbone.ids).tolist()]
+        teacher = read(facts["teacher"])
+        if facts.get("teacher_ids") is not None:
+            teacher = teacher.with_ids(read_column(facts["teacher_ids"], ("ids", "id"), "ids")[0])
+        positional = facts.get("pairing", {}).get("by") == "position"
+        if not positional and teacher.ids is None:
+            raise InputError(f"{facts['teacher']}: has no ids any more; give the run's teacher with its ids")
+        if not positional:
+            place = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
+            gone = [id for id in ids if id not in place]
+            if gone:
+                raise InputError(f"{facts['teacher']}: has no row {gone[0]!r} any more; give the run's teacher again")
+            teacher = teacher.select(np.array([place[id] for id in ids]))
+        elif teacher.n != len(ids):
+            raise InputError(f"{facts['teacher']}: has {teacher.n:,} rows for the run's {len(ids):,}; give its teacher")
+        known = self.trained_ids()
+        head = read(f"{self.path}::head") if facts["head"] else None
+        return Sides(teacher, backbone, head, np.array([id in known for id in ids]), positional)
+
+    def last_sides(self, tell: Callable[[str], None], progress: Progress | None = None) -> tuple[Sides, int, int]:
+        """Teacher and student of a run that is not finished, as its last saved state makes them; and the steps that
+        were done, of how many.
+
+        Raises
+        ------
+        InputError
+            Where nothing was saved yet, the state does not fit, or what the run read is gone or another.
+        """
+        from manifold_probe.distillation.config import differences, read_toml, resolved
+        from manifold_probe.distillation.setting import prepare
+        from manifold_probe.extraction.processes import Processes
+
+        state = self.state()
+        if state is None:
+            raise InputError(f"{self.path}: nothing was saved yet; give the same probe distill command again")
+        config = resolved(read_toml(str(self.path / CONFIG)))
+        for name in ("teacher", "student"):
+            if str(getattr(config, name)).startswith("python:"):
+                raise InputError(f"{self.path}: its {name} is code, which no folder may have run; finish the run first")
+        setting = prepare(config, Processes(), tell, progress)
+        if other := differences(json.loads(state["record"]), setting.record()):
+            raise InputError(f"{self.path}: what it read is no longer the same: {'; '.join(other)}; train again")
+        setting.learner.module.load_state_dict(state["student"])
+        setting.method.load_state_dict(state["method"])
+        backbone, head = setting.embed(np.arange(setting.data.n))
+        ids, name = setting.data.ids, str(self.path)
+        trained = np.isin(np.arange(setting.data.n), setting.rows)
+        made = Sides(
+            Space(setting.targets.plain.float().cpu().numpy(), ids=ids, name=config.teacher),
+            Space(backbone, ids=ids, labels=setting.names, name=name),
+            Space(head, ids=ids, name=f"{name}::head") if setting.has_head else None,
+            trained,
+            setting.targets.pairing["by"] == "position",
+        )
+        return made, state["step"], setting.steps * config.epochs
+
     def write_manifest(self, shards: list[dict[str, Any]], labelled: bool, facts: Mapping[str, Any]) -> None:
         """Say that the features are whole: the run is finished then. ``facts`` are what `facts` gives back."""
         manifest = {
@@ -227,7 +310,7 @@ def torch_bytes(content: Mapping[str, Any]) -> bytes:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """The log of a run, a dict a line.
+    """The log of a run, a dict a line; of one that is still being written, the lines that are whole.
 
     Raises
     ------
@@ -236,7 +319,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     """
     file = Path(path) / LOG
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
     except OSError as error:
         raise InputError(
             f"{file}: cannot be read ({error.strerror}); give a folder that probe distill wrote"

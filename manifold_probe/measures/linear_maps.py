@@ -33,6 +33,18 @@ DETERMINED = 1e-10  # of the largest eigenvalue: below, a direction is rounding
 VARIES = 1e-12  # of the largest deviation: below, a dimension is constant
 
 
+class Basis(NamedTuple):
+    """Centred rows y = U diag(s)^(1/2) V': ``values`` s (r,), ``vectors`` V (dy, r), ``left`` U (n, r)."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    left: np.ndarray
+
+    def of(self, x: np.ndarray) -> RidgePath:
+        """The ridge maps from these rows to centred rows x (n, dx)."""
+        return RidgePath(self.values, self.vectors, np.sqrt(self.values)[:, None] * (self.left.T @ x))
+
+
 class RidgePath(NamedTuple):
     """The ridge maps of one sample for every strength: after one decomposition each is a division.
 
@@ -52,14 +64,20 @@ class RidgePath(NamedTuple):
 
     @classmethod
     def of_rows(cls, x: np.ndarray, y: np.ndarray) -> RidgePath:
-        """From centred rows (n, dx) and (n, dy); for few rows from their (n, n) products, YY' = U diag(s) U'."""
-        if len(y) > y.shape[1]:
-            values, vectors = linalg.eigh(y.T @ y)
-            return cls(values, vectors, vectors.T @ (y.T @ x)).determined()
-        values, u = linalg.eigh(y @ y.T)
+        """From centred rows (n, dx) and (n, dy)."""
+        return cls.basis(y).of(x)
+
+    @staticmethod
+    def basis(y: np.ndarray) -> Basis:
+        """What the paths from centred rows y (n, dy) share; for few rows from their products, YY' = U diag(s) U'."""
+        few = len(y) <= y.shape[1]
+        values, vectors = linalg.eigh(y @ y.T if few else y.T @ y)
         kept = values > DETERMINED * values[-1]
-        lengths, u = np.sqrt(values[kept]), u[:, kept]
-        return cls(values[kept], y.T @ (u / lengths), lengths[:, None] * (u.T @ x))
+        lengths = np.sqrt(np.maximum(values[kept], 1e-300))
+        if few:
+            left = vectors[:, kept]
+            return Basis(values[kept], y.T @ (left / lengths), left)
+        return Basis(values[kept], vectors[:, kept], y @ (vectors[:, kept] / lengths))
 
     def determined(self) -> RidgePath:
         """Without the directions of y that are rounding."""

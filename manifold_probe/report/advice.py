@@ -21,9 +21,10 @@ from manifold_probe.measures.catalogue import (
     PER_DIMENSION,
     ROTATED,
 )
+from manifold_probe.report.diagnosis.verdict import explaining
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.verdict import copies_decide
-from manifold_probe.report.words import number, percent, shown
+from manifold_probe.report.words import number, one_line, percent, shown
 
 Step = tuple[float, str]  # (what it wins, the sentence)
 WORTH = 0.02  # a step that wins less is not named
@@ -92,15 +93,19 @@ CLASS_GAP = 0.05  # of a class's overlap below the median class's, to be named
 LITTLE_MORE = 1.25  # times what classes give: "little more than the classes themselves"
 MANY = 0.05  # share of dimensions or copies below which an alarm is no step
 MOST_ROWS = 5
+MOST_CAUSES = 3
 
 
 def next_steps(document: dict[str, Any]) -> list[str]:
-    """Sentences, the one that wins most first; none for a faithful student."""
+    """Sentences, the one that wins most first; none for a faithful student. Of one that was diagnosed, what its causes
+    ask for, where any explains something."""
     codes = {alarm["code"] for alarm in document["alarms"]}
     if "constant_space" in codes:
         return [CONSTANT]
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
     measures = {key: each for key, each in readings(document).items() if each.value is not None}
+    if document.get("diagnosis") and (causes := explaining(document["diagnosis"]["causes"])):
+        return [one_line(cause["advice"]) for cause in causes[:MOST_CAUSES]]
     overlap = measures.get(OVERLAP.named(k))
     if overlap is not None and _near_chance(overlap) and not verified and "collapsed_rank" not in codes:
         return [MISPAIRED]

@@ -2,8 +2,9 @@
 
 One student gives ``{"schema": "manifold-probe/comparison/1", "inputs", "pairing", "settings", "measures", "details",
 "alarms", "provenance"}``; several give ``{"schema": "manifold-probe/comparisons/1", "students": {name: comparison},
-"differences": [{"measure", "a", "b", "value", "low", "high"}, ...]}``. Nothing in it is NaN or infinite: what is
-undefined is null, with a note.
+"differences": [{"measure", "a", "b", "value", "low", "high"}, ...]}``. A comparison that was diagnosed has one key
+more, ``diagnosis`` (`report.diagnosis.form.WITHIN`). Nothing in it is NaN or infinite: what is undefined is null, with
+a note.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.results import Measured, Measurement
+from manifold_probe.report.diagnosis.form import problem_within
 from manifold_probe.report.schema import DIFFERENCE, mismatch, problem
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
@@ -54,17 +56,7 @@ def comparison_document(
     document = {
         "schema": ONE,
         "inputs": inputs,
-        "pairing": {
-            "by": pair.by,
-            "rows": pair.teacher.n,
-            "coverage": pair.coverage,
-            "verified": pair.verified,
-            "label_conflicts": pair.label_conflicts,
-            "labels_recoded": pair.recoded,
-            "unlabelled": pair.unlabelled,
-            **left_out(pair),
-            "rows_sha256": rows_digest(pair),
-        },
+        "pairing": pairing_of(pair),
         "settings": {**settings, "classes": measurement.class_source},
         "measures": {key: _fields(measure) for key, measure in measurement.measures.items()},
         "details": measurement.details,
@@ -72,6 +64,21 @@ def comparison_document(
         "provenance": provenance,
     }
     return plain(document)
+
+
+def pairing_of(pair: Pair) -> dict[str, Any]:
+    """How the rows were paired, and which they are."""
+    return {
+        "by": pair.by,
+        "rows": pair.teacher.n,
+        "coverage": pair.coverage,
+        "verified": pair.verified,
+        "label_conflicts": pair.label_conflicts,
+        "labels_recoded": pair.recoded,
+        "unlabelled": pair.unlabelled,
+        **left_out(pair),
+        "rows_sha256": rows_digest(pair),
+    }
 
 
 def left_out(pair: Pair) -> dict[str, int]:
@@ -207,6 +214,6 @@ def _check_one(document: Any, where: str) -> None:
     mend = "write the file again with --json"
     if not isinstance(document, dict) or document.get("schema") != ONE:
         raise InputError(f"{where}: not a comparison of schema {ONE!r}; {mend}")
-    wrong = problem(document)
+    wrong = problem(document) or problem_within(document)
     if wrong is not None:
         raise InputError(f"{where}: {wrong}; {mend}")

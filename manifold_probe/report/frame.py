@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold_probe.measures.catalogue import OVERLAP, detailed
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, detailed
 from manifold_probe.report.document import readings, students_of
 
 COLUMNS = (
@@ -28,7 +28,8 @@ def tidy_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows, every one with all of `COLUMNS`; ``class`` is None for the whole set."""
     rows = []
     for name, student in students_of(document).items():
-        rows += [{"student": name, **row} for row in _measure_rows(student) + _k_rows(student) + _class_rows(student)]
+        found = _measure_rows(student) + _k_rows(student) + _class_rows(student) + _account_rows(student)
+        rows += [{"student": name, **row} for row in found]
     return [{column: row.get(column) for column in COLUMNS} for row in rows]
 
 
@@ -70,6 +71,24 @@ def _class_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
                 limits = {"low": each.get("low"), "high": each.get("high")} if name == OVERLAP.detail else {}
                 rows.append({**row, **limits, "value": each[name]})
     return rows
+
+
+def _account_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each part of the account lost: "overlap:lost:linear_map", with what would win it back as note."""
+    diagnosis, k = document.get("diagnosis") or {}, document["settings"]["k"]
+    accounts = (("accounting", OVERLAP.detail, k), ("accounting_cka", DEBIASED_CKA.key, None))
+    return [
+        {
+            "measure": f"{measure}:lost:{part['name']}",
+            "k": neighbours,
+            "value": part["share"],
+            "low": part.get("low"),
+            "high": part.get("high"),
+            "note": part["sentence"],
+        }
+        for account, measure, neighbours in accounts
+        for part in diagnosis.get(account, [])
+    ]
 
 
 def _at(values: list[Any] | None, place: int) -> Any:

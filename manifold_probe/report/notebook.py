@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from manifold_probe.report.diagnosis.document import of_comparison
+from manifold_probe.report.diagnosis.notebook import html_table as diagnosis_table
 from manifold_probe.report.document import Reading, students_of
 from manifold_probe.report.readings import catalogue, gloss
 from manifold_probe.report.tables.rows import BOLD, distinct, leaders, measured
@@ -38,7 +40,14 @@ def html_table(document: dict[str, Any]) -> str:
     columns = "".join(f'<th scope="col"{HEAD}>{escape(cell)}</th>' for cell in header)
     head = f'<thead><tr><th scope="col"{FIRST}>measure</th>{columns}</tr></thead>'
     legend = f"<p><small>{BOLD}</small></p>" if several else ""
-    return f"<div>{verdicts}<table>{head}<tbody>{''.join(rows)}</tbody></table>{legend}</div>"
+    found = "".join(_diagnosis(name, each, several) for name, each in students_of(document).items())
+    return f"<div>{verdicts}{found}<table>{head}<tbody>{''.join(rows)}</tbody></table>{legend}</div>"
+
+
+def _diagnosis(name: str, comparison: dict[str, Any], several: bool) -> str:
+    """What a student's diagnosis shows; empty where there is none."""
+    found = of_comparison(comparison)
+    return "" if found is None else (f"<p>{escape(shown(name))}</p>" if several else "") + diagnosis_table(found)
 
 
 def _one(measure: Reading | None) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.text import Text
 
 from manifold_probe.report.advice import next_steps
+from manifold_probe.report.diagnosis.document import of_comparison
+from manifold_probe.report.diagnosis.lines import account_lines, benign_lines, cause_lines
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.layout import GAP, columns, paragraph, sizes, total
 from manifold_probe.report.readings import grouped, label, reading, shared_notes
@@ -24,13 +26,18 @@ READING_ROOM = 72  # a reading gets a column of its own where this much is left,
 
 
 def student_lines(document: dict[str, Any], width: int | None) -> list[Text]:
-    """The whole report of one student."""
+    """The whole report of one student; of one that was diagnosed the account first, its causes after the measures."""
+    diagnosis = of_comparison(document)
     return [
         *paragraph(verdict(document), width, style="bold"),
+        *(paragraph(one_line(diagnosis["verdict"]), width, style="bold") if diagnosis else []),
+        *(account_lines(diagnosis, width) if diagnosis else []),
         Text(),
         *compared_lines(document, width),
         *training_lines({student_name(document): document}, width),
         *measure_lines(document, width),
+        *(cause_lines(diagnosis, width) if diagnosis else []),
+        *(benign_lines(diagnosis, width) if diagnosis else []),
         *alarm_lines(told(document["alarms"]), width),
         *class_lines(document, width),
         *step_lines(next_steps(document), width),

@@ -9,13 +9,15 @@ from rich.text import Text
 
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.advice import next_steps
+from manifold_probe.report.diagnosis.document import of_comparison
+from manifold_probe.report.diagnosis.lines import accounts_lines, benign_lines, cause_lines
 from manifold_probe.report.document import readings
 from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
 from manifold_probe.report.readings import faithful, gloss, grouped, headline, label
 from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines, told
 from manifold_probe.report.training import training_lines
 from manifold_probe.report.verdict import verdict
-from manifold_probe.report.words import interval, number, shown
+from manifold_probe.report.words import interval, number, one_line, shown
 
 MOST_PAIRS = 6
 APART = "Not all students were compared together, so who is ahead is not known: give them all to one probe compare."
@@ -26,14 +28,20 @@ def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
     """The whole report of several students."""
     students = document["students"]
     lines = [line for each in students.values() for line in paragraph(verdict(each), width, style="bold")]
+    diagnoses = {name: found for name, each in students.items() if (found := of_comparison(each)) is not None}
+    for name, found in diagnoses.items():
+        lines += paragraph(f"{shown(name)}: {one_line(found['verdict'])}", width, style="bold")
     return [
         *lines,
         *paragraph(ranking(document), width, style="bold"),
+        *accounts_lines(diagnoses, width),
         Text(),
         *_compared(students, width),
         *training_lines(students, width),
         *_measures(document, width),
         *_differences(document, width),
+        *(line for name, found in diagnoses.items() for line in cause_lines(found, width, shown(name))),
+        *(line for name, found in diagnoses.items() for line in benign_lines(found, width, shown(name))),
         *_alarms(students, width),
         *_classes(students, width),
         *_steps(students, width),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from manifold_probe.diagnosis.faithfulness import Yardstick, evened, gain, nearest, shape_likeness
 from sklearn.linear_model import Ridge
 
-from manifold_probe.diagnosis.faithfulness import Yardstick, evened, gain, nearest, shape_likeness
 from manifold_probe.diagnosis.linear import cross_fitted, explained, fit_ridge
 from manifold_probe.measures import debiased_linear_cka
 

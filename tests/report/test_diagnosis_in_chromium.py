@@ -1,4 +1,4 @@
-"""The page of a diagnosis in a browser: quiet, self-contained, within its width, and large enough to read."""
+"""Pages of diagnoses, alone and in comparisons, in a browser: quiet, self-contained, within their width, readable."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from typing import Any
 
 import pytest
 
+from manifold_probe.report.page import render
 from manifold_probe.report.page.diagnosis import render_diagnosis
+from tests.report.test_comparison_diagnosed import MANY, ONE
 from tests.report.test_diagnosis import DOCUMENTS
 from tests.report.test_page_in_chromium import WIDTHS, browser
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.slow
+COMPARISONS = {"one student": ONE, "many students": MANY}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, *COMPARISONS])
 def test_it_is_quiet_and_fits(browser: Any, tmp_path: Path, name: str, width: int, scheme: str) -> None:
     path = tmp_path / "d.html"
-    path.write_text(render_diagnosis(DOCUMENTS[name]), encoding="utf-8")
+    text = render(COMPARISONS[name]) if name in COMPARISONS else render_diagnosis(DOCUMENTS[name])
+    path.write_text(text, encoding="utf-8")
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))

@@ -1,43 +1,30 @@
-"""A diagnosis made: what follows from the features, and what was asked for beside it, as one document."""
+"""A diagnosis made: what is found about a pair, as one document."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.diagnose import diagnosed
-from manifold_probe.diagnosis.head import head
-from manifold_probe.diagnosis.overfit import overfit
+from manifold_probe.diagnosis import diagnose
 from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
-from manifold_probe.parts import Parts, Progress
-from manifold_probe.report.diagnosis.combine import assessed, slice_causes, with_causes
-from manifold_probe.report.diagnosis.document import diagnosis_document
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.parts import Progress
+from manifold_probe.report.diagnosis.document import diagnosis_document, within
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.provenance import provenance_of
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
-FEW_SLICES = 4
+NEEDED = (OVERLAP, OVERLAP_EUCLIDEAN, DEBIASED_CKA)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a diagnosis is asked for: ``slices`` (n,) and ``trained`` (n,) of bool in the pair's row order."""
-
-    k: int
-    seed: int
-    slices: np.ndarray | None = None
-    trained: np.ndarray | None = None
-    head: Pair | None = None
-
-
-def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
+def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
     """The diagnosis of a pair.
 
     Raises
@@ -45,41 +32,43 @@ def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | 
     InputError
         Too few rows, labels or slices of one class, rows that are all the same, NaN or Inf.
     """
-    k, seed = asked.k, asked.seed
     check(pair, asked)
-    watched = Parts(progress, {"overfit": 0.1, "slices": 0.5, "diagnosis": 1, "head": 0.1})
-    if asked.trained is not None:
-        watched["overfit"]("comparing rows trained on with others", 0, 1)
-    seen = None if asked.trained is None else overfit(pair, asked.trained, k, seed)  # first, as it may refuse
-    beside: dict[str, Any] = {}
-    causes: list[dict[str, Any]] = []
-    failed = None
-    if asked.slices is not None:  # first, so that the rest is looked at without a slice that failed
-        of_slices = replace(pair, labels=asked.slices)
-        causes += slice_causes(diagnosed(of_slices, k=k, seed=seed, ladder=False, progress=watched["slices"]))
-        names = [name for cause in causes for name in cause["where"]["slices"]]
-        failed = np.isin(np.asarray(asked.slices).astype(str), names) if names else None
-        beside["slices"] = {"count": len(codes_of(asked.slices)[1])}
-    parts = diagnosed(pair, k=k, seed=seed, without=failed, progress=watched["diagnosis"])
-    wrong, aside = parts.pop("unaligned"), parts.pop("aside")
-    if wrong is not None:  # nothing else can be said of rows that do not belong together
-        seen, causes, beside, asked = None, [], {}, replace(asked, head=None)
-        parts["causes"] = [wrong.cause(None if wrong.order is None else reordering(pair, wrong))]
-    elif asked.slices is not None:
-        parts["not_assessed"] += _few_slices(beside["slices"]["count"])
-    if seen is not None:
-        beside["overfit"], cause = seen
-        causes += [] if cause is None else [cause]
-        parts = assessed(parts, ["overfit"])
-    if asked.head is not None:
-        watched["head"]("comparing the head", 0, 1)
-        beside["head"], cause = head(pair, asked.head, k, seed)
-        causes += [] if cause is None else [cause]
-        parts = assessed(parts, ["misaligned_head"])
-    parts = with_causes({**parts, "examined": {**parts["examined"], **beside}}, causes)
-    settings = {"k": k, "seed": seed, "classes": "labels" if pair.labels is not None else "k-means"}
-    document = diagnosis_document(parts, pair, inputs, settings, provenance_of(seed))
-    return Diagnosis(document, pair, np.array(aside, dtype=np.int64), wrong)
+    parts, wrong = parts_of(pair, asked, None, progress)
+    settings = {"k": asked.k, "seed": asked.seed, "classes": "labels" if pair.labels is not None else "k-means"}
+    document = diagnosis_document(parts, pair, inputs, settings, provenance_of(asked.seed))
+    return Diagnosis(document, pair, np.array(parts["aside"], dtype=np.int64), wrong)
+
+
+def within_comparison(
+    pair: Pair, comparison: dict[str, Any], seed: int, progress: Progress | None = None
+) -> dict[str, Any] | None:
+    """What a student's comparison holds of its diagnosis, which takes the comparison's measures; None where one of them
+    is undefined, as of a student that holds one vector."""
+    k, measures = comparison["settings"]["k"], comparison["measures"]
+    taken = {each.named(k): measures[each.named(k)] for each in NEEDED}
+    if any(each["value"] is None for each in taken.values()):
+        return None
+    parts, _ = parts_of(pair, diagnose.Asked(k=k, seed=seed), taken, progress)
+    return within(parts, measures, k, comparison["inputs"]["student"]["shape"][1])
+
+
+def check_measures(keys: Iterable[str], k: int) -> None:
+    """Refuse a comparison without the measures that a diagnosis accounts for. Raises InputError."""
+    missing = [each.named(k) for each in NEEDED if each.named(k) not in keys]
+    if missing:
+        raise InputError(f"measures: a diagnosis needs {', '.join(missing)} too; add them, or leave the diagnosis out")
+
+
+def parts_of(
+    pair: Pair, asked: diagnose.Asked, measures: dict[str, Any] | None, progress: Progress | None = None
+) -> tuple[dict[str, Any], Unaligned | None]:
+    """What is found about a pair, and its rows' order where that is wrong; ``measures`` are those of a comparison, None
+    where they are still to be measured."""
+    parts = diagnose.diagnosed(pair, asked, measures=measures, progress=progress)
+    wrong = parts["unaligned"]
+    if wrong is not None and wrong.order is not None:
+        parts["causes"] = [{**cause, "advice": reordering(pair, wrong)} for cause in parts["causes"]]
+    return parts, wrong
 
 
 def reordering(pair: Pair, wrong: Unaligned) -> str:
@@ -100,20 +89,32 @@ def reordering(pair: Pair, wrong: Unaligned) -> str:
     )
 
 
-def check(pair: Pair, asked: Asked) -> None:
+def check(pair: Pair, asked: diagnose.Asked) -> None:
     """Refuse what cannot be diagnosed, before any work. Raises InputError."""
+    check_count(pair, asked.k)
+    if asked.slices is not None:
+        _check_groups(asked.slices, "slices")
+    head = None if asked.training is None else asked.training.head
+    for space in (pair.teacher, pair.student, *(() if head is None else (head.student,))):
+        _check_rows(space)
+
+
+def check_count(pair: Pair, k: int) -> None:
+    """Refuse too few rows, and labels of a single class. Raises InputError."""
     n = pair.teacher.n
-    least = max(60, 4 * (asked.k + 1))
+    least = max(60, 4 * (k + 1))
     if n < least:
         raise InputError(
             f"{pair.student.name}: {n:,} paired rows are too few to find causes in one half and prove them in the "
-            f"other; at least {least:,} are needed for k = {asked.k}"
+            f"other; at least {least:,} are needed for k = {k}"
         )
-    for labels, name in ((pair.labels, "labels"), (asked.slices, "slices")):
-        if labels is not None and len(codes_of(np.asarray(labels))[1]) < 2:
-            raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
-    for space in (pair.teacher, pair.student, *(() if asked.head is None else (asked.head.student,))):
-        _check_rows(space)
+    if pair.labels is not None:
+        _check_groups(pair.labels, "labels")
+
+
+def _check_groups(labels: Any, name: str) -> None:
+    if len(codes_of(np.asarray(labels))[1]) < 2:
+        raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
 
 
 def _check_rows(space: Space) -> None:
@@ -126,9 +127,3 @@ def _check_rows(space: Space) -> None:
         raise InputError(
             f"{space.name}: all {space.n:,} rows are the same, so nothing can be assessed; extract the features again"
         )
-
-
-def _few_slices(count: int) -> list[dict[str, str]]:
-    if count >= FEW_SLICES:
-        return []
-    return [{"name": "slice_failure", "why": f"{count} slices are too few to tell one from the others"}]

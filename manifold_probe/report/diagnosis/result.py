@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 
 if TYPE_CHECKING:
     from manifold_probe.diagnosis.unaligned import Unaligned
 
-NAMES = ("name", "confidence", "share", "evidence", "repair", "where", "advice", "or")
+NAMES = ("name", "words", "status", "share", "evidence", "repair", "where", "advice", "falsified_by", "or")
 CALLED = {"or": "or_"}  # a word of Python
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why the student diverges, with what speaks for it and what proves it, as the document holds them."""
+    """Why the student diverges, with what speaks for it and what proves it, as the document holds them.
+
+    ``status`` is "proved" or "suspected"; ``share`` is one of the whole loss, in the measure of ``repair``.
+    """
 
     name: str
-    confidence: float
+    words: str
+    status: str
     share: float | None
     evidence: list[dict[str, Any]]
     repair: dict[str, Any] | None
     where: dict[str, Any] | None
     advice: str
+    falsified_by: str
     or_: list[str]
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the whole loss, with its interval and what would win it back."""
+
+    name: str
+    share: float
+    low: float | None
+    high: float | None
+    sentence: str
+
+
 class Diagnosis(Result):
-    """Why a student diverges from its teacher, the likeliest and largest cause first.
+    """Where a student's loss went, and why: the account of the whole loss, and the causes, what explains most first.
 
     ``save_repair``, ``rows``, ``save_rows``, ``order`` and ``save_order`` need the features, which a diagnosis that was
-    loaded does not have.
+    loaded, or made by ``compare``, does not have.
     """
 
     def __init__(
@@ -58,19 +76,41 @@ class Diagnosis(Result):
         return self._document["verdict"]
 
     @property
+    def accounting(self) -> list[Part]:
+        """The parts of the whole loss of overlap: ``.name``, ``.share``, ``.low``, ``.high``, ``.sentence``. Their
+        shares add up to 1 - overlap@k; empty where rows are paired wrongly."""
+        return [_part(each) for each in self._document["accounting"]]
+
+    @property
+    def accounting_cka(self) -> list[Part]:
+        """The parts of the whole loss of debiased linear CKA."""
+        return [_part(each) for each in self._document["accounting_cka"]]
+
+    @property
+    def measures(self) -> dict[str, Reading]:
+        """Overlap and CKA of the whole pair, as a comparison measures them."""
+        return readings(self._document)
+
+    @property
+    def held_out(self) -> dict[str, dict[str, Any]]:
+        """The measures on the held-out rows that the account was read on: ``{"value", "low", "high", "n"}`` each."""
+        return copy.deepcopy(self._document["held_out"])
+
+    @property
     def causes(self) -> list[Cause]:
-        """The causes, ranked: ``.name``, ``.confidence``, ``.share``, ``.evidence``, ``.repair``, ``.where``,
-        ``.advice``, ``.or_``."""
-        return [Cause(**{CALLED.get(name, name): cause[name] for name in NAMES}) for cause in self._causes()]
+        """The causes, ranked: ``.name``, ``.words``, ``.status``, ``.share``, ``.evidence``, ``.repair``, ``.where``,
+        ``.advice``, ``.falsified_by``, ``.or_``."""
+        causes = copy.deepcopy(self._document["causes"])
+        return [Cause(**{CALLED.get(name, name): cause[name] for name in NAMES}) for cause in causes]
 
     @property
     def benign(self) -> list[dict[str, Any]]:
-        """Differences that lose nothing: ``{"name", "value", "note"}`` each."""
+        """Differences that lose nothing: ``{"name", "words", "value", "note"}`` each."""
         return self._document["benign"]
 
     @property
     def ladder(self) -> list[dict[str, Any]]:
-        """``{"repair", "measures"}`` each, the student as it is first."""
+        """The held-out steps of the account: ``{"repair", "measures"}`` each, the student as it is first."""
         return self._document["ladder"]
 
     @property
@@ -83,19 +123,9 @@ class Diagnosis(Result):
         """Which rows were looked at, and what was measured beside the causes."""
         return self._document["examined"]
 
-    def extended(self, names: list[str], causes: list[dict[str, Any]], **examined: Any) -> Diagnosis:
-        """The diagnosis where the causes ``names`` were looked for too, and these of them found; ``examined`` is what
-        was measured for it."""
-        from manifold_probe.report.diagnosis.combine import assessed, with_causes
-        from manifold_probe.report.diagnosis.document import shortened
-        from manifold_probe.report.document import plain
-
-        causes = [{**cause, "where": shortened(cause["where"])} for cause in causes]
-        document = assessed({**self._document, "examined": {**self._document["examined"], **examined}}, names)
-        return Diagnosis(plain(with_causes(document, causes)), self._pair, self._unsound, self._unaligned)
-
     def to_frame(self) -> Any:
-        """A tidy pandas DataFrame: a row for every number of evidence, repair, and measure of the ladder."""
+        """A tidy pandas DataFrame: a row for every part of the account, number of evidence, repair, and measure of the
+        ladder."""
         import pandas as pd
 
         from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
@@ -103,15 +133,21 @@ class Diagnosis(Result):
         return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
 
     def to_table(self, path: str | Path) -> None:
-        """Write the tidy rows as .csv or .parquet.
+        """Write the tidy rows as .csv or .parquet, or the account and the causes as .md, to be read.
 
         Raises
         ------
         InputError
             For another suffix, or when the place cannot be written to.
         """
+        from manifold_probe.files import write_whole
+        from manifold_probe.report.diagnosis.markdown import check_table, markdown
         from manifold_probe.report.diagnosis.rows import write_rows
 
+        check_table(str(path))
+        if Path(path).suffix.lower() == ".md":
+            write_whole(path, markdown(self._document))
+            return
         frame = self.to_frame()
         write_rows({name: [None if each != each else each for each in frame[name]] for name in frame}, path)
 
@@ -137,20 +173,19 @@ class Diagnosis(Result):
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
     ) -> Any:
-        """The ladder as a figure, {"ladder": figure}, or the PDF, SVG and PNG files written to a folder.
+        """The figures "account", "causes" and "ladder" by name, or the PDF, SVG and PNG files written to a folder.
 
         Raises
         ------
         InputError
             For a style or width that does not exist, or a folder that cannot be written to.
         """
-        from manifold_probe.report.figures import ladder
+        from manifold_probe.report.figures import draw_diagnosis
         from manifold_probe.report.figures.look import look_of
         from manifold_probe.report.figures.save import write_figures
 
         look = look_of(style, width)
-        figure = ladder.draw(self._document, look)
-        drawn = {} if figure is None else {"ladder": figure}
+        drawn = draw_diagnosis(self._document, look)
         return drawn if folder is None else write_figures(drawn, folder, look)
 
     def rows(self, progress: Callable[[str, int, int], None] | None = None) -> Any:
@@ -232,9 +267,6 @@ class Diagnosis(Result):
 
         write_order(*self.order(), path)
 
-    def _causes(self) -> list[dict[str, Any]]:
-        return self.to_dict()["causes"]
-
     def _rows(self, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
         from manifold_probe.report.diagnosis.rows import row_table
 
@@ -243,10 +275,16 @@ class Diagnosis(Result):
 
     def _features(self) -> Pair:
         if self._pair is None:
-            raise InputError("diagnosis: was loaded and holds no features; diagnose the pair again")
+            raise InputError(
+                "diagnosis: holds no features, as it was loaded or made by compare; diagnose the pair itself"
+            )
         return self._pair
 
     def _repr_html_(self) -> str:
         from manifold_probe.report.diagnosis.notebook import html_table
 
         return html_table(self._document)
+
+
+def _part(part: dict[str, Any]) -> Part:
+    return Part(part["name"], part["share"], part.get("low"), part.get("high"), part["sentence"])

@@ -1,88 +1,142 @@
-"""The verdict of a diagnosis: one sentence."""
+"""The verdict of a diagnosis: one sentence, of the comparison's measures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from manifold_probe.diagnosis.advice import WORDS
-from manifold_probe.report.words import number, shown
+from manifold_probe.measures.catalogue import OVERLAP
+from manifold_probe.report.diagnosis.words import capital, explains, loss_in, lost, part, words_of
+from manifold_probe.report.words import number, percent
 
-SURE, SHARE, CLEAR = 0.7, 0.05, 0.8
-MAPPED = 0.15  # of the neighbours
+LEAST = 0.05  # of the loss: a cause that explains less is no headline
+NEAR = 0.9  # of what lies between chance and the reference: from there on the student is faithful
 MANY = 0.05  # copies, of the rows
-UNEXPLAINED, LOW = 0.1, 0.6  # of the gap; of the neighbours
+NAMED = 3  # parts of the account in a sentence
+MAPS = {  # the corrections, in their order, and what the student is faithful up to once they are made
+    "rows_set_aside": "a few rows",
+    "centre_scale_norms": "centre, scale and norms",
+    "rotation": "a rotation",
+    "linear_map": "a linear map",
+}
 
 
-def verdict(causes: list[dict[str, Any]], examined: dict[str, Any], ladder: Sequence[dict[str, Any]] = ()) -> str:
-    """What was found, or that the student is healthy, or that it is not known what ails it.
+def verdict(parts: dict[str, Any], measures: dict[str, Any], k: int, width: int | None = None) -> str:
+    """What explains the loss; or that the student is faithful; or where the loss went, without a specific fault.
 
-    >>> verdict([], {"overlap": 0.97})
-    "Healthy: 97% of each point's nearest neighbours are kept, and no cause of loss stands out."
+    ``width`` is the student's number of dimensions.
+
+    >>> of = {"overlap@10": {"value": 0.97, "reference": 0.98}}
+    >>> verdict({"causes": [], "accounting": [], "examined": {}}, of, 10, 64)
+    "Faithful: 97% of each point's nearest neighbours are kept, as the teacher's own 64 components keep (98%)."
     """
-    kept = f"{examined['overlap']:.0%} of each point's nearest neighbours are kept{copied(examined)}"
-    unproved = [WORDS[name] for name in dict.fromkeys(examined.get("causes", {}).get("unproved", []))]
-    if not causes and unproved:
-        return f"Undetermined: {kept}; there are signs ({'; '.join(unproved[:2])}), but none that is proved."
-    if not causes and (mapped := by_a_map(ladder)) is not None:
-        return f"Healthy up to a linear map: {kept}, {mapped:.0%} once the student is mapped (--save-repair)."
-    if not causes:
-        return f"Healthy: {kept}, and no cause of loss stands out."
-    first = causes[0]
-    if first["name"] == "unaligned_rows":
-        return f"{sentence_case(words_of(first))}: {kept}{in_order(first)}."
-    if first["name"] == "diffuse_loss":
-        return f"Diffuse loss: {kept}, everywhere alike, and no single cause stands out."
-    others = [words_of(cause) for cause in causes[1:3] if cause["confidence"] > SURE and (cause["share"] or 0) > SHARE]
-    also = f"; also, {' and '.join(others)}" if others else ""
-    unsure = "probably " if first["confidence"] < CLEAR else ""
-    named = f"{unsure}{words_of(first)}{also}"
-    shares = [cause["share"] for cause in causes]
-    if None not in shares and sum(shares) < UNEXPLAINED and examined["overlap"] < LOW:
-        return f"Most of what is lost has no single cause: {kept}{without(first)}. Also found: {named}."
-    return sentence_case(f"{named}: {kept}{without(first)}.")
+    measured = measures.get(OVERLAP.named(k)) or {}
+    value = measured.get("value")
+    if value is None:
+        return "Undetermined: the overlap of neighbourhoods could not be measured."
+    causes, account = parts["causes"], parts["accounting"]
+    kept = f"{percent(value)} of each point's nearest neighbours are kept{_copied(parts['examined'])}"
+    if causes and causes[0]["name"] == "unaligned_rows":
+        return f"{capital(words_of(causes[0]))}: {kept}{_in_order(causes[0])}."
+    if first := explaining(causes):
+        return f"{_causes(first)}: {kept}{_without(first[0])}."
+    small = f"; also found, with little to explain: {', '.join(map(words_of, causes[:2]))}" if causes else ""
+    if near(value, measured):
+        return f"Faithful: {kept}{_as_components(measured.get('reference'), width)}{small}."
+    map_ = _up_to(value, measured, account)
+    if map_ is not None:
+        name, then = map_
+        return f"Faithful up to {MAPS[name]}: {kept}, {percent(then)} {_once(name)}{small}."
+    fault = "No single fault explains the loss" if causes else "No specific fault found"
+    lost_ = f"{percent(1 - value)} of each point's nearest neighbours are lost{_copied(parts['examined'])}"
+    return f"{fault}: {lost_}{_of_which(account)}{small}."
 
 
-def sentence_case(text: str) -> str:
-    """The text with a capital at its start."""
-    return text[0].upper() + text[1:]
+def explaining(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The causes that explain something, or of which it is not known."""
+    return [cause for cause in causes if cause["share"] is None or cause["share"] >= LEAST]
 
 
-def without(cause: dict[str, Any]) -> str:
-    """What a dimension that decides everything does to a measure; empty for other causes."""
-    repair = cause["repair"]
-    if cause["name"] != "dominating_dimension" or repair is None:
+def near(value: float, measured: dict[str, Any]) -> bool:
+    """Whether an overlap is near the reference: the teacher on as many principal components.
+
+    >>> near(0.47, {"reference": 0.5, "chance": 0.01}), near(0.47, {"reference": None})
+    (True, False)
+    """
+    chance = measured.get("chance") or 0.0
+    reference = 1.0 if measured.get("reference") is None else max(measured["reference"], chance + 1e-9)
+    return (value - chance) / (reference - chance) >= NEAR
+
+
+def _causes(causes: list[dict[str, Any]]) -> str:
+    """The first cause, what it explains, and the next two."""
+    first, *others = causes
+    unsure = "" if first["status"] == "proved" else "probably "
+    said = f", which {text}" if (text := explains(first)) else ""
+    also = [
+        ("" if cause["status"] == "proved" else "probably ")
+        + words_of(cause)
+        + (f" ({percent(round(cause['share'], 2))}{loss_in(cause)})" if cause["share"] is not None else "")
+        for cause in others[:2]
+    ]
+    return capital(f"{unsure}{words_of(first)}{said}{f'; also, {_and(also)}' if also else ''}")
+
+
+def _as_components(reference: float | None, width: int | None) -> str:
+    """What the teacher's own components keep, where they are fewer than its dimensions."""
+    if reference is None or reference >= 0.9995:
         return ""
-    measure = "CKA" if "cka" in repair["measure"] else repair["measure"]
-    return f" ({measure} {number(repair['before'])} with it, {number(repair['after'])} without)"
+    count = "leading" if width is None else f"{width:,}"
+    return f", as the teacher's own {count} components keep ({percent(reference)})"
 
 
-def in_order(cause: dict[str, Any]) -> str:
+def _up_to(value: float, measured: dict[str, Any], account: list[dict[str, Any]]) -> tuple[str, float] | None:
+    """The last correction that is needed to come near the reference, and what is kept then; None where none does."""
+    won = {each["name"]: each["share"] for each in account}
+    for name in MAPS:
+        value += won.get(name, 0.0)
+        if won.get(name, 0.0) > 0 and near(value, measured):
+            return name, value
+    return None
+
+
+def _once(name: str) -> str:
+    """After which correction."""
+    said = {
+        "rows_set_aside": "once they are set aside",
+        "centre_scale_norms": "once these are corrected",
+        "rotation": "once the student is rotated",
+    }
+    return said.get(name, "once the student is mapped (--save-repair)")
+
+
+def _of_which(account: list[dict[str, Any]]) -> str:
+    """ ", of which 38 points are information that the features do not hold and 15 are won back by a linear map"."""
+    parts = sorted(lost(account), key=lambda each: -each["share"])[:NAMED]
+    said = [f"{100 * each['share']:.0f} are {part(each['name']).said}" for each in parts if each["share"] >= 0.005]
+    return f", of which {_and(said).replace(' are', ' points are', 1)}" if said else ""
+
+
+def _and(texts: list[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([*([", ".join(texts[:-1])] if texts[:-1] else []), *texts[-1:]])
+
+
+def _without(cause: dict[str, Any]) -> str:
+    """What a dimension that decides everything does to a measure; empty for other causes."""
+    trial = cause["repair"]
+    if cause["name"] != "dominating_dimension" or trial is None:
+        return ""
+    measure = "CKA" if "cka" in trial["measure"] else trial["measure"]
+    return f" ({measure} {number(trial['before'])} with it, {number(trial['after'])} without)"
+
+
+def _in_order(cause: dict[str, Any]) -> str:
     """What is kept once rows are put in the order that was found; empty where none was."""
-    repair = cause["repair"]
-    return "" if repair is None else f", {repair['after']:.0%} once the rows are put in order"
+    trial = cause["repair"]
+    return "" if trial is None else f", {percent(trial['after'])} once the rows are put in order"
 
 
-def copied(examined: dict[str, Any]) -> str:
+def _copied(examined: dict[str, Any]) -> str:
     """How many rows are copies and were left out, where they are many; else empty."""
-    copies, n = examined.get("copies", 0), examined.get("of", 0)
-    return f" ({copies / n:.0%} of the rows are copies of others and are left out)" if copies > MANY * n else ""
-
-
-def by_a_map(ladder: Sequence[dict[str, Any]]) -> float | None:
-    """The overlap after a linear map, where that is much more than without."""
-    rungs: dict[str, Any] = {step["repair"]: next(iter(step["measures"].values()), {}) for step in ladder}
-    found = rungs.get("ridge", {})
-    return found.get("value") if (found.get("gain") or 0) > MAPPED else None
-
-
-def words_of(cause: dict[str, Any]) -> str:
-    """A cause in words."""
-    where = cause["where"] or {}
-    if where.get("orders"):
-        return shown(where["orders"][0], 200)
-    if cause["name"] == "slice_failure" and "slices" in where:
-        return "one slice failed alone"
-    if cause["name"] == "misaligned_head" and where.get("sides") == ["backbone"]:
-        return "the backbone keeps less than the head"
-    return WORDS.get(cause["name"]) or shown(cause["name"]).replace("_", " ")
+    copies, n = examined.get("copies") or 0, examined.get("of") or 0
+    return f" ({copies / n:.0%} of the rows are copies of others)" if copies > MANY * n else ""

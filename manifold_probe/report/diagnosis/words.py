@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.diagnosis.document import FIRST
+from manifold_probe.diagnosis.lab import HELD_OUT
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
+from manifold_probe.report.diagnosis.form import FIRST
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
 
+
+class Part(NamedTuple):
+    """A part of an account: its name in words, what is said of points that it lost, and its kind."""
+
+    words: str
+    said: str
+    kind: str
+
+
+WIDTH, REGAINED, CLASSES, LOST = "student's width", "won back", "single classes", "not won back"
+PARTS = {
+    "width": Part("width of the student", "more than its width can hold", WIDTH),
+    "rows_set_aside": Part("rows set aside", "won back by setting rows aside", REGAINED),
+    "centre_scale_norms": Part("offset and scale", "won back by centring, scaling or norms", REGAINED),
+    "rotation": Part("rotation", "won back by a rotation", REGAINED),
+    "linear_map": Part("linear map", "won back by a linear map", REGAINED),
+    "nonlinear_map": Part("nonlinear map", "won back by a nonlinear map", REGAINED),
+    "classes": Part("single classes", "lost by single classes beyond the rest", CLASSES),
+    "absent_classes": Part("classes not trained on", "lost by classes that were not trained on", CLASSES),
+    "overfit": Part("overfit", "lost on rows held out of training alone", LOST),
+    "underfit": Part("underfit", "lost even on rows that were trained on", LOST),
+    "lost_in_head": Part("lost in the head", "still kept by an earlier layer", LOST),
+    "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
+    "not_held": Part("not in the features", "information that the features do not hold", LOST),
+}
 RUNGS = {
     "identity": "as it is",
     "centring": "centred",
@@ -15,10 +41,13 @@ RUNGS = {
     "teacher_norms": "teacher's norms",
     "top_components_removed": "top components removed",
     "unit_deviation": "unit deviations",
+    "teacher_mean": "teacher's mean",
+    "teacher_deviations": "teacher's deviations",
     "permutation": "permuted",
     "orthogonal": "rotated",
     "ridge": "linear map",
     "nonlinear": "nonlinear map",
+    "reordered": "in the order found",
 }
 KINDS = {
     "rows": "row",
@@ -37,13 +66,19 @@ EXPERIMENTS = {
     FEW: "look at the features before the last mixing layer: columns that never change are dead, columns that are not "
     "there were truncated, and where all vary few directions are in use",
 }
+KINDS_OF_TRIAL = {"undo": "undone", "inflict": "inflicted on the teacher", "mapped": "mapped onto the teacher"}
 AGAINST = {"misaligned_head": "at the other side", "overfit": "of the others"}
 OTHERWISE = "extract a few hundred rows again with one change at a time, and diagnose each"
 
 
 def rung(name: str) -> str:
-    """The printed name of a repair."""
-    return RUNGS.get(name) or spaced(name)
+    """The printed name of a step of the ladder."""
+    return RUNGS.get(name) or part(name).words
+
+
+def part(name: str) -> Part:
+    """What is said of a part of an account."""
+    return PARTS.get(name) or Part(spaced(name), f"lost to: {spaced(name)}", LOST)
 
 
 def spaced(name: str) -> str:
@@ -51,23 +86,95 @@ def spaced(name: str) -> str:
     return shown(name).replace("_", " ")
 
 
+def capital(text: str) -> str:
+    """The text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
+def points(share: float) -> str:
+    """A share of 1 in percentage points.
+
+    >>> points(0.1523)
+    '15.2'
+    """
+    return f"{100 * share:.1f}"
+
+
+def limits(each: dict[str, Any]) -> str:
+    """The interval of a part in percentage points; "-" where there is none."""
+    low, high = each.get("low"), each.get("high")
+    return "-" if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def lost(account: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of an account that lost something, as far as a tenth of a point."""
+    return [each for each in account if each["share"] >= LEAST_POINTS]
+
+
+def rows_of(*accounts: list[dict[str, Any]]) -> list[str]:
+    """The names of the parts that any of these accounts lost something to, in their order."""
+    places = {name: place for place, name in enumerate(PARTS)}
+    names = dict.fromkeys(each["name"] for account in accounts for each in lost(account))
+    return sorted(names, key=lambda name: places.get(name, len(places)))
+
+
+def unlost(account: list[dict[str, Any]]) -> list[str]:
+    """The names, in words, of the parts of an account that lost nothing."""
+    return [part(each["name"]).words for each in account if each["share"] < LEAST_POINTS]
+
+
+LEAST_POINTS = 0.0005  # what is printed as 0.0 points
+
+
+def called(key: str) -> str:
+    """A measure's key in words, whether it was read on held-out rows or not.
+
+    >>> called("held_out_overlap@10"), called("debiased_linear_cka")
+    ('overlap@10 on held-out rows', 'debiased linear CKA')
+    """
+    bare = key.removeprefix(HELD_OUT)
+    return shown(printed(bare), 60) + ("" if bare == key else " on held-out rows")
+
+
 def overlap_keys(document: dict[str, Any]) -> list[str]:
     """The measures of the ladder, those that its steps have."""
     k = document["settings"]["k"]
-    known = {key for step in document["ladder"] for key in step["measures"]}
-    return [key for key in (OVERLAP.named(k), OVERLAP_EUCLIDEAN.named(k), DEBIASED_CKA.key) if key in known]
+    known = {key.removeprefix(HELD_OUT): key for step in document["ladder"] for key in step["measures"]}
+    return [known[key] for key in (OVERLAP.named(k), OVERLAP_EUCLIDEAN.named(k), DEBIASED_CKA.key) if key in known]
 
 
-def sure(cause: dict[str, Any]) -> str:
-    """ "confidence 98%; explains 43% of what was lost"."""
-    said = f"confidence {percent(round(cause['confidence'], 2))}"
+def words_of(cause: dict[str, Any]) -> str:
+    """A cause in words; of rows in another order, the order."""
+    where = cause["where"] or {}
+    return shown(where["orders"][0] if where.get("orders") else cause["words"], 200)
+
+
+def standing(cause: dict[str, Any]) -> str:
+    """ "proved; explains 43% of the loss"."""
+    explained = explains(cause)
+    return cause["status"] if not explained else f"{cause['status']}; {explained}"
+
+
+def explains(cause: dict[str, Any]) -> str:
+    """ "explains 43% of the loss", with the measure where that is not overlap; empty where it is not known."""
     share = cause["share"]
-    return said if share is None else f"{said}; explains {percent(round(min(max(share, 0.0), 1.0), 2))} of the gap"
+    if share is None:
+        return ""
+    verb = "explains" if cause["status"] == "proved" else "would explain"
+    return f"{verb} {percent(round(share, 2))} of the loss{loss_in(cause)}"
+
+
+def loss_in(cause: dict[str, Any]) -> str:
+    """In which measure a cause's share is one of the loss, where that is not overlap."""
+    measure = (cause["repair"] or {}).get("measure", "")
+    if DEBIASED_CKA.key in measure:
+        return " in CKA"
+    return " in Euclidean overlap" if measure.endswith(":euclidean") else ""
 
 
 def evidence(cause: dict[str, Any]) -> list[str]:
     """A sentence for every number that speaks for a cause."""
-    against = AGAINST.get(cause["name"], "a healthy pair")
+    against = AGAINST.get(cause["name"], "a sound pair")
     found = []
     for each in cause["evidence"]:
         text = f"{one_line(each['measure'])}: {number(each['value'])}"
@@ -77,20 +184,18 @@ def evidence(cause: dict[str, Any]) -> list[str]:
 
 
 def proof(cause: dict[str, Any]) -> str:
-    """What the repair did, or that there is none."""
-    repair = cause["repair"]
-    if cause["name"] == "diffuse_loss":
-        return "none: this is what is left where no cause stands out"
-    if cause["name"] == "unaligned_rows" and repair is None:
-        return "none: no named order brings neighbours back"
-    if repair is None:
-        return "nothing to repair: its own evidence stands outside what chance gives"
-    measure = repair["measure"].replace(DEBIASED_CKA.key, DEBIASED_CKA.title)
-    text = f"{one_line(repair['name'])}: {one_line(measure)} {number(repair['before'])} to {number(repair['after'])}"
-    if repair["low"] is not None:
-        text += f" (95% interval {interval(repair['low'], repair['high'])})"
-    healthy = repair["healthy_gain"]
-    return text if healthy is None else f"{text}; on a healthy pair it gains {number(healthy)}"
+    """What undoing the cause, or inflicting it on the teacher, did; or that nothing of the kind was possible."""
+    trial = cause["repair"]
+    if trial is None:
+        return "none: nothing to undo; its evidence lies outside what chance gives"
+    text = f"{one_line(trial['name'])}: {called(trial['measure'])} "
+    text += f"{number(trial['before'])} to {number(trial['after'])}"
+    known = [f"95% interval {interval(trial['low'], trial['high'])}"] if trial["low"] is not None else []
+    known += [f"{trial['n']:,} rows"] if trial["n"] is not None else []
+    text += f" ({', '.join(known)})" if known else ""
+    healthy = trial["healthy_gain"]
+    text += "" if healthy is None else f"; a sound pair gains {number(healthy)}"
+    return f"{KINDS_OF_TRIAL.get(trial['kind'], one_line(trial['kind']))}: {text}"
 
 
 def where(cause: dict[str, Any], most: int = 6) -> list[str]:
@@ -158,31 +263,34 @@ def experiment(cause: dict[str, Any]) -> str:
     return next((text for group, text in EXPERIMENTS.items() if alike <= group), OTHERWISE)
 
 
-# so that every repair is read on other rows than it was fitted on
-HALVES = " Neighbours are looked up within halves of the rows, where overlap is higher than among all (probe compare)."
-
-
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
-    how, looked = document["pairing"], document["examined"]
-    some = (
-        ""
-        if looked["rows"] + looked.get("copies", 0) == looked["of"]
-        else f" Causes were looked for in {looked['rows']:,} of them."
-    )
-    if copies := looked.get("copies"):
-        some += f" {copies:,} rows are copies of others in both spaces and are left out."
-    if looked.get("set_aside", 0) > looked.get("copies", 0):
-        some += f" The ladder is read without the {looked['set_aside']:,} rows that were set aside."
-    stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
+    how = document["pairing"]
     left = f" {text}" if (text := columns_left(document["inputs"])) else ""
-    halves = "" if _is_unaligned(document) else HALVES
-    return f"{paired_rows(how)}. k = {document['settings']['k']}.{some}{halves}{stand_in}{left}"
+    return f"{paired_rows(how)}. k = {document['settings']['k']}.{looked_at(document)}{left}"
 
 
-def _is_unaligned(document: dict[str, Any]) -> bool:
-    """Whether the rows are in another order, of which all rows were asked."""
-    return any(cause["name"] == "unaligned_rows" for cause in document["causes"])
+def looked_at(document: dict[str, Any]) -> str:
+    """Which rows causes were looked for in."""
+    looked, copies = document["examined"], document["examined"].get("copies") or 0
+    said = "" if looked["rows"] + copies == looked["of"] else f" Causes were looked for in {looked['rows']:,} rows."
+    said += f" {copies:,} rows are copies of others in both spaces and are left out." if copies else ""
+    aside = (looked.get("set_aside") or 0) - copies
+    said += f" {aside:,} rows were set aside." if aside > 0 else ""
+    stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
+    return said + stand_in
+
+
+def held_out(document: dict[str, Any]) -> str:
+    """On which rows the parts of the account were read, and what is kept there; empty where it is not known."""
+    read = []
+    for key, each in document["held_out"].items():
+        if each.get("value") is not None:
+            known = [interval(each["low"], each["high"])] if each.get("low") is not None else []
+            known += [f"n = {each['n']:,}"] if each.get("n") is not None else []
+            said = f" ({'; '.join(known)})" if known else ""
+            read.append(f"{called(key)} {number(each['value'])}{said}")
+    return f"Corrections are fitted on other rows than they are judged on: {'; '.join(read)}." if read else ""
 
 
 def beside(document: dict[str, Any]) -> list[str]:

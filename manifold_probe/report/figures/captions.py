@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.report.document import students_of
-from manifold_probe.report.figures.labels import map_names
+from manifold_probe.report.figures.labels import OF_EACH, names_of_each
 from manifold_probe.report.words import neighbours, shown
 
 CAPTIONS = {
+    "account": (
+        "Where the loss went: from the teacher at 100 points down to the student, part by part, with 95% intervals. "
+        "Won back: by a correction, on rows that it was not fitted on. Hatched: what no map of the student's features "
+        "wins back. Parts that lose nothing in either measure are left out."
+    ),
+    "causes": (
+        "The proof of each cause: a measure before and after it was undone, or inflicted on the teacher, with its 95% "
+        "interval. The upright tick is what the same does to a sound pair: the filled mark must lie well beyond it."
+    ),
+    "ladder": (
+        "The student after each correction: overlap in both metrics with its 95% interval, and debiased CKA, on rows "
+        "that the correction was not fitted on. Dotted lines: the student as it is. A correction that moves a bar says "
+        "what is wrong; what no map brings back is lost."
+    ),
     "measures": (
         "Every measure with its 95% interval, between what chance or class structure alone gives and the reference, "
         "the teacher against its own first principal components."
@@ -44,6 +58,8 @@ CAPTIONS = {
 def caption(name: str, document: dict[str, Any]) -> str:
     """The sentences for a figure of `draw`."""
     first = next(iter(students_of(document).values()))
-    of = map_names(document).get(name)
-    text = CAPTIONS[name if of is None else "maps"].format(neighbours=neighbours(first["settings"]["k"]))
-    return text if of is None or name == "maps" else f"{shown(of)}: {text}"
+    for figure in OF_EACH:
+        of = names_of_each(document, figure).get(name)
+        if of is not None:
+            return CAPTIONS[figure] if name == figure else f"{shown(of)}: {CAPTIONS[figure]}"
+    return CAPTIONS[name].format(neighbours=neighbours(first["settings"]["k"]))

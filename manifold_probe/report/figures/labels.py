@@ -61,12 +61,15 @@ def _written(character: str) -> str:
     return visible if ord(character) in drawable() else character.encode("unicode_escape").decode()
 
 
-def map_names(document: dict[str, Any]) -> dict[str, str]:
-    """Name of a figure of maps -> the student it shows."""
+OF_EACH = ("account", "causes", "maps")  # figures of one student alone
+
+
+def names_of_each(document: dict[str, Any], figure: str) -> dict[str, str]:
+    """Names of a figure of one student, as of maps -> the student it shows."""
     students = list(students_of(document))
     if document["schema"] != SEVERAL:
-        return {"maps": students[0]}
-    return dict(zip((f"maps-{slug}" for slug in slugs(students)), students, strict=True))
+        return {figure: students[0]}
+    return dict(zip((f"{figure}-{slug}" for slug in slugs(students)), students, strict=True))
 
 
 def slugs(names: list[str]) -> list[str]:

@@ -1,24 +1,18 @@
-"""The ladder: how faithful the student is after each repair, in three measures, on rows it was not fitted on."""
+"""The held-out steps of the account: how faithful the student is after each correction, on other rows than it saw."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifold_probe.measures.catalogue import printed
-from manifold_probe.report.diagnosis.words import overlap_keys, rung
+from manifold_probe.report.diagnosis.words import HELD_OUT, overlap_keys, rung
 from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
 from manifold_probe.report.figures.labels import fitting
-from manifold_probe.report.figures.look import Look, colour, marker, settings
+from manifold_probe.report.figures.look import Look, colour, marker
 
-CAPTION = (
-    "The student after each repair: overlap in both metrics with its 95% interval, and debiased CKA, on rows that the "
-    "repair was not fitted on. Dotted lines: the student as it is. A repair that moves a bar says what is wrong; what "
-    "no map brings back is lost."
-)
 TALL = 1.75  # of a row of text: a rung
 THICK = 0.26  # of a rung: a bar
 
@@ -28,11 +22,6 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     keys = [key for key in overlap_keys(document) if any(_value(step, key) is not None for step in document["ladder"])]
     if not keys:
         return None
-    with matplotlib.style.context(["default", settings(look)]):
-        return _draw(document, keys, look)
-
-
-def _draw(document: dict[str, Any], keys: list[str], look: Look) -> Figure:
     steps = document["ladder"]
     tall = len(steps) * TALL * look.row + 0.45 * look.text / 8
     figure = sheet(look, min(tall, look.tallest - 3 * look.row))
@@ -54,7 +43,9 @@ def _draw(document: dict[str, Any], keys: list[str], look: Look) -> Figure:
         zero_line(axes)
     axes.set_xlabel("on held-out rows")
     handles = [
-        sample_line(printed(key), color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line)
+        sample_line(
+            printed(key.removeprefix(HELD_OUT)), color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line
+        )
         for turn, key in enumerate(keys)
     ]
     legend_below(figure, look, handles)

@@ -15,6 +15,7 @@ from manifold_probe.report.words import shown
 
 LEFT_OUT = ("spectra", "per_dimension", "maps", "worst_rows")  # long: the saved result has them
 LONGEST = 400  # characters of a name; one of 10,000 would stand in every difference
+CONCERNED = 100  # of the rows, dimensions or classes that a cause concerns
 ROOM = 900_000  # bytes
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -44,6 +45,21 @@ def kept(document: dict[str, Any]) -> dict[str, Any]:
     return _shortened(_without_lists(document))
 
 
+def few_rows(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The causes of a diagnosis, each with the first of what it concerns."""
+    return [
+        cause
+        if cause["where"] is None
+        else {
+            **cause,
+            "where": {
+                kind: each[:CONCERNED] if isinstance(each, list) else each for kind, each in cause["where"].items()
+            },
+        }
+        for cause in causes
+    ]
+
+
 def _text(document: dict[str, Any]) -> str:
     text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for character, escape in ESCAPES.items():
@@ -57,13 +73,18 @@ def _without_lists(document: dict[str, Any]) -> dict[str, Any]:
     classes = details.get("per_class")
     if classes:
         details["per_class"] = classes if len(classes) <= most_classes(1) else worst_first(classes)[: most_classes(1)]
-    return {**document, "details": details}
+    found = {**document, "details": details}
+    diagnosis = document.get("diagnosis")
+    if diagnosis:
+        found["diagnosis"] = {**diagnosis, "causes": few_rows(diagnosis["causes"])}
+    return found
 
 
 def _without_details(document: dict[str, Any]) -> dict[str, Any]:
     if document["schema"] != SEVERAL:
-        return {**document, "details": {}}
-    return {**document, "students": {name: {**each, "details": {}} for name, each in document["students"].items()}}
+        return {**document, "details": {}, "diagnosis": None}
+    students = {name: {**each, "details": {}, "diagnosis": None} for name, each in document["students"].items()}
+    return {**document, "students": students}
 
 
 def _of_overlap(document: dict[str, Any]) -> dict[str, Any]:

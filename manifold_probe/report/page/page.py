@@ -11,13 +11,16 @@ from markupsafe import Markup
 
 from manifold_probe.measures.catalogue import detailed, printed
 from manifold_probe.report.advice import next_steps
+from manifold_probe.report.diagnosis.document import of_comparison
 from manifold_probe.report.document import students_of
-from manifold_probe.report.figures.look import PALETTE
+from manifold_probe.report.figures import draw_diagnosis
+from manifold_probe.report.figures.look import PAGE, PALETTE
+from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
 from manifold_probe.report.page.measures import groups
 from manifold_probe.report.page.pictures import pictures
-from manifold_probe.report.page.room import BYTES, blocks, fewer, most_classes, most_rows
+from manifold_probe.report.page.room import BYTES, MAPS, blocks, fewer, most_classes, most_rows
 from manifold_probe.report.page.rows import classes, listed, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, Strip, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
@@ -31,6 +34,9 @@ from manifold_probe.report.words import count, interval, number, one_line, shown
 UNDEFINED = "\u2013"
 # The parts of the page in order, and what must not be empty for a part to be there.
 PARTS = (
+    ("account", "Where the loss went", "accounted"),
+    ("causes", "Causes", "caused"),
+    ("benign", "Differences that lose nothing", "harmless"),
     ("next", "What to do next", "steps"),
     ("alarms", "Alarms", "alarms"),
     ("students", "Side by side", "table"),
@@ -99,8 +105,14 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     clusters = first["settings"].get("classes") == "k-means"
     rows = classes(students)
     worst = {name: found for name, each in students.items() if (found := worst_rows(each, most))}
+    diagnoses = _diagnoses(students)
     return {
         "title": _title(everyone),
+        "diagnoses": diagnoses,
+        "diagnosed": {name: each["diagnosis"]["verdict"] for name, each in students.items() if name in diagnoses},
+        "accounted": [name for name, facts in diagnoses.items() if facts["accounts"]],
+        "caused": [name for name, facts in diagnoses.items() if facts["causes"]],
+        "harmless": [name for name, facts in diagnoses.items() if facts["benign"]],
         "css": style_sheet() + Markup(own("page.css")),
         "marks": MARKS,
         "yardstick_marks": YARDSTICK_MARKS,
@@ -143,6 +155,17 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "provenance": list(_provenance(students)),
         "json": script(_of_students(document, students)),
     }
+
+
+def _diagnoses(students: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the page shows of every student's diagnosis; figures of the first `MAPS` of them."""
+    found = {}
+    for place, (name, each) in enumerate(students.items()):
+        document = of_comparison(each)
+        if document is not None:
+            drawn = draw_diagnosis(document, PAGE) if place < MAPS else {}
+            found[name] = facts_of(document, drawn, f"-{place}" if len(students) > 1 else "")
+    return found
 
 
 def _title(students: dict[str, dict[str, Any]]) -> str:

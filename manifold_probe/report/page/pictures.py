@@ -18,8 +18,9 @@ SHOWN_AS_STRIPS = "measures"
 
 
 def pictures(document: dict[str, Any], room: int) -> tuple[list[tuple[Markup, str]], int]:
-    """SVG and caption of the figures that fit into ``room`` bytes, and how many do not; not that of the measures."""
-    few, undrawn = _with_few_maps(document)
+    """SVG and caption of the figures that fit into ``room`` bytes, and how many do not; not those of the measures and
+    of diagnoses, which have their own parts of the page."""
+    few, undrawn = _with_few_maps(_without_diagnoses(document))
     drawn = {name: figure for name, figure in draw(few, PAGE).items() if name != SHOWN_AS_STRIPS}
     found: list[tuple[Markup, str]] = []
     for name, figure in drawn.items():
@@ -30,6 +31,12 @@ def pictures(document: dict[str, Any], room: int) -> tuple[list[tuple[Markup, st
             found.append((svg, words))
             room -= size
     return found, len(drawn) - len(found) + undrawn
+
+
+def _without_diagnoses(document: dict[str, Any]) -> dict[str, Any]:
+    if document["schema"] != SEVERAL:
+        return {**document, "diagnosis": None}
+    return {**document, "students": {name: {**each, "diagnosis": None} for name, each in document["students"].items()}}
 
 
 def _with_few_maps(document: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from manifold_probe.report.document import Reading
+from manifold_probe.report.diagnosis import words
+from manifold_probe.report.document import Reading, students_of
 from manifold_probe.report.readings import headline, title
 from manifold_probe.report.tables.rows import (
     distinct,
@@ -33,7 +34,25 @@ def markdown_table(document: dict[str, Any]) -> str:
     rows.insert(1, ["---", *("---:" for _ in keys)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     legend = [escaped(facts(document)), "In brackets: 95% intervals.", *meanings(document)]
-    return "\n".join([*lines, "", " ".join(legend), ""])
+    return "\n".join([*lines, "", " ".join(legend), "", *_accounts(document)])
+
+
+def _accounts(document: dict[str, Any]) -> list[str]:
+    """Of students that were diagnosed, what each part of the account lost of overlap; students down, parts across."""
+    accounts = _accounts_of(document)
+    names = words.rows_of(*accounts.values())
+    if not names:
+        return []
+    rows = [["points lost to", *(words.part(name).words for name in names)], ["---", *("---:" for _ in names)]]
+    for label, account in zip(distinct(shown(name) for name in accounts), accounts.values(), strict=True):
+        of = {each["name"]: each["share"] for each in account}
+        rows.append([escaped(label), *(words.points(of.get(name, 0.0)) for name in names)])
+    return [*(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _accounts_of(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    found = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
+    return {name: account for name, account in found.items() if account}
 
 
 def escaped(text: str) -> str:

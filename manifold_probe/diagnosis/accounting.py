@@ -1,0 +1,462 @@
+"""Where the loss went: 1 - overlap@k, and 1 - debiased CKA, in parts that add up exactly.
+
+    width                 the teacher on as many of its own principal components as the student has dimensions
+    rows_set_aside        what is regained once misaligned rows, outliers and copies are left out
+    centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
+    rotation              the orthogonal map onto the teacher, at one scale
+    linear_map            ridge
+    nonlinear_map         ridge from the normal scores of the dimensions
+    classes               what some classes lose beyond the rest
+    not_held              what is left: no correction of the student's features regains it
+
+Corrections are fitted on one random half of the rows and read on the other, and each is credited with what it regains
+beyond the best before it. Which one is the best is chosen, for each half, by what the other half reads, so that the
+choice of the best of several is in the estimate. A correction that regains nothing is not used, and its part is 0.
+
+Neighbours are looked up within a half, as many of them as keep the radius (see `halves`): the held-out overlap is near
+the comparison's, but not the same number. The parts are scaled by (1 - overlap) / (1 - held-out overlap), so that they
+add up to the loss of the comparison; intervals are scaled alike. CKA needs no such neighbours, and is treated alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis import repairs
+from manifold_probe.diagnosis.class_losses import NONE_BEHIND, classes_behind
+from manifold_probe.diagnosis.halves import (
+    COSINE,
+    METRICS,
+    SIDES,
+    Correction,
+    Halves,
+    Reading,
+    as_it_is,
+    chosen,
+    error_of,
+    joined,
+    mean_of_halves,
+)
+from manifold_probe.diagnosis.lab import HELD_OUT
+from manifold_probe.engine.rows import sample
+from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.uncertainty import Estimate
+from manifold_probe.parts import Parts, Progress, silent
+from manifold_probe.spaces.pairing import Pair
+
+PARTS = (
+    *("width", "rows_set_aside", "centre_scale_norms", "rotation", "linear_map", "nonlinear_map"),
+    *("classes", "not_held"),
+)
+IDENTITY = "identity"
+CENTRED: dict[str, repairs.Fit] = {"centring": repairs.centring, "unit_deviation": repairs.unit_deviation}
+PLACED: dict[str, repairs.Fit] = {
+    "teacher_mean": repairs.teacher_mean,
+    "teacher_deviations": repairs.teacher_deviations,
+}
+STAGES = {
+    "centre_scale_norms": (*CENTRED, *PLACED, "teacher_norms"),
+    "rotation": ("orthogonal",),
+    "linear_map": ("ridge",),
+    "nonlinear_map": ("nonlinear",),
+}
+ASIDE = 250  # queries of each half among the rows that are set aside
+Moved = tuple[float, float]  # what a part takes, and its standard error
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the loss: ``share`` of all neighbours (or of CKA), its 95% interval, and what would win it back."""
+
+    name: str
+    share: float
+    low: float
+    high: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What evidence from the training says of the part "not_held": the ``fraction`` of the whole loss that it takes."""
+
+    name: str
+    fraction: float
+    low: float
+    high: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account of a pair.
+
+    ``overlap`` and ``cka`` are parts in order, which sum to 1 - overlap and 1 - CKA; ``cka`` is empty where CKA is
+    undefined. ``steps`` are the held-out readings of every correction, ``held_out`` those of the student as it is.
+    """
+
+    overlap: list[Part]
+    cka: list[Part]
+    steps: list[dict[str, Any]]
+    held_out: dict[str, dict[str, Any]]
+
+
+def account(
+    pair: Pair,
+    overlap: float,
+    cka: float | None,
+    k: int,
+    seed: int,
+    *,
+    aside: np.ndarray,
+    copies: np.ndarray,
+    codes: np.ndarray | None = None,
+    names: Sequence[str] = (),
+    pieces: Sequence[Piece] = (),
+    progress: Progress = silent,
+) -> Account:
+    """The account of a pair whose ``overlap`` at ``k`` and debiased ``cka`` are known.
+
+    Parameters
+    ----------
+    pair : Pair
+    overlap, cka : float
+        The comparison's; ``cka`` None or NaN where it is undefined.
+    k, seed : int
+    aside, copies : np.ndarray of int
+        Numbers of the rows that a cause set aside, and of those that repeat others.
+    codes : np.ndarray of int, shape (n,), optional
+        Classes, -1 for none.
+    names : sequence of str
+        Their names, by code.
+    pieces : sequence of Piece
+        What the part "not_held" is split into, see `split`.
+    progress : callable
+
+    Raises
+    ------
+    InputError
+        Where fewer than six rows of a half are left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manifold_probe.spaces import Space
+    >>> from manifold_probe.spaces.pairing import pair
+    >>> x = np.random.default_rng(0).normal(size=(200, 8)).astype("float32")
+    >>> both = pair(Space(x), {"s": Space(x + 5)})["s"]
+    >>> none = np.zeros(0, dtype=int)
+    >>> found = account(both, 0.4, 1.0, 10, 0, aside=none, copies=none)
+    >>> round(sum(part.share for part in found.overlap), 9)
+    0.6
+    >>> max(found.overlap, key=lambda part: part.share).name
+    'centre_scale_norms'
+    """
+    parts = Parts(progress, {"fit": 1.0, "read": 3.0, "before": 1.0, "classes": 0.5})
+    without = np.union1d(aside, copies).astype(np.int64)
+    halves = Halves(pair, k, seed, without)
+    corrections = corrections_of(halves, parts["fit"])
+    values = halves.overlaps(corrections, parts["read"])
+    likeness = {name: halves.likeness(each) for name, each in corrections.items()}
+    regained = _aside(halves, values[IDENTITY][COSINE], without, parts["before"])
+    climbed = _climbed({name: mean_of_halves(found[COSINE]) for name, found in values.items()})
+    behind = NONE_BEHIND
+    if codes is not None and len(names) > 1 and "ridge" in corrections:
+        parts["classes"]("reading classes", 0, 1)
+        best = [values[name][COSINE][side] for side, name in zip(SIDES, climbed.best, strict=True)]
+        behind = classes_behind(halves, corrections["ridge"], best, np.asarray(codes), names)
+    words = Words(f"of each point's {k} nearest neighbours", percent, climbed.used, behind.names, len(without))
+    found = Account(
+        _parts(1 - overlap, climbed, regained, (behind.lost, behind.error), words),
+        _of_cka(cka, halves, likeness, len(without)),
+        [_step(name, values, likeness, k) for name in corrections if name != "width"],
+        _held_out(k, values, likeness, regained[0]),
+    )
+    return split(found, pieces)
+
+
+def corrections_of(halves: Halves, progress: Progress = silent) -> dict[str, Correction]:
+    """Every correction by name, the student as it is first; "width" is the teacher on its own components.
+
+    The teacher's lengths are given only where the student's say little of them: they would tell of the teacher's rows.
+    """
+    own, theirs = halves.widths
+    progress("fitting corrections", 0, 2)
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
+    if min(moments.variances[0] for moments in halves.whole.values()) > 0:
+        made = affine_steps_of(halves)
+        progress("fitting corrections", 1, 2)
+        made["nonlinear"] = repairs.nonlinear(halves)
+        if not repairs.lengths_told(halves):
+            made["teacher_norms"] = dict.fromkeys(SIDES, repairs.at_lengths)
+    if own < theirs:
+        made["width"] = repairs.leading(halves, own)
+    return made
+
+
+def affine_fits(halves: Halves) -> dict[str, repairs.Fit]:
+    """The affine corrections of a pair by name."""
+    own, theirs = halves.widths
+    placed = PLACED if own == theirs else {}
+    return {**CENTRED, **placed, "orthogonal": repairs.orthogonal, "ridge": repairs.ridge}
+
+
+def affine_steps_of(halves: Halves) -> dict[str, Correction]:
+    """The same, each fitted on the other half; the student as it is first."""
+    made: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
+    return made | {name: repairs.affine_steps(fit, halves) for name, fit in affine_fits(halves).items()}
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """What each stage regains beyond the best before it (``gains``), the correction that it ``used`` (the first half's
+    choice), the ``best`` of all for each half, the ``level`` that it reaches, and what the teacher loses at the
+    student's ``width``."""
+
+    gains: dict[str, Moved]
+    used: dict[str, str]
+    best: tuple[str, str]
+    level: Estimate
+    width: Moved
+
+
+def _climbed(readings: Mapping[str, Reading]) -> Climbed:
+    """The stages one after the other, each with the best of its corrections or, where none is better, as before."""
+    best, gains, used = (IDENTITY, IDENTITY), {}, {}
+    level = joined(readings[IDENTITY])
+    for stage, candidates in STAGES.items():
+        there = [name for name in candidates if name in readings]
+        following = chosen(readings, [(each, *there) for each in best])
+        reached = joined((readings[following[0]][0], readings[following[1]][1]))
+        step = reached.minus(level)
+        gains[stage] = (0.0, step.standard_error or 0.0)
+        if step.value is not None and step.value > 0:
+            gains[stage] = (step.value, step.standard_error or 0.0)
+            used[stage] = next(new for new, old in zip(following, best, strict=True) if new != old)
+            best, level = following, reached
+    width = (0.0, 0.0)
+    if "width" in readings and (kept := joined(readings["width"])).value is not None:
+        width = (1 - kept.value, kept.standard_error or 0.0)
+    return Climbed(gains, used, best, level, width)
+
+
+def _aside(halves: Halves, kept: list[np.ndarray], without: np.ndarray, progress: Progress) -> Moved:
+    """What all rows regain where some are set aside, were these kept as well as the rest: a mean of the rows that stay,
+    with and without the others among them, and of those others."""
+    if not len(without):
+        return 0.0, 0.0
+    counts = [len(asked) for asked in halves.asked]
+    apart = [own[sample(len(own), ASIDE, halves.seed)] for own in halves.apart]
+    asked = [np.concatenate([halves.rows[side][halves.asked[side]], apart[side]]) for side in SIDES]
+    before = halves.of_all({IDENTITY: dict.fromkeys(SIDES, as_it_is)}, asked, progress)[IDENTITY][COSINE]
+    share = len(without) / halves.n
+    steady = np.concatenate([after - (1 - share) * old[:n] for after, old, n in zip(kept, before, counts, strict=True)])
+    others = np.concatenate([old[n:] for old, n in zip(before, counts, strict=True)])
+    return float(steady.mean() - share * others.mean()), float(np.hypot(error_of(steady), share * error_of(others)))
+
+
+def _parts(total: float, climbed: Climbed, aside: Moved, classes: Moved, words: Words) -> list[Part]:
+    """The parts, scaled so that they add up to the ``total`` loss."""
+    left = 1.0 if climbed.level.value is None else max(1 - climbed.level.value, 0.0)
+    moved = {"rows_set_aside": (max(aside[0], 0.0), aside[1]), **climbed.gains}
+    moved["width"] = (float(np.clip(climbed.width[0], 0.0, left)), climbed.width[1])
+    moved["classes"] = (min(classes[0], left - moved["width"][0]), classes[1])
+    rest = max(left - moved["width"][0] - moved["classes"][0], 0.0)
+    errors = climbed.level.standard_error or 0.0, moved["width"][1], moved["classes"][1]
+    moved["not_held"] = (rest, float(np.linalg.norm(errors)))
+    held, total = sum(value for value, _ in moved.values()), max(total, 0.0)
+    scale = total / held if held > 0 else 0.0  # a loss that the halves do not show is not held
+    found = [_part(name, scale * moved[name][0], scale * moved[name][1], total, words) for name in PARTS]
+    return _exact(found, total)
+
+
+def _part(name: str, share: float, error: float, total: float, words: Words) -> Part:
+    low, high = max(share - 1.96 * error, 0.0), min(share + 1.96 * error, total)
+    return Part(name, share, min(low, share), max(high, share), words.sentence(name, share))
+
+
+def _exact(parts: list[Part], total: float) -> list[Part]:
+    """The same with the last part the rest of the total, to the last digit."""
+    rest = max(total - sum(part.share for part in parts[:-1]), 0.0)
+    last = parts[-1]
+    return [*parts[:-1], replace(last, share=rest, low=min(last.low, rest), high=max(last.high, rest))]
+
+
+def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], aside: int) -> list[Part]:
+    """The account of CKA: rows set aside by the moments of all rows, the rest by held-out halves."""
+    if cka is None or not np.isfinite(cka):
+        return []
+    climbed, total = _climbed(readings), max(1 - cka, 0.0)
+    words = Words("of debiased linear CKA", plain, climbed.used, aside=aside)
+    regained = 0.0
+    if aside:
+        kept = debiased_cka(halves.whole[False].merge(halves.whole[True]))
+        regained = float(np.clip(kept - cka, 0.0, total)) if np.isfinite(kept) else 0.0
+    parts = _parts(total - regained, climbed, (0.0, 0.0), (0.0, 0.0), words)
+    error = (joined(readings[IDENTITY]).standard_error or 0.0) if regained else 0.0
+    parts[PARTS.index("rows_set_aside")] = _part("rows_set_aside", regained, error, total, words)
+    return _exact(parts, total)
+
+
+def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading], k: int) -> dict[str, Any]:
+    """The held-out readings of a correction, and what it gains beyond the student as it is."""
+    measures = {}
+    for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
+        after, before = (joined(mean_of_halves(values[each][metric])) for each in (name, IDENTITY))
+        measures[HELD_OUT + measure.named(k)] = _reading(after, before)
+    measures[HELD_OUT + DEBIASED_CKA.key] = _reading(joined(likeness[name]), joined(likeness[IDENTITY]))
+    return {"repair": name, "measures": measures}
+
+
+def _reading(after: Estimate, before: Estimate) -> dict[str, float | None]:
+    return {"value": after.value, "low": after.low, "high": after.high, "gain": after.minus(before).value}
+
+
+def _held_out(
+    k: int, values: Mapping[str, Any], likeness: Mapping[str, Reading], aside: float
+) -> dict[str, dict[str, Any]]:
+    """What the student as it is reads on the halves, all rows counted."""
+    found = values[IDENTITY][COSINE]
+    kept, shape = joined(mean_of_halves(found)), joined(likeness[IDENTITY])
+    value, low, high = (max((each or 0.0) - max(aside, 0.0), 0.0) for each in (kept.value, kept.low, kept.high))
+    return {
+        HELD_OUT + OVERLAP.named(k): {"value": value, "low": low, "high": high, "n": sum(map(len, found))},
+        HELD_OUT + DEBIASED_CKA.key: {"value": shape.value, "low": shape.low, "high": shape.high},
+    }
+
+
+def split(found: Account, pieces: Sequence[Piece]) -> Account:
+    """The account with the part "not_held" of the overlap split into pieces and the rest, in the order given.
+
+    A piece takes ``fraction`` of the whole loss, or what is left.
+    """
+    if not pieces:
+        return found
+    *others, rest = found.overlap
+    total = sum(part.share for part in found.overlap)
+    left, made = rest.share, []
+    for piece in pieces:
+        share = float(np.clip(piece.fraction * total, 0.0, left))
+        low, high = (float(np.clip(each * total, 0.0, rest.share)) for each in (piece.low, piece.high))
+        made.append(Part(piece.name, share, min(low, share), max(high, share), piece.sentence))
+        left -= share
+    left = max(total - sum(part.share for part in (*others, *made)), 0.0)
+    scale = left / rest.share if rest.share > 0 else 0.0
+    last = replace(rest, share=left, low=min(rest.low * scale, left), high=max(rest.high * scale, left))
+    return replace(found, overlap=[*others, *made, last])
+
+
+def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
+    """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
+    "not_held" the rest, of which nothing can be told until rows are paired rightly.
+
+    ``unaligned`` is an `unaligned.Unaligned`.
+    """
+    gain = unaligned.gain
+    moved = (0.0, 0.0) if gain is None else (max(gain.gain, 0.0), gain.error)
+    of_overlap = _reordered(1 - overlap, moved, Words(f"of each point's {unaligned.k} nearest neighbours", percent))
+    of_cka = []
+    if cka is not None and np.isfinite(cka):
+        of_cka = _reordered(1 - cka, (0.0, 0.0), Words("of debiased linear CKA", plain))
+    return Account(of_overlap, of_cka, unaligned.ladder(), {})
+
+
+def _reordered(loss: float, moved: Moved, words: Words) -> list[Part]:
+    total = max(loss, 0.0)
+    parts = [_part(name, 0.0, 0.0, total, words) for name in PARTS[:-1]]
+    if moved[0] > 0:
+        sentence = f"The right order of the rows wins back {words.size(min(moved[0], total))}."
+        place = PARTS.index("rows_set_aside")
+        parts[place] = replace(_part(PARTS[place], min(moved[0], total), moved[1], total, words), sentence=sentence)
+    rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows rightly first: until then nothing more can be told.")
+    return _exact([*parts, rest], total)
+
+
+def percent(share: float) -> str:
+    """A share in words."""
+    return f"{100 * share:.1f}%"
+
+
+def plain(share: float) -> str:
+    """A share as a number."""
+    return f"{share:.3f}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What parts are parts of (``unit``), how a share is written, the corrections ``used`` by part, the classes that
+    fall behind, and how many rows are set aside."""
+
+    unit: str
+    written: Callable[[float], str]
+    used: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    aside: int = 0
+
+    def size(self, share: float) -> str:
+        """A share with its unit."""
+        return f"{self.written(share)} {self.unit}"
+
+    def sentence(self, name: str, share: float) -> str:
+        """What would win a part back, or that there is nothing to win."""
+        regain, nothing = SENTENCES[name]
+        if self.written(share) == self.written(0.0):
+            return nothing
+        classes = ", ".join(self.classes[:MOST_NAMED]) + (" and others" if len(self.classes) > MOST_NAMED else "")
+        return regain.format(
+            size=self.size(share),
+            classes=classes,
+            aside=f"{self.aside:,}",
+            correction=DONE.get(self.used.get(name, ""), ""),
+        )
+
+
+MOST_NAMED = 5
+DONE = {
+    "centring": "Subtracting the student's mean",
+    "unit_deviation": "Bringing every dimension of the student to unit deviation",
+    "teacher_mean": "Moving the student's mean onto the teacher's",
+    "teacher_deviations": "Bringing every dimension of the student to the teacher's mean and deviation",
+    "teacher_norms": "Giving the student's vectors the lengths of the teacher's",
+}
+SENTENCES = {
+    "width": (
+        "A wider student could win back {size}: the teacher itself loses this much on as many of its principal "
+        "components.",
+        "The student's width takes nothing.",
+    ),
+    "rows_set_aside": (
+        "Correcting or dropping the {aside} rows that are set aside wins back {size}.",
+        "Setting rows aside wins nothing back.",
+    ),
+    "centre_scale_norms": (
+        "{correction} wins back {size}.",
+        "Correcting mean, deviations and norms wins nothing back.",
+    ),
+    "rotation": (
+        "A rotation onto the teacher's axes and mean wins back {size}: --save-repair writes it.",
+        "A rotation wins nothing back.",
+    ),
+    "linear_map": (
+        "A linear map of the student's features wins back {size}: --save-repair writes it.",
+        "A linear map wins nothing back.",
+    ),
+    "nonlinear_map": (
+        "A nonlinear map of the student's features, such as a small head trained on top, wins back {size}.",
+        "A nonlinear map wins nothing back.",
+    ),
+    "classes": (
+        "Keeping the classes that fall behind ({classes}) as well as the rest would win back {size}: look at their "
+        "rows, and whether they were in the training data.",
+        "No class is known to lose more than the rest.",
+    ),
+    "not_held": (
+        "No map of the student's features wins back {size}: the features do not hold it, so it needs more or other "
+        "training, or a larger student.",
+        "Nothing is left over: the student's features hold what the teacher's neighbourhoods need.",
+    ),
+}

@@ -1,0 +1,141 @@
+"""A cause: why a student may diverge, declared once.
+
+    signs(lab)             what speaks for it: `Signs`, several of them, or None where nothing does
+    undo(lab, signs)       a repair of the student, (n, d') -> (n, d''); the lab judges it
+    inflict(lab, signs)    damage to the teacher, (n, d) -> (n, d''); the lab holds the student against it
+
+A cause has ``undo`` where the fault can be taken back, ``inflict`` where it cannot. A cause that concerns single rows
+may return `LeftOut` from ``undo``, and one that proves itself in its own way `Proved`: a trial, and what the pair is
+afterwards. What neither says anything of is suspected at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis.lab import METRICS, Change, Evidence, Lab, Trial
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What speaks for a cause.
+
+    ``where`` names what it concerns: {"rows": numbers, "dimensions": numbers, "classes": names}. ``facts`` is whatever
+    the repair or the damage needs to know. ``share`` is that of the whole loss where no experiment tells it.
+    """
+
+    evidence: list[Evidence]
+    where: dict[str, Any] = field(default_factory=dict)
+    facts: Any = None
+    share: float = 0.0
+    confusable: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change of the student: what it does in words, and which measures and rows it is judged by; see `Lab.undo`.
+
+    ``kind`` is "mapped" where a whole map is fitted to the teacher, which takes back many faults.
+    """
+
+    name: str
+    change: Change
+    measures: Sequence[str] = METRICS
+    rows: np.ndarray | None = None
+    linear: bool = False
+    kind: str = "undo"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows, a mask (n,), that are set aside; see `Lab.leave_out`."""
+
+    name: str
+    rows: np.ndarray
+    measures: Sequence[str] = METRICS
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A change of the teacher, or of what it predicts of the student (``on_image``); see `Lab.inflict`."""
+
+    name: str
+    change: Change
+    on_image: bool = False
+    linear: bool = False
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A trial that a cause made of its own, and the pair once the cause is out of the way."""
+
+    trial: Trial
+    after: Lab
+
+
+Undo = Callable[[Lab, Signs], "Repair | LeftOut | Proved | Sequence[Repair] | None"]
+Inflict = Callable[[Lab, Signs], "Damage | None"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a student may diverge from its teacher.
+
+    Parameters
+    ----------
+    name : str
+        As the document names it, such as "offset".
+    words : str
+        What it says, such as "a shared offset hides the differences from cosines".
+    advice : str
+        What to do about it.
+    falsified_by : str
+        What would show that it is not this.
+    signs : callable
+        Lab -> Signs, a sequence of them, or None.
+    undo, inflict : callable, optional
+        See the module.
+    confusable : tuple of str
+        Causes that outputs alone cannot tell from it.
+    general : bool
+        Whether it would explain part of any loss: such a cause is asked once no other explains anything.
+    harmless : str
+        What to say of it where its signs are there and nothing is lost to it; empty where that is not worth a word.
+
+    Examples
+    --------
+    A cause of your own, beside those of the package:
+
+    >>> import numpy as np
+    >>> import manifold_probe as mp
+    >>> from manifold_probe.diagnosis import CAUSES, Cause, Evidence, Repair, Signs
+    >>> def signs(lab):
+    ...     own, theirs = (float((x[lab.keep] < 0).mean()) for x in (lab.student, lab.teacher))
+    ...     return Signs([Evidence("share of negative values", own, theirs)]) if own == 0 < theirs else None
+    >>> def undo(lab, signs):
+    ...     def logarithm(rows):
+    ...         logs = np.log(np.maximum(rows, 1e-12))
+    ...         return logs - logs.mean(axis=0)
+    ...     return Repair("logarithm taken", logarithm)
+    >>> mine = Cause("exponentiated", "the student's values were exponentiated", "Save the features before exp().",
+    ...              "a student whose logarithm is no nearer to the teacher", signs, undo)
+    >>> teacher = np.random.default_rng(0).normal(size=(400, 12))
+    >>> mp.diagnose(teacher, np.exp(2 * teacher), causes=[*CAUSES, mine]).causes[0].name
+    'exponentiated'
+    """
+
+    name: str
+    words: str
+    advice: str
+    falsified_by: str
+    signs: Callable[[Lab], Signs | Sequence[Signs] | None]
+    undo: Undo | None = None
+    inflict: Inflict | None = None
+    confusable: tuple[str, ...] = ()
+    general: bool = False
+    harmless: str = ""

@@ -1,0 +1,84 @@
+"""Several classes that are kept far worse than the rest, as those are that a student was never trained on.
+
+What each class keeps is held against what a healthy twin keeps of it; the classes fall into two groups that are far
+apart against their scatter within, and the lower group keeps less.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
+from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial, mean, of_groups
+
+FEWEST = 4  # classes
+APART = 6.0  # variance between the two groups over within: two groups of ten normal values reach 6 once in twenty
+LESS = 0.75  # of what the other classes keep, against a healthy twin
+
+
+def signs(lab: Lab) -> Signs | None:
+    classes = lab.classes()
+    if len(classes) < FEWEST:
+        return None
+    kept = np.array([_ratio(lab, lab.keep & (lab.codes == code)) for code in classes])
+    order = np.argsort(kept)
+    values = np.log(np.maximum(kept[order], 1e-3))
+    cut, apart = two_groups(values)
+    low, high = order[:cut], order[cut:]
+    if apart < APART or cut < 2 or len(high) < 2 or np.exp(values[:cut].mean() - values[cut:].mean()) > LESS:
+        return None
+    members = lab.keep & np.isin(lab.codes, [classes[place] for place in low])
+    others = lab.keep & np.isin(lab.codes, [classes[place] for place in high])
+    evidence = [
+        Evidence("variance between two groups of classes over within", apart, 3.0),
+        Evidence(
+            f"{lab.key(COSINE)} of the lower group", mean(lab.now[COSINE][members]), mean(lab.now[COSINE][others])
+        ),
+    ]
+    return Signs(evidence, {"classes": [lab.names[classes[place]] for place in sorted(low)]}, facts=(members, others))
+
+
+def _ratio(lab: Lab, rows: np.ndarray) -> float:
+    """What the rows keep, of what a healthy twin keeps of them."""
+    return mean(lab.now[COSINE][rows]) / max(mean(lab.twin_now[COSINE][rows]), 1e-3)
+
+
+def two_groups(values: np.ndarray) -> tuple[int, float]:
+    """(how many of the ascending values are in the lower of two groups, variance between them over within).
+
+    >>> two_groups(np.array([0.0, 0.1, 1.0, 1.1]))[0]
+    2
+    """
+    n, total = len(values), float(values.var())
+    best = (1, 0.0)
+    for cut in range(1, n):
+        between = cut * (n - cut) / n**2 * float(values[:cut].mean() - values[cut:].mean()) ** 2
+        best = max(best, (cut, between / max(total - between, 1e-12)), key=lambda each: each[1])
+    return best
+
+
+def undo(lab: Lab, signs: Signs) -> Proved:
+    members, others = signs.facts
+    lost = lab.twin_now[COSINE] - lab.now[COSINE]
+    weight = float(members.sum() / lab.start.keep.sum())
+    trial: Trial = of_groups(
+        "these classes against the others, beside a healthy student",
+        "left out",
+        f"{lab.key(COSINE)} less than a healthy student's",
+        -lost[members],
+        -lost[others],
+        lab.loss(COSINE),
+        weight=weight,
+    )
+    return Proved(trial, lab.without(members))
+
+
+CAUSE = Cause(
+    "absent_classes",
+    "several classes are kept far worse than the others, as if the student never saw them",
+    "Train on inputs of these classes too; give --classes-trained to prove it.",
+    "a list of the training data that holds these classes",
+    signs,
+    undo,
+    confusable=("slice_failure",),
+)

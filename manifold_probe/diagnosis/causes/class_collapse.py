@@ -1,0 +1,71 @@
+"""Classes drawn together: a student moves less inside them than its linear image does, and not between them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
+from manifold_probe.diagnosis.lab import Evidence, Lab
+from manifold_probe.diagnosis.slopes import slopes, within_over_between
+
+DROP, DROP_UNLABELLED = 0.74, 0.66  # of a healthy twin's movement inside over between classes
+NEARER = 0.03  # points of overlap by which the student is nearer to such a teacher: .02 for some weak networks
+PLAIN, SHRUNK = 0.9, 0.67  # of the student's variance that is predicted; of the teacher's variance within over between
+
+
+def signs(lab: Lab) -> Signs | None:
+    keep = lab.classed
+    if lab.labelled:
+        codes = twin_codes = lab.codes[keep]
+    else:
+        codes, twin_codes = _own_clusters(lab, lab.student[keep]), _own_clusters(lab, lab.twin[keep])
+    if len(np.unique(codes)) < 3:
+        return None
+    _, inside, between = slopes(lab.student[keep], lab.expected[keep], codes)
+    _, twin_inside, twin_between = slopes(lab.twin[keep], lab.twin_expected[keep], twin_codes)
+    own, usual = (max(a, 1e-3) / max(b, 1e-3) for a, b in ((inside, between), (twin_inside, twin_between)))
+    ratio, theirs = (within_over_between(x[keep], codes) for x in (lab.student, lab.teacher))
+    drop = own / usual
+    plain = lab.explained > PLAIN and ratio < SHRUNK * theirs and drop < 0.95  # little else was lost
+    if not (drop < (DROP if lab.labelled else DROP_UNLABELLED) or plain):
+        return None
+    scale = min(drop, float(np.sqrt(ratio / max(theirs, 1e-30)))) if plain else drop
+    evidence = [
+        Evidence("movement inside the classes over movement between them", own, usual),
+        Evidence("variance within over between classes", ratio, theirs),
+    ]
+    return Signs(evidence, {"classes": list(lab.names)} if lab.labelled else {}, facts=(keep, codes, scale))
+
+
+def undo(lab: Lab, signs: Signs) -> Proved | None:
+    keep, codes, scale = signs.facts
+    trial = lab.inflict("the teacher's classes drawn together alike", lambda x: drawn_together(x, keep, codes, scale))
+    return (
+        Proved(trial, lab.beside(drawn_together(lab.reference, keep, codes, scale))) if trial.gain >= NEARER else None
+    )
+
+
+def _own_clusters(lab: Lab, x: np.ndarray) -> np.ndarray:
+    """The rows by the clusters of a student: those that its classes have become, where no labels say."""
+    from sklearn.cluster import KMeans
+
+    return KMeans(len(lab.names), n_init=3, random_state=lab.seed).fit(x.astype(np.float64)).labels_
+
+
+def drawn_together(x: np.ndarray, keep: np.ndarray, codes: np.ndarray, scale: float) -> np.ndarray:
+    """The kept rows at ``scale`` times their distance from their class's mean."""
+    out, rows = x.copy(), np.flatnonzero(keep)
+    for code in np.unique(codes):
+        members = rows[codes == code]
+        out[members] = x[members].mean(0) + scale * (x[members] - x[members].mean(0))
+    return out
+
+
+CAUSE = Cause(
+    "class_collapse",
+    "classes are drawn together, their inner structure is lost",
+    "The student was trained on classes more than on the teacher: lower the weight of labels, and distil features.",
+    "as much movement inside the classes as between them, against the teacher's",
+    signs,
+    undo,
+)

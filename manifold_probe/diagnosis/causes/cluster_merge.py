@@ -1,0 +1,67 @@
+"""A class that lies, on the straight way to another, nearer to it than the other classes say it should."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Repair, Signs
+from manifold_probe.diagnosis.lab import Evidence, Lab
+
+STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # cosine with the way; of the way; what is left of the distance
+FEWEST = 4  # classes: of three, each lies on some way
+
+
+def signs(lab: Lab) -> Signs | None:
+    classes = lab.classes()
+    if len(classes) < FEWEST or directions_in_use(lab.spectra[0]) < 3:
+        return None  # on a line or in a plane every class lies on some way
+    means, places = centroids(lab.student, lab, classes), centroids(lab.told_by_others, lab, classes)
+    best = (1.0, 0, 0, 0.0)
+    for mover in range(len(classes)):
+        step = means[mover] - places[mover]
+        for goal in range(len(classes)):
+            way = means[goal] - places[mover]
+            length, along = float(np.linalg.norm(way)), float(step @ way)
+            if goal == mover or along <= 0:
+                continue
+            straight = along / max(float(np.linalg.norm(step)) * length, 1e-30)
+            if straight > STRAIGHT and along / length**2 > MOVED:
+                left = float(np.linalg.norm(means[mover] - means[goal])) / length
+                best = min(best, (left, mover, goal, straight))
+    left, mover, goal, straight = best
+    if left > NEARER:
+        return None
+    evidence = [
+        Evidence("distance of the two means, of what the other classes say", left, 1.0),
+        Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
+    ]
+    pair = [classes[mover], classes[goal]]
+    back = (places[mover] - means[mover]).astype(np.float32)
+    return Signs(evidence, {"classes": [lab.names[code] for code in pair]}, facts=(pair, back))
+
+
+def centroids(x: np.ndarray, lab: Lab, classes: list[int]) -> np.ndarray:
+    """(c, d): the classes' means."""
+    return np.stack([x[lab.keep & (lab.codes == code)].mean(0) for code in classes])
+
+
+def directions_in_use(values: np.ndarray) -> int:
+    """How many principal directions hold 95% of the variance, from a spectrum."""
+    return int(np.searchsorted(np.cumsum(values), 0.95 * values.sum())) + 1
+
+
+def undo(lab: Lab, signs: Signs) -> Repair:
+    pair, back = signs.facts
+    moved = (lab.codes == pair[0])[:, None]
+    concerned = lab.keep & np.isin(lab.codes, pair)
+    return Repair("class means put back", lambda x: np.where(moved, x + back, x), rows=concerned, linear=True)
+
+
+CAUSE = Cause(
+    "cluster_merge",
+    "two classes have come together",
+    "Add examples that tell these classes apart, or weight them higher.",
+    "two classes that stay together once their means are where the other classes say",
+    signs,
+    undo,
+)

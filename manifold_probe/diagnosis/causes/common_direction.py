@@ -1,0 +1,58 @@
+"""One direction that towers in what the teacher does not predict, in all classes alike."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import eigh
+
+from manifold_probe.diagnosis.cause import Cause, Repair, Signs
+from manifold_probe.diagnosis.lab import CKA, METRICS, Evidence, Lab
+
+TOWERS, SHARE = 3.0, 0.15  # times the second eigenvalue of the residual; of the residual's variance
+ALIKE = 0.7  # of the spread along it: what is left inside the classes, and that of the usual rows
+
+
+def signs(lab: Lab) -> Signs | None:
+    keep = lab.keep
+    residual = (lab.residual - lab.residual[keep].mean(0)).astype(np.float64)
+    products = residual[keep].T @ residual[keep] / keep.sum()
+    width = len(products)
+    values, vectors = eigh(products, subset_by_index=[max(width - 2, 0), width - 1])
+    first, second = values[-1], max(values[0], 1e-30)
+    share = float(first / max(float(np.trace(products)), 1e-300))
+    if first < TOWERS * second or share < SHARE:
+        return None
+    direction = vectors[:, -1]
+    along = (lab.student - lab.student[keep].mean(0)) @ direction
+    spread = [along[lab.classed & (lab.codes == code)].std() for code in lab.classes(2)]
+    if spread and np.median(spread) < ALIKE * along[keep].std():
+        return None  # it tells classes apart: that is another cause
+    if usual_spread(along[keep]) < ALIKE * along[keep].std():
+        return None  # it tells a few rows from the others
+    evidence = [
+        Evidence("largest over second eigenvalue of the residual", float(first / second), 1.5),
+        Evidence("its share of the residual", share),
+    ]
+    return Signs(evidence, {"dimensions": np.argsort(-np.abs(direction))[:10]}, facts=direction)
+
+
+def usual_spread(values: np.ndarray) -> float:
+    """A standard deviation that a few far values do not move: of the median distance from the median."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def undo(lab: Lab, signs: Signs) -> Repair:
+    direction, keep = signs.facts, lab.keep
+    change = lambda x: x - np.outer((x - x[keep].mean(0)) @ direction, direction)  # noqa: E731
+    return Repair("this direction dropped", change, (*METRICS, CKA))
+
+
+CAUSE = Cause(
+    "common_direction",
+    "one direction that has nothing to do with the teacher drowns the others",
+    "Subtract this direction from the student's vectors, or train with a loss that sees single dimensions over the "
+    "batch (CoSS's space term).",
+    "neighbours that stay lost once this direction is dropped",
+    signs,
+    undo,
+)

@@ -1,0 +1,54 @@
+"""Dimensions that never change, beyond the teacher's share of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Damage, Signs
+from manifold_probe.diagnosis.lab import Evidence, Lab
+from manifold_probe.diagnosis.spectra import alive
+
+EXTRA = 0.03  # of the dimensions, beyond the teacher's share
+MATCHED = 0.3  # median correlation of dimensions that correspond: of those that do not it is near 0
+
+
+def signs(lab: Lab) -> Signs | None:
+    dead = ~alive(lab.student[lab.keep])
+    theirs = float((~alive(lab.teacher[lab.keep])).mean())
+    if float(dead.mean()) - theirs < EXTRA or dead.sum() < 2:
+        return None
+    evidence = [Evidence("share of dimensions of zero variance", float(dead.mean()), theirs)]
+    return Signs(evidence, {"dimensions": np.flatnonzero(dead)}, facts=dead)
+
+
+def inflict(lab: Lab, signs: Signs) -> Damage:
+    """The teacher without its dimensions of these numbers or, where the student's are no images of them, without as
+    many directions drawn at random."""
+    dead = signs.facts
+    if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MATCHED:
+        return Damage(
+            "the teacher without its dimensions of these numbers", lambda x: np.where(dead, 0, x), counted=True
+        )
+    width = lab.reference.shape[1]
+    turn = np.linalg.qr(np.random.default_rng([lab.seed, 10]).normal(size=(width, width)))[0]
+    some = turn[:, : max(1, round(width * float((~dead).mean())))].astype(np.float32)
+    return Damage("the teacher on as many directions drawn at random", lambda x: x @ some, counted=True)
+
+
+def _corresponding(lab: Lab, columns: np.ndarray) -> float:
+    """Median correlation of the student's columns with the teacher's of the same numbers."""
+    own, theirs = (x[lab.keep][:, columns].astype(np.float64) for x in (lab.student, lab.reference))
+    own, theirs = own - own.mean(0), theirs - theirs.mean(0)
+    scale = np.sqrt(np.square(own).sum(0) * np.square(theirs).sum(0))
+    return float(np.median((own * theirs).sum(0) / np.maximum(scale, 1e-30)))
+
+
+CAUSE = Cause(
+    "dead_dimensions",
+    "dimensions are dead",
+    "These dimensions never change: look for dead units or a masked layer, and drop or revive them.",
+    "dimensions that vary on other rows",
+    signs,
+    inflict=inflict,
+    harmless="these dimensions never change: drop them and the index is smaller",
+)

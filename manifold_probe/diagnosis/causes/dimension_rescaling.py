@@ -1,0 +1,87 @@
+"""Dimensions, or directions, at the wrong scale: weights fitted to the teacher's products bring neighbours back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
+from manifold_probe.diagnosis.lab import Change, Evidence, Lab
+from manifold_probe.diagnosis.spectra import participation
+
+STEPS = 150
+UNEVEN = 1.3  # deviation of the log weights: a random projection has up to 1.2
+FEWER = 0.1  # of the teacher's participation ratio: a small network with a bottleneck has .11
+OWN = {"weights": 0.1, "map": 0.05}  # of the loss: sound networks' other layers regain .05 to .09, a bottleneck .03
+
+
+def signs(lab: Lab) -> list[Signs]:
+    keep, found = lab.keep, []
+    weights = gram_weights(lab.student[keep], lab.teacher[keep])
+    logs = np.log(np.maximum(weights[weights > 0], 1e-12))
+    if len(logs) and logs.std() > UNEVEN:
+        where = {"dimensions": np.argsort(-np.abs(np.log(np.maximum(weights, 1e-12)) - np.median(logs)))[:20]}
+        found.append(
+            Signs([Evidence("deviation of the fitted log weights", float(logs.std()))], where, facts="weights")
+        )
+    ranks = [participation(values) for values in lab.spectra]
+    if ranks[0] < FEWER * ranks[1]:
+        evidence = [Evidence("participation ratio of the spectrum", ranks[0], ranks[1])]
+        found.append(Signs(evidence, facts="map", confusable=("dimensional_collapse",)))
+    return found
+
+
+def undo(lab: Lab, signs: Signs) -> Proved | None:
+    by_weights = signs.facts == "weights"
+    name, change = ("dimensions weighted", weighted) if by_weights else ("any linear map", _map)
+    repair = lab.by_halves(change)
+    trial = lab.undo(name, repair, linear=True)
+    if trial.share < OWN[signs.facts]:
+        return None
+    if by_weights:  # judged by halves; what comes after sees one set of weights
+        rows = lab.keep
+        return Proved(trial, lab.repaired(weighted(lab.student[rows], lab.teacher[rows])(lab.student)))
+    return Proved(replace(trial, kind="mapped"), lab.repaired(repair(lab.student)))
+
+
+def weighted(student: np.ndarray, teacher: np.ndarray) -> Change:
+    """The student's dimensions at the weights that suit the teacher's products."""
+    scale = np.sqrt(gram_weights(student, teacher)).astype(np.float32)
+    return lambda x: x * scale
+
+
+def _map(student: np.ndarray, teacher: np.ndarray) -> Change:
+    from manifold_probe.diagnosis.linear import fit_ridge
+
+    fitted = fit_ridge(student, teacher)
+    return lambda x: fitted(x.astype(np.float64))
+
+
+def gram_weights(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """w >= 0 that minimise |K_T - sum_j w_j s_j s_j'|^2 over the centred products, up to one scale."""
+    own = (student - student.mean(0)).astype(np.float64)
+    theirs = (teacher - teacher.mean(0)).astype(np.float64)
+    scale = own.std(0)
+    good = scale > 1e-9 * scale.max()
+    own = own[:, good] / scale[good]
+    products = np.square(own.T @ own).astype(np.float32)
+    target = np.square(own.T @ theirs).sum(1).astype(np.float32)
+    found = np.full(len(products), target.sum() / max(float(products.sum()), 1e-30), np.float32)
+    for _ in range(STEPS):  # multiplicative steps: everything is non-negative, so w stays so, and the error falls
+        found *= target / np.maximum(products @ found, 1e-30)
+    weights = np.zeros(student.shape[1])
+    weights[good] = np.maximum(found, 0.01 * np.median(found[found > 0]) if (found > 0).any() else 1.0)
+    weights[good] /= np.square(scale[good])
+    return weights / max(float(weights.mean()), 1e-300)
+
+
+CAUSE = Cause(
+    "dimension_rescaling",
+    "dimensions are scaled unevenly",
+    "Map the student linearly (--save-repair) or weigh its dimensions anew, or drop the layer that scales them (a "
+    "norm's learned gain).",
+    "no gain from weights that were fitted on other rows",
+    signs,
+    undo,
+)

@@ -1,0 +1,77 @@
+"""One dimension of either side, or one of each, holds most of the variance and decides every measure.
+
+A dimension on one side alone hides what the student keeps; one on both sides hides what it lost. Left out, the measures
+of the rest say which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
+from manifold_probe.diagnosis.lab import CKA, METRICS, PARTS, Evidence, Lab, Trial, error_of_parts, likeness, paired
+
+DOMINANT, STEP = 0.5, 10  # share of the variance; times the variance of the next dimension
+MOVED, SURE = 0.05, 4.0  # points of a measure, and standard errors, by which leaving it out moves it
+
+
+def dominant(x: np.ndarray) -> tuple[int, float] | None:
+    """The dimension of (n, d) that holds most of the variance and stands far above the next, and its share."""
+    variances = x.astype(np.float64).var(0)
+    largest = int(variances.argmax())
+    share = float(variances[largest] / max(variances.sum(), 1e-300))
+    if share < DOMINANT or variances[largest] < STEP * np.delete(variances, largest).max(initial=0.0):
+        return None
+    return largest, share
+
+
+def signs(lab: Lab) -> Signs | None:
+    sides = {"teacher": lab.teacher, "student": lab.student}
+    held = {side: found for side, x in sides.items() if (found := dominant(x[lab.keep])) is not None}
+    if not held or any(sides[side].shape[1] < 3 for side in held):
+        return None
+    evidence = [Evidence(f"share of the {side}'s variance", share) for side, (_, share) in held.items()]
+    columns = {side: [column] for side, (column, _) in held.items()}
+    where = {"dimensions": [column for column, _ in held.values()], "sides": list(held)}
+    return Signs(evidence, where, facts=columns)
+
+
+def undo(lab: Lab, signs: Signs) -> Proved | None:
+    after = lab.without_columns(signs.facts.get("teacher", []), signs.facts.get("student", []))
+    trials = [_step(lab, after, measure) for measure in (*METRICS, CKA)]
+    moved = max(trials, key=lambda each: abs(each.gain / each.error) if abs(each.gain) > MOVED else 0.0)
+    hidden = len(signs.facts) == 2 and moved.after < 0.5 * moved.before
+    z = moved.gain / moved.error
+    if abs(moved.gain) < MOVED or abs(z) < SURE or not (z > 0 or hidden):
+        return None
+    return Proved(replace(moved, share=1.0, counted=True) if hidden else moved, after)
+
+
+def _step(lab: Lab, after: Lab, measure: str) -> Trial:
+    name = "this dimension left out"
+    if measure != CKA:
+        found = paired(name, "undo", lab.key(measure), lab.now[measure], after.now[measure], lab.loss(measure))
+        return replace(found, healthy=0.0)
+    rows = np.flatnonzero(lab.keep)
+    tenths = [rows[part::PARTS] for part in range(PARTS)]
+    steps = [
+        likeness(after.teacher[some], after.student[some]) - likeness(lab.teacher[some], lab.student[some])
+        for some in tenths
+    ]
+    error = max(error_of_parts(np.array(steps)), 1e-6)
+    gain = after.cka - lab.cka
+    share = float(np.clip(gain / max(lab.loss(CKA), 1e-3), 0, 1))
+    return Trial(name, "undo", lab.key(CKA), lab.cka, after.cka, error, 0.0, share, len(rows))
+
+
+CAUSE = Cause(
+    "dominating_dimension",
+    "one dimension decides the distances",
+    "Look at this dimension: drop it if it is no feature (a row number, a year, a count), or bring every dimension to "
+    "unit deviation before anything is compared or searched.",
+    "measures that stay where they are once this dimension is left out",
+    signs,
+    undo,
+)

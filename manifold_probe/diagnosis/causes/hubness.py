@@ -1,0 +1,59 @@
+"""Rows that moved towards the middle, where they are everybody's neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Repair, Signs
+from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
+
+SHORT = -0.2  # log length from the centre against the linear image's: a fifth
+FEWEST, MOST = 0.02, 0.4  # of the rows; a healthy twin has a hundredth as short
+
+
+def signs(lab: Lab) -> Signs | None:
+    keep = lab.keep
+    ratio, healthy = (shortness(*pair, keep) for pair in ((lab.student, lab.expected), (lab.twin, lab.twin_expected)))
+    short = keep & (ratio < min(SHORT, 1.2 * float(np.quantile(healthy[keep], 0.01))))
+    if not FEWEST * keep.sum() < short.sum() < MOST * keep.sum():
+        return None
+    lists = lab.near(lab.student)[EUCLIDEAN]
+    served = np.bincount(lists[lists >= 0], minlength=len(keep))
+    often, usual = float(served[short].mean()), float(served[keep & ~short].mean())
+    if often < 1.05 * usual:
+        return None
+    evidence = [
+        Evidence("times that these rows serve as neighbours", often, usual),
+        Evidence("share of rows drawn to the middle", float(short.sum() / keep.sum()), 0.01),
+    ]
+    return Signs(evidence, {"rows": np.flatnonzero(short)}, facts=(short, np.exp(-ratio)[:, None]))
+
+
+def shortness(student: np.ndarray, image: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """(n,): log length from the centre against that of the linear image, the usual row at zero."""
+    own, theirs = (np.linalg.norm(x - x[keep].mean(0), axis=1) for x in (student, image))
+    ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(theirs, 1e-30))
+    found: np.ndarray = ratio - float(np.median(ratio[keep]))
+    return found
+
+
+def undo(lab: Lab, signs: Signs) -> Repair:
+    short, longer = signs.facts
+    keep = lab.keep
+
+    def lengthened(x: np.ndarray) -> np.ndarray:
+        centre = x[keep].mean(0)
+        return np.where(short[:, None], centre + (x - centre) * longer, x)
+
+    return Repair("lengths from the centre given back", lengthened, (EUCLIDEAN,))
+
+
+CAUSE = Cause(
+    "hubness",
+    "a few rows are everybody's neighbours",
+    "Use hubness reduction (mutual proximity, CSLS) in search, or look at what these rows have in common: inputs that "
+    "the student does not know are drawn to the mean.",
+    "rows that serve as often as others once lengths are given back",
+    signs,
+    undo,
+)

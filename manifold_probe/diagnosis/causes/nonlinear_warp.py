@@ -1,0 +1,189 @@
+"""A space that is bent: dimension by dimension, direction by direction, or as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri  # scipy.stats would take half a second to import
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Repair, Signs
+from manifold_probe.diagnosis.lab import COSINE, Change, Evidence, Lab, mean, paired
+from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
+from manifold_probe.diagnosis.repairs import Lift
+
+DIRECTIONS = 8
+HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
+LINKED = 0.14  # of the residual, beyond a healthy twin's
+LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
+BENT = 0.008  # of the teacher's variance, beyond a straight map
+OWN = 0.05  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
+
+
+def signs(lab: Lab) -> list[Signs]:
+    return [each for each in (_dimensions(lab), _directions(lab), _links(lab), _maps(lab)) if each is not None]
+
+
+def undo(lab: Lab, signs: Signs) -> Repair | Proved | None:
+    return signs.facts(lab) if callable(signs.facts) else None
+
+
+def _dimensions(lab: Lab) -> Signs | None:
+    """Every dimension brought back to a normal distribution by its ranks."""
+    keep = lab.keep
+    own, usual = (float(np.median(kurtosis(x[keep]))) for x in (lab.student, lab.twin))
+    return Signs(
+        [Evidence("kurtosis of the dimensions", own, usual)],
+        facts=lambda lab: beyond_own(lab, "dimensions straightened by their ranks", lambda x: by_ranks(x, keep)),
+    )
+
+
+def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
+    """The trial of a repair that gives every network a little."""
+    trial = lab.undo(name, change)
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
+
+
+def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Every dimension as the normal quantiles of its values' ranks, about its own mean, at its own deviation."""
+    ranks = np.stack([_ranks(column) for column in x.T], axis=1)
+    return (ndtri(ranks / (len(x) + 1)) * x[keep].std(0) + x[keep].mean(0)).astype(np.float32)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks (n,) from 1, equal values at their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[place]
+    return ranks
+
+
+def _directions(lab: Lab) -> Signs | None:
+    """Principal directions of far heavier tails than those of the student's linear image."""
+    keep = lab.keep
+    count = min(DIRECTIONS, lab.student.shape[1], lab.teacher.shape[1])
+    sides = (lab.student, lab.expected, lab.twin)
+    own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
+    tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
+    if tails < HEAVY * max(usual, healthy) or tails / max(usual, 1e-9) < MINOR * minor_tails(lab, count):
+        return None  # all directions alike: some rows are noisier than others
+    halves = [np.median(kurtosis(own[keep & side]) / kurtosis(image[keep & side])) for side in (lab.fold, ~lab.fold)]
+    if min(halves) < 1.05:
+        return None
+
+    def straightened(x: np.ndarray) -> np.ndarray:
+        axes, centre = main_axes(x[keep], count), x[keep].mean(0)
+        along = (x - centre) @ axes
+        return x + ((by_ranks_of(along, image, lab.fold, keep) - along) @ axes.T).astype(np.float32)
+
+    return Signs(
+        [Evidence("kurtosis of the main directions", tails, max(usual, healthy))],
+        facts=lambda lab: Repair("main directions straightened by their ranks", straightened),
+    )
+
+
+def minor_tails(lab: Lab, count: int) -> float:
+    """Kurtosis of the directions behind the main ones, over that of the image's: what noisy rows alone make of it."""
+    keep, more = lab.keep, min(3 * count, lab.student.shape[1], lab.teacher.shape[1])
+    if more < 2 * count:
+        return 1.0
+    found = [
+        float(np.median(kurtosis((x[keep] - x[keep].mean(0)) @ main_axes(x[keep], more)[:, count:])))
+        for x in (lab.student, lab.expected)
+    ]
+    return found[0] / max(found[1], 1e-9)
+
+
+def kurtosis(x: np.ndarray) -> np.ndarray:
+    """(d,): the fourth moment over the squared second; 3 for a normal distribution."""
+    centred = x - x.mean(0)
+    variance = np.square(centred).mean(0)
+    return (centred**4).mean(0) / np.maximum(np.square(variance), 1e-30)
+
+
+def by_ranks_of(own: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Every direction with the distribution that it has in the image, both read on the other half."""
+    out = own.copy()
+    places = np.linspace(0.01, 0.99, 99)
+    for side in (False, True):
+        learn, read = keep & (fold != side), fold == side
+        for column in range(own.shape[1]):
+            have, want = (np.quantile(x[learn, column], places) for x in (own, image))
+            want = want * have.std() / max(float(want.std()), 1e-30)
+            inner = np.interp(own[read, column], have, want)
+            low, high = own[read, column] < have[0], own[read, column] > have[-1]  # beyond, at the same ratio
+            inner[low] = own[read, column][low] * want[0] / (have[0] if have[0] else 1.0)
+            inner[high] = own[read, column][high] * want[-1] / (have[-1] if have[-1] else 1.0)
+            out[read, column] = inner
+    return out
+
+
+def _links(lab: Lab) -> Signs | None:
+    """Dimensions that are a bent function of their own linear image, as those of a ReLU are."""
+    gained, left = link_gain(lab.student, lab.expected, lab.fold, lab.keep)
+    healthy, _ = link_gain(lab.twin, lab.twin_expected, lab.fold, lab.keep)
+    if gained < healthy + LINKED or gained * left < 0.012:
+        return None
+    evidence = [Evidence("residual that a curve of each dimension's linear image explains", gained, max(healthy, 0.0))]
+    return Signs(evidence, share=gained)
+
+
+def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
+    """(share of the residual that a curve in each dimension's own image explains on rows that it was not fitted on,
+    the residual's share of the variance)."""
+    z = (image - image[keep].mean(0)) / np.maximum(image[keep].std(0), 1e-12)
+    features = np.stack([np.ones_like(z), z, np.square(z) - 1, np.clip(z, -3, 3) ** 3, np.abs(z)], axis=2)
+    target = student - student[keep].mean(0)
+    left = []
+    for count in (2, 5):
+        error = np.zeros_like(target)
+        for side in (False, True):
+            learn, read = keep & (fold != side), keep & (fold == side)
+            x = features[learn][:, :, :count].transpose(1, 0, 2)
+            products = x.transpose(0, 2, 1) @ x
+            products += 1e-3 * learn.sum() * np.diag([0.0] + [1.0] * (count - 1))
+            weights = np.linalg.solve(products, x.transpose(0, 2, 1) @ target[learn].T[:, :, None])
+            error[read] = target[read] - (features[read][:, :, :count] * weights[None, :, :, 0]).sum(2)
+        left.append(float(np.square(error[keep]).sum()))
+    straight, curved = left
+    whole = max(float(np.square(target[keep]).sum()), 1e-300)
+    return (straight - curved) / max(straight, 1e-300), straight / whole
+
+
+def _maps(lab: Lab) -> Signs | None:
+    """A bent map back to the teacher that beats the straight one on rows it was not fitted on.
+
+    From the student's main directions to the teacher's: what is bent shows there.
+    """
+    axes = main_axes(lab.teacher[lab.keep], min(TAUGHT, lab.teacher.shape[1], int(lab.keep.sum()) - 1))
+    target = (lab.teacher - lab.teacher[lab.keep].mean(0)) @ axes
+    straight, bent = _both_maps(lab, lab.student, target)
+    wide = target[lab.keep].astype(np.float64)
+    first, second = (explained(wide, x[lab.keep]) for x in (straight, bent))
+    if second - first < BENT:
+        return None
+
+    def proved(lab: Lab) -> Proved | None:
+        before, after = lab.kept(straight)[COSINE], lab.kept(bent)[COSINE]
+        twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin, target)]
+        name, healthy = "a bent map in place of a straight one", mean(twins[1]) - mean(twins[0])
+        trial = paired(name, "mapped", lab.key(COSINE), before, after, lab.loss(COSINE), healthy=healthy)
+        return Proved(trial, lab.repaired(bent)) if trial.share >= OWN else None
+
+    return Signs([Evidence("teacher's variance explained by a bent map", second, first)], facts=proved)
+
+
+def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(straight, bent): the target as the rows x have it, each half by the other's map."""
+    axes = main_axes(x[lab.keep], min(LEARNT, x.shape[1], int(lab.keep.sum()) - 1))
+    scores = (x - x[lab.keep].mean(0)) @ axes
+    lifted = Lift(scores[lab.keep], lab.seed)(scores)
+    found = (cross_fitted(each, target, lab.fold, lab.keep).astype(np.float32) for each in (scores, lifted))
+    return tuple(found)  # type: ignore[return-value]
+
+
+CAUSE = Cause(
+    "nonlinear_warp",
+    "the space is bent",
+    "A nonlinear head bends the space: read the features before it, or map them back with a small network.",
+    "no gain of a bent map over a straight one on new rows",
+    signs,
+    undo,
+)

@@ -1,0 +1,43 @@
+"""Lengths that no longer vary as the teacher's do, nor as those of a healthy twin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Proved, Signs
+from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
+
+VARIED = 0.03  # deviation of the teacher's log lengths: less is nothing to lose
+LESS, TWINS = 0.7, 0.93  # of the teacher's deviation, and of a healthy twin's
+OWN = 0.08  # of the loss: so much the lengths of sound networks' other layers lose as well
+
+
+def signs(lab: Lab) -> Signs | None:
+    logs = [np.log(np.maximum(np.linalg.norm(x, axis=1), 1e-30)) for x in (lab.student, lab.reference, lab.twin)]
+    own, theirs, twin = (float(each[lab.keep].std()) for each in logs)
+    if theirs < VARIED or own > LESS * theirs or own > TWINS * twin:
+        return None
+    evidence = [Evidence("deviation of the log lengths", own, theirs), Evidence("that of a healthy twin", twin, theirs)]
+    return Signs(evidence, facts=np.exp(logs[1])[:, None])
+
+
+def undo(lab: Lab, signs: Signs) -> Proved | None:
+    lengths = signs.facts
+
+    def change(x: np.ndarray) -> np.ndarray:
+        return x * (lengths / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30))
+
+    trial = lab.undo("teacher's lengths given back", change, measures=(EUCLIDEAN,))
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
+
+
+CAUSE = Cause(
+    "norm_loss",
+    "vector lengths were lost",
+    "Lengths carry nothing any more: add a loss that sees them (mean squared error, CoSS's space term), or use cosines "
+    "only.",
+    "Euclidean neighbours that stay lost once the teacher's lengths are given back",
+    signs,
+    undo,
+    harmless="lengths vary less than the teacher's: use cosines, or train with a loss that sees lengths",
+)

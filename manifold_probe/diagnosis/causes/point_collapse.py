@@ -1,0 +1,69 @@
+"""Rows that lie on top of others in the student, and do not in the teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
+from manifold_probe.diagnosis.lab import COSINE, EUCLIDEAN, METRICS, Evidence, Lab, mean, robust_z, shared
+from manifold_probe.engine.neighbours import Neighbours
+
+FALLEN = 0.02  # of the distance that the teacher has to the nearest row
+NEAR, RARE = 0.2, -6.0  # of the usual distance to the nearest; robust deviations of its log against the teacher's
+FEWEST, MOST = 5, 0.95
+
+
+def signs(lab: Lab) -> Signs | None:
+    rows = np.flatnonzero(lab.keep)
+    own, theirs = (_log_distances(x[rows]) for x in (lab.student, lab.teacher))
+    z = robust_z(own - theirs, 0.1)
+    fell = (z < RARE) & (np.exp(own) < NEAR * float(np.median(np.exp(own))))
+    if not fell.any():  # where most rows fell, the usual row is one that fell
+        reach = [float(np.linalg.norm(x[rows] - x[rows].mean(0), axis=1).mean()) for x in (lab.student, lab.teacher)]
+        fell = own - np.log(max(reach[0], 1e-30)) < theirs - np.log(max(reach[1], 1e-30)) + np.log(FALLEN)
+    if fell.sum() < FEWEST or fell.mean() > MOST:
+        return None
+    mask = np.zeros(len(lab.keep), bool)
+    mask[rows[fell]] = True
+    inside, outside = (mean(lab.now[COSINE][some]) for some in (mask, lab.keep & ~mask))
+    if not inside < 0.5 * outside or _drawn_in(lab, mask):
+        return None
+    evidence = [
+        Evidence("share of the rows that lie on another", float(fell.mean()), 0.0),
+        Evidence(f"their {lab.key(COSINE)}", inside, outside),
+    ]
+    return Signs(evidence, {"rows": np.flatnonzero(mask)}, facts=mask)
+
+
+def _log_distances(x: np.ndarray) -> np.ndarray:
+    """(n,): log distance of every row to the nearest other."""
+    first = Neighbours.search(x, 1, "euclidean", distances=False).nearest[:, 0]
+    distance = np.linalg.norm(x - x[first], axis=1)
+    found: np.ndarray = np.log(np.maximum(distance, 1e-9 * max(float(np.median(distance)), 1e-30)))
+    return found
+
+
+def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
+    """Whether rows that lie close together still lie there as the teacher has them: drawn in, not fallen."""
+    rows = np.flatnonzero(mask)
+    k = min(lab.k, len(rows) // 4)
+    if k < 2:
+        return False
+    lists = [Neighbours.search(x[rows], k, "euclidean", distances=False).nearest for x in (lab.teacher, lab.student)]
+    chance = k / (len(rows) - 1)
+    usual = mean(lab.now[EUCLIDEAN][lab.keep & ~mask])
+    return bool(shared(*lists).mean() > chance + 0.3 * (1 - chance) * usual)
+
+
+def undo(lab: Lab, signs: Signs) -> LeftOut:
+    return LeftOut("these rows left out", signs.facts, METRICS)
+
+
+CAUSE = Cause(
+    "point_collapse",
+    "many rows fell onto one point",
+    "Look at the inputs of these rows: a failed decoder, an empty text or a padding row gives one vector for many.",
+    "inputs of these rows that differ, and vectors that differ when they are extracted again",
+    signs,
+    undo,
+)

@@ -1,0 +1,64 @@
+"""Few values a dimension, where the teacher has many."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Damage, Signs
+from manifold_probe.diagnosis.lab import Evidence, Lab
+from manifold_probe.diagnosis.spectra import alive
+
+LEVELS, FEWER = 64, 0.25  # values a dimension; of the teacher's
+VARIETY = 0.5  # distinct values over all values away from the ends: 1 where nothing is rounded
+SAMPLED = 128  # dimensions that are counted
+
+
+def signs(lab: Lab) -> Signs | None:
+    keep = lab.keep
+    own, theirs = (distinct_values(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.teacher))
+    if not (own <= LEVELS and own < FEWER * theirs) or inner_variety(lab.student[keep]) > VARIETY:
+        return None
+    return Signs([Evidence("distinct values a dimension, median", own, theirs)], facts=max(2, round(own)))
+
+
+def inflict(lab: Lab, signs: Signs) -> Damage:
+    keep, levels = lab.keep, signs.facts
+    change = lambda x: round_to(x, keep, levels)  # noqa: E731
+    return Damage("what the teacher predicts of the student, rounded alike", change, on_image=True, counted=True)
+
+
+def distinct_values(x: np.ndarray) -> float:
+    """The median number of distinct values of a dimension."""
+    if not x.shape[1]:
+        return 0.0
+    columns = range(0, x.shape[1], max(1, x.shape[1] // SAMPLED))
+    return float(np.median([len(np.unique(x[:, column])) for column in columns]))
+
+
+def inner_variety(x: np.ndarray) -> float:
+    """Distinct values over all values away from the ends of the range, median: 1 where nothing is rounded."""
+    shares = []
+    for column in range(0, x.shape[1], max(1, x.shape[1] // SAMPLED)):
+        values = x[:, column]
+        margin = 0.01 * (values.max() - values.min())
+        inner = values[(values > values.min() + margin) & (values < values.max() - margin)]
+        if len(inner) >= 5:
+            shares.append(len(np.unique(inner)) / len(inner))
+    return float(np.median(shares)) if shares else 0.0
+
+
+def round_to(x: np.ndarray, keep: np.ndarray, levels: int) -> np.ndarray:
+    """Every dimension on as many even steps between its extremes."""
+    low, high = x[keep].min(0), x[keep].max(0)
+    step = np.maximum((high - low) / max(levels - 1, 1), 1e-12)
+    return (np.round((x - low) / step) * step + low).astype(np.float32)
+
+
+CAUSE = Cause(
+    "quantisation",
+    "values are rounded to few levels",
+    "Store the vectors in a finer type, or calibrate the scale of each dimension.",
+    "more values a dimension in the features before they were stored",
+    signs,
+    inflict=inflict,
+)

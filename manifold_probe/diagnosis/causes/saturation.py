@@ -1,0 +1,56 @@
+"""Values that pile up at the ends of a dimension's range, beyond the teacher's own: clipped, or pressed flat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, Damage, Signs
+from manifold_probe.diagnosis.causes.quantisation import LEVELS, VARIETY, distinct_values, inner_variety
+from manifold_probe.diagnosis.lab import Evidence, Lab
+from manifold_probe.diagnosis.spectra import alive
+
+EXCESS, UPPER = 0.04, 0.02  # of the values beyond the teacher's share; a pile at the lower end alone is a ReLU's
+
+
+def signs(lab: Lab) -> Signs | None:
+    keep = lab.keep
+    own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.teacher))
+    excess = max(own[0] - theirs[0], 0.0) + max(own[1] - theirs[1], 0.0)
+    if excess < EXCESS or own[1] - theirs[1] < UPPER:
+        return None
+    if distinct_values(lab.student[keep]) <= LEVELS and inner_variety(lab.student[keep]) <= VARIETY:
+        return None  # rounding piles up as well
+    return Signs([Evidence("share of values at the ends of their range", sum(own), sum(theirs))], facts=own)
+
+
+def inflict(lab: Lab, signs: Signs) -> Damage:
+    keep, shares = lab.keep, signs.facts
+    change = lambda x: clip_alike(x, keep, shares)  # noqa: E731
+    return Damage("what the teacher predicts of the student, clipped alike", change, on_image=True, counted=True)
+
+
+def piled(x: np.ndarray) -> tuple[float, float]:
+    """Median shares of values in the lowest and the highest hundredth of a dimension's range; zeros that a ReLU left at
+    the lower end are no pile."""
+    if not x.shape[1]:
+        return 0.0, 0.0
+    low, high = x.min(0), x.max(0)
+    margin = 0.01 * (high - low)
+    lower = np.where(low == 0, 0.0, (x <= low + margin).mean(0))
+    return float(np.median(lower)), float(np.median((x >= high - margin).mean(0)))
+
+
+def clip_alike(x: np.ndarray, keep: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    """Every dimension cut off so that these shares of its values lie at the ends."""
+    low, high = (np.quantile(x[keep], each, axis=0) for each in (min(shares[0], 0.45), 1 - min(shares[1], 0.45)))
+    return np.clip(x, low, high).astype(np.float32)
+
+
+CAUSE = Cause(
+    "saturation",
+    "values are clipped or pressed flat at the ends of their range",
+    "Widen the range before clipping or squashing; look for tanh, sigmoid, ReLU6 or int8 at the output.",
+    "no pile of values at the ends in the features before the last activation",
+    signs,
+    inflict=inflict,
+)

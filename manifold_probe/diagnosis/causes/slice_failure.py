@@ -1,0 +1,78 @@
+"""One class, and no other, that moves less with its linear image than a healthy twin's would, or strays further."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
+from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean, robust_z
+from manifold_probe.diagnosis.slopes import slope_errors, slopes
+
+FEWEST = 4  # classes: of three none stands alone
+UNMOVED, ASTRAY = -2.4, 3.5  # robust deviations over the classes: the worst of ten healthy ones in twenty is at 2.4
+RUNNER = 3.5  # times the runner-up: one class failed alone
+
+
+def signs(lab: Lab) -> Signs | None:
+    classes = lab.classes()
+    if len(classes) < FEWEST:
+        return None
+    found = _unmoved(lab, classes) or _astray(lab, classes)
+    if found is None:
+        return None
+    worst, evidence = found
+    members = lab.keep & (lab.codes == classes[worst])
+    inside, twin = mean(lab.now[COSINE][members]), mean(lab.twin_now[COSINE][members])
+    return Signs(
+        [evidence, Evidence(f"{lab.key(COSINE)} inside", inside, twin)],
+        {"classes": [lab.names[classes[worst]]]},
+        facts=members,
+    )
+
+
+def undo(lab: Lab, signs: Signs) -> LeftOut:
+    return LeftOut("this class left out", signs.facts, (COSINE,))
+
+
+def _unmoved(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    rows = lab.keep & np.isin(lab.codes, classes)
+    codes = lab.codes[rows]
+    own, _, _ = slopes(lab.student[rows], lab.expected[rows], codes)
+    usual, _, _ = slopes(lab.twin[rows], lab.twin_expected[rows], codes)
+    ratio = np.log(np.maximum(own, 0.01) / np.maximum(usual, 0.01))
+    error = slope_errors(lab.student[rows], lab.expected[rows], codes) / np.maximum(own, 0.2)
+    middle = float(np.median(ratio))
+    spread = 1.4826 * float(np.median(np.abs(ratio - middle)))
+    z = (ratio - middle) / np.sqrt(np.square(max(spread, 0.05)) + np.square(error))
+    worst, runner = np.argsort(z)[:2]
+    if z[worst] > UNMOVED or z[worst] > RUNNER * min(z[runner], -0.5) or ratio[worst] > middle - 0.2:
+        return None
+    return int(worst), Evidence("movement with the linear image, log, robust z", float(z[worst]), float(z[runner]))
+
+
+def _astray(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    power = np.square(lab.residual).sum(1)
+    spread = np.square(lab.reference - lab.reference[lab.keep].mean(0)).sum(1)
+    level, kept = [], []
+    for code in classes:
+        rows = lab.keep & (lab.codes == code)
+        level.append(np.log(max(np.mean(power[rows]), 1e-30) / max(np.mean(spread[rows]), 1e-30)))
+        kept.append(np.log(max(mean(lab.now[COSINE][rows]), 0.01) / max(mean(lab.twin_now[COSINE][rows]), 0.01)))
+    z, lost = robust_z(np.array(level), 0.12), robust_z(np.array(kept), 0.05)
+    runner, worst = np.argsort(z)[-2:]
+    if z[worst] < ASTRAY or z[worst] < 1.6 * max(z[runner], 0.5) or lost[worst] > -2:
+        return None
+    if kept[worst] > np.median(kept) - 0.12:
+        return None
+    return int(worst), Evidence("log residual power of the class, robust z", float(z[worst]), float(z[runner]))
+
+
+CAUSE = Cause(
+    "slice_failure",
+    "one class failed alone",
+    "Look at this class's inputs and add them to the training data; the rest is sound.",
+    "a class that is kept as the others are on new inputs",
+    signs,
+    undo,
+    confusable=("absent_classes",),
+)

@@ -1,0 +1,652 @@
+"""The lab: a pair on a few thousand rows in two random halves, and the experiments that prove a cause.
+
+    lab.undo(repair)      the repaired student against the teacher: does it keep more?
+    lab.leave_out(rows)   the pair without some rows: do the others keep more, and what had these lost?
+    lab.inflict(damage)   the teacher, damaged alike, against the student: is the student nearer to that?
+
+Each returns a `Trial`: a measure before and after, its standard error, what the same operation does to a healthy twin,
+and the share of the whole loss that it explains. Nothing else computes a standard score, a share or an interval.
+
+Neighbours are looked up within each half. A repair is a function of the student's rows (n, d') that returns repaired
+rows (n, d''); what it learns, it learns for each half from the other (`Lab.by_halves`), so that it is judged on rows
+that it was not fitted on. The healthy twin is what the teacher linearly predicts of the student, with noise of the
+residual's usual size and shape: a student as weak as this one, without a fault. A fault that is itself a linear map of
+the student is in that prediction; its twin is the teacher turned at random, with noise of the teacher's shape
+(`turned_twin`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr  # scipy.stats would take half a second to import
+
+from manifold_probe.diagnosis.linear import HalfMaps, cross_fitted, explained, main_axes, spectrum, told_by_others
+from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.moments import Moments
+from manifold_probe.engine.neighbours import search
+from manifold_probe.engine.scale import at_unit_scale
+from manifold_probe.measures.alignment import debiased_cka
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.linear_maps import RidgePath
+from manifold_probe.spaces.space import Space
+
+Rows = np.ndarray
+Change = Callable[[np.ndarray], np.ndarray]  # rows (n, d) -> changed rows (n, d')
+COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
+CKA = "cka"
+HELD_OUT = "held_out_"  # before the key of a measure that is read on some rows, or within halves
+CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
+PARTS = 10  # of the rows: debiased CKA's standard error comes from them
+LEAST_LOSS = 1e-3
+COUNTED = np.inf  # the standard score of what is counted and not estimated
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A number that speaks for a cause, and what a healthy pair would show."""
+
+    measure: str
+    value: float
+    expected: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an experiment did to a measure.
+
+    Attributes
+    ----------
+    name : str
+        What was done, in words.
+    kind : str
+        "undo", "mapped" (by a map fitted to the teacher), "inflict", "left out" or "compared".
+    measure : str
+        A key of the catalogue, or what was measured in words.
+    before, after, error : float
+        The measure, and the standard error of after - before.
+    healthy : float
+        What the same operation does to a healthy twin.
+    share : float
+        Of the whole loss in that measure, from 0 to 1.
+    n : int
+        Rows that were asked.
+    """
+
+    name: str
+    kind: str
+    measure: str
+    before: float
+    after: float
+    error: float
+    healthy: float
+    share: float
+    n: int
+    counted: bool = False
+
+    @property
+    def gain(self) -> float:
+        """after - before, less what a healthy twin gains."""
+        return self.after - self.before - max(self.healthy, 0.0)
+
+    @property
+    def z(self) -> float:
+        """Standard errors by which the gain is above zero; infinite for what is counted."""
+        return COUNTED if self.counted else self.gain / max(self.error, 1e-9)
+
+    @property
+    def p(self) -> float:
+        """Chance that a healthy pair shows as much: one-sided, of ``z``."""
+        return float(ndtr(-self.z))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval of ``after``."""
+        return self.after - 1.96 * self.error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval of ``after``."""
+        return self.after + 1.96 * self.error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trial as the document holds a repair; a key of the catalogue stands behind "held_out_"."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "measure": self.measure if " " in self.measure else HELD_OUT + self.measure,
+            "before": self.before,
+            "after": self.after,
+            "low": float(np.clip(self.low, -1, 1)),
+            "high": float(np.clip(self.high, -1, 1)),
+            "healthy_gain": self.healthy,
+            "z": float(self.z) if np.isfinite(self.z) else None,
+            "n": self.n,
+        }
+
+
+def paired(
+    name: str,
+    kind: str,
+    measure: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    loss: float,
+    *,
+    healthy: float = 0.0,
+    weight: float = 1.0,
+) -> Trial:
+    """The trial of two measurements of the same rows (n,), NaN where one was not asked.
+
+    ``weight`` is the share of all rows that these are, ``loss`` what all rows lost.
+
+    >>> trial = paired("centred", "undo", "overlap@10", np.full(100, 0.4), np.full(100, 0.7), 0.6)
+    >>> round(trial.gain, 6), round(trial.share, 6)
+    (0.3, 0.5)
+    """
+    both = ~(np.isnan(before) | np.isnan(after))
+    n = int(both.sum())
+    if n < 2:
+        return Trial(name, kind, measure, float("nan"), float("nan"), np.inf, healthy, 0.0, n)
+    first, second = before[both], after[both]
+    error = CORRECTION * float((second - first).std(ddof=1)) / np.sqrt(n)
+    return _trial(name, kind, measure, float(first.mean()), float(second.mean()), error, healthy, loss, weight, n)
+
+
+def of_groups(
+    name: str, kind: str, measure: str, first: np.ndarray, second: np.ndarray, loss: float, *, weight: float = 1.0
+) -> Trial:
+    """The trial of two groups of rows (a,) and (b,): ``first`` lost more, ``second`` is what it could have kept."""
+    error = CORRECTION * float(np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second)))
+    means = float(first.mean()), float(second.mean())
+    return _trial(name, kind, measure, *means, error, 0.0, loss, weight, min(len(first), len(second)))
+
+
+def _trial(
+    name: str,
+    kind: str,
+    measure: str,
+    before: float,
+    after: float,
+    error: float,
+    healthy: float,
+    loss: float,
+    weight: float,
+    n: int,
+) -> Trial:
+    share = (after - before - max(healthy, 0.0)) * weight / max(loss, LEAST_LOSS)
+    return Trial(name, kind, measure, before, after, max(error, 1e-6), healthy, float(np.clip(share, 0, 1)), n)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A pair under examination.
+
+    Attributes
+    ----------
+    teacher, student : np.ndarray of float32, shapes (n, d) and (n, d')
+        At unit size: no cause is one of scale.
+    codes : np.ndarray of int, shape (n,)
+        Classes, numbered as ``names``; the number after the last for a row without a class.
+    labelled : bool
+        Whether the classes are labels; else the teacher's clusters.
+    k, seed : int
+    fold : np.ndarray of bool, shape (n,)
+        The two halves.
+    keep : np.ndarray of bool, shape (n,)
+        The rows that count.
+    reference : np.ndarray, shape (n, d)
+        The teacher, damaged as the student was found to be.
+    whole : Lab, optional
+        The lab before anything was repaired; shares are of its loss.
+    tried : list of str
+        Every experiment made in this lab and in those that came of it.
+    """
+
+    teacher: np.ndarray
+    student: np.ndarray
+    codes: np.ndarray
+    names: list[str]
+    labelled: bool
+    k: int
+    seed: int
+    fold: np.ndarray
+    keep: np.ndarray
+    reference: np.ndarray
+    whole: Lab | None = None
+    tried: list[str] = field(default_factory=list)
+    _lists: dict[tuple[int, bytes], dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        teacher: np.ndarray,
+        student: np.ndarray,
+        codes: np.ndarray,
+        names: Sequence[str],
+        *,
+        labelled: bool = True,
+        k: int = 10,
+        seed: int = 0,
+    ) -> Lab:
+        """The lab of two arrays (n, d) and (n, d'), before anything is found.
+
+        >>> rows = np.random.default_rng(0).normal(size=(200, 8))
+        >>> lab = Lab.of(rows, rows + 3, np.zeros(200, int), ["all"])
+        >>> lab.undo("centred", lambda x: x - x.mean(0)).after > 0.9
+        True
+        """
+        n = len(teacher)
+        fold = np.zeros(n, bool)
+        fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
+        teacher, student = at_unit_size(teacher), at_unit_size(student)
+        return cls(teacher, student, codes, list(names), labelled, k, seed, fold, np.ones(n, bool), teacher)
+
+    # ---- the pair after a cause was repaired or set aside
+
+    def repaired(self, student: np.ndarray) -> Lab:
+        """The same rows with another student."""
+        return replace(self, student=np.asarray(student, dtype=np.float32), whole=self.start)
+
+    def beside(self, damaged: np.ndarray) -> Lab:
+        """The same rows beside a teacher that was damaged as the student is."""
+        return replace(self, reference=np.asarray(damaged, dtype=np.float32), whole=self.start)
+
+    def without(self, rows: np.ndarray) -> Lab:
+        """The same without some rows, a mask (n,)."""
+        return replace(self, keep=self.keep & ~rows, whole=self.start)
+
+    def without_columns(self, teacher: Sequence[int], student: Sequence[int]) -> Lab:
+        """The same without some dimensions of either side."""
+        theirs = np.delete(self.teacher, list(teacher), axis=1)
+        damaged = theirs if self.reference is self.teacher else np.delete(self.reference, list(teacher), axis=1)
+        own = np.delete(self.student, list(student), axis=1)
+        return replace(self, teacher=theirs, student=own, reference=damaged, whole=self.start, _lists={})
+
+    @property
+    def start(self) -> Lab:
+        """The lab before anything was repaired."""
+        return self if self.whole is None else self.whole
+
+    # ---- measuring
+
+    def near(self, x: np.ndarray, keep: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """{metric: (n, k)}: the row numbers of every row's neighbours in x (n, d), within its half; -1 for rows that do
+        not count."""
+        keep = self.keep if keep is None else keep
+        found = {metric: np.full((len(x), self.k), -1) for metric in METRICS}
+        for side in (False, True):
+            rows = np.flatnonzero(keep & (self.fold == side))
+            k = min(self.k, len(rows) - 1)
+            if k < 1:
+                continue
+            lists = search(Cloud(Space(x[rows])), np.arange(len(rows)), k, dict.fromkeys(METRICS, k), distances=False)
+            for metric, each in lists.items():
+                found[metric][rows, :k] = rows[each.nearest]
+        return found
+
+    def kept(self, x: np.ndarray, beside: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
+        """{metric: (n,)}: the share of every row's neighbours in ``beside``, by default the teacher, that x keeps; NaN
+        for rows that do not count."""
+        keep = self.keep if keep is None else keep
+        theirs, own = self._known(self.teacher if beside is None else beside, keep), self.near(x, keep)
+        return {metric: np.where(keep, shared(theirs[metric], own[metric]), np.nan) for metric in METRICS}
+
+    def _known(self, x: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
+        """The neighbours in the teacher, looked up once for every set of rows."""
+        if x is not self.teacher:
+            return self.near(x, keep)
+        key = (id(x), keep.tobytes())
+        if key not in self._lists:
+            self._lists[key] = self.near(x, keep)
+        return self._lists[key]
+
+    @cached_property
+    def now(self) -> dict[str, np.ndarray]:
+        """What the student keeps."""
+        return self.kept(self.student)
+
+    @cached_property
+    def overlap(self) -> float:
+        """Mean overlap, by cosine, of the rows that count."""
+        return mean(self.now[COSINE])
+
+    @cached_property
+    def cka(self) -> float:
+        """Debiased linear CKA of the rows that count."""
+        return likeness(self.teacher[self.keep], self.student[self.keep])
+
+    @cached_property
+    def losses(self) -> dict[str, float]:
+        """What the pair lost before anything was repaired, in every measure."""
+        start = self.start
+        found = {metric: 1 - mean(start.now[metric]) for metric in METRICS}
+        return {**found, CKA: 1 - start.cka}
+
+    def loss(self, measure: str) -> float:
+        """What the pair lost before anything was repaired, in one measure."""
+        start = self.start
+        return 1 - (start.cka if measure == CKA else mean(start.now[measure]))
+
+    @property
+    def gap(self) -> float:
+        """The overlap that is still lost."""
+        return max(1 - self.overlap, LEAST_LOSS)
+
+    def key(self, measure: str) -> str:
+        """The catalogue's key of a measure."""
+        if measure == CKA:
+            return DEBIASED_CKA.key
+        return (OVERLAP if measure == COSINE else OVERLAP_EUCLIDEAN).named(self.k)
+
+    # ---- the experiments
+
+    def undo(
+        self,
+        name: str,
+        repair: Change,
+        *,
+        measures: Sequence[str] = METRICS,
+        rows: np.ndarray | None = None,
+        linear: bool = False,
+    ) -> Trial:
+        """The repaired student against the teacher, in the measure in which it is surest.
+
+        Parameters
+        ----------
+        name : str
+            What the repair does, in words.
+        repair : callable
+            (n, d') -> (n, d''); applied to the student and to its healthy twin.
+        measures : of "cosine", "euclidean" and "cka"
+        rows : np.ndarray of bool, shape (n,), optional
+            The rows that the cause concerns: the trial reads these.
+        linear : bool
+            Whether the fault is a linear map of the student, so that the healthy twin is the turned one.
+        """
+        twin = self.turned_twin if linear else self.twin
+        own, twins = self.changed(repair, self.student), self.changed(repair, twin)
+        self.tried.extend(f"{name} ({measure})" for measure in measures)
+        found = []
+        if set(measures) & set(METRICS):
+            after, healthy = self.kept(own), self.kept(twins)
+            usual = self.turned_twin_now if linear else self.twin_now
+            weight = 1.0 if rows is None else float((rows & self.keep).sum() / self.start.keep.sum())
+            for metric in (each for each in measures if each in METRICS):
+                first, second, wanted = self.now[metric], after[metric], healthy[metric] - usual[metric]
+                if rows is not None:
+                    first, second, wanted = first[rows], second[rows], wanted[rows]
+                loss = self.loss(metric)
+                found.append(
+                    paired(name, "undo", self.key(metric), first, second, loss, healthy=mean(wanted), weight=weight)
+                )
+        if CKA in measures:
+            found.append(self._likeness(name, "undo", (self.student, own), (twin, twins), self.keep))
+        return max(found, key=lambda trial: trial.z)
+
+    def leave_out(self, name: str, rows: np.ndarray, *, measures: Sequence[str] = METRICS) -> Trial:
+        """The pair without some rows, a mask (n,): what these rows lost and what they cost the others.
+
+        A row that is left out counts as one that keeps what the others keep.
+        """
+        left = self.keep & ~rows
+        self.tried.extend(f"{name} ({measure})" for measure in measures)
+        found = []
+        if set(measures) & set(METRICS):
+            after, healthy = self.kept(self.student, keep=left), self.kept(self.twin, keep=left)
+            for metric in (each for each in measures if each in METRICS):
+                second, twin = (np.where(self.keep & rows, mean(x[metric]), x[metric]) for x in (after, healthy))
+                wanted = mean(twin) - mean(self.twin_now[metric])
+                loss = self.loss(metric)
+                found.append(paired(name, "left out", self.key(metric), self.now[metric], second, loss, healthy=wanted))
+        if CKA in measures:
+            both = (self.student, self.student), (self.twin, self.twin)
+            found.append(self._likeness(name, "left out", *both, left))
+        return max(found, key=lambda trial: trial.z)
+
+    def inflict(
+        self, name: str, damage: Change, *, on_image: bool = False, linear: bool = False, counted: bool = False
+    ) -> Trial:
+        """The teacher damaged alike, against the student: nearer to it than the teacher, and than a healthy twin is.
+
+        The share is what the damage alone loses of the teacher, of the whole loss.
+
+        Parameters
+        ----------
+        name : str
+            What the damage does, in words.
+        damage : callable
+            (n, d) -> (n, d''), of the teacher's rows.
+        on_image : bool
+            Damage what the teacher predicts of the student in place of the teacher: for damage in the student's own
+            dimensions.
+        linear : bool
+            As for `undo`.
+        counted : bool
+            The signs are a plain count, such as dead dimensions, which needs no statistics; the trial says the share.
+        """
+        self.tried.append(name)
+        sound = self.expected if on_image else self.reference
+        damaged, twin = self.changed(damage, sound), self.turned_twin if linear else self.twin
+        before, after = (self.kept(self.student, x)[COSINE] for x in (sound, damaged))
+        wanted = mean(self.kept(twin, damaged)[COSINE]) - mean(self.kept(twin, sound)[COSINE])
+        trial = paired(name, "inflict", self.key(COSINE), before, after, 1.0, healthy=wanted)
+        alike = mean(self.kept(sound)[COSINE]) - mean(self.kept(damaged)[COSINE])
+        share = float(np.clip(alike / max(self.loss(COSINE), LEAST_LOSS), 0, 1))
+        return replace(trial, share=share, counted=counted)
+
+    def _likeness(
+        self,
+        name: str,
+        kind: str,
+        own: tuple[np.ndarray, np.ndarray],
+        twins: tuple[np.ndarray, np.ndarray],
+        left: np.ndarray,
+    ) -> Trial:
+        """The trial in debiased CKA, its error from ten parts of the rows."""
+        part = np.arange(len(self.keep)) % PARTS
+
+        def step(pair: tuple[np.ndarray, np.ndarray], some: np.ndarray) -> tuple[float, float]:
+            first, second = self.keep & some, left & some
+            return likeness(self.teacher[first], pair[0][first]), likeness(self.teacher[second], pair[1][second])
+
+        before, after = step(own, self.keep)
+        one, other = step(twins, self.keep)
+        steps = np.diff([step(own, part == each) for each in range(PARTS)], axis=1)[:, 0]
+        error = error_of_parts(steps)
+        return _trial(name, kind, self.key(CKA), before, after, error, other - one, self.loss(CKA), 1.0, len(self.keep))
+
+    def changed(self, change: Change, x: np.ndarray) -> np.ndarray:
+        """The rows after a change, checked.
+
+        Raises
+        ------
+        ValueError
+            Where it does not return as many rows of finite numbers.
+        """
+        found = np.asarray(change(x))
+        if found.ndim != 2 or len(found) != len(x) or not found.shape[1]:
+            raise ValueError(f"it returned an array of shape {found.shape}; return one of shape ({len(x)}, d)")
+        if not np.issubdtype(found.dtype, np.floating) or not np.isfinite(found).all():
+            raise ValueError("it returned values that are not finite numbers; return float rows without NaN")
+        return found.astype(np.float32, copy=False)
+
+    def by_halves(self, fit: Callable[[np.ndarray, np.ndarray], Change]) -> Change:
+        """A repair that each half learns from the other.
+
+        Parameters
+        ----------
+        fit : callable
+            (student rows (m, d'), teacher rows (m, d)) -> a function of the student's rows.
+        """
+
+        def repair(x: np.ndarray) -> np.ndarray:
+            parts = {}
+            for side in (False, True):
+                learn = self.keep & (self.fold != side)
+                parts[side] = np.asarray(fit(x[learn], self.teacher[learn])(x[self.fold == side]))
+            out = np.empty((len(x), parts[False].shape[1]), np.float32)
+            for side, part in parts.items():
+                out[self.fold == side] = part
+            return out
+
+        return repair
+
+    # ---- what the two sides tell of each other
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """(n, d'): the student as the reference linearly predicts it, each half by the other's map."""
+        return self.maps(self.student).astype(np.float32)
+
+    @cached_property
+    def maps(self) -> HalfMaps:
+        """Linear maps from the reference, each half by the other's."""
+        return HalfMaps(self.reference, self.fold, self.keep)
+
+    @cached_property
+    def recovered(self) -> np.ndarray:
+        """(n, d): the teacher as the student linearly predicts it, each half by the other's map."""
+        return cross_fitted(self.student, self.teacher, self.fold, self.keep).astype(np.float32)
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """(n, d'): what of the student the reference does not predict."""
+        return self.student - self.expected
+
+    @cached_property
+    def explained(self) -> float:
+        """Share of the student's variance that the reference predicts."""
+        rows = self.keep
+        return explained(self.student[rows].astype(np.float64), self.expected[rows])
+
+    @cached_property
+    def image_now(self) -> dict[str, np.ndarray]:
+        """What the student would keep were it all that the reference predicts of it, and nothing else."""
+        return self.kept(self.expected)
+
+    @cached_property
+    def twin(self) -> np.ndarray:
+        """(n, d'): a healthy student: what the reference predicts, and fresh noise of the residual's usual size."""
+        draw = np.random.default_rng([self.seed, 7])
+        residual = self.residual[self.keep]
+        power = np.square(residual).sum(1)
+        usual = residual[power <= np.quantile(power, 0.8)].astype(np.float64)
+        usual -= usual.mean(0)
+        values, vectors, _ = RidgePath.basis(usual)
+        if not len(values):  # nothing is left over
+            return self.expected
+        values = values / len(usual)
+        values = np.minimum(values, 5 * np.sort(values)[-min(len(values), max(2, len(values) // 20))])
+        scale = np.sqrt(np.median(power) / max(np.median(np.square(usual).sum(1)), 1e-30))
+        noise = draw.normal(size=(len(self.student), len(values))) * np.sqrt(values) * scale
+        return (self.expected + noise @ vectors.T).astype(np.float32)
+
+    @cached_property
+    def twin_now(self) -> dict[str, np.ndarray]:
+        """What the healthy twin keeps."""
+        return self.kept(self.twin)
+
+    @cached_property
+    def turned_twin(self) -> np.ndarray:
+        """(n, d'): a healthy student: the reference on as many principal directions, turned at random, with noise of
+        the same shape and the residual's share of the variance."""
+        draw = np.random.default_rng([self.seed, 9])
+        rows, width = np.flatnonzero(self.keep), self.student.shape[1]
+        centre = self.reference[rows].mean(0)
+        scores = self.reference - centre
+        if width < scores.shape[1]:
+            axes = main_axes(self.reference[rows], min(width, len(rows) - 1))
+            scores, centre = scores @ axes, centre @ axes
+        turn = np.linalg.qr(draw.normal(size=(width, scores.shape[1])))[0].T
+        part = float(np.clip(self.explained, 0.01, 1.0))
+        others = scores[draw.permutation(rows)[np.arange(len(scores)) % len(rows)]]
+        mixed = np.sqrt(part) * scores + np.sqrt(1 - part) * others
+        return ((mixed + centre) @ turn).astype(np.float32)
+
+    @cached_property
+    def turned_twin_now(self) -> dict[str, np.ndarray]:
+        """What the turned twin keeps."""
+        return self.kept(self.turned_twin)
+
+    @cached_property
+    def twin_expected(self) -> np.ndarray:
+        """(n, d'): the twin as the reference predicts it: what cross-fitting alone does to a healthy student."""
+        return self.maps(self.twin).astype(np.float32)
+
+    @cached_property
+    def told_by_others(self) -> np.ndarray:
+        """(n, d'): every class of the student as a linear map that was fitted on the other classes has it."""
+        found, rows = self.expected.copy(), self.keep
+        found[rows] = told_by_others(self.reference[rows], self.student[rows], self.codes[rows])
+        return found
+
+    @cached_property
+    def spectra(self) -> tuple[np.ndarray, np.ndarray]:
+        """The spectra of the student and of the reference, of the rows that count."""
+        return spectrum(self.student[self.keep]), spectrum(self.reference[self.keep])
+
+    @cached_property
+    def agreement(self) -> np.ndarray:
+        """(n,): cosine between each row of the student and what the reference predicts of it, both centred."""
+        return row_cosines(self.student - self.student[self.keep].mean(0), self.expected - self.expected.mean(0))
+
+    @property
+    def classed(self) -> np.ndarray:
+        """(n,) of bool: the rows that count and have a class."""
+        return self.keep & (self.codes < len(self.names))
+
+    def classes(self, least: int = 8) -> list[int]:
+        """The numbers of the classes with at least so many rows that count."""
+        counts = np.bincount(self.codes[self.classed], minlength=len(self.names))
+        return [code for code in range(len(counts)) if counts[code] >= least]
+
+
+def at_unit_size(x: np.ndarray) -> np.ndarray:
+    """The rows in float32, divided by their root mean squared distance from their mean."""
+    wide = at_unit_scale(np.asarray(x).astype(np.float64))
+    size = float(np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean()))
+    return np.ascontiguousarray(wide / size if size > 0 else wide, dtype=np.float32)
+
+
+def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(q,): the share of each list of neighbours (q, k) that is in the other list; -1 is nobody."""
+    found: np.ndarray = ((first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]).any(axis=2).mean(axis=1)
+    return found
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean of the values that are known.
+
+    >>> mean(np.array([1.0, np.nan, 3.0]))
+    2.0
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def likeness(x: np.ndarray, y: np.ndarray) -> float:
+    """Debiased linear CKA of rows (n, d) and (n, d')."""
+    return debiased_cka(Moments().update(x, y))
+
+
+def error_of_parts(steps: np.ndarray) -> float:
+    """Standard error of a mean, from what parts of the rows (p,) say; infinite where fewer than two say anything."""
+    known = steps[np.isfinite(steps)]
+    return float(known.std(ddof=1) / np.sqrt(len(steps))) if len(known) > 1 else np.inf
+
+
+def row_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,): cosine of the rows of two (n, d)."""
+    scale = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return (x * y).sum(1) / np.maximum(scale, 1e-12)
+
+
+def robust_z(values: np.ndarray, floor: float = 1e-9) -> np.ndarray:
+    """Distances from the median in robust standard deviations."""
+    middle = np.median(values)
+    return (values - middle) / max(1.4826 * float(np.median(np.abs(values - middle))), floor)

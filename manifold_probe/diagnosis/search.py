@@ -1,0 +1,185 @@
+"""Matching pursuit: every cause proposes on the same lab, the largest proved share wins, the pair is repaired, repeat.
+
+A cause that merely mimics another has nothing left to gain once the other is repaired or inflicted on the reference, so
+no order of causes is kept. A trial passes where it holds at a family-wise error of 5% for every experiment that was
+made (Holm 1979), the choice of the best of several repairs included, and explains at least `LEAST` of a measure. Signs
+without a trial that passes are kept as suspected where they would explain half as much as what is proved, and repair
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
+from manifold_probe.diagnosis.lab import Lab, Trial
+from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.errors import InputError
+from manifold_probe.parts import Progress, silent
+
+LEVEL = 0.05
+LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a user would see
+ROUNDS = 5
+SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause with what speaks for it, the trial that proves it or None, and the pair once it is out of the way."""
+
+    cause: Cause
+    signs: Signs
+    trial: Trial | None
+    after: Lab
+    proved: bool = False
+
+    @property
+    def name(self) -> str:
+        """The cause's name."""
+        return self.cause.name
+
+    @property
+    def share(self) -> float:
+        """Of the whole loss."""
+        return self.signs.share if self.trial is None else self.trial.share
+
+    @property
+    def amount(self) -> float:
+        """What it explains, in points of its measure: by this, causes are ordered."""
+        if self.trial is None:
+            return self.share * self.after.losses["cosine"]
+        return self.share * lost_in(self.after, self.trial.measure)
+
+
+class Found(NamedTuple):
+    """What was ``proved``, in the order in which it was found; what is ``suspected``; the pair ``after`` what was
+    proved is out of the way; and ``differences``, signs of causes that explain nothing."""
+
+    proved: list[Finding]
+    suspected: list[Finding]
+    after: Lab
+    differences: list[Finding]
+
+
+def lost_in(lab: Lab, key: str) -> float:
+    """What the pair lost in the measure of that key; in overlap where it is no measure of the lab's."""
+    return next((loss for measure, loss in lab.losses.items() if lab.key(measure) == key), lab.losses["cosine"])
+
+
+def pursue(lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one) -> Found:
+    """Every cause asked of a pair, and of what is left of it, until nothing more is proved."""
+    proved: list[Finding] = []
+    proposals: list[Finding] = []
+    for turn in range(ROUNDS):
+        progress("looking for causes", turn, ROUNDS)
+        known = {finding.name for finding in proved}
+        best, proposals = None, []
+        for general in (False, True):
+            asked = [cause for cause in causes if cause.name not in known and cause.general == general]
+            proposals += [finding for found in each(partial(proposed, lab=lab), asked) for finding in found]
+            best = winner([one for one in proposals if passes(one, len(lab.tried))])
+            if best is not None:
+                break
+        if best is None:
+            break
+        proved.append(best)
+        lab = best.after
+    names = {finding.name for finding in proved}
+    least = SPECIFIC * max((finding.amount for finding in proved), default=0.0)
+    left = [one for one in proposals if one.name not in names]
+    suspected = [one for one in left if one.trial is None and explains(one) and one.amount >= least]
+    harmless = {one.name: one for one in left if one.cause.harmless and one not in suspected}
+    return Found(proved, suspected, lab, list(harmless.values()))
+
+
+def winner(passing: list[Finding]) -> Finding | None:
+    """The proposal that explains most; one that is more `specific` goes before it, down to half of what it explains."""
+    most = max((each.amount for each in passing), default=0.0)
+    enough = [each for each in passing if each.amount >= SPECIFIC * most]
+    return max(enough, key=lambda each: (specific(each), each.amount), default=None)
+
+
+def specific(finding: Finding) -> int:
+    """0 where the trial undoes many faults, as leaving rows out or a map fitted to the teacher does; 1 where it takes
+    back or repeats one; 2 where that one concerns some rows or classes alone."""
+    trial = finding.trial
+    if trial is None or trial.kind not in ("undo", "inflict"):
+        return 0
+    return (
+        2
+        if trial.n < int(finding.after.start.keep.sum()) and not {"rows", "classes"}.isdisjoint(finding.signs.where)
+        else 1
+    )
+
+
+def passes(finding: Finding, tried: int) -> bool:
+    """Whether a trial holds for all that was tried and explains enough."""
+    trial = finding.trial
+    return trial is not None and explains(finding) and trial.p * max(tried, 1) <= LEVEL
+
+
+def explains(finding: Finding) -> bool:
+    """Whether it explains enough of the loss to be named."""
+    counted = finding.trial is not None and finding.trial.counted
+    return finding.amount >= (LEAST / 2 if counted else LEAST)
+
+
+def proposed(cause: Cause, lab: Lab) -> list[Finding]:
+    """What a cause says of a pair, with its trials.
+
+    Raises
+    ------
+    InputError
+        Where the cause fails, names rows that the pair does not have, or returns rows of another shape.
+    """
+    try:
+        signs = cause.signs(lab)
+        several = [] if signs is None else [signs] if isinstance(signs, Signs) else list(signs)
+        return [finding for each in several for finding in tested(cause, checked(each, lab), lab)]
+    except InputError:
+        raise
+    except Exception as problem:
+        said = " ".join(str(problem).split())[:200]
+        raise InputError(
+            f"cause {cause.name}: {type(problem).__name__}: {said}; correct it or leave it out"
+        ) from problem
+
+
+def tested(cause: Cause, signs: Signs, lab: Lab) -> list[Finding]:
+    """The findings of some signs: one for every repair, or one for the damage, or one without a trial."""
+    offered = None if cause.undo is None else cause.undo(lab, signs)
+    if offered is not None:
+        several = [offered] if isinstance(offered, Repair | LeftOut | Proved) else list(offered)
+        return [_undone(cause, signs, lab, each) for each in several]
+    damage = None if cause.inflict is None else cause.inflict(lab, signs)
+    if damage is None:
+        return [Finding(cause, signs, None, lab)]
+    how = {"on_image": damage.on_image, "linear": damage.linear, "counted": damage.counted}
+    trial = lab.inflict(damage.name, damage.change, **how)
+    return [Finding(cause, signs, trial, lab.beside(lab.changed(damage.change, lab.reference)))]
+
+
+def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Proved) -> Finding:
+    if isinstance(offered, Proved):
+        lab.tried.append(offered.trial.name)
+        return Finding(cause, signs, offered.trial, offered.after)
+    if isinstance(offered, LeftOut):
+        trial = lab.leave_out(offered.name, offered.rows, measures=offered.measures)
+        return Finding(cause, signs, trial, lab.without(offered.rows))
+    trial = lab.undo(offered.name, offered.change, measures=offered.measures, rows=offered.rows, linear=offered.linear)
+    trial = replace(trial, kind=offered.kind)
+    return Finding(cause, signs, trial, lab.repaired(lab.changed(offered.change, lab.student)))
+
+
+def checked(signs: Signs, lab: Lab) -> Signs:
+    """The signs, where the rows that they name are of the pair. Raises ValueError."""
+    rows, n = np.asarray(signs.where.get("rows", ())), len(lab.teacher)
+    outside = rows[(rows < 0) | (rows >= n)] if np.issubdtype(rows.dtype, np.integer) else rows
+    if len(outside):
+        raise ValueError(f"it names row {outside[0]} of a pair of {n} rows; name rows from 0 to {n - 1}")
+    return signs

@@ -1,0 +1,52 @@
+"""How a student moves with its linear image, inside its classes and between them.
+
+A linear image E of the teacher tells how a sound student moves: the slope of the student on it, inside a class, is
+
+    <S - mean, E - mean> / <E - mean, E - mean>
+
+which is 1 whatever noise there is, less where a class is drawn together, and 0 where its rows say nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def slopes(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """How much of its linear image's movement the student makes: (of each class inside it, inside all, between means).
+
+    1 for a linear image with whatever noise; cross-fitting makes it a little more or less, in a healthy twin alike.
+    """
+    moved, there = [], []
+    between = np.zeros(2)
+    centre, middle = student.mean(0), image.mean(0)
+    for code in np.unique(codes):
+        own, theirs = student[codes == code], image[codes == code]
+        inner = theirs - theirs.mean(0)
+        moved.append(float(((own - own.mean(0)) * inner).sum()))
+        there.append(max(float(np.square(inner).sum()), 1e-30))
+        step = theirs.mean(0) - middle
+        between += len(own) * np.array([((own.mean(0) - centre) * step).sum(), np.square(step).sum()])
+    each, inside = np.array(moved) / np.array(there), sum(moved) / sum(there)
+    return each, inside, float(between[0] / max(between[1], 1e-30))
+
+
+def slope_errors(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Standard errors of the classes' slopes, from how much single rows disagree."""
+    found = []
+    for code in np.unique(codes):
+        own, theirs = (x[codes == code] - x[codes == code].mean(0) for x in (student, image))
+        moved, there = (own * theirs).sum(1), np.square(theirs).sum(1)
+        slope = moved.sum() / max(float(there.sum()), 1e-30)
+        found.append(np.sqrt(np.square(moved - slope * there).sum()) / max(float(there.sum()), 1e-30))
+    return np.array(found)
+
+
+def within_over_between(x: np.ndarray, codes: np.ndarray) -> float:
+    """Variance inside classes over variance between their means."""
+    within = between = 0.0
+    for code in np.unique(codes):
+        members = x[codes == code]
+        within += float(np.square(members - members.mean(0)).sum())
+        between += len(members) * float(np.square(members.mean(0) - x.mean(0)).sum())
+    return within / max(between, 1e-30)
