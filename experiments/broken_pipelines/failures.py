@@ -107,19 +107,11 @@ def training_of(student: str) -> dict[str, str]:
 
 def whole_run(folder: Path, targets: Path) -> Made:
     """A finished run, measured on the rows that it held out."""
-    inside = rows_in(folder, targets)
-    seen = trained(folder)
-    rows = np.flatnonzero(~seen)
-    return Made({key: each[rows] for key, each in inside.items()}, of_run(folder, rows), "run", {"run": str(folder)})
-
-
-def rows_in(folder: Path, targets: Path) -> Arrays:
-    """The teacher's rows of a run's data, in its order."""
-    ids = of_run(folder, np.arange(len(trained(folder))))["ids"]
-    theirs = arrays(targets)
+    rows = np.flatnonzero(~trained(folder))
+    own, theirs = of_run(folder, rows), arrays(targets)
     place = {id: row for row, id in enumerate(theirs["ids"].tolist())}
-    rows = np.array([place[id] for id in ids.tolist()])
-    return {key: each[rows] for key, each in theirs.items()}
+    same = rows_of(targets, np.array([place[id] for id in own["ids"].tolist()]))
+    return Made(same, own, "run", {"run": str(folder)})
 
 
 def data_of(student: str) -> Path:
@@ -136,9 +128,9 @@ def model_of(student: str) -> tuple[str, dict[str, str]]:
     return (file, {"pooling": "mean"}) if kind_of(student) == "text" else (file, {})
 
 
-def by_model(name: str, student: str, source: str, data: Path | None = None, **options: str) -> Made:
+def by_model(name: str, student: str, source: str, **options: str) -> Made:
     """A student extracted anew from a model, deployed wrongly."""
-    file = data or data_of(student)
+    file = data_of(student)
     found = arrays(features(name, source, file, **options))
     names = {"pooling": "pool"}
     evidence = {"student": source, "data": str(file), **{names.get(key, key): each for key, each in options.items()}}
@@ -166,16 +158,14 @@ def recipe_of(student: str) -> dict[str, Any]:
 def undertrained(student: str, strong: bool) -> Made:
     """Stopped early, at a low learning rate."""
     rate = (1e-4 if strong else 3e-4) if kind_of(student) != "text" else (1e-5 if strong else 3e-5)
-    return retrained(
-        student, f"undertrained-{degree(strong)}", rate=rate, epochs=1 if strong else 2, schedule="constant"
-    )
+    name, epochs = f"undertrained-{degree(strong)}", 1 if strong else 2
+    return retrained(student, name, rate=rate, epochs=epochs, schedule="constant")
 
 
 def high_rate(student: str, strong: bool) -> Made:
     """A learning rate far too high, never lowered."""
-    return retrained(
-        student, f"high-rate-{degree(strong)}", rate=0.1 if strong else 0.05, epochs=4, schedule="constant"
-    )
+    rate = 0.1 if strong else 0.05
+    return retrained(student, f"high-rate-{degree(strong)}", rate=rate, epochs=4, schedule="constant")
 
 
 def too_small(student: str, strong: bool) -> Made:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -87,20 +87,12 @@ def stored(task: Task) -> dict[str, Any]:
         start = time.perf_counter()
         pair = made(task)
         file.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            side: b"".join(each.tobytes() for each in getattr(pair, side).values()) for side in ("teacher", "student")
-        }
-        paths = {
-            side: file.parent / f"{side}-{hashlib.sha256(each).hexdigest()[:16]}.npz" for side, each in content.items()
-        }
+        paths = {side: file.parent / f"{side}-{digest(getattr(pair, side))}.npz" for side in ("teacher", "student")}
         for side, path in paths.items():
-            kept(path, lambda side=side: getattr(pair, side))  # type: ignore[misc]
-        truth = own_names(task.student)
+            kept(path, partial(getattr, pair, side))
         before, after = sound_likeness(task.student), likeness(pair.teacher, pair.student)
-        shows = (
-            any(after[key] < SHOWS * before[key] for key in ("cosine", "euclidean"))
-            or after["cka"] < before["cka"] - CKA_SHOWS
-        )
+        falls = any(after[key] < SHOWS * before[key] for key in ("cosine", "euclidean"))
+        shows = falls or after["cka"] < before["cka"] - CKA_SHOWS
         record = {
             **vars(task),
             **{side: str(path) for side, path in paths.items()},
@@ -112,16 +104,19 @@ def stored(task: Task) -> dict[str, Any]:
             "overlap_sound": before["cosine"],
             "likeness": after,
             "likeness_sound": before,
-            **truth,
+            **own_names(task.student),
         }
         part = file.with_suffix(".part")
         part.write_text(json.dumps(record, indent=1) + "\n")
         part.replace(file)
-        print(
-            f"{task.id}: {before['cosine']:.3f} {after['cosine']:.3f}, {time.perf_counter() - start:.0f} s",
-            file=sys.stderr,
-        )
+        seconds = time.perf_counter() - start
+        print(f"{task.id}: {before['cosine']:.3f} {after['cosine']:.3f}, {seconds:.0f} s", file=sys.stderr)
     return json.loads(file.read_text())
+
+
+def digest(side: Arrays) -> str:
+    """Of one side's arrays: pairs share the files of equal ones."""
+    return hashlib.sha256(b"".join(each.tobytes() for each in side.values())).hexdigest()[:16]
 
 
 def likeness(theirs: Arrays, own: Arrays) -> dict[str, float]:
@@ -201,10 +196,10 @@ def answers(pairs: list[dict[str, Any]], ways: list[str], workers: int) -> dict[
 
 
 def version() -> str:
-    """A digest of the package's sources."""
-    found = hashlib.sha256()
-    for file in sorted(Path(mp.__file__).parent.rglob("*.py")):
-        if "report" not in file.parts:
+    """A digest of the sources that a diagnosis comes from."""
+    package, found = Path(mp.__file__).parent, hashlib.sha256()
+    for room in ("diagnosis", "engine", "measures", "report/diagnosis"):
+        for file in sorted((package / room).rglob("*.py")):
             found.update(file.read_bytes())
     return found.hexdigest()[:12]
 

@@ -4,8 +4,8 @@ Pictures: 7,500 of Fashion-MNIST's test set, "grey" as they are and "colour" wit
 hues (independent of the class), for channels matter only where there is colour. Texts: sentences from the descriptions
 of installed Debian packages. Teachers: EfficientNet-Lite2 and MiniLM. Students: conv4 and resnet8 distilled from
 scratch, MiniLM cut to its first one or two layers and trained further; and the teacher itself with its weights rounded
-to bfloat16, as a student that is all but perfect. Some rows are
-held out of every training, the same wherever the data are the same: they are what is measured.
+to bfloat16, as a student that is all but perfect. Some rows are held out of every training, the same wherever the data
+are the same: they are what is measured.
 """
 
 from __future__ import annotations
