@@ -9,12 +9,24 @@ from manifold_probe.engine.rows import hash_rows
 from manifold_probe.spaces.pairing import Pair
 
 BLOCK = 8192
+FELL = 0.5  # of the teacher's distinct rows
 
 
 def distinct_rows(pair: Pair) -> np.ndarray:
     """Row numbers (m,), ascending, of the first of every set of rows that are identical in both spaces."""
+    return np.sort(np.unique(hashes_of(pair), axis=0, return_index=True)[1])
+
+
+def hashes_of(pair: Pair) -> np.ndarray:
+    """(n, 2): a hash of every row of the teacher and of the student."""
     hashes = np.empty((pair.teacher.n, 2), dtype=np.uint64)
     for place, space in enumerate((pair.teacher, pair.student)):
         for start, block in space.blocks(BLOCK):
             hashes[start : start + len(block), place] = hash_rows(block)
-    return np.sort(np.unique(hashes, axis=0, return_index=True)[1])
+    return hashes
+
+
+def fell_together(pair: Pair) -> bool:
+    """Whether most rows of the student are copies that are none in the teacher: a collapse, not another order."""
+    theirs, own = (len(np.unique(column)) for column in hashes_of(pair).T)
+    return own < FELL * theirs

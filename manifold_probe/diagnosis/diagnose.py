@@ -15,7 +15,7 @@ import numpy as np
 from manifold_probe.diagnosis import accounting
 from manifold_probe.diagnosis.cause import Cause, check_causes
 from manifold_probe.diagnosis.causes import CAUSES
-from manifold_probe.diagnosis.copies import distinct_rows
+from manifold_probe.diagnosis.copies import distinct_rows, fell_together
 from manifold_probe.diagnosis.lab import EXAMINED, Lab
 from manifold_probe.diagnosis.search import LEAST, LEVEL, Finding, Found, pursue
 from manifold_probe.diagnosis.spectra import ceiling
@@ -93,6 +93,7 @@ def _diagnosed(
     known = measured(pair, asked, parts["measures"]) if measures is None else measures
     copies = np.setdiff1d(np.arange(pair.teacher.n), distinct, assume_unique=True)
     wrong = unaligned(pair, distinct, k, seed)
+    wrong = None if wrong is not None and wrong.order is None and fell_together(pair) else wrong
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
     rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_ROWS)).round().astype(int))]

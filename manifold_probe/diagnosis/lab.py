@@ -28,7 +28,7 @@ from scipy.special import ndtr  # scipy.stats would take half a second to import
 from manifold_probe.diagnosis.linear import HalfMaps, cross_fitted, explained, main_axes, spectrum, told_by_others
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments
-from manifold_probe.engine.neighbours import search
+from manifold_probe.engine.neighbours import nearest_rows
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -289,9 +289,9 @@ class Lab:
             k = min(self.k, len(rows) - 1)
             if k < 1:
                 continue
-            lists = search(Cloud(Space(x[rows])), np.arange(len(rows)), k, dict.fromkeys(METRICS, k), distances=False)
+            lists = nearest_rows(Cloud(Space(x[rows])), np.arange(len(rows)), k, METRICS)
             for metric, each in lists.items():
-                found[metric][rows, :k] = rows[each.nearest]
+                found[metric][rows, :k] = rows[each]
         return found
 
     def kept(self, x: np.ndarray, beside: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
