@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import manifold_probe as mp
-from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.measures import debiased_linear_cka, neighbourhood_overlap
-from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP_EUCLIDEAN
+from manifold_probe.measures.catalogue import DEBIASED_CKA
 
 N = 500
 DRAW = np.random.default_rng(0)
@@ -37,10 +36,10 @@ def test_a_column_of_both_sides_hides_that_the_rest_is_unrelated(column: np.ndar
     assert found.where["sides"] == ["teacher", "student"]
     assert found.where["dimensions"] == [0, 24]
     assert found.status == "proved"
+    assert found.share == 1
     with_it = debiased_linear_cka(beside(TEACHER, column), beside(OTHER, column, 24))
-    assert found.repair["measure"] in [HELD_OUT + key for key in (OVERLAP_EUCLIDEAN.named(10), DEBIASED_CKA.key)]
-    assert found.repair["after"] < 0.1 < found.repair["before"]  # the rest is unrelated
-    if found.repair["measure"] == HELD_OUT + DEBIASED_CKA.key:
+    assert found.repair["after"] < 0.5 * found.repair["before"]
+    if found.repair["measure"].endswith(DEBIASED_CKA.key):
         assert found.repair["before"] == pytest.approx(with_it, abs=1e-3)
         assert found.repair["after"] == pytest.approx(debiased_linear_cka(TEACHER, OTHER), abs=1e-3)
     share = found.evidence[0]["value"]
@@ -61,9 +60,8 @@ def test_a_column_of_one_side_hides_what_is_kept(side: str) -> None:
 
 def test_the_verdict_says_both_numbers() -> None:
     found = mp.diagnose(beside(TEACHER, ROW), beside(OTHER, ROW))
-    assert found.verdict.startswith("One dimension decides the distances, which explains ")
-    assert "on held-out rows: " in found.verdict
-    assert " with it, " in found.verdict
+    assert found.verdict.startswith("One dimension decides the distances, ")
+    assert "with it" in found.verdict
     assert "at the teacher and the student" in found.summary()
 
 
