@@ -14,7 +14,9 @@ import pytest
 
 import manifold_probe as mp
 from manifold_probe import cli
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.report.diagnosis.document import read_diagnosis
 from manifold_probe.report.diagnosis.form import SCHEMA
 from manifold_probe.spaces.affine import Map
@@ -82,6 +84,7 @@ def test_the_document(shifted: Any, tmp_path: Path) -> None:
     assert made["schema"] == SCHEMA
     assert made["settings"] == {"k": 10, "seed": 0, "classes": "labels"}
     assert made["pairing"]["by"] == "id"
+    assert set(made["measures"]) == {OVERLAP.named(10), OVERLAP_EUCLIDEAN.named(10), DEBIASED_CKA.key}
     assert made["inputs"]["student"]["shape"] == [N, D]
     assert all(map(math.isfinite, numbers(made)))
     for cause in made["causes"]:
@@ -94,7 +97,7 @@ def test_the_document(shifted: Any, tmp_path: Path) -> None:
     )
     first, *rest = made["ladder"]
     assert first["repair"] == "identity"
-    assert set(first["measures"]) == {"overlap@10", "overlap@10:euclidean", "debiased_linear_cka"}
+    assert set(first["measures"]) == {HELD_OUT + key for key in made["measures"]}
     assert {each["repair"] for each in rest} >= {"centring", "orthogonal", "ridge", "nonlinear", "teacher_norms"}
     assert {each["name"] for each in made["not_assessed"]} >= {"preprocessing", "misaligned_head", "overfit"}
     shifted.save(tmp_path / "d.json")
@@ -124,7 +127,7 @@ def test_arrays_frames_and_spaces_give_the_same() -> None:
     frame = mp.diagnose(pd.DataFrame(TEACHER), mp.Space(SHIFTED), labels=pd.Series(CLASSES), k=5)
     assert frame.verdict == plain.verdict
     assert frame.ladder == plain.ladder
-    assert next(iter(plain.ladder[0]["measures"])) == "overlap@5"
+    assert next(iter(plain.ladder[0]["measures"])) == HELD_OUT + OVERLAP.named(5)
 
 
 def test_rows_pair_by_id() -> None:

@@ -227,7 +227,7 @@ def test_copies_decide_nothing(change: Callable[[np.ndarray], np.ndarray], faith
     assert "92% of the rows are copies of others" in found.verdict
     assert found.examined["copies"] == 660
     assert found.examined["rows"] == 60
-    with pytest.raises(InputError, match=r"59 rows \(649 of 708 are copies of others\) are too few"):
+    with pytest.raises(InputError, match=r"59 paired rows \(649 of 708 are copies of others\) are too few"):
         mp.diagnose(teacher[12:], student[12:])
 
 

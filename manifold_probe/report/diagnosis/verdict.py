@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manifold_probe.measures.catalogue import OVERLAP
-from manifold_probe.report.diagnosis.words import capital, explains, loss_in, lost, part, words_of
+from manifold_probe.report.diagnosis.words import called, capital, explains, loss_in, lost, part, words_of
 from manifold_probe.report.words import number, percent
 
 LEAST = 0.05  # of the loss: a cause that explains less is no headline
@@ -126,8 +126,7 @@ def _without(cause: dict[str, Any]) -> str:
     trial = cause["repair"]
     if cause["name"] != "dominating_dimension" or trial is None:
         return ""
-    measure = "CKA" if "cka" in trial["measure"] else trial["measure"]
-    return f" ({measure} {number(trial['before'])} with it, {number(trial['after'])} without)"
+    return f" ({called(trial['measure'])}: {number(trial['before'])} with it, {number(trial['after'])} without)"
 
 
 def _in_order(cause: dict[str, Any]) -> str:
