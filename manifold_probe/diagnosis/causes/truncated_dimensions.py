@@ -16,8 +16,8 @@ FOLLOWS = 0.95  # of what a map predicts of the teacher itself: of trained stude
 HALF = 0.5  # of the loss: what the width alone loses
 
 
-def signs(lab: Lab) -> Signs | None:
-    return _cut(lab) or _too_narrow(lab)
+def signs(lab: Lab) -> list[Signs]:
+    return [each for each in (_cut(lab), _too_narrow(lab)) if each is not None]
 
 
 def _cut(lab: Lab) -> Signs | None:
