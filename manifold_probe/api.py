@@ -411,7 +411,7 @@ def diagnose(
         k=int(k),
         queries=int(queries),
         seed=int(seed),
-        causes=CAUSES if causes is None else tuple(causes),
+        causes=CAUSES if causes is None else causes,
         slices=None if slices is None else _slices(slices, opened.teacher, ids, opened.again),
         training=found,
     )

@@ -105,7 +105,7 @@ def diagnose(
       probe diagnose run/
       probe diagnose --teacher t.pt --student s.pt
       probe diagnose --teacher t.pt --student s.pt --slices slices.csv --report diagnosis.html
-      probe diagnose --teacher t.pt --student s.pt --train-ids train.txt --log log.csv --classes-trained cat,dog
+      probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt --log run/log.jsonl
     """
     from manifold_probe import api
     from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings

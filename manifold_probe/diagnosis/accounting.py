@@ -53,6 +53,7 @@ PARTS = (
     *("width", "rows_set_aside", "centre_scale_norms", "rotation", "linear_map", "nonlinear_map"),
     *("classes", "not_held"),
 )
+CLASSES, ABSENT = "classes", "absent_classes"
 IDENTITY = "identity"
 CENTRED: dict[str, repairs.Fit] = {"centring": repairs.centring, "unit_deviation": repairs.unit_deviation}
 PLACED: dict[str, repairs.Fit] = {
@@ -332,12 +333,18 @@ def _held_out(
 def split(found: Account, pieces: Sequence[Piece]) -> Account:
     """The account with the part "not_held" of the overlap split into pieces and the rest, in the order given.
 
-    A piece takes ``fraction`` of the whole loss, or what is left.
+    A piece takes ``fraction`` of the whole loss, or what is left. Classes that were not trained on are the classes that
+    lose beyond the rest: what is known of them stands in for the part "classes".
     """
     if not pieces:
         return found
     *others, rest = found.overlap
     total = sum(part.share for part in found.overlap)
+    if any(piece.name == ABSENT for piece in pieces):
+        known = next(part for part in others if part.name == CLASSES)
+        others = [replace(part, share=0.0, low=0.0, high=0.0) if part is known else part for part in others]
+        share = rest.share + known.share
+        rest = replace(rest, share=share, low=min(rest.low, share), high=share)
     left, made = rest.share, []
     for piece in pieces:
         share = float(np.clip(piece.fraction * total, 0.0, left))

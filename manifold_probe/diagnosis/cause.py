@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.diagnosis.lab import METRICS, Change, Evidence, Lab, Trial
+from manifold_probe.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,23 @@ class Cause:
     confusable: tuple[str, ...] = ()
     general: bool = False
     harmless: str = ""
+
+
+def check_causes(causes: Any) -> None:
+    """Refuse what is no list of causes. Raises InputError."""
+    if not isinstance(causes, Sequence) or isinstance(causes, str):
+        raise InputError(f"causes: is a {type(causes).__name__}; give a list such as [*CAUSES, mine]")
+    names: set[str] = set()
+    for place, cause in enumerate(causes):
+        if not isinstance(cause, Cause):
+            kind = cause.__name__ if isinstance(cause, type) else type(cause).__name__
+            raise InputError(f"causes: number {place} is a {kind}; give declarations, Cause(name, words, ...)")
+        for part in ("name", "words", "advice", "falsified_by"):
+            text = getattr(cause, part)
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"causes: number {place}: {part} is {text!r}; give a text")
+        if not callable(cause.signs):
+            raise InputError(f"cause {cause.name}: signs is no function; give one of the lab")
+        if cause.name in names:
+            raise InputError(f"cause {cause.name}: is given twice; give one of the two another name")
+        names.add(cause.name)

@@ -150,6 +150,7 @@ def jump(steps: np.ndarray, values: np.ndarray, least: float) -> float | None:
 
 # ---- the log
 
+LOSSES = ("loss", "train_loss", "train/loss", "training_loss")  # as trainers commonly call it
 LINES = 'lines such as step,loss in a .csv, or {"step": 100, "loss": 0.5} in a .jsonl'
 
 
@@ -159,8 +160,8 @@ def read_log(given: Any) -> list[tuple[float, float]]:
     Parameters
     ----------
     given : path to a .csv, .tsv or .jsonl, list of (step, loss), list of dicts, or DataFrame
-        Columns or keys ``loss``, and ``step`` or ``epoch``. Lines without a loss, as of evaluations, are passed over. A
-        loss may be NaN or infinite: that is a finding.
+        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, as of
+        evaluations, are passed over. A loss may be NaN or infinite: that is a finding.
 
     Raises
     ------
@@ -177,9 +178,10 @@ def read_log(given: Any) -> list[tuple[float, float]]:
         raise InputError(f"{name}: holds no line; give {LINES}")
     found, epochs = [], []
     for place, line in lines:
-        if line.get("loss") in (None, ""):
+        key = next((key for key in LOSSES if line.get(key) not in (None, "")), None)
+        if key is None:
             continue
-        loss = _number(line["loss"], "loss", name, place)
+        loss = _number(line[key], "loss", name, place)
         step, epoch = (line.get(key) for key in ("step", "epoch"))
         if step in (None, "") and epoch in (None, ""):
             raise InputError(f"{name}: line {place} has a loss but no step; give {LINES}")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manifold_probe.diagnosis import accounting
-from manifold_probe.diagnosis.cause import Cause
+from manifold_probe.diagnosis.cause import Cause, check_causes
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows
-from manifold_probe.diagnosis.lab import HELD_OUT, Lab
-from manifold_probe.diagnosis.search import LEVEL, Finding, Found, pursue
+from manifold_probe.diagnosis.lab import EXAMINED, Lab
+from manifold_probe.diagnosis.search import LEAST, LEVEL, Finding, Found, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
@@ -31,7 +31,7 @@ from manifold_probe.spaces.pairing import Pair
 if TYPE_CHECKING:
     from manifold_probe.diagnosis.training import Training
 
-EXAMINED = 2500
+MOST_ROWS = 2500
 FEWEST = 60
 CLUSTERS = 10
 SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
@@ -85,6 +85,7 @@ def diagnosed(
 def _diagnosed(
     pair: Pair, asked: Asked, measures: dict[str, Any] | None, progress: Progress | None, each: Each
 ) -> dict[str, Any]:
+    check_causes(asked.causes)
     parts = Parts(progress, {"measures": 1, "training": 0.3, "causes": 1.2, "account": 1.2})
     k, seed = asked.k, asked.seed
     distinct = distinct_rows(pair)
@@ -94,7 +95,7 @@ def _diagnosed(
     wrong = unaligned(pair, distinct, k, seed)
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
-    rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), EXAMINED)).round().astype(int))]
+    rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_ROWS)).round().astype(int))]
     told = None
     if asked.training is not None:
         from manifold_probe.diagnosis.training import evidence_of_training
@@ -103,10 +104,14 @@ def _diagnosed(
     assessed = set() if told is None else set(told.assessed)
     lab = lab_of(pair, rows, asked)
     unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
+    for cause in [] if told is None else told.causes:
+        if cause["status"] == "proved" and (cause["where"] or {}).get("classes"):
+            lab = lab.without(np.isin(lab.codes, [lab.names.index(name) for name in cause["where"]["classes"]]))
     found = pursue(lab, unknown, parts["causes"], each)
     of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
     causes = [described(one, rows, pair.ids) for one in [*found.proved, *of_slices, *found.suspected]]
-    causes += [] if told is None else told.causes
+    costly, costless = ([], []) if told is None else parted(told.causes, known[OVERLAP.named(k)]["value"])
+    causes += costly
     aside = np.union1d(copies, set_aside(found.proved, rows))
     account = None
     if asked.account:
@@ -128,7 +133,7 @@ def _diagnosed(
         "measures": known,
         **accounted(account),
         "causes": ranked(causes, known, k),
-        "benign": [*differences(found), *benign(pair, rows, lab, found.after)],
+        "benign": [*costless, *differences(found), *benign(pair, rows, lab, found.after)],
         "not_assessed": not_assessed(lab, asked, assessed),
         "aside": aside.tolist(),
         "unaligned": None,
@@ -240,11 +245,23 @@ def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> li
     """The causes by what they explain of the comparison's loss, the proved first."""
 
     def explains(cause: dict[str, Any]) -> float:
-        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(HELD_OUT)
+        key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(EXAMINED)
         value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
     return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
+
+
+def parted(causes: list[dict[str, Any]], overlap: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The causes of the training that explain something, and the others as differences that lose nothing."""
+    costly, costless = [], []
+    for cause in causes:
+        most = (1.0 if cause["share"] is None else cause["share"]) * (1 - overlap)
+        if most >= LEAST:
+            costly.append(cause)
+        else:
+            costless.append({"name": cause["name"], "words": cause["words"], "value": most, "note": cause["advice"]})
+    return costly, costless
 
 
 def differences(found: Found) -> list[dict[str, Any]]:

@@ -39,7 +39,8 @@ Rows = np.ndarray
 Change = Callable[[np.ndarray], np.ndarray]  # rows (n, d) -> changed rows (n, d')
 COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
 CKA = "cka"
-HELD_OUT = "held_out_"  # before the key of a measure that is read on some rows, or within halves
+HELD_OUT = "held_out_"  # before the key of a measure that is read within halves of all rows
+EXAMINED = "examined_"  # of some rows: with fewer rows, the same k reaches farther
 CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 PARTS = 10  # of the rows: debiased CKA's standard error comes from them
 LEAST_LOSS = 1e-3
@@ -114,11 +115,11 @@ class Trial:
         return self.after + 1.96 * self.error
 
     def to_dict(self) -> dict[str, Any]:
-        """The trial as the document holds a repair; a key of the catalogue stands behind "held_out_"."""
+        """The trial as the document holds a repair; a key of the catalogue stands behind "examined_"."""
         return {
             "name": self.name,
             "kind": self.kind,
-            "measure": self.measure if " " in self.measure else HELD_OUT + self.measure,
+            "measure": self.measure if " " in self.measure else EXAMINED + self.measure,
             "before": self.before,
             "after": self.after,
             "low": float(np.clip(self.low, -1, 1)),
@@ -244,7 +245,7 @@ class Lab:
         fold = np.zeros(n, bool)
         fold[np.random.default_rng([seed, 1]).permutation(n)[: n // 2]] = True
         teacher, student = at_unit_size(teacher), at_unit_size(student)
-        return cls(teacher, student, codes, list(names), labelled, k, seed, fold, np.ones(n, bool), teacher)
+        return cls(teacher, student, np.array(codes), list(names), labelled, k, seed, fold, np.ones(n, bool), teacher)
 
     # ---- the pair after a cause was repaired or set aside
 
@@ -266,6 +267,10 @@ class Lab:
         damaged = theirs if self.reference is self.teacher else np.delete(self.reference, list(teacher), axis=1)
         own = np.delete(self.student, list(student), axis=1)
         return replace(self, teacher=theirs, student=own, reference=damaged, whole=self.start, _lists={})
+
+    def __post_init__(self) -> None:
+        for rows in (self.teacher, self.student, self.reference, self.codes, self.fold, self.keep):
+            rows.setflags(write=False)  # a change in place would reach every other cause
 
     @property
     def start(self) -> Lab:
@@ -413,7 +418,8 @@ class Lab:
     ) -> Trial:
         """The teacher damaged alike, against the student: nearer to it than the teacher, and than a healthy twin is.
 
-        The share is what the damage alone loses of the teacher, of the whole loss.
+        The share is what the student is nearer by, of the whole loss, and at most what the damage alone loses of the
+        teacher. Of what is ``counted`` it is what the damage loses, and the trial says that.
 
         Parameters
         ----------
@@ -432,12 +438,14 @@ class Lab:
         self.tried.append(name)
         sound = self.expected if on_image else self.reference
         damaged, twin = self.changed(damage, sound), self.turned_twin if linear else self.twin
+        whole, left, loss = self.kept(sound)[COSINE], self.kept(damaged)[COSINE], self.loss(COSINE)
+        alike = float(np.clip((mean(whole) - mean(left)) / max(loss, LEAST_LOSS), 0, 1))
+        if counted:
+            return replace(paired(name, "inflict", self.key(COSINE), whole, left, loss), share=alike, counted=True)
         before, after = (self.kept(self.student, x)[COSINE] for x in (sound, damaged))
         wanted = mean(self.kept(twin, damaged)[COSINE]) - mean(self.kept(twin, sound)[COSINE])
-        trial = paired(name, "inflict", self.key(COSINE), before, after, 1.0, healthy=wanted)
-        alike = mean(self.kept(sound)[COSINE]) - mean(self.kept(damaged)[COSINE])
-        share = float(np.clip(alike / max(self.loss(COSINE), LEAST_LOSS), 0, 1))
-        return replace(trial, share=share, counted=counted)
+        trial = paired(name, "inflict", self.key(COSINE), before, after, loss, healthy=wanted)
+        return replace(trial, share=min(trial.share, alike))
 
     def _likeness(
         self,
@@ -468,12 +476,16 @@ class Lab:
         ValueError
             Where it does not return as many rows of finite numbers.
         """
-        found = np.asarray(change(x))
+        given = x.view()
+        given.flags.writeable = False  # a change in place would reach every other cause
+        found = np.asarray(change(given))
         if found.ndim != 2 or len(found) != len(x) or not found.shape[1]:
             raise ValueError(f"it returned an array of shape {found.shape}; return one of shape ({len(x)}, d)")
-        if not np.issubdtype(found.dtype, np.floating) or not np.isfinite(found).all():
-            raise ValueError("it returned values that are not finite numbers; return float rows without NaN")
-        return found.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # said below
+            rows = found.astype(np.float32, copy=False) if np.issubdtype(found.dtype, np.floating) else None
+        if rows is None or not np.isfinite(rows).all():
+            raise ValueError("it returned values that are no finite float32; return float rows without NaN")
+        return rows
 
     def by_halves(self, fit: Callable[[np.ndarray, np.ndarray], Change]) -> Change:
         """A repair that each half learns from the other.

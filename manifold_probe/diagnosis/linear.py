@@ -109,6 +109,7 @@ def main_axes(x: np.ndarray, count: int) -> np.ndarray:
     few_rows = len(centred) < centred.shape[1]
     gram = centred @ centred.T if few_rows else centred.T @ centred
     size = len(gram)
+    count = min(count, size)  # of few rows there are no more
     if count < FEW * size:
         from scipy.sparse.linalg import eigsh  # Lanczos: far quicker for a few
 

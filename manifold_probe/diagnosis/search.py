@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
-from manifold_probe.diagnosis.lab import Lab, Trial
+from manifold_probe.diagnosis.lab import Evidence, Lab, Trial
 from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Progress, silent
@@ -168,6 +168,7 @@ def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Pr
         lab.tried.append(offered.trial.name)
         return Finding(cause, signs, offered.trial, offered.after)
     if isinstance(offered, LeftOut):
+        mask_of(offered.rows, len(lab.teacher))
         trial = lab.leave_out(offered.name, offered.rows, measures=offered.measures)
         return Finding(cause, signs, trial, lab.without(offered.rows))
     trial = lab.undo(offered.name, offered.change, measures=offered.measures, rows=offered.rows, linear=offered.linear)
@@ -176,9 +177,29 @@ def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Pr
 
 
 def checked(signs: Signs, lab: Lab) -> Signs:
-    """The signs, where the rows that they name are of the pair. Raises ValueError."""
-    rows, n = np.asarray(signs.where.get("rows", ())), len(lab.teacher)
+    """The signs, where they are of the form that the document has and name rows of the pair. Raises ValueError."""
+    if not isinstance(signs, Signs):
+        raise ValueError(
+            f"signs returned a {type(signs).__name__}; return Signs([Evidence(...)]), a list of them or None"
+        )
+    if not isinstance(signs.evidence, list) or not all(isinstance(each, Evidence) for each in signs.evidence):
+        raise ValueError("its evidence is no list of Evidence; write Signs([Evidence(measure, value)])")
+    for each in signs.evidence:
+        numbers = [each.value] if each.expected is None else [each.value, each.expected]
+        if not all(isinstance(value, float | int | np.number) for value in numbers) or not np.isfinite(numbers).all():
+            raise ValueError(f"its evidence {each.measure!r} holds {numbers}; give finite numbers")
+    if not 0 <= signs.share <= 1:
+        raise ValueError(f"its share is {signs.share}; give a share of the loss from 0 to 1")
+    rows, n = np.atleast_1d(np.asarray(signs.where.get("rows", ()))), len(lab.teacher)
     outside = rows[(rows < 0) | (rows >= n)] if np.issubdtype(rows.dtype, np.integer) else rows
     if len(outside):
         raise ValueError(f"it names row {outside[0]} of a pair of {n} rows; name rows from 0 to {n - 1}")
     return signs
+
+
+def mask_of(rows: np.ndarray, n: int) -> np.ndarray:
+    """The rows that are left out, where they are a mask (n,). Raises ValueError."""
+    mask = np.asarray(rows)
+    if mask.dtype != bool or mask.shape != (n,):
+        raise ValueError(f"its rows to leave out are {mask.dtype} of shape {mask.shape}; give a mask of bool, ({n},)")
+    return mask

@@ -181,7 +181,9 @@ def piece_of(name: str, proof: Trial, scale: float, sentence: str) -> Piece:
     return Piece(name, proof.share, low, high, sentence)
 
 
-ORDER = ("absent_classes", "overfit", "lost_in_head", "teacher_repeatability", "underfit")  # the most general last
+ORDER = (  # the most general last
+    *("absent_classes", "overfit", "lost_in_head", "teacher_repeatability", "undertrained", "underfit"),
+)
 
 
 def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, progress: Progress | None = None) -> Found:
@@ -536,7 +538,9 @@ def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: i
         learnable = 1.0 if rows is None else rows.underfit.share
         share = learnable * course.to_go / (1 + course.to_go)
         evidence.append(Evidence("the fall to come, by this course, of the fall so far", course.to_go, LONG_ENOUGH))
-        return replace(found, causes=[cause("undertrained", None, evidence, proved=course.sure, share=share)])
+        to_come = Piece("undertrained", share, share / 3, 1.6 * share, "Training for longer would win this back.")
+        named = cause("undertrained", None, evidence, proved=course.sure, share=share)
+        return replace(found, causes=[named], pieces=[to_come])
     if not course.sure or (rows is None and overlap_of(pair, k, seed) >= HARDLY):
         return found
     if rows is None:
@@ -598,8 +602,8 @@ def of_head(pair: Pair, other: Pair, k: int, seed: int, seen: Pair | None = None
         "difference": gap,
         "low": gap - 1.96 * proof.error,
         "high": gap + 1.96 * proof.error,
-        "debiased_linear_cka_backbone": cka[0],
-        "debiased_linear_cka_head": cka[1],
+        f"{DEBIASED_CKA.key}_backbone": cka[0],
+        f"{DEBIASED_CKA.key}_head": cka[1],
     }
     sentence = "The other side of the head keeps this: read the student there."
     piece = piece_of("lost_in_head", beyond, 1 / max(loss, LEAST_LOSS), sentence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,10 @@ import pytest
 
 from manifold_probe.diagnosis import accounting, class_losses
 from manifold_probe.diagnosis.accounting import PARTS, Account, Part, Piece, account, of_order, split
+from manifold_probe.diagnosis.lab import HELD_OUT, Trial
+from manifold_probe.diagnosis.unaligned import Unaligned
 from manifold_probe.measures import debiased_linear_cka, neighbourhood_overlap
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.pairing import pair
 from manifold_probe.spaces.space import Space
@@ -266,9 +268,10 @@ def test_steps_are_the_held_out_readings() -> None:
     found = accounted(X, (X @ turn())[:, :12])
     assert [step["repair"] for step in found.steps][:2] == ["identity", "centring"]
     first = found.steps[0]["measures"]
-    assert list(first) == ["overlap@10", "overlap@10:euclidean", "debiased_linear_cka"]
+    assert list(first) == [HELD_OUT + key for key in (OVERLAP.named(10), OVERLAP_EUCLIDEAN.named(10), DEBIASED_CKA.key)]
     assert [reading["gain"] for reading in first.values()] == [0, 0, 0]
-    assert first["overlap@10"]["value"] == found.held_out["held_out_overlap@10"]["value"]
+    for key in (OVERLAP.named(10), DEBIASED_CKA.key):
+        assert first[HELD_OUT + key]["value"] == found.held_out[HELD_OUT + key]["value"]
     for step in found.steps[1:]:
         for key, reading in step["measures"].items():
             assert reading["gain"] == pytest.approx(reading["value"] - first[key]["value"])
@@ -314,15 +317,15 @@ def test_pieces_take_from_what_is_not_held() -> None:
     assert shares(given.overlap)["overfit"] == pytest.approx(0.1 * sum(shares(given.overlap).values()))
 
 
-@pytest.mark.parametrize("value", [None, 0.5, 2.0])
-def test_the_account_of_another_order(value: float | None) -> None:
-    gain = None if value is None else SimpleNamespace(value=value, error=0.02)
-    unaligned = SimpleNamespace(k=10, gain=gain, ladder=lambda: [{"repair": "identity"}])
+@pytest.mark.parametrize("after", [None, 0.54, 1.0])
+def test_the_account_of_another_order(after: float | None) -> None:
+    gain = None if after is None else Trial("reversed", "undo", OVERLAP.named(10), 0.04, after, 0.02, 0.0, 1.0, 100)
+    unaligned = Unaligned(10, overlap=0.04, error=0.02, chance=0.04, gain=gain)
     found = of_order(unaligned, 0.04, -0.01)
     check(found.overlap, 0.96)
     check(found.cka, 1.01)
-    assert shares(found.overlap)["rows_set_aside"] == (0 if value is None else min(value, 0.96))
-    assert found.steps == [{"repair": "identity"}]
+    assert shares(found.overlap)["rows_set_aside"] == pytest.approx(0 if after is None else after - 0.04)
+    assert [step["repair"] for step in found.steps] == ["identity", *([] if after is None else ["reordered"])]
     assert of_order(unaligned, 0.04, None).cka == []
 
 

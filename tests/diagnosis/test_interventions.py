@@ -22,6 +22,7 @@ from manifold_probe.diagnosis.interventions import (
     places_in,
     restored,
 )
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.work import Request, Work, prepared
 from manifold_probe.measures.catalogue import OVERLAP_EUCLIDEAN
@@ -178,7 +179,7 @@ def test_one_side_l2_normalised(folder: Path) -> None:
     told = of_models(*models_of(work(), features / np.linalg.norm(features, axis=1, keepdims=True)), 10, 0)
     (cause,) = told.causes
     assert cause["where"] == {"conditions": ["the student's vectors L2-normalised"]}
-    assert cause["repair"]["measure"] == OVERLAP_EUCLIDEAN.named(10)
+    assert cause["repair"]["measure"] == HELD_OUT + OVERLAP_EUCLIDEAN.named(10)
     assert cause["share"] > 0.97
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
-from manifold_probe.diagnosis.linear import fit_ridge, told_by_others
+from manifold_probe.diagnosis.linear import cross_fitted, explained, fit_ridge, told_by_others
 from manifold_probe.measures.linear_maps import GENERALISED, LEAST_FREE
 
 
@@ -84,3 +85,20 @@ def test_nothing_varies(p: int) -> None:
     told = told_by_others(x, y, groups)
     assert np.allclose(told[groups == 0], y[groups == 1].mean(0))
     assert np.allclose(told[groups == 1], y[groups == 0].mean(0))
+
+
+def test_the_strength_is_that_of_scikit_learn() -> None:
+    x, y = rows(200, 12)
+    found = fit_ridge(x, y)
+    assert np.allclose(found(x), Ridge(alpha=found.strength).fit(x, y).predict(x), atol=1e-6)
+
+
+def test_cross_fitted_rows_never_see_themselves() -> None:
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(100, 30)), draw.normal(size=(100, 3))
+    fold = np.arange(100) % 2 == 0
+    assert explained(y, cross_fitted(x, y, fold)) < 0.1
+    assert explained(y, fit_ridge(x, y)(x)) > explained(y, cross_fitted(x, y, fold))
+    changed = y.copy()
+    changed[fold] += 100
+    assert np.allclose(cross_fitted(x, y, fold)[fold], cross_fitted(x, changed, fold)[fold])

@@ -93,9 +93,12 @@ def test_deviations(offset: float) -> None:
 
 
 @OFFSETS
-def test_the_teachers_mean_and_deviations(offset: float) -> None:
+def test_the_teachers_mean_size_and_deviations(offset: float) -> None:
     x, y = rows(offset)
-    assert np.allclose(applied(repairs.teacher_mean, x, y), x - x.mean(0) + y.mean(0), atol=1e-9)
+    size = np.sqrt(y.var(0).sum() / x.var(0).sum())
+    moved = applied(repairs.teacher_mean, x, y)
+    assert np.allclose(moved, size * (x - x.mean(0)) + y.mean(0), atol=1e-8)
+    assert np.allclose(applied(repairs.teacher_mean, 1e3 * x, y), moved, atol=1e-6)  # the student's scale is no matter
     found = applied(repairs.teacher_deviations, x, y)
     assert np.allclose(found, (x - x.mean(0)) / x.std(0) * y.std(0) + y.mean(0), atol=1e-8)
     assert np.allclose(found.std(0), y.std(0))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from manifold_probe.diagnosis.course import read_course, read_log, trend
+from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.diagnosis.training import Found, Rows, Training, evidence_of_training, leading, spread_of_classes
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import OVERLAP
@@ -360,7 +361,7 @@ def test_the_other_side_keeps_more() -> None:
     (cause,) = found.causes
     assert (cause["name"], cause["where"]) == ("misaligned_head", {"sides": ["backbone"]})
     assert cause["repair"]["after"] > cause["repair"]["before"] + 0.1
-    assert cause["repair"]["measure"] == OVERLAP.named(K)
+    assert cause["repair"]["measure"] == HELD_OUT + OVERLAP.named(K)
     assert pieces(found)["lost_in_head"] > 0.3
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
-from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by_width, matched_columns
+from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, lost_by_width, matched_columns
 
 OTHERS = ("dead_dimensions", "dimensional_collapse")
 MATCHED, OWN = 0.75, 0.97  # median correlation of columns that correspond; of columns that are the teacher's own
@@ -37,7 +37,7 @@ def _cut(lab: Lab) -> Signs | None:
 
 def _too_narrow(lab: Lab) -> Signs | None:
     """A student of too few dimensions for the teacher, which alone lose a good part, and which no linear map brings
-    back."""
+    back: suspected, as a student may be narrow on purpose."""
     width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
     if not 1 <= width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
@@ -47,14 +47,13 @@ def _too_narrow(lab: Lab) -> Signs | None:
         Evidence("dimensions", float(width), float(whole)),
         Evidence("student's variance that the teacher predicts", lab.explained),
     ]
-    return Signs(evidence, facts=width, confusable=OTHERS)
+    return Signs(evidence, share=float(np.clip(lost / lab.loss(COSINE), 0, 1)), confusable=OTHERS)
 
 
-def inflict(lab: Lab, signs: Signs) -> Damage:
-    if isinstance(signs.facts, int):
-        width, keep = signs.facts, lab.keep
-        return Damage("the teacher on as many principal directions", lambda x: cut_to(width, keep, x), counted=True)
+def inflict(lab: Lab, signs: Signs) -> Damage | None:
     columns = signs.facts
+    if columns is None:
+        return None
     return Damage("the teacher, cut alike", lambda x: x[:, columns], linear=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from manifold_probe.diagnosis.lab import HELD_OUT
+from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
 from manifold_probe.report.diagnosis.form import FIRST
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
@@ -29,6 +29,7 @@ PARTS = {
     "classes": Part("single classes", "lost by single classes beyond the rest", CLASSES),
     "absent_classes": Part("classes not trained on", "lost by classes that were not trained on", CLASSES),
     "overfit": Part("overfit", "lost on rows held out of training alone", LOST),
+    "undertrained": Part("undertrained", "lost as training stopped while the loss still fell", LOST),
     "underfit": Part("underfit", "lost even on rows that were trained on", LOST),
     "lost_in_head": Part("lost in the head", "still kept by an earlier layer", LOST),
     "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
@@ -127,13 +128,19 @@ LEAST_POINTS = 0.0005  # what is printed as 0.0 points
 
 
 def called(key: str) -> str:
-    """A measure's key in words, whether it was read on held-out rows or not.
+    """A measure's key in words, and on which rows it was read.
 
-    >>> called("held_out_overlap@10"), called("debiased_linear_cka")
-    ('overlap@10 on held-out rows', 'debiased linear CKA')
+    >>> called("held_out_overlap@10"), called("examined_overlap@10"), called("debiased_linear_cka")
+    ('overlap@10 on held-out rows', 'overlap@10 among the examined rows', 'debiased linear CKA')
     """
-    bare = key.removeprefix(HELD_OUT)
-    return shown(printed(bare), 60) + ("" if bare == key else " on held-out rows")
+    of_rows = {HELD_OUT: " on held-out rows", EXAMINED: " among the examined rows"}
+    where = next((words for opening, words in of_rows.items() if key.startswith(opening)), "")
+    return shown(printed(bare(key)), 60) + where
+
+
+def bare(key: str) -> str:
+    """A measure's key without what says on which rows it was read."""
+    return key.removeprefix(HELD_OUT).removeprefix(EXAMINED)
 
 
 def overlap_keys(document: dict[str, Any]) -> list[str]:
