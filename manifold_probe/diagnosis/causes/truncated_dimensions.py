@@ -38,8 +38,8 @@ def _cut(lab: Lab) -> Signs | None:
 def _too_narrow(lab: Lab) -> Signs | None:
     """A student of too few dimensions for the teacher, which alone lose a good part, and which no linear map brings
     back: suspected, as a student may be narrow on purpose."""
-    width, whole = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
-    if not 1 <= width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
+    width, whole = lab.student.shape[1], int(alive(lab.reference[lab.keep]).sum())  # dead dimensions are another cause
+    if not width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
     if lost < BY_WIDTH * lab.gap or mean(lab.kept(lab.recovered)[COSINE]) > 1 - 0.5 * lab.gap:
         return None
