@@ -53,7 +53,8 @@ class Finding:
         """What it explains, in points of its measure: by this, causes are ordered."""
         if self.trial is None:
             return self.share * self.after.losses["cosine"]
-        return self.share * lost_in(self.after, self.trial.measure)
+        hidden = self.trial.before - self.trial.after if self.trial.counted and self.trial.kind == "undo" else 0.0
+        return max(self.share * lost_in(self.after, self.trial.measure), hidden)  # what is kept by the cause alone
 
 
 class Found(NamedTuple):
@@ -106,15 +107,12 @@ def winner(passing: list[Finding]) -> Finding | None:
 
 def specific(finding: Finding) -> int:
     """0 where the trial undoes many faults, as leaving rows out or a map fitted to the teacher does; 1 where it takes
-    back or repeats one; 2 where that one concerns some rows or classes alone."""
+    back or repeats one; 2 where that one concerns some rows or classes alone, or is a plain count."""
     trial = finding.trial
     if trial is None or trial.kind not in ("undo", "inflict"):
         return 0
-    return (
-        2
-        if trial.n < int(finding.after.start.keep.sum()) and not {"rows", "classes"}.isdisjoint(finding.signs.where)
-        else 1
-    )
+    local = trial.n < int(finding.after.start.keep.sum()) and not {"rows", "classes"}.isdisjoint(finding.signs.where)
+    return 2 if local or trial.counted else 1
 
 
 def passes(finding: Finding, tried: int) -> bool:
@@ -124,9 +122,10 @@ def passes(finding: Finding, tried: int) -> bool:
 
 
 def explains(finding: Finding) -> bool:
-    """Whether it explains enough of the loss to be named."""
+    """Whether it explains enough of the loss to be named; half is enough for what is counted or concerns a part."""
     counted = finding.trial is not None and finding.trial.counted
-    return finding.amount >= (LEAST / 2 if counted else LEAST)
+    local = not {"rows", "classes"}.isdisjoint(finding.signs.where)
+    return finding.amount >= (LEAST / 2 if counted or local else LEAST)
 
 
 def proposed(cause: Cause, lab: Lab) -> list[Finding]:

@@ -201,7 +201,10 @@ def test_damage_is_inflicted_by_its_known_amount() -> None:
     assert trial.before == pytest.approx(kept(lab, teacher, student), abs=1e-9)
     assert trial.after == pytest.approx(kept(lab, teacher[:, :4], student), abs=1e-9)
     lost = 1 - kept(lab, teacher, teacher[:, :4])
-    assert trial.share == pytest.approx(min(lost / lab.loss(COSINE), 1.0), abs=1e-6)
+    assert trial.share == pytest.approx(min(trial.gain, lost) / lab.loss(COSINE), abs=1e-6)
+    counted = lab.inflict("cut to four columns", lambda x: x[:, :4], counted=True)
+    assert (counted.before, counted.after) == pytest.approx((1, 1 - lost))
+    assert counted.share == pytest.approx(lost / lab.loss(COSINE), abs=1e-6)
     beside = lab.beside(teacher[:, :4])
     assert beside.loss(COSINE) == lab.loss(COSINE)
 
@@ -310,8 +313,8 @@ def test_rows_that_are_left_out_teach_nothing() -> None:
         (lambda x: x[:, 0], rf"it returned an array of shape \({N},\); return one of shape \({N}, d\)"),
         (lambda x: x[:-1], rf"it returned an array of shape \({N - 1}, {D}\); return one of shape \({N}, d\)"),
         (lambda x: x[:, :0], rf"it returned an array of shape \({N}, 0\); return one of shape \({N}, d\)"),
-        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are not finite numbers; return float rows"),
-        (lambda x: x.astype(str), "it returned values that are not finite numbers; return float rows without NaN"),
+        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are no finite float32; return float rows"),
+        (lambda x: x.astype(str), "it returned values that are no finite float32; return float rows without NaN"),
     ],
 )
 def test_what_a_change_returns_is_checked(change: Callable[[Rows], Rows], message: str) -> None:

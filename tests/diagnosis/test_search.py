@@ -116,7 +116,7 @@ def test_damage_is_inflicted_on_the_reference() -> None:
     proved, _, after, _ = pursue(lab, [other, cut])
     assert [each.name for each in proved] == ["cut"]
     assert np.array_equal(after.reference, lab.teacher[:, :5])
-    assert proved[0].share > 0.8
+    assert proved[0].share > 0.7
 
 
 def test_rows_are_left_out() -> None:
@@ -257,7 +257,7 @@ def damaged(change: Callable[[Rows], Any]) -> Callable[[Lab, Signs], Damage]:
 
 
 SHAPE = f"ValueError: it returned an array of shape {{}}; return one of shape ({N}, d)"
-FINITE = "ValueError: it returned values that are not finite numbers; return float rows without NaN"
+FINITE = "ValueError: it returned values that are no finite float32; return float rows without NaN"
 BAD: dict[str, tuple[Cause, str]] = {
     "signs raise": (cause("mine", signs=boom), "KeyError: 'no\\nsuch thing'"),
     "undo raises": (cause("mine", boom), "KeyError: 'no\\nsuch thing'"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
-from manifold_probe.diagnosis.spectra import alive
+from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, lost_by_width
 
 EXTRA = 0.03  # of the dimensions, beyond the teacher's share
 MATCHED = 0.3  # median correlation of dimensions that correspond: of those that do not it is near 0
@@ -17,6 +17,8 @@ def signs(lab: Lab) -> Signs | None:
     theirs = float((~alive(lab.teacher[lab.keep])).mean())
     if float(dead.mean()) - theirs < EXTRA or dead.sum() < 2:
         return None
+    if (~dead).any() and lost_by_width(lab, int((~dead).sum())) < NARROW_LOSS:
+        return None  # those that are left are enough
     evidence = [Evidence("share of dimensions of zero variance", float(dead.mean()), theirs)]
     return Signs(evidence, {"dimensions": np.flatnonzero(dead)}, facts=dead)
 

@@ -10,7 +10,7 @@ from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by
 
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
 IN_USE = 0.9  # of the dimensions that vary
-SHEER = 100.0  # times: what lies behind such a fall holds nothing, which needs no statistics
+SHEER = 30.0  # times: what lies behind such a fall holds nothing, which needs no statistics
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -22,7 +22,7 @@ def signs(lab: Lab) -> Signs | None:
     cliff, left = _cliff(own, most)
     if left >= IN_USE * int(alive(lab.student[keep]).sum()):
         return None  # of the dimensions that vary all are in use
-    usual, _ = _cliff(theirs, min(left + 2, most))  # a teacher may have a cliff of its own, further on
+    usual, _ = _cliff(theirs, min(left + 2, most), towers=left > 3)  # a teacher may have a cliff of its own, further on
     if not (cliff > np.log(CLIFF) and cliff > USUAL * usual):
         return None
     evidence = [
@@ -36,13 +36,16 @@ def signs(lab: Lab) -> Signs | None:
     )
 
 
-def _cliff(values: np.ndarray, most: int) -> tuple[float, int]:
-    """(largest drop of the log spectrum between neighbours, how many stand before it)."""
+def _cliff(values: np.ndarray, most: int, towers: bool = True) -> tuple[float, int]:
+    """(largest drop of the log spectrum between neighbours, how many stand before it).
+
+    ``towers``: the first few directions always tower, and do not count unless next to nothing is left behind them.
+    """
     logs = np.log(np.maximum(values[: most + 1], max(values[0], 1e-300) * 1e-9))
     drops = logs[:-1] - logs[1:]
     low = logs[1:] - logs[0] < np.log(1e-4)
-    # the first few directions always tower: over what is left, not over nothing
-    drops[:3] = np.where(low[:3], drops[:3], 0)
+    if towers:
+        drops[:3] = np.where(low[:3], drops[:3], 0)
     place = int(drops.argmax())
     return float(drops[place]), place + 1
 

@@ -12,14 +12,17 @@ from manifold_probe.diagnosis.repairs import Lift
 
 DIRECTIONS = 8
 HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
+HEAVIEST = 1.5  # times: of sound networks, good and weak, it is .9 to 1.1
 LINKED = 0.14  # of the residual, beyond a healthy twin's
 LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
 BENT = 0.008  # of the teacher's variance, beyond a straight map
-OWN = 0.05  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
+GAINED = 0.03  # points of overlap: ranks and bent maps gain .02 for sound networks near their teacher
+OWN = 0.08  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
 
 
 def signs(lab: Lab) -> list[Signs]:
-    return [each for each in (_dimensions(lab), _directions(lab), _links(lab), _maps(lab)) if each is not None]
+    found = (_dimensions(lab), *_directions(lab), _links(lab), _maps(lab))
+    return [each for each in found if each is not None]
 
 
 def undo(lab: Lab, signs: Signs) -> Repair | Proved | None:
@@ -39,7 +42,7 @@ def _dimensions(lab: Lab) -> Signs | None:
 def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
     """The trial of a repair that gives every network a little."""
     trial = lab.undo(name, change)
-    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN and trial.gain >= GAINED else None
 
 
 def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -55,28 +58,34 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _directions(lab: Lab) -> Signs | None:
-    """Principal directions of far heavier tails than those of the student's linear image."""
+def _directions(lab: Lab) -> list[Signs]:
+    """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
+    which undoes what is bent along a direction; what is bent from one into another is suspected by its tails alone."""
     keep = lab.keep
     count = min(DIRECTIONS, lab.student.shape[1], lab.teacher.shape[1])
     sides = (lab.student, lab.expected, lab.twin)
     own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
     tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
     if tails < HEAVY * max(usual, healthy) or tails / max(usual, 1e-9) < MINOR * minor_tails(lab, count):
-        return None  # all directions alike: some rows are noisier than others
-    halves = [np.median(kurtosis(own[keep & side]) / kurtosis(image[keep & side])) for side in (lab.fold, ~lab.fold)]
+        return []  # all directions alike: some rows are noisier than others
+    halves = [
+        np.median(kurtosis(own[some]) / np.maximum(kurtosis(image[some]), 1e-9))
+        for some in (keep & lab.fold, keep & ~lab.fold)
+    ]
     if min(halves) < 1.05:
-        return None
+        return []
 
     def straightened(x: np.ndarray) -> np.ndarray:
         axes, centre = main_axes(x[keep], count), x[keep].mean(0)
         along = (x - centre) @ axes
         return x + ((by_ranks_of(along, image, lab.fold, keep) - along) @ axes.T).astype(np.float32)
 
-    return Signs(
-        [Evidence("kurtosis of the main directions", tails, max(usual, healthy))],
-        facts=lambda lab: Repair("main directions straightened by their ranks", straightened),
-    )
+    evidence = [Evidence("kurtosis of the main directions", tails, max(usual, healthy))]
+    found = [Signs(evidence, facts=lambda lab: Repair("main directions straightened by their ranks", straightened))]
+    if tails > HEAVIEST * max(usual, healthy):
+        lost = mean(lab.image_now[COSINE]) - lab.overlap  # by all that the teacher does not predict
+        found.append(Signs(evidence, share=float(np.clip(lost / max(lab.loss(COSINE), 1e-3), 0, 1))))
+    return found
 
 
 def minor_tails(lab: Lab, count: int) -> float:
@@ -165,7 +174,7 @@ def _maps(lab: Lab) -> Signs | None:
         twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin, target)]
         name, healthy = "a bent map in place of a straight one", mean(twins[1]) - mean(twins[0])
         trial = paired(name, "mapped", lab.key(COSINE), before, after, lab.loss(COSINE), healthy=healthy)
-        return Proved(trial, lab.repaired(bent)) if trial.share >= OWN else None
+        return Proved(trial, lab.repaired(bent)) if trial.share >= OWN and trial.gain >= GAINED else None
 
     return Signs([Evidence("teacher's variance explained by a bent map", second, first)], facts=proved)
 
