@@ -243,14 +243,15 @@ def set_aside(found: list[Finding], rows: np.ndarray) -> np.ndarray:
 
 
 def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    """The causes by what they explain of the comparison's loss, the proved first."""
+    """The causes by what they explain of the comparison's loss: those proved by an experiment first, then what the
+    course of a log predicts, then the suspected."""
 
     def explains(cause: dict[str, Any]) -> float:
         key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(EXAMINED)
         value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
-    return sorted(causes, key=lambda each: (each["status"] != "proved", -explains(each)))
+    return sorted(causes, key=lambda each: (each["status"] != "proved", each["repair"] is None, -explains(each)))
 
 
 def parted(causes: list[dict[str, Any]], overlap: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
