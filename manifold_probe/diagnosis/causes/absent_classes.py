@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold_probe.diagnosis.cause import Cause, Proved, Signs
-from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial, mean, of_groups
+from manifold_probe.diagnosis.cause import Cause, Signs
+from manifold_probe.diagnosis.lab import COSINE, LEAST_LOSS, Evidence, Lab, mean
 
 FEWEST = 4  # classes
 APART = 6.0  # variance between the two groups over within: two groups of ten normal values reach 6 once in twenty
@@ -35,7 +35,10 @@ def signs(lab: Lab) -> Signs | None:
             f"{lab.key(COSINE)} of the lower group", mean(lab.now[COSINE][members]), mean(lab.now[COSINE][others])
         ),
     ]
-    return Signs(evidence, {"classes": [lab.names[classes[place]] for place in sorted(low)]}, facts=(members, others))
+    lost = lab.twin_now[COSINE] - lab.now[COSINE]
+    beyond = (mean(lost[members]) - mean(lost[others])) * float(members.sum() / lab.start.keep.sum())
+    share = float(np.clip(beyond / max(lab.loss(COSINE), LEAST_LOSS), 0, 1))
+    return Signs(evidence, {"classes": [lab.names[classes[place]] for place in sorted(low)]}, share=share)
 
 
 def _ratio(lab: Lab, rows: np.ndarray) -> float:
@@ -57,28 +60,11 @@ def two_groups(values: np.ndarray) -> tuple[int, float]:
     return best
 
 
-def undo(lab: Lab, signs: Signs) -> Proved:
-    members, others = signs.facts
-    lost = lab.twin_now[COSINE] - lab.now[COSINE]
-    weight = float(members.sum() / lab.start.keep.sum())
-    trial: Trial = of_groups(
-        "these classes against the others, beside a healthy student",
-        "left out",
-        f"{lab.key(COSINE)} less than a healthy student's",
-        -lost[members],
-        -lost[others],
-        lab.loss(COSINE),
-        weight=weight,
-    )
-    return Proved(trial, lab.without(members))
-
-
 CAUSE = Cause(
     "absent_classes",
     "several classes are kept far worse than the others, as if the student never saw them",
     "Train on inputs of these classes too; give --classes-trained to prove it.",
     "a list of the training data that holds these classes",
     signs,
-    undo,
     confusable=("slice_failure",),
 )
