@@ -25,6 +25,7 @@ from manifold_probe.parts import Progress, silent
 LEVEL = 0.05
 LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a user would see
 ROUNDS = 5
+SUSPECTED = 0.1  # of the whole loss: less is no reason to suspect anything
 SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
 
 
@@ -125,6 +126,8 @@ def explains(finding: Finding) -> bool:
     """Whether it explains enough of the loss to be named; half is enough for what is counted or concerns a part."""
     counted = finding.trial is not None and finding.trial.counted
     local = not {"rows", "classes"}.isdisjoint(finding.signs.where)
+    if finding.trial is None:
+        return finding.share >= SUSPECTED
     return finding.amount >= (LEAST / 2 if counted or local else LEAST)
 
 

@@ -12,7 +12,6 @@ from manifold_probe.diagnosis.repairs import Lift
 
 DIRECTIONS = 8
 HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
-HEAVIEST = 1.5  # times: of sound networks, good and weak, it is .9 to 1.1
 LINKED = 0.14  # of the residual, beyond a healthy twin's
 LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
 BENT = 0.008  # of the teacher's variance, beyond a straight map
@@ -41,7 +40,7 @@ def _dimensions(lab: Lab) -> Signs | None:
 
 def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
     """The trial of a repair that gives every network a little."""
-    trial = lab.undo(name, change)
+    trial = lab.undo(name, change, measures=(COSINE,))
     return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN and trial.gain >= GAINED else None
 
 
@@ -60,7 +59,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _directions(lab: Lab) -> list[Signs]:
     """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
-    which undoes what is bent along a direction; what is bent from one into another is suspected by its tails alone."""
+    which undoes what is bent along a direction. Heavy tails alone say nothing: a network in training mode has them."""
     keep = lab.keep
     count = min(DIRECTIONS, lab.student.shape[1], lab.teacher.shape[1])
     sides = (lab.student, lab.expected, lab.twin)
@@ -81,11 +80,7 @@ def _directions(lab: Lab) -> list[Signs]:
         return x + ((by_ranks_of(along, image, lab.fold, keep) - along) @ axes.T).astype(np.float32)
 
     evidence = [Evidence("kurtosis of the main directions", tails, max(usual, healthy))]
-    found = [Signs(evidence, facts=lambda lab: Repair("main directions straightened by their ranks", straightened))]
-    if tails > HEAVIEST * max(usual, healthy):
-        lost = mean(lab.image_now[COSINE]) - lab.overlap  # by all that the teacher does not predict
-        found.append(Signs(evidence, share=float(np.clip(lost / max(lab.loss(COSINE), 1e-3), 0, 1))))
-    return found
+    return [Signs(evidence, facts=lambda lab: Repair("main directions straightened by their ranks", straightened))]
 
 
 def minor_tails(lab: Lab, count: int) -> float:
