@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 2500
 FEWEST = 60
 CLUSTERS = 10
+AT_CHANCE = 0.05  # overlap below which even ids that agree are doubted
 SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
 READ = (OVERLAP.key, OVERLAP_EUCLIDEAN.key, DEBIASED_CKA.key)
 SAID = ("value", "low", "high", "chance", "reference", "n")
@@ -92,7 +93,8 @@ def _diagnosed(
     check_enough(pair, len(distinct), k)
     known = measured(pair, asked, parts["measures"]) if measures is None else measures
     copies = np.setdiff1d(np.arange(pair.teacher.n), distinct, assume_unique=True)
-    wrong = unaligned(pair, distinct, k, seed)
+    suspicious = not pair.verified or (known[OVERLAP.named(k)]["value"] or 0.0) < AT_CHANCE
+    wrong = unaligned(pair, distinct, k, seed) if suspicious else None
     wrong = None if wrong is not None and wrong.order is None and fell_together(pair) else wrong
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)

@@ -25,7 +25,7 @@ from manifold_probe.parts import Progress, silent
 LEVEL = 0.05
 LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a user would see
 ROUNDS = 5
-SUSPECTED = 0.1  # of the whole loss: less is no reason to suspect anything
+SUSPECTED = 0.1  # of the whole loss, and half of that of the overlap: less is no reason to suspect anything
 SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
 
 
@@ -127,7 +127,7 @@ def explains(finding: Finding) -> bool:
     counted = finding.trial is not None and finding.trial.counted
     local = not {"rows", "classes"}.isdisjoint(finding.signs.where)
     if finding.trial is None:
-        return finding.share >= SUSPECTED
+        return finding.share >= SUSPECTED and finding.amount >= SUSPECTED / 2
     return finding.amount >= (LEAST / 2 if counted or local else LEAST)
 
 

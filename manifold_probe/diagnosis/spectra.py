@@ -9,6 +9,7 @@ from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import partners
 
+RELATED = 0.1  # of the student's variance that the teacher predicts: of trained students it is .3 or more
 NARROW_LOSS = 0.05  # of the overlap: a student that is narrower on purpose loses less
 
 

@@ -109,14 +109,15 @@ def _step(name: str, k: int, value: float, low: float, high: float, gain: float)
 
 
 def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned | None:
-    """What is wrong with the order of the rows; None where ids vouch for it or neighbours are kept beyond chance.
+    """What is wrong with the order of the rows; None where neighbours are kept beyond chance.
+
+    Where ids vouch for the order, it is wrong only if another one is proved: ids may be off by a row themselves.
 
     ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows
     in a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow their
     own rows of the teacher more than those beside them is rightly paired and faint.
     """
-    if pair.verified or pair.by != "position":
-        return None
+    vouched = pair.verified or pair.by != "position"
     some = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
     lists = Lists(some, k, seed)
     kept = lists.overlap(None)
@@ -124,14 +125,14 @@ def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned 
     chance = lists.chance(None) if codes.any() else overlap_chance(some.teacher.n, k)
     error = CORRECTION * float(kept.std()) / np.sqrt(len(kept))
     beyond = float(kept.mean()) - AT_CHANCE * error
-    if beyond > max(chance, FAINT):
+    if beyond > (chance if vouched else max(chance, FAINT)):
         return None
     found = Unaligned(k, float(kept.mean()), error, chance)
     whole = lists if some is pair else Lists(pair, k, seed)
     order = restoring(pair, whole)
     if order is not None:
         return replace(found, order=order[0], gain=order[1])
-    return found if beyond <= chance and not _related(some, codes) else None
+    return found if not vouched and beyond <= chance and not _related(some, codes) else None
 
 
 def _sorted_by(codes: np.ndarray) -> bool:

@@ -257,3 +257,15 @@ def test_every_form_of_the_report_holds_the_order(order: np.ndarray, tmp_path: P
         again.order()
     assert [step["repair"] for step in found.ladder] == ["identity", "reordered"][: len(found.ladder)]
     assert found.not_assessed == [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}]
+
+
+def test_ids_that_are_off_by_a_row_are_found_out() -> None:
+    teacher, student, _ = world()
+    ids = np.array([f"row-{row}" for row in range(len(teacher))])
+    shifted = mp.diagnose({"features": teacher, "ids": ids}, {"features": np.roll(student, 1, axis=0), "ids": ids})
+    assert (shifted.causes[0].name, shifted.causes[0].status) == ("unaligned_rows", "proved")
+    assert "shifted by 1" in shifted.causes[0].words
+    noise = np.random.default_rng(5).normal(size=student.shape)
+    unrelated = mp.diagnose({"features": teacher, "ids": ids}, {"features": noise, "ids": ids})
+    assert unrelated.causes == []
+    assert unrelated.verdict.startswith("No specific fault found: 9")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
-from manifold_probe.diagnosis.lab import Evidence, Lab
+from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab
 from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by_width, participation
 
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
 IN_USE = 0.9  # of the dimensions that vary
 SHEER = 30.0  # times: what lies behind such a fall holds nothing, which needs no statistics
+OWN = 0.15  # of the loss: a sound head that a narrow backbone feeds has a cliff, too, and loses .1 of its loss by it
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -52,7 +53,7 @@ def _cliff(values: np.ndarray, most: int, towers: bool = True) -> tuple[float, i
 
 def inflict(lab: Lab, signs: Signs) -> Damage | None:
     left, sheer = signs.facts
-    if lost_by_width(lab, left) < NARROW_LOSS:
+    if lost_by_width(lab, left) < max(NARROW_LOSS, OWN * lab.loss(COSINE)):
         return None
     name = "the teacher, cut to as many directions"
     return Damage(name, lambda x: cut_to(left, lab.keep, x), linear=True, counted=sheer)

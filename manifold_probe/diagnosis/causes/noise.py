@@ -9,6 +9,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
+from manifold_probe.diagnosis.spectra import RELATED
 
 EVEN = 0.55  # of the evenness of isotropic noise
 LOST = 0.03  # of the overlap
@@ -16,6 +17,8 @@ LOST = 0.03  # of the overlap
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
+    if lab.explained < RELATED:
+        return None
     residual = (lab.residual - lab.residual[keep].mean(0))[keep].astype(np.float64)
     rows, width = residual.shape
     gram = residual @ residual.T if rows < width else residual.T @ residual

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
-from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, lost_by_width, matched_columns
+from manifold_probe.diagnosis.spectra import NARROW_LOSS, RELATED, alive, lost_by_width, matched_columns
 
 OTHERS = ("dead_dimensions", "dimensional_collapse")
 MATCHED, OWN = 0.75, 0.97  # median correlation of columns that correspond; of columns that are the teacher's own
@@ -39,6 +39,8 @@ def _too_narrow(lab: Lab) -> Signs | None:
     """A student of too few dimensions for the teacher, which alone lose a good part, and which no linear map brings
     back: suspected, as a student may be narrow on purpose."""
     width, whole = lab.student.shape[1], int(alive(lab.reference[lab.keep]).sum())  # dead dimensions are another cause
+    if lab.explained < RELATED:
+        return None  # what has nothing to do with the teacher has lost nothing to its width
     if not width <= 0.9 * whole or (lost := lost_by_width(lab, width)) < NARROW_LOSS:
         return None
     if lost < BY_WIDTH * lab.gap or mean(lab.kept(lab.recovered)[COSINE]) > 1 - 0.5 * lab.gap:
