@@ -21,6 +21,7 @@ from manifold_probe.diagnosis.search import LEAST, LEVEL, Finding, Found, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
+from manifold_probe.engine.rows import evenly
 from manifold_probe.engine.threads import Each, threads
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -98,7 +99,7 @@ def _diagnosed(
     wrong = None if wrong is not None and wrong.order is None and fell_together(pair) else wrong
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
-    rows = distinct[np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_ROWS)).round().astype(int))]
+    rows = distinct[evenly(len(distinct), MOST_ROWS)]
     told = None
     if asked.training is not None:
         from manifold_probe.diagnosis.training import evidence_of_training
@@ -181,7 +182,6 @@ def of_unaligned(
     return {
         "measures": known,
         **accounted(accounting.of_order(wrong, overlap, cka)),
-        "ladder": wrong.ladder(),
         "causes": [wrong.cause()],
         "benign": [],
         "not_assessed": [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],

@@ -18,7 +18,7 @@ from manifold_probe.engine.cloud import BLOCK, Cloud
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.neighbours import Candidates, Neighbours
 from manifold_probe.engine.passes import Pass, in_this_process, read
-from manifold_probe.engine.rows import sample
+from manifold_probe.engine.rows import evenly, sample
 from manifold_probe.engine.scale import space_exponent
 from manifold_probe.engine.threads import threads
 from manifold_probe.engine.view import space_divided
@@ -85,7 +85,7 @@ class Halves:
         self.k, self.k_of_all = (max(1, min(round(k * rows / self.n), rows - 1)) for rows in (least, self.n // 2))
         self.asked = [sample(len(rows), QUERIES, seed) for rows in self.rows]
         self.queries = np.concatenate([rows[asked] for rows, asked in zip(self.rows, self.asked, strict=True)])
-        self.compared = [rows[_evenly(len(rows), COMPARED)] for rows in self.rows]
+        self.compared = [rows[evenly(len(rows), COMPARED)] for rows in self.rows]
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(row numbers, student rows, teacher rows) of the rows that count."""
@@ -210,10 +210,6 @@ def as_it_is(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """The teacher's rows."""
     return teacher
-
-
-def _evenly(n: int, most: int) -> np.ndarray:
-    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def error_of(values: np.ndarray) -> float:

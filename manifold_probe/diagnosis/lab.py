@@ -298,7 +298,7 @@ class Lab:
         """{metric: (n,)}: the share of every row's neighbours in ``beside``, by default the teacher, that x keeps; NaN
         for rows that do not count."""
         keep = self.keep if keep is None else keep
-        theirs, own = self._known(self.teacher if beside is None else beside, keep), self.near(x, keep)
+        theirs, own = (self._known(rows, keep) for rows in (self.teacher if beside is None else beside, x))
         return {metric: np.where(keep, shared(theirs[metric], own[metric]), np.nan) for metric in METRICS}
 
     def _known(self, x: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
@@ -324,13 +324,6 @@ class Lab:
     def cka(self) -> float:
         """Debiased linear CKA of the rows that count."""
         return likeness(self.teacher[self.keep], self.student[self.keep])
-
-    @cached_property
-    def losses(self) -> dict[str, float]:
-        """What the pair lost before anything was repaired, in every measure."""
-        start = self.start
-        found = {metric: 1 - mean(start.now[metric]) for metric in METRICS}
-        return {**found, CKA: 1 - start.cka}
 
     def loss(self, measure: str) -> float:
         """What the pair lost before anything was repaired, in one measure."""

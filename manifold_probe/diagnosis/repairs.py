@@ -2,7 +2,7 @@
 
 centring             x - m
 unit deviation       (x - m) / s
-teacher's mean       x - m + c
+teacher's mean       (x - m) s + c      (at the teacher's size)
 teacher's deviation  (x - m) t / s + c
 orthogonal           (x - m) Q + c      (Procrustes, at one scale)
 ridge                (x - m) W + c
@@ -27,8 +27,6 @@ FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividi
 CONSTANT = 1e-6  # of the largest deviation: below, a dimension is rounding
 QUANTILES = 64
 TOLD = 0.5  # of correlation
-WAYS = 512  # random features of a lift
-MAIN = 48  # directions that they are functions of, at most
 
 
 def deviations(moments: Moments) -> Affine:
@@ -159,29 +157,3 @@ class Scores:
         for column, (known, scores) in enumerate(zip(self.known, self.scores, strict=True)):
             scored[:, column] = np.interp(x[:, column], known, scores)
         return scored
-
-
-class Lift:
-    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
-
-    def __init__(self, x: np.ndarray, seed: int) -> None:
-        self.centre = x.mean(0, dtype=np.float64)
-        some = x.astype(np.float64) - self.centre
-        squares, vectors = np.linalg.eigh(some.T @ some)
-        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
-        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
-        self.directions = directions[:, :most]
-        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
-        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
-        draw = np.random.default_rng([seed, 5])
-        self.waves = []
-        for width in (1.0, 2.5):
-            ways = draw.normal(size=(most, WAYS // 2)) * width
-            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n, d + 512)."""
-        centred = x - self.centre
-        narrow = centred @ self.directions
-        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
-        return np.concatenate([centred / self.size, *waves], axis=1)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
-from manifold_probe.diagnosis.lab import Evidence, Lab, Trial
+from manifold_probe.diagnosis.lab import CKA, COSINE, METRICS, Evidence, Lab, Trial
 from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Progress, silent
@@ -37,7 +37,6 @@ class Finding:
     signs: Signs
     trial: Trial | None
     after: Lab
-    proved: bool = False
 
     @property
     def name(self) -> str:
@@ -53,7 +52,7 @@ class Finding:
     def amount(self) -> float:
         """What it explains, in points of its measure: by this, causes are ordered."""
         if self.trial is None:
-            return self.share * self.after.losses["cosine"]
+            return self.share * self.after.loss(COSINE)
         hidden = self.trial.before - self.trial.after if self.trial.counted and self.trial.kind == "undo" else 0.0
         return max(self.share * lost_in(self.after, self.trial.measure), hidden)  # what is kept by the cause alone
 
@@ -70,7 +69,7 @@ class Found(NamedTuple):
 
 def lost_in(lab: Lab, key: str) -> float:
     """What the pair lost in the measure of that key; in overlap where it is no measure of the lab's."""
-    return next((loss for measure, loss in lab.losses.items() if lab.key(measure) == key), lab.losses["cosine"])
+    return lab.loss(next((measure for measure in (*METRICS, CKA) if lab.key(measure) == key), COSINE))
 
 
 def pursue(lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each: Each = one_by_one) -> Found:
@@ -171,7 +170,7 @@ def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Pr
         lab.tried.append(offered.trial.name)
         return Finding(cause, signs, offered.trial, offered.after)
     if isinstance(offered, LeftOut):
-        mask_of(offered.rows, len(lab.teacher))
+        check_mask(offered.rows, len(lab.teacher))
         trial = lab.leave_out(offered.name, offered.rows, measures=offered.measures)
         return Finding(cause, signs, trial, lab.without(offered.rows))
     trial = lab.undo(offered.name, offered.change, measures=offered.measures, rows=offered.rows, linear=offered.linear)
@@ -200,9 +199,8 @@ def checked(signs: Signs, lab: Lab) -> Signs:
     return signs
 
 
-def mask_of(rows: np.ndarray, n: int) -> np.ndarray:
-    """The rows that are left out, where they are a mask (n,). Raises ValueError."""
+def check_mask(rows: np.ndarray, n: int) -> None:
+    """Refuse rows to leave out that are no mask (n,). Raises ValueError."""
     mask = np.asarray(rows)
     if mask.dtype != bool or mask.shape != (n,):
         raise ValueError(f"its rows to leave out are {mask.dtype} of shape {mask.shape}; give a mask of bool, ({n},)")
-    return mask

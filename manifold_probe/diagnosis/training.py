@@ -27,7 +27,7 @@ from manifold_probe.diagnosis.linear import cross_fitted, fit_ridge
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.engine.neighbours import search
-from manifold_probe.engine.rows import sample
+from manifold_probe.engine.rows import evenly, sample
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
@@ -244,11 +244,6 @@ def kept(pair: Pair, rows: np.ndarray, k: int) -> np.ndarray:
     return shared(theirs, own)
 
 
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, evenly in their order."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
-
-
 # ---- rows that were trained on against rows that were not
 
 
@@ -433,7 +428,7 @@ def of_classes(pair: Pair, there: np.ndarray, k: int, seed: int) -> Found:
     """
     labels = names_of(np.asarray(pair.labels))
     labelled = np.flatnonzero(labels != "")
-    rows = evenly(labelled, 2 * MOST_ROWS)
+    rows = labelled[evenly(len(labelled), 2 * MOST_ROWS)]
     names, mine = labels[rows], there[rows]
     for name, mask in (("trained on", mine), ("not trained on", ~mine)):
         if mask.sum() < LEAST_ROWS:

@@ -18,7 +18,7 @@ from manifold_probe.diagnosis.lab import CORRECTION, Trial, of_groups, shared
 from manifold_probe.diagnosis.orders import Order, first_only, named_orders
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.neighbours import Neighbours, search
-from manifold_probe.engine.rows import sample
+from manifold_probe.engine.rows import evenly, sample
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.measures.overlap import class_overlap, overlap_chance
 from manifold_probe.measures.sides import stand_in_classes
@@ -279,7 +279,7 @@ def _related(pair: Pair, codes: np.ndarray) -> bool:
     of a sorted file have in common is in both.
     """
     n = pair.teacher.n
-    rows = np.unique(np.linspace(0, n - 1, min(n, ROWS)).round().astype(int))
+    rows = evenly(n, ROWS)
     own = np.unique(codes[rows], return_inverse=True)[1]
     teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
 

@@ -84,3 +84,13 @@ def has_company(codes: np.ndarray) -> np.ndarray:
     """Which rows (n,) share their class with another; -1 is no class."""
     counts = np.bincount(codes + 1, minlength=1)
     return (counts[codes + 1] > 1) & (codes >= 0)
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most ``most`` of n row numbers, evenly in their order, the first and the last among them.
+
+    >>> evenly(9, 3)
+    array([0, 4, 8])
+    """
+    rows: np.ndarray = np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+    return rows

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from manifold_probe.diagnosis.causes.nonlinear_warp import by_ranks, by_ranks_of, kurtosis, link_gain
+from manifold_probe.diagnosis.causes.nonlinear_warp import Lift, by_ranks, by_ranks_of, kurtosis, link_gain
 from manifold_probe.diagnosis.linear import main_axes
-from manifold_probe.diagnosis.repairs import Lift
 
 N, D = 4000, 10
 

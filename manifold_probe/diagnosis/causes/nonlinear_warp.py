@@ -8,9 +8,10 @@ from scipy.special import ndtri  # scipy.stats would take half a second to impor
 from manifold_probe.diagnosis.cause import Cause, Proved, Repair, Signs
 from manifold_probe.diagnosis.lab import COSINE, Change, Evidence, Lab, mean, paired
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
-from manifold_probe.diagnosis.repairs import Lift
 
 DIRECTIONS = 8
+WAYS = 512  # random features of a lift
+MAIN = 48  # directions that they are functions of, at most
 HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
 LINKED = 0.14  # of the residual, beyond a healthy twin's
 LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
@@ -181,6 +182,32 @@ def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
     lifted = Lift(scores[lab.keep], lab.seed)(scores)
     found = (cross_fitted(each, target, lab.fold, lab.keep).astype(np.float32) for each in (scores, lifted))
     return tuple(found)  # type: ignore[return-value]
+
+
+class Lift:
+    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
+
+    def __init__(self, x: np.ndarray, seed: int) -> None:
+        self.centre = x.mean(0, dtype=np.float64)
+        some = x.astype(np.float64) - self.centre
+        squares, vectors = np.linalg.eigh(some.T @ some)
+        values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
+        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
+        self.directions = directions[:, :most]
+        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
+        self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
+        draw = np.random.default_rng([seed, 5])
+        self.waves = []
+        for width in (1.0, 2.5):
+            ways = draw.normal(size=(most, WAYS // 2)) * width
+            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + 512)."""
+        centred = x - self.centre
+        narrow = centred @ self.directions
+        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
+        return np.concatenate([centred / self.size, *waves], axis=1)
 
 
 CAUSE = Cause(

@@ -101,13 +101,7 @@ def check(pair: Pair, asked: diagnose.Asked) -> None:
 
 def check_count(pair: Pair, k: int) -> None:
     """Refuse too few rows, and labels of a single class. Raises InputError."""
-    n = pair.teacher.n
-    least = max(60, 4 * (k + 1))
-    if n < least:
-        raise InputError(
-            f"{pair.student.name}: {n:,} paired rows are too few to find causes in one half and prove them in the "
-            f"other; at least {least:,} are needed for k = {k}"
-        )
+    diagnose.check_enough(pair, pair.teacher.n, k)
     if pair.labels is not None:
         _check_groups(pair.labels, "labels")
 
