@@ -579,5 +579,8 @@ def _diagnose_each(made: dict[str, dict[str, Any]], pairs: dict[str, Pair], seed
     each = Parts(progress, dict.fromkeys(made, 1.0))
     for name, document in made.items():
         found = within_comparison(pairs[name], document, seed, each[name])
-        if found is not None:
+        if found is None:
+            why = "overlap or CKA is undefined for this student; see the notes of its measures"
+            document["alarms"].append({"code": "not_diagnosed", "message": why})
+        else:
             document["diagnosis"] = found

@@ -231,7 +231,13 @@ class RunFolder:
         facts = self.facts()
         backbone = read(str(self.path))
         ids = [str(id) for id in np.asarray(backbone.ids).tolist()]
-        teacher = read(facts["teacher"])
+        try:
+            teacher = read(facts["teacher"])
+        except InputError as problem:
+            raise InputError(
+                f"{self.path}: the run's teacher cannot be read ({problem}); a path is relative to the folder that "
+                "the run was started in: start there, or give --teacher and --student"
+            ) from problem
         if facts.get("teacher_ids") is not None:
             teacher = teacher.with_ids(read_column(facts["teacher_ids"], ("ids", "id"), "ids")[0])
         positional = facts.get("pairing", {}).get("by") == "position"

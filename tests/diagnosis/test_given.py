@@ -102,6 +102,18 @@ def test_a_killed_run_without_its_data_says_what_its_log_says(folder: Path, tmp_
     assert "of its log alone: the loss was " in error
 
 
+def test_a_run_whose_teacher_is_not_found_from_here_says_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path("run").absolute()
+    facts = json.loads((run / "manifest.json").read_text())
+    shutil.copytree(run, tmp_path / "moved")
+    (tmp_path / "moved" / "manifest.json").write_text(json.dumps(facts | {"teacher": "features/t.npz"}))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="moved: the run's teacher cannot be read .*features/t.npz.* --teacher"):
+        mp.diagnose("moved")
+
+
 def test_a_student_that_is_code_is_not_run(folder: Path, tmp_path: Path) -> None:
     shutil.copytree("killed", tmp_path / "killed")
     config = (tmp_path / "killed" / "config.toml").read_text()

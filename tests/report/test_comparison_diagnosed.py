@@ -213,6 +213,7 @@ def test_a_student_of_one_vector_is_compared_and_not_diagnosed(told: list[dict[s
     made = mp.compare(TEACHER, np.ones((120, 4)), k=5, diagnose=True)
     assert made.diagnosis is None
     assert told == []
+    assert "not_diagnosed: overlap or CKA is undefined for this student" in made.summary()
 
 
 @pytest.mark.parametrize(
