@@ -201,7 +201,7 @@ class Lab:
     keep : np.ndarray of bool, shape (n,)
         The rows that count.
     reference : np.ndarray, shape (n, d)
-        The teacher, damaged as the student was found to be.
+        The teacher, damaged as the student was found to be: what is left to explain is measured against it.
     whole : Lab, optional
         The lab before anything was repaired; shares are of its loss.
     tried : list of str
@@ -220,7 +220,7 @@ class Lab:
     reference: np.ndarray
     whole: Lab | None = None
     tried: list[str] = field(default_factory=list)
-    _lists: dict[tuple[int, bytes], dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
+    _lists: dict[tuple[int, bytes], tuple[np.ndarray, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -295,20 +295,20 @@ class Lab:
         return found
 
     def kept(self, x: np.ndarray, beside: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
-        """{metric: (n,)}: the share of every row's neighbours in ``beside``, by default the teacher, that x keeps; NaN
-        for rows that do not count."""
+        """{metric: (n,)}: the share of every row's neighbours in ``beside``, by default the reference, that x keeps;
+        NaN for rows that do not count."""
         keep = self.keep if keep is None else keep
-        theirs, own = (self._known(rows, keep) for rows in (self.teacher if beside is None else beside, x))
+        theirs, own = (self._known(rows, keep) for rows in (self.reference if beside is None else beside, x))
         return {metric: np.where(keep, shared(theirs[metric], own[metric]), np.nan) for metric in METRICS}
 
     def _known(self, x: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
-        """The neighbours in the teacher, looked up once for every set of rows."""
-        if x is not self.teacher:
+        """The neighbours in the teacher or the reference, looked up once for every set of rows."""
+        if x is not self.teacher and x is not self.reference:
             return self.near(x, keep)
         key = (id(x), keep.tobytes())
         if key not in self._lists:
-            self._lists[key] = self.near(x, keep)
-        return self._lists[key]
+            self._lists[key] = x, self.near(x, keep)  # with x, so that no other array gets its id
+        return self._lists[key][1]
 
     @cached_property
     def now(self) -> dict[str, np.ndarray]:
@@ -323,7 +323,7 @@ class Lab:
     @cached_property
     def cka(self) -> float:
         """Debiased linear CKA of the rows that count."""
-        return likeness(self.teacher[self.keep], self.student[self.keep])
+        return likeness(self.reference[self.keep], self.student[self.keep])
 
     def loss(self, measure: str) -> float:
         """What the pair lost before anything was repaired, in one measure."""
@@ -453,7 +453,7 @@ class Lab:
 
         def step(pair: tuple[np.ndarray, np.ndarray], some: np.ndarray) -> tuple[float, float]:
             first, second = self.keep & some, left & some
-            return likeness(self.teacher[first], pair[0][first]), likeness(self.teacher[second], pair[1][second])
+            return likeness(self.reference[first], pair[0][first]), likeness(self.reference[second], pair[1][second])
 
         before, after = step(own, self.keep)
         one, other = step(twins, self.keep)
@@ -486,14 +486,14 @@ class Lab:
         Parameters
         ----------
         fit : callable
-            (student rows (m, d'), teacher rows (m, d)) -> a function of the student's rows.
+            (student rows (m, d'), reference rows (m, d)) -> a function of the student's rows.
         """
 
         def repair(x: np.ndarray) -> np.ndarray:
             parts = {}
             for side in (False, True):
                 learn = self.keep & (self.fold != side)
-                parts[side] = np.asarray(fit(x[learn], self.teacher[learn])(x[self.fold == side]))
+                parts[side] = np.asarray(fit(x[learn], self.reference[learn])(x[self.fold == side]))
             out = np.empty((len(x), parts[False].shape[1]), np.float32)
             for side, part in parts.items():
                 out[self.fold == side] = part
@@ -515,8 +515,8 @@ class Lab:
 
     @cached_property
     def recovered(self) -> np.ndarray:
-        """(n, d): the teacher as the student linearly predicts it, each half by the other's map."""
-        return cross_fitted(self.student, self.teacher, self.fold, self.keep).astype(np.float32)
+        """(n, d): the reference as the student linearly predicts it, each half by the other's map."""
+        return cross_fitted(self.student, self.reference, self.fold, self.keep).astype(np.float32)
 
     @cached_property
     def residual(self) -> np.ndarray:

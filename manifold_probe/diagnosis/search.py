@@ -26,6 +26,7 @@ LEVEL = 0.05
 LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a user would see
 ROUNDS = 5
 SUSPECTED = 0.1  # of the whole loss, and half of that of the overlap: less is no reason to suspect anything
+FAINT = 0.03  # points of overlap: what is only suspected of less is not worth a word
 SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
 
 
@@ -126,7 +127,7 @@ def explains(finding: Finding) -> bool:
     counted = finding.trial is not None and finding.trial.counted
     local = not {"rows", "classes"}.isdisjoint(finding.signs.where)
     if finding.trial is None:
-        return finding.share >= SUSPECTED and finding.amount >= SUSPECTED / 2
+        return finding.share >= SUSPECTED and finding.amount >= FAINT
     return finding.amount >= (LEAST / 2 if counted or local else LEAST)
 
 

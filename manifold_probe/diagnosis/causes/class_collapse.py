@@ -10,6 +10,7 @@ from manifold_probe.diagnosis.slopes import slopes, within_over_between
 
 DROP, DROP_UNLABELLED = 0.74, 0.66  # of a healthy twin's movement inside over between classes
 NEARER = 0.03  # points of overlap by which the student is nearer to such a teacher: .02 for some weak networks
+OWN = 0.09  # of the loss, without labels: a weak student's own clusters are drawn together up to .06
 PLAIN, SHRUNK = 0.9, 0.67  # of the student's variance that is predicted; of the teacher's variance within over between
 
 
@@ -24,7 +25,7 @@ def signs(lab: Lab) -> Signs | None:
     _, inside, between = slopes(lab.student[keep], lab.expected[keep], codes)
     _, twin_inside, twin_between = slopes(lab.twin[keep], lab.twin_expected[keep], twin_codes)
     own, usual = (max(a, 1e-3) / max(b, 1e-3) for a, b in ((inside, between), (twin_inside, twin_between)))
-    ratio, theirs = (within_over_between(x[keep], codes) for x in (lab.student, lab.teacher))
+    ratio, theirs = (within_over_between(x[keep], codes) for x in (lab.student, lab.reference))
     drop = own / usual
     plain = lab.explained > PLAIN and ratio < SHRUNK * theirs and drop < 0.95  # little else was lost
     if not (drop < (DROP if lab.labelled else DROP_UNLABELLED) or plain):
@@ -40,9 +41,9 @@ def signs(lab: Lab) -> Signs | None:
 def undo(lab: Lab, signs: Signs) -> Proved | None:
     keep, codes, scale = signs.facts
     trial = lab.inflict("the teacher's classes drawn together alike", lambda x: drawn_together(x, keep, codes, scale))
-    return (
-        Proved(trial, lab.beside(drawn_together(lab.reference, keep, codes, scale))) if trial.gain >= NEARER else None
-    )
+    if trial.gain < NEARER or (not lab.labelled and trial.share < OWN):
+        return None
+    return Proved(trial, lab.beside(drawn_together(lab.reference, keep, codes, scale)))
 
 
 def _own_clusters(lab: Lab, x: np.ndarray) -> np.ndarray:

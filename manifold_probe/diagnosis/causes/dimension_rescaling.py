@@ -13,12 +13,13 @@ from manifold_probe.diagnosis.spectra import participation
 STEPS = 150
 UNEVEN = 1.3  # deviation of the log weights: a random projection has up to 1.2
 FEWER = 0.05  # of the teacher's participation ratio: another pooling of a sound text model has .07
+FEW, DOUBLED = 0.5, 1.75  # the same where a linear map brings back so many times what is kept
 OWN = {"weights": 0.1, "map": 0.07}  # of the loss: sound networks' other layers regain .05 to .09, a bottleneck .03
 
 
 def signs(lab: Lab) -> list[Signs]:
     keep, found = lab.keep, []
-    weights = gram_weights(lab.student[keep], lab.teacher[keep])
+    weights = gram_weights(lab.student[keep], lab.reference[keep])
     logs = np.log(np.maximum(weights[weights > 0], 1e-12))
     if len(logs) and logs.std() > UNEVEN:
         where = {"dimensions": np.argsort(-np.abs(np.log(np.maximum(weights, 1e-12)) - np.median(logs)))[:20]}
@@ -26,7 +27,7 @@ def signs(lab: Lab) -> list[Signs]:
             Signs([Evidence("deviation of the fitted log weights", float(logs.std()))], where, facts="weights")
         )
     ranks = [participation(values) for values in lab.spectra]
-    if ranks[0] < FEWER * ranks[1]:
+    if ranks[0] < FEW * ranks[1]:
         evidence = [Evidence("participation ratio of the spectrum", ranks[0], ranks[1])]
         found.append(Signs(evidence, facts="map", confusable=("dimensional_collapse",)))
     return found
@@ -39,9 +40,12 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     trial = lab.undo(name, repair, linear=True)
     if trial.share < OWN[signs.facts]:
         return None
+    ranks = [participation(values) for values in lab.spectra]
+    if not by_weights and ranks[0] >= FEWER * ranks[1] and trial.after < DOUBLED * trial.before:
+        return None
     if by_weights:  # judged by halves; what comes after sees one set of weights
         rows = lab.keep
-        return Proved(trial, lab.repaired(weighted(lab.student[rows], lab.teacher[rows])(lab.student)))
+        return Proved(trial, lab.repaired(weighted(lab.student[rows], lab.reference[rows])(lab.student)))
     return Proved(replace(trial, kind="mapped"), lab.repaired(repair(lab.student)))
 
 

@@ -11,7 +11,7 @@ from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, cut_to, lost_by
 CLIFF, USUAL = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
 IN_USE = 0.9  # of the dimensions that vary
 SHEER = 30.0  # times: what lies behind such a fall holds nothing, which needs no statistics
-OWN = 0.15  # of the loss: a sound head that a narrow backbone feeds has a cliff, too, and loses .1 of its loss by it
+OWN = 0.2  # of the loss: a sound head that a narrow backbone feeds has a cliff, too, and loses up to .17 by it
 
 
 def signs(lab: Lab) -> Signs | None:

@@ -25,7 +25,7 @@ def signs(lab: Lab) -> list[Signs]:
     return [each for each in found if each is not None]
 
 
-def undo(lab: Lab, signs: Signs) -> Repair | Proved | None:
+def undo(lab: Lab, signs: Signs) -> list[Repair] | Proved | None:
     return signs.facts(lab) if callable(signs.facts) else None
 
 
@@ -62,7 +62,7 @@ def _directions(lab: Lab) -> list[Signs]:
     """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
     which undoes what is bent along a direction. Heavy tails alone say nothing: a network in training mode has them."""
     keep = lab.keep
-    count = min(DIRECTIONS, lab.student.shape[1], lab.teacher.shape[1])
+    count = min(DIRECTIONS, lab.student.shape[1], lab.reference.shape[1])
     sides = (lab.student, lab.expected, lab.twin)
     own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
     tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
@@ -80,13 +80,23 @@ def _directions(lab: Lab) -> list[Signs]:
         along = (x - centre) @ axes
         return x + ((by_ranks_of(along, image, lab.fold, keep) - along) @ axes.T).astype(np.float32)
 
+    def replaced(x: np.ndarray) -> np.ndarray:
+        axes, centre = main_axes(x[keep], count), x[keep].mean(0)
+        along, target = (x - centre) @ axes, (lab.expected - centre) @ axes
+        predicted = cross_fitted(along, target, lab.fold, keep)
+        return x + ((predicted - along) @ axes.T).astype(np.float32)
+
     evidence = [Evidence("kurtosis of the main directions", tails, max(usual, healthy))]
-    return [Signs(evidence, facts=lambda lab: Repair("main directions straightened by their ranks", straightened))]
+    repairs = [
+        Repair("main directions straightened by their ranks", straightened),
+        Repair("main directions replaced by what the teacher linearly predicts of them", replaced),
+    ]
+    return [Signs(evidence, facts=lambda lab: repairs)]
 
 
 def minor_tails(lab: Lab, count: int) -> float:
     """Kurtosis of the directions behind the main ones, over that of the image's: what noisy rows alone make of it."""
-    keep, more = lab.keep, min(3 * count, lab.student.shape[1], lab.teacher.shape[1])
+    keep, more = lab.keep, min(3 * count, lab.student.shape[1], lab.reference.shape[1])
     if more < 2 * count:
         return 1.0
     found = [
@@ -157,8 +167,8 @@ def _maps(lab: Lab) -> Signs | None:
 
     From the student's main directions to the teacher's: what is bent shows there.
     """
-    axes = main_axes(lab.teacher[lab.keep], min(TAUGHT, lab.teacher.shape[1], int(lab.keep.sum()) - 1))
-    target = (lab.teacher - lab.teacher[lab.keep].mean(0)) @ axes
+    axes = main_axes(lab.reference[lab.keep], min(TAUGHT, lab.reference.shape[1], int(lab.keep.sum()) - 1))
+    target = (lab.reference - lab.reference[lab.keep].mean(0)) @ axes
     straight, bent = _both_maps(lab, lab.student, target)
     wide = target[lab.keep].astype(np.float64)
     first, second = (explained(wide, x[lab.keep]) for x in (straight, bent))

@@ -15,11 +15,11 @@ FEWEST, MOST = 5, 0.95
 
 def signs(lab: Lab) -> Signs | None:
     rows = np.flatnonzero(lab.keep)
-    own, theirs = (_log_distances(x[rows]) for x in (lab.student, lab.teacher))
+    own, theirs = (_log_distances(x[rows]) for x in (lab.student, lab.reference))
     z = robust_z(own - theirs, 0.1)
     fell = (z < RARE) & (np.exp(own) < NEAR * float(np.median(np.exp(own))))
     if not fell.any():  # where most rows fell, the usual row is one that fell
-        reach = [float(np.linalg.norm(x[rows] - x[rows].mean(0), axis=1).mean()) for x in (lab.student, lab.teacher)]
+        reach = [float(np.linalg.norm(x[rows] - x[rows].mean(0), axis=1).mean()) for x in (lab.student, lab.reference)]
         fell = own - np.log(max(reach[0], 1e-30)) < theirs - np.log(max(reach[1], 1e-30)) + np.log(FALLEN)
     if fell.sum() < FEWEST or fell.mean() > MOST:
         return None
@@ -49,7 +49,7 @@ def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
     k = min(lab.k, len(rows) // 4)
     if k < 2:
         return False
-    lists = [Neighbours.search(x[rows], k, "euclidean", distances=False).nearest for x in (lab.teacher, lab.student)]
+    lists = [Neighbours.search(x[rows], k, "euclidean", distances=False).nearest for x in (lab.reference, lab.student)]
     chance = k / (len(rows) - 1)
     usual = mean(lab.now[EUCLIDEAN][lab.keep & ~mask])
     return bool(shared(*lists).mean() > chance + 0.3 * (1 - chance) * usual)

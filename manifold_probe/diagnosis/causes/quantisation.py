@@ -15,7 +15,7 @@ SAMPLED = 128  # dimensions that are counted
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
-    own, theirs = (distinct_values(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.teacher))
+    own, theirs = (distinct_values(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
     if not (own <= LEVELS and own < FEWER * theirs) or inner_variety(lab.student[keep]) > VARIETY:
         return None
     return Signs([Evidence("distinct values a dimension, median", own, theirs)], facts=max(2, round(own)))

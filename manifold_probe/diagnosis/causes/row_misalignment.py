@@ -21,7 +21,8 @@ ASSIGNED_BY = 128  # principal directions, half of them for pairing and half for
 FEWEST = 6
 RARE, SHARE = 0.002, 0.015  # quantile of a healthy twin's agreement; of the rows that are below it, at least
 SURE, RESTORED = 4.0, 0.15  # standard errors; of the agreement of rows that are paired rightly
-OF_A_CLASS = 0.5  # the same where a class alone disagrees: rows that were mixed with one another regain a third
+OF_A_CLASS = 0.5  # the same where one class disagrees: rows that were mixed with one another regain a third
+ONE_CLASS = 0.8  # of the rows that disagree
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -89,7 +90,8 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         len(bad),
     )
     restored = trial.gain / max(float(before_ok.mean() - before.mean()), 1e-6)
-    if trial.z < SURE or trial.gain < 0.05 or restored < (OF_A_CLASS if signs.facts == "class" else RESTORED):
+    of_a_class = float(np.bincount(lab.codes[bad]).max()) >= ONE_CLASS * len(bad)
+    if trial.z < SURE or trial.gain < 0.05 or restored < (OF_A_CLASS if of_a_class else RESTORED):
         return None
     if signs.facts == "scattered" and trial.after < 0.5 * float(np.median(lab.agreement[rows])):
         return None

@@ -14,7 +14,7 @@ EXCESS, UPPER = 0.04, 0.02  # of the values beyond the teacher's share; a pile a
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
-    own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.teacher))
+    own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
     excess = max(own[0] - theirs[0], 0.0) + max(own[1] - theirs[1], 0.0)
     if excess < EXCESS or own[1] - theirs[1] < UPPER:
         return None
