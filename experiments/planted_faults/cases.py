@@ -144,14 +144,17 @@ def faulty_pair(case: Case, rows: int) -> Prepared | None:
 
     clean, ill = measured(none), measured(whole)
     signs = shown(clean, ill, whole)
-    show = bool(signs["visible"])
+    show, costless = bool(signs["visible"]), [] if signs["costs"] else list(case.names)
     if len(case.names) == 2:
         alone = [planted(name) for name in case.names]
         states = [measured(each) for each in alone if each is not None]
-        show = len(states) == 2 and all(
-            shown(clean, states[this], alone[this])["visible"] and shown(states[1 - this], ill, alone[this])["visible"]
-            for this in range(2)
-        )
+        show = len(states) == 2
+        if show:
+            beside = [shown(states[1 - this], ill, alone[this]) for this in range(2)]
+            show = all(
+                shown(clean, states[this], alone[this])["visible"] and beside[this]["visible"] for this in range(2)
+            )
+            costless = [name for name, each in zip(case.names, beside, strict=True) if not each["costs"]]
     overlap = float(clean.overlap["cosine"].mean())
     facts = {
         "truth": [sorted(names) for names in whole.truth],
@@ -162,6 +165,7 @@ def faulty_pair(case: Case, rows: int) -> Prepared | None:
         "quality": visible.quality(overlap),
         "overlap_before": overlap,
         "overlap_after": float(ill.overlap["cosine"].mean()),
+        "costless": costless,
         "signs": {key: round(float(value), 4) for key, value in signs.items()},
         "classes": list(whole.classes),
         "rows": None if whole.rows is None else np.flatnonzero(whole.rows).tolist(),

@@ -6,8 +6,9 @@
     python experiments/planted_faults/run.py --bases text-words digits-mse --cases 100 --out /tmp/results
 
 A diagnosis is a function (teacher (n, d), student (n, d'), labels or None) -> [(name, [names it could also be]), ...],
-ranked; an empty list says healthy. Every case is asked twice, with labels and without. Answers are kept in data/ as
-they come, under a digest of the sources that gave them, so a run that was stopped goes on where it was.
+ranked; an empty list says healthy. It may return two lists: the second names what it found to cost nothing. Every case
+is asked twice, with labels and without. Answers are kept in data/ as they come, under a digest of the sources that gave
+them, so a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ import score
 HERE = Path(__file__).resolve().parent
 LABELLED = (True, False)
 UNMEASURED = {"overlap@10": {"value": 0.0}, "debiased_linear_cka": {"value": 0.0}}  # causes do not need them
-Answer = list[tuple[str, list[str]]]
+Causes = list[tuple[str, list[str]]]
+Answer = Causes | tuple[Causes, list[str]]
 Diagnosis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], Answer]
 
 
 def package(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None) -> Answer:
-    """What manifold_probe's own diagnosis says: the causes of `mp.diagnose`, without the account."""
+    """What manifold_probe's own diagnosis says: causes and differences of `mp.diagnose`, without the account."""
     from manifold_probe.diagnosis.diagnose import Asked, diagnosed
     from manifold_probe.spaces.pairing import pair
     from manifold_probe.spaces.space import Space
@@ -51,7 +53,7 @@ def package(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None)
     first = Space(teacher, labels=labels, name="teacher")
     both = pair(first, {"student": Space(student, name="student")})["student"]
     found = diagnosed(both, Asked(account=False), measures=UNMEASURED)
-    return [as_pair(cause) for cause in found["causes"]]
+    return [as_pair(cause) for cause in found["causes"]], [each["name"] for each in found["benign"]]
 
 
 def as_pair(cause: Any) -> tuple[str, list[str]]:
@@ -127,7 +129,11 @@ def asked(diagnose: Diagnosis, made: cases.Prepared, labelled: bool) -> dict[str
     start = time.perf_counter()
     try:
         said = diagnose(made.teacher.copy(), made.student.copy(), made.labels.copy() if labelled else None)
-        answer: dict[str, Any] = {"causes": [[str(name), [str(each) for each in others]] for name, others in said]}
+        causes, costless = said if isinstance(said, tuple) else (said, [])
+        answer: dict[str, Any] = {
+            "causes": [[str(name), [str(each) for each in others]] for name, others in causes],
+            "costless": list(costless),
+        }
     except Exception as error:  # a diagnosis that fails is a wrong answer, not the end of the benchmark
         traceback.print_exc(limit=-2)
         answer = {"causes": [["failed", []]], "error": f"{type(error).__name__}: {error}"[:200]}

@@ -3,7 +3,9 @@
 An answer is a ranked list of names, each with others that it cannot be told apart from. It is right for a fault when
 its name is among the accepted ones, or when it stands for the stated group that the fault is of (its name and, in its
 "or", an accepted name are of one group). Names that are true of the student before anything was planted ("own") are
-set aside first: they are neither right nor wrong. A fault that is not visible, and a weak student without a fault, are
+set aside first: they are neither right nor wrong. A fault that loses no neighbours and no likeness, as lost lengths or a
+long mean in a weak student may, is also right where it is named among the differences that cost nothing, behind all
+causes; the page counts these apart. A fault that is not visible, and a weak student without a fault, are
 to be answered with no name at all: the account of the loss says the rest.
 """
 
@@ -42,6 +44,8 @@ def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
     ranked = [each for each in said if each[0] not in own]
     hits = [[right(each, names) for names in truth] for each in ranked]
     wrong = [name for (name, _), hit in zip(ranked, hits, strict=True) if not any(hit)]
+    costless = set(facts.get("costless", [])) & set(answer.get("costless", []))
+    hits += [[each in names for names in truth] for each in sorted(costless)]
     found = [next((place for place, hit in enumerate(hits) if hit[number]), None) for number in range(len(truth))]
     planted = {name for names in facts["truth"] for name in names}
     return {
@@ -56,7 +60,8 @@ def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
         "visible": facts["visible"],
         "said": " > ".join("|".join([name, *others]) for name, others in said),
         "first": ranked[0][0] if ranked else NONE,
-        "first_right": bool(ranked) and any(hits[0]),
+        "first_right": bool(hits) and any(hits[0]),
+        "costless": " ".join(sorted(costless & planted)),
         "in_two": any(any(hit) for hit in hits[:2]),
         "found": sum(place is not None and place < 3 for place in found),
         "wanted": len(truth),
@@ -138,6 +143,7 @@ def parts(rows: list[Row]) -> dict[str, Any]:
                 single + both, lambda r: r["found"] == r["wanted"] and r["wrong"]
             ),
             "any wrong cause beside a visible fault": share(single + both, lambda r: r["wrong"]),
+            "a visible fault named among the differences": share(single + both, lambda r: r["costless"]),
         },
         "truly ill": {
             each: {

@@ -77,7 +77,8 @@ def lengths(rows: np.ndarray) -> np.ndarray:
 
 
 def visible(before: State, after: State, concerned: np.ndarray | None = None) -> dict[str, float | bool]:
-    """Whether a fault shows, and by what; ``concerned`` are the rows (n,) of the classes that were touched."""
+    """Whether a fault shows, and by what, and whether it ``costs`` overlap or CKA; ``concerned`` are the rows (n,) of
+    the classes that were touched."""
     found: dict[str, float | bool] = {}
     shows = []
     for metric in METRICS:
@@ -90,8 +91,8 @@ def visible(before: State, after: State, concerned: np.ndarray | None = None) ->
     found["cka"] = before.cka - after.cka
     found["direction"] = after.direction - before.direction
     found["norms"] = after.spread / max(after.teacher_spread, 1e-12)
-    shows += [found["cka"] >= CKA, found["direction"] >= DIRECTION, after_only(before, after)]
-    return {"visible": bool(any(shows)), **found}
+    costs = any(shows) or found["cka"] >= CKA
+    return {"visible": costs or found["direction"] >= DIRECTION or after_only(before, after), "costs": costs, **found}
 
 
 def after_only(before: State, after: State) -> bool:
