@@ -3,7 +3,7 @@
 An answer is a ranked list of names, each with others that it cannot be told apart from. It is right for a fault when
 its name is among the accepted ones, or when it stands for the stated group that the fault is of (its name and, in its
 "or", an accepted name are of one group). Names that are true of the student before anything was planted ("own") are
-set aside first: they are neither right nor wrong. A fault that loses no neighbours and no likeness, as lost lengths or a
+set aside first: they are neither right nor wrong. A fault that loses neither neighbours nor CKA, as lost lengths or a
 long mean in a weak student may, is also right where it is named among the differences that cost nothing, behind all
 causes; the page counts these apart. A fault that is not visible, and a weak student without a fault, are
 to be answered with no name at all: the account of the loss says the rest.

@@ -235,6 +235,57 @@ def test_a_weak_student_is_not_called_anything_specific(noise: float) -> None:
     assert names(teacher, (blurred @ turn).astype(np.float32), labels) == []
 
 
+def weak() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A teacher, and a student that keeps a third of its neighbours without a fault."""
+    teacher, _, labels = world()
+    draw = np.random.default_rng(3)
+    blurred = teacher + (draw.normal(size=(N, N)) / np.sqrt(N)) @ (teacher - teacher.mean(0))
+    return teacher, blurred, labels
+
+
+def turned(x: np.ndarray) -> np.ndarray:
+    """Turned at random, with noise of 2% of the spread."""
+    draw = np.random.default_rng(5)
+    turn, _ = np.linalg.qr(draw.normal(size=(x.shape[1], x.shape[1])))
+    return (x @ turn + 0.02 * spread(x) / np.sqrt(x.shape[1]) * draw.normal(size=x.shape)).astype(np.float32)
+
+
+def sheared(x: np.ndarray) -> np.ndarray:
+    """Every main direction is moved by the square of the next one: no function of one direction takes that back."""
+    mean = x.mean(0)
+    _, _, axes = np.linalg.svd(x - mean, full_matrices=False)
+    scores = (x - mean) @ axes.T
+    main = scores[:, :8] / scores[:, :8].std(0)
+    main[:, :-1] += 1.5 * (main[:, 1:] ** 2 - 1)
+    scores[:, :8] = main * scores[:, :8].std(0)
+    return mean + scores @ axes
+
+
+def test_a_bend_of_several_directions_is_named_in_a_weak_student() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, CLASSES, N)
+    teacher = draw.normal(size=(N, 96)) * np.linspace(1.5, 0.5, 96) + draw.normal(size=(CLASSES, 96))[labels]
+    student = teacher + 0.7 * (draw.normal(size=(N, N)) / np.sqrt(N)) @ (teacher - teacher.mean(0))
+    assert names(teacher, turned(student), labels) == []
+    assert names(teacher, turned(sheared(student)), labels)[:1] == ["nonlinear_warp"]
+
+
+def test_uneven_scales_are_named_in_a_weak_student_behind_a_rotation() -> None:
+    teacher, student, labels = weak()
+    scales = np.exp(2 * np.random.default_rng(1).normal(size=64))
+    assert names(teacher, turned(student * scales), labels)[:1] == ["dimension_rescaling"]
+
+
+def test_rows_of_a_class_that_are_mixed_with_one_another_are_not_called_misaligned() -> None:
+    teacher, student, labels = world()
+    rows = labels == 2
+    inside = student[rows] - student[rows].mean(0)
+    student[rows] = student[rows].mean(0) + np.random.default_rng(1).normal(size=(rows.sum(),) * 2) @ inside / np.sqrt(
+        rows.sum()
+    )
+    assert names(teacher, student, labels)[:1] == ["slice_failure"]
+
+
 def test_two_causes_are_both_found() -> None:
     teacher, student, labels = world()
     draw = np.random.default_rng(1)

@@ -110,7 +110,7 @@ def test_a_run_whose_teacher_is_not_found_from_here_says_so(
     shutil.copytree(run, tmp_path / "moved")
     (tmp_path / "moved" / "manifest.json").write_text(json.dumps(facts | {"teacher": "features/t.npz"}))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="moved: the run's teacher cannot be read .*features/t.npz.* --teacher"):
+    with pytest.raises(InputError, match=r"moved: the run's teacher cannot be read .*features/t.npz.* --teacher"):
         mp.diagnose("moved")
 
 
