@@ -16,18 +16,19 @@ from manifold_probe.errors import InputError
 ELSEWHERE = "choose another place"
 
 
-def write_whole(path: str | Path, content: str | bytes, mend: str = ELSEWHERE) -> None:
-    """Write ``content`` under a temporary name beside ``path``, then rename it, so that no half-written file is left.
+def write_whole(path: str | Path, content: str | bytes, fix: str = ELSEWHERE) -> None:
+    """Write ``content`` under a temporary name in the folder of ``path``, then rename it, so that no half-written file
+    is left.
 
     Raises
     ------
     InputError
         When the place cannot be written to or the disk is full.
     """
-    write_all({path: content}, mend)
+    write_all({path: content}, fix)
 
 
-def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> None:
+def write_all(contents: Mapping[Any, str | bytes], fix: str = ELSEWHERE) -> None:
     """Write several files: every one under a temporary name, and only when all are on disk are they renamed. An
     interruption before the first is renamed leaves nothing, a later one all of them.
 
@@ -62,12 +63,12 @@ def write_all(contents: Mapping[Any, str | bytes], mend: str = ELSEWHERE) -> Non
             for scratch in scratches.values():
                 scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {fix}") from error
 
 
 @contextmanager
-def writing_whole(path: str | Path, mend: str = ELSEWHERE) -> Iterator[IO[bytes]]:
-    """A file to write to under a temporary name beside ``path``; renamed when all went well, else gone.
+def writing_whole(path: str | Path, fix: str = ELSEWHERE) -> Iterator[IO[bytes]]:
+    """A file to write to under a temporary name in the folder of ``path``; renamed when all went well, else gone.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def writing_whole(path: str | Path, mend: str = ELSEWHERE) -> Iterator[IO[bytes]
         finally:
             scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {fix}") from error
 
 
 def check_file(path: str | Path, option: str) -> None:

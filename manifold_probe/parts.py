@@ -15,7 +15,7 @@ def silent(*_: object) -> None:
 
 
 class Parts:
-    """The parts of some work, in order, and how long each takes beside the others, roughly.
+    """The parts of some work, in order, and how long each takes relative to the others, roughly.
 
     A part that has reported nothing when a later one reports was not needed, as where its result was there already. It
     is not counted, so that the share that is done is one of what this run has to do.

@@ -359,7 +359,7 @@ def split(found: Account, pieces: Sequence[Piece]) -> Account:
 
 def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
     """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
-    "not_held" the rest, of which nothing can be told until rows are paired rightly.
+    "not_held" the rest, of which nothing can be said until rows are paired correctly.
 
     ``unaligned`` is an `unaligned.Unaligned`.
     """
@@ -379,7 +379,7 @@ def _reordered(loss: float, moved: Moved, words: Words) -> list[Part]:
         sentence = f"The right order of the rows wins back {words.size(min(moved[0], total))}."
         place = PARTS.index("rows_set_aside")
         parts[place] = replace(_part(PARTS[place], min(moved[0], total), moved[1], total, words), sentence=sentence)
-    rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows rightly first: until then nothing more can be told.")
+    rest = Part(PARTS[-1], total, 0.0, total, "Pair the rows correctly first: until then nothing more can be said.")
     return _exact([*parts, rest], total)
 
 

@@ -25,8 +25,8 @@ from manifold_probe.errors import InputError
 class Signs:
     """What speaks for a cause.
 
-    ``where`` names what it concerns: {"rows": numbers, "dimensions": numbers, "classes": names}. ``facts`` is whatever
-    the repair or the damage needs to know. ``share`` is that of the whole loss where no experiment tells it.
+    ``where`` names what it concerns: {"rows": numbers, "dimensions": numbers, "classes": names}. ``facts`` is what
+    the repair or the damage needs to know. ``share`` is that of the whole loss where no experiment measures it.
     """
 
     evidence: list[Evidence]
@@ -110,7 +110,7 @@ class Cause:
 
     Examples
     --------
-    A cause of your own, beside those of the package:
+    A cause of your own, in addition to those of the package:
 
     >>> import numpy as np
     >>> import manifold_probe as mp

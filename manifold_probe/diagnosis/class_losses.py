@@ -1,7 +1,7 @@
 """What single classes lose beyond the rest, against a healthy student of the same overlap.
 
 Classes differ in how hard they are: where points lie dense, less noise is enough to exchange neighbours. Two healthy
-students stand beside: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map,
+students are compared: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map,
 each given to another row at random; both at the size at which the other classes keep as much as the student's do. Of
 their mixtures the one counts that the better half of the classes is likest to. A class falls behind where it keeps less
 than that, by more than the better half differs among itself; Holm's correction is over classes.
@@ -70,8 +70,8 @@ def classes_behind(
     weights, rest = counts[usable] / len(own), np.ones(len(usable), bool)
     healthy = [[_class_means(each, known, usable) for each in curve] for curve in _healthy(halves, linear, few)]
     for _ in range(2):  # the rest is known once the classes that fall behind are
-        beside = [_at_the_overlap_of(found, curve, weights * rest) for curve in healthy]
-        expected, spread = _likest(found, *beside)
+        likely = [_at_the_overlap_of(found, curve, weights * rest) for curve in healthy]
+        expected, spread = _likest(found, *likely)
         error = np.hypot(errors, spread)
         behind, centre = _behind(found - expected, error)
         rest = ~behind

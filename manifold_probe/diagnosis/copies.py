@@ -1,4 +1,4 @@
-"""Copies: rows that are identical to an earlier row in both spaces. They are each other's neighbours whatever the
+"""Copies: rows that are identical to an earlier row in both spaces. They are each other's neighbours in any
 student does, and a copy in the other half is not held out, so a diagnosis reads every distinct row once."""
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ JUMPED = 0.25  # of the fall so far
 FEWEST = 4  # points: of fewer no rate of the fall is read
 FEW = 12  # points: of fewer no noise is known, and nothing is proved but an explosion
 EXPLODED = 2.0  # times the first loss
-HALVED = 0.5  # what a doubling of the steps wins, beside the doubling before, where the course is too short to tell
+HALVED = (
+    0.5  # what a doubling of the steps wins, relative to the doubling before, where the course is too short to show it
+)
 MOST_HALVED = 0.8
 
 

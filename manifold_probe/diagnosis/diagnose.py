@@ -1,6 +1,6 @@
 """From a pair of spaces to a diagnosis: the account of the whole loss, and the causes with their proofs.
 
-Causes are looked for in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
+Causes are searched in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
 the comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
 """
 
@@ -100,21 +100,21 @@ def _diagnosed(
     if wrong is not None:
         return of_unaligned(pair, wrong, known, copies, asked)
     rows = distinct[evenly(len(distinct), MOST_ROWS)]
-    told = None
+    of_training = None
     if asked.training is not None:
         from manifold_probe.diagnosis.training import evidence_of_training
 
-        told = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
-    assessed = set() if told is None else set(told.assessed)
+        of_training = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
+    assessed = set() if of_training is None else set(of_training.assessed)
     lab = lab_of(pair, rows, asked)
-    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training tells those better
-    for cause in [] if told is None else told.causes:
+    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training shows those better
+    for cause in [] if of_training is None else of_training.causes:
         if cause["status"] == "proved" and (cause["where"] or {}).get("classes"):
             lab = lab.without(np.isin(lab.codes, [lab.names.index(name) for name in cause["where"]["classes"]]))
     found = pursue(lab, unknown, parts["causes"], each)
     of_slices = [] if asked.slices is None else slice_findings(pair, rows, asked)
     causes = [described(one, rows, pair.ids) for one in [*found.proved, *of_slices, *found.suspected]]
-    costly, costless = ([], []) if told is None else parted(told.causes, known[OVERLAP.named(k)]["value"])
+    costly, costless = ([], []) if of_training is None else parted(of_training.causes, known[OVERLAP.named(k)]["value"])
     causes += costly
     aside = np.union1d(copies, set_aside(found.proved, rows))
     account = None
@@ -130,7 +130,7 @@ def _diagnosed(
             copies=copies,
             codes=codes,
             names=[str(name) for name in names.tolist()],
-            pieces=() if told is None else told.pieces,
+            pieces=() if of_training is None else of_training.pieces,
             progress=parts["account"],
         )
     return {
@@ -149,7 +149,7 @@ def _diagnosed(
             "set_aside": len(aside),
             "causes": {"tried": len(lab.tried), "level": LEVEL, "correction": "Holm"},
             **({} if asked.slices is None else {"slices": {"count": len(codes_of(np.asarray(asked.slices))[1])}}),
-            **({} if told is None else told.beside),
+            **({} if of_training is None else of_training.examined),
         },
     }
 
@@ -184,7 +184,7 @@ def of_unaligned(
         **accounted(accounting.of_order(wrong, overlap, cka)),
         "causes": [wrong.cause()],
         "benign": [],
-        "not_assessed": [{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],
+        "not_assessed": [{"name": "all other causes", "why": "they can be assessed once rows are paired correctly"}],
         "aside": copies.tolist(),
         "unaligned": wrong,
         "examined": {
@@ -228,7 +228,7 @@ def lab_of(pair: Pair, rows: np.ndarray, asked: Asked, labels: np.ndarray | None
 
 
 def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
-    """The slices that failed alone, looked for as classes are."""
+    """The slices that failed alone, searched as classes are."""
     causes = [cause for cause in asked.causes if cause.name == "slice_failure"]
     found = []
     for each in pursue(lab_of(pair, rows, asked, asked.slices), causes).proved:
@@ -292,7 +292,7 @@ def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str,
 
 
 def spread(x: np.ndarray) -> float:
-    """Root mean squared distance of rows (n, d) from their mean, of whatever size."""
+    """Root mean squared distance of rows (n, d) from their mean, safe at any scale."""
     wide = x.astype(np.float64)
     size = float(np.abs(wide).max()) or 1.0
     wide /= size

@@ -1,5 +1,5 @@
-"""What is given to a diagnosis beside the two sides, made into `Training`: ids, features, classes and a log of the
-training, models in place of features, or the folder of a run, which knows all of these.
+"""What is given to a diagnosis in addition to the two sides, made into `Training`: ids, features, classes and a log of
+the training, models in place of features, or the folder of a run, which knows all of these.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ def training_given(
     Raises
     ------
     InputError
-        For whatever cannot be used, in one line.
+        For input that cannot be used, in one line.
     """
     if (train_teacher is None) != (train_student is None):
         there, missing = ("teacher", "student") if train_student is None else ("student", "teacher")
-        raise InputError(f"train {missing}: missing beside train {there}; give the features of both, of the same rows")
+        raise InputError(
+            f"train {missing}: missing, although train {there} is given; give the features of both, of the same rows"
+        )
     if train_ids is not None and train_teacher is not None:
         raise InputError("train ids: do not go with features of rows trained on; give the ids, or the features")
     if all(each is None for each in (head, train_ids, train_teacher, log, classes_trained)):
@@ -86,10 +88,10 @@ def trained_rows(train_ids: Any, pair: Pair) -> np.ndarray:
 def seen_rows(teacher: Any, student: Any, pair: Pair, positional: bool) -> Pair:
     """The pair of rows that were trained on, from features of their own."""
     sides = as_space(teacher, "train teacher"), as_space(student, "train student")
-    for side, space, beside in (("teacher", sides[0], pair.teacher), ("student", sides[1], pair.student)):
-        if space.d != beside.d:
+    for side, space, measured in (("teacher", sides[0], pair.teacher), ("student", sides[1], pair.student)):
+        if space.d != measured.d:
             raise InputError(
-                f"train {side}: has {space.d:,} dimensions, the {side} {beside.d:,}; give features of the same model"
+                f"train {side}: has {space.d:,} dimensions, the {side} {measured.d:,}; give features of the same model"
             )
     seen = Request(sides[0], {"student": sides[1]}, positional=positional).open().pairs["student"]
     if pair.ids is not None and seen.ids is not None:

@@ -271,7 +271,7 @@ def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress 
     chosen = known[np.sort(np.random.default_rng([seed, 9]).permutation(len(known))[:ROWS])]
     teacher, rows = pair.teacher.take(chosen).astype(np.float32), models.rows[chosen]
     tried = intervene(models.student, teacher, rows, k, models.recipe, watched)
-    beside: dict[str, Any] = {"interventions": recorded(tried)}
+    examined: dict[str, Any] = {"interventions": recorded(tried)}
     best = restored(tried)
     causes = [] if best is None else [_cause(best, tried)]
     steadied = [each for each in tried[1:] if each.condition is not None and each.condition.declared is CHANCE]
@@ -290,9 +290,9 @@ def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress 
         items = [models.student.data.read(int(row)).content for row in rows]
         own = extracted(models.student, items, Condition(""))
         piece, again = repeatability(models.teacher, rows, teacher, own, k)
-        beside["teacher_repeatability"] = again
+        examined["teacher_repeatability"] = again
         pieces += [] if piece is None else [piece]
-    return Found(causes, pieces, beside, ["preprocessing"])
+    return Found(causes, pieces, examined, ["preprocessing"])
 
 
 def _cause(best: Tried, tried: list[Tried]) -> dict[str, Any]:
@@ -414,7 +414,7 @@ def places_in(work: Work, ids: np.ndarray | None, n: int) -> np.ndarray:
 
 @contextmanager
 def without_dropout() -> Iterator[None]:
-    """Functional dropout does nothing inside the block, whatever its arguments are."""
+    """Functional dropout does nothing inside the block, for any arguments."""
     functional: Any = torch.nn.functional
     attention = functional.scaled_dot_product_attention
 
@@ -438,7 +438,7 @@ def without_dropout() -> Iterator[None]:
 
 @torch.no_grad()
 def extracted(work: Work, items: list[Any], condition: Condition, seed: int = 0) -> np.ndarray:
-    """Features (r, d) of some items under a condition; ``seed`` is that of whatever is drawn inside the model, which is
+    """Features (r, d) of some items under a condition; ``seed`` is that of what is drawn inside the model, which is
     as it was afterwards."""
     module, model = work.model.module, work.model
     changed = condition.train or condition.half

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.linear import HalfMaps, cross_fitted, explained, main_axes, spectrum, told_by_others
+from manifold_probe.diagnosis.linear import HalfMaps, cross_fitted, explained, main_axes, predicted_by_others, spectrum
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.neighbours import nearest_rows
@@ -253,8 +253,8 @@ class Lab:
         """The same rows with another student."""
         return replace(self, student=np.asarray(student, dtype=np.float32), whole=self.start)
 
-    def beside(self, damaged: np.ndarray) -> Lab:
-        """The same rows beside a teacher that was damaged as the student is."""
+    def against(self, damaged: np.ndarray) -> Lab:
+        """The same rows against a teacher that was damaged as the student is."""
         return replace(self, reference=np.asarray(damaged, dtype=np.float32), whole=self.start)
 
     def without(self, rows: np.ndarray) -> Lab:
@@ -294,11 +294,11 @@ class Lab:
                 found[metric][rows, :k] = rows[each]
         return found
 
-    def kept(self, x: np.ndarray, beside: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
-        """{metric: (n,)}: the share of every row's neighbours in ``beside``, by default the reference, that x keeps;
+    def kept(self, x: np.ndarray, other: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
+        """{metric: (n,)}: the share of every row's neighbours in ``other``, by default the reference, that x keeps;
         NaN for rows that do not count."""
         keep = self.keep if keep is None else keep
-        theirs, own = (self._known(rows, keep) for rows in (self.reference if beside is None else beside, x))
+        theirs, own = (self._known(rows, keep) for rows in (self.reference if other is None else other, x))
         return {metric: np.where(keep, shared(theirs[metric], own[metric]), np.nan) for metric in METRICS}
 
     def _known(self, x: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
@@ -501,7 +501,7 @@ class Lab:
 
         return repair
 
-    # ---- what the two sides tell of each other
+    # ---- what the two sides predict of each other
 
     @cached_property
     def expected(self) -> np.ndarray:
@@ -584,10 +584,10 @@ class Lab:
         return self.maps(self.twin).astype(np.float32)
 
     @cached_property
-    def told_by_others(self) -> np.ndarray:
+    def predicted_by_others(self) -> np.ndarray:
         """(n, d'): every class of the student as a linear map that was fitted on the other classes has it."""
         found, rows = self.expected.copy(), self.keep
-        found[rows] = told_by_others(self.reference[rows], self.student[rows], self.codes[rows])
+        found[rows] = predicted_by_others(self.reference[rows], self.student[rows], self.codes[rows])
         return found
 
     @cached_property

@@ -14,8 +14,8 @@ from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import RidgePath, ridge
 
 MOST = 2500  # rows that a map is fitted on
-TOLD = 256  # directions from which other classes tell where a class is
-FEW = 0.2  # of the directions: so few are looked for by themselves
+PREDICTORS = 256  # directions from which other classes tell where a class is
+FEW = 0.2  # of the directions: so few are computed by themselves
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def cross_fitted(x: np.ndarray, y: np.ndarray, fold: np.ndarray, fit: np.ndarray
     return HalfMaps(x, fold, fit)(y)
 
 
-def told_by_others(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def predicted_by_others(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Every group of y (n, q) as the ridge map from x (n, p) that was fitted on the other groups has it.
 
     From at most 256 principal directions of x; one strength serves all, that of the map fitted on everything.
     """
-    axes = main_axes(x, min(TOLD, x.shape[1], len(x) - 1))
+    axes = main_axes(x, min(PREDICTORS, x.shape[1], len(x) - 1))
     x, y = (x - x.mean(0)).astype(np.float64) @ axes, y.astype(np.float64)
     least = max(fit_ridge(x, y).strength, 1e-10 * float(np.square(x).sum()), 1e-300)
     whole, found = Moments().update(y, x), np.empty_like(y)

@@ -1,6 +1,6 @@
 """The orders in which files lose their common row order, each by its name.
 
-An order is told by ``partner`` (n,): student row i belongs to teacher row ``partner[i]``, -1 where it has none.
+An order is given by ``partner`` (n,): student row i belongs to teacher row ``partner[i]``, -1 where it has none.
 
     shift        a row was lost or added at the start: row i is row i + s
     reverse      last row first

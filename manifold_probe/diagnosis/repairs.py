@@ -124,7 +124,7 @@ def nonlinear(halves: Halves) -> Correction:
 
 
 def leading(halves: Halves, width: int) -> Correction:
-    """The teacher on its first principal components (n, width) and what is constant beside them, in one column."""
+    """The teacher on its first principal components (n, width) and what is constant in addition, in one column."""
     return {side: _leading(halves.whole[not side], width) for side in SIDES}
 
 

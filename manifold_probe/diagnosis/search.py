@@ -163,7 +163,7 @@ def tested(cause: Cause, signs: Signs, lab: Lab) -> list[Finding]:
         return [Finding(cause, signs, None, lab)]
     how = {"on_image": damage.on_image, "linear": damage.linear, "counted": damage.counted}
     trial = lab.inflict(damage.name, damage.change, **how)
-    return [Finding(cause, signs, trial, lab.beside(lab.changed(damage.change, lab.reference)))]
+    return [Finding(cause, signs, trial, lab.against(lab.changed(damage.change, lab.reference)))]
 
 
 def _undone(cause: Cause, signs: Signs, lab: Lab, offered: Repair | LeftOut | Proved) -> Finding:

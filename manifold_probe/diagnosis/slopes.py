@@ -1,10 +1,10 @@
 """How a student moves with its linear image, inside its classes and between them.
 
-A linear image E of the teacher tells how a sound student moves: the slope of the student on it, inside a class, is
+A linear image E of the teacher shows how a sound student moves: the slope of the student on it, inside a class, is
 
     <S - mean, E - mean> / <E - mean, E - mean>
 
-which is 1 whatever noise there is, less where a class is drawn together, and 0 where its rows say nothing.
+which is 1 with any noise, less where a class is drawn together, and 0 where its rows say nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 def slopes(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float, float]:
     """How much of its linear image's movement the student makes: (of each class inside it, inside all, between means).
 
-    1 for a linear image with whatever noise; cross-fitting makes it a little more or less, in a healthy twin alike.
+    1 for a linear image with any noise; cross-fitting makes it a little more or less, in a healthy twin alike.
     """
     moved, there = [], []
     between = np.zeros(2)

@@ -56,7 +56,7 @@ class Training:
     trained : np.ndarray of bool, shape (n,)
         The rows of the pair that were trained on.
     seen : Pair
-        Teacher and student on rows that were trained on, beside those of the pair.
+        Teacher and student on rows that were trained on, in addition to those of the pair.
     log : list of (step, loss)
         In order; a loss may be NaN or infinite.
     classes : frozenset of str
@@ -86,11 +86,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Found:
-    """What the training tells: causes and pieces, what was measured (for "examined"), and the causes looked for."""
+    """What the training shows: causes and pieces, what was measured (``examined``), and the causes assessed."""
 
     causes: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
-    beside: dict[str, Any] = field(default_factory=dict)
+    examined: dict[str, Any] = field(default_factory=dict)
     assessed: list[str] = field(default_factory=list)
 
     def plus(self, other: Found) -> Found:
@@ -98,7 +98,7 @@ class Found:
         return Found(
             self.causes + other.causes,
             self.pieces + other.pieces,
-            self.beside | other.beside,
+            self.examined | other.examined,
             self.assessed + other.assessed,
         )
 
@@ -159,7 +159,7 @@ def cause(
     repair: bool = False,
     declared: Declared | None = None,
 ) -> dict[str, Any]:
-    """A cause as the document holds it; ``proof`` is told as its ``repair`` where it is one of the cause itself."""
+    """A cause as the document holds it; ``proof`` stands as its ``repair`` where it is one of the cause itself."""
     said = declared or CAUSES[name]
     return {
         "name": name,
@@ -187,7 +187,7 @@ ORDER = (  # the most general last
 
 
 def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, progress: Progress | None = None) -> Found:
-    """All that the training tells of a pair.
+    """All that the training shows of a pair.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def evidence_of_training(pair: Pair, training: Training, k: int, seed: int, prog
         for space in () if other is None else (other.teacher, other.student):
             for start, block in space.blocks():
                 check_finite(block, start, space)
-    found = Found(beside={"training": training.facts} if training.facts else {})
+    found = Found(examined={"training": training.facts} if training.facts else {})
     classes = classes_trained(pair, training)
     there = None
     if classes is not None:
@@ -448,7 +448,7 @@ def of_classes(pair: Pair, there: np.ndarray, k: int, seed: int) -> Found:
     scale = weight / max(loss, LEAST_LOSS)
     proof = replace(plain, healthy=healthy, error=error, share=float(np.clip(scale * gain, 0, 1)))
     absent = sorted(set(names[~mine].tolist()))
-    beside = {
+    examined = {
         "trained": len(set(names[mine].tolist())),
         "absent": absent,
         "present_overlap": plain.after,
@@ -468,7 +468,7 @@ def of_classes(pair: Pair, there: np.ndarray, k: int, seed: int) -> Found:
         ]
         where = {"classes": absent}
         causes = [cause("absent_classes", proof, evidence, proved=True, where=where, repair=True)]
-    return Found(causes, [piece], {"classes": beside}, ["absent_classes"])
+    return Found(causes, [piece], {"classes": examined}, ["absent_classes"])
 
 
 def noisy_twin(teacher: np.ndarray, rows: np.ndarray, wanted: float, k: int, seed: int) -> np.ndarray:
@@ -512,14 +512,14 @@ def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: i
     of_loss = len(log) >= FEWEST or len(log) > len(watched) or not np.isfinite([loss for _, loss in log]).all()
     course = read_course(log if of_loss else [(step, 1 - value) for step, value in watched])
     if course is None:
-        return Found(beside={"log": {"points": len(log), "course": "too short", "finished": training.finished}})
+        return Found(examined={"log": {"points": len(log), "course": "too short", "finished": training.finished}})
     what = "the training loss" if of_loss else "the share of neighbours lost on watched rows"
-    beside = {**vars(course), "of": what, "finished": training.finished}
-    beside["course"] = beside.pop("kind")
-    beside = {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in beside.items()
+    examined = {**vars(course), "of": what, "finished": training.finished}
+    examined["course"] = examined.pop("kind")
+    examined = {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in examined.items()
     }
-    found = Found(beside={"log": beside}, assessed=["undertrained", "unstable_training", "too_small_student"])
+    found = Found(examined={"log": examined}, assessed=["undertrained", "unstable_training", "too_small_student"])
     measure = OVERLAP.named(k)
     if course.kind == "not finite":
         evidence = [Evidence(f"step at which {what} was not finite", course.at or 0.0)]
@@ -587,10 +587,10 @@ def of_head(pair: Pair, other: Pair, k: int, seed: int, seen: Pair | None = None
     loss, measure = 1 - float(before.mean()), OVERLAP.named(k)
     proof = paired("read at the head", "compared", measure, before, after, loss)
     best = before if before.mean() > mapped.mean() else mapped
-    beyond = paired("read at the head, beside a linear map", "compared", measure, best, after, loss)
+    beyond = paired("read at the head, in place of a linear map", "compared", measure, best, after, loss)
     cka = [likeness(teacher, side) for side in (here, there)]
     gap = proof.after - proof.before
-    beside = {
+    examined = {
         "queries": proof.n,
         "backbone": proof.before,
         "head": proof.after,
@@ -610,4 +610,4 @@ def of_head(pair: Pair, other: Pair, k: int, seed: int, seen: Pair | None = None
         ]
         where = {"sides": ["backbone"]}
         causes = [cause("misaligned_head", proof, evidence, proved=True, where=where, repair=True)]
-    return Found(causes, [piece], {"head": beside}, ["misaligned_head"])
+    return Found(causes, [piece], {"head": examined}, ["misaligned_head"])

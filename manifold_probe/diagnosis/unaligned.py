@@ -115,7 +115,7 @@ def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned 
 
     ``distinct`` (m,) are the rows that are no copies: chance is read on them. Where the file is sorted by class, rows
     in a wrong order keep what classes give; elsewhere they keep nothing. A student at chance whose rows follow their
-    own rows of the teacher more than those beside them is rightly paired and faint.
+    own rows of the teacher more than those next to them is rightly paired and faint.
     """
     vouched = pair.verified or pair.by != "position"
     some = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
@@ -148,7 +148,7 @@ def _rows(pair: Pair, rows: np.ndarray) -> Pair:
 
 
 class Lists:
-    """Neighbour lists by cosine: the student's of a few hundred queries, the teacher's of whatever rows these are."""
+    """Neighbour lists by cosine: the student's of a few hundred queries, the teacher's of the rows that these are."""
 
     def __init__(self, pair: Pair, k: int, seed: int) -> None:
         self.k = k
@@ -273,7 +273,7 @@ def _classes(pair: Pair, teacher: Cloud, seed: int) -> np.ndarray:
 
 
 def _related(pair: Pair, codes: np.ndarray) -> bool:
-    """Whether a row of the student follows its own row of the teacher, within ``codes``, more than the rows beside it.
+    """Whether a row of the student follows its own row of the teacher, within ``codes``, more than the rows next to it.
 
     The squared cross-covariance is held against those with the student shifted by 1 to 10 rows: what neighbouring rows
     of a sorted file have in common is in both.
@@ -283,11 +283,11 @@ def _related(pair: Pair, codes: np.ndarray) -> bool:
     own = np.unique(codes[rows], return_inverse=True)[1]
     teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
 
-    def told(shift: int) -> float:
+    def agreement_at(shift: int) -> float:
         return float(np.square(teacher.T @ np.roll(student, shift, axis=0)).sum())
 
-    beside = np.array([told(shift) for shift in range(-SHIFTED, SHIFTED + 1) if shift])
-    return told(0) > beside.mean() + RELATED * beside.std(ddof=1)
+    shifted = np.array([agreement_at(shift) for shift in range(-SHIFTED, SHIFTED + 1) if shift])
+    return agreement_at(0) > shifted.mean() + RELATED * shifted.std(ddof=1)
 
 
 def _within(x: np.ndarray, codes: np.ndarray) -> np.ndarray:

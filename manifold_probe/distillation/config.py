@@ -22,7 +22,7 @@ from manifold_probe.extraction.recipe import RECIPES, named_recipe
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "hold-cosine", "steps", "constant")
 HELD_OUT, FEWEST_HELD, MOST_HELD, MOST_SHARE = 0.1, 100, 10_000, 0.25  # where nothing is said: see `held_rows`
-FEWEST_MEASURED = 12  # rows: ten neighbours are looked for among the others
+FEWEST_MEASURED = 12  # rows: ten neighbours are searched among the others
 
 # Published optimisation. CoSS, TinTeM and CKD as their papers' code; RKD, SP, PKT, KD, DKD and DIST as the CIFAR-100
 # comparisons of CRD and DKD train them; the others, which share CoSS's setting, as CoSS.

@@ -20,8 +20,8 @@ def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Parameters
     ----------
     student, teacher : Tensor, shape (B, D)
-        Embeddings of the same B samples. Half precision is computed in float32. A gradient flows into whatever asks
-        for one; detach the teacher, or compute it under ``torch.no_grad``.
+        Embeddings of the same B samples. Half precision is computed in float32. A gradient flows into each tensor that
+        asks for one; detach the teacher, or compute it under ``torch.no_grad``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Whether a finished run is asked for again, told in a moment: from its configuration and the files that it read.
+"""Whether a finished run is asked for again, decided quickly from its configuration and the files that it read.
 
 A file is taken to be the same while its size and its time of change are. Where they differ, or where a source is no
 file (a model of the hub, or Python code), nothing is decided here: the run is then made ready in full and compared by
@@ -27,7 +27,7 @@ LOCAL = ("hf:", "st:")  # models that may be a folder
 
 
 def described(setting: Setting) -> dict[str, Any]:
-    """What `is_done` goes by: the number of rows, and the files of every source, None where they cannot be told."""
+    """What `is_done` goes by: the number of rows, and the files of every source, None where they are unknown."""
     return {"rows": setting.data.n, "files": files_of(setting.config)}
 
 

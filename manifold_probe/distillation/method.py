@@ -76,7 +76,7 @@ class Method(nn.Module):
                     f"{type(self).__name__} needs a student as wide as its teacher, got {student_width} and "
                     f"{teacher_width}; give it a head: linear, mlp or orthogonal"
                 )
-        elif head == "pca" or self.head_on_teacher:  # a pca head is fitted on the teacher, whatever the method
+        elif head == "pca" or self.head_on_teacher:  # a pca head is fitted on the teacher in every method
             self.teacher_head, self.teacher_out = make_head(head, teacher_width, student_width, sample), student_width
         else:
             self.student_head, self.student_out = make_head(head, student_width, teacher_width), teacher_width

@@ -1,7 +1,7 @@
 """A first-in, first-out store of unit vectors: keys from batches gone by.
 
-It starts as random directions from a seed, wraps around whatever the batch, and lives in buffers, so that a state dict
-carries it and a resumed run continues with the same keys.
+It starts as random directions from a seed, wraps around for every batch size, and lives in buffers, so that a state
+dict carries it and a resumed run continues with the same keys.
 """
 
 from __future__ import annotations

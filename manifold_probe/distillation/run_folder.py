@@ -54,7 +54,7 @@ CONFIG, INPUTS, LAST, LOG, SECONDS, TRAINED, STUDENT, MANIFEST, ROWS, RESULT, LO
     ".lock",
 )
 UNVERIFIED = "# unverified: the teacher's rows were paired with the data by position; no ids vouch for it\n"
-MEND = "free some space and give the same command again: what is done is kept"
+FIX = "free some space and give the same command again: what is done is kept"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class RunFolder:
 
     def write(self, name: str, content: str | bytes) -> None:
         """A file, whole or not at all."""
-        write_whole(self.path / name, content, MEND)
+        write_whole(self.path / name, content, FIX)
 
     def write_shard(self, place: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Features of some rows; the manifest's entry for them."""

@@ -5,7 +5,7 @@
     steps         rate, x 0.1 at 5/8, 6/8 and 7/8 of the run: epochs 150, 180 and 210 of 240
     constant      rate
 
-Warm-up rises linearly from ``warmup_rate`` over ``warmup_epochs``, whatever follows.
+Warm-up rises linearly from ``warmup_rate`` over ``warmup_epochs``, before every schedule.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Setting:
 
     @torch.no_grad()
     def embed(self, rows: np.ndarray, progress: Callable[[int], None] | None = None) -> tuple[Any, Any]:
-        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` is told how
+        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` receives how
         many are done."""
         self.learner.module.eval()
         self.method.eval()
@@ -140,7 +140,7 @@ def prepare(
     Raises
     ------
     InputError
-        In one line, for whatever does not.
+        In one line, for what does not.
     """
     device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
@@ -178,7 +178,7 @@ def prepare(
     if device.type == "cuda":
         learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     width = _width(learner, examples)
-    torch.manual_seed(seed)  # the head's weights, and whatever is drawn while training
+    torch.manual_seed(seed)  # the head's weights, and what is drawn while training
     rows, probe = _split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()

@@ -39,7 +39,7 @@ CHECKED = 64  # rows whose content is compared with what the store was made of
 class Targets:
     """The teacher's vectors: ``plain`` (n, d) in the data's row order, and any view of some rows.
 
-    ``path`` is where the plain features lie; ``labels`` those beside them, in the data's order; ``views`` how many
+    ``path`` is where the plain features lie; ``labels`` those stored with them, in the data's order; ``views`` how many
     stored views there are, 0 for none, None where the teacher is at hand and makes any. ``pairing`` says how the rows
     were joined to the data, {"by": "id" or "position", "verified": bool}.
     """
@@ -88,8 +88,8 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     except InputError as error:
         if name == path:
             raise
-        mend = "save the teacher's logits under that key, or choose a method on features such as coss"
-        raise InputError(f"{path}: the method needs logits, and there is no key 'logits'; {mend}") from error
+        fix = "save the teacher's logits under that key, or choose a method on features such as coss"
+        raise InputError(f"{path}: the method needs logits, and there is no key 'logits'; {fix}") from error
     if config.teacher_ids is not None:
         ids, _ = read_column(config.teacher_ids, ID_NAMES, "ids")
         space = space.with_ids(clean_column(ids, "ids", space.name, space.n))

@@ -1,4 +1,4 @@
-"""The training loop: data in, a student out, whatever kills it in between.
+"""The training loop: data in, a student out, also after it was killed.
 
     probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --batch-size 128 --out run/
     torchrun --nproc-per-node 2 -m manifold_probe distill --config run.toml --out run/
@@ -55,7 +55,7 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
     Raises
     ------
     InputError
-        For whatever cannot be used, a folder of another configuration, and a loss that is not finite.
+        For input that cannot be used, a folder of another configuration, and a loss that is not finite.
     """
     processes = Processes.join()
     folder = RunFolder(out)
@@ -271,8 +271,8 @@ class Run:
         """Progress since step ``first``, with the loss, throughput and the last measures."""
         speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
         live = self.last_measures["backbone"]
-        told = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
-        known = {printed(key, short=True): value for key, value in told.items() if value is not None}
+        known_measures = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
+        known = {printed(key, short=True): value for key, value in known_measures.items() if value is not None}
         shown = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
         note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
         self.training("training", self.step - first, self.steps - first, note)

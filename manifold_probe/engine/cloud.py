@@ -48,7 +48,7 @@ class Cloud:
     are their numbers where only some belong to the cloud. Rows of ``asked``, numbered from n on, can be queries and are
     nobody's neighbours: the cloud is then a bank, and its own rows are no queries. ``mean`` (d,) is that of up to
     20,000 rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from
-    the origin: medians, so that a few far rows do not decide how finely the others are told apart. ``profile`` is known
+    the origin: medians, so that a few far rows do not decide how finely the others are resolved. ``profile`` is known
     after the first pass.
     """
 

@@ -72,7 +72,7 @@ def on_dask(executor: str, request: str, opening: Opening) -> Iterator[Executor]
     except (OSError, TimeoutError) as error:
         raise InputError(
             f"executor: no Dask scheduler answered at {where} within {ANSWER_SECONDS} seconds; "
-            "start one with 'dask scheduler', or mend the address"
+            "start one with 'dask scheduler', or correct the address"
         ) from error
     with client:
         _check_workers(client, where)

@@ -16,7 +16,7 @@ from manifold_probe.spaces.space import Space
 
 
 def as_matrix(x: Any, name: str = "x") -> np.ndarray:
-    """A float64 matrix (n, d) from whatever `as_space` takes: array, tensor, list, dict, DataFrame, Space or path.
+    """A float64 matrix (n, d) from what `as_space` takes: array, tensor, list, dict, DataFrame, Space or path.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def read_span(work: Pass, span: tuple[int, int], each: Each = one_by_one, advanc
 
 
 class Tree:
-    """States of spans, merged two by two as soon as both are there, whatever the order they come in.
+    """States of spans, merged two by two as soon as both are there, in any order of arrival.
 
     Node j of a level joins the nodes 2j and 2j + 1 of the level below; a node without a sibling is passed on.
     """
@@ -155,7 +155,7 @@ def in_this_process(each: Each) -> Executor:
 
 
 def read(work: Pass, execute: Executor, advance: Advance) -> Found:
-    """The states of all rows by summary; ``advance`` is told how many rows more were read.
+    """The states of all rows by summary; ``advance`` receives how many more rows were read.
 
     ``execute`` gives the states of nodes of the tree, (level, index) each, in any order.
     """

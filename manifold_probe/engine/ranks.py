@@ -164,7 +164,7 @@ def places(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each given row (q, c), how many rows are strictly nearer to its query, and how many tie with it, itself too.
 
-    Its rank is 1 + the first, where the second is 1. ``advance`` is told how many rows more were read.
+    Its rank is 1 + the first, where the second is 1. ``advance`` receives how many more rows were read.
     """
     ranks = Ranks.of(cloud, queries, rows, metric, each)
     found = read(Pass({cloud.name: cloud.stored}, {"ranks": ranks}), in_this_process(each), advance)

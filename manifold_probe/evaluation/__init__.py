@@ -1,4 +1,5 @@
-"""What a student's features are good for, beside its teacher's: classification, retrieval, unusual inputs, corruption.
+"""What a student's features are good for, compared with its teacher's: classification, retrieval, unusual inputs,
+corruption.
 
 Plain functions on arrays (n, d): a bank of rows with labels, and the rows to judge. Another data set's bank and rows
 make the same functions measures of transfer.

@@ -1,4 +1,5 @@
-"""A student beside its teacher, task by task: a bank of labelled rows, test rows, and unusual rows where there are any.
+"""A student compared with its teacher, task by task: a bank of labelled rows, test rows, and unusual rows where there
+are any.
 
 Every task is a few lines here, on the functions of the module of its name.
 """
@@ -88,7 +89,9 @@ def evaluate(
             found += ood_outcomes(bank, test, ood)
         elif task == "logits":
             if logits is None:
-                raise InputError("task logits: there are none; put 'logits' beside the features of both models")
+                raise InputError(
+                    "task logits: there are none; put 'logits' in the same files as the features of both models"
+                )
             found += logits_outcomes(logits)
         elif task == "retrieval":
             found += retrieval_outcomes(test)

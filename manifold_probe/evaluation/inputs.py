@@ -15,7 +15,7 @@ from manifold_probe.spaces.read import as_space
 
 
 def as_rows(x: Any, name: str) -> np.ndarray:
-    """Finite rows (n, d), n and d at least 1, of whatever `as_space` takes, as float32 or, where needed, float64.
+    """Finite rows (n, d), n and d at least 1, of what `as_space` takes, as float32 or, where needed, float64.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is evaluated and what comes out: rows in both spaces, and one score for each with the fidelity beside it."""
+"""What is evaluated and what comes out: rows in both spaces, and one score for each with the fidelity."""
 
 from __future__ import annotations
 

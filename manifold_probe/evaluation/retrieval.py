@@ -49,7 +49,7 @@ def recall(features: Any, labels: Any, k: int = 10) -> float:
 def cross_recall(teacher: Any, student: Any, labels: Any, k: int = 10) -> float:
     """Recall@k of the student's rows as queries in the teacher's space, where its gallery may already be indexed.
 
-    Needs equal widths; 0 to 1, higher is better, to be read beside the teacher's own `recall`. It is what backward
+    Needs equal widths; 0 to 1, higher is better, to be read together with the teacher's `recall`. It is what backward
     compatibility asks for (Shen et al. 2020, Towards Backward-Compatible Representation Learning).
 
     Examples

@@ -1,4 +1,5 @@
-"""What the data holds now: a digest of every row, from its bytes alone, which costs little beside decoding them."""
+"""What the data holds now: a digest of every row, from its bytes alone, which costs little compared with decoding
+them."""
 
 from __future__ import annotations
 
@@ -29,6 +30,6 @@ def digests(data: Data, rows: Sequence[int], progress: Progress | None = None) -
 
 
 def content_digest(ids: Iterable[str], digests: Iterable[str | None]) -> str:
-    """One sha256 for the content of all rows, whatever order they are in."""
+    """One sha256 for the content of all rows, in any order."""
     lines = sorted(f"{id}\t{digest}" for id, digest in zip(ids, digests, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -138,7 +138,7 @@ class ViewParameters:
 def view_parameters(seed: int, id: str, view: int, recipe: Recipe) -> ViewParameters:
     """The parameters of one view of one sample, a pure function of its arguments.
 
-    View 0 changes nothing, whatever the recipe. The crop's area is uniform in ``scale``, as in Szegedy et al. (2015).
+    View 0 changes nothing in any recipe. The crop's area is uniform in ``scale``, as in Szegedy et al. (2015).
     Its ratio lies where the crop fits into the image, so nothing is rejected and drawn again; its median is 1, and
     wide and tall are equally likely for a range such as (3/4, 4/3): close to the usual log-uniform draw, without a
     logarithm.

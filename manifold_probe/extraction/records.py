@@ -1,4 +1,4 @@
-"""What a feature store writes beside the arrays, written and read again: JSON, and the table of rows."""
+"""What a feature store writes in addition to the arrays, written and read again: JSON, and the table of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manifold_probe.spaces.checks import bad, check_file, refusing
 from manifold_probe.spaces.labels import plain_labels
 
 OWN = ("id", "label", "content")  # columns of the table of rows that are not slices
-MEND = "remove the folder, or give another --out"
+FIX = "remove the folder, or give another --out"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the folder") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); {MEND}") from error
+        raise InputError(f"{path}: not valid JSON ({error}); {FIX}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path}: holds no object; {MEND}")
+        raise InputError(f"{path}: holds no object; {FIX}")
     return found
 
 
@@ -47,7 +47,7 @@ def checked(record: dict[str, Any], fields: Mapping[str, type], path: Path) -> d
     """
     for name, kind in fields.items():
         if not isinstance(record.get(name), kind):
-            raise InputError(f"{path}: field {name!r} is missing or no {kind.__name__}; {MEND}")
+            raise InputError(f"{path}: field {name!r} is missing or no {kind.__name__}; {FIX}")
     return record
 
 
@@ -95,7 +95,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> Any:
         table = pd.read_parquet(path, columns=columns)
     for name in ("id", "content"):
         if name not in table:
-            raise bad(str(path), f"has no column {name!r}; {MEND}")
+            raise bad(str(path), f"has no column {name!r}; {FIX}")
     return table
 
 

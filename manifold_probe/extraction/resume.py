@@ -10,7 +10,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.items import Unreadable
 from manifold_probe.extraction.plan import differences
-from manifold_probe.extraction.records import MEND, read_table
+from manifold_probe.extraction.records import FIX, read_table
 from manifold_probe.extraction.store import QUARANTINE, ROWS, Shard, Store
 from manifold_probe.extraction.versions import other_versions, versions
 from manifold_probe.extraction.work import Work
@@ -35,7 +35,7 @@ def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progres
     if lost and not work.request.skip_bad:
         raise InputError(
             f"{store.folder}: {len(lost):,} rows were left out with --skip-bad, because they cannot be read "
-            f"({named(lost)}); give it again, or fix the data and {MEND}"
+            f"({named(lost)}); give it again, or fix the data and {FIX}"
         )
     changed = changed_rows(work, contents(store, notes, work.data.ids), progress)
     changed += [id for id in lost if readable(work, id)]

@@ -1,4 +1,4 @@
-"""An extraction from start to end: model and data in, a feature store out, whatever interrupts it in between.
+"""An extraction from start to end: model and data in, a feature store out, also after interruptions.
 
 Every shard is a function of the plan, its place and its batch size alone: the same rows, cut into the same batches. So
 shards can be made in any order, by any process, again after a crash, and the folder is the same, byte for byte. Only
@@ -33,7 +33,7 @@ def extract(request: Request, out: str | Path, *, tell: Tell = print, progress: 
     Raises
     ------
     InputError
-        For whatever cannot be used; the folder stays as it was, or can be resumed.
+        For input that cannot be used; the folder stays as it was, or can be resumed.
     """
     processes = Processes.join()
     with processes.together():

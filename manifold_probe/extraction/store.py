@@ -6,7 +6,7 @@
     rows.parquet             id, label, slices and a digest of the content, a row for every row of the shards
     quarantine.csv           what could not be read, where that was allowed
 
-While it grows there is ``unfinished.json`` (the plan) in place of the manifest, ``shard-00000.json`` beside each shard
+While it grows there is ``unfinished.json`` (the plan) in place of the manifest, ``shard-00000.json`` next to each shard
 that is done, and ``shard-00001.part-000.safetensors`` and ``.json`` and so on for the first rows of one that is not. A
 file appears under its name only when it is whole and on disk, so that a run killed at any moment
 goes on at the first shard that is missing and ends with the same bytes. A shard that is damaged meanwhile is missing.
@@ -28,7 +28,7 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.content import content_digest
-from manifold_probe.extraction.records import MEND, checked, file_digest, read_json, write_rows
+from manifold_probe.extraction.records import FIX, checked, file_digest, read_json, write_rows
 from manifold_probe.files import write_whole
 from manifold_probe.spaces.folder import FEATURES as SCHEMA
 
@@ -283,7 +283,7 @@ class Store:
         for shard in manifest["shards"]:
             checked(shard if isinstance(shard, dict) else {}, SHARD_FIELDS, path)
         if sum(shard["rows"] for shard in manifest["shards"]) != manifest["rows"]:
-            raise InputError(f"{path}: its shards have not as many rows as it says; {MEND}")
+            raise InputError(f"{path}: its shards have not as many rows as it says; {FIX}")
         return manifest
 
     def check_files(self) -> None:
@@ -300,7 +300,7 @@ class Store:
             found = file_digest(self.folder / name)
             if found != digest:
                 problem = "is missing" if found is None else "is damaged: it has another sha256 than the manifest says"
-                raise InputError(f"{self.folder / name}: {problem}; {MEND}")
+                raise InputError(f"{self.folder / name}: {problem}; {FIX}")
 
     def _own(self, names: re.Pattern[str]) -> list[Path]:
         """The files whose whole name is like this: others in the folder are not ours to delete."""

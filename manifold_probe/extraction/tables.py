@@ -33,7 +33,7 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
 
     A manifest's paths are relative to its folder and may not leave it; normalised ("a//b/../c.png" is "a/c.png") they
     are the ids where there is no id column, so that a manifest and its folder pair. An absolute path is taken as the
-    deliberate choice it is, but holds on one machine only, so that it needs an id beside it. Texts always need ids.
+    deliberate choice it is, but holds on one machine only, so that it needs an id as well. Texts always need ids.
 
     A text that is null is `Unreadable` later. Raises InputError for a table that is damaged, has neither column, lacks
     a column that was asked for, or holds empty cells where a path or an id should be.

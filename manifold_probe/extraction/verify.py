@@ -11,7 +11,7 @@ import numpy as np
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.data import open_data
 from manifold_probe.extraction.items import Unreadable
-from manifold_probe.extraction.records import MEND, read_table
+from manifold_probe.extraction.records import FIX, read_table
 from manifold_probe.extraction.resume import Tell, named, refuse_other
 from manifold_probe.extraction.store import ROWS, Store
 from manifold_probe.extraction.work import Request, Work, prepared, to_device
@@ -74,7 +74,7 @@ def largest_differences(work: Work, ids: list[str], kept: dict[str, np.ndarray])
             raise InputError(f"{work.request.data}: {error}; it could be read before: look at the libraries") from error
         outputs = work.outputs(work.collate(items))
         if outputs.keys() != kept.keys():
-            raise InputError(f"the model gives {', '.join(outputs)} and the manifest lists {', '.join(kept)}; {MEND}")
+            raise InputError(f"the model gives {', '.join(outputs)} and the manifest lists {', '.join(kept)}; {FIX}")
         for key, values in outputs.items():
             there = kept[key][start : start + len(part)].astype(np.float32)
             scale = max(float(np.abs(values).max(initial=0)), 1e-30)

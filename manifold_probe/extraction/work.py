@@ -245,9 +245,7 @@ def with_preprocessing(model: Model, request: Request) -> Model:
     if model.takes == "images" and any(each is not None for each in asked):
         missing = [f"--{name}" for name, each in zip(("size", "mean", "std"), asked, strict=True) if each is None]
         if missing:
-            raise InputError(
-                f"{' and '.join(missing)}: missing beside the others; give --size, --mean and --std together"
-            )
+            raise InputError(f"{' and '.join(missing)}: missing; give --size, --mean and --std together")
         model.preprocessing = image_preprocessing(*asked, channels=model.channels)
     if request.views and (model.takes != "images" or getattr(model.preprocessing, "channels", 3) != 3):
         raise InputError(f"--views: {request.model} takes no colour images; views are made of those")

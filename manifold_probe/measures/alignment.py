@@ -26,7 +26,7 @@ def linear_cka(x: Any, y: Any) -> float:
     """Linear centred kernel alignment, |X'Y|_F^2 / (|X'X|_F |Y'Y|_F) of the centred matrices.
 
     Range 0 to 1, higher is better. Biased upwards: independent Gaussians, 768 against 384 dimensions, score .83 at
-    n = 100 and .05 at n = 10,000; prefer ``debiased_linear_cka`` or read it beside its chance.
+    n = 100 and .05 at n = 10,000; prefer ``debiased_linear_cka`` or read it together with its chance.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
 
     R2 = 1 - sum of squared errors / sum of squares about the other half's mean (what is predicted without y), over both
     halves of a seeded split, all dimensions together (variance-weighted); the ridge strength is chosen inside each
-    training half. At most 1, higher is better; about 0 where y tells nothing about x.
+    training half. At most 1, higher is better; about 0 where y says nothing about x.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _squared_without(square: float, whole: tuple, part: tuple) -> tuple:
     """`_squared` of the whole less the part: |P - Q|^2 = |P|^2 - 2 <P, Q> + |Q|^2, without forming P - Q.
 
     Where next to nothing is left of |P|^2, as of a part that holds a row far out, P - Q is formed all the same: the
-    rounding of |P|^2 would be large beside it.
+    rounding of |P|^2 would be large relative to it.
     """
     (p, *sums), (q, *others) = whole, part
     rest = [own - other for own, other in zip(sums, others, strict=True)]

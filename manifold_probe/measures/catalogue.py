@@ -87,7 +87,7 @@ class Measure:
     group : str
         The heading under which reports show it.
     gloss : str
-        What it is, in a few words, whatever its value.
+        What it is, in a few words, for any value.
     function : callable, optional
         For a measure of your own: ``function(teacher, student) -> float`` of aligned float64 arrays (n, dt) and
         (n, ds).

@@ -46,7 +46,8 @@ def per_dimension_correlation(x: Any, y: Any) -> np.ndarray:
 def space_similarity(x: Any, y: Any) -> np.ndarray:
     """CoSS's space similarity: the uncentred cosine of each column of x with the same column of y, shape (d,).
 
-    Range -1 to 1, 1 is good; NaN where a column is all zero. Large means make it large: read it beside its chance.
+    Range -1 to 1, 1 is good; NaN where a column is all zero. Large means make it large: read it together with its
+    chance.
 
     References
     ----------

@@ -65,7 +65,7 @@ class Deep:
 class Halves:
     """The neighbours of all queries where each sees the rows of its own half alone; to measures what `Lists` is.
 
-    ``half`` (n,) tells the halves apart.
+    ``half`` (n,) says which half each row is in.
     """
 
     def __init__(self, lists: Lists, deep: Deep, half: np.ndarray) -> None:

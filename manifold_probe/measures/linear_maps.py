@@ -163,7 +163,7 @@ def partners(m: Moments, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray
     """(dx,) dimensions of y, one to one, that together correlate most with those of x, and their correlations (dx,).
 
     -1 for a dimension of x that is left without. What does not vary correlates with nothing. ``mirrored``: the size of
-    a correlation counts, whatever its sign.
+    a correlation counts, with either sign.
     """
     xx, xy, yy = m.covariance
     own, other = (_spreads(products) for products in (xx, yy))
@@ -176,7 +176,7 @@ def partners(m: Moments, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray
 
 
 def _spreads(products: np.ndarray) -> np.ndarray:
-    """Square roots of the diagonal; 0 for what is rounding beside the largest."""
+    """Square roots of the diagonal; 0 for what is rounding relative to the largest."""
     spreads = np.sqrt(np.maximum(np.diag(products), 0))
     return np.where(spreads > VARIES * spreads.max(), spreads, 0.0)
 

@@ -1,4 +1,5 @@
-"""Two linked maps, an illustration beside the measures: UMAP layouts of teacher and student on the same sampled rows.
+"""Two linked maps, an illustration in addition to the measures: UMAP layouts of teacher and student on the same sampled
+rows.
 
 The student's layout starts from the teacher's, so that what stayed in place stays in place for the eye. A map shows
 groups and tears; distances on it, sizes of groups and empty space mean nothing, and no measure is read off it.

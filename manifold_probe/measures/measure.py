@@ -81,12 +81,12 @@ def measure_students(
         drawn = _teacher_layout(reading.teacher, seed, work) if maps and reading.teacher.side is not None else None
         work.begin("measures and intervals")
         with threads_for(max(reading.cloud.space.d, *(s.cloud.space.d for s in reading.students.values()))):
-            told = _told(reading, each, work)
+            told = _results_of_pass(reading, each, work)
         return {name: _measured(name, reading, told[name], drawn, work) for name in reading.students}
 
 
 def _read(asked: Pass, run: Executor, work: Work, stage: str) -> dict[str, Any]:
-    """What one pass tells."""
+    """What one pass returns."""
     work.begin(stage)
     return read(asked, run, lambda rows: work.advance(rows / asked.n))
 
@@ -116,7 +116,9 @@ class _OfNeighbours:
     alarms: list[Alarm] = field(default_factory=list)
 
 
-def _told(reading: Reading, each: Each, work: Work) -> dict[str, tuple[Reference, _OfMoments, _OfNeighbours]]:
+def _results_of_pass(
+    reading: Reading, each: Each, work: Work
+) -> dict[str, tuple[Reference, _OfMoments, _OfNeighbours]]:
     """Of every student its reference, and what moments and neighbours tell: each made by a thread of its own."""
     widths = {name: student.cloud.space.d for name, student in reading.students.items()}
     asked: list[Callable[[], Any]] = [partial(reading.reference, width) for width in sorted(set(widths.values()))]

@@ -2,7 +2,7 @@
 
 All are invariant to rotation and one global scale; cosine ones also to a scale per row, Euclidean ones to offsets.
 They see only who is near, not how far: a student may stretch the space between clusters unseen. Overlap falls as rows
-are added (more rivals for the same k places), so n and k belong beside every value.
+are added (more rivals for the same k places), so n and k belong to every value.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
 
     The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k; rows
     that tie share ranks. Range 0 to 1, higher is better, about .5 by chance; the same metric in both spaces.
-    It saturates: at a million rows nearly everything is .999, so read the rank quantiles beside it.
+    It saturates: at a million rows nearly everything is .999, so read the rank quantiles as well.
 
     Raises
     ------

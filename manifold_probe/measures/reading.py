@@ -1,10 +1,10 @@
-"""The two passes of a measurement: what each is asked, and what it tells (see the engine's first paragraph).
+"""The two passes of a measurement: what each is asked, and what it returns (see the engine's first paragraph).
 
     first    profiles, grouped moments, classes where there are no labels, neighbours of the queries in every space,
              in the teacher's principal directions (the reference) and among the rows with a label
     second   ranks of neighbours in the other space; the pair without what alarms name
 
-What the second is asked follows from what the first told, and nothing else.
+What the second is asked follows from the results of the first, and nothing else.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Reading:
         return {"teacher": self.cloud} | {f"student {name}": s.cloud for name, s in self.students.items()}
 
     def take_first(self, found: Found) -> None:
-        """What the first pass told."""
+        """The results of the first pass."""
         for name, cloud in self._clouds().items():
             cloud.profile = self.asked[f"profile of {name}"].result(found[f"profile of {name}"])
         if self.clusters is not None:
@@ -246,9 +246,9 @@ class Reading:
         return asked
 
     def take_second(self, found: Found) -> None:
-        """What the second pass told."""
+        """The results of the second pass."""
 
-        def told(prefix: str, what: str) -> Any:
+        def result_of(prefix: str, what: str) -> Any:
             return self.asked[f"{prefix}: {what}"].result(found[f"{prefix}: {what}"])
 
         def overlap_again(name: str, what: str) -> float | None:
@@ -260,7 +260,7 @@ class Reading:
         for name, student in self.students.items():
             if f"{name}: ranks in teacher" in self.asked:
                 kept = ranked_queries(len(self.queries), self.cloud.space.n)
-                both = told(name, "ranks in teacher"), told(name, "ranks in student")
+                both = result_of(name, "ranks in teacher"), result_of(name, "ranks in student")
                 student.ranked = self._ranked(kept, self.teacher.side, student.side, *both)
             for side, (rows, share, _) in student.far.items():
                 key = f"{name}: far rows of {side}"
@@ -276,8 +276,8 @@ class Reading:
                 student.copies = (student.copies[0], overlap_again(name, "copies"))
         for width, stick in self.yardsticks.items():
             if f"reference {width}: ranks in teacher" in self.asked:
-                stick.in_teacher = told(f"reference {width}", "ranks in teacher")
-                stick.in_reference = told(f"reference {width}", "ranks in reference")
+                stick.in_teacher = result_of(f"reference {width}", "ranks in teacher")
+                stick.in_reference = result_of(f"reference {width}", "ranks in reference")
 
     def reference_side(self, width: int) -> Side | None:
         """The neighbours in the teacher's first principal directions, of which there are ``width``."""

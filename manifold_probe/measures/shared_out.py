@@ -153,7 +153,9 @@ def merged(paths: Sequence[str | Path]) -> Merging:
         _check_same(file, files[0].header["made_from"], files[0].path)
     held = {kind: [file for file in files if file.header["holds"] == kind] for kind in (FIRST, MERGED, SECOND)}
     if len(held[MERGED]) > 1:
-        raise InputError(f"{held[MERGED][1].path}: a second merged file beside {held[MERGED][0].path}; give one")
+        raise InputError(
+            f"{held[MERGED][1].path}: a second merged file in addition to {held[MERGED][0].path}; give one"
+        )
     if held[SECOND] and not held[MERGED] and not held[FIRST]:
         raise InputError(
             f"{held[SECOND][0].path}: holds the second round; give the merged file of the first round with it"

@@ -157,7 +157,7 @@ class Clusters:
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The space whose rows are told apart."""
+        """The space whose rows are distinguished."""
         return (self.cloud.name,)
 
     def start(self, first: int, last: int) -> _Assigned:

@@ -60,7 +60,7 @@ def from_python(source: ModelSource) -> Built:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise failure(source, error, f"install what {module_name} imports") from error
-        fix = "it is looked for in the current folder, on PYTHONPATH and among installed packages"
+        fix = "it is searched in the current folder, on PYTHONPATH and among installed packages"
         raise bad(source.text, f"there is no module {error.name!r}; {fix}") from error
     except (Exception, SystemExit) as error:
         raise failure(source, error, f"importing {module_name} has to work first") from error
@@ -138,7 +138,7 @@ def needed(package: str, extra: str, source: ModelSource) -> Any:
 
 @contextmanager
 def loading(source: ModelSource, fix: str) -> Iterator[None]:
-    """Around a library's loading calls: whatever they raise becomes one InputError with this fix."""
+    """Around a library's loading calls: any exception becomes one InputError with this fix."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,6 +1,6 @@
 """Modules from transformers and sentence-transformers, by hub name or from a local folder, which needs no network.
 
-Code that lies beside a model is never run (trust_remote_code=False).
+Code stored with a model is never run (trust_remote_code=False).
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ def from_hf(source: ModelSource, pretrained: bool, takes: str | None = None) -> 
     with _quiet(), loading(source, "the model's folder must hold its tokenizer: tokenizer.save_pretrained(folder)"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
         if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
-            raise bad(source.text, "has no vocabulary; save its tokenizer beside it: tokenizer.save_pretrained(folder)")
+            raise bad(
+                source.text,
+                "has no vocabulary; save its tokenizer in the same folder: tokenizer.save_pretrained(folder)",
+            )
     return Built(module, "texts", _text_preprocessing(tokenizer, getattr(config, "text_config", config)), **facts)
 
 

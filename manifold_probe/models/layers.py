@@ -60,7 +60,7 @@ def resolve_layers(module: torch.nn.Module, patterns: list[str]) -> list[str]:
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a pattern means whatever fits it, rather than one layer by its name."""
+    """Whether a pattern may match several layers, rather than one layer by its name."""
     return any(sign in pattern for sign in "*?[")
 
 

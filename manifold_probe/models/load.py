@@ -31,7 +31,7 @@ class Model:
     """A module in eval mode with float32 weights, what it takes, and the fingerprint of its weights.
 
     ``preprocessing`` is None where the model brings none. Two modules with the same weights and another architecture
-    share a fingerprint; ``architecture`` tells them apart, as far as what a module prints and its configuration do.
+    share a fingerprint; ``architecture`` distinguishes them, as far as what a module prints and its configuration do.
     The last five: see `Built`.
     """
 
@@ -125,13 +125,13 @@ def forward(model: Model, batch: Any, pooling: str | None = None) -> torch.Tenso
     Raises
     ------
     InputError
-        As in `returned`, or no single tensor can be told from what the model returned.
+        As in `returned`, or it is not clear which tensor is meant in what the model returned.
     """
     return one_tensor(returned(model, batch), model.source.text, pooling).float()
 
 
 def returned(model: Model, batch: Any) -> Any:
-    """What the module returns for a prepared batch, without gradients, whatever it is.
+    """What the module returns for a prepared batch, without gradients, of any type.
 
     Running out of memory raises what torch raises, so that the caller can halve the batch.
 

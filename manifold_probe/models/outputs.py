@@ -1,4 +1,4 @@
-"""What modules return: the one tensor that is meant, or a line that says why it cannot be told."""
+"""What modules return: the one tensor that is meant, or a line that says why it is not clear which."""
 
 from __future__ import annotations
 

@@ -28,9 +28,10 @@ class ImagePreprocessing:
     """A picture as a float32 tensor (channels, size, size).
 
     The whole picture is squeezed to size x size; or, where ``shorter`` is given, its shorter side is resized to
-    ``shorter`` and the centre cut out, ``margin`` saying how half a pixel beside it is rounded: "down", as transformers
-    does, or "even", as torchvision and timm do. ``mean`` and ``std``: one number, or one a channel, of pixels in 0..1.
-    Transparency is dropped and the orientation an EXIF tag asks for is not applied, as in the models' own training.
+    ``shorter`` and the centre cut out, ``margin`` saying how half a pixel at its side is rounded: "down", as
+    transformers does, or "even", as torchvision and timm do. ``mean`` and ``std``: one number, or one a channel, of
+    pixels in 0..1. Transparency is dropped and the orientation an EXIF tag asks for is not applied, as in the models'
+    own training.
 
     >>> ImagePreprocessing(2, mean=0.5, std=0.5)(np.full((4, 3), 255, np.uint8)).shape
     torch.Size([3, 2, 2])
@@ -148,7 +149,7 @@ class TextPreprocessing:
 
 
 def record_fingerprint(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's values, whatever their order.
+    """SHA-256 of a record's values, in any order.
 
     >>> record_fingerprint({"a": 1, "b": 2}) == record_fingerprint({"b": 2, "a": 1})
     True

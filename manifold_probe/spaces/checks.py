@@ -37,14 +37,14 @@ NUMBERS = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 6
 
 
 def bad(path: str, text: str) -> InputError:
-    """The error "path: text", kept on one line whatever the path or a library's message contains."""
+    """The error "path: text", kept on one line also where the path or a library's message has line breaks."""
     shown = path if path.isprintable() else repr(path)
     return InputError(f"{shown}: {' '.join(text.split())}")
 
 
 @contextmanager
 def refusing(path: str, what: str) -> Iterator[None]:
-    """Around a library's open and decode calls: whatever they raise on a damaged file becomes one InputError.
+    """Around a library's open and decode calls: any exception they raise on a damaged file becomes one InputError.
 
     The net is broad on purpose: given broken bytes, libraries raise everything from KeyError to RecursionError.
     """

@@ -1,4 +1,4 @@
-"""Ids and labels: one value a row, made plain integers or strings whatever file or library they came from."""
+"""Ids and labels: one value a row, made plain integers or strings for every file format and library."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def clean_column(values: Any, role: str, path: str, n: int | None = None) -> np.
 
 
 def one_dimensional(values: Any, role: str, path: str) -> np.ndarray:
-    """Values (n,) of whatever type; refused where they are no column, or partly masked."""
+    """Values (n,) of any type; refused where they are no column, or partly masked."""
     values = list(values) if isinstance(values, ORDERED) else values
     if isinstance(values, list | tuple):
         entry = entries_of({"ids": values})["ids"]
@@ -160,7 +160,8 @@ def from_text(cells: np.ndarray, role: str = "ids") -> np.ndarray:
 def attached(
     contents: Contents, beside: str, n: int, labelled: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The ids and, where ``labelled``, the labels in the file of the entry ``beside``, checked against its n rows."""
+    """The ids and, where ``labelled``, the labels in the file of the feature entry ``beside``, checked against its n
+    rows."""
     found = []
     for role, names in (("ids", ID_NAMES), ("labels", LABEL_NAMES if labelled else ())):
         entry = contents.find(names, beside)
@@ -201,7 +202,8 @@ def id_candidate(contents: Contents, beside: str, n: int) -> str | None:
 
 
 def ids_among(contents: Contents, beside: str, n: int, known: Any) -> np.ndarray | None:
-    """The column of n values beside the column ``beside`` that holds ids of ``known`` under another name, if one does.
+    """The column of n values, other than the feature column ``beside``, that holds ids of ``known`` under another name,
+    if one does.
 
     It is one where more than half of its values are known ids.
     """
@@ -229,7 +231,7 @@ def open_column(contents: Contents, key: str, role: str, n: int | None = None) -
 def pick_column(
     contents: Contents, key: str | None, names: tuple[str, ...], default: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The column ``key`` (else the first called one of ``names``, else the only one), and the ids beside it."""
+    """The column ``key`` (else the first called one of ``names``, else the only one), and the ids in the same file."""
     path = contents.path
     if key is not None and key not in contents.entries:
         raise bad(path, f"has no key '{key}'; it holds {contents.listing()}")

@@ -2,7 +2,7 @@
 
 Dimensions are numbered: ``emb_0, emb_1, ...``, ``f1_v2, F2_v2, ...`` or ``0, 1, ...``. Where the columns of one such
 pattern are the greater part, or three or more that count up without a gap, they are the dimensions. Where there is no
-pattern (``height``, ``width``), every column of numbers is one, but whole numbers beside columns with fractions
+pattern (``height``, ``width``), every column of numbers is one, but whole numbers next to columns with fractions
 (``year``, ``token_count``) are not. A column that counts the rows (``Unnamed: 0``, ``index``) never is. Two patterns of
 like size leave the choice to the user.
 """
@@ -25,7 +25,7 @@ FEWEST = 16  # fewer rows may be whole, or count up, by chance
 RUN = 3  # columns that count up without a gap: no coincidence
 CLEAR = 4  # times as many columns as the next pattern has
 NUMBER = re.compile(r"[0-9]+")
-COUNTS, WHOLE = "counts the rows", "whole numbers beside fractions"
+COUNTS_ROWS, WHOLE_NUMBERS = "counts the rows", "whole numbers next to columns with fractions"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Dimensions:
         return ({"features": self.taken} if self.taken else {}) | (self.patterns if len(self.patterns) > 1 else {})
 
     def rivals(self, d: int) -> dict[str, list[int]]:
-        """The patterns that may be meant beside a column of vectors of length ``d``, which are not clearly wider."""
+        """The patterns that may be meant in addition to a column of vectors of length ``d``, which are not clearly
+        wider."""
         wide = {name: places for name, places in self.patterns.items() if len(places) >= RUN}
         return {name: places for name, places in wide.items() if CLEAR * len(places) > d}
 
@@ -88,8 +89,8 @@ def choose_dimensions(names: Sequence[str], samples: Mapping[int, np.ndarray], n
     else:
         whole = {place for place in free if _whole(samples[place]) and (named or _varies(samples[place]))}
         taken = [place for place in free if place not in whole] or free
-        reasons = dict.fromkeys(whole, WHOLE)
-    reasons |= dict.fromkeys(counters, COUNTS)
+        reasons = dict.fromkeys(whole, WHOLE_NUMBERS)
+    reasons |= dict.fromkeys(counters, COUNTS_ROWS)
     left = {names[place]: reasons[place] for place in numeric if place not in taken} if taken else {}
     return Dimensions(taken, left, patterns)
 
@@ -123,7 +124,7 @@ def _patterns(names: Sequence[str], places: list[int], free: list[int]) -> dict[
 
 
 def _without_case(patterns: dict[tuple[str, str], dict[int, int]]) -> dict[tuple[str, str], dict[int, int]]:
-    """Patterns that differ in capitals alone as one, unless a number stands in both: X_0 beside x_0 is another."""
+    """Patterns that differ in capitals alone as one, unless a number stands in both: X_0 and x_0 together are two."""
     joined: dict[tuple[str, str], dict[int, int]] = {}
     for around, members in patterns.items():
         written = [part.lower() for part in around]
@@ -144,7 +145,7 @@ def _convincing(pattern: dict[int, int], free: list[int]) -> bool:
 
 
 def _counts(sample: np.ndarray) -> bool:
-    """Whether it holds consecutive whole numbers, each once, in whatever order."""
+    """Whether it holds consecutive whole numbers, each once, in any order."""
     if len(sample) < FEWEST or not np.isfinite(sample).all():
         return False
     ordered = np.sort(sample)

@@ -62,9 +62,9 @@ def open_file(path: str) -> Contents:
 def read_column_file(
     path: str, key: str | None, names: tuple[str, ...], default: str, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One value a row and the ids beside it, from a file of any format or a .txt with one value a line.
+    """One value a row and the ids in the same file, from a file of any format or a .txt with one value a line.
 
-    ``n`` is how many rows are expected, where that is known: it tells whether a text file begins with a header.
+    ``n`` is how many rows are expected, where that is known: it shows whether a text file begins with a header.
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".csv", ".tsv", ".txt"):

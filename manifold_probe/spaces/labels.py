@@ -1,4 +1,4 @@
-"""Class labels, one a row, with one notion of "no label" whatever file or library they came from.
+"""Class labels, one a row, with one notion of "no label" for every file format and library.
 
 Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (the least int64) or "" (`NO_NAME`); ask
 `is_labelled`, and write labels out with `plain_labels`, which gives None for such rows. What means "no label":
@@ -29,7 +29,7 @@ WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must 
 EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
 MISSING_AS_TEXT = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "-1"}
 IGNORED = -100  # what torch's losses ignore
-WHOLE = re.compile(r"-?[0-9]+")
+INTEGER = re.compile(r"-?[0-9]+")
 NUMBER_CELL = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?|nan", re.IGNORECASE)
 MOST_CELLS = 1_000_000  # of the table of two codings that is solved exactly
 PERMUTATIONS = 5
@@ -139,7 +139,7 @@ def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
     codes = list(unlabelled)
     none = known & has_code(labels, codes) if codes else np.zeros(len(labels), dtype=bool)
     values = np.unique(labels[known & ~none]).tolist()
-    if labels.dtype.kind == "U" and "-1" in values and all(WHOLE.fullmatch(value) for value in values):
+    if labels.dtype.kind == "U" and "-1" in values and all(INTEGER.fullmatch(value) for value in values):
         values = sorted(map(int, values))
     if [value for value in values if isinstance(value, int) and value < 0] == [-1] and values != [-1, 1]:
         none |= labels == ("-1" if labels.dtype.kind == "U" else -1)

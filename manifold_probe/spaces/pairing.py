@@ -87,11 +87,11 @@ def pair(
         Labels in the teacher's row order, or joined by ``labels_ids`` (m,), which may name a part of the rows alone. By
         default the teacher's own labels, else the student's.
     positional : bool
-        Pair by position whatever the ids say.
+        Pair by position and ignore the ids.
     allow_missing : bool
         Go on with the rows that found a partner; otherwise every row must.
     unlabelled : values
-        Labels that mean "no label", beside what `spaces.labels` takes for that.
+        Labels that mean "no label", in addition to what `spaces.labels` takes for that.
     ignore_labels : bool
         Go on as if the spaces had no labels; ``labels`` still count.
     keep_first : bool

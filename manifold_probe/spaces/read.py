@@ -41,10 +41,10 @@ def open_contents(path: str, key: str | None = None) -> Contents:
 
 
 def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
-    """The features in a file or folder, with the ids and labels that lie beside them.
+    """The features in a file or folder, with the ids and labels stored with them.
 
     A .pt, .npz, HDF5 or safetensors file holds one matrix, or several under keys with the columns "ids" (or "id") and
-    "labels" (or "label") beside them, or one vector an item under its id. In a .pt file a list of batches, rows or
+    "labels" (or "label") with them, or one vector an item under its id. In a .pt file a list of batches, rows or
     values will do for an array. A key called ids, labels or logits that cannot be used is an error, never left out.
 
     Parameters
@@ -94,7 +94,7 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
         - a dict ``{"features": x, "ids": ids, "labels": y}`` or one with other keys, chosen as in a file;
         - a dict ``{id: vector}``;
         - a DataFrame: a column of vectors, or columns that are dimensions (`choose_dimensions` says which); ids are its
-          column "ids" or "id", else an index that is not just 0..n-1; a Series of vectors; whatever has ``to_pandas``.
+          column "ids" or "id", else an index that is not just 0..n-1; a Series of vectors; anything with ``to_pandas``.
     name : str
         What messages call it.
     labelled : bool
@@ -234,7 +234,8 @@ def _statistics(space: Space) -> dict[str, Any]:
 def read_column(
     path: str, names: tuple[str, ...], default: str, n: int | None = None, known: Any = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One value a row, from a file of any format or a .txt with one a line, and the ids beside it if there are any.
+    """One value a row, from a file of any format or a .txt with one a line, and the ids in the same file if there are
+    any.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ BLOCK_BYTES = 32 * 2**20
 class Source:
     """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
 
-    ``id_candidate`` names a column beside the features that may hold ids, where none is called so. ``columns_left``
+    ``id_candidate`` names a column next to the features that may hold ids, where none is called so. ``columns_left``
     names the columns of numbers that are no dimensions, and says why.
     """
 
@@ -90,7 +90,7 @@ class Space:
         is_array = hasattr(rows, "dtype") and not odd
         if not is_array or len(getattr(rows, "shape", ())) != 2:
             what = f"shape {tuple(rows.shape)}" if is_array else f"type {type(rows).__name__}"
-            raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or whatever as_space takes to as_space")
+            raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or pass what as_space takes to as_space")
         self._rows = rows
         self._order = order
         self.name = name

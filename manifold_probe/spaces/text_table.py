@@ -1,4 +1,4 @@
-"""Reading .csv, .tsv and .txt: one column a dimension, or a vector in each cell, beside ids, labels and other columns.
+"""Reading .csv, .tsv and .txt: one column a dimension, or a vector in each cell, and ids, labels and other columns.
 
 Ids and labels are read as text, so that "007" stays "007"; an unnamed first column is pandas' index. Which columns of
 numbers are dimensions says `choose_dimensions`; every other column is there to be asked for by its name.
@@ -77,9 +77,10 @@ def open_table(path: str) -> Contents:
 def read_text_columns(
     path: str, key: str | None, names: tuple[str, ...], default: str, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The column ``key`` (else the first called one of ``names``, else the only one) as text, and the ids beside it.
+    """The column ``key`` (else the first called one of ``names``, else the only one) as text, and the ids in the same
+    file.
 
-    Without a header the columns are called 0, 1, ...; ``n`` is how many rows are expected, which tells whether there
+    Without a header the columns are called 0, 1, ...; ``n`` is how many rows are expected, which shows whether there
     is one.
     """
     with refusing(path, "a table"):

@@ -1,8 +1,8 @@
 """Reading .pt and .pth: a tensor or NumPy array, a list of batches or rows, or a dict of these (see ``values.py``).
 
-Always with ``weights_only=True``, on the CPU whatever device wrote it, and memory-mapped where the file is a zip (every
-torch.save since 1.6). Beyond torch's own types only NumPy's arrays, scalars and types are let in: rebuilding them runs
-no code of the file.
+Always with ``weights_only=True``, on the CPU, also where a GPU wrote it, and memory-mapped where the file is a zip
+(every torch.save since 1.6). Beyond torch's own types only NumPy's arrays, scalars and types are let in: rebuilding
+them runs no code of the file.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ COUNTED = re.compile(r"(.*?[A-Za-z_])(\d+)")  # "emb_0": a dimension or a row?
 
 
 def entries_of(thing: Any) -> dict[str, Entry]:
-    """The entries of whatever was saved or is held: a tensor, array, list, dict, or dict of dicts.
+    """The entries of a saved or given value: a tensor, array, list, dict, or dict of dicts.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def is_one_space(thing: Mapping[Any, Any], name: str) -> bool:
     Raises
     ------
     InputError
-        Where both could be meant: "features" beside other matrices, without ids or labels.
+        Where both could be meant: "features" next to other matrices, without ids or labels.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def one_a_row(entries: list[Entry], prefix: str = "") -> list[Entry]:
     """{name: vector} as one matrix "features" with the names as "ids"; other entries as they are.
 
     So a file with one vector an image is read. It takes three vectors or more, of one length and type, and nothing else
-    beside them. Names that only count ("emb_0", "emb_1", ...) could be dimensions as well where they are fewer than
+    next to them. Names that only count ("emb_0", "emb_1", ...) could be dimensions as well where they are fewer than
     the values of each, so these are left alone.
     """
     shapes = {entry.shape for entry in entries}

@@ -221,8 +221,8 @@ def test_class_names_in_every_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"train_teacher": TEACHER}, "train student: missing beside train teacher"),
-        ({"train_student": TEACHER}, "train teacher: missing beside train student"),
+        ({"train_teacher": TEACHER}, "train student: missing, although train teacher is given"),
+        ({"train_student": TEACHER}, "train teacher: missing, although train student is given"),
         ({"train_teacher": TEACHER, "train_student": STUDENT, "train_ids": [1]}, "train ids: do not go with features"),
         (
             {"train_teacher": TEACHER[:, :4], "train_student": STUDENT},

@@ -132,7 +132,7 @@ def test_rows_are_found_by_id(folder: Path) -> None:
     features, _ = teacher()
     models, found = models_of(work(), features)
     told = of_models(models, found, 10, 0)
-    assert told.beside["interventions"][0]["overlap"] == 1
+    assert told.examined["interventions"][0]["overlap"] == 1
     assert (told.causes, told.pieces, told.assessed) == ([], [], ["preprocessing"])
     assert places_in(models.student, None, 150).tolist() == list(range(150))
     assert places_in(models.student, np.array(["none"]), 1).tolist() == [-1]
@@ -188,12 +188,12 @@ def test_what_the_teacher_does_not_keep_itself(folder: Path) -> None:
     items = [leaky.data.read(row).content for row in range(150)]
     told = of_models(*models_of(work(), extracted(leaky, items, Condition("")), teacher=leaky), 10, 0)
     (piece,) = [each for each in told.pieces if each.name == "teacher_repeatability"]
-    kept = told.beside["teacher_repeatability"]
+    kept = told.examined["teacher_repeatability"]
     assert kept["a second pass"] < 0.8
     assert piece.fraction > 0.3
     sound = of_models(*models_of(work(size="24"), teacher()[0], teacher=work()), 10, 0)
-    assert sound.beside["teacher_repeatability"]["a second pass"] == 1
-    assert sound.beside["teacher_repeatability"]["half precision"] > 0.6
+    assert sound.examined["teacher_repeatability"]["a second pass"] == 1
+    assert sound.examined["teacher_repeatability"]["half precision"] > 0.6
 
 
 def test_conditions_that_cannot_be_tried_say_why(folder: Path) -> None:

@@ -205,10 +205,10 @@ def test_damage_is_inflicted_by_its_known_amount() -> None:
     counted = lab.inflict("cut to four columns", lambda x: x[:, :4], counted=True)
     assert (counted.before, counted.after) == pytest.approx((1, 1 - lost))
     assert counted.share == pytest.approx(lost / lab.loss(COSINE), abs=1e-6)
-    beside = lab.beside(teacher[:, :4])
-    assert beside.loss(COSINE) == lab.loss(COSINE)
-    assert beside.overlap == pytest.approx(trial.after, abs=1e-9)  # what is left is measured against the damaged side
-    assert beside.undo("nothing", lambda x: x, measures=(COSINE,)).before == pytest.approx(trial.after, abs=1e-9)
+    damaged = lab.against(teacher[:, :4])
+    assert damaged.loss(COSINE) == lab.loss(COSINE)
+    assert damaged.overlap == pytest.approx(trial.after, abs=1e-9)  # what is left is measured against the damaged side
+    assert damaged.undo("nothing", lambda x: x, measures=(COSINE,)).before == pytest.approx(trial.after, abs=1e-9)
 
 
 def test_shares_are_of_the_whole_loss() -> None:

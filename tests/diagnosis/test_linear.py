@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from manifold_probe.diagnosis.linear import cross_fitted, explained, fit_ridge, told_by_others
+from manifold_probe.diagnosis.linear import cross_fitted, explained, fit_ridge, predicted_by_others
 from manifold_probe.measures.linear_maps import GENERALISED, LEAST_FREE
 
 
@@ -49,7 +49,7 @@ def test_the_strength_has_the_least_generalised_cross_validation(n: int, p: int,
 def test_groups_are_told_by_the_others(n: int, p: int, seed: int) -> None:
     x, y = rows(n, p, seed=seed)
     groups = np.random.default_rng(seed).choice([0, 2, 3, 9], n)
-    found = told_by_others(x, y, groups)
+    found = predicted_by_others(x, y, groups)
     strength = fit_ridge(x, y).strength
     for group in (0, 2, 3, 9):
         out = groups == group
@@ -82,7 +82,7 @@ def test_nothing_varies(p: int) -> None:
     assert not found.weights.any()
     assert found.strength == 0
     groups = np.arange(20) % 2
-    told = told_by_others(x, y, groups)
+    told = predicted_by_others(x, y, groups)
     assert np.allclose(told[groups == 0], y[groups == 1].mean(0))
     assert np.allclose(told[groups == 1], y[groups == 0].mean(0))
 

@@ -206,7 +206,7 @@ def test_causes_of_a_course() -> None:
         assert names(found) == [name]
         assert found.causes[0]["status"] == "proved"
         assert found.assessed == ["undertrained", "unstable_training", "too_small_student"]
-        assert found.beside["log"]["course"] == kind
+        assert found.examined["log"]["course"] == kind
     flat = evidence_of_training(weak, Training(log=log_of("flat")), K, 0)
     assert [(each["name"], each["status"], each["or"]) for each in flat.causes] == [
         ("too_small_student", "suspected", ["overfit"])
@@ -259,7 +259,7 @@ def test_features_of_rows_trained_on_stand_beside_the_pair() -> None:
         pair_of(student, np.flatnonzero(~SEEN)), Training(seen=pair_of(student, np.flatnonzero(SEEN))), K, 0
     )
     assert names(found) == ["overfit"]
-    rows = found.beside["overfit"]
+    rows = found.examined["overfit"]
     loss = 1 - rows["unseen"]
     assert pieces(found)["overfit"] == pytest.approx((rows["seen"] - rows["unseen"]) / loss)
 
@@ -306,7 +306,7 @@ def test_denser_classes_are_not_absent_ones() -> None:
     both = Space(teacher, labels=LABELS), {"s": Space(teacher + 0.3 * NOISE)}
     known = frozenset(f"c{place}" for place in range(5))
     found = evidence_of_training(next(iter(pair(*both).values())), Training(classes=known), K, 0)
-    looked = found.beside["classes"]
+    looked = found.examined["classes"]
     assert looked["present_overlap"] - looked["absent_overlap"] > 0.15
     assert looked["healthy_difference"] > 0.15
     assert names(found) == []
@@ -327,7 +327,7 @@ def test_classes_that_are_the_split_say_nothing_of_overfit() -> None:
     found = evidence_of_training(pair_of(worse(~trained, 1.0)), Training(trained=trained), K, 0)
     assert names(found) == ["absent_classes"]
     assert found.assessed == ["absent_classes"]
-    assert found.beside["underfit"]["rows"] == N // 2
+    assert found.examined["underfit"]["rows"] == N // 2
     assert sum(pieces(found).values()) == pytest.approx(1)
 
 
@@ -375,7 +375,7 @@ def test_a_linear_head_is_a_map_and_no_loss() -> None:
 def test_a_side_that_keeps_less_is_no_cause() -> None:
     found = evidence_of_training(pair_of(SOUND), Training(head=pair_of(SOUND + NOISE)), K, 0)
     assert names(found) == []
-    assert found.beside["head"]["difference"] < -0.2
+    assert found.examined["head"]["difference"] < -0.2
 
 
 def test_nothing_known_is_nothing_found() -> None:

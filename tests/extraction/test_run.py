@@ -252,7 +252,7 @@ def test_a_folder_with_other_files_is_left_alone(folder: Path, capfd: Capture) -
 def test_missing_preprocessing_is_not_guessed(folder: Path, capfd: Capture) -> None:
     bare = ["extract", "--model", "python:smallnet:make", "--data", "images", "--out", "x"]
     assert "give --size, --mean and --std" in refused(bare, capfd)
-    assert "--std: missing beside the others" in refused([*bare, "--size", "32", "--mean", "0.5"], capfd)
+    assert "--std: missing; give" in refused([*bare, "--size", "32", "--mean", "0.5"], capfd)
 
 
 def test_two_stores_compare_by_id(folder: Path, capfd: Capture) -> None:

@@ -71,7 +71,7 @@ def test_low_precision_comes_out_as_float32(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("python:nosuchmodule:make", "there is no module 'nosuchmodule'; it is looked for in the current folder"),
+        ("python:nosuchmodule:make", "there is no module 'nosuchmodule'; it is searched in the current folder"),
         ("python:tinypackage.nosuch:make", "there is no module 'tinypackage.nosuch'"),
         ("python:tinypackage.needy:make", "a_package_that_is_not_there'); install what tinypackage.needy imports"),
         ("python:tinypackage.broken:make", "SyntaxError"),

@@ -252,5 +252,5 @@ UNALIGNED = document(
     held_out={},
     causes=[ORDER],
     ladder=[step("identity", 0.002, None), step("reordered", 0.87, None)],
-    not_assessed=[{"name": "all other causes", "why": "they can be told once rows are paired rightly"}],
+    not_assessed=[{"name": "all other causes", "why": "they can be assessed once rows are paired correctly"}],
 )

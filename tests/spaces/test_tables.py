@@ -72,7 +72,10 @@ def test_columns_without_a_pattern(way: Callable, tmp_path: Path) -> None:
     frame = pd.DataFrame(X, columns=["height", "width", "mass", "age", "dose", "x"])
     space = as_space(way(frame.assign(year=STRAY["year"], pk=STRAY["pk"], note="n"), tmp_path))
     assert np.array_equal(space.read(0, N), X)
-    assert space.source.columns_left == {"year": "whole numbers beside fractions", "pk": "counts the rows"}
+    assert space.source.columns_left == {
+        "year": "whole numbers next to columns with fractions",
+        "pk": "counts the rows",
+    }
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -333,7 +336,7 @@ def test_a_table_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     labelled.to_csv(tmp_path / "l.csv", index=False, header=False)
     space = read(str(tmp_path / "l.csv"))  # labels among fractions are no dimension, a dead dimension is one
     assert np.array_equal(space.read(0, N), WIDE.assign(emb_3=0))
-    assert space.source.columns_left == {str(D): "whole numbers beside fractions"}
+    assert space.source.columns_left == {str(D): "whole numbers next to columns with fractions"}
     text = pd.DataFrame({"a": IDS, "b": [json.dumps(v.tolist()) for v in X], "c": np.arange(N) % 3})
     text.to_csv(tmp_path / "v.csv", index=False, header=False)
     assert np.array_equal(read(str(tmp_path / "v.csv")).read(0, N), X)

@@ -43,7 +43,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     trial = lab.inflict("the teacher's classes drawn together alike", lambda x: drawn_together(x, keep, codes, scale))
     if trial.gain < NEARER or (not lab.labelled and trial.share < OWN):
         return None
-    return Proved(trial, lab.beside(drawn_together(lab.reference, keep, codes, scale)))
+    return Proved(trial, lab.against(drawn_together(lab.reference, keep, codes, scale)))
 
 
 def _own_clusters(lab: Lab, x: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ def signs(lab: Lab) -> Signs | None:
     classes = lab.classes()
     if len(classes) < FEWEST or directions_in_use(lab.spectra[0]) < 3:
         return None  # on a line or in a plane every class lies on some way
-    means, places = centroids(lab.student, lab, classes), centroids(lab.told_by_others, lab, classes)
+    means, places = centroids(lab.student, lab, classes), centroids(lab.predicted_by_others, lab, classes)
     best = (1.0, 0, 0, 0.0)
     for mover in range(len(classes)):
         step = means[mover] - places[mover]

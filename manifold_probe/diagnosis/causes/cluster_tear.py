@@ -15,7 +15,7 @@ def signs(lab: Lab) -> Signs | None:
     classes = lab.classes()
     if len(classes) < 3:
         return None
-    residual = lab.student - lab.told_by_others
+    residual = lab.student - lab.predicted_by_others
     scores, parts = [], []
     for code in classes:
         rows = np.flatnonzero(lab.keep & (lab.codes == code))

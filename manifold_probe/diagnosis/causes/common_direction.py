@@ -27,9 +27,9 @@ def signs(lab: Lab) -> Signs | None:
     along = (lab.student - lab.student[keep].mean(0)) @ direction
     spread = [along[lab.classed & (lab.codes == code)].std() for code in lab.classes(2)]
     if spread and np.median(spread) < ALIKE * along[keep].std():
-        return None  # it tells classes apart: that is another cause
+        return None  # it separates classes: that is another cause
     if usual_spread(along[keep]) < ALIKE * along[keep].std():
-        return None  # it tells a few rows from the others
+        return None  # it separates a few rows from the others
     evidence = [
         Evidence("largest over second eigenvalue of the residual", float(first / second), 1.5),
         Evidence("its share of the residual", share),

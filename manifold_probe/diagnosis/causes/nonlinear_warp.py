@@ -195,7 +195,7 @@ def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
 
 
 class Lift:
-    """Rows at their own scale, beside random cosine features of two widths of their main directions."""
+    """Rows at their own scale, and random cosine features of two widths of their main directions."""
 
     def __init__(self, x: np.ndarray, seed: int) -> None:
         self.centre = x.mean(0, dtype=np.float64)

@@ -133,7 +133,7 @@ def best_window(values: np.ndarray) -> tuple[float, int, int]:
         if sums[start] > best[0]:
             best = (float(sums[start]), start, start + length)
     _, start, stop = best
-    room = max(2, (stop - start) // 6)  # lengths grow in steps: the ends are looked for row by row
+    room = max(2, (stop - start) // 6)  # lengths grow in steps: the ends are searched row by row
     starts = np.arange(max(start - room, 0), min(start + room, n - 2))
     stops = np.arange(max(stop - room, 2), min(stop + room, n) + 1)
     wide = stops[None] - starts[:, None]
