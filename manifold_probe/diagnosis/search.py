@@ -27,6 +27,7 @@ LEAST = 0.01  # of a measure over all rows, one point: less is nothing that a us
 ROUNDS = 5
 SUSPECTED = 0.1  # of the whole loss, and half of that of the overlap: less is no reason to suspect anything
 FAINT = 0.03  # points of overlap: what is only suspected of less is not worth a word
+OF_A_MAP = 0.2  # of what a map fitted to the teacher explains, which takes back many faults
 SPECIFIC = 0.5  # of what a less specific cause explains: so much is enough for one that is more so
 
 
@@ -94,24 +95,44 @@ def pursue(lab: Lab, causes: Sequence[Cause], progress: Progress = silent, each:
     names = {finding.name for finding in proved}
     least = SPECIFIC * max((finding.amount for finding in proved), default=0.0)
     left = [one for one in proposals if one.name not in names]
-    suspected = [one for one in left if one.trial is None and explains(one) and one.amount >= least]
+    inflicted = any(one.trial is not None and one.trial.kind == "inflict" for one in proved)
+    suspected = [
+        one
+        for one in left
+        if one.trial is None
+        and explains(one)
+        and one.amount >= least
+        and not (one.cause.general and inflicted)  # damage that is only nearly the student's leaves a rest like noise
+    ]
     harmless = {one.name: one for one in left if one.cause.harmless and one not in suspected}
     return Found(proved, suspected, lab, list(harmless.values()))
 
 
 def winner(passing: list[Finding]) -> Finding | None:
-    """The proposal that explains most; one that is more `specific` goes before it, down to half of what it explains."""
-    most = max((each.amount for each in passing), default=0.0)
+    """The proposal that explains most; one that is more `specific` goes before it, down to half of what it explains,
+    and down to a fifth of what a map fitted to the teacher does."""
+    fitted = max((each.amount for each in passing if mapped(each)), default=0.0)
+    most = max((each.amount for each in passing if not mapped(each)), default=0.0)
+    if most < OF_A_MAP * fitted:
+        most = fitted
     enough = [each for each in passing if each.amount >= SPECIFIC * most]
     return max(enough, key=lambda each: (specific(each), each.amount), default=None)
 
 
+def mapped(finding: Finding) -> bool:
+    """Whether the trial is that of a map fitted to the teacher."""
+    return finding.trial is not None and finding.trial.kind == "mapped"
+
+
 def specific(finding: Finding) -> int:
-    """0 where the trial undoes many faults, as leaving rows out or a map fitted to the teacher does; 1 where it takes
-    back or repeats one; 2 where that one concerns some rows or classes alone, or is a plain count."""
+    """0 where the trial undoes many faults, as leaving a class out or a map fitted to the teacher does; 1 where it
+    takes back or repeats one, or leaves out rows that stand apart by themselves; 2 where that one concerns some rows or
+    classes alone, or is a plain count."""
     trial = finding.trial
-    if trial is None or trial.kind not in ("undo", "inflict"):
+    if trial is None or mapped(finding):
         return 0
+    if trial.kind == "left out":
+        return int("rows" in finding.signs.where)
     local = trial.n < int(finding.after.start.keep.sum()) and not {"rows", "classes"}.isdisjoint(finding.signs.where)
     return 2 if local or trial.counted else 1
 

@@ -256,7 +256,8 @@ def test_every_form_of_the_report_holds_the_order(order: np.ndarray, tmp_path: P
     with pytest.raises(InputError, match="was loaded"):
         again.order()
     assert [step["repair"] for step in found.ladder] == ["identity", "reordered"][: len(found.ladder)]
-    assert found.not_assessed == [{"name": "all other causes", "why": "they can be assessed once rows are paired correctly"}]
+    why = "they can be assessed once rows are paired correctly"
+    assert found.not_assessed == [{"name": "all other causes", "why": why}]
 
 
 def test_ids_that_are_off_by_a_row_are_found_out() -> None:

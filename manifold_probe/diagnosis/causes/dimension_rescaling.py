@@ -13,7 +13,7 @@ from manifold_probe.diagnosis.spectra import participation
 STEPS = 150
 UNEVEN = 1.3  # deviation of the log weights: a random projection has up to 1.2
 FEWER = 0.05  # of the teacher's participation ratio: another pooling of a sound text model has .07
-FEW, DOUBLED = 0.5, 1.75  # the same where a linear map brings back so many times what is kept
+FEW, DOUBLED = 0.3, 1.75  # the same where a linear map brings back so many times what is kept
 OWN = {"weights": 0.1, "map": 0.07}  # of the loss: sound networks' other layers regain .05 to .09, a bottleneck .03
 
 
