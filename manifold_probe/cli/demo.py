@@ -39,7 +39,7 @@ def demo(
     data = demo_data(out)
     with Progress() as progress:
         parts = Parts(progress, {"comparison": 0.9, "page": 0.1})
-        result = api.compare(data.teacher, data.students, maps=True, progress=parts["comparison"])
+        result = api.compare(data.teacher, data.students, maps=True, diagnose=True, progress=parts["comparison"])
         parts["page"]("writing the page", 0, 1)
         page = data.folder / PAGE
         result.to_html(page, thumbnails=data.images)

@@ -48,7 +48,7 @@ def diagnose(
     sides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN | TEACHER STUDENT]",
+            metavar="RUN | TEACHER STUDENT",
             help="A folder of probe distill, which knows all the rest; or teacher and student.",
         ),
     ] = None,

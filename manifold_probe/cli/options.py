@@ -11,7 +11,7 @@ features = partial(typer.Option, rich_help_panel="Features")
 pairing = partial(typer.Option, rich_help_panel="Pairing of rows")
 labelling = partial(typer.Option, rich_help_panel="Labels")
 measuring = partial(typer.Option, rich_help_panel="Measuring")
-gate = partial(typer.Option, rich_help_panel="Gates: exit code 1 where one fails")
+gate = partial(typer.Option, rich_help_panel="Gates, exit code 1 where one fails")
 output = partial(typer.Option, rich_help_panel="Output")
 models = partial(typer.Option, rich_help_panel="Models in place of features")
 training = partial(typer.Option, rich_help_panel="Training")
@@ -20,7 +20,7 @@ training = partial(typer.Option, rich_help_panel="Training")
 Sides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TEACHER] [STUDENT...]", help="Teacher and students, in this order, without the option names."
+        metavar="TEACHER STUDENT", help="Teacher and students, in this order, without the names of the options."
     ),
 ]
 Teacher = Annotated[

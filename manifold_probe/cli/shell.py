@@ -52,8 +52,10 @@ class Verb(TyperCommand):
         for parameter in self.get_params(ctx):
             known = parameter.get_help_record(ctx)
             if known is not None:
-                named = "Arguments" if parameter.param_type_name == "argument" else "Other"
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or named, []).append(known)
+                if parameter.param_type_name == "argument":  # without the type that typer puts there
+                    groups.setdefault("Arguments", []).append((str(parameter.metavar), known[1]))
+                else:
+                    groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Other", []).append(known)
         groups["Other"] = groups.pop("Other")  # last
         for name, records in groups.items():
             with formatter.section(name):
