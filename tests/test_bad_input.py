@@ -121,7 +121,7 @@ def test_bad_options(name: str, good: str, capfd: pytest.CaptureFixture[str]) ->
         (["compare", "t.npy", "s.npy", "--thumbnails", "x.npz"], "--thumbnails: are for the page; add --report"),
         (
             ["compare", "t.npy", "s.npy", "--report", "x.html", "--thumbnails", "no.npz"],
-            "no.npz: no such file or folder",
+            "no.npz: no such file",
         ),
         (["compare", "t.npy", "s.npy", "--table", "x.tex", "--width", "wide"], "'wide' is no width"),
         (["info"], "Missing argument"),

