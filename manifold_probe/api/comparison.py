@@ -111,7 +111,7 @@ def compare(
     seed : int
         Seed of everything drawn at random.
     positional : bool
-        Pair by position whatever the ids say.
+        Pair by position and ignore the ids.
     allow_missing : bool
         Go on with the rows that found a partner.
     unlabelled : label or labels, optional
@@ -126,7 +126,7 @@ def compare(
     maps : bool
         Also lay out 2,000 rows of both spaces with UMAP, for the maps of page and figures: seconds for each student.
     diagnose : bool
-        Also account for the whole loss and look for its causes, as `diagnose` does, of each student: the result's
+        Also account for the whole loss of each student and search for its causes, as `diagnose` does: the result's
         ``diagnosis``.
     executor : str, optional
         Who reads the rows: "dask" for several processes on this machine, "dask://HOST:PORT" for the workers of a

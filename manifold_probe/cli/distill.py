@@ -76,7 +76,7 @@ def distill(
     mean: Annotated[str | None, images(help="As for probe extract.")] = None,
     std: Annotated[str | None, images(help="As for probe extract.")] = None,
     pool: Annotated[str | None, images(help="The student's, as for probe extract.")] = None,
-    teacher_pool: Annotated[str | None, images(help="The teacher's.")] = None,
+    teacher_pool: Annotated[str | None, images(help="The teacher's, as for probe extract.")] = None,
     tensorboard: Annotated[bool, output("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     json: Json = False,
     debug: Debug = False,

@@ -1,4 +1,4 @@
-"""The files a user asked for beside the report: checked before any work, written after it."""
+"""The files a user asked for in addition to the report: checked before any work, written after it."""
 
 from __future__ import annotations
 
