@@ -56,7 +56,7 @@ class Evaluation:
     --------
     >>> import numpy as np
     >>> x, labels = np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 2
-    >>> x[:, 0] += 16 * labels
+    >>> x[:, 0] += 16 * labels - 8
     >>> evaluation = evaluate({"features": x, "labels": labels}, x[:, :2], tasks=["knn"])
     >>> evaluation.scores["knn_accuracy@10"].student
     1.0

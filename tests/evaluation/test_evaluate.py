@@ -66,7 +66,7 @@ def probe(capfd: Capture, *arguments: str) -> tuple[int, str, str]:
 
 def sides(folder: Path, *names: str) -> list[str]:
     options = {"test": ("--teacher", "--student"), "train": ("--teacher-train", "--student-train")}
-    options["ood"] = ("--teacher-ood", "student ood: missing")
+    options["ood"] = ("--teacher-ood", "--student-ood")
     return [
         word
         for name in names
@@ -193,7 +193,7 @@ def test_labels_from_a_table_and_chosen_tasks(folder: Path, capfd: Capture) -> N
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--tasks", "kmm"], "tasks: 'kmm' is not known"),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--tasks", "ood"], "no unusual rows"),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--corruptions"], "is no model with data"),
-        (
+        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--teacher-ood", "{}/t_ood.npz"], "student ood: "),
             ["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--teacher-ood", "{}/t_ood.npz"],
             "student ood: missing",
         ),
