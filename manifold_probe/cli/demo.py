@@ -1,4 +1,4 @@
-"""`probe demo`: a small teacher and two students, trained and compared in seconds."""
+"""`probe demo`: a small teacher and two students, trained in seconds, compared and shown on a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def demo(
     ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, in seconds, and compare them.
+    """Train a small teacher and two students on digits, compare and diagnose them, and write the page.
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def demo(
     from manifold_probe.files import check_folder
 
     check_folder(out, "--out")
-    complain("training a teacher and two students on scikit-learn's digits, a few seconds")
+    complain("training a teacher and two students on scikit-learn's digits, then comparing them; half a minute")
     from manifold_probe import api
     from manifold_probe.demo import demo_data
     from manifold_probe.report.progress import Progress
