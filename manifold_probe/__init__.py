@@ -15,8 +15,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manifold_probe import distillation, measures, report, spaces
-    from manifold_probe.api import Comparison, Comparisons, Diagnosis, compare, diagnose, load
+    from manifold_probe import diagnosis, distillation, measures, report, spaces
+    from manifold_probe.api import (
+        Comparison,
+        Comparisons,
+        Diagnosis,
+        Distillation,
+        Evaluation,
+        Extraction,
+        compare,
+        diagnose,
+        distill,
+        evaluate,
+        extract,
+        load,
+    )
+    from manifold_probe.demo import DemoData, demo_data
     from manifold_probe.errors import InputError
     from manifold_probe.measures.catalogue import MEASURES, Measure
     from manifold_probe.spaces.space import Space
@@ -26,13 +40,22 @@ __all__ = [
     "MEASURES",
     "Comparison",
     "Comparisons",
+    "DemoData",
     "Diagnosis",
+    "Distillation",
+    "Evaluation",
+    "Extraction",
     "InputError",
     "Measure",
     "Space",
     "compare",
+    "demo_data",
     "diagnose",
+    "diagnosis",
+    "distill",
     "distillation",
+    "evaluate",
+    "extract",
     "load",
     "measures",
     "report",
@@ -40,25 +63,22 @@ __all__ = [
 ]
 
 _HOME = {
-    "Comparison": "manifold_probe.api",
-    "Comparisons": "manifold_probe.api",
-    "Diagnosis": "manifold_probe.api",
+    "DemoData": "manifold_probe.demo",
     "InputError": "manifold_probe.errors",
     "MEASURES": "manifold_probe.measures.catalogue",
     "Measure": "manifold_probe.measures.catalogue",
     "Space": "manifold_probe.spaces.space",
-    "compare": "manifold_probe.api",
-    "diagnose": "manifold_probe.api",
-    "load": "manifold_probe.api",
+    "demo_data": "manifold_probe.demo",
 }
+_MODULES = ("diagnosis", "distillation", "measures", "report", "spaces")  # all other names are of `manifold_probe.api`
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    if name in __all__:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME.get(name, f"{__name__}.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,5 @@
 """The demo: a teacher and two students trained in seconds on scikit-learn's digits, their features as files, and every
-other input that the README's tour names, so that its commands run in the demo's folder as they are written.
+other input that the documentation names, so that its commands run in the demo's folder as they are written.
 
 The teacher learns the labels. The students never see one: from the same images they imitate the teacher's embedding,
 one by its directions alone (cosine), one by its directions and its dimensions (CoSS). They are narrower inside and end
@@ -14,7 +14,9 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from manifold_probe.distillation import cosine_loss, coss_loss
-from manifold_probe.files import write_whole
+from manifold_probe.files import check_folder, write_whole
 
 TRAINING_ROWS = 900
 WIDTH = 64
@@ -51,8 +53,34 @@ def make(seed=0):
 '''
 
 
-def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, Path]:
-    """Train the three networks, and write their features and the other inputs of the README's tour.
+@dataclass(frozen=True)
+class DemoData:
+    """The files of the demo: features of a ``teacher`` and of the ``students`` "cosine" and "coss", the rows'
+    ``labels`` and ``images``, and all else in ``folder``.
+
+    ``mp.compare(data.teacher, data.students)`` compares them.
+    """
+
+    folder: Path
+    teacher: Path
+    students: dict[str, Path]
+    labels: Path
+    images: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The paths as text."""
+        students = {name: str(path) for name, path in self.students.items()}
+        return {name: str(path) for name, path in vars(self).items()} | {"students": students}
+
+    def summary(self) -> str:
+        """One line about what was made, and where."""
+        return (
+            f"{self.folder}: features of a teacher and of the students {' and '.join(self.students)}, 897 digits each"
+        )
+
+
+def demo_data(folder: str | Path = "probe-demo", *, seed: int = 0, epochs: int = 120) -> DemoData:
+    """Train a teacher and two students on digits, in seconds, and write their features and all inputs of the tour.
 
     Feature files are dicts of ``features`` (n, 64), ``ids`` (a digit's place in the data set) and ``labels``:
 
@@ -60,7 +88,7 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
     - ``t_train.pt``, ``s_train.pt``: the 900 training digits;
     - ``t_ood.pt``, ``s_ood.pt``: the 897 digits with dark and light exchanged, without labels.
 
-    Beside them: ``labels.csv`` and ``slices.csv`` (of the 897 digits), ``digits.npz`` (their images), ``images/``,
+    In addition: ``labels.csv`` and ``slices.csv`` (of the 897 digits), ``digits.npz`` (their images), ``images/``,
     ``images.csv`` and ``test/`` (300 and 100 of the training digits as pictures), ``texts.jsonl`` (40 of them in words)
     and ``tinymodel.py`` (a network with random weights).
 
@@ -75,9 +103,22 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
 
     Returns
     -------
-    dict
-        The files to compare, by name: "teacher", "cosine", "coss".
+    DemoData
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written to.
+
+    Examples
+    --------
+    >>> data = demo_data("probe-demo")  # doctest: +SKIP
+    >>> list(mp.compare(data.teacher, data.students))  # doctest: +SKIP
+    ['cosine', 'coss']
     """
+    check_folder(folder, "folder")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     pixels, digits = load_digits(return_X_y=True)
     images, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
     order = np.random.default_rng(seed).permutation(len(images))
@@ -91,16 +132,20 @@ def run_demo(folder: str | Path, seed: int = 0, epochs: int = 120) -> dict[str, 
             torch.manual_seed(seed + 1)  # both students start from the same weights and see the same batches
             networks[name] = train_student(images[seen], embed(teacher, images[seen]), loss, epochs)
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {"teacher": folder / "t.pt", "cosine": folder / "s.pt", "coss": folder / "coss.pt"}
-    for name, path in paths.items():
+    data = DemoData(
+        folder=folder,
+        teacher=folder / "t.pt",
+        students={"cosine": folder / "s.pt", "coss": folder / "coss.pt"},
+        labels=folder / "labels.csv",
+        images=folder / "digits.npz",
+    )
+    for name, path in {"teacher": data.teacher, **data.students}.items():
         _save(networks[name], images, unseen, path, labels)
         if name != "coss":
             _save(networks[name], images, seen, path.with_name(f"{path.stem}_train.pt"), labels)
             _save(networks[name], 1 - images, unseen, path.with_name(f"{path.stem}_ood.pt"), kind="inverted")
-    _write_inputs(folder, np.asarray(pixels), np.asarray(digits), seen.numpy(), unseen.numpy())
-    return paths
+    _write_inputs(data, np.asarray(pixels), np.asarray(digits), seen.numpy(), unseen.numpy())
+    return data
 
 
 def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
@@ -171,25 +216,26 @@ def _save(
     kind: str = "digits",
 ) -> None:
     """The features of some images as torch.save writes them, whole or not at all."""
-    found: dict = {"features": embed(network, images[rows]), "ids": [f"{kind}/{row:04d}" for row in rows.tolist()]}
+    stored: dict = {"features": embed(network, images[rows]), "ids": [f"{kind}/{row:04d}" for row in rows.tolist()]}
     if labels is not None:
-        found["labels"] = labels[rows]
+        stored["labels"] = labels[rows]
     content = io.BytesIO()
-    torch.save(found, content)
+    torch.save(stored, content)
     write_whole(path, content.getvalue())
 
 
-def _write_inputs(folder: Path, pixels: np.ndarray, digits: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> None:
-    """The inputs of the README's tour that are no features: labels, slices, images, texts and a model."""
+def _write_inputs(data: DemoData, pixels: np.ndarray, digits: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> None:
+    """The inputs of the tour that are no features: labels, slices, images, texts and a model."""
+    folder = data.folder
     pictures = (pixels.reshape(-1, 8, 8) / 16 * 255).round().astype(np.uint8).repeat(4, 1).repeat(4, 2)
     strokes = pixels.sum(1)
     inks = [INK[third] for third in np.searchsorted(np.quantile(strokes, [1 / 3, 2 / 3]), strokes)]
     ids = [f"digits/{row:04d}" for row in range(len(digits))]
-    _write_table(folder / "labels.csv", ("id", "label"), [(ids[row], digits[row]) for row in unseen])
+    _write_table(data.labels, ("id", "label"), [(ids[row], digits[row]) for row in unseen])
     _write_table(folder / "slices.csv", ("id", "ink"), [(ids[row], inks[row]) for row in unseen])
     content = io.BytesIO()
     np.savez_compressed(content, images=pictures[unseen], labels=digits[unseen], ids=np.array(ids)[unseen])
-    write_whole(folder / "digits.npz", content.getvalue())
+    write_whole(data.images, content.getvalue())
     table = []
     for row, place in zip(seen, np.repeat(list(PICTURES), list(PICTURES.values())), strict=False):
         name = f"{place}/{digits[row]}/{row:04d}.png"

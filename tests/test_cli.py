@@ -25,6 +25,7 @@ RNG = np.random.default_rng(0)
 N = 60
 TEACHER = RNG.normal(size=(N, 5))
 Capture = pytest.CaptureFixture[str]
+VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,86 @@ def test_help_and_version(capfd: Capture) -> None:
         assert error == ""
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_has_groups_and_two_examples(verb: str, capfd: Capture) -> None:
+    assert cli.run([verb, "--help"]) == 0
+    long = capfd.readouterr().out
+    assert cli.run([verb, "-h"]) == 0
+    assert capfd.readouterr().out == long
+    assert len(re.findall(r"^ +probe \w+", long, re.MULTILINE)) >= 2
+    assert long.rstrip().endswith("Show this message and exit.")
+    other = long.partition("\nOther:\n")[2]
+    assert re.findall(r"^  (-\S+)", other, re.MULTILINE)[-2:] == ["--debug", "-h,"]
+    assert "<list[" not in long
+
+
+def test_distil_is_distill(capfd: Capture) -> None:
+    assert cli.run(["distil", "--help"]) == 0
+    one = capfd.readouterr().out
+    assert cli.run(["distill", "--help"]) == 0
+    assert capfd.readouterr().out == one.replace("probe distil [", "probe distill [")
+    assert cli.run(["--help"]) == 0
+    assert "distil " not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("probe com", "compare"), ("probe distil", "distill"), ("probe compare --tea", "--teacher")]
+)
+def test_the_shell_completes(words: str, expected: str) -> None:
+    asking = {"_PROBE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-m", "manifold_probe"], env=os.environ | asking, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout.split()
+
+
+def test_sides_without_the_option_names(folder: Path, capfd: Capture) -> None:
+    named = {"a": f"{folder}/a.npz", "noisy": f"{folder}/b.npz"}
+    by_option = [word for name, path in named.items() for word in ("--student", f"{name}={path}")]
+    found = []
+    for sides in (
+        [f"{folder}/t.npz", f"{folder}/a.npz", f"noisy={folder}/b.npz"],
+        [f"{folder}/a.npz", f"noisy={folder}/b.npz", "--teacher", f"{folder}/t.npz"],
+        ["--teacher", f"{folder}/t.npz", *by_option],
+    ):
+        assert cli.run(["compare", *sides, "--k", "4", "--json"]) == 0
+        document = json.loads(capfd.readouterr().out)
+        for student in document["students"].values():
+            del student["provenance"]["when"]
+        found.append(document)
+    assert list(found[0]["students"]) == ["a", "noisy"]
+    assert found[0] == found[1] == found[2]
+    for verb in (["evaluate", "--tasks", "knn"], ["diagnose"]):
+        sides = [f"{folder}/t.npz", f"{folder}/a.npz"], ["--teacher", f"{folder}/t.npz", "--student", f"{folder}/a.npz"]
+        ended = []
+        for each in sides:
+            code = cli.run([*verb, *each, "--k", "4"])
+            ended.append((code, *capfd.readouterr()))
+        assert ended[0] == ended[1]
+
+
+def test_thumbnails_and_width_reach_the_result(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {}
+    for name in ("to_html", "to_table"):
+        monkeypatch.setattr(api.Comparison, name, lambda _, path, name=name, **how: given.update({name: (path, how)}))
+    (folder / "pictures").mkdir()
+    options = ["--report", f"{folder}/x.html", "--thumbnails", f"{folder}/pictures", "--no-maps"]
+    options += ["--table", f"{folder}/x.tex", "--width", "icml-column"]
+    assert probe(folder, capfd, *options)[0] == 0
+    assert given == {
+        "to_html": (f"{folder}/x.html", {"thumbnails": f"{folder}/pictures"}),
+        "to_table": (f"{folder}/x.tex", {"width": "icml-column"}),
+    }
+
+
+def test_what_does_not_go_with_layers_is_refused(folder: Path, capfd: Capture) -> None:
+    for option in ("--k=3", "--diagnose", "--seed=1", "--no-maps", "--measures=linear_cka", "--thumbnails=x"):
+        assert cli.run(["compare", f"{folder}/t.npz", f"{folder}/a.npz", "--layers", option]) == 2
+        name = option.partition("=")[0]
+        assert capfd.readouterr().err.startswith(f"probe: {name}: does not go with --layers")
+
+
 def test_an_internal_error_is_one_line(folder: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
@@ -254,22 +335,33 @@ def _plain(text: str) -> str:
 def test_the_demo(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     from manifold_probe import demo
 
-    def quick(folder: str, seed: int = 0) -> dict[str, Path]:
-        Path(folder).mkdir()
-        paths = {name: Path(folder) / f"{name}.npy" for name in ("teacher", "cosine", "coss")}
-        for place, path in enumerate(paths.values()):
-            np.save(path, TEACHER + 0.1 * place * np.random.default_rng(seed + place).normal(size=TEACHER.shape))
-        return paths
+    rng, shown = np.random.default_rng(0), []
 
-    monkeypatch.setattr(demo, "run_demo", quick)
+    def quick(folder: str) -> demo.DemoData:
+        Path(folder).mkdir()
+        paths = {name: Path(folder) / f"{name}.npy" for name in ("teacher", "cosine", "coss", "labels", "images")}
+        teacher = rng.normal(size=(150, 5))
+        for place, name in enumerate(("teacher", "cosine", "coss")):
+            np.save(paths[name], teacher + 0.1 * place * rng.normal(size=teacher.shape))
+        students = {name: paths[name] for name in ("cosine", "coss")}
+        return demo.DemoData(Path(folder), paths["teacher"], students, paths["labels"], paths["images"])
+
+    def page(self: api.Comparisons, path: Path, thumbnails: Path) -> None:
+        shown.append((thumbnails.name, "maps" in self["coss"].details, self["coss"].diagnosis is not None))
+        path.write_text("page")
+
+    monkeypatch.setattr(demo, "demo_data", quick)
+    monkeypatch.setattr(api.Comparisons, "to_html", page)
     out_folder = tmp_path / "a place"
     assert cli.run(["demo", "--out", str(out_folder)]) == 0
     out, error = capfd.readouterr()
     assert "cosine minus coss" in out
     again = out.splitlines()[-1].strip()
-    assert again.startswith(f"probe compare --teacher '{out_folder}/teacher.npy' --student")
+    assert again.startswith(f"probe compare '{out_folder}/teacher.npy' 'cosine={out_folder}/cosine.npy'")
+    assert f"linked maps: {out_folder}/report.html" in out
     assert error.startswith("probe: training")
-    assert sorted(path.name for path in out_folder.iterdir()) == ["cosine.npy", "coss.npy", "teacher.npy"]
+    assert {path.name for path in out_folder.iterdir()} == {"cosine.npy", "coss.npy", "report.html", "teacher.npy"}
+    assert shown == [("images.npy", True, True)]
 
 
 def test_padding_copies_of_a_distributed_sampler(folder: Path, tmp_path: Path, capfd: Capture) -> None:

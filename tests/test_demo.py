@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from manifold_probe.demo import run_demo
+from manifold_probe.demo import demo_data
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,15 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "made"
     state = torch.get_rng_state()
     start = time.perf_counter()
-    paths = run_demo(folder)
+    data = demo_data(folder)
     took = time.perf_counter() - start
     assert torch.equal(torch.get_rng_state(), state)
+    paths = {"teacher": data.teacher, **data.students}
     assert [path.name for path in paths.values()] == ["t.pt", "s.pt", "coss.pt"]
+    assert data.to_dict()["students"] == {"cosine": f"{folder}/s.pt", "coss": f"{folder}/coss.pt"}
+    assert str(folder) in data.summary()
+    assert data.labels.exists()
+    assert data.images.exists()
     return {name: torch.load(path, weights_only=True) for name, path in paths.items()}, took, folder
 
 
@@ -92,8 +97,8 @@ def test_students_are_decent_and_differ_in_norms(demo):
 
 
 def test_same_seed_same_features(tmp_path):
-    first, again, other = (run_demo(tmp_path / name, seed, epochs=2) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
-    for name in first:
-        rows, same, different = (torch.load(paths[name])["features"] for paths in (first, again, other))
+    made = [demo_data(tmp_path / name, seed=seed, epochs=2) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    for name in ("cosine", "coss"):
+        rows, same, different = (torch.load(data.students[name])["features"] for data in made)
         assert torch.equal(rows, same)
         assert not torch.equal(rows, different)

@@ -180,10 +180,10 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from manifold_probe.demo import run_demo
+    from manifold_probe.demo import demo_data
 
     place = tmp_path_factory.mktemp("interrupted")
-    run_demo(place / "demo", seed=0)
+    demo_data(place / "demo")
     return place
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import manifold_probe as mp
-from manifold_probe.demo import run_demo
+from manifold_probe.demo import demo_data
 from manifold_probe.distillation.config import resolved
 from manifold_probe.distillation.train import train
 from manifold_probe.evaluation.evaluate import evaluate, halves
@@ -32,7 +32,7 @@ class Reports(list[tuple[str, float]]):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("demo")
-    run_demo(place, seed=0)
+    demo_data(place)
     return place
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import data
 import numpy as np
@@ -19,7 +20,6 @@ from study import Run, best_rate, done, embedded, through
 
 from manifold_probe.distillation import ckd_loss
 from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.run_folder import RunFolder, read_log
 from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
@@ -118,6 +118,11 @@ def teacher() -> str:
     return str(path)
 
 
+def lines(path: Path) -> list:
+    """What a file of a run's folder holds, a JSON value a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BATCH, tau: float = 1.0) -> Run:
     """A run of the claim; ``tau`` is CKD's."""
     given = {"teacher": teacher(), "student": "resnet8", "data": str(data.DATA / "composite.npz"), "epochs": EPOCHS}
@@ -128,12 +133,12 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         _, labels, ids = held("composite")
-        trained = RunFolder(run.folder).trained_ids()
+        trained = set(lines(run.folder / "train_ids.txt"))
         rest = np.array([each not in trained for each in ids.tolist()])
         truth = held("composite-test")[1]
         theirs, own = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
         agreed = agreement(theirs, own, truth, 100)
-        last = [line for line in read_log(run.folder) if "terms" in line][-1]["terms"]
+        last = [line for line in lines(run.folder / "log.jsonl") if "terms" in line][-1]["terms"]
         return {
             "held-out accuracy": accuracy(bank["head"][rest].argmax(1), labels[rest]),
             "accuracy": accuracy(own, truth),

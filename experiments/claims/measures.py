@@ -8,6 +8,7 @@ import data
 import numpy as np
 from sizes import QUERIES, TEST
 
+import manifold_probe as mp
 from manifold_probe.evaluation import accuracy, agreement, knn_predict
 from manifold_probe.measures import (
     Neighbours,
@@ -18,7 +19,6 @@ from manifold_probe.measures import (
 )
 from manifold_probe.measures.classes import predictions
 from manifold_probe.measures.overlap import intersections
-from manifold_probe.spaces.read import read
 
 K = 10
 METRICS = ("cosine", "euclidean")
@@ -34,7 +34,7 @@ def images(name: str = "test", count: int | None = TEST) -> tuple[np.ndarray, np
 @lru_cache
 def teacher(store: str, name: str, count: int | None = None) -> np.ndarray:
     """The teacher's rows (n, 1280) for the images of data/NAME.npz, float32, from data/STORE."""
-    space = read(str(data.DATA / store))
+    space = mp.load(data.DATA / store)
     with np.load(data.DATA / f"{name}.npz") as file:
         ids = file["ids"][:count]
     place = {id: row for row, id in enumerate(space.ids.tolist())}

@@ -28,7 +28,7 @@ from PIL import Image
 from run import CLASSES, IMAGES, as_input, load_network, read_idx
 from sklearn.neighbors import NearestNeighbors
 
-from manifold_probe.spaces.read import read
+import manifold_probe as mp
 
 HERE = Path(__file__).resolve().parent
 DATA, RESULTS = Path("data/models"), Path("results")  # below HERE, where everything runs
@@ -78,7 +78,7 @@ def extract(name: str, model: str, data: Path, *options: object) -> dict[str, An
 
 def features(name: str) -> np.ndarray:
     """The features in a store, float64, in the order of the data."""
-    space = read(str(DATA / name))
+    space = mp.load(DATA / name)
     return space.read(0, space.n).astype(np.float64)
 
 

@@ -21,9 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from manifold_probe.distillation import CKD, CoSS, TinTeM
-from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.train import train
+import manifold_probe as mp
+from manifold_probe.distillation import CKD, Cosine, CoSS, TinTeM
 from manifold_probe.models.students import make_student
 
 RESULTS = Path(__file__).parent / "results"
@@ -91,9 +90,8 @@ def loop(rows: int, batch: int, repeats: int) -> dict[str, float]:
             for epochs in (2, 6):
                 given = {"method": "cosine", "teacher": f"{folder}/t.npz", "student": "resnet20"}
                 given |= {"data": f"{folder}/d.npz", "epochs": epochs, "batch_size": batch, "held_out": 0.0}
-                config = resolved({**given, "probe_every": epochs, "probe_rows": 100})
                 out = Path(folder) / f"run{repeat}-{epochs}"
-                train(config, out, tell=lambda _: None)
+                mp.distill(out, **given, probe_every=epochs, probe_rows=100)
                 spent[epochs] = json.loads((out / "seconds.json").read_text())["seconds"]
             encoded = rows // batch * batch
             found["trainer"].append(4 * encoded / (spent[6] - spent[2]))
@@ -105,8 +103,6 @@ def loop(rows: int, batch: int, repeats: int) -> dict[str, float]:
 
 def bare(images: np.ndarray, teacher: np.ndarray, batch: int, epochs: int, with_teacher: bool) -> float:
     """Samples a second of a loop as one would write it by hand, on tensors that are ready."""
-    from manifold_probe.distillation import Cosine
-
     student = make_student("resnet20").to(DEVICE)
     method: nn.Module = Cosine(64, teacher.shape[1]).to(DEVICE)
     parameters = [*student.parameters(), *(method.parameters() if with_teacher else [])]

@@ -1,4 +1,4 @@
-"""What a user types, made sense of: names of students and results, models in place of files, a drop that is allowed."""
+"""What a user types, as the verbs take it: the two sides, names of students and results, an allowed drop."""
 
 from __future__ import annotations
 
@@ -7,15 +7,39 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from manifold_probe.cli.shell import complain
 from manifold_probe.errors import InputError
-from manifold_probe.parts import Progress
 
 DEFAULT_DROP = 0.02
-MODEL, MEASURES, FILES = 20.0, 1.0, 0.1  # how long it takes, roughly: to run models over data, to measure, to write
+FILES = 0.005  # of the time that the rest takes: how long it takes to write the results
 EXTRACT_ONLY = ("--skip-bad", "--dtype", "--weights", "--out")
+
+
+def two_sides(arguments: list[str] | None, teacher: str | None, students: list[str] | None) -> tuple[str, list[str]]:
+    """Teacher and students: those of the options, and those given without names, the teacher first.
+
+    >>> two_sides(["t.pt", "a.pt", "b.pt"], None, None)
+    ('t.pt', ['a.pt', 'b.pt'])
+    >>> two_sides(["a.pt"], "t.pt", ["b.pt"])
+    ('t.pt', ['a.pt', 'b.pt'])
+    """
+    rest = list(arguments or [])
+    if teacher is None and rest:
+        teacher = rest.pop(0)
+    if teacher is None:
+        raise InputError("--teacher: missing; give the features of teacher and student, as in t.pt s.pt")
+    students = [*rest, *(students or [])]
+    if not students:
+        raise InputError(f"--student: missing; give the student's features too, as in {teacher} s.pt")
+    return teacher, students
+
+
+def two_sides_of_one(arguments: list[str] | None, teacher: str | None, student: str | None) -> tuple[str, str]:
+    """Teacher and student, as `two_sides`. Raises InputError for several students."""
+    teacher, students = two_sides(arguments, teacher, None if student is None else [student])
+    if len(students) > 1:
+        raise InputError(f"--student: {' and '.join(students)} are given; run the command once for each student")
+    return teacher, students[0]
 
 
 def named_students(texts: list[str]) -> dict[str, str]:
@@ -40,8 +64,8 @@ def named_students(texts: list[str]) -> dict[str, str]:
         if not name or not path:
             raise InputError(f"--student: {text!r} is neither PATH nor NAME=PATH; write --student best=runs/s.pt")
         if name in students:
-            mend = f"name them, as in --student {name}1={students[name]} --student {name}2={path}"
-            raise InputError(f"--student: {students[name]} and {path} are both called {name!r}; {mend}")
+            fix = f"name them, as in --student {name}1={students[name]} --student {name}2={path}"
+            raise InputError(f"--student: {students[name]} and {path} are both called {name!r}; {fix}")
         students[name] = path
     return students
 
@@ -58,7 +82,7 @@ def measures_named(text: str | None, k: int) -> list[str] | None:
         return None
     keys = [part.strip() for part in text.split(",")]
     try:
-        return [each.named(k) for each in chosen(keys, k)]
+        return [measure.named(k) for measure in chosen(keys, k)]
     except InputError as error:
         raise InputError(f"--{error}") from error
 
@@ -69,32 +93,22 @@ def named_results(texts: list[str]) -> dict[str, str | None]:
     >>> named_results(["a.json", "best=runs/b.json"])
     {'a.json': None, 'runs/b.json': 'best'}
     """
-    found: dict[str, str | None] = {}
+    results: dict[str, str | None] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not equals or "/" in name or os.path.exists(text):
             name, path = "", text
         elif not name.strip() or not path:
             raise InputError(f"RESULT: {text!r} is neither PATH nor NAME=PATH; write best=runs/b.json")
-        if path in found:
+        if path in results:
             raise InputError(f"RESULT: {path} is given twice; give every result once")
-        found[path] = name.strip() or None
-    return found
-
-
-def features_of_sides(
-    sides: dict[str, str], data: str | None, options: dict[str, Any], progress: Progress
-) -> dict[str, str]:
-    """Every side as a file or folder of features: a model's are extracted first, or found."""
-    from manifold_probe.extraction.sides import features_of_models
-
-    with advising_extract():
-        return features_of_models(sides, data, options, complain, progress)
+        results[path] = name.strip() or None
+    return results
 
 
 @contextmanager
 def advising_extract() -> Iterator[None]:
-    """Around an extraction behind the scenes: advice to give an option that only ``probe extract`` has says so."""
+    """Around a verb that may extract features: where advice names an option that only ``probe extract`` has, say so."""
     try:
         yield
     except InputError as error:

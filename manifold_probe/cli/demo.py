@@ -1,4 +1,4 @@
-"""`probe demo`: a small teacher and two students, trained and compared in seconds."""
+"""`probe demo`: a small teacher and two students, trained in seconds, compared and shown on a page."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from manifold_probe.cli.options import Debug, output
+from manifold_probe.cli.shell import complain, show, write
+from manifold_probe.parts import Parts
 
-from manifold_probe.cli.arguments import named_students
-from manifold_probe.cli.compare import compared
-from manifold_probe.cli.options import Debug
-from manifold_probe.cli.shell import show, write
+PAGE = "report.html"
 
 
 def demo(
     out: Annotated[
-        str,
-        typer.Option(metavar="DIR", help="Where the features and the other files of the README's tour are written."),
+        str, output(metavar="DIR", help="Where the features, the page and the other files of the tour are written.")
     ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, in seconds, and compare them.
+    """Train a small teacher and two students on digits, compare and diagnose them, and write the page.
 
     \b
-    Example:
+    Examples:
       probe demo
+      probe demo --out digits
     """
     from manifold_probe.files import check_folder
 
     check_folder(out, "--out")
-    print("probe: training a teacher and two students on scikit-learn's digits, a few seconds", file=sys.stderr)
-    from manifold_probe.demo import run_demo
+    complain("training a teacher and two students on scikit-learn's digits, then comparing them; half a minute")
+    from manifold_probe import api
+    from manifold_probe.demo import demo_data
     from manifold_probe.report.progress import Progress
 
-    paths = run_demo(out, seed=0)
-    students = [f"{name}={path}" for name, path in paths.items() if name != "teacher"]
+    data = demo_data(out)
     with Progress() as progress:
-        result = compared(str(paths["teacher"]), named_students(students), progress)
+        parts = Parts(progress, {"comparison": 0.9, "page": 0.1})
+        result = api.compare(data.teacher, data.students, maps=True, diagnose=True, progress=parts["comparison"])
+        parts["page"]("writing the page", 0, 1)
+        page = data.folder / PAGE
+        result.to_html(page, thumbnails=data.images)
     show(result.to_dict())
+    write(f"\nThe same as a page, with linked maps: {page}\n")
+    write(f"The features, and all files of the tour, are in {out}. To compare them again:\n")
     # a command of an environment that is not activated is only found by its path
     command = sys.argv[0] if Path(sys.argv[0]).name == "probe" and not shutil.which("probe") else "probe"
-    again = [command, "compare", "--teacher", str(paths["teacher"])]
-    again += [word for student in students for word in ("--student", student)]
-    write(f"\nThe features, and all files of the README's tour, are in {out}. To compare them again:\n")
+    again = [command, "compare", str(data.teacher), *(f"{name}={path}" for name, path in data.students.items())]
     write(f"  {shlex.join(again)}\n")

@@ -2,95 +2,105 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import FILES, MEASURES, MODEL, advising_extract
+from manifold_probe.cli.arguments import FILES, advising_extract, two_sides_of_one
 from manifold_probe.cli.options import (
+    AllowMissing,
     BatchSize,
+    Data,
     Debug,
+    Figures,
     IgnoreLabels,
+    Json,
     KeepFirst,
+    Labels,
     Mean,
+    Neighbours,
     Page,
     Pool,
+    Positional,
     Queries,
+    Seed,
     Size,
     Std,
+    Student,
+    StudentIds,
+    Teacher,
+    TeacherIds,
     Unlabelled,
+    features,
+    labelling,
+    output,
+    training,
 )
 from manifold_probe.cli.shell import complain, show_lines, tell, write
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Parts
 
+if TYPE_CHECKING:
+    from manifold_probe.api import Diagnosis
+
 
 def diagnose(
-    run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A folder of probe distill, which knows all the rest.")
+    sides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN | TEACHER STUDENT",
+            help="A folder of probe distill, which knows all the rest; or teacher and student.",
+        ),
     ] = None,
-    teacher: Annotated[
+    teacher: Teacher = None,
+    student: Student = None,
+    student_head: Annotated[
         str | None,
-        typer.Option(metavar="FILE[::KEY]", help="The teacher's features; or a model source, which needs --data."),
+        features(metavar="FILE[::KEY]", help="Features of the student's head, in addition to its backbone's."),
     ] = None,
-    student: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's features, or its model.")
-    ] = None,
-    k: Annotated[int, typer.Option(help="Neighbours of each point.")] = 10,
-    queries: Queries = 5000,
-    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
-    ] = None,
+    labels: Labels = None,
     slices: Annotated[
         str | None,
-        typer.Option(metavar="TABLE[::COLUMN]", help="Slices of the data, by id: did one of them fail alone?"),
+        labelling(metavar="TABLE[::COLUMN]", help="Slices of the data, by id: did one of them fail alone?"),
     ] = None,
-    train_ids: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of rows trained on: are the others kept as well?")
-    ] = None,
-    train_teacher: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's features of rows that were trained on.")
-    ] = None,
-    train_student: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="The student's features of the same rows.")
-    ] = None,
-    log: Annotated[
-        str | None, typer.Option(metavar="LOG.csv|.jsonl", help="The training's log: step (or epoch) and loss.")
-    ] = None,
-    classes_trained: Annotated[
-        str | None, typer.Option(metavar="A,B,C|FILE", help="Classes trained on: are the others kept worse?")
-    ] = None,
-    student_head: Annotated[
-        str | None, typer.Option(metavar="FILE[::KEY]", help="Features of the student's head, beside its backbone's.")
-    ] = None,
-    teacher_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the teacher's rows.")] = None,
-    student_ids: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="Ids of the student's rows.")] = None,
-    positional: Annotated[bool, typer.Option("--positional", help="Pair by position whatever the ids say.")] = False,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Drop rows without a partner.")] = False,
     unlabelled: Unlabelled = None,
     ignore_labels: IgnoreLabels = False,
+    teacher_ids: TeacherIds = None,
+    student_ids: StudentIds = None,
+    positional: Positional = False,
+    allow_missing: AllowMissing = False,
     keep_first: KeepFirst = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
-    ] = False,
-    report: Page = None,
-    figures: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write the figure of the repairs there, as PDF, SVG and PNG.")
+    train_ids: Annotated[
+        str | None, training(metavar="FILE[::KEY]", help="Ids of rows trained on: are the others kept as well?")
     ] = None,
+    train_teacher: Annotated[
+        str | None, training(metavar="FILE[::KEY]", help="The teacher's features of rows that were trained on.")
+    ] = None,
+    train_student: Annotated[
+        str | None, training(metavar="FILE[::KEY]", help="The student's features of the same rows.")
+    ] = None,
+    log: Annotated[
+        str | None, training(metavar="LOG.csv|.jsonl", help="The training's log: step (or epoch) and loss.")
+    ] = None,
+    classes_trained: Annotated[
+        str | None, training(metavar="A,B,C|FILE", help="Classes trained on: are the others kept worse?")
+    ] = None,
+    k: Neighbours = 10,
+    queries: Queries = 5000,
+    seed: Seed = 0,
+    json: Json = False,
+    report: Page = None,
+    figures: Figures = None,
     rows: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write what each row lost, worst first: .parquet or .csv.")
+        str | None, output(metavar="FILE", help="Write what each row lost, worst first: .parquet or .csv.")
     ] = None,
     save_repair: Annotated[
-        str | None, typer.Option(metavar="MAP.safetensors", help="Save the affine map that proved itself.")
+        str | None, output(metavar="MAP.safetensors", help="Save the affine map that was proved to help.")
     ] = None,
     save_order: Annotated[
-        str | None,
-        typer.Option(metavar="ORDER.csv", help="Save the row order that was found, as ids for both sides."),
+        str | None, output(metavar="ORDER.csv", help="Save the row order that was found, as ids for both sides.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="What models see, as for probe extract; kept in probe-features.")
-    ] = None,
+    data: Data = None,
     size: Size = None,
     mean: Mean = None,
     std: Std = None,
@@ -103,27 +113,24 @@ def diagnose(
     \b
     Examples:
       probe diagnose run/
-      probe diagnose --teacher t.pt --student s.pt
+      probe diagnose t.pt s.pt
       probe diagnose --teacher t.pt --student s.pt --slices slices.csv --report diagnosis.html
       probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt --log run/log.jsonl
     """
     from manifold_probe import api
-    from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings
     from manifold_probe.report.diagnosis.lines import diagnosis_lines
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
-    check_sides(run, teacher, student)
+    run, teacher, student = run_or_sides(sides, teacher, student)
     api.check_settings(k, queries, seed)
     outputs = Outputs(report=report, figures=figures)
     outputs.check([])
     inputs = [run, teacher, student, labels, slices, train_ids, train_teacher, train_student, log, student_head]
     check_files(rows, save_repair, save_order, inputs)
     to_write = FILES if rows or report or figures or save_repair else 0.0
-    models = MODEL if data or run else 0.0
     with Progress() as progress:
-        shares = {"diagnosis": models + 3 * MEASURES, "rows": MEASURES if rows else 0.0, "files": to_write}
-        parts = Parts(progress, shares)
+        parts = Parts(progress, {"diagnosis": 1.0, "rows": 0.3 if rows else 0.0, "files": to_write})
         with advising_extract():
             result = api.diagnose(
                 run or teacher,
@@ -151,17 +158,12 @@ def diagnose(
                 std=std,
                 pool=pool,
                 batch_size=batch_size,
-                tell=complain,
+                notify=complain,
                 progress=parts["diagnosis"],
             )
         if rows is not None:
             result.save_rows(rows, parts["rows"])
-        described = result.to_dict()["inputs"]
-        both = [described[side]["path"] or "" for side in ("teacher", "student")]
-        for warning in [*same_features(described), *version_warnings(*both), *different_preprocessing(*both)]:
-            complain(f"warning: {warning}")
-        for line in said_of_run(run, result.to_dict()["examined"].get("training") or {}):
-            complain(line)
+        tell([f"warning: {warning}" for warning in warnings_of(run, result.to_dict())])
         with progress.aside():
             if json:
                 write(result.to_json() + "\n")
@@ -171,29 +173,41 @@ def diagnose(
         tell(outputs.write(result))
         if rows is not None:
             complain(f"wrote the rows {rows}")
-        if save_order is not None:
-            result.save_order(save_order)
-            complain(f"wrote the order {save_order}: {pairing_by(save_order)}")
-        if save_repair is not None:
-            found = result.repair()
-            found.save(save_repair)
-            facts = found.facts
-            gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
-            complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+        save_what_was_found(result, save_repair, save_order)
 
 
-def said_of_run(run: str | None, facts: dict[str, Any]) -> list[str]:
-    """What a reader of a run's diagnosis must know: rows that it is of, an end not reached, models not tried."""
-    found = []
+def save_what_was_found(result: Diagnosis, save_repair: str | None, save_order: str | None) -> None:
+    """Write the order of the rows and the repair, where asked, and say how they are used."""
+    if save_order is not None:
+        result.save_order(save_order)
+        complain(f"wrote the order {save_order}: {pairing_by(save_order)}")
+    if save_repair is not None:
+        repair = result.repair()
+        repair.save(save_repair)
+        facts = repair.facts
+        gained = f"{facts['measure']} {float(facts['before']):.3f} to {float(facts['after']):.3f} on held-out rows"
+        complain(f"wrote the map {save_repair} ({facts['repair'].replace('_', ' ')}: {gained})")
+
+
+def warnings_of(run: str | None, document: dict[str, Any]) -> list[str]:
+    """What a reader must know of the two sides: one file, other libraries or preprocessing; and of a run."""
+    from manifold_probe.extraction.agree import different_preprocessing, same_features, version_warnings
+
+    inputs = document["inputs"]
+    both = [inputs[side]["path"] or "" for side in ("teacher", "student")]
+    of_sides = [*same_features(inputs), *version_warnings(*both), *different_preprocessing(*both)]
+    return of_sides + warnings_of_run(run, document["examined"].get("training") or {})
+
+
+def warnings_of_run(run: str | None, facts: dict[str, Any]) -> list[str]:
+    """What a reader of a run's diagnosis must know: which rows it is of, that it is not finished, models not tried."""
+    warnings = []
     if not facts.get("finished", True):
-        found.append(
-            f"warning: {run} is not finished (step {facts['step']:,} of {facts['steps']:,}): its last saved state is "
-            "diagnosed"
-        )
+        reached = f"step {facts['step']:,} of {facts['steps']:,}"
+        warnings.append(f"{run} is not finished ({reached}): its last saved state is diagnosed")
     if facts.get("measured") == "all rows":
-        found.append(f"warning: too few rows of {run} were held out of training: all rows are diagnosed")
-    found += [f"warning: the model of {run} was not tried: {why}" for why in facts.get("not_tried", [])]
-    return found
+        warnings.append(f"too few rows of {run} were held out of training: all rows are diagnosed")
+    return warnings + [f"the model of {run} was not tried: {why}" for why in facts.get("not_tried", [])]
 
 
 def pairing_by(order: str) -> str:
@@ -203,15 +217,22 @@ def pairing_by(order: str) -> str:
     return f"give it as --student-ids {order}, and the teacher's row numbers from 0 on as --teacher-ids"
 
 
-def check_sides(run: str | None, teacher: str | None, student: str | None) -> None:
-    """Refuse a run beside two sides, and one side alone."""
-    if run is not None:
-        if teacher is not None or student is not None:
-            raise InputError(f"{run}: the folder of a run goes without --teacher and --student; leave these out")
-        return
-    for option, side in (("--teacher", teacher), ("--student", student)):
-        if side is None:
-            raise InputError(f"{option}: missing; give --teacher and --student, or the folder of a run")
+def run_or_sides(
+    arguments: list[str] | None, teacher: str | None, student: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """The run, or teacher and student. Raises InputError for a run together with two sides, and for one side alone.
+
+    >>> run_or_sides(["run/"], None, None), run_or_sides(["t.pt", "s.pt"], None, None)
+    (('run/', None, None), (None, 't.pt', 's.pt'))
+    """
+    if arguments is None or len(arguments) != 1:
+        if not arguments and None in (teacher, student):
+            option = "--teacher" if teacher is None else "--student"
+            raise InputError(f"{option}: missing; give teacher and student, or the folder of a run")
+        return None, *two_sides_of_one(arguments, teacher, student)
+    if teacher is not None or student is not None:
+        raise InputError(f"{arguments[0]}: the folder of a run goes without --teacher and --student; leave these out")
+    return arguments[0], None, None
 
 
 def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:
@@ -231,7 +252,7 @@ def check_files(rows: str | None, save_repair: str | None, save_order: str | Non
         if path is None:
             continue
         check_file(path, option)
-        for each in inputs:
-            file = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
+        for given in inputs:
+            file = "" if given is None else given if os.path.exists(given) else given.rpartition("::")[0]
             if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
                 raise InputError(f"{option}: {path} is an input of this command; choose another file")

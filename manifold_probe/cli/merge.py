@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.options import Debug, Figures, Json, Page, Table, Width, output
 from manifold_probe.cli.shell import complain, show, tell, write
 from manifold_probe.errors import InputError
 
@@ -15,16 +15,13 @@ def merge(
     files: Annotated[list[str], typer.Argument(metavar="PART...", help="What probe partial wrote on every machine.")],
     second_round: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Where rows must be read again, write what other machines need for it."),
+        output(metavar="FILE", help="Where rows must be read again, write what other machines need for it."),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Write one JSON object to stdout instead of the report.")
-    ] = False,
+    json: Json = False,
     report: Page = None,
     table: Table = None,
-    figures: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
-    ] = None,
+    figures: Figures = None,
+    width: Width = None,
     debug: Debug = False,
 ) -> None:
     """Merge the shares of a comparison: the same result, bit by bit, as that of one machine.
@@ -44,14 +41,14 @@ def merge(
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
-    outputs = Outputs(report=report, table=table, figures=figures)
+    outputs = Outputs(report=report, table=table, figures=figures, width=width)
     outputs.check(files)
     if second_round is not None:
         check_file(second_round, "--second-round")
         if second_round in files:
             raise InputError(f"--second-round: {second_round} is one of the parts; name a new file")
     with Progress() as progress:
-        result = merged(files, second_round=second_round, tell=complain, progress=progress)
+        result = merged(files, second_round=second_round, notify=complain, progress=progress)
     if result is None:
         tell(
             [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Annotated
 
 import typer
 
-from manifold_probe.cli.arguments import measures_named, named_students
+from manifold_probe.cli.arguments import measures_named, named_students, two_sides
 from manifold_probe.cli.options import (
     AllowMissing,
     Debug,
@@ -19,38 +20,43 @@ from manifold_probe.cli.options import (
     Positional,
     Queries,
     Seed,
+    Sides,
     StudentIds,
     TeacherIds,
     Unlabelled,
+    features,
 )
 from manifold_probe.cli.shell import tell
 from manifold_probe.errors import InputError
 
+share_group = functools.partial(typer.Option, rich_help_panel="The share")
+
 
 def partial(
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Which share of the rows: 0/4 is the first of four.")],
-    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where the share is written.")],
-    teacher: Annotated[str | None, typer.Option(metavar="FILE[::KEY]", help="The teacher's features.")] = None,
-    student: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]FILE[::KEY]", help="A student's features; repeat it for several."),
-    ] = None,
+    shard: Annotated[str, share_group(metavar="I/N", help="Which share of the rows: 0/4 is the first of four.")],
+    out: Annotated[str, share_group("--out", "-o", metavar="FILE", help="Where the share is written.")],
     second_round: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Read the rows a second time, after what probe merge --second-round wrote."),
+        share_group(metavar="FILE", help="Read the rows a second time, after what probe merge --second-round wrote."),
     ] = None,
-    k: Neighbours = 10,
-    queries: Queries = 5000,
-    seed: Seed = 0,
-    measures: Measures = None,
+    sides: Sides = None,
+    teacher: Annotated[str | None, features(metavar="FILE[::KEY]", help="The teacher's features.")] = None,
+    student: Annotated[
+        list[str] | None,
+        features(metavar="[NAME=]FILE[::KEY]", help="A student's features; repeat it for several."),
+    ] = None,
     labels: Labels = None,
+    unlabelled: Unlabelled = None,
+    ignore_labels: IgnoreLabels = False,
     teacher_ids: TeacherIds = None,
     student_ids: StudentIds = None,
     positional: Positional = False,
     allow_missing: AllowMissing = False,
-    unlabelled: Unlabelled = None,
-    ignore_labels: IgnoreLabels = False,
     keep_first: KeepFirst = False,
+    k: Neighbours = 10,
+    queries: Queries = 5000,
+    seed: Seed = 0,
+    measures: Measures = None,
     debug: Debug = False,
 ) -> None:
     """Read one share of the rows of a comparison, and write what was found.
@@ -59,7 +65,7 @@ def partial(
 
     \b
     Examples:
-      probe partial --teacher t.pt --student s.pt --shard 0/2 -o part_0
+      probe partial t.pt s.pt --shard 0/2 -o part_0
       probe partial --teacher t.pt --student s.pt --shard 1/2 -o part_1
       probe merge part_0 part_1
     """
@@ -72,16 +78,15 @@ def partial(
     share = shard_named(shard)
     check_file(out, "--out")
     if second_round is not None:
-        if teacher is not None or student:
+        if teacher is not None or student or sides:
             raise InputError("--second-round: the file says which features; leave out --teacher and --student")
         with Progress() as progress:
             write_second(second_round, share, out, progress)
         tell([f"wrote {out}"])
         return
-    if teacher is None or not student:
-        raise InputError(f"{'--student' if teacher else '--teacher'}: missing; give the features to compare")
+    teacher, texts = two_sides(sides, teacher, student)
     check_settings(k, queries, seed)
-    students = named_students(student)
+    students = named_students(texts)
     refuse_models([teacher, *students.values()])
     request = Request(
         teacher,
@@ -106,10 +111,10 @@ def shard_named(text: str) -> tuple[int, int]:
     >>> shard_named("0/4")
     (0, 4)
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    if found is None or not int(found[1]) < int(found[2]):
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if numbers is None or not int(numbers[1]) < int(numbers[2]):
         raise InputError(f"--shard: {text!r} is no share; write I/N with I from 0 to N - 1, such as 0/4")
-    return int(found[1]), int(found[2])
+    return int(numbers[1]), int(numbers[2])
 
 
 def refuse_models(sides: list[str]) -> None:

@@ -18,17 +18,25 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from manifold_probe.cli import interrupt
 from manifold_probe.errors import InputError
 
 # What typer raises for wrong usage: click's exception, wherever this version of typer keeps it.
-UsageProblem: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Verbs(TyperGroup):
+    """The verbs; "distil" is read as "distill"."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb of a name, None where there is none."""
+        return super().get_command(ctx, {"distil": "distill"}.get(cmd_name, cmd_name))
 
 
 class Verb(TyperCommand):
-    """A command that refuses an option given twice where it takes one value: the first would be lost in silence."""
+    """A command that lists its options in groups, and refuses one that is given twice and takes one value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """What is left of ``args`` once options are taken. Raises InputError for a repeated option."""
@@ -37,6 +45,21 @@ class Verb(TyperCommand):
             if option.param_type_name == "option" and not (option.multiple or option.is_flag or option.count):
                 check_once(max(option.opts, key=len), given.count(option))
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options with their help, each group under its name, in the order of the function."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            known = parameter.get_help_record(ctx)
+            if known is not None:
+                if parameter.param_type_name == "argument":  # without the type that typer puts there
+                    groups.setdefault("Arguments", []).append((str(parameter.metavar), known[1]))
+                else:
+                    groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Other", []).append(known)
+        groups["Other"] = groups.pop("Other")  # last
+        for name, records in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
 
 
 def check_once(option: str, times: int) -> None:
@@ -63,6 +86,9 @@ def main(app: typer.Typer) -> int:
             stream.reconfigure(errors="backslashreplace")
     if "--debug" not in sys.argv:
         warnings.simplefilter("ignore")
+    if completing := os.environ.get("_PROBE_COMPLETE"):
+        typer.main.get_command(app).main(prog_name="probe")  # prints what the shell asks for, and exits
+        raise AssertionError(f"{completing}: the shell's question was not answered")
     return run(app, sys.argv[1:])
 
 

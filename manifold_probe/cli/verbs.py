@@ -20,7 +20,12 @@ from manifold_probe.cli.merge import merge
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.partial import partial
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=shell.Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -29,7 +34,13 @@ def probe(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Debug = False,
 ) -> None:
-    """How faithfully did a student model keep its teacher's embedding manifold?"""
+    """How faithfully did a student model keep its teacher's embedding manifold?
+
+    \b
+    Examples:
+      probe demo
+      probe compare t.pt s.pt
+    """
     if version:
         shell.write(f"manifold_probe {__version__}\n")
     elif context.invoked_subcommand is None:

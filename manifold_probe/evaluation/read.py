@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from manifold_probe.extraction.agree import check_same_content
+from manifold_probe.spaces.given import labels_with_ids
 from manifold_probe.spaces.pairing import Pair, pair
-from manifold_probe.spaces.read import as_space, open_contents, read_column, split_key
+from manifold_probe.spaces.read import as_space, open_contents, split_key
 
 
 def read_pair(
     teacher: Any,
     student: Any,
-    labels: str | None = None,
+    labels: Any = None,
     *,
     positional: bool = False,
     allow_missing: bool = False,
@@ -27,7 +28,7 @@ def read_pair(
     Parameters
     ----------
     teacher, student : path, array, tensor, DataFrame or Space
-    labels : path, optional
+    labels : sequence, path, or table with ids, optional
         Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
     positional, allow_missing, unlabelled, ignore_labels, keep_first
         As in `compare`.
@@ -46,10 +47,8 @@ def read_pair(
     sides = {"teacher": teacher, "student": student}
     spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
     space = spaces.pop("teacher")
-    values, ids = (
-        (None, None) if labels is None else read_column(labels, ("labels", "label"), "labels", space.n, space.ids)
-    )
-    found = pair(
+    values, ids = labels_with_ids(labels, space, None)
+    paired = pair(
         space,
         spaces,
         labels=values,
@@ -61,8 +60,8 @@ def read_pair(
         keep_first=keep_first,
     )["student"]
     if not positional:
-        check_same_content(found.teacher.source.path, found.student.source.path)
-    return found
+        check_same_content(paired.teacher.source.path, paired.student.source.path)
+    return paired
 
 
 def logits_path(path: str) -> str | None:

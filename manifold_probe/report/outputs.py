@@ -1,4 +1,4 @@
-"""The files a user asked for beside the report: checked before any work, written after it."""
+"""The files a user asked for in addition to the report: checked before any work, written after it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder
@@ -22,6 +23,7 @@ class Outputs:
     style: str = "paper"
     width: str | None = None
     figures_option: str = "--figures"
+    thumbnails: str | None = None
 
     def check(self, inputs: Iterable[str | None]) -> None:
         """Refuse what cannot be written, and what would overwrite one of the inputs ("FILE" or "FILE::KEY").
@@ -31,10 +33,15 @@ class Outputs:
         InputError
             Naming the option.
         """
-        if self.figures is not None:
+        if self.figures is not None or self.width is not None:
             from manifold_probe.report.figures.look import look_of
 
             look_of(self.style, self.width)
+        if self.thumbnails is not None and self.report is None:
+            raise InputError("--thumbnails: are for the page; add --report FILE.html, or leave them out")
+        if self.thumbnails is not None and not os.path.exists(self.thumbnails):
+            raise InputError(f"--thumbnails: {self.thumbnails}: no such file or folder; check the path")
+        if self.figures is not None:
             check_folder(self.figures, self.figures_option)
         if self.report is not None:
             if Path(self.report).suffix.lower() not in (".html", ".htm"):
@@ -65,12 +72,17 @@ class Outputs:
                 f"wrote {_counted(len({path.stem for path in written}))}, as PDF, SVG and PNG, to {self.figures}"
             )
         if self.table is not None:
-            result.to_table(self.table)
+            result.to_table(self.table, **_given(width=self.width))
             lines.append(f"wrote the table {self.table}")
         if self.report is not None:
-            result.to_html(self.report)
+            result.to_html(self.report, **_given(thumbnails=self.thumbnails))
             lines.append(f"wrote the page {self.report}")
         return lines
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that have a value: a diagnosis has none of them."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _counted(count: int) -> str:

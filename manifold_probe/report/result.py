@@ -53,29 +53,12 @@ class Result:
         write_whole(path, self.to_json() + "\n")
 
     def to_table(self, path: str | Path) -> None:
-        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
-
-        Raises
-        ------
-        InputError
-            For another suffix, or when the place cannot be written to.
-        """
-        from manifold_probe.report.tables.write import write_table
-
-        write_table(self._document, path)
+        """Write a table, by suffix."""
+        raise NotImplementedError
 
     def to_html(self, path: str | Path) -> None:
-        """Write the report as one page that needs no network and no script.
-
-        Raises
-        ------
-        InputError
-            When the place cannot be written to.
-        """
-        from manifold_probe.files import write_whole
-        from manifold_probe.report.page import render
-
-        write_whole(path, render(self._document))
+        """Write the report as one page that needs no network."""
+        raise NotImplementedError
 
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None

@@ -120,7 +120,7 @@ def test_a_finished_run_is_known_without_reading_anything(
 
     with monkeypatch.context() as watched:
         watched.setattr(trainer, "prepare", read_again)
-        watched.setattr("manifold_probe.api.compare_run", read_again)
+        watched.setattr("manifold_probe.api.distillation.compare_run", read_again)
         again, error = ran(command(), capfd)
         assert again == out
         assert "run is finished: 2 epochs; nothing to do" in error

@@ -143,7 +143,7 @@ def test_what_cannot_be_evaluated(call, message: str) -> None:  # type: ignore[n
 def test_the_table(folder: Path, capfd: Capture) -> None:
     code, out, error = probe(capfd, *sides(folder, "all"))
     assert (code, error) == (0, "")
-    assert out.startswith("teacher t_all and student s_all: 350 test rows held against 350 others of the same file")
+    assert out.startswith("teacher t_all and student s_all: 350 test rows compared with 350 others of the same file")
     for key in ("knn_accuracy@10", "linear_accuracy:1%", "recall@10", "logits_top1", "logits_top5"):
         assert key in out
     assert "ood_auroc:" not in out
@@ -190,10 +190,10 @@ def test_labels_from_a_table_and_chosen_tasks(folder: Path, capfd: Capture) -> N
             ["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--k", "351"],
             "k = 351 does not fit",
         ),
-        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--tasks", "kmm"], "--tasks: 'kmm' is not known"),
+        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--tasks", "kmm"], "tasks: 'kmm' is not known"),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--tasks", "ood"], "no unusual rows"),
-        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--corruptions"], "is no model with --data"),
-        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--teacher-ood", "{}/t_ood.npz"], "--student-ood"),
+        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--corruptions"], "is no model with data"),
+        (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--teacher-ood", "{}/t_ood.npz"], "student ood: "),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--train-labels", "{}/labels.npz"], "no rows to"),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--out", "{}/no/x.json"], "--out"),
         (["--teacher", "{}/t_all.npz", "--student", "{}/s_all.npz", "--data", "images"], "--data: no side is a model"),

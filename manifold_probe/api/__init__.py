@@ -1,0 +1,32 @@
+"""The verbs as functions, and their results: a file a verb.
+
+The command line parses options and calls these. Nothing large is imported before a verb needs it.
+"""
+
+from manifold_probe.api.arguments import check_settings
+from manifold_probe.api.comparison import compare, merged
+from manifold_probe.api.diagnosis import diagnose
+from manifold_probe.api.distillation import Distillation, compare_run, distill
+from manifold_probe.api.evaluation import Evaluation, evaluate
+from manifold_probe.api.extraction import Extraction, extract
+from manifold_probe.api.results import Comparison, Comparisons, load, of_document
+from manifold_probe.report.diagnosis.result import Diagnosis
+
+__all__ = [
+    "Comparison",
+    "Comparisons",
+    "Diagnosis",
+    "Distillation",
+    "Evaluation",
+    "Extraction",
+    "check_settings",
+    "compare",
+    "compare_run",
+    "diagnose",
+    "distill",
+    "evaluate",
+    "extract",
+    "load",
+    "merged",
+    "of_document",
+]
