@@ -17,8 +17,7 @@ from manifold_probe import cli
 from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.diagnosis.document import read_diagnosis
-from manifold_probe.report.diagnosis.form import SCHEMA
+from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis
 from manifold_probe.spaces.affine import Map
 from tests.extraction.small import world
 from tests.test_bad_input import check

@@ -11,20 +11,57 @@ from typing import Any
 from manifold_probe.distillation.run_folder import LOG, MANIFEST
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder, write_whole
-from manifold_probe.report.schema import NUMBER, Each, Maybe, mismatch
 from manifold_probe.report.tables.write import csv_cell
+from manifold_probe.report.typed import Record, mismatch
 
 SIDES = ("backbone", "head")
-PLACE = {"step": int, "epoch": NUMBER, "encoded": int}
-LOSS = {**PLACE, "rate": NUMBER, "loss": NUMBER, "terms": Each(NUMBER)}
-MEASURED = {
-    **PLACE,
-    "probe": {"rows": int, "held_out": bool},
-    "pairing": Maybe({"by": str, "verified": bool}),
-    "measures": {side: Each(Maybe(NUMBER)) for side in SIDES},
-}
 COLUMNS = ("run", "step", "epoch", "encoded", "side", "measure", "value")
-MEND = "give a folder that probe distill wrote"
+AGAIN = "give a folder that probe distill wrote"
+
+
+class Place(Record):
+    """Where in the training a line was written."""
+
+    step: int
+    epoch: float
+    encoded: int
+
+
+class Loss(Place):
+    """A line of the log about the loss."""
+
+    rate: float
+    loss: float
+    terms: dict[str, float]
+
+
+class Probe(Record):
+    """The rows that are measured."""
+
+    rows: int
+    held_out: bool
+
+
+class Paired(Record):
+    """How the teacher's rows were paired with the data."""
+
+    by: str
+    verified: bool
+
+
+class BothSides(Record):
+    """The measures at both sides of the head."""
+
+    backbone: dict[str, float | None]
+    head: dict[str, float | None]
+
+
+class Measurement(Place):
+    """A line of the log about the measures."""
+
+    probe: Probe
+    pairing: Paired | None
+    measures: BothSides
 
 
 @dataclass(frozen=True)
@@ -121,20 +158,20 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); {MEND}") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {AGAIN}") from error
     except ValueError as error:
-        raise InputError(f"{file}: is no log ({error}); {MEND}") from error
+        raise InputError(f"{file}: is no log ({error}); {AGAIN}") from error
     losses: list[dict[str, Any]] = []
     measured: list[dict[str, Any]] = []
     for place, text in enumerate(lines, 1):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: line {place} is no JSON ({error}); {MEND}") from error
+            raise InputError(f"{file}: line {place} is no JSON ({error}); {AGAIN}") from error
         kind = isinstance(line, dict) and "measures" in line
-        wrong = mismatch(line, MEASURED if kind else LOSS)
+        wrong = mismatch(line, Measurement if kind else Loss)
         if wrong is not None:
-            raise InputError(f"{file}: line {place}: {wrong}; {MEND}")
+            raise InputError(f"{file}: line {place}: {wrong}; {AGAIN}")
         (measured if kind else losses).append(line)
     if not lines:
         raise InputError(f"{file}: holds no line yet; give it when the run has measured something")

@@ -11,16 +11,42 @@ from manifold_probe.files import check_file, check_folder, write_whole
 from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.report.document import read_json
 from manifold_probe.report.layers import LAYERS, layers_table
-from manifold_probe.report.schema import NUMBER, Maybe, mismatch
+from manifold_probe.report.typed import Record, mismatch
 
-MATRIX = [[Maybe(NUMBER)]]
-FORM = {
-    "inputs": {"teacher": {"name": str}, "student": {"name": str}},
-    "teacher": [str],
-    "student": [str],
-    LINEAR_CKA.key: MATRIX,
-    DEBIASED_CKA.key: MATRIX,
-}
+Matrix = list[list[float | None]]
+
+
+class Named(Record):
+    """A side."""
+
+    name: str
+
+
+class BothSides(Record):
+    """Both sides."""
+
+    teacher: Named
+    student: Named
+
+
+class LayersDocument(Record):
+    """CKA of every layer of the teacher (rows) with every layer of the student."""
+
+    inputs: BothSides
+    teacher: list[str]
+    student: list[str]
+    linear_cka: Matrix
+    debiased_linear_cka: Matrix
+
+    @classmethod
+    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
+        """A matrix of another shape than the names."""
+        if not (thing["teacher"] and thing["student"]):
+            return "a side has no layers"
+        for key in (LINEAR_CKA.key, DEBIASED_CKA.key):
+            if [len(row) for row in thing[key]] != [len(thing["student"])] * len(thing["teacher"]):
+                return f"'{key}' has not a row for every teacher's layer and a number for every student's"
+        return None
 
 
 def read_layers(path: str | Path) -> dict[str, Any] | None:
@@ -34,13 +60,7 @@ def read_layers(path: str | Path) -> dict[str, Any] | None:
     document = read_json(path)
     if not isinstance(document, dict) or document.get("schema") != LAYERS:
         return None
-    wrong = mismatch(document, FORM)
-    if wrong is None and not (document["teacher"] and document["student"]):
-        wrong = "a side has no layers"
-    for key in (LINEAR_CKA.key, DEBIASED_CKA.key):
-        rows = [] if wrong else document[key]
-        if wrong is None and [len(row) for row in rows] != [len(document["student"])] * len(document["teacher"]):
-            wrong = f"'{key}' has not a row for every teacher's layer and a number for every student's"
+    wrong = mismatch(document, LayersDocument)
     if wrong is not None:
         raise InputError(f"{path}: {wrong}; compare with --layers --json again")
     return document

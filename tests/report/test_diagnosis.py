@@ -13,8 +13,8 @@ from rich.cells import cell_len
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
-from manifold_probe.report.diagnosis import form, words
-from manifold_probe.report.diagnosis.document import read_diagnosis, shortened
+from manifold_probe.report.diagnosis import words
+from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis, shortened
 from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
 from manifold_probe.report.diagnosis.lines import bar, diagnosis_lines, plain_diagnosis, span
 from manifold_probe.report.diagnosis.markdown import markdown
@@ -294,7 +294,7 @@ def test_the_page(name: str) -> None:
     assert not re.findall(r'(?:src|href)="(?!#|data:)', text)
     for target in re.findall(r'<a href="#([^"]+)"', text):
         assert f'id="{target}"' in text
-    assert json.loads(page.json)["schema"] == form.SCHEMA
+    assert json.loads(page.json)["schema"] == SCHEMA
     assert render_diagnosis(DOCUMENTS[name]) == text
     assert len(text.encode()) < 400_000
 

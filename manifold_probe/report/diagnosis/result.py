@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.report.diagnosis.document import Cause, Part
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 
 if TYPE_CHECKING:
     from manifold_probe.diagnosis.unaligned import Unaligned
-
-NAMES = ("name", "words", "status", "share", "evidence", "repair", "where", "advice", "falsified_by", "or")
-CALLED = {"or": "or_"}  # a word of Python
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why the student diverges, with what speaks for it and what proves it, as the document holds them.
-
-    ``status`` is "proved" or "suspected"; ``share`` is one of the whole loss, in the measure of ``repair``.
-    """
-
-    name: str
-    words: str
-    status: str
-    share: float | None
-    evidence: list[dict[str, Any]]
-    repair: dict[str, Any] | None
-    where: dict[str, Any] | None
-    advice: str
-    falsified_by: str
-    or_: list[str]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the whole loss, with its interval and what would win it back."""
-
-    name: str
-    share: float
-    low: float | None
-    high: float | None
-    sentence: str
 
 
 class Diagnosis(Result):
@@ -79,12 +47,12 @@ class Diagnosis(Result):
     def accounting(self) -> list[Part]:
         """The parts of the whole loss of overlap: ``.name``, ``.share``, ``.low``, ``.high``, ``.sentence``. Their
         shares add up to 1 - overlap@k; empty where rows are paired wrongly."""
-        return [_part(each) for each in self._document["accounting"]]
+        return [Part.from_json(each) for each in self._document["accounting"]]
 
     @property
     def accounting_cka(self) -> list[Part]:
         """The parts of the whole loss of debiased linear CKA."""
-        return [_part(each) for each in self._document["accounting_cka"]]
+        return [Part.from_json(each) for each in self._document["accounting_cka"]]
 
     @property
     def measures(self) -> dict[str, Reading]:
@@ -100,8 +68,7 @@ class Diagnosis(Result):
     def causes(self) -> list[Cause]:
         """The causes, ranked: ``.name``, ``.words``, ``.status``, ``.share``, ``.evidence``, ``.repair``, ``.where``,
         ``.advice``, ``.falsified_by``, ``.or_``."""
-        causes = copy.deepcopy(self._document["causes"])
-        return [Cause(**{CALLED.get(name, name): cause[name] for name in NAMES}) for cause in causes]
+        return [Cause.from_json(copy.deepcopy(cause)) for cause in self._document["causes"]]
 
     @property
     def benign(self) -> list[dict[str, Any]]:
@@ -284,7 +251,3 @@ class Diagnosis(Result):
         from manifold_probe.report.diagnosis.notebook import html_table
 
         return html_table(self._document)
-
-
-def _part(part: dict[str, Any]) -> Part:
-    return Part(part["name"], part["share"], part.get("low"), part.get("high"), part["sentence"])

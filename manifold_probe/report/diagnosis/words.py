@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
-from manifold_probe.report.diagnosis.form import FIRST
+from manifold_probe.report.diagnosis.document import CONCERNED
 from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
 
 
@@ -209,7 +209,7 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
     """ "120 rows: a, b and 118 more" for every kind of thing that a cause concerns; rows by their ids where known."""
     concerned = cause["where"] or {}
     count = concerned.get("count", 0)
-    first = next((kind for kind in FIRST if concerned.get(kind)), "")
+    first = next((kind for kind in CONCERNED if concerned.get(kind)), "")
     found = []
     for kind, word in KINDS.items():
         values = concerned.get(kind)
