@@ -12,22 +12,6 @@ from manifold_probe.cli.shell import complain, show_lines, write
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Parts
 
-SCHEMA = "manifold-probe/evaluation/1"
-SHORT = {
-    "agreement": "agree",
-    "expected": "by accuracy alone",
-    "excess": "excess",
-    "neighbour_recall": "teacher's nearest found",
-    "cross_recall": "student's queries in the teacher's space",
-    "rank_correlation_in": "rank correlation inside",
-    "rank_correlation_out": "outside",
-}
-LEGEND = (
-    "fidelity: share of rows on which the two decide alike; what their accuracies alone would give; the excess over "
-    "that, 1 where they always decide alike. Of OOD scores the rank correlation inside the distribution, and outside. "
-    "ood_fpr95: lower is better; all else: higher."
-)
-
 
 def evaluate(
     teacher: Annotated[
@@ -108,6 +92,7 @@ def evaluate(
     from manifold_probe.evaluation.evaluate import halves, possible_tasks
     from manifold_probe.files import check_file, write_whole
     from manifold_probe.report.document import to_json
+    from manifold_probe.report.evaluation import evaluation_lines
     from manifold_probe.report.progress import Progress
 
     check_settings(k, 2, seed)
@@ -261,6 +246,7 @@ def _tasks(text: str | None, corruptions: bool) -> list[str] | None:
 def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any], alarms: list[Any]) -> dict[str, Any]:
     from manifold_probe.extraction.agree import different_preprocessing, same_features
     from manifold_probe.report.document import plain
+    from manifold_probe.report.evaluation import SCHEMA
     from manifold_probe.report.provenance import provenance_of
 
     test = read.inputs["test"]
@@ -285,30 +271,3 @@ def _document(read: _Reader, outcomes: list[Any], settings: dict[str, Any], alar
             "provenance": provenance_of(settings["seed"]),
         }
     )
-
-
-def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Any]:
-    """The table of an evaluation."""
-    from rich.text import Text
-
-    from manifold_probe.report.layout import paragraph, table
-    from manifold_probe.report.sections import alarm_lines
-    from manifold_probe.report.words import number, shown
-
-    settings, test = document["settings"], document["inputs"]["test"]
-    names = " and ".join(f"{side} {shown(test[side]['name'])}" for side in ("teacher", "student"))
-    bank = "training rows" if settings["bank"] == "train" else "others of the same file, halved at random"
-    head = f"{names}: {settings['test_rows']:,} test rows held against {settings['bank_rows']:,} {bank}."
-    rows = [["task", "teacher", "student", "fidelity"]]
-    for key, task in document["tasks"].items():
-        found = document["fidelity"][key].items()
-        fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in found if value is not None)
-        rows.append([key, number(task["teacher"]), number(task["student"]), fidelity or str(task["note"] or "-")])
-    without = {name: how["unlabelled"] for name, how in document["pairing"].items() if how and how["unlabelled"]}
-    if without:
-        counts = ", ".join(f"{count:,} {name} rows" for name, count in without.items())
-        head += f" Without a label, and left out of what asks for labels: {counts}."
-    padding = max(len(row[3]) for row in rows)
-    rows = [[*row[:3], row[3].ljust(padding)] for row in rows]
-    alarms = alarm_lines(document["alarms"], width)
-    return [*paragraph(head, width), Text(), *table(rows, width), *alarms, Text(), *paragraph(LEGEND, width)]

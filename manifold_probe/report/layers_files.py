@@ -1,69 +1,15 @@
-"""A document of layers as files: read again when it was saved, and written as a table and a figure."""
+"""A document of layers as files: a table and a figure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder, write_whole
-from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
-from manifold_probe.report.document import read_json
-from manifold_probe.report.layers import LAYERS, layers_table
-from manifold_probe.report.typed import Record, mismatch
+from manifold_probe.report.layers import layers_table, read_layers
 
-Matrix = list[list[float | None]]
-
-
-class Named(Record):
-    """A side."""
-
-    name: str
-
-
-class BothSides(Record):
-    """Both sides."""
-
-    teacher: Named
-    student: Named
-
-
-class LayersDocument(Record):
-    """CKA of every layer of the teacher (rows) with every layer of the student."""
-
-    inputs: BothSides
-    teacher: list[str]
-    student: list[str]
-    linear_cka: Matrix
-    debiased_linear_cka: Matrix
-
-    @classmethod
-    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
-        """A matrix of another shape than the names."""
-        if not (thing["teacher"] and thing["student"]):
-            return "a side has no layers"
-        for key in (LINEAR_CKA.key, DEBIASED_CKA.key):
-            if [len(row) for row in thing[key]] != [len(thing["student"])] * len(thing["teacher"]):
-                return f"'{key}' has not a row for every teacher's layer and a number for every student's"
-        return None
-
-
-def read_layers(path: str | Path) -> dict[str, Any] | None:
-    """The document of layers in a file, checked; None where the file holds something else.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, or holds layers and is damaged.
-    """
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get("schema") != LAYERS:
-        return None
-    wrong = mismatch(document, LayersDocument)
-    if wrong is not None:
-        raise InputError(f"{path}: {wrong}; compare with --layers --json again")
-    return document
+__all__ = ["LayersOutputs", "read_layers"]
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,10 @@ def _k(document: dict[str, Any]) -> int:
     return next(iter(students_of(document).values()))["settings"]["k"]
 
 
-def label(key: str, width: int | None) -> str:
-    """The key as a table shows it: in full, or on a terminal with variants under their parent to save room."""
-    base, mark, variant = key.partition(":")
-    return f"  :{variant}" if width is not None and mark and base == PER_DIMENSION.key else key
+def variant(key: str) -> str:
+    """The short name of a measure that stands below the one it varies, to save room; empty for others."""
+    base, _, what = key.partition(":")
+    return f"  :{what}" if what and base == PER_DIMENSION.key else ""
 
 
 def gloss(key: str, document: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from manifold_probe.report.blocks import Block
 from manifold_probe.report.document import to_json
 
 
@@ -36,9 +37,9 @@ class Result:
 
     def summary(self) -> str:
         """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.terminal import plain_report
+        from manifold_probe.report.render.terminal import plain_text
 
-        return plain_report(self._document)
+        return plain_text(self._blocks())
 
     def save(self, path: str | Path) -> None:
         """Write the JSON document, whole or not at all; ``load(path)`` reads it again.
@@ -110,6 +111,11 @@ class Result:
         return drawn if folder is None else write_figures(drawn, folder, look)
 
     def _repr_html_(self) -> str:
-        from manifold_probe.report.notebook import html_table
+        from manifold_probe.report.render.html import html
 
-        return html_table(self._document)
+        return f"<div>{html(self._blocks())}</div>"
+
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.terminal import report_blocks
+
+        return report_blocks(self._document)

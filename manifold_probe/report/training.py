@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.text import Text
 
-from manifold_probe.report.layout import paragraph
+from manifold_probe.report.blocks import Sentence
 from manifold_probe.report.words import number, shown
 from manifold_probe.spaces.folder import MANIFEST, RUN_FEATURES
 from manifold_probe.spaces.read import split_key
@@ -77,13 +76,9 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
     return [{"code": code, "message": message} for code, message in found]
 
 
-def training_lines(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
-    """The `training_sentences` as paragraphs, those of students that won nothing in yellow."""
-    return [
-        line
-        for text, better in training_sentences(students)
-        for line in paragraph(text, width, style="yellow" if better is False else "")
-    ]
+def training(students: dict[str, dict[str, Any]]) -> list[Sentence]:
+    """The `training_sentences`, those of students that won nothing as warnings."""
+    return [Sentence(text, "warning" if better is False else "") for text, better in training_sentences(students)]
 
 
 def training_sentences(students: dict[str, dict[str, Any]]) -> list[tuple[str, bool | None]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.report.blocks import Block
 from manifold_probe.report.diagnosis.document import Cause, Part
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.result import Result
@@ -100,7 +101,7 @@ class Diagnosis(Result):
         return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
 
     def to_table(self, path: str | Path) -> None:
-        """Write the tidy rows as .csv or .parquet, or the account and the causes as .md, to be read.
+        """Write the tidy rows as .csv or .parquet, or the report as .md, to be read.
 
         Raises
         ------
@@ -108,21 +109,17 @@ class Diagnosis(Result):
             For another suffix, or when the place cannot be written to.
         """
         from manifold_probe.files import write_whole
-        from manifold_probe.report.diagnosis.markdown import check_table, markdown
+        from manifold_probe.report.diagnosis.lines import diagnosis_blocks
+        from manifold_probe.report.diagnosis.markdown import check_table
         from manifold_probe.report.diagnosis.rows import write_rows
+        from manifold_probe.report.render.markdown import markdown
 
         check_table(str(path))
         if Path(path).suffix.lower() == ".md":
-            write_whole(path, markdown(self._document))
+            write_whole(path, markdown(diagnosis_blocks(self._document)))
             return
         frame = self.to_frame()
         write_rows({name: [None if each != each else each for each in frame[name]] for name in frame}, path)
-
-    def summary(self) -> str:
-        """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.diagnosis.lines import plain_diagnosis
-
-        return plain_diagnosis(self._document)
 
     def to_html(self, path: str | Path) -> None:
         """Write the report as one page that needs no network and no script.
@@ -235,7 +232,7 @@ class Diagnosis(Result):
         write_order(*self.order(), path)
 
     def _rows(self, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
-        from manifold_probe.report.diagnosis.rows import row_table
+        from manifold_probe.diagnosis.every_row import row_table
 
         settings = self._document["settings"]
         return row_table(self._features(), settings["k"], settings["seed"], progress)
@@ -247,7 +244,7 @@ class Diagnosis(Result):
             )
         return self._pair
 
-    def _repr_html_(self) -> str:
-        from manifold_probe.report.diagnosis.notebook import html_table
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.diagnosis.lines import diagnosis_blocks
 
-        return html_table(self._document)
+        return diagnosis_blocks(self._document)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
 from manifold_probe.report.diagnosis.document import CONCERNED
-from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
+from manifold_probe.report.sections import pairing
+from manifold_probe.report.words import columns_left, interval, number, one_line, percent, shown
 
 
 class Part(NamedTuple):
@@ -272,15 +273,14 @@ def experiment(cause: dict[str, Any]) -> str:
 
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
-    how = document["pairing"]
     left = f" {text}" if (text := columns_left(document["inputs"])) else ""
-    return f"{paired_rows(how)}. k = {document['settings']['k']}.{looked_at(document)}{left}"
+    return f"{pairing(document)}{looked_at(document)}{left}"
 
 
 def looked_at(document: dict[str, Any]) -> str:
-    """Which rows causes were looked for in."""
+    """Which rows were examined for causes."""
     looked, copies = document["examined"], document["examined"].get("copies") or 0
-    said = "" if looked["rows"] + copies == looked["of"] else f" Causes were looked for in {looked['rows']:,} rows."
+    said = "" if looked["rows"] + copies == looked["of"] else f" {looked['rows']:,} rows were examined for causes."
     said += f" {copies:,} rows are copies of others in both spaces and are left out." if copies else ""
     aside = (looked.get("set_aside") or 0) - copies
     said += f" {aside:,} rows were set aside." if aside > 0 else ""
