@@ -6,13 +6,20 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manifold_probe.distillation.run_folder import LOG, MANIFEST
 from manifold_probe.errors import InputError
-from manifold_probe.files import check_file, check_folder, write_whole
+from manifold_probe.files import write_whole
+from manifold_probe.report.outputs import Outputs
+from manifold_probe.report.result import Result
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.report.typed import Record, mismatch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from manifold_probe.report.figures.look import Look
 
 SIDES = ("backbone", "head")
 COLUMNS = ("run", "step", "epoch", "encoded", "side", "measure", "value")
@@ -198,47 +205,36 @@ def curves_table(runs: list[Run]) -> str:
     return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
 
 
-@dataclass(frozen=True)
-class CurvesOutputs:
-    """A table and a folder for the figures, each where asked for."""
+class Runs(Result):
+    """The training curves of runs."""
 
-    table: str | None = None
-    figures: str | None = None
-    style: str = "paper"
-    width: str | None = None
+    tables = (".csv",)
+    called = "the table of runs"
 
-    def check(self) -> None:
-        """Refuse what cannot be written, before any work. Raises InputError naming the option."""
-        from manifold_probe.report.figures.look import look_of
+    def __init__(self, runs: list[Run]) -> None:
+        super().__init__({})
+        self._runs = runs
 
-        look_of(self.style, self.width)
-        if self.figures is not None:
-            check_folder(self.figures, "--out")
-        if self.table is not None:
-            check_file(self.table, "--table")
-            if not self.table.lower().endswith(".csv"):
-                raise InputError(f"--table: {self.table}: the table of runs is written as .csv; name it so")
-
-    def write(self, runs: list[Run]) -> list[str]:
-        """Write them; a line about each.
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write the `curves_table`, a .csv without ``width``.
 
         Raises
         ------
         InputError
-            For more runs than a figure tells apart, and where a place cannot be written to any more.
+            For another suffix, or when the place cannot be written to.
         """
-        lines = []
-        if self.figures is not None:
-            from manifold_probe.report.figures.curves import draw
-            from manifold_probe.report.figures.look import look_of
-            from manifold_probe.report.figures.save import write_figures
+        self.check_table(path)
+        write_whole(path, curves_table(self._runs))
 
-            look = look_of(self.style, self.width)
-            drawn = draw(runs, look)
-            write_figures(drawn, self.figures, look)
-            plural = "s" if len(drawn) > 1 else ""
-            lines.append(f"wrote {len(drawn)} figure{plural}, as PDF, SVG and PNG, to {self.figures}")
-        if self.table is not None:
-            write_whole(self.table, curves_table(runs))
-            lines.append(f"wrote the table {self.table}")
-        return lines
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        """The figures of the curves. Raises InputError for more runs than a figure can show."""
+        from manifold_probe.report.figures.curves import draw
+
+        return draw(self._runs, look)
+
+
+def CurvesOutputs(
+    table: str | None = None, figures: str | None = None, style: str = "paper", width: str | None = None
+) -> Outputs:
+    """The outputs of runs."""
+    return Outputs(table=table, figures=figures, style=style, width=width, figures_option="--out", kind=Runs)

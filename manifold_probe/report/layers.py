@@ -7,11 +7,12 @@ Its ``schema`` is `LAYERS`, its fields are those of `LayersDocument`, with each 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from manifold_probe.errors import InputError
+from manifold_probe.files import write_whole
 from manifold_probe.measures.catalogue import DEBIASED_CKA, LINEAR_CKA
 from manifold_probe.measures.layer_files import PairedLayers, paired_layers
 from manifold_probe.measures.layers import layer_matrix
@@ -20,10 +21,16 @@ from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table, V
 from manifold_probe.report.document import Pairing, read_json, rows_digest
 from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.report.render.terminal import lines
+from manifold_probe.report.result import Result
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.report.typed import Record, mismatch, plain
 from manifold_probe.report.words import number, paired_rows, shown
 from manifold_probe.spaces.space import Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from manifold_probe.report.figures.look import Look
 
 LAYERS = "manifold-probe/layers/1"
 SIDES = ("teacher", "student")
@@ -62,6 +69,32 @@ class LayersDocument(Record):
             if [len(row) for row in thing[key]] != [len(thing["student"])] * len(thing["teacher"]):
                 return f"'{key}' has not a row for every teacher's layer and a number for every student's"
         return None
+
+
+class Layers(Result):
+    """CKA of two models layer by layer."""
+
+    tables = (".csv",)
+    called = "the layers' table"
+
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write the `layers_table`, a .csv without ``width``.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        self.check_table(path)
+        write_whole(path, layers_table(self._document))
+
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        from manifold_probe.report.figures.layers import draw
+
+        return {"layers": draw(self._document, look)}
+
+    def _blocks(self) -> list[Block]:
+        return layers_blocks(self._document)
 
 
 def compare_layers(teacher: str, student: str, *, progress: Progress | None = None, **rules: bool) -> dict[str, Any]:

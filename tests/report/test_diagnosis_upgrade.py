@@ -89,7 +89,7 @@ def test_every_renderer_works_with_it(file: Path, tmp_path: Path) -> None:
     assert set(made.figures()) == {"causes", "ladder"}
     for suffix in (".csv", ".parquet", ".md"):
         made.to_table(tmp_path / f"old{suffix}")
-    assert "outliers" in made._repr_html_()
+    assert "Outliers" in made._repr_html_()
     assert len(made.to_frame()) == 5
     made.save(tmp_path / "new.json")
     assert mp.load(tmp_path / "new.json").to_dict() == made.to_dict()

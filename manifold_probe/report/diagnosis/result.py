@@ -16,7 +16,10 @@ from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from manifold_probe.diagnosis.unaligned import Unaligned
+    from manifold_probe.report.figures.look import Look
 
 
 class Diagnosis(Result):
@@ -25,6 +28,9 @@ class Diagnosis(Result):
     ``save_repair``, ``rows``, ``save_rows``, ``order`` and ``save_order`` need the features, which a diagnosis that was
     loaded, or made by ``compare``, does not have.
     """
+
+    tables = (".csv", ".parquet", ".md")
+    called = "a diagnosis"
 
     def __init__(
         self,
@@ -100,8 +106,8 @@ class Diagnosis(Result):
 
         return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
 
-    def to_table(self, path: str | Path) -> None:
-        """Write the tidy rows as .csv or .parquet, or the report as .md, to be read.
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write the tidy rows as .csv or .parquet, or the report as .md, to be read; it needs no ``width``.
 
         Raises
         ------
@@ -109,20 +115,18 @@ class Diagnosis(Result):
             For another suffix, or when the place cannot be written to.
         """
         from manifold_probe.files import write_whole
-        from manifold_probe.report.diagnosis.lines import diagnosis_blocks
-        from manifold_probe.report.diagnosis.markdown import check_table
         from manifold_probe.report.diagnosis.rows import write_rows
         from manifold_probe.report.render.markdown import markdown
 
-        check_table(str(path))
+        self.check_table(path)
         if Path(path).suffix.lower() == ".md":
-            write_whole(path, markdown(diagnosis_blocks(self._document)))
+            write_whole(path, markdown(self._blocks()))
             return
         frame = self.to_frame()
         write_rows({name: [None if each != each else each for each in frame[name]] for name in frame}, path)
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one page that needs no network and no script.
+    def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
+        """Write the report as one page that needs no network; it shows no ``thumbnails``.
 
         Raises
         ------
@@ -134,23 +138,11 @@ class Diagnosis(Result):
 
         write_whole(path, render_diagnosis(self._document))
 
-    def figures(
-        self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
-    ) -> Any:
-        """The figures "account", "causes" and "ladder" by name, or the PDF, SVG and PNG files written to a folder.
-
-        Raises
-        ------
-        InputError
-            For a style or width that does not exist, or a folder that cannot be written to.
-        """
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        """The figures "account", "causes" and "ladder"."""
         from manifold_probe.report.figures import draw_diagnosis
-        from manifold_probe.report.figures.look import look_of
-        from manifold_probe.report.figures.save import write_figures
 
-        look = look_of(style, width)
-        drawn = draw_diagnosis(self._document, look)
-        return drawn if folder is None else write_figures(drawn, folder, look)
+        return draw_diagnosis(self._document, look)
 
     def rows(self, progress: Callable[[str, int, int], None] | None = None) -> Any:
         """A pandas DataFrame with a row for every row of the pair, worst first: ``row``, ``id``, ``label``,
