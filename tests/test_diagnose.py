@@ -270,7 +270,7 @@ def test_options_of_the_command(folder: Path, capfd: Capture) -> None:
     more += ("--student-head", f"{folder}/s.npz", "--labels", f"{folder}/t.npz::labels")
     code, out, _ = probe(folder, capfd, *more, student="broken.npz")
     assert code == 0
-    assert "6 slices were looked at in place of classes, too" in out
+    assert "6 slices were examined in place of classes, too" in out
     assert "rows that were trained on" in out
     assert "at the backbone" in out
     code, _, error = probe(folder, capfd, "--positional", student="bare.npy")

@@ -43,9 +43,9 @@ def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -
             progress("every row", read, 3 * n)
 
     with threads() as each:
-        near, own = (search(cloud, queries, k, {"cosine": k}, each, advance)["cosine"] for cloud in clouds)
+        near, in_student = (search(cloud, queries, k, {"cosine": k}, each, advance)["cosine"] for cloud in clouds)
         nearer, _ = places(clouds[1], queries, near.members, "cosine", each, advance)
-    kept = intersections(near, own) / k
+    kept = intersections(near, in_student) / k
     lost = (near.members >= 0) & (near.weights > 0) & (nearer >= k)
     order = np.argsort(kept, kind="stable")
     table: dict[str, Any] = {"row": queries[order].tolist()}
@@ -53,7 +53,7 @@ def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -
     labels = None if pair.labels is None else plain_labels(np.asarray(pair.labels)[queries[order]])
     table["label"] = labels or [None] * len(order)
     table[OVERLAP.named(k)] = kept[order].tolist()
-    table |= _votes(pair, near, own, order)
+    table |= _votes(pair, near, in_student, order)
     names = np.arange(n) if pair.ids is None else np.asarray(pair.ids)
     table["lost_neighbours"] = [names[near.members[row][lost[row]]].tolist() for row in order]
     table["lost_ranks"] = [(nearer[row][lost[row]] + 1).tolist() for row in order]
@@ -64,11 +64,14 @@ def _taken(column: np.ndarray | None, rows: np.ndarray) -> list[Any]:
     return [None] * len(rows) if column is None else np.asarray(column)[rows].tolist()
 
 
-def _votes(pair: Pair, near: Any, own: Any, order: np.ndarray) -> dict[str, list[Any]]:
+def _votes(pair: Pair, near: Any, in_student: Any, order: np.ndarray) -> dict[str, list[Any]]:
     if pair.labels is None:
         return {f"{side}_vote": [None] * len(order) for side in ("teacher", "student")}
     codes, names = codes_of(np.asarray(pair.labels))
-    return {f"{side}_vote": _voted(found, codes, names, order) for side, found in (("teacher", near), ("student", own))}
+    return {
+        f"{side}_vote": _voted(found, codes, names, order)
+        for side, found in (("teacher", near), ("student", in_student))
+    }
 
 
 def _voted(found: Neighbours, codes: np.ndarray, names: np.ndarray, order: np.ndarray) -> list[Any]:

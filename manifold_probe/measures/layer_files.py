@@ -46,7 +46,7 @@ def paired_layers(
     Parameters
     ----------
     positional : bool
-        Pair by position whatever the ids say.
+        Pair by position, without regard to the ids.
     allow_missing : bool
         Go on with the rows that found a partner.
     keep_first : bool
@@ -142,7 +142,7 @@ def _file_layers(contents: Contents) -> dict[str, Space]:
             raise bad(
                 contents.path,
                 f"key '{entry.name}' has {entry.shape[0]:,} rows and '{matrices[0].name}' {matrices[0].shape[0]:,}; "
-                "save layers of the same rows, or add 'ids' that tell which arrays are meant",
+                "save layers of the same rows, or add 'ids' that say which arrays are meant",
             )
         row_ids, labels = attached(contents, entry.name, entry.shape[0])
         source = Source(contents.path, entry.name, contents.format)

@@ -109,7 +109,7 @@ class Run:
 def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
     """The arguments that are run folders, with their names; None where none is.
 
-    What a shell makes of ``run/*`` stands for the folder: a log.jsonl, and whatever lies beside it.
+    What a shell makes of ``run/*`` stands for the folder: a log.jsonl and the files next to it.
 
     Raises
     ------
@@ -147,8 +147,8 @@ def read_runs(folders: dict[str, str | None]) -> list[Run]:
     for path, given in folders.items():
         name = given or Path(path).resolve().name or "run"
         if name in origin:
-            mend = f"name them, as in {name}1={origin[name]} {name}2={path}"
-            raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {mend}")
+            fix = f"name them, as in {name}1={origin[name]} {name}2={path}"
+            raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {fix}")
         origin[name] = path
     return [read_run(path, name) for name, path in origin.items()]
 

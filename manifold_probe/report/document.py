@@ -153,14 +153,16 @@ class WorstRow(Record):
 
 
 class Maps(Record):
-    """Rows of both spaces in the plane."""
+    """Rows of both spaces in the plane; ``neighbours`` are those of each, kept, lost and gained."""
 
-    columns: ClassVar = ("class", "overlap", "teacher", "student")
+    columns: ClassVar = ("class", "overlap", "teacher", "student", "rows")
     classes: list[Name]
     class_: list[int]
     overlap: list[float]
     teacher: list[tuple[float, float]]
     student: list[tuple[float, float]]
+    rows: list[int] | None
+    neighbours: dict[str, list[list[int]]] | None
 
     @classmethod
     def inconsistent(cls, thing: dict[str, Any]) -> str | None:
@@ -170,7 +172,7 @@ class Maps(Record):
         return super().inconsistent(thing)
 
 
-class Difference(Record):
+class Interval(Record):
     """A value with its interval."""
 
     value: float | None
@@ -178,7 +180,7 @@ class Difference(Record):
     high: float | None
 
 
-class PairedDifference(Difference):
+class PairedDifference(Interval):
     """A measure of student ``a`` less that of student ``b``."""
 
     measure: str
@@ -199,7 +201,7 @@ class Gain(BeforeAndAfter):
     measure: str
     rows: int
     held_out: bool
-    difference: Difference
+    difference: Interval
     better: bool | None
     cka: BeforeAndAfter
 

@@ -26,10 +26,12 @@ def catalogue(document: dict[str, Any]) -> dict[str, Measure]:
 
 
 def _declared(key: str, measure: dict[str, Any]) -> Measure:
-    own = measure.get("declared")
-    if own is None:
+    declared = measure.get("declared")
+    if declared is None:
         return Measure(key, key, OTHERS, key, higher_is_better=None)
-    return Measure(key, own["title"], own["group"], own["gloss"], higher_is_better=own.get("higher_is_better"))
+    return Measure(
+        key, declared["title"], declared["group"], declared["gloss"], higher_is_better=declared.get("higher_is_better")
+    )
 
 
 def grouped(document: dict[str, Any]) -> dict[str, list[str]]:
@@ -67,7 +69,7 @@ def variant(key: str) -> str:
 
 
 def gloss(key: str, document: dict[str, Any]) -> str:
-    """What a measure is, whatever its value."""
+    """What a measure is, for any value."""
     return catalogue(document)[key].gloss.replace("{neighbours}", neighbours(_k(document)))
 
 

@@ -1,4 +1,4 @@
-"""What a run of our trainer says beside its comparison: rows it was trained on, and whether training won anything.
+"""What a run of our trainer adds to its comparison: rows it was trained on, and whether training won anything.
 
 The untrained student is the yardstick: a random network already keeps some neighbours, so that a value alone does not
 show that distillation helped.
@@ -40,7 +40,7 @@ def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[st
     """The block ``details.training`` of a run's student.
 
     {"rows", "trained_rows", "side", "verified", "gain"}: the compared rows, how many were trained on (None where
-    ids do not tell), "backbone" or "head", whether ids vouched for the teacher's rows in training, and the `gain` over
+    ids do not say), "backbone" or "head", whether ids vouched for the teacher's rows in training, and the `gain` over
     the untrained student, with the rows that it was measured on.
     """
     facts = run.facts()
@@ -111,7 +111,7 @@ def said_of_gain(won: dict[str, Any]) -> str:
     cka = f"; debiased linear CKA from {number(untrained)} to {number(trained)}"
     values = f"{won['measure']} is {100 * after:.1f}% {where}, {100 * before:.1f}% before training"
     if won["better"] is None:
-        return f"too few rows to tell whether training helped: {values}{cka}"
+        return f"too few rows to decide whether training helped: {values}{cka}"
     interval = f"95% interval {100 * gap['low']:.1f} to {100 * gap['high']:.1f}"
     points = f"{100 * gap['value']:.1f} percentage points, {interval}"
     if won["better"]:

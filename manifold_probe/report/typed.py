@@ -49,7 +49,7 @@ class Record(Mapping[str, Any]):
         return cls(**{name: _record(thing.get(key), types[name]) for name, key in _keys(cls).items()})
 
     def __getitem__(self, key: str) -> Any:
-        name = next((name for name, own in _keys(type(self)).items() if own == key), None)
+        name = next((name for name, known in _keys(type(self)).items() if known == key), None)
         if name is None:
             raise KeyError(key)
         return getattr(self, name)

@@ -171,7 +171,7 @@ def test_the_terminal_says_it_all() -> None:
     assert "1,200 rows: img_04000.png, img_04001.png" in text
     assert "and 1,194 more" in text
     assert "   wrong if  two passes over the same rows give other values." in lines
-    assert "or        noise, saturation: outputs alone cannot tell them apart" in text
+    assert "or        noise, saturation: outputs alone cannot distinguish them" in text
     assert "test      extract a few hundred rows twice" in text
     assert "Further down: a few rows are far out and decide the shape (proved; explains 93% of the loss in CKA)" in text
     assert "one global scale (3.400): the student's vectors" in text

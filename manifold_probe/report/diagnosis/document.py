@@ -11,7 +11,7 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
-from manifold_probe.report.document import Inputs, Pairing, pairing_of, read_json
+from manifold_probe.report.document import Inputs, Interval, Pairing, pairing_of, read_json
 from manifold_probe.report.typed import Name, Positive, Record, mismatch, names, plain
 from manifold_probe.spaces.pairing import Pair
 
@@ -98,12 +98,9 @@ class Benign(Record):
     note: str
 
 
-class Corrected(Record):
+class Corrected(Interval):
     """A measure after a correction, and what it gained."""
 
-    value: float | None
-    low: float | None
-    high: float | None
     gain: float | None
 
 
@@ -121,12 +118,9 @@ class NotAssessed(Record):
     why: str
 
 
-class HeldOut(Record):
+class HeldOut(Interval):
     """A measure of the held-out rows."""
 
-    value: float | None
-    low: float | None
-    high: float | None
     n: int | None
 
 

@@ -123,7 +123,7 @@ def benign(document: dict[str, Any], of: str = "") -> Section:
 
 
 def _ladder(document: dict[str, Any]) -> Section:
-    """The corrections: the first measure with its interval and gain, the others beside it."""
+    """The corrections: the first measure with its interval and gain, then the others."""
     title, keys = "Corrections, each judged on rows that it was not fitted on", words.overlap_keys(document)
     if not keys:
         return Section(title, [])

@@ -89,12 +89,12 @@ class Diagnosis(Result):
 
     @property
     def not_assessed(self) -> list[dict[str, str]]:
-        """What was not looked at: ``{"name", "why"}`` each."""
+        """What was not examined: ``{"name", "why"}`` each."""
         return self._document["not_assessed"]
 
     @property
     def examined(self) -> dict[str, Any]:
-        """Which rows were looked at, and what was measured beside the causes."""
+        """Which rows were examined, and what was measured in addition to the causes."""
         return self._document["examined"]
 
     def to_frame(self) -> Any:

@@ -256,15 +256,15 @@ def runs(numbers: list[int]) -> list[tuple[str, int]]:
 
 
 def alternatives(cause: dict[str, Any]) -> str:
-    """Which other causes would look alike, and what would tell; empty where none would."""
+    """Which other causes would look alike; empty where none would."""
     if not cause["or"]:
         return ""
     names = ", ".join(spaced(name) for name in cause["or"])
-    return f"{names}: outputs alone cannot tell them apart"
+    return f"{names}: outputs alone cannot distinguish them"
 
 
 def experiment(cause: dict[str, Any]) -> str:
-    """The experiment that tells a cause from those it looks like; empty where nothing looks like it."""
+    """The experiment that distinguishes a cause from those it looks like; empty where nothing looks like it."""
     if not cause["or"]:
         return ""
     alike = {cause["name"], *cause["or"]}
@@ -301,7 +301,7 @@ def held_out(document: dict[str, Any]) -> str:
 
 
 def beside(document: dict[str, Any]) -> list[str]:
-    """What was measured beside the causes: rows that were trained on, the head, slices."""
+    """What was measured in addition to the causes: rows that were trained on, the head, slices."""
     looked, k, found = document["examined"], document["settings"]["k"], []
     if one := looked.get("overfit"):
         found.append(
@@ -315,7 +315,7 @@ def beside(document: dict[str, Any]) -> list[str]:
             f"difference {number(one['difference'])} (95% interval {interval(one['low'], one['high'])})"
         )
     if one := looked.get("slices"):
-        found.append(f"{one['count']:,} slices were looked at in place of classes, too")
+        found.append(f"{one['count']:,} slices were examined in place of classes, too")
     if trials := looked.get("interventions"):
         tried = ", ".join(f"{one_line(each['name'])} {number(each['overlap'])}" for each in trials)
         found.append(f"{OVERLAP.named(k)} of a few hundred rows extracted again: {tried}")

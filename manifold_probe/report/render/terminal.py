@@ -109,11 +109,11 @@ def _rows(
 ) -> list[Text]:
     left = None if width is None else width - _total(sizes) - len(GAP)
     bars = any(row.bar for row in table.rows) and (left is None or left >= SHORT_BAR)
-    beside = bool(table.notes) and (left is None or left >= NOTE_ROOM)
+    alongside = bool(table.notes) and (left is None or left >= NOTE_ROOM)
     dropped = [place for place in table.spare if place not in columns]
     header = [
         *_aligned([table.header[place] for place in columns], sizes),
-        *([table.notes] if beside and notes else []),
+        *([table.notes] if alongside and notes else []),
     ]
     rendered, group = [Text(GAP.join(header), style="dim")], ""
     for row in table.rows:
@@ -123,7 +123,7 @@ def _rows(
         cells = [_cell(row, place, below, width) for place in columns]
         texts = [GAP.join(_aligned(each, sizes)) for each in zip(*cells, strict=True)]
         texts = [text for text in texts if text.strip()]
-        if beside and notes:
+        if alongside and notes:
             rendered += _paragraph(row.note, width, "", texts[0] + GAP) if row.note else [Text(texts[0])]
             continue
         rendered += [Text(line, style="bold" if row.strong else "") for line in texts]
