@@ -17,8 +17,7 @@ from manifold_probe import cli
 from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.diagnosis.document import read_diagnosis
-from manifold_probe.report.diagnosis.form import SCHEMA
+from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis
 from manifold_probe.spaces.affine import Map
 from tests.extraction.small import world
 from tests.test_bad_input import check
@@ -271,7 +270,7 @@ def test_options_of_the_command(folder: Path, capfd: Capture) -> None:
     more += ("--student-head", f"{folder}/s.npz", "--labels", f"{folder}/t.npz::labels")
     code, out, _ = probe(folder, capfd, *more, student="broken.npz")
     assert code == 0
-    assert "6 slices were looked at in place of classes, too" in out
+    assert "6 slices were examined in place of classes, too" in out
     assert "rows that were trained on" in out
     assert "at the backbone" in out
     code, _, error = probe(folder, capfd, "--positional", student="bare.npy")

@@ -93,7 +93,10 @@ def test_results_draw_themselves(folder: Path) -> None:
 
 BAD = {
     "table suffix": (compare("--table", "x.xls"), "x.xls"),
-    "table without suffix": (compare("--table", "x"), "has no suffix"),
+    "table without suffix": (
+        compare("--table", "x"),
+        "--table: x: a comparison is written as .csv, .parquet, .tex or .md",
+    ),
     "table over an input": (compare("--table", "in.csv", "--labels", "in.csv"), "--table: in.csv is an input"),
     "report suffix": (compare("--report", "page.pdf"), "ends in .html"),
     "report in no folder": (compare("--report", "no/page.html"), "the folder no does not exist"),

@@ -54,10 +54,10 @@ BY_ID = ", though rows are paired by id. If both are right, see that its ids nam
 LABELS = "Give --labels FILE to see which classes suffer."
 # Alarms that say that the numbers mean something else, the most urgent first.
 UNBELIEVABLE = {
-    "same_file": "Give the student's own file: both sides hold the same rows.",
+    "same_file": "Give the student's file: both sides hold the same rows.",
     "packed_bits": "Unpack the side that holds packed bits, as FILE::key?bits: its numbers are no coordinates.",
     "unverified_targets": "Train again on a teacher whose rows have ids: nothing vouches for the targets of this run.",
-    "leaked_rows": "Leave the test rows that are also in the bank out: they find themselves.",
+    "leaked_rows": "Leave out the test rows that are also in the bank: they find themselves.",
     "dominating_dimension": "Look at the dimension that decides the values: drop it if it is no feature, or bring "
     "every dimension to unit deviation.",
     "influential_rows": "Look at the few rows that carry the covariance; compare CKA with and without them.",
@@ -80,7 +80,7 @@ LOWERING = {
 }
 OF_ROWS = {"zero_vectors", "constant_rows"}
 DECIDING = {"common_offset", "dominating_dimension", "influential_rows"}
-# Alarms of what the numbers of a sample are worth, whatever the student is.
+# Alarms of what the numbers of a sample are worth, for every student.
 ALWAYS = {
     "duplicate_rows": "Drop the duplicate rows: copies are each other's neighbours and make overlap easy.",
     "heavy_tails": "Trust the neighbour measures more than CKA, Procrustes and R2, which a few far rows decide.",
@@ -188,8 +188,8 @@ def _share(message: str) -> float:
 
 
 def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int, won: float) -> Iterator[Step]:
-    """What training may win: the neighbours between what is kept and what the width allows, but for those ``won`` by
-    steps of their own."""
+    """What training may win: the neighbours between what is kept and what the width allows, without those ``won`` by
+    other steps."""
     found, kept = measures.get(OVERLAP.named(k)), _value(measures, OVERLAP.named(k))
     if found is None or math.isnan(kept):
         return
@@ -231,7 +231,7 @@ def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
     if turned - raw > 0.2:
         yield (
             turned - raw,
-            "Align the student by a rotation before you use its coordinates beside the teacher's (in one index, say): "
+            "Align the student by a rotation before you use its coordinates next to the teacher's (in one index, say): "
             f"that lifts the median correlation from {number(raw)} to {number(turned)}.",
         )
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold_probe.report.layout import GAP, pad, sizes
+from manifold_probe.report.blocks import Block, Facts, Row, Section, Table
+from manifold_probe.report.render.terminal import lines
 from manifold_probe.report.words import listed, number, one_line, shown
 
 
 def contents_lines(found: dict[str, Any]) -> list[str]:
     """Plain lines about what ``spaces.read.inspect`` found."""
+    return [line.plain.rstrip() for line in lines(contents_blocks(found))]
+
+
+def contents_blocks(found: dict[str, Any]) -> list[Block]:
+    """What ``spaces.read.inspect`` found."""
     rows = [
         ("file", f"{shown(found['path'], 400)} ({found['format']}, {found['bytes']:,} bytes)"),
         ("sha256", found["sha256"]),
@@ -24,7 +30,7 @@ def contents_lines(found: dict[str, Any]) -> list[str]:
         rows.append(("labels", "none" if labels is None else _labels(labels, found["features"]["shape"][0])))
     if found["problem"]:
         rows.append(("problem", one_line(found["problem"])))
-    return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows] + ["", *_keys(found["keys"])]
+    return [Facts(rows), Section("", [_keys(found["keys"])])]
 
 
 def _labels(labels: dict[str, Any], n: int) -> str:
@@ -65,12 +71,12 @@ def _columns(features: dict[str, Any] | None) -> list[tuple[str, str]]:
     return rows
 
 
-def _keys(keys: list[dict[str, Any]]) -> list[str]:
-    cells = [["key", "shape", "dtype"]]
-    cells += [[shown(each["key"]), " x ".join(f"{size:,}" for size in each["shape"]), each["dtype"]] for each in keys]
-    widths = sizes(cells)
-    lines = [GAP.join(pad(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
-    problems = ["", *(each["problem"] for each in keys)]
-    return [
-        f"{text}{GAP}{one_line(problem)}" if problem else text for text, problem in zip(lines, problems, strict=True)
+def _keys(keys: list[dict[str, Any]]) -> Table:
+    rows = [
+        Row(
+            (shown(each["key"]), " x ".join(f"{size:,}" for size in each["shape"]), each["dtype"]),
+            one_line(each["problem"] or ""),
+        )
+        for each in keys
     ]
+    return Table(("key", "shape", "dtype"), rows, "problem" if any(row.note for row in rows) else "")

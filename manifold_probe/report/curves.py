@@ -6,25 +6,69 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manifold_probe.distillation.run_folder import LOG, MANIFEST
 from manifold_probe.errors import InputError
-from manifold_probe.files import check_file, check_folder, write_whole
-from manifold_probe.report.schema import NUMBER, Each, Maybe, mismatch
+from manifold_probe.files import write_whole
+from manifold_probe.report.outputs import Outputs
+from manifold_probe.report.result import Result
 from manifold_probe.report.tables.write import csv_cell
+from manifold_probe.report.typed import Record, mismatch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from manifold_probe.report.figures.look import Look
 
 SIDES = ("backbone", "head")
-PLACE = {"step": int, "epoch": NUMBER, "encoded": int}
-LOSS = {**PLACE, "rate": NUMBER, "loss": NUMBER, "terms": Each(NUMBER)}
-MEASURED = {
-    **PLACE,
-    "probe": {"rows": int, "held_out": bool},
-    "pairing": Maybe({"by": str, "verified": bool}),
-    "measures": {side: Each(Maybe(NUMBER)) for side in SIDES},
-}
 COLUMNS = ("run", "step", "epoch", "encoded", "side", "measure", "value")
-MEND = "give a folder that probe distill wrote"
+AGAIN = "give a folder that probe distill wrote"
+
+
+class Place(Record):
+    """Where in the training a line was written."""
+
+    step: int
+    epoch: float
+    encoded: int
+
+
+class Loss(Place):
+    """A line of the log about the loss."""
+
+    rate: float
+    loss: float
+    terms: dict[str, float]
+
+
+class Probe(Record):
+    """The rows that are measured."""
+
+    rows: int
+    held_out: bool
+
+
+class Paired(Record):
+    """How the teacher's rows were paired with the data."""
+
+    by: str
+    verified: bool
+
+
+class BothSides(Record):
+    """The measures at both sides of the head."""
+
+    backbone: dict[str, float | None]
+    head: dict[str, float | None]
+
+
+class Measurement(Place):
+    """A line of the log about the measures."""
+
+    probe: Probe
+    pairing: Paired | None
+    measures: BothSides
 
 
 @dataclass(frozen=True)
@@ -65,7 +109,7 @@ class Run:
 def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
     """The arguments that are run folders, with their names; None where none is.
 
-    What a shell makes of ``run/*`` stands for the folder: a log.jsonl, and whatever lies beside it.
+    What a shell makes of ``run/*`` stands for the folder: a log.jsonl and the files next to it.
 
     Raises
     ------
@@ -103,8 +147,8 @@ def read_runs(folders: dict[str, str | None]) -> list[Run]:
     for path, given in folders.items():
         name = given or Path(path).resolve().name or "run"
         if name in origin:
-            mend = f"name them, as in {name}1={origin[name]} {name}2={path}"
-            raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {mend}")
+            fix = f"name them, as in {name}1={origin[name]} {name}2={path}"
+            raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {fix}")
         origin[name] = path
     return [read_run(path, name) for name, path in origin.items()]
 
@@ -121,20 +165,20 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); {MEND}") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {AGAIN}") from error
     except ValueError as error:
-        raise InputError(f"{file}: is no log ({error}); {MEND}") from error
+        raise InputError(f"{file}: is no log ({error}); {AGAIN}") from error
     losses: list[dict[str, Any]] = []
     measured: list[dict[str, Any]] = []
     for place, text in enumerate(lines, 1):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: line {place} is no JSON ({error}); {MEND}") from error
+            raise InputError(f"{file}: line {place} is no JSON ({error}); {AGAIN}") from error
         kind = isinstance(line, dict) and "measures" in line
-        wrong = mismatch(line, MEASURED if kind else LOSS)
+        wrong = mismatch(line, Measurement if kind else Loss)
         if wrong is not None:
-            raise InputError(f"{file}: line {place}: {wrong}; {MEND}")
+            raise InputError(f"{file}: line {place}: {wrong}; {AGAIN}")
         (measured if kind else losses).append(line)
     if not lines:
         raise InputError(f"{file}: holds no line yet; give it when the run has measured something")
@@ -161,47 +205,36 @@ def curves_table(runs: list[Run]) -> str:
     return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
 
 
-@dataclass(frozen=True)
-class CurvesOutputs:
-    """A table and a folder for the figures, each where asked for."""
+class Runs(Result):
+    """The training curves of runs."""
 
-    table: str | None = None
-    figures: str | None = None
-    style: str = "paper"
-    width: str | None = None
+    tables = (".csv",)
+    called = "the table of runs"
 
-    def check(self) -> None:
-        """Refuse what cannot be written, before any work. Raises InputError naming the option."""
-        from manifold_probe.report.figures.look import look_of
+    def __init__(self, runs: list[Run]) -> None:
+        super().__init__({})
+        self._runs = runs
 
-        look_of(self.style, self.width)
-        if self.figures is not None:
-            check_folder(self.figures, "--out")
-        if self.table is not None:
-            check_file(self.table, "--table")
-            if not self.table.lower().endswith(".csv"):
-                raise InputError(f"--table: {self.table}: the table of runs is written as .csv; name it so")
-
-    def write(self, runs: list[Run]) -> list[str]:
-        """Write them; a line about each.
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write the `curves_table`, a .csv without ``width``.
 
         Raises
         ------
         InputError
-            For more runs than a figure tells apart, and where a place cannot be written to any more.
+            For another suffix, or when the place cannot be written to.
         """
-        lines = []
-        if self.figures is not None:
-            from manifold_probe.report.figures.curves import draw
-            from manifold_probe.report.figures.look import look_of
-            from manifold_probe.report.figures.save import write_figures
+        self.check_table(path)
+        write_whole(path, curves_table(self._runs))
 
-            look = look_of(self.style, self.width)
-            drawn = draw(runs, look)
-            write_figures(drawn, self.figures, look)
-            plural = "s" if len(drawn) > 1 else ""
-            lines.append(f"wrote {len(drawn)} figure{plural}, as PDF, SVG and PNG, to {self.figures}")
-        if self.table is not None:
-            write_whole(self.table, curves_table(runs))
-            lines.append(f"wrote the table {self.table}")
-        return lines
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        """The figures of the curves. Raises InputError for more runs than a figure can show."""
+        from manifold_probe.report.figures.curves import draw
+
+        return draw(self._runs, look)
+
+
+def CurvesOutputs(
+    table: str | None = None, figures: str | None = None, style: str = "paper", width: str | None = None
+) -> Outputs:
+    """The outputs of runs."""
+    return Outputs(table=table, figures=figures, style=style, width=width, figures_option="--out", kind=Runs)

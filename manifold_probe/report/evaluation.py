@@ -6,9 +6,10 @@ from typing import Any
 
 from rich.text import Text
 
-from manifold_probe.report.layout import paragraph, table
-from manifold_probe.report.sections import alarm_lines
-from manifold_probe.report.words import number, shown
+from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table
+from manifold_probe.report.render.terminal import lines
+from manifold_probe.report.sections import alarms_raised
+from manifold_probe.report.words import number, one_line, shown
 
 SCHEMA = "manifold-probe/evaluation/1"
 SHORT = {
@@ -27,22 +28,30 @@ LEGEND = (
 )
 
 
-def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Any]:
-    """The table of an evaluation."""
+def evaluation_blocks(document: dict[str, Any]) -> list[Block]:
+    """The whole report."""
     settings, test = document["settings"], document["inputs"]["test"]
     names = " and ".join(f"{side} {shown(test[side]['name'])}" for side in ("teacher", "student"))
     bank = "training rows" if settings["bank"] == "train" else "others of the same file, halved at random"
     head = f"{names}: {settings['test_rows']:,} test rows compared with {settings['bank_rows']:,} {bank}."
-    rows = [["task", "teacher", "student", "fidelity"]]
-    for key, task in document["tasks"].items():
-        agreements = document["fidelity"][key].items()
-        fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in agreements if value is not None)
-        rows.append([key, number(task["teacher"]), number(task["student"]), fidelity or str(task["note"] or "-")])
     without = {name: how["unlabelled"] for name, how in document["pairing"].items() if how and how["unlabelled"]}
     if without:
         counts = ", ".join(f"{count:,} {name} rows" for name, count in without.items())
         head += f" Without a label, and left out of what asks for labels: {counts}."
-    padding = max(len(row[3]) for row in rows)
-    rows = [[*row[:3], row[3].ljust(padding)] for row in rows]
-    alarms = alarm_lines(document["alarms"], width)
-    return [*paragraph(head, width), Text(), *table(rows, width), *alarms, Text(), *paragraph(LEGEND, width)]
+    rows = []
+    for key, task in document["tasks"].items():
+        agreements = document["fidelity"][key].items()
+        fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in agreements if value is not None)
+        cells = (key, number(task["teacher"]), number(task["student"]))
+        rows.append(Row(cells, fidelity or one_line(task["note"] or "-")))
+    return [
+        Sentence(head),
+        Section("", [Table(("task", "teacher", "student"), rows, "fidelity")]),
+        alarms_raised(document["alarms"]),
+        Section("", [Sentence(LEGEND, "faint")]),
+    ]
+
+
+def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Text]:
+    """The whole report as styled lines."""
+    return lines(evaluation_blocks(document), width)

@@ -78,8 +78,8 @@ def check_gates(document: dict[str, Any], gates: list[Gate]) -> list[Outcome]:
             bound = measure.value if measure.low is None else measure.low
             passed = bound >= gate.threshold
             called = "value (no interval)" if measure.low is None else "lower bound"
-            told = f"{called} {bound:.6g} {'>=' if passed else '<'} {gate.threshold:g} (value {measure.value:.6g})"
-            outcomes.append(_outcome(passed, f"{prefix}{gate.measure} {told}"))
+            result = f"{called} {bound:.6g} {'>=' if passed else '<'} {gate.threshold:g} (value {measure.value:.6g})"
+            outcomes.append(_outcome(passed, f"{prefix}{gate.measure} {result}"))
     return outcomes
 
 
@@ -121,10 +121,10 @@ def check_drops(
                 outcomes.append(_outcome(False, f"{prefix}{key} is undefined ({why}), baseline {old.value:.6g}"))
                 continue
             drop = old.value - new.value
-            told = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
-            told += f"{'down ' if drop > 0 else 'up '}{abs(drop):.6g}" if drop else "unchanged"
-            told += f", at most {most:g} down is allowed"
-            outcomes.append(_outcome(drop <= most, told))
+            line = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
+            line += f"{'down ' if drop > 0 else 'up '}{abs(drop):.6g}" if drop else "unchanged"
+            line += f", at most {most:g} down is allowed"
+            outcomes.append(_outcome(drop <= most, line))
     return outcomes
 
 

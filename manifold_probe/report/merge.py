@@ -8,7 +8,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.report.document import ONE, SEVERAL, students_of
 
 # What students in one figure must share, and what it means where they do not.
-ALIKE = (
+SHARED = (
     ("inputs", "teacher.sha256", "has another teacher than"),
     ("pairing", "rows", "was measured on other rows than"),
     ("settings", "k", "was measured with another k than"),
@@ -39,12 +39,12 @@ def merged(documents: dict[str, dict[str, Any]], names: dict[str, str] | None = 
     students: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
     for path, document in documents.items():
-        for own, student in _called(path, document, (names or {}).get(path)).items():
-            if own in students:
-                mend = f"name them, as in {own}1={origin[own]} {own}2={path}"
-                raise InputError(f"{path}: a student of {origin[own]} is called {own!r} too; {mend}")
-            students[own], origin[own] = student, path
-    _check_alike(students, origin)
+        for name, student in _called(path, document, (names or {}).get(path)).items():
+            if name in students:
+                fix = f"name them, as in {name}1={origin[name]} {name}2={path}"
+                raise InputError(f"{path}: a student of {origin[name]} is called {name!r} too; {fix}")
+            students[name], origin[name] = student, path
+    _check_shared(students, origin)
     differences = [
         row for document in documents.values() if document["schema"] == SEVERAL for row in document["differences"]
     ]
@@ -60,12 +60,12 @@ def _called(path: str, document: dict[str, Any], name: str | None) -> dict[str, 
     return {name: {**document, "inputs": {**document["inputs"], "student": student}}}
 
 
-def _check_alike(students: dict[str, dict[str, Any]], origin: dict[str, str]) -> None:
+def _check_shared(students: dict[str, dict[str, Any]], origin: dict[str, str]) -> None:
     first, *others = students
     here = students[first]
     for name in others:
         student, where = students[name], f"{origin[name]}: student {name!r}"
-        for part, key, meaning in ALIKE:
+        for part, key, meaning in SHARED:
             mine, theirs = here[part], student[part]
             for step in key.split("."):
                 mine, theirs = (each.get(step) if isinstance(each, dict) else None for each in (mine, theirs))

@@ -15,7 +15,7 @@ from manifold_probe.report.result import Result
 
 @dataclass(frozen=True)
 class Outputs:
-    """A page, a table and a folder of figures, each where asked for."""
+    """A page, a table and a folder of figures, each where asked for, of one kind of result."""
 
     report: str | None = None
     table: str | None = None
@@ -24,8 +24,9 @@ class Outputs:
     width: str | None = None
     figures_option: str = "--figures"
     thumbnails: str | None = None
+    kind: type[Result] = Result
 
-    def check(self, inputs: Iterable[str | None]) -> None:
+    def check(self, inputs: Iterable[str | None] = ()) -> None:
         """Refuse what cannot be written, and what would overwrite one of the inputs ("FILE" or "FILE::KEY").
 
         Raises
@@ -48,42 +49,32 @@ class Outputs:
                 raise InputError(f"--report: {self.report} is no page; give it a name that ends in .html")
             check_file(self.report, "--report")
         if self.table is not None:
-            from manifold_probe.report.tables.write import check_table
-
-            check_table(self.table)
+            self.kind.check_table(self.table, "--table")
             check_file(self.table, "--table")
-            for each in inputs:
-                path = "" if each is None else each if os.path.exists(each) else each.rpartition("::")[0]
+            for given in inputs:
+                path = "" if given is None else given if os.path.exists(given) else given.rpartition("::")[0]
                 if path and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(self.table):
                     raise InputError(f"--table: {self.table} is an input of this command; choose another file")
 
-    def write(self, result: Result) -> list[str]:
-        """Write them; a line about each.
+    def write(self, result: Any) -> list[str]:
+        """Write them, of a result or of its document; a line about each.
 
         Raises
         ------
         InputError
             When a place cannot be written to any more.
         """
+        made = result if isinstance(result, Result) else self.kind(result)
         lines = []
         if self.figures is not None:
-            written = result.figures(self.figures, style=self.style, width=self.width)
-            lines.append(
-                f"wrote {_counted(len({path.stem for path in written}))}, as PDF, SVG and PNG, to {self.figures}"
-            )
+            written = made.figures(self.figures, style=self.style, width=self.width)
+            count = len({path.stem for path in written})
+            plural = "" if count == 1 else "s"
+            lines.append(f"wrote {count} figure{plural}, as PDF, SVG and PNG, to {self.figures}")
         if self.table is not None:
-            result.to_table(self.table, **_given(width=self.width))
+            made.to_table(self.table, **({} if self.width is None else {"width": self.width}))
             lines.append(f"wrote the table {self.table}")
         if self.report is not None:
-            result.to_html(self.report, **_given(thumbnails=self.thumbnails))
+            made.to_html(self.report, **({} if self.thumbnails is None else {"thumbnails": self.thumbnails}))
             lines.append(f"wrote the page {self.report}")
         return lines
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that have a value: a diagnosis has none of them."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _counted(count: int) -> str:
-    return f"{count} figure{'' if count == 1 else 's'}"

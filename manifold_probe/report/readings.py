@@ -26,10 +26,12 @@ def catalogue(document: dict[str, Any]) -> dict[str, Measure]:
 
 
 def _declared(key: str, measure: dict[str, Any]) -> Measure:
-    own = measure.get("declared")
-    if own is None:
+    declared = measure.get("declared")
+    if declared is None:
         return Measure(key, key, OTHERS, key, higher_is_better=None)
-    return Measure(key, own["title"], own["group"], own["gloss"], higher_is_better=own.get("higher_is_better"))
+    return Measure(
+        key, declared["title"], declared["group"], declared["gloss"], higher_is_better=declared.get("higher_is_better")
+    )
 
 
 def grouped(document: dict[str, Any]) -> dict[str, list[str]]:
@@ -60,14 +62,14 @@ def _k(document: dict[str, Any]) -> int:
     return next(iter(students_of(document).values()))["settings"]["k"]
 
 
-def label(key: str, width: int | None) -> str:
-    """The key as a table shows it: in full, or on a terminal with variants under their parent to save room."""
-    base, mark, variant = key.partition(":")
-    return f"  :{variant}" if width is not None and mark and base == PER_DIMENSION.key else key
+def variant(key: str) -> str:
+    """The short name of a measure that stands below the one it varies, to save room; empty for others."""
+    base, _, what = key.partition(":")
+    return f"  :{what}" if what and base == PER_DIMENSION.key else ""
 
 
 def gloss(key: str, document: dict[str, Any]) -> str:
-    """What a measure is, whatever its value."""
+    """What a measure is, for any value."""
     return catalogue(document)[key].gloss.replace("{neighbours}", neighbours(_k(document)))
 
 

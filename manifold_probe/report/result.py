@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from manifold_probe.errors import InputError
+from manifold_probe.report.blocks import Block
 from manifold_probe.report.document import to_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from manifold_probe.report.figures.look import Look
 
 
 class Result:
-    """What the results of one and of several students have in common."""
+    """A document, with the ways to show and save it that a comparison of one or of several students has."""
+
+    tables: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".tex", ".md")
+    called: ClassVar[str] = "a comparison"
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -36,9 +46,9 @@ class Result:
 
     def summary(self) -> str:
         """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.terminal import plain_report
+        from manifold_probe.report.render.terminal import plain_text
 
-        return plain_report(self._document)
+        return plain_text(self._blocks())
 
     def save(self, path: str | Path) -> None:
         """Write the JSON document, whole or not at all; ``load(path)`` reads it again.
@@ -52,13 +62,42 @@ class Result:
 
         write_whole(path, self.to_json() + "\n")
 
-    def to_table(self, path: str | Path) -> None:
-        """Write a table, by suffix."""
-        raise NotImplementedError
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one page that needs no network."""
-        raise NotImplementedError
+        ``width``, as for `figures`, is what a .tex table must fit into.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.tables.write import write_table
+
+        write_table(self._document, path, **({} if width is None else {"width": width}))
+
+    @classmethod
+    def check_table(cls, path: str | Path, option: str = "table") -> None:
+        """Refuse a name that says none of the kinds of table. Raises InputError naming the option."""
+        if Path(path).suffix.lower() not in cls.tables:
+            *others, last = cls.tables
+            kinds = f"{', '.join(others)} or {last}" if others else last
+            raise InputError(f"{option}: {path}: {cls.called} is written as {kinds}; choose such a name")
+
+    def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
+        """Write the report as one page that needs no network.
+
+        ``thumbnails`` is data as for ``mp.extract``: the page then shows the rows' images or texts.
+
+        Raises
+        ------
+        InputError
+            When the place cannot be written to, or the data cannot be read.
+        """
+        from manifold_probe.files import write_whole
+        from manifold_probe.report.page import render
+
+        write_whole(path, render(self._document, **({} if thumbnails is None else {"thumbnails": thumbnails})))
 
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
@@ -84,15 +123,24 @@ class Result:
         InputError
             For a style or width that does not exist, or a folder that cannot be written to.
         """
-        from manifold_probe.report.figures import draw
         from manifold_probe.report.figures.look import look_of
         from manifold_probe.report.figures.save import write_figures
 
         look = look_of(style, width)
-        drawn = draw(self._document, look)
+        drawn = self._draw(look)
         return drawn if folder is None else write_figures(drawn, folder, look)
 
-    def _repr_html_(self) -> str:
-        from manifold_probe.report.notebook import html_table
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        from manifold_probe.report.figures import draw
 
-        return html_table(self._document)
+        return draw(self._document, look)
+
+    def _repr_html_(self) -> str:
+        from manifold_probe.report.render.html import html
+
+        return f"<div>{html(self._blocks())}</div>"
+
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.terminal import report_blocks
+
+        return report_blocks(self._document)

@@ -1,4 +1,4 @@
-"""A run folder of the trainer as lines of text: what was trained, on which rows, how it ended, and its features."""
+"""A run folder of the trainer as blocks: what was trained, on which rows, how it ended, and its features."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from manifold_probe.distillation.config import Config, epochs, read_toml, resolv
 from manifold_probe.distillation.run_folder import CONFIG, RESULT, STUDENT, RunFolder
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, general
-from manifold_probe.report.contents import contents_lines
+from manifold_probe.report.blocks import Block, Facts, Section, Sentence
+from manifold_probe.report.contents import contents_blocks
 from manifold_probe.report.curves import Run, read_run
 from manifold_probe.report.document import read_document, readings, students_of
-from manifold_probe.report.layout import GAP, pad
+from manifold_probe.report.render.terminal import lines
 from manifold_probe.report.training import SIDES, said_of_gain
 from manifold_probe.report.words import number, shown
 from manifold_probe.spaces.read import inspect
 
-OF_SPACE = ("features", "values", "norms")  # the lines of `contents_lines` that differ between backbone and head
+OF_SPACE = ("features", "values", "norms")  # the facts of `contents_blocks` that differ between backbone and head
 
 
 def run_lines(path: str) -> list[str]:
+    """The description of a run folder as plain lines. Raises InputError where its configuration or log is damaged."""
+    return [line.plain.rstrip() for line in lines(run_blocks(path))]
+
+
+def run_blocks(path: str) -> list[Block]:
     """The whole description of a run folder.
 
     Raises
@@ -29,29 +35,26 @@ def run_lines(path: str) -> list[str]:
     """
     folder = RunFolder(path)
     config, log = resolved(read_toml(str(folder.path / CONFIG))), read_run(path)
-    rows = [("run", what(config, log, path)), ("rows", said_of_rows(log, folder))]
+    facts = [("run", what(config, log, path)), ("rows", said_of_rows(log, folder))]
     if log.losses:
-        rows.append(("loss", said_of_losses(log)))
+        facts.append(("loss", said_of_losses(log)))
     if not folder.finished:
-        return lines_of([*rows, *last_measured(log)])
-    facts = folder.facts()
-    rows.append(("student", f"probe extract --model {path.rstrip('/')}/{STUDENT} --data DATA --out FEATURES"))
-    training = facts.get("training") or {}
+        return [Facts([*facts, *last_measured(log)])]
+    recorded = folder.facts()
+    facts.append(("student", f"probe extract --model {path.rstrip('/')}/{STUDENT} --data DATA --out FEATURES"))
+    training = recorded.get("training") or {}
     where = {name: training.get(name) for name in ("rows", "held_out")}
-    won = {side: said_of_gain({**where, **training[side]}) for side in SIDES if side in training}
-    rows += [("training", f"{side}: {text}") for side, text in won.items()]
-    rows += measured(folder)
-    lines = [*lines_of(rows), "", "backbone: the features of the folder itself", *contents_lines(inspect(path))]
-    if not facts.get("head"):
-        return [*lines, "", "no head: the loss saw the backbone's vectors"]
-    head = contents_lines(inspect(f"{path}::head"))
-    head = [line for line in head[: head.index("")] if line.startswith(OF_SPACE)]
-    return [*lines, "", f"head: the features {path}::head", *head]
-
-
-def lines_of(rows: list[tuple[str, str]]) -> list[str]:
-    """Named rows in two columns."""
-    return [f"{pad(name, 8)}{GAP}{text}" for name, text in rows]
+    facts += [
+        ("training", f"{side}: {said_of_gain({**where, **training[side]})}") for side in SIDES if side in training
+    ]
+    blocks: list[Block] = [Facts([*facts, *measured(folder)])]
+    blocks.append(Section("backbone: the features of the folder itself", contents_blocks(inspect(path))))
+    if not recorded.get("head"):
+        return [*blocks, Section("", [Sentence("no head: the loss saw the backbone's vectors")])]
+    of_head = contents_blocks(inspect(f"{path}::head"))[0]
+    assert isinstance(of_head, Facts)
+    kept = Facts([fact for fact in of_head.facts if fact[0] in OF_SPACE])
+    return [*blocks, Section(f"head: the features {path}::head", [kept])]
 
 
 def what(config: Config, log: Run, path: str) -> str:

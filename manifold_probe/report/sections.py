@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
 from manifold_probe.measures.catalogue import KNN_AGREEMENT, OVERLAP
-from manifold_probe.report.document import readings
-from manifold_probe.report.layout import heading, paragraph, table
+from manifold_probe.report.blocks import Items, Picture, Row, Section, Sentence, Table
 from manifold_probe.report.words import (
     columns_left,
     interval,
@@ -21,24 +18,32 @@ from manifold_probe.report.words import (
 )
 
 OF_ONE_VECTOR = ("duplicate_rows", "dead_dimensions", "zero_vectors", "constant_rows", "collapsed_rank")
+CLASSES = 5  # are shown
 
 
-def compared_lines(document: dict[str, Any], width: int | None) -> list[Text]:
+def compared(document: dict[str, Any]) -> list[Sentence]:
     """What was compared, how the rows were paired, how many there were."""
     return [
-        *paragraph(f"teacher {size(document, 'teacher')}; student {size(document, 'student')}.", width),
-        *paragraph(pairing(document), width),
-        *paragraph(columns_left(document["inputs"]), width),
+        Sentence(f"teacher {size(document, 'teacher')}; student {size(document, 'student')}."),
+        Sentence(pairing(document)),
+        Sentence(columns_left(document["inputs"])),
     ]
 
 
 def pairing(document: dict[str, Any]) -> str:
-    """How the rows were paired and how many queries the neighbour measures rest on."""
-    how, settings = document["pairing"], document["settings"]
-    k = settings["k"]
-    overlap = readings(document).get(OVERLAP.named(k))
-    queries = how["rows"] if overlap is None or overlap.n is None else overlap.n
-    return f"{paired_rows(how)}. k = {k}: neighbours of {queries:,} query rows among all {how['rows']:,}."
+    """How the rows were paired and how many queries the neighbour measures are from."""
+    how, k = document["pairing"], document["settings"]["k"]
+    queries = (document["measures"].get(OVERLAP.named(k)) or {}).get("n")
+    known = "" if queries is None else f": neighbours of {queries:,} query rows among all {how['rows']:,}"
+    return f"{paired_rows(how)}. k = {k}{known}."
+
+
+def size(document: dict[str, Any], side: str, named: bool = True) -> str:
+    """ "t.pt (10,000 x 512 float32)"."""
+    space = document["inputs"][side]
+    name = teacher_name(document) if side == "teacher" else student_name(document)
+    rows, dimensions = space["shape"]
+    return f"{name + ' ' if named and name != side else ''}({rows:,} x {dimensions:,} {space['dtype']})"
 
 
 def told(alarms: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -51,53 +56,57 @@ def told(alarms: list[dict[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def alarm_lines(alarms: list[dict[str, str]], width: int | None) -> list[Text]:
-    """The alarms, one a paragraph."""
-    if not alarms:
-        return []
-    lines = heading("Alarms", width)
-    for alarm in alarms:
-        text = f"{shown(alarm['code'])}: {one_line(alarm['message'])}"
-        lines.extend(paragraph(text, width, style="yellow", indent=2, first="! "))
-    return lines
+def alarms_raised(alarms: list[dict[str, str]]) -> Section:
+    """The alarms."""
+    texts = [f"{shown(alarm['code'])}: {one_line(alarm['message'])}" for alarm in alarms]
+    return Section("Alarms", [Items(texts, "!", "warning")] if texts else [])
 
 
-def class_lines(document: dict[str, Any], width: int | None, most: int = 5) -> list[Text]:
-    """The classes that keep the fewest neighbours."""
+def worst_classes(document: dict[str, Any]) -> Section:
+    """The classes that keep the fewest neighbours, where some keep fewer than others."""
     rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
-    if len({number(row["overlap"]) for row in rows}) < 2:  # none is worse than another
-        return []
-    rows = sorted(rows, key=lambda row: row["overlap"])[:most]
-    clusters = document["settings"].get("classes") == "k-means"
-    kind = "cluster" if clusters else "class"
-    cells = [[kind, "rows", "overlap", "95% interval", "agreement"]]
-    cells += [
-        [
+    kind, title = classes_called(document)
+    if len({number(row["overlap"]) for row in rows}) < 2:
+        return Section(title, [])
+    cells = [
+        (
             shown(row["class"], 24),
             f"{row['n']:,}",
             number(row["overlap"]),
             interval(row.get("low"), row.get("high")),
             number(row.get(KNN_AGREEMENT.detail)),
-        ]
-        for row in rows
+        )
+        for row in sorted(rows, key=lambda row: row["overlap"])[:CLASSES]
     ]
-    title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
-    return [*heading(title, width), *table(cells, width)]
+    header = (kind, "rows", "overlap", "95% interval", "agreement")
+    return Section(title, [Table(header, [Row(each) for each in cells])], folded=True)
 
 
-def step_lines(steps: list[str], width: int | None) -> list[Text]:
-    """What to do next, as a numbered list."""
-    if not steps:
-        return []
-    lines = heading("What to do next", width)
-    for place, step in enumerate(steps, start=1):
-        lines.extend(paragraph(step, width, indent=len(f"{place}. "), first=f"{place}. "))
-    return lines
+def classes_called(document: dict[str, Any]) -> tuple[str, str]:
+    """What a class is called, and the title of the worst ones."""
+    if document["settings"].get("classes") == "k-means":
+        return "cluster", "Worst clusters (k-means of the teacher stands in for labels)"
+    return "class", "Worst classes"
 
 
-def size(document: dict[str, Any], side: str, named: bool = True) -> str:
-    """ "t.pt (10,000 x 512 float32)"."""
-    space = document["inputs"][side]
-    name = teacher_name(document) if side == "teacher" else student_name(document)
-    rows, dimensions = space["shape"]
-    return f"{name + ' ' if named and name != side else ''}({rows:,} x {dimensions:,} {space['dtype']})"
+def next_to_do(steps: list[str]) -> Section:
+    """What to do next."""
+    return Section("What to do next", [Items(steps, "1")] if steps else [])
+
+
+def picture(document: dict[str, Any]) -> Picture:
+    """The main measures as a picture."""
+    return Picture("The main measures with their intervals", lambda: _png(document))
+
+
+def _png(document: dict[str, Any]) -> bytes:
+    from matplotlib import style
+
+    from manifold_probe.report.figures.look import look_of, settings
+    from manifold_probe.report.figures.measures import draw
+    from manifold_probe.report.figures.save import contents
+
+    look = look_of("paper")
+    with style.context(["default", settings(look)]):
+        figure = draw(document, look)
+    return b"" if figure is None else contents(figure, look, "png")

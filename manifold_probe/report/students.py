@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import Any
-
-from rich.text import Text
+from typing import Any, TypeVar
 
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.advice import next_steps
+from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table, Value
 from manifold_probe.report.diagnosis.document import of_comparison
-from manifold_probe.report.diagnosis.lines import accounts_lines, benign_lines, cause_lines
-from manifold_probe.report.document import readings
-from manifold_probe.report.layout import GAP, columns, heading, paragraph, sizes, table, total
-from manifold_probe.report.readings import faithful, gloss, grouped, headline, label
-from manifold_probe.report.sections import alarm_lines, pairing, size, step_lines, told
-from manifold_probe.report.training import training_lines
+from manifold_probe.report.diagnosis.lines import benign, causes, side_by_side
+from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.readings import faithful, gloss, grouped, headline, variant
+from manifold_probe.report.sections import (
+    CLASSES,
+    alarms_raised,
+    classes_called,
+    next_to_do,
+    pairing,
+    picture,
+    size,
+    told,
+)
+from manifold_probe.report.training import training
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import interval, number, one_line, shown
 
 MOST_PAIRS = 6
+Said = TypeVar("Said")
 APART = "Not all students were compared together, so who is ahead is not known: give them all to one probe compare."
 LEGEND = "*: ahead of every other student, each paired 95% interval of the difference above zero; -: undefined."
 
 
-def students_lines(document: dict[str, Any], width: int | None) -> list[Text]:
+def students_blocks(document: dict[str, Any]) -> list[Block]:
     """The whole report of several students."""
     students = document["students"]
-    lines = [line for each in students.values() for line in paragraph(verdict(each), width, style="bold")]
     diagnoses = {name: found for name, each in students.items() if (found := of_comparison(each)) is not None}
-    for name, found in diagnoses.items():
-        lines += paragraph(f"{shown(name)}: {one_line(found['verdict'])}", width, style="bold")
     return [
-        *lines,
-        *paragraph(ranking(document), width, style="bold"),
-        *accounts_lines(diagnoses, width),
-        Text(),
-        *_compared(students, width),
-        *training_lines(students, width),
-        *_measures(document, width),
-        *_differences(document, width),
-        *(line for name, found in diagnoses.items() for line in cause_lines(found, width, shown(name))),
-        *(line for name, found in diagnoses.items() for line in benign_lines(found, width, shown(name))),
-        *_alarms(students, width),
-        *_classes(students, width),
-        *_steps(students, width),
+        *(Sentence(verdict(each), "strong") for each in students.values()),
+        *(Sentence(f"{shown(name)}: {one_line(each['verdict'])}", "strong") for name, each in diagnoses.items()),
+        Sentence(ranking(document), "strong"),
+        side_by_side(diagnoses),
+        Section("", [*_compared(students), *training(students)]),
+        picture(document),
+        *_measures(document),
+        *_differences(document),
+        *(block for name, each in diagnoses.items() for block in causes(each, shown(name))),
+        *(benign(each, shown(name)) for name, each in diagnoses.items()),
+        _alarms(students),
+        _classes(students),
+        _steps(students),
     ]
 
 
@@ -90,16 +96,13 @@ def best(document: dict[str, Any], key: str) -> str | None:
     return next((name for name in names if len(names) > 1 and len(ahead[name]) == len(names) - 1), None)
 
 
-def _compared(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
+def _compared(students: dict[str, dict[str, Any]]) -> list[Sentence]:
     first = next(iter(students.values()))
     sizes = ", ".join(f"{shown(name)} = {_size(each)}" for name, each in students.items())
-    how = dict.fromkeys(pairing(each) for each in students.values())
-    lines = paragraph(f"teacher {size(first, 'teacher')}; students {sizes}.", width)
-    if len(how) == 1:
-        return [*lines, *paragraph(next(iter(how)), width)]
-    for name, each in students.items():
-        lines.extend(paragraph(f"{shown(name)}: {pairing(each)}", width))
-    return lines
+    how = {name: pairing(each) for name, each in students.items()}
+    alike = len(set(how.values())) == 1
+    said = [pairing(first)] if alike else [f"{shown(name)}: {text}" for name, text in how.items()]
+    return [Sentence(text) for text in (f"teacher {size(first, 'teacher')}; students {sizes}.", *said)]
 
 
 def _size(document: dict[str, Any]) -> str:
@@ -108,89 +111,71 @@ def _size(document: dict[str, Any]) -> str:
     return f"{shown(path)} {size(document, 'student', named=False)}" if path else size(document, "student", named=False)
 
 
-def _measures(document: dict[str, Any], width: int | None) -> list[Text]:
-    """One table, students as columns; those that do not fit follow in further tables."""
-    students = document["students"]
-    measures = {name: readings(each) for name, each in students.items()}
-    first = next(iter(measures.values()))
-    groups = grouped(document)
-    keys = [key for members in groups.values() for key in members]
-    marks = {key: best(document, key) for key in faithful(document)}
-    for with_interval in (True, False):
-        rows = {key: [label(key, width)] for key in keys}
-        for name, each in measures.items():
-            for key in keys:
-                rows[key].append(_cell(each.get(key), marks.get(key) == name, with_interval))
-        header = ["measure", *(shown(name, 24) for name in students)]
-        widths = sizes([header, *rows.values()])
-        if width is None or total(widths) <= width:
-            break
-    lines: list[Text] = []
-    for block in _blocks(widths, width):
-        lines += [Text(), Text(_row(header, widths, block), style="dim")]
-        for title, members in groups.items():
-            lines.append(Text(title, style="bold"))
-            for key in members:
-                words = gloss(key, document) + _chance(first.get(key)) if block[0] == 1 else ""
-                text = _row(rows[key], widths, block)
-                lines.append(Text(f"{text}{GAP}{words}" if width is None else text))
-                lines += paragraph(words, width, style="dim", indent=4) if width is not None and words else []
-    return [*lines, Text(), *paragraph(LEGEND, width, style="dim")]
+def _measures(document: dict[str, Any]) -> list[Block]:
+    """One table, students as columns."""
+    measured = {name: readings(each) for name, each in document["students"].items()}
+    ahead = {key: best(document, key) for key in faithful(document)}
+    first = next(iter(measured.values()))
+    rows = [
+        Row(
+            (key, *(_value(each.get(key), ahead.get(key) == name) for name, each in measured.items())),
+            gloss(key, document) + _chance(first.get(key)),
+            group,
+            variant(key),
+        )
+        for group, keys in grouped(document).items()
+        for key in keys
+    ]
+    header = ("measure", *_headings(measured))
+    return [Section("", [Table(header, rows, "meaning")]), Section("", [Sentence(LEGEND, "faint")])]
 
 
-def _blocks(widths: list[int], width: int | None) -> list[list[int]]:
-    """The columns of each table, at least one student in each."""
-    blocks: list[list[int]] = [[]]
-    for place in range(1, len(widths)):
-        taken = [widths[0], *(widths[other] for other in [*blocks[-1], place])]
-        if blocks[-1] and width is not None and total(taken) > width:
-            blocks.append([])
-        blocks[-1].append(place)
-    return blocks
+def _headings(names: Iterable[str]) -> list[str]:
+    """The names of students as headings, no two alike."""
+    from manifold_probe.report.tables.rows import distinct  # which takes `best` from here
+
+    return distinct(shown(name, 24) for name in names)
 
 
-def _row(cells: list[str], widths: list[int], block: list[int]) -> str:
-    places = [0, *block]
-    return columns([[cells[place] for place in places]], [widths[place] for place in places])[0]
+def _value(measure: Reading | None, ahead: bool) -> Value:
+    if measure is None or measure.value is None:
+        return Value("-")
+    if measure.low is None or measure.high is None:
+        return Value(number(measure.value), best=ahead)
+    return Value(number(measure.value), number(measure.low), number(measure.high), ahead)
 
 
-def _chance(measure: Any) -> str:
+def _chance(measure: Reading | None) -> str:
     return f"; chance {number(measure.chance)}" if measure is not None and measure.chance else ""
 
 
-def _cell(measure: Any, is_best: bool, with_interval: bool) -> str:
-    if measure is None or measure.value is None:
-        return "- "
-    text = number(measure.value)
-    if with_interval and measure.low is not None:
-        text += f" ({interval(measure.low, measure.high)})"
-    return text + ("*" if is_best else " ")
-
-
-def _differences(document: dict[str, Any], width: int | None) -> list[Text]:
-    """Paired differences of the main measures, a block for every two students; of overlap alone where they are many."""
+def _differences(document: dict[str, Any]) -> list[Section]:
+    """Paired differences of the main measures, a section for every two students; of overlap alone where they are
+    many."""
     k = next(iter(document["students"].values()))["settings"]["k"]
-    pairs = list(combinations(document["students"], 2))
+    found = {(row["a"], row["b"], row["measure"]): row for row in document["differences"]}
+    pairs, key = list(combinations(document["students"], 2)), OVERLAP.named(k)
     if len(pairs) > MOST_PAIRS:
-        rows = {(row["a"], row["b"]): row for row in document["differences"] if row["measure"] == OVERLAP.named(k)}
-        lines = heading(f"{OVERLAP.named(k)}, paired over the same rows (--json has every measure)", width)
-        return lines + _difference_table(
-            "students", {f"{shown(a)} - {shown(b)}": rows.get((a, b)) for a, b in pairs}, width
+        rows = {f"{shown(a)} - {shown(b)}": found.get((a, b, key)) for a, b in pairs}
+        title = f"{key}, paired over the same rows (--json has every measure)"
+        return [Section(title, [_difference_table("students", rows)], folded=True)]
+    return [
+        Section(
+            f"{shown(a)} minus {shown(b)}, paired over the same rows",
+            [_difference_table("measure", {each: found.get((a, b, each)) for each in headline(document)})],
+            folded=True,
         )
-    lines = []
-    for a, b in pairs:
-        found = {row["measure"]: row for row in document["differences"] if (row["a"], row["b"]) == (a, b)}
-        lines += heading(f"{shown(a)} minus {shown(b)}, paired over the same rows", width)
-        lines += _difference_table("measure", {key: found.get(key) for key in headline(document)}, width)
-    return lines
+        for a, b in pairs
+    ]
 
 
-def _difference_table(first: str, rows: dict[str, dict[str, Any] | None], width: int | None) -> list[Text]:
-    cells = [[first, "difference", "95% interval", "ahead"]]
-    for name, row in rows.items():
-        if row is not None and row["value"] is not None:
-            cells.append([name, number(row["value"]), interval(row["low"], row["high"]), _ahead(row)])
-    return table(cells, width)
+def _difference_table(first: str, differences: dict[str, dict[str, Any] | None]) -> Table:
+    rows = [
+        Row((name, number(row["value"]), interval(row["low"], row["high"]), _ahead(row)))
+        for name, row in differences.items()
+        if row is not None and row["value"] is not None
+    ]
+    return Table((first, "difference", "95% interval", "ahead"), rows)
 
 
 def _ahead(row: dict[str, Any]) -> str:
@@ -199,40 +184,42 @@ def _ahead(row: dict[str, Any]) -> str:
     return shown(row["a"] if row["low"] > 0 else row["b"], 24)
 
 
-def _alarms(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
+def _alarms(students: dict[str, dict[str, Any]]) -> Section:
     """Every alarm once; one that not all students raise names those that do."""
-    raised: dict[tuple[str, str], list[str]] = {}
-    for name, each in students.items():
-        for alarm in told(each["alarms"]):
-            raised.setdefault((alarm["code"], alarm["message"]), []).append(name)
-    merged = [{"code": code, "message": _of(message, names, students)} for (code, message), names in raised.items()]
-    return alarm_lines(merged, width)
+    raised = {
+        name: [(alarm["code"], alarm["message"]) for alarm in told(each["alarms"])] for name, each in students.items()
+    }
+    alarms = _once(raised).items()
+    return alarms_raised([{"code": code, "message": of + message} for (code, message), of in alarms])
 
 
-def _steps(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
-    steps: dict[str, list[str]] = {}
-    for name, each in students.items():
-        for step in next_steps(each):
-            steps.setdefault(step, []).append(name)
-    return step_lines([_of(step, names, students) for step, names in steps.items()], width)
+def _steps(students: dict[str, dict[str, Any]]) -> Section:
+    """Every step once; one that is not for all students names those that it is for."""
+    steps = _once({name: next_steps(each) for name, each in students.items()})
+    return next_to_do([of + step for step, of in steps.items()])
 
 
-def _of(text: str, names: list[str], students: dict[str, Any]) -> str:
-    return text if len(names) == len(students) else f"{', '.join(shown(name, 24) for name in names)}: {text}"
+def _once(said: Mapping[str, Iterable[Said]]) -> dict[Said, str]:
+    """What is said of students, with "a, b: " for the names of those it is said of, empty where it is said of all."""
+    names: dict[Said, list[str]] = {}
+    for name, each in said.items():
+        for one in each:
+            names.setdefault(one, []).append(name)
+    return {
+        one: "" if len(of) == len(said) else f"{', '.join(shown(name, 24) for name in of)}: "
+        for one, of in names.items()
+    }
 
 
-def _classes(students: dict[str, dict[str, Any]], width: int | None, most: int = 5) -> list[Text]:
+def _classes(students: dict[str, dict[str, Any]]) -> Section:
     """Overlap of the classes that suffer most in any student."""
     overlaps: dict[Any, dict[str, float]] = {}
     for name, each in students.items():
         for row in each["details"].get("per_class") or []:
             if row.get("overlap") is not None:
                 overlaps.setdefault(row["class"], {})[name] = row["overlap"]
-    if len(overlaps) < 2:
-        return []
-    worst = sorted(overlaps.items(), key=lambda item: min(item[1].values()))[:most]
-    rows = [[shown(kind, 24), *(number(kept.get(name)) for name in students)] for kind, kept in worst]
-    clusters = next(iter(students.values()))["settings"].get("classes") == "k-means"
-    title = "Worst clusters (k-means of the teacher stands in for labels)" if clusters else "Worst classes"
-    header = ["cluster" if clusters else "class", *(shown(name, 24) for name in students)]
-    return [*heading(f"{title}, by overlap", width), *table([header, *rows], width)]
+    kind, title = classes_called(next(iter(students.values())))
+    worst = sorted(overlaps.items(), key=lambda item: min(item[1].values()))[:CLASSES]
+    rows = [Row((shown(each, 24), *(number(kept.get(name)) for name in students))) for each, kept in worst]
+    table = Table((kind, *_headings(students)), rows)
+    return Section(f"{title}, by overlap", [table] if len(overlaps) > 1 else [], folded=True)

@@ -1,4 +1,4 @@
-"""A run's log for TensorBoard: one event file beside it, the same bytes whenever it is written.
+"""A run's log for TensorBoard: one event file in the run's folder, the same bytes each time it is written.
 
 The log holds no clock, so an event's time is its step, in seconds: "relative" then means steps.
 """

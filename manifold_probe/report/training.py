@@ -1,4 +1,4 @@
-"""What a run of our trainer says beside its comparison: rows it was trained on, and whether training won anything.
+"""What a run of our trainer adds to its comparison: rows it was trained on, and whether training won anything.
 
 The untrained student is the yardstick: a random network already keeps some neighbours, so that a value alone does not
 show that distillation helped.
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.text import Text
 
-from manifold_probe.report.layout import paragraph
+from manifold_probe.report.blocks import Sentence
 from manifold_probe.report.words import number, shown
 from manifold_probe.spaces.folder import MANIFEST, RUN_FEATURES
 from manifold_probe.spaces.read import split_key
@@ -41,7 +40,7 @@ def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[st
     """The block ``details.training`` of a run's student.
 
     {"rows", "trained_rows", "side", "verified", "gain"}: the compared rows, how many were trained on (None where
-    ids do not tell), "backbone" or "head", whether ids vouched for the teacher's rows in training, and the `gain` over
+    ids do not say), "backbone" or "head", whether ids vouched for the teacher's rows in training, and the `gain` over
     the untrained student, with the rows that it was measured on.
     """
     facts = run.facts()
@@ -77,13 +76,9 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
     return [{"code": code, "message": message} for code, message in found]
 
 
-def training_lines(students: dict[str, dict[str, Any]], width: int | None) -> list[Text]:
-    """The `training_sentences` as paragraphs, those of students that won nothing in yellow."""
-    return [
-        line
-        for text, better in training_sentences(students)
-        for line in paragraph(text, width, style="yellow" if better is False else "")
-    ]
+def training(students: dict[str, dict[str, Any]]) -> list[Sentence]:
+    """The `training_sentences`, those of students that won nothing as warnings."""
+    return [Sentence(text, "warning" if better is False else "") for text, better in training_sentences(students)]
 
 
 def training_sentences(students: dict[str, dict[str, Any]]) -> list[tuple[str, bool | None]]:
@@ -116,7 +111,7 @@ def said_of_gain(won: dict[str, Any]) -> str:
     cka = f"; debiased linear CKA from {number(untrained)} to {number(trained)}"
     values = f"{won['measure']} is {100 * after:.1f}% {where}, {100 * before:.1f}% before training"
     if won["better"] is None:
-        return f"too few rows to tell whether training helped: {values}{cka}"
+        return f"too few rows to decide whether training helped: {values}{cka}"
     interval = f"95% interval {100 * gap['low']:.1f} to {100 * gap['high']:.1f}"
     points = f"{100 * gap['value']:.1f} percentage points, {interval}"
     if won["better"]:

@@ -20,8 +20,10 @@ DECIDING = (
 def verdict(document: dict[str, Any]) -> str:
     """How faithfully the student kept the teacher's manifold, in a sentence, and what that rests on where an alarm
     says so."""
-    told = [alarm["message"] for alarm in document["alarms"] if alarm["code"] in DECIDING]
-    return " ".join([_equal_vectors(document) or _sentence(document), *(text[0].upper() + text[1:] for text in told)])
+    messages = [alarm["message"] for alarm in document["alarms"] if alarm["code"] in DECIDING]
+    return " ".join(
+        [_equal_vectors(document) or _sentence(document), *(text[0].upper() + text[1:] for text in messages)]
+    )
 
 
 def copies_decide(document: dict[str, Any]) -> bool:
@@ -62,17 +64,17 @@ def _sentence(document: dict[str, Any]) -> str:
 
 def _numbers(document: dict[str, Any], overlap: Reading, value: float) -> str:
     classes = "cluster" if document["settings"].get("classes") == "k-means" else "class"
-    beside = []
+    context = []
     if overlap.low is not None and overlap.high is not None:
-        beside.append(f"95% interval {percents(overlap.low, overlap.high)}")
+        context.append(f"95% interval {percents(overlap.low, overlap.high)}")
     if overlap.chance is not None:
-        beside.append(f"chance {percent(overlap.chance)}")
+        context.append(f"chance {percent(overlap.chance)}")
     if overlap.class_chance is not None:
-        beside.append(f"{classes} structure alone {percent(overlap.class_chance)}")
+        context.append(f"{classes} structure alone {percent(overlap.class_chance)}")
     if overlap.reference is not None and overlap.reference < 1:
-        beside.append(f"a PCA of the teacher to the same width keeps {percent(overlap.reference)}")
+        context.append(f"a PCA of the teacher to the same width keeps {percent(overlap.reference)}")
     head = f"{student_name(document)} keeps {percent(value)} of each point's {neighbours(document['settings']['k'])}"
-    return f"{head} ({'; '.join(beside)})" if beside else head
+    return f"{head} ({'; '.join(context)})" if context else head
 
 
 def _coarse(cka: Reading | None) -> tuple[bool, str]:

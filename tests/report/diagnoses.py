@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold_probe.report.diagnosis import form
+from manifold_probe.report.diagnosis.document import SCHEMA, Findings
 from manifold_probe.report.diagnosis.verdict import verdict
 from manifold_probe.report.diagnosis.words import RUNGS
+from manifold_probe.report.typed import names
 from tests.report.hand import DIGEST
 
 NAMES = (
@@ -148,7 +149,7 @@ ORDER = cause(
 
 def within(diagnosis: dict[str, Any]) -> dict[str, Any]:
     """What a comparison holds of a diagnosis."""
-    return {name: diagnosis[name] for name in form.WITHIN}
+    return {name: diagnosis[name] for name in names(Findings)}
 
 
 def step(name: str, value: float | None, cka: float | None = 0.8) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def document(overlap: float = 0.39, cka: float = 0.61, reference: float = 0.84, 
         for side, d in (("teacher", 512), ("student", 384))
     }
     made = {
-        "schema": form.SCHEMA,
+        "schema": SCHEMA,
         "verdict": "",
         "measures": measures(overlap, cka, reference),
         "accounting": account(overlap),

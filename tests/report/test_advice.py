@@ -44,7 +44,7 @@ STUDENTS: dict[str, tuple[np.ndarray, list[str]]] = {
     "one of 25 dimensions of no use": (np.hstack([NEAR, np.zeros((N, 1))]), []),
     "rotated": (NEAR @ TURN, ["Align the student by a rotation"]),
     "of unit length": (NEAR / np.linalg.norm(NEAR, axis=1, keepdims=True), ["Bring both sides to unit length"]),
-    "itself": (TEACHER, ["Give the student's own file"]),
+    "itself": (TEACHER, ["Give the student's file"]),
     "offset": (NEAR + 60 * DRAW.normal(size=D), ["Subtract the mean", "Try a linear map"]),
     "stretched": (NEAR * np.exp(1.5 * DRAW.normal(size=D)), ["Try a linear map"]),
     "class centres": (CENTRES[CLASSES] + 0.3 * DRAW.normal(size=(N, D)), ["Train on neighbours within classes"]),

@@ -13,17 +13,18 @@ from rich.cells import cell_len
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
-from manifold_probe.report.diagnosis import form, words
-from manifold_probe.report.diagnosis.document import read_diagnosis, shortened
+from manifold_probe.report.diagnosis import words
+from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis, shortened
 from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
-from manifold_probe.report.diagnosis.lines import bar, diagnosis_lines, plain_diagnosis, span
-from manifold_probe.report.diagnosis.markdown import markdown
+from manifold_probe.report.diagnosis.lines import diagnosis_blocks, diagnosis_lines
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.document import to_json
 from manifold_probe.report.figures import draw_diagnosis
 from manifold_probe.report.figures.look import PAGE, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
 from manifold_probe.report.page.diagnosis import render_diagnosis
+from manifold_probe.report.render.markdown import markdown
+from manifold_probe.report.render.terminal import plain_text, span
 from manifold_probe.report.words import shown
 from tests.report.diagnoses import BROKEN, FAITHFUL, MAPPED, UNALIGNED, UNSPECIFIC, account, cause, document, step
 from tests.report.figures.drawn import faults
@@ -142,7 +143,8 @@ def test_at_most_a_thousand_rows_are_kept_and_counted() -> None:
 
 
 def test_the_terminal_says_it_all() -> None:
-    text = plain_diagnosis(BROKEN)
+    text = plain_text(diagnosis_blocks(BROKEN))
+    assert text == Diagnosis(BROKEN).summary()
     lines = text.splitlines()
     assert lines[0] == BROKEN["verdict"]
     assert lines[2] == "Where the loss went: overlap@10 from 1 to 0.390, in points of 0.01"
@@ -153,13 +155,13 @@ def test_the_terminal_says_it_all() -> None:
     assert "Where the loss went: debiased linear CKA from 1 to 0.610, in points of 0.01" in lines
     assert text.count("Leave out or pair again") == 1
     assert "overlap@10 on held-out rows 0.402 (0.396 to 0.408; n = 2,000)" in text
-    assert "5,000 rows paired by id (50% of the larger side; the rest has no partner). k = 10." in text
-    assert "Causes were looked for in 2,500 rows." in text
+    assert "5,000 rows paired by id (50% of the larger side; the rest has no partner). k = 10: neighbours of" in text
+    assert "2,500 rows were examined for causes." in text
     assert "the teacher's clusters stand in for classes" in text
     assert re.search(r"linear map +0\.590  0\.570 to 0\.610 +\+0\.290 +0\.590  0\.800  #{14}\.{10}$", text, re.M)
     assert "1. Rows are paired with the wrong partner (row misalignment)" in lines
-    assert "   status   proved; explains 40% of the loss" in lines
-    assert "   status   suspected; would explain 11% of the loss" in lines
+    assert "   status    proved; explains 40% of the loss" in lines
+    assert "   status    suspected; would explain 11% of the loss" in lines
     assert "overlap@10 inside these rows: 0.021 (a sound pair: about 0.712)" in text
     assert (
         "undone: these rows left out: overlap@10 on held-out rows 0.402 to 0.648 (95% interval 0.641 to 0.655" in text
@@ -168,16 +170,16 @@ def test_the_terminal_says_it_all() -> None:
     assert "; a sound pair gains 0.002" in text
     assert "1,200 rows: img_04000.png, img_04001.png" in text
     assert "and 1,194 more" in text
-    assert "   wrong if two passes over the same rows give other values." in lines
-    assert "or       noise, saturation: outputs alone cannot tell them apart" in text
-    assert "to tell  extract a few hundred rows twice" in text
+    assert "   wrong if  two passes over the same rows give other values." in lines
+    assert "or        noise, saturation: outputs alone cannot distinguish them" in text
+    assert "test      extract a few hundred rows twice" in text
     assert "Further down: a few rows are far out and decide the shape (proved; explains 93% of the loss in CKA)" in text
     assert "one global scale (3.400): the student's vectors" in text
     assert "preprocessing, misaligned head: the models are not at hand" in text
 
 
 def test_the_account_of_the_terminal_adds_up() -> None:
-    text = plain_diagnosis(UNSPECIFIC).partition("debiased")[0]
+    text = plain_text(diagnosis_blocks(UNSPECIFIC)).partition("debiased")[0]
     points = [float(found) for found in re.findall(r"^[a-z][a-z ,]+ +-?(\d+\.\d)  ", text, re.M)]
     assert points[0] == 100.0
     assert abs(points[0] - sum(points[1:])) < 0.3
@@ -190,13 +192,6 @@ def test_lines_fit_and_hide_nothing_hostile(name: str, width: int) -> None:
     if width >= 60 and name != "hostile":
         assert max(map(cell_len, found)) <= width
     assert not any(sign in line for line in found for sign in "\u202e\u2028\x1b\n")
-
-
-def test_bars() -> None:
-    assert bar(1.0, 8, plain=True) == "########"
-    assert bar(None, 4, plain=True) == "...."
-    assert bar(-0.2, 4, plain=False) == "    "
-    assert bar(1.7, 4, plain=False) == "████"
 
 
 def test_spans() -> None:
@@ -239,13 +234,14 @@ def test_tidy_rows() -> None:
 
 
 def test_markdown(tmp_path: Path) -> None:
-    text = markdown(BROKEN)
-    assert "| Rows set aside | 24.5 | 23.4 to 25.7 |".lower() in text.lower()
-    assert "| student | 39.0 kept |" in text
-    assert "| Values are rounded to few levels | suspected; would explain 11% of the loss |" in text
+    text = markdown(diagnosis_blocks(BROKEN))
+    assert "| rows set aside | -24.5 | 23.4 to 25.7 | Leave out or pair again" in text
+    assert "| **student** | **39.0** | **38.6 to 39.4** |" in text
+    assert "## 2. Values are rounded to few levels (quantisation)\n\n- **status**: suspected; would explain 11%" in text
+    assert "## Corrections, each judged on rows that it was not fitted on\n\n| step | overlap@10 |" in text
     Diagnosis(BROKEN).to_table(tmp_path / "d.md")
     assert (tmp_path / "d.md").read_text() == text
-    assert "<b>" not in markdown(DOCUMENTS["hostile"])
+    assert "<b>" not in markdown(diagnosis_blocks(DOCUMENTS["hostile"]))
     with pytest.raises(InputError, match=re.escape("a diagnosis is written as .csv, .parquet or .md")):
         Diagnosis(BROKEN).to_table(tmp_path / "d.tex")
 
@@ -294,7 +290,7 @@ def test_the_page(name: str) -> None:
     assert not re.findall(r'(?:src|href)="(?!#|data:)', text)
     for target in re.findall(r'<a href="#([^"]+)"', text):
         assert f'id="{target}"' in text
-    assert json.loads(page.json)["schema"] == form.SCHEMA
+    assert json.loads(page.json)["schema"] == SCHEMA
     assert render_diagnosis(DOCUMENTS[name]) == text
     assert len(text.encode()) < 400_000
 

@@ -10,7 +10,8 @@ import pytest
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
-from manifold_probe.report.document import plain, read_document, readings, to_json
+from manifold_probe.report.document import read_document, readings, to_json
+from manifold_probe.report.typed import Record, names, plain
 from tests.report.hand import document, documents, measurement
 
 MAPS = {"classes": ["a"], "class": [0], "overlap": [0.5], "teacher": [[0.0, 1.0]], "student": [[0.0, 1.0]]}
@@ -29,6 +30,26 @@ def test_numpy_and_nan_become_plain() -> None:
     thing = {"a": np.float32(0.5), "b": np.array([1, 2]), "c": [np.nan, np.int64(3)], "d": np.str_("x"), 1: np.bool_(1)}
     assert plain(thing) == {"a": 0.5, "b": [1, 2], "c": [None, 3], "d": "x", "1": True}
     assert json.loads(to_json(plain(thing)))["c"] == [None, 3]
+
+
+class Example(Record):
+    class_: int
+    later: str | None
+    seldom: float | None = None
+
+
+def test_a_record_is_the_object_it_was_read_from() -> None:
+    given = {"class": 3, "later": None}
+    made = Example.from_json(given)
+    assert made == given
+    assert (made.class_, made["class"], made.seldom) == (3, 3, None)
+    assert plain([made, Example(class_=1, later="x", seldom=np.float32(0.5))]) == [
+        given,
+        {"class": 1, "later": "x", "seldom": 0.5},
+    ]
+    assert names(Example) == ("class", "later", "seldom")
+    with pytest.raises(KeyError):
+        made["class_"]
 
 
 def test_differences_are_paired() -> None:
@@ -71,7 +92,8 @@ def _broken(change: object) -> str:
         ("[]", "schema is None"),
         ('{"schema": "manifold-probe/comparison/2"}', "comparison/2', which this version does not read"),
         ('{"schema": "manifold-probe/comparison/1"}', "'inputs' is missing"),
-        ('{"schema": "manifold-probe/comparisons/1", "students": {}}', "'students'"),
+        ('{"schema": "manifold-probe/comparisons/1", "students": {}, "differences": []}', "'students' is empty"),
+        ('{"schema": "manifold-probe/comparisons/1", "students": {}}', "'differences' is missing"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {"a": 1}, "differences": []}', "student 'a'"),
         (
             _broken(lambda d: d["measures"]["overlap@10"].update(value="high")),

@@ -15,11 +15,12 @@ from safetensors.numpy import save
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures import debiased_linear_cka, linear_cka
+from manifold_probe.measures.layer_files import open_layers
 from manifold_probe.report.document import to_json
 from manifold_probe.report.figures.layers import draw
 from manifold_probe.report.figures.look import look_of
 from manifold_probe.report.figures.save import contents
-from manifold_probe.report.layers import LAYERS, compare_layers, layer_lines, layers_table, open_layers
+from manifold_probe.report.layers import LAYERS, compare_layers, layer_lines, layers_table
 from tests.report.figures.drawn import faults, words
 
 N = 40

@@ -1,9 +1,12 @@
-"""Tidy rows and the notebook table."""
+"""Tidy rows and what a notebook shows."""
 
 from __future__ import annotations
 
+import base64
+import re
+
+from manifold_probe.api import of_document
 from manifold_probe.report.frame import COLUMNS, tidy_rows
-from manifold_probe.report.notebook import html_table
 from tests.report.hand import CLASSES, document, documents, measurement
 
 BY_K = {"k": [5, 10], "cosine": [0.1, 0.161], "euclidean": [0.1, 0.15], "chance": [0.01, 0.02], "reference": [1, 1]}
@@ -28,10 +31,19 @@ def test_several_students_are_told_apart() -> None:
     assert {row["student"] for row in rows} == {"a", "b"}
 
 
-def test_the_notebook_table_is_escaped() -> None:
+def shown_in_notebook(made: dict) -> str:
+    """The HTML of a notebook without the data of its picture."""
+    text = of_document(made)._repr_html_()
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', text)
+    assert picture is not None
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+    return text.replace(picture[1], "")
+
+
+def test_the_notebook_is_escaped() -> None:
     nasty = "<script>alert(1)</script>"
     for made in (document(name=nasty), documents(**{nasty: measurement(), "b": measurement()})):
-        text = html_table(made)
+        text = shown_in_notebook(made)
         assert "<script>" not in text
         assert "&lt;script&gt;" in text
         assert "overlap@10" in text
@@ -43,17 +55,17 @@ def test_the_notebook_shows_every_students_interval_and_marks_the_one_ahead() ->
     for row in made["differences"]:
         if row["measure"] == "norm_correlation":
             row["low"] = -0.01
-    text = html_table(made)
+    text = shown_in_notebook(made)
     for name in "ab":
         overlap = made["students"][name]["measures"]["overlap@10"]
         assert f"<small>{overlap['low']:.3f} to {overlap['high']:.3f}</small>" in text
-    assert text.count("<strong>") == 1
-    assert "<strong>0.500</strong>" in text
+    assert text.count("<strong>0.") == 1
+    assert "<strong>0.500</strong>*" in text
     assert "color" not in text
     assert "background" not in text
 
 
 def test_the_notebook_tells_students_apart_whose_names_look_alike() -> None:
-    text = html_table(documents(**{"x" * 99 + "y" + "x" * 100: measurement(), "x" * 200: measurement()}))
+    text = shown_in_notebook(documents(**{"x" * 99 + "y" + "x" * 100: measurement(), "x" * 200: measurement()}))
     assert text.count("xxx</th>") == 1
     assert text.count("xxx (2)</th>") == 1

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.report.blocks import Block
+from manifold_probe.report.diagnosis.document import Cause, Part
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.result import Result
 from manifold_probe.spaces.pairing import Pair
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from manifold_probe.diagnosis.unaligned import Unaligned
-
-NAMES = ("name", "words", "status", "share", "evidence", "repair", "where", "advice", "falsified_by", "or")
-CALLED = {"or": "or_"}  # a word of Python
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why the student diverges, with what speaks for it and what proves it, as the document holds them.
-
-    ``status`` is "proved" or "suspected"; ``share`` is one of the whole loss, in the measure of ``repair``.
-    """
-
-    name: str
-    words: str
-    status: str
-    share: float | None
-    evidence: list[dict[str, Any]]
-    repair: dict[str, Any] | None
-    where: dict[str, Any] | None
-    advice: str
-    falsified_by: str
-    or_: list[str]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the whole loss, with its interval and what would win it back."""
-
-    name: str
-    share: float
-    low: float | None
-    high: float | None
-    sentence: str
+    from manifold_probe.report.figures.look import Look
 
 
 class Diagnosis(Result):
@@ -56,6 +28,9 @@ class Diagnosis(Result):
     ``save_repair``, ``rows``, ``save_rows``, ``order`` and ``save_order`` need the features, which a diagnosis that was
     loaded, or made by ``compare``, does not have.
     """
+
+    tables = (".csv", ".parquet", ".md")
+    called = "a diagnosis"
 
     def __init__(
         self,
@@ -79,12 +54,12 @@ class Diagnosis(Result):
     def accounting(self) -> list[Part]:
         """The parts of the whole loss of overlap: ``.name``, ``.share``, ``.low``, ``.high``, ``.sentence``. Their
         shares add up to 1 - overlap@k; empty where rows are paired wrongly."""
-        return [_part(each) for each in self._document["accounting"]]
+        return [Part.from_json(each) for each in self._document["accounting"]]
 
     @property
     def accounting_cka(self) -> list[Part]:
         """The parts of the whole loss of debiased linear CKA."""
-        return [_part(each) for each in self._document["accounting_cka"]]
+        return [Part.from_json(each) for each in self._document["accounting_cka"]]
 
     @property
     def measures(self) -> dict[str, Reading]:
@@ -100,8 +75,7 @@ class Diagnosis(Result):
     def causes(self) -> list[Cause]:
         """The causes, ranked: ``.name``, ``.words``, ``.status``, ``.share``, ``.evidence``, ``.repair``, ``.where``,
         ``.advice``, ``.falsified_by``, ``.or_``."""
-        causes = copy.deepcopy(self._document["causes"])
-        return [Cause(**{CALLED.get(name, name): cause[name] for name in NAMES}) for cause in causes]
+        return [Cause.from_json(copy.deepcopy(cause)) for cause in self._document["causes"]]
 
     @property
     def benign(self) -> list[dict[str, Any]]:
@@ -115,12 +89,12 @@ class Diagnosis(Result):
 
     @property
     def not_assessed(self) -> list[dict[str, str]]:
-        """What was not looked at: ``{"name", "why"}`` each."""
+        """What was not examined: ``{"name", "why"}`` each."""
         return self._document["not_assessed"]
 
     @property
     def examined(self) -> dict[str, Any]:
-        """Which rows were looked at, and what was measured beside the causes."""
+        """Which rows were examined, and what was measured in addition to the causes."""
         return self._document["examined"]
 
     def to_frame(self) -> Any:
@@ -132,8 +106,8 @@ class Diagnosis(Result):
 
         return pd.DataFrame(tidy_rows(self._document), columns=list(COLUMNS))
 
-    def to_table(self, path: str | Path) -> None:
-        """Write the tidy rows as .csv or .parquet, or the account and the causes as .md, to be read.
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write the tidy rows as .csv or .parquet, or the report as .md, to be read; it needs no ``width``.
 
         Raises
         ------
@@ -141,24 +115,18 @@ class Diagnosis(Result):
             For another suffix, or when the place cannot be written to.
         """
         from manifold_probe.files import write_whole
-        from manifold_probe.report.diagnosis.markdown import check_table, markdown
         from manifold_probe.report.diagnosis.rows import write_rows
+        from manifold_probe.report.render.markdown import markdown
 
-        check_table(str(path))
+        self.check_table(path)
         if Path(path).suffix.lower() == ".md":
-            write_whole(path, markdown(self._document))
+            write_whole(path, markdown(self._blocks()))
             return
         frame = self.to_frame()
         write_rows({name: [None if each != each else each for each in frame[name]] for name in frame}, path)
 
-    def summary(self) -> str:
-        """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.diagnosis.lines import plain_diagnosis
-
-        return plain_diagnosis(self._document)
-
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one page that needs no network and no script.
+    def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
+        """Write the report as one page that needs no network; it shows no ``thumbnails``.
 
         Raises
         ------
@@ -170,23 +138,11 @@ class Diagnosis(Result):
 
         write_whole(path, render_diagnosis(self._document))
 
-    def figures(
-        self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
-    ) -> Any:
-        """The figures "account", "causes" and "ladder" by name, or the PDF, SVG and PNG files written to a folder.
-
-        Raises
-        ------
-        InputError
-            For a style or width that does not exist, or a folder that cannot be written to.
-        """
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        """The figures "account", "causes" and "ladder"."""
         from manifold_probe.report.figures import draw_diagnosis
-        from manifold_probe.report.figures.look import look_of
-        from manifold_probe.report.figures.save import write_figures
 
-        look = look_of(style, width)
-        drawn = draw_diagnosis(self._document, look)
-        return drawn if folder is None else write_figures(drawn, folder, look)
+        return draw_diagnosis(self._document, look)
 
     def rows(self, progress: Callable[[str, int, int], None] | None = None) -> Any:
         """A pandas DataFrame with a row for every row of the pair, worst first: ``row``, ``id``, ``label``,
@@ -268,7 +224,7 @@ class Diagnosis(Result):
         write_order(*self.order(), path)
 
     def _rows(self, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
-        from manifold_probe.report.diagnosis.rows import row_table
+        from manifold_probe.diagnosis.every_row import row_table
 
         settings = self._document["settings"]
         return row_table(self._features(), settings["k"], settings["seed"], progress)
@@ -280,11 +236,7 @@ class Diagnosis(Result):
             )
         return self._pair
 
-    def _repr_html_(self) -> str:
-        from manifold_probe.report.diagnosis.notebook import html_table
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.diagnosis.lines import diagnosis_blocks
 
-        return html_table(self._document)
-
-
-def _part(part: dict[str, Any]) -> Part:
-    return Part(part["name"], part["share"], part.get("low"), part.get("high"), part["sentence"])
+        return diagnosis_blocks(self._document)

@@ -8,44 +8,86 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold_probe.report.diagnosis import form
-from manifold_probe.report.schema import NUMBER, Maybe, mismatch
+from manifold_probe.report.diagnosis.document import SCHEMA, Evidence, NotAssessed, Settings, Step, Where
+from manifold_probe.report.document import Inputs, Pairing
+from manifold_probe.report.typed import Record
 
 FIRST_SCHEMA = "manifold-probe/diagnosis/1"
 PROVED = 0.9  # confidence from which on a cause counts as proved
-OLD_REPAIR = {
-    "name": str,
-    "measure": str,
-    **{part: Maybe(NUMBER) for part in ("before", "after", "low", "high", "healthy_gain")},
-}
-OLD_CAUSE = {
-    **{name: form.CAUSE[name] for name in ("name", "share", "evidence", "where", "advice", "or")},
-    "confidence": NUMBER,
-    "repair": Maybe(OLD_REPAIR),
-}
-OLD_FORM = {
-    **{name: form.FORM[name] for name in ("schema", "verdict", "ladder", "not_assessed", "inputs", "pairing")},
-    **{name: form.FORM[name] for name in ("settings", "provenance")},
-    "causes": [OLD_CAUSE],
-    "benign": [{"name": str, "value": Maybe(NUMBER), "note": str}],
-    "examined": {"rows": int, "of": int, "labels": bool, "overlap": Maybe(NUMBER)},
-}
 
 
-def problem_of_first(document: Any) -> str | None:
-    """What is wrong with a diagnosis of the first version; None where all is well."""
-    wrong = mismatch(document, OLD_FORM)
-    if wrong is None and not document["ladder"]:
-        wrong = "'ladder' is empty"
-    if wrong is None and any(not 0 <= cause["confidence"] <= 1 for cause in document["causes"]):
-        wrong = "a 'confidence' is not between 0 and 1"
-    return wrong
+class FirstTrial(Record):
+    """A cause undone."""
+
+    name: str
+    measure: str
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
+    healthy_gain: float | None
+
+
+class FirstCause(Record):
+    """A cause with its confidence."""
+
+    name: str
+    confidence: float
+    share: float | None
+    evidence: list[Evidence]
+    repair: FirstTrial | None
+    where: Where | None
+    advice: str
+    or_: list[str]
+
+    @classmethod
+    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
+        """A confidence that is no share."""
+        return None if 0 <= thing["confidence"] <= 1 else "a 'confidence' is not between 0 and 1"
+
+
+class FirstBenign(Record):
+    """A difference that loses nothing."""
+
+    name: str
+    value: float | None
+    note: str
+
+
+class FirstExamined(Record):
+    """Which rows were examined."""
+
+    rows: int
+    of: int
+    labels: bool
+    overlap: float | None
+
+
+class FirstDocument(Record):
+    """A diagnosis of the first version."""
+
+    schema: str
+    verdict: str
+    causes: list[FirstCause]
+    benign: list[FirstBenign]
+    ladder: list[Step]
+    not_assessed: list[NotAssessed]
+    examined: FirstExamined
+    inputs: Inputs
+    pairing: Pairing
+    settings: Settings
+    provenance: dict[str, Any]
+
+    @classmethod
+    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
+        """A ladder without a step."""
+        return None if thing["ladder"] else "'ladder' is empty"
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """A sound diagnosis of the first version in today's form."""
     return {
-        "schema": form.SCHEMA,
+        "schema": SCHEMA,
         # what was called healthy had merely no cause that was found
         "verdict": document["verdict"].replace("Healthy", "No specific fault found", 1),
         "measures": {},

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
-from manifold_probe.report.diagnosis.form import FIRST
-from manifold_probe.report.words import columns_left, interval, number, one_line, paired_rows, percent, shown
+from manifold_probe.report.diagnosis.document import CONCERNED
+from manifold_probe.report.sections import pairing
+from manifold_probe.report.words import columns_left, interval, number, one_line, percent, shown
 
 
 class Part(NamedTuple):
@@ -209,7 +210,7 @@ def where(cause: dict[str, Any], most: int = 6) -> list[str]:
     """ "120 rows: a, b and 118 more" for every kind of thing that a cause concerns; rows by their ids where known."""
     concerned = cause["where"] or {}
     count = concerned.get("count", 0)
-    first = next((kind for kind in FIRST if concerned.get(kind)), "")
+    first = next((kind for kind in CONCERNED if concerned.get(kind)), "")
     found = []
     for kind, word in KINDS.items():
         values = concerned.get(kind)
@@ -255,15 +256,15 @@ def runs(numbers: list[int]) -> list[tuple[str, int]]:
 
 
 def alternatives(cause: dict[str, Any]) -> str:
-    """Which other causes would look alike, and what would tell; empty where none would."""
+    """Which other causes would look alike; empty where none would."""
     if not cause["or"]:
         return ""
     names = ", ".join(spaced(name) for name in cause["or"])
-    return f"{names}: outputs alone cannot tell them apart"
+    return f"{names}: outputs alone cannot distinguish them"
 
 
 def experiment(cause: dict[str, Any]) -> str:
-    """The experiment that tells a cause from those it looks like; empty where nothing looks like it."""
+    """The experiment that distinguishes a cause from those it looks like; empty where nothing looks like it."""
     if not cause["or"]:
         return ""
     alike = {cause["name"], *cause["or"]}
@@ -272,15 +273,14 @@ def experiment(cause: dict[str, Any]) -> str:
 
 def compared(document: dict[str, Any]) -> str:
     """How the rows were paired and which of them were looked at."""
-    how = document["pairing"]
     left = f" {text}" if (text := columns_left(document["inputs"])) else ""
-    return f"{paired_rows(how)}. k = {document['settings']['k']}.{looked_at(document)}{left}"
+    return f"{pairing(document)}{looked_at(document)}{left}"
 
 
 def looked_at(document: dict[str, Any]) -> str:
-    """Which rows causes were looked for in."""
+    """Which rows were examined for causes."""
     looked, copies = document["examined"], document["examined"].get("copies") or 0
-    said = "" if looked["rows"] + copies == looked["of"] else f" Causes were looked for in {looked['rows']:,} rows."
+    said = "" if looked["rows"] + copies == looked["of"] else f" {looked['rows']:,} rows were examined for causes."
     said += f" {copies:,} rows are copies of others in both spaces and are left out." if copies else ""
     aside = (looked.get("set_aside") or 0) - copies
     said += f" {aside:,} rows were set aside." if aside > 0 else ""
@@ -301,7 +301,7 @@ def held_out(document: dict[str, Any]) -> str:
 
 
 def beside(document: dict[str, Any]) -> list[str]:
-    """What was measured beside the causes: rows that were trained on, the head, slices."""
+    """What was measured in addition to the causes: rows that were trained on, the head, slices."""
     looked, k, found = document["examined"], document["settings"]["k"], []
     if one := looked.get("overfit"):
         found.append(
@@ -315,7 +315,7 @@ def beside(document: dict[str, Any]) -> list[str]:
             f"difference {number(one['difference'])} (95% interval {interval(one['low'], one['high'])})"
         )
     if one := looked.get("slices"):
-        found.append(f"{one['count']:,} slices were looked at in place of classes, too")
+        found.append(f"{one['count']:,} slices were examined in place of classes, too")
     if trials := looked.get("interventions"):
         tried = ", ".join(f"{one_line(each['name'])} {number(each['overlap'])}" for each in trials)
         found.append(f"{OVERLAP.named(k)} of a few hundred rows extracted again: {tried}")

@@ -1,0 +1,93 @@
+"""The diagnosis of a pair: refused before any work where it cannot be made, and with the way to pair rows whose order
+was wrong."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from manifold_probe.diagnosis import diagnose
+from manifold_probe.diagnosis.unaligned import Unaligned
+from manifold_probe.engine.inputs import codes_of
+from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
+from manifold_probe.parts import Progress
+from manifold_probe.spaces.checks import check_finite
+from manifold_probe.spaces.pairing import Pair
+from manifold_probe.spaces.space import Space
+
+NEEDED = (OVERLAP, OVERLAP_EUCLIDEAN, DEBIASED_CKA)
+
+
+def check_measures(keys: Iterable[str], k: int) -> None:
+    """Refuse a comparison without the measures that a diagnosis accounts for. Raises InputError."""
+    missing = [each.named(k) for each in NEEDED if each.named(k) not in keys]
+    if missing:
+        raise InputError(f"measures: a diagnosis needs {', '.join(missing)} too; add them, or leave the diagnosis out")
+
+
+def parts_of(
+    pair: Pair, asked: diagnose.Asked, measures: dict[str, Any] | None, progress: Progress | None = None
+) -> tuple[dict[str, Any], Unaligned | None]:
+    """What is found about a pair, and its rows' order where that is wrong; ``measures`` are those of a comparison, None
+    where they are still to be measured."""
+    parts = diagnose.diagnosed(pair, asked, measures=measures, progress=progress)
+    wrong = parts["unaligned"]
+    if wrong is not None and wrong.order is not None:
+        parts["causes"] = [{**cause, "advice": reordering(pair, wrong)} for cause in parts["causes"]]
+    return parts, wrong
+
+
+def reordering(pair: Pair, wrong: Unaligned) -> str:
+    """How to pair the rows of a pair in the order that was found: two commands, or two lines of Python."""
+    missing = "" if wrong.complete else ", allow_missing=True"
+    if pair.teacher.source.path is None or pair.student.source.path is None:
+        return (
+            "Pair by the order that was found: mp.compare(teacher, student, ids=diagnosis.order()"
+            f"{missing}). Better, store ids in both files."
+        )
+    sides = f"--teacher {shlex.quote(pair.teacher.name)} --student {shlex.quote(pair.student.name)}"
+    by_position = "" if pair.ids is None else " --positional"
+    missing = "" if wrong.complete else " --allow-missing"
+    return (
+        f"Save the order and pair by it: `probe diagnose {sides}{by_position} --save-order order.csv`, then "
+        f"`probe compare {sides} --teacher-ids order.csv::teacher --student-ids order.csv::student{missing}`. "
+        "Better, write ids into both files where they are made."
+    )
+
+
+def check(pair: Pair, asked: diagnose.Asked) -> None:
+    """Refuse what cannot be diagnosed, before any work. Raises InputError."""
+    check_count(pair, asked.k)
+    if asked.slices is not None:
+        _check_groups(asked.slices, "slices")
+    head = None if asked.training is None else asked.training.head
+    for space in (pair.teacher, pair.student, *(() if head is None else (head.student,))):
+        _check_rows(space)
+
+
+def check_count(pair: Pair, k: int) -> None:
+    """Refuse too few rows, and labels of a single class. Raises InputError."""
+    diagnose.check_enough(pair, pair.teacher.n, k)
+    if pair.labels is not None:
+        _check_groups(pair.labels, "labels")
+
+
+def _check_groups(labels: Any, name: str) -> None:
+    if len(codes_of(np.asarray(labels))[1]) < 2:
+        raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
+
+
+def _check_rows(space: Space) -> None:
+    varied = False
+    first = space.read(0, 1)
+    for start, block in space.blocks():
+        check_finite(block, start, space)
+        varied = varied or bool((block != first).any())
+    if not varied:
+        raise InputError(
+            f"{space.name}: all {space.n:,} rows are the same, so nothing can be assessed; extract the features again"
+        )

@@ -1,0 +1,1 @@
+"""Blocks as text of a terminal, as HTML and as Markdown."""
