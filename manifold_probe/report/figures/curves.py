@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,7 +31,7 @@ from manifold_probe.report.figures.canvas import (
     text_width,
 )
 from manifold_probe.report.figures.labels import distinct, fitting_width
-from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, settings
+from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, styled
 
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
@@ -65,7 +64,7 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
             f"RESULT: {len(runs)} runs, and a figure tells {MOST} apart; draw fewer at a time, or write them all with "
             "--table FILE.csv"
         )
-    with matplotlib.style.context(["default", settings(look)]):
+    with styled(look):
         rows = layout(runs, look)
         note = wrapped(said_of_rows(runs), look)
         keyed = _handles(runs, look)
@@ -162,7 +161,7 @@ def _sheet(
             below_it = [(part.first, part.columns) for under in rows[down + 1 :] for part in under]
             _samples_axis(axes, most, panel.columns, (panel.first, panel.columns) in below_it)
             inner = look.width * panel.columns / columns - 4 * em
-            axes.set_title(_title(panel.key, look, inner), loc="left")
+            axes.set_title(_title(panel.key, look, inner))
             for turn, run in enumerate(runs):
                 _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
             _values_axis(axes, panel.key.startswith("loss"), int((figure.get_figheight() - below) / len(rows) / em / 2))
@@ -283,7 +282,7 @@ def _values_axis(axes: Axes, loss: bool, room: int) -> None:
     if loss and low > 0 and high > DECADES * low:
         ticks: list[float] = round_ticks(low, high, 4)
         count_axis(axes, ticks if len(ticks) <= max(room, 2) else ticks[:: -(-len(ticks) // max(room, 2))], "y")
-        axes.set_title(f"{axes.get_title(loc='left')}, log scale", loc="left")
+        axes.set_title(f"{axes.get_title(loc='left')}, log scale")
         axes.set_ylim(low / 1.2, high * 1.2)
     else:
         spare = max(0.0, (0 if loss else SPAN) - (high - low)) / 2
