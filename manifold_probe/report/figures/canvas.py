@@ -118,8 +118,11 @@ def value_axis(
     high, low = (high + spare / 2, low - spare / 2) if most is None else (min(most, high + spare / 2), low)
     low = min(low, high - span)
     pad = 0.04 * (high - low) or 0.1 * abs(high) or 0.1
-    places = MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]).tick_values(low - pad, high + pad)
-    places = [tick for tick in places if low - pad <= tick <= high + pad and (most is None or tick <= most + 1e-9)]
+    for bins in range(ticks, ticks + 5):  # one tick alone says nothing of the scale
+        places = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low - pad, high + pad)
+        places = [tick for tick in places if low - pad <= tick <= high + pad and (most is None or tick <= most + 1e-9)]
+        if len(places) > 1:
+            break
     (axes.set_xlim if which == "x" else axes.set_ylim)(low - pad, high + pad)
     (axes.set_xticks if which == "x" else axes.set_yticks)(places, labels=written(places))
     axes.grid(axis=which)  # type: ignore[arg-type]
@@ -133,8 +136,9 @@ def written(ticks: Sequence[float]) -> list[str]:
     """
     step = min((b - a for a, b in pairwise(ticks)), default=1.0)
     decimals = next((n for n in range(5) if all(abs(tick - round(tick, n)) < 0.01 * step for tick in ticks)), None)
-    short = [f"{tick:.1g}" if decimals is None else f"{tick:,.{decimals}f}" for tick in ticks]
-    return [minus(text) for text in short]
+    if decimals is None or max(map(abs, ticks), default=0.0) >= 1e5:
+        return [minus(f"{tick:.2g}") for tick in ticks]
+    return [minus(f"{tick:,.{decimals}f}") for tick in ticks]
 
 
 def minus(text: str) -> str:
@@ -149,26 +153,36 @@ def dodged(place: float, count: int, room: float = 0.62) -> list[float]:
 
 def interval_sample(look: Look, text: str = "95% interval") -> Line2D:
     """The entry of a legend for `interval`."""
-    return sample_line(text, color=INK, linewidth=0.6 * look.line, marker="|", markevery=[0, -1])
+    return sample_line(text, color=INK, linewidth=0.55 * look.line, marker="|", markevery=[0, -1])
 
 
 def interval(
-    axes: Axes, low: float | None, high: float | None, place: float, look: Look, *, upright: bool = False
+    axes: Axes,
+    low: float | None,
+    high: float | None,
+    place: float,
+    look: Look,
+    *,
+    upright: bool = False,
+    on_bar: bool = False,
 ) -> None:
-    """A 95% interval with caps, drawn over its mark and light around the line, so that a small one is seen too."""
+    """A 95% interval, drawn over its mark with caps that stick out of it, so that a small one is seen too.
+
+    On a bar the line has a light border.
+    """
     if low is None or high is None:
         return
-    cap = {"marker": "_" if upright else "|", "solid_capstyle": "butt"}
-    for tint, thick, size in (("#ffffff", 1.7, 0.95), (INK, 0.6, 0.8)):
-        ends, across = [low, high], [place, place]
+    ends, across = [low, high], [place, place]
+    for tint, thick in ((("#ffffff", 1.8),) if on_bar else ()) + ((INK, 0.55),):
         axes.plot(
             *((across, ends) if upright else (ends, across)),
             color=tint,
+            marker="_" if upright else "|",
             linewidth=thick * look.line,
-            markersize=size * look.mark,
+            markersize=(1.0 if on_bar else 1.5) * look.mark,
             markeredgewidth=thick * look.line,
+            solid_capstyle="butt",
             zorder=4,
-            **cap,
         )
 
 

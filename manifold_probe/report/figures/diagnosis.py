@@ -1,7 +1,7 @@
 """Figures of a diagnosis: the account of the whole loss, the proof of every cause, and the ladder of corrections.
 
-The account is a waterfall from 1 part by part down to the student, of overlap and of CKA. A proof shows a measure before
-and after what was done, and what a sound pair gains by it. The ladder shows how faithful the student is after each
+The account is a waterfall from 1 part by part down to the student, of overlap and of CKA. A proof shows a measure
+before and after what was done, and what a sound pair gains by it. The ladder shows how faithful the student is after each
 correction, on other rows than it was fitted on.
 """
 
@@ -28,7 +28,7 @@ from manifold_probe.report.figures.canvas import (
     zero_line,
 )
 from manifold_probe.report.figures.labels import fitting
-from manifold_probe.report.figures.look import FAINT, GREY, INK, PALETTE, Look, colour, marker
+from manifold_probe.report.figures.look import FAINT, GREY, INK, PALETTE, Look, colour
 from manifold_probe.report.words import percent
 
 THICK = 0.68  # of a row: a bar
@@ -97,14 +97,14 @@ def _waterfall(
         _bar(axes, place, level, start, words.part(name).kind, look)
         low, high = level, start
         if part.get("low") is not None and part.get("high") is not None:
-            interval(axes, start - part["high"], start - part["low"], place, look)
+            interval(axes, start - part["high"], start - part["low"], place, look, on_bar=True)
             low, high = min(low, start - part["high"]), max(high, start - part["low"])
         _number(axes, place, low, high, words.points(part["share"]), INK)
     axes.plot([level, level], [len(rows), len(rows) + 1], color=INK, linewidth=0.4 * look.line, zorder=2.5)
     last = len(rows) + 1
     _bar(axes, last, 0.0, value, KEPT, look)
     high = value if measured.get("high") is None else measured["high"]
-    interval(axes, measured.get("low"), measured.get("high"), last, look)
+    interval(axes, measured.get("low"), measured.get("high"), last, look, on_bar=True)
     _number(axes, last, 0.0, max(high, value), words.points(value), INK, bold=True)
 
 
@@ -198,7 +198,9 @@ def _proof(axes: Axes, place: float, cause: dict[str, Any], look: Look) -> list[
     ends = [before, after]
     ends += [trial[part] for part in ("low", "high") if trial.get(part) is not None]
     axes.plot([before], [place], **_proof_mark(tint, look, proved=False, sign="o"))
-    axes.plot([after], [place], **_proof_mark(tint, look, proved=True, sign="o" if cause["status"] == "proved" else "s"))
+    axes.plot(
+        [after], [place], **_proof_mark(tint, look, proved=True, sign="o" if cause["status"] == "proved" else "s")
+    )
     interval(axes, trial.get("low"), trial.get("high"), place, look)
     if trial.get("healthy_gain") is not None:
         ends.append(before + trial["healthy_gain"])
@@ -265,9 +267,7 @@ def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
         zero_line(axes)
     axes.set_xlabel("on held-out rows")
     handles = [
-        sample_line(
-            printed(key.removeprefix(HELD_OUT)), color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line
-        )
+        Patch(label=printed(key.removeprefix(HELD_OUT)), color=colour(turn), alpha=0.4, linewidth=0)
         for turn, key in enumerate(keys)
     ]
     legend_below(figure, look, [*handles, interval_sample(look)])
@@ -279,8 +279,7 @@ def _rung(axes: Axes, measured: dict[str, Any], place: float, turn: int, look: L
     if value is None:
         return
     axes.barh([place], [value], height=THIN * 0.86, color=colour(turn), alpha=0.4, linewidth=0)
-    axes.plot([value], [place], marker(turn), color=colour(turn), markersize=0.7 * look.mark, zorder=3)
-    interval(axes, low, high, place, look)
+    interval(axes, low, high, place, look, on_bar=True)
 
 
 def _value(step: dict[str, Any], key: str) -> float | None:

@@ -49,8 +49,9 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     columns = 1 if alone else 2 if look.narrow and len(kinds) % 2 == 0 else 1 if look.narrow else len(kinds)
     rows = 1 if alone else -(-len(kinds) // columns)
     most = look.tallest / rows - 0.2
-    figure = sheet(look, rows * min(look.width / columns * (0.64 if columns == 1 else 1.1), 2.2 * look.text / 8, most))
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    shape = {1: 0.64, 2: 0.85}.get(columns, 1.3)  # height of a panel over its width, axis included
+    figure = sheet(look, rows * min(look.width / columns * shape, 2.2 * look.text / 8, most))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     labels = student_labels(document)
     if alone:
         tints = dict(zip(KINDS, (INK, *map(colour, (1, 2, 0))), strict=True))

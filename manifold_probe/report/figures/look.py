@@ -161,7 +161,12 @@ def styled(look: Look, **more: Any) -> AbstractContextManager[None]:
         "lines.markersize": look.mark,
         **{f"{axis}tick.{name}": look.text / part for axis in "xy" for name, part in ticks.items()},
     }
-    colours = {**dict.fromkeys(inked, INK), "grid.color": FAINT, "figure.facecolor": ground, "savefig.facecolor": ground}
+    colours = {
+        **dict.fromkeys(inked, INK),
+        "grid.color": FAINT,
+        "figure.facecolor": ground,
+        "savefig.facecolor": ground,
+    }
     return matplotlib.style.context(["default", STYLE, sizes | colours | {"font.family": families()} | more])
 
 

@@ -62,7 +62,7 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     for turn, axes in enumerate(panels):
         side, name, kind = SIDES[turn % 2], names[turn % 2], kinds[turn // 2]
         room = wide - 0.25 - (0 if look.flat else text_width(kind, look))
-        axes.set_title(fitting_width(side if name == side else f"{side}: {name}", look, room))
+        axes.set_title(side if name == side or turn > 1 else fitting_width(f"{side}: {name}", look, room))
         if not look.flat:
             remark(axes, kind)
     _by_overlap(figure, panels, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
@@ -80,7 +80,7 @@ def _write_classes(
     wide: float,
     look: Look,
 ) -> None:
-    """The name of every class on one of its rows, the one nearest to its middle that is free; left out where none is."""
+    """The name of every class on the free row nearest to its middle; left out where no row is free."""
     inches = wide / float(np.ptp(limits[0]))
     taken: list[tuple[float, float, float]] = []  # the middle of a name and half its width, in inches
     high = 1.3 * look.text / 72

@@ -61,8 +61,8 @@ def draw_overlap(document: dict[str, Any], look: Look) -> Figure | None:
     first = next(iter(known.values()))
     if _curve(axes, first["k"], first["chance"], **CHANCE):
         handles.append(sample_line("chance", **CHANCE))
-    levels = [readings(each)[OVERLAP.named(k)].class_chance for each in students.values() if OVERLAP.named(k) in readings(each)]
-    levels = [level for level in levels if level is not None]
+    measured = [readings(each).get(OVERLAP.named(k)) for each in students.values()]
+    levels = [each.class_chance for each in measured if each is not None and each.class_chance is not None]
     if levels:
         axes.plot([k] * len(levels), levels, **CLASS_CHANCE)
         handles.append(sample_line(f"class chance (k = {k})", **CLASS_CHANCE))
@@ -92,7 +92,7 @@ def _interval(axes: Axes, measure: Any, k: int, look: Look) -> None:
 def _references(axes: Axes, students: dict[str, Any], known: dict[str, Any]) -> list[Any]:
     """A curve for every width of a student: the teacher's principal components keep more the more they are."""
     widths = {students[name]["inputs"]["student"]["shape"][1]: curve for name, curve in known.items()}
-    handles = []
+    handles: list[Any] = []
     for width, curve in sorted(widths.items()):
         style = {"color": INK, "linestyle": LINES[(len(handles) + 1) % len(LINES)], "linewidth": 0.8}
         if _curve(axes, curve["k"], curve.get("reference"), **style, zorder=2):
@@ -158,8 +158,17 @@ def _marks(axes: Axes, rows: list[list[float]], turn: int, students: int, look: 
     for low, high, thick in ((LOW, HIGH, 0.6), (LOWER, UPPER, 2.2)):
         ends = [row[low] for row in rows], [row[high] for row in rows]
         axes.vlines(places, *ends, color=colour(turn), linewidth=thick * look.line, zorder=2)
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5 * look.line}
-    axes.plot(places, medians, color=colour(turn), marker=marker(turn), linestyle="none", zorder=3, **edge)
+    axes.plot(places, medians, **_median(turn, look), zorder=3)
+
+
+def _median(turn: int, look: Look) -> dict[str, Any]:
+    return {
+        "color": colour(turn),
+        "marker": marker(turn),
+        "markerfacecolor": "#ffffff",
+        "markeredgewidth": 0.6 * look.line,
+        "linestyle": "none",
+    }
 
 
 def _rank_legend(document: dict[str, Any], known: dict[str, Any], look: Look) -> list[Any]:
@@ -167,16 +176,16 @@ def _rank_legend(document: dict[str, Any], known: dict[str, Any], look: Look) ->
     dodges = len(labels) <= MOST_DODGED
     handles = [
         sample_line(
-            labels[name] + (", median" if len(labels) == 1 else ""),
-            color=colour(turn),
-            **({"marker": marker(turn), "linestyle": "none"} if dodges else {"linestyle": line(turn)}),
+            f"{labels[name]}, median" if len(labels) == 1 else labels[name],
+            **(_median(turn, look) if dodges else {"color": colour(turn), "linestyle": line(turn)}),
         )
         for turn, name in enumerate(labels)
         if name in known
     ]
     if dodges:
+        bar: dict[str, Any] = {"color": GREY, "marker": "|", "markersize": 1.3 * look.text, "linestyle": "none"}
         handles += [
-            sample_line("middle half", color=GREY, linewidth=2.2 * look.line),
-            sample_line("nine tenths", color=GREY, linewidth=0.6 * look.line),
+            sample_line("middle half", markeredgewidth=2.2 * look.line, **bar),
+            sample_line("nine tenths", markeredgewidth=0.6 * look.line, **bar),
         ]
     return [*handles, sample_line("kept in order", color=INK, linewidth=0.8), sample_line("median by chance", **CHANCE)]

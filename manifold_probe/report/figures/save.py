@@ -1,4 +1,4 @@
-"""Figures as files: the same bytes on every run, with no date and no machine in them, and their captions next to them."""
+"""Figures as files, with their captions: the same bytes on every run, with no date and no machine in them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number(value: float | None) -> str:
-    """Three decimals, fewer for large values; what would read as nothing or as everything says that it is not quite that.
+    """Three decimals, fewer for large values; what is not quite 0 or 1 is written so.
 
     >>> number(0.1612), number(345.2), number(-6e-05), number(6e-05), number(0.99988), number(1.0), number(None)
     ('0.161', '345', '0.000', '<0.001', '>0.999', '1.000', '-')
