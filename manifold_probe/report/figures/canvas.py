@@ -119,7 +119,7 @@ def value_axis(
     low = min(low, high - span)
     pad = 0.04 * (high - low) or 0.1 * abs(high) or 0.1
     for bins in range(ticks, ticks + 5):  # one tick alone says nothing of the scale
-        places = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low - pad, high + pad)
+        places = MaxNLocator(bins, steps=[1, 2, 5, 10]).tick_values(low - pad, high + pad)
         places = [tick for tick in places if low - pad <= tick <= high + pad and (most is None or tick <= most + 1e-9)]
         if len(places) > 1:
             break

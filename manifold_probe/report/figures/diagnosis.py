@@ -1,8 +1,8 @@
 """Figures of a diagnosis: the account of the whole loss, the proof of every cause, and the ladder of corrections.
 
 The account is a waterfall from 1 part by part down to the student, of overlap and of CKA. A proof shows a measure
-before and after what was done, and what a sound pair gains by it. The ladder shows how faithful the student is after each
-correction, on other rows than it was fitted on.
+before and after what was done, and what a sound pair gains by it. The ladder shows how faithful the student is after
+each correction, on other rows than it was fitted on.
 """
 
 from __future__ import annotations

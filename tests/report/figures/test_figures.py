@@ -378,7 +378,7 @@ def test_several_students_have_no_empty_panel_and_every_panel_its_ticks() -> Non
         assert [axes.get_title(loc="left") for axes in panels] == ["permuted", "rotated", "linear map"]
         assert all(len(axes.lines) == 2 for axes in panels)
         for axes in panels:
-            assert [label.get_text() for label in axes.get_xticklabels()][0] == "0"
+            assert axes.get_xticklabels()[0].get_text() == "0"
             assert axes.xaxis.get_tick_params()["labelbottom"]
 
 
