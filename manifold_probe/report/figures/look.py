@@ -49,6 +49,8 @@ WIDTHS = {
     "cvpr-column": 3.25,
     "cvpr-page": 6.875,
 }
+PARTS_OF_A_PAGE = {"column": 3.25, "page": 5.5}
+POINTS = 72.27  # of LaTeX in an inch
 NARROWEST, WIDEST = 3.0, 40.0
 
 
@@ -95,7 +97,7 @@ PAGE = Look(3.72, 8, clear=True, tallest=14)
 
 
 def look_of(style: str = "paper", width: str | float | None = None) -> Look:
-    """The look of a style at a width: a venue's name or a number of inches.
+    """The look of a style at a width, see `inches_of`.
 
     >>> look_of("paper", "icml-column")
     Look(width=3.25, text=7.0, clear=False, tallest=9.0)
@@ -110,17 +112,33 @@ def look_of(style: str = "paper", width: str | float | None = None) -> Look:
     look = STYLES[style]
     if width is None:
         return look
-    inches = WIDTHS.get(str(width))
-    if inches is None:
-        try:
-            inches = float(width)
-        except ValueError:
-            inches = math.nan
-        if not NARROWEST <= inches <= WIDEST:
-            known = f"one of {', '.join(WIDTHS)}, or inches from {NARROWEST:g} to {WIDEST:g}"
-            raise InputError(f"--width: {width!r} is no width; give {known}")
+    inches = inches_of(width)
     text = round(look.text * min(1, inches / (FULL_TEXT * look.text)), 2)
     return replace(look, width=inches, text=text, tallest=SLIDE * inches if look.flat else look.tallest)
+
+
+def inches_of(width: str | float) -> float:
+    """A width of a figure or a table in inches: a venue's name, "column", "page", inches, or points as in "240pt".
+
+    >>> inches_of("icml-column"), inches_of("page"), inches_of(4), round(inches_of("240pt"), 2)
+    (3.25, 5.5, 4.0, 3.32)
+
+    Raises
+    ------
+    InputError
+        For any other text, or a width under 3 or over 40 inches.
+    """
+    inches = PARTS_OF_A_PAGE.get(str(width)) or WIDTHS.get(str(width))
+    if inches is None:
+        text = str(width).strip()
+        try:
+            inches = float(text.removesuffix("pt")) / (POINTS if text.endswith("pt") else 1)
+        except ValueError:
+            inches = math.nan
+    if not NARROWEST <= inches <= WIDEST:
+        known = f"one of {', '.join([*PARTS_OF_A_PAGE, *WIDTHS])}, inches from {NARROWEST:g} to {WIDEST:g}, or 240pt"
+        raise InputError(f"--width: {width!r} is no width; give {known}")
+    return inches
 
 
 def colour(place: int) -> str:
