@@ -194,7 +194,7 @@ def test_a_column_holds_the_measures_in_blocks_below_each_other() -> None:
 
 @pytest.mark.parametrize("width", ["wide", "0", "20pt", -1, "nan"])
 def test_a_width_that_does_not_exist_is_refused(width: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--width: .* is no width; give one of column, page,"):
+    with pytest.raises(InputError, match=r"--width: .* is no width; give one of column, page,"):
         write_table(document(), tmp_path / "x.tex", width)
     assert not list(tmp_path.iterdir())
 

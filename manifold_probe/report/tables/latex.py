@@ -28,6 +28,7 @@ HEAD = 11
 # Points: the space on either side of a column, and what a character takes in a name, a heading and an interval at most.
 GAPS = (2.0, 5.0)
 NAME_PT, HEAD_PT, SMALL_PT = 4.6, 4.15, 3.45
+MARGIN = 4.0  # for the error of these
 COLUMN = 4.0  # inches; a wider table spans both columns of a page
 ELLIPSIS = Symbol(r"\ldots{}", 1)
 BREAKS = {symbol.code for symbol in symbols(" -_/.:=+")}
@@ -58,12 +59,14 @@ def latex_table(document: dict[str, Any], width: str | float = "page") -> str:
         For a width that does not exist.
     """
     inches = inches_of(width)
+    points = inches * POINTS - MARGIN
     keys, students = headline(document), measured(document)
     names = _names(list(students))
     if len(students) == 1:
-        columns, body, gap = _measures_down(document, keys, next(iter(students.values())), inches * POINTS)
+        columns, body, gap = _measures_down(document, keys, next(iter(students.values())), points)
     else:
-        columns, body, gap = _students_down(document, keys, names, inches * POINTS)
+        columns, body, gap = _students_down(document, keys, names, points)
+    size = r"\footnotesize" if gap >= GAPS[0] else r"\scriptsize"
     kind = "table" if inches <= COLUMN else "table*"
     known = any(_interval(each.get(key)) for each in students.values() for key in keys)
     if len(students) == 1:
@@ -78,7 +81,7 @@ def latex_table(document: dict[str, Any], width: str | float = "page") -> str:
             r"\centering",
             rf"\caption{{{escaped(caption)}}}",
             r"\label{tab:faithfulness}\medskip",
-            rf"\footnotesize\setlength{{\tabcolsep}}{{{gap:.1f}pt}}%",
+            rf"{size}\setlength{{\tabcolsep}}{{{min(max(gap, GAPS[0]), GAPS[1]):.1f}pt}}%",
             rf"\begin{{tabular}}{{@{{}}l{'c' * columns}@{{}}}}",
             r"\toprule",
             *body,
@@ -110,7 +113,7 @@ def _measures_down(
     ]
     taken = HEAD_PT * (max(map(len, titles), default=0) + sum(max(map(len, head)) for head in heads[1:])) + 2 * SMALL_PT
     gap = (points - taken) / (2 * len(heads) - 2)
-    return len(heads) - 1, [*map(_row, _upright(heads)), r"\midrule", *body], min(max(gap, 1.0), GAPS[1])
+    return len(heads) - 1, [*map(_row, _upright(heads)), r"\midrule", *body], gap
 
 
 def _students_down(
@@ -152,7 +155,7 @@ def _blocks(
         taken = first + sum(max(wide[key] for key in column if key is not None) for column in columns)
         gap = (points - taken) / (2 * len(columns))
         if gap >= GAPS[0] or count == len(keys):
-            return blocks, min(max(gap, GAPS[0]), GAPS[1])
+            return blocks, gap
     return [[]], GAPS[1]
 
 
