@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import accumulate, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
 from manifold_probe.report.document import Reading, students_of
@@ -150,7 +150,8 @@ def _blocks(
     }
     keys = list(heads)
     for count in range(1, len(keys) + 1):
-        blocks = [keys[len(keys) * turn // count : len(keys) * (turn + 1) // count] for turn in range(count)]
+        ends = [-(-len(keys) * turn // count) for turn in range(count + 1)]
+        blocks = [keys[start:end] for start, end in pairwise(ends)]
         columns = list(zip_longest(*blocks))
         taken = first + sum(max(wide[key] for key in column if key is not None) for column in columns)
         gap = (points - taken) / (2 * len(columns))
