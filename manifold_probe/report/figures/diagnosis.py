@@ -239,6 +239,7 @@ def _cause_legend(causes: list[dict[str, Any]], look: Look) -> list[Any]:
 
 RUNG = 1.75  # of a row of text
 THIN = 0.26  # of a rung: a bar
+HATCHES = ("", "//////", "......")
 
 
 def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
@@ -266,10 +267,7 @@ def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
     if least < 0:
         zero_line(axes)
     axes.set_xlabel("on held-out rows")
-    handles = [
-        Patch(label=printed(key.removeprefix(HELD_OUT)), color=colour(turn), alpha=0.4, linewidth=0)
-        for turn, key in enumerate(keys)
-    ]
+    handles = [Patch(label=printed(key.removeprefix(HELD_OUT)), **_rung_fill(turn)) for turn, key in enumerate(keys)]
     legend_below(figure, look, [*handles, interval_sample(look)])
     return finish(figure)
 
@@ -278,8 +276,14 @@ def _rung(axes: Axes, measured: dict[str, Any], place: float, turn: int, look: L
     value, low, high = (measured.get(part) for part in ("value", "low", "high"))
     if value is None:
         return
-    axes.barh([place], [value], height=THIN * 0.86, color=colour(turn), alpha=0.4, linewidth=0)
+    axes.barh([place], [value], height=THIN * 0.86, **_rung_fill(turn))
     interval(axes, low, high, place, look, on_bar=True)
+
+
+def _rung_fill(turn: int) -> dict[str, Any]:
+    """Distinct in grey too."""
+    tint = colour(turn)
+    return {"facecolor": (tint, 0.4), "edgecolor": tint, "hatch": HATCHES[turn], "linewidth": 0}
 
 
 def _value(step: dict[str, Any], key: str) -> float | None:

@@ -47,7 +47,8 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     wide = (look.width - 0.1) / across
     tall = wide * float(np.ptp(limits[1]) / np.ptp(limits[0]))
     rows = 4 // across
-    figure = sheet(look, rows * tall + legend_height(look, handles) + (0.85 + 0.2 * rows) * look.text / 8)
+    lines = 4.7 + 2 * rows + (1 if look.flat else 0)  # of text: titles and the bar of colours
+    figure = sheet(look, rows * tall + legend_height(look, handles) + 0.8 * lines * look.row)
     panels = figure.subplots(rows, across, squeeze=False).ravel()
     for axes in panels:
         _frame(axes, limits)
@@ -63,7 +64,9 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
         side, name, kind = SIDES[turn % 2], names[turn % 2], kinds[turn // 2]
         room = wide - 0.25 - (0 if look.flat else text_width(kind, look))
         axes.set_title(side if name == side or turn > 1 else fitting_width(f"{side}: {name}", look, room))
-        if not look.flat:
+        if look.flat:
+            axes.set_xlabel(kind, color=GREY)
+        else:
             remark(axes, kind)
     _by_overlap(figure, panels, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
     what = f"Illustration, not a measurement: UMAP of {len(maps['class']):,} rows"
@@ -83,18 +86,25 @@ def _write_classes(
     """The name of every class on the free row nearest to its middle; left out where no row is free."""
     inches = wide / float(np.ptp(limits[0]))
     taken: list[tuple[float, float, float]] = []  # the middle of a name and half its width, in inches
-    high = 1.3 * look.text / 72
+    size = min(look.text, 4.2 * wide)
+    high = 1.3 * size / 72
     for code, name in written.items():
         rows = points[codes == code]
-        half = text_width(name, look, "bold") / 2 + 0.04
+        half = text_width(name, look, "bold") * size / look.text / 2 + 0.04
         order = np.argsort(((rows - np.median(rows, 0)) ** 2).sum(1), kind="stable")
         for x, y in rows[order[:: max(1, len(order) // 8)]] * inches:
             (left, right), (bottom, top) = limits * inches
             inside = left + half < x < right - half and bottom + high / 2 < y < top - high / 2
             if inside and all(abs(x - u) > half + other or abs(y - v) > high for u, v, other in taken):
                 taken.append((x, y, half))
-                stroke = [withStroke(linewidth=look.text / 4, foreground="#ffffff")]
-                style: dict[str, Any] = {"ha": "center", "va": "center", "fontweight": "bold", "path_effects": stroke}
+                stroke = [withStroke(linewidth=size / 4, foreground="#ffffff")]
+                style: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontweight": "bold",
+                    "path_effects": stroke,
+                    "fontsize": size,
+                }
                 axes.text(x / inches, y / inches, name, **style)
                 break
 
