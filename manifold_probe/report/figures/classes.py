@@ -59,7 +59,7 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
                     interval(axes, low, high, middle, look)
                     drawn += [each for each in (value, low, high) if each is not None]
         axes.set_xlabel(printed(measure.named(settings["k"])))
-        value_axis(axes, "x", min(drawn, default=0.0), max(drawn, default=1.0), span=SPAN, ticks=4)
+        value_axis(axes, "x", min(drawn, default=0.0), max(drawn, default=1.0), span=SPAN)
     if len(every) > most:
         remark(right, f"the {most} lowest of {len(every):,} {kinds}")
     handles = [
