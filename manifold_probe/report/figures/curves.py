@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
         )
     with styled(look):
         rows = layout(runs, look)
-        note = wrapped(said_of_rows(runs), look)
+        note = wrap(said_of_rows(runs), int((look.width - 0.2) * 72 / look.text / 0.6))
         keyed = _handles(runs, look)
         below = legend_height(look, keyed) + (len(note) * 1.3 + 1.9) * look.text / 72
         per = max(1, int((look.tallest - below) / (LOWEST * look.text / 72)))
@@ -127,18 +128,6 @@ def said_of_rows(runs: list[Run]) -> str:
     parts = [f"{whose} on {rows}" for rows, whose in of.items()]
     parts += [] if most in of else [f"the others on {most}"]
     return f"Measured on different rows, which do not compare: {'; '.join(parts)}."
-
-
-def wrapped(text: str, look: Look) -> list[str]:
-    """A text in lines as wide as the sheet."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(longer, look) < look.width - 0.2:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 def _labels(runs: list[Run]) -> list[str]:
@@ -263,15 +252,7 @@ def _handles(runs: list[Run], look: Look) -> list[Any]:
     if any(run.measured[0]["step"] == 0 for run in measured):
         dots = {} if several else {"linestyle": DOTS, "color": GREY, "markeredgecolor": ink}
         keys.append(sample_line("untrained student", **_hollow(ink, marker(0)) | dots))
-    rows = legend_rows(look, [*named, *keys])
-    blank = [sample_line(" ", linestyle="none") for _ in range(-len(named) % rows)] if rows else []
-    padded = [*named, *blank, *keys]  # the keys in a column of their own, where that takes no more rows
-    return padded if named and legend_rows(look, padded) == rows else [*named, *keys]
-
-
-def legend_rows(look: Look, handles: list[Any]) -> int:
-    """The rows of a legend."""
-    return round((legend_height(look, handles) - 0.05) * 72 / look.text / 1.45) if handles else 0
+    return [*named, *keys]
 
 
 def _samples_axis(axes: Axes, most: float, columns: int, covered: bool) -> None:
