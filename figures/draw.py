@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 from matplotlib.figure import Figure
 
 import manifold_probe as mp
@@ -30,7 +29,7 @@ from manifold_probe.report.figures.canvas import (
     sheet,
     zero_line,
 )
-from manifold_probe.report.figures.look import GREY, Look, colour, line, look_of, marker, settings
+from manifold_probe.report.figures.look import GREY, Look, colour, line, look_of, marker, styled
 from manifold_probe.report.figures.save import write_figures
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +42,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
     mp.load(EXPERIMENTS / "real_features/results/comparison.json").figures(folder / "real_features", width="neurips")
     look = look_of("paper", "neurips")
-    with matplotlib.style.context(["default", settings(look)]):
+    with styled(look):
         drawn = {"coverage/coverage": coverage(look), "speed/scaling": scaling(look)}
     for place, figure in drawn.items():
         write_figures({Path(place).name: figure}, (folder / place).parent, look)

@@ -39,6 +39,8 @@ def unpacked(path: Path) -> bytes:
     if path.suffix == ".png":
         return np.asarray(Image.open(path).convert("RGBA")).tobytes()
     content = path.read_bytes()
+    if path.suffix in (".md", ".tex"):
+        return content
     if path.suffix == ".svg":
         return re.sub(rb"data:image/png;base64,\s*[^\"]*", b"", content)
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)

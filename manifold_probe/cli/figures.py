@@ -24,7 +24,8 @@ def figures(
     width: Annotated[
         str | None,
         typer.Option(
-            help="neurips, icml-column, icml-page, cvpr-column, cvpr-page, or inches.  [default: the style's]"
+            help="Of figures and a .tex table: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, "
+            "inches, or points as in 240pt.  [default: the style's]"
         ),
     ] = None,
     report: Page = None,

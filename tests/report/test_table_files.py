@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifold_probe.errors import InputError
+from manifold_probe.report.figures.look import inches_of
 from manifold_probe.report.frame import COLUMNS, tidy_rows
 from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import escaped as markdown_escaped
@@ -144,34 +145,58 @@ def test_an_unknown_suffix_is_refused_in_one_line(name: str, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_latex_row_holds_the_values_and_below_them_the_intervals() -> None:
+def test_a_student_alone_has_its_measures_down() -> None:
     made = document(measurement({"norm_correlation": -0.012, "debiased_linear_cka": None}))
     rows = cells(latex_table(made))
-    heads = [" ".join(filter(None, column)) for column in zip(*rows[:3], strict=True)]
-    assert heads == [
-        "student",
-        "overlap@10",
-        "overlap@10 Euclidean",
-        "debiased linear CKA",
-        "norm correlation",
-        "k-{}NN agreement @10",
-    ]
+    heads = [" ".join(filter(None, column)) for column in zip(*rows[:2], strict=True)]
+    assert heads == ["measure", "value", r"95\% interval", "chance", "class chance", "PCA 384 dims"]
     overlap = made["measures"]["overlap@10"]
-    assert rows[3] == ["s", "0.161", "0.150", "--", r"\llap{$-$}0.012", "0.836"]
-    assert rows[4][1] == rf"{{\scriptsize {overlap['low']:.3f}--{overlap['high']:.3f}}}"
-    assert rows[4][3] == ""
-    assert rows[4][4] == r"{\scriptsize $-$0.018 to $-$0.006}"
-    assert rows[5] == ["chance", *["0.001"] * 5]
-    assert rows[6] == ["class chance", *["0.009"] * 5]
-    assert rows[7] == ["PCA,{} 384 dims", *["0.840"] * 5]
-    assert "Bold" not in latex_table(made)
+    span = rf"{{\scriptsize {overlap['low']:.3f}--{overlap['high']:.3f}}}"
+    assert rows[2] == ["overlap@10", "0.161", span, "0.001", "0.009", "0.840"]
+    assert rows[4] == ["debiased linear CKA", "--", "", "0.001", "0.009", "0.840"]
+    assert rows[5][:3] == ["norm correlation", r"\llap{$-$}0.012", r"{\scriptsize $-$0.018 to $-$0.006}"]
+    assert rows[6][:2] == ["k-NN agreement@10", "0.836"]
 
 
-def test_the_first_line_says_what_the_table_needs_and_holds() -> None:
-    first = latex_table(three()).splitlines()[0]
-    assert first.startswith(r"% Needs \usepackage{booktabs}. Teacher t.pt, 500 rows, k = 10.")
-    assert "95% interval" in first
-    assert "Bold: ahead of every other student, each paired 95% interval of the difference above zero." in first
+def test_students_are_rows_with_their_intervals_below() -> None:
+    rows = cells(latex_table(three()))
+    heads = [" ".join(filter(None, column)) for column in zip(*rows[:3], strict=True)]
+    assert heads[:3] == ["student", "overlap@10", "overlap@10 Euclidean"]
+    assert [row[0] for row in rows[3:]] == ["a", "", "b", "", "c", "", "chance", "class chance", "PCA, 384 dims"]
+    assert rows[3][1] == r"\textbf{0.700}"
+    assert rows[4][1] == r"{\scriptsize 0.694--0.706}"
+    assert rows[9][1:] == ["0.001"] * 5
+
+
+def test_the_caption_is_text_and_says_what_the_table_holds() -> None:
+    lines = latex_table(three()).splitlines()
+    assert lines[0] == r"% Needs \usepackage{booktabs}."
+    assert lines[1] == r"\begin{table*}[t]"
+    assert lines[3].startswith(
+        r"\caption{Below each value: its 95\% interval. Teacher t.pt, 500 rows, k = 10. Bold: ahead of"
+    )
+    assert lines[-1] == r"\end{table*}"
+    assert r"\caption{Student s.pt. Teacher t.pt, 500 rows, k = 10. Chance:" in latex_table(document())
+
+
+def test_a_column_holds_the_measures_in_blocks_below_each_other() -> None:
+    page, column = latex_table(three()), latex_table(three(), "column")
+    assert column.splitlines()[1] == r"\begin{table}[t]"
+    assert page.count(r"\midrule[\heavyrulewidth]") == 0
+    blocks = column.count(r"\midrule[\heavyrulewidth]") + 1
+    assert blocks > 1
+    assert sum(row[0] == "student" for row in cells(column)) == blocks
+    values = re.compile(r"\d\.\d{3}")
+    assert sorted(values.findall(page)) == sorted(values.findall(column))
+    assert latex_table(three(), 3.25) == column
+    assert latex_table(three(), "235pt").count("student") == column.count("student")
+
+
+@pytest.mark.parametrize("width", ["wide", "0", "20pt", -1, "nan"])
+def test_a_width_that_does_not_exist_is_refused(width: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--width: .* is no width; give one of column, page,"):
+        write_table(document(), tmp_path / "x.tex", width)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bold_only_where_every_paired_difference_excludes_zero() -> None:
@@ -198,8 +223,8 @@ def test_yardsticks_of_students_that_differ_are_ranges_and_a_row_for_every_width
     assert rows["chance"] == r"{\scriptsize 0.100--0.120}"
     assert rows["class chance"] == "0.009"
     assert {name: value for name, value in rows.items() if name.startswith("PCA")} == {
-        "PCA,{} 64 dims": "0.900",
-        "PCA,{} 8 dims": "0.800",
+        "PCA, 64 dims": "0.900",
+        "PCA, 8 dims": "0.800",
     }
     assert "| chance | 0.100 to 0.120 |" in markdown_table(made)
 
@@ -213,14 +238,16 @@ def test_without_yardsticks_there_is_no_row_for_them() -> None:
 
 def test_what_rounds_to_nothing_or_everything_says_so() -> None:
     made = document(measurement({"overlap@10": 0.0002, "overlap@10:euclidean": 0.9997, "norm_correlation": 1.0}))
-    row = cells(latex_table(made))[3]
-    assert row[1:3] == [r"\llap{$<$}0.001", r"\llap{$>$}0.999"]
-    assert row[4] == "1.000"
+    rows = {row[0]: row[1] for row in cells(latex_table(made))}
+    assert rows["overlap@10"] == r"\llap{$<$}0.001"
+    assert rows["overlap@10, Euclidean"] == r"\llap{$>$}0.999"
+    assert rows["norm correlation"] == "1.000"
+    assert "| s | <0.001 (" in markdown_table(made)
 
 
 def test_clusters_are_not_called_classes() -> None:
     made = document(measurement(classes="k-means"))
-    assert "cluster chance" in latex_table(made)
+    assert "Cluster chance" in latex_table(made)
     assert "k-means cluster" in markdown_table(made)
 
 
@@ -231,7 +258,7 @@ def test_clusters_are_not_called_classes() -> None:
         ("^~<>|", r"\textasciicircum{}\textasciitilde{}\textless{}\textgreater{}\textbar{}"),
         ("\"'`", r"\char34{}\char39{}\char96{}"),
         ("[a]*", "{[}a{]}{*}"),
-        ("--", "-{}-{}"),
+        ("--", "-{}-"),
         ("éïőßŁ", r"\'{e}\"{\i}\H{o}\ss{}\L{}"),
         ("αΑΩάς", r"$\alpha$A$\Omega$$\acute{\alpha}$$\varsigma$"),
         ("中\u202e\n😀", r"\textbackslash{}u4e2d\textbackslash{}u202e\textbackslash{}n\textbackslash{}U0001f600"),
@@ -246,9 +273,9 @@ def test_hostile_names_stay_names_and_are_told_apart() -> None:
     text = latex_table(hostile())
     table = [line for line in text.splitlines() if not line.startswith("%")]
     assert "\n".join(table).isascii()
-    assert text.splitlines()[0].endswith("over them.")
+    assert "of them.}" in text
     assert {len(row) for row in cells(text)} == {6}
-    assert sum(line == r"\end{tabular}}" for line in table) == 1
+    assert sum(line == r"\end{tabular}" for line in table) == 1
     labels = [row[0] for row in cells(text)[3:-11]]
     names = list(zip(labels[::2], labels[1::2], strict=True))
     assert len(set(names)) == len(HOSTILE)
@@ -270,13 +297,15 @@ def test_hostile_names_do_not_break_a_markdown_table() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("width", ["page", "column", "240pt"])
 @pytest.mark.parametrize("made", [hostile(), document(), three(error=0.4)], ids=["hostile", "one", "three"])
-def test_pdflatex_sets_the_table_on_the_width_of_a_page(made: dict[str, Any], tmp_path: Path) -> None:
-    write_table(made, tmp_path / "table.tex")
-    page = (
-        r"\documentclass{article}\usepackage{booktabs}\setlength{\textwidth}{5.5in}\begin{document}\centering\noindent"
-    )
-    (tmp_path / "page.tex").write_text(page + "\n\\input{table.tex}\n\\end{document}\n")
+def test_pdflatex_sets_the_table_in_its_width(made: dict[str, Any], width: str, tmp_path: Path) -> None:
+    write_table(made, tmp_path / "table.tex", width)
+    page = rf"""\documentclass{{article}}\usepackage{{booktabs}}
+\setlength{{\textwidth}}{{{inches_of(width):.3f}in}}\setlength{{\textheight}}{{30in}}\sloppy
+\begin{{document}}\input{{table.tex}}\end{{document}}
+"""
+    (tmp_path / "page.tex").write_text(page)
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]

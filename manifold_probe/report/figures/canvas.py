@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil, floor, log10
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from manifold_probe.report.figures.look import GREY, INK, Look
 
@@ -108,8 +109,85 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [value for value in every if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
 
 
+def value_axis(
+    axes: Axes, which: str, low: float, high: float, *, most: float | None = 1.0, span: float = 0.0, ticks: int = 5
+) -> None:
+    """An axis as long as its values, and no shorter than ``span``, so that noise looks as small as it is; with a few
+    round ticks of the same number of decimals, none above ``most``."""
+    spare = max(0.0, span - (high - low))
+    high, low = (high + spare / 2, low - spare / 2) if most is None else (min(most, high + spare / 2), low)
+    low = min(low, high - span)
+    pad = 0.04 * (high - low) or 0.1 * abs(high) or 0.1
+    for bins in range(ticks, ticks + 5):  # one tick alone says nothing of the scale
+        places = MaxNLocator(bins, steps=[1, 2, 5, 10]).tick_values(low - pad, high + pad)
+        places = [tick for tick in places if low - pad <= tick <= high + pad and (most is None or tick <= most + 1e-9)]
+        if len(places) > 1:
+            break
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low - pad, high + pad)
+    (axes.set_xticks if which == "x" else axes.set_yticks)(places, labels=written(places))
+    axes.grid(axis=which)  # type: ignore[arg-type]
+
+
+def written(ticks: Sequence[float]) -> list[str]:
+    """Ticks with as many decimals as the finest of them needs.
+
+    >>> written([-0.5, 0.0, 0.25]), written([0.0, 1e-5, 2e-5])
+    (['\u22120.50', '0.00', '0.25'], ['0', '1e\u221205', '2e\u221205'])
+    """
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    decimals = next((n for n in range(5) if all(abs(tick - round(tick, n)) < 0.01 * step for tick in ticks)), None)
+    if decimals is None or max(map(abs, ticks), default=0.0) >= 1e5:
+        return [minus(f"{tick:.2g}") for tick in ticks]
+    return [minus(f"{tick:,.{decimals}f}") for tick in ticks]
+
+
+def minus(text: str) -> str:
+    """A number with a minus sign for its hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def dodged(place: float, count: int, room: float = 0.62) -> list[float]:
+    """Where each of several students stands in a row, around its middle."""
+    return [place + room * ((turn + 0.5) / count - 0.5) for turn in range(count)]
+
+
+def interval_sample(look: Look, text: str = "95% interval") -> Line2D:
+    """The entry of a legend for `interval`."""
+    return sample_line(text, color=INK, linewidth=0.55 * look.line, marker="|", markevery=[0, -1])
+
+
+def interval(
+    axes: Axes,
+    low: float | None,
+    high: float | None,
+    place: float,
+    look: Look,
+    *,
+    upright: bool = False,
+    on_bar: bool = False,
+) -> None:
+    """A 95% interval, drawn over its mark with caps that stick out of it, so that a small one is seen too.
+
+    On a bar the line has a light border.
+    """
+    if low is None or high is None:
+        return
+    ends, across = [low, high], [place, place]
+    for tint, thick in ((("#ffffff", 1.8),) if on_bar else ()) + ((INK, 0.55),):
+        axes.plot(
+            *((across, ends) if upright else (ends, across)),
+            color=tint,
+            marker="_" if upright else "|",
+            linewidth=thick * look.line,
+            markersize=(1.0 if on_bar else 1.5) * look.mark,
+            markeredgewidth=thick * look.line,
+            solid_capstyle="butt",
+            zorder=4,
+        )
+
+
 def zero_line(axes: Axes, value: float = 0.0) -> None:
-    """A thin vertical line that stands for "none" """
+    """A thin vertical line that stands for "none"."""
     axes.axvline(value, color=INK, linewidth=0.6, zorder=0.5)
 
 

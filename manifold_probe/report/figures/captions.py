@@ -15,8 +15,9 @@ CAPTIONS = {
         "wins back. Parts that lose nothing in either measure are left out."
     ),
     "causes": (
-        "The proof of each cause: a measure before and after it was undone, or inflicted on the teacher, with its 95% "
-        "interval. The upright tick is what the same does to a sound pair: the filled mark must lie well beyond it."
+        "The proof of each cause: a measure before (open mark) and after (filled mark) it was undone, or inflicted on "
+        "the teacher, with the 95% interval. The upright tick is what the same does to a sound pair: the filled mark "
+        "must lie well beyond it."
     ),
     "ladder": (
         "The student after each correction: overlap in both metrics with its 95% interval, and debiased CKA, on rows "
@@ -25,23 +26,31 @@ CAPTIONS = {
     ),
     "measures": (
         "Every measure with its 95% interval, between what chance or class structure alone gives and the reference, "
-        "the teacher against its own first principal components."
+        "the teacher against its first principal components. An interval narrower than its mark is drawn on it."
     ),
     "overlap-by-k": (
-        "Share of each point's k nearest neighbours that the student keeps, from the nearest one to the 200 nearest."
+        "Share of each point's k nearest neighbours that the student keeps, from the nearest one to the 200 nearest. "
+        "The 95% interval and class chance (rows shuffled within each class) are known at one k. The reference is the "
+        "teacher against as many of its principal components as the student has dimensions."
     ),
     "dimensions": (
-        "Correlation of each dimension of the teacher with the student's, sorted: as it is, and after a map fitted on "
-        "the other half of the rows. Where a curve rises far above the raw one, that map is what separates the two."
+        "Correlation of each dimension of the teacher with the student's, sorted: raw, and after a map fitted on the "
+        "other half of the rows (a permutation, a rotation, any linear map). Where a curve rises far above the raw "
+        "one, that map is what separates the two. Raw needs equal widths; after a permutation a narrower student has "
+        "partners for some of the dimensions only. The axis starts at the lowest value."
     ),
     "spectra": (
         "Singular values of both centred spaces over the root of their sum of squares. A cliff means collapsed "
         "dimensions; RankMe counts the effective ones."
     ),
-    "classes": "Overlap, with its 95% interval, and k-NN agreement within each class, the lowest overlap on top.",
+    "classes": (
+        "Overlap and k-NN agreement within each class with 95% intervals, the lowest overlap on top. Intervals of "
+        "agreement are those of a share of independent rows. Each axis starts near its lowest value."
+    ),
     "ranks": (
-        "Where each point's {neighbours} of one space stand in the other. The closer to the dashed line of perfect "
-        "order, the better; the dotted line is the median for random pairs."
+        "Where each point's {neighbours} of one space stand in the other: the median rank, over a thick bar of the "
+        "middle half of the points and a thin one of nine tenths. Black: where all would stand if the order were kept. "
+        "Dotted: the median for random pairs."
     ),
     "maps": (
         "An illustration, not a measurement: UMAP of the same rows in both spaces, the student's layout started from "
@@ -50,7 +59,7 @@ CAPTIONS = {
     ),
     "differences": (
         "Paired differences from the first student on the same rows, with 95% intervals; a filled mark means that the "
-        "interval excludes zero. Each group has its own scale."
+        "interval excludes zero. Each group has its scale."
     ),
 }
 

@@ -1,7 +1,8 @@
 """Training curves: the loss and what a run is watched by, against the samples that the student encoded.
 
-A row for the loss (with a panel for each of its terms where one run is drawn), then a panel a measure: solid at the
-backbone, dashed at the head. The untrained student is where every curve begins, and the yardstick of what was learnt.
+A row for the loss, then a panel a measure: solid at the backbone, dashed at the head. Losses of different terms do not
+compare: they stand in panels of their kind. One run has a panel for each term too. The untrained student is where every
+curve begins, and the yardstick of what was learnt.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, general, printed
@@ -30,9 +31,10 @@ from manifold_probe.report.figures.canvas import (
     sample_line,
     sheet,
     text_width,
+    value_axis,
 )
 from manifold_probe.report.figures.labels import distinct, fitting_width
-from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, settings
+from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, styled
 
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
@@ -45,11 +47,13 @@ POINTS = 1000  # of a curve; more cannot be seen
 
 @dataclass(frozen=True)
 class Panel:
-    """``key`` is "loss", "loss:TERM" or a measure; ``first`` is the column it begins in."""
+    """``key`` is "loss", "loss:TERM" or a measure; ``first`` is the column it begins in; a panel of the loss shows the
+    runs whose loss has these ``terms``."""
 
     key: str
     first: int
     columns: int = 1
+    terms: tuple[str, ...] | None = None
 
 
 def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
@@ -65,9 +69,9 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
             f"RESULT: {len(runs)} runs, and a figure tells {MOST} apart; draw fewer at a time, or write them all with "
             "--table FILE.csv"
         )
-    with matplotlib.style.context(["default", settings(look)]):
+    with styled(look):
         rows = layout(runs, look)
-        note = wrapped(said_of_rows(runs), look)
+        note = wrap(said_of_rows(runs), int((look.width - 0.2) * 72 / look.text / 0.6))
         keyed = _handles(runs, look)
         below = legend_height(look, keyed) + (len(note) * 1.3 + 1.9) * look.text / 72
         per = max(1, int((look.tallest - below) / (LOWEST * look.text / 72)))
@@ -81,20 +85,21 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
 def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
     """The panels, row by row: of the loss, which takes the columns its terms leave, and of the measures."""
     keys = measured_keys(runs)
-    terms = runs[0].terms if len(runs) == 1 else []
-    losses = ["loss", *(f"loss:{term}" for term in (terms if len(terms) > 1 else []))]
-    losses = losses if any(run.losses for run in runs) else []
+    kinds = list(dict.fromkeys(tuple(run.terms) for run in runs if run.losses))
+    losses: list[tuple[str, tuple[str, ...] | None]] = [("loss", kind if len(kinds) > 1 else None) for kind in kinds]
+    if len(runs) == 1 and len(runs[0].terms) > 1:
+        losses += [(f"loss:{term}", None) for term in runs[0].terms]
     most = max(1, min(4, int(72 * look.width / look.text / PANEL)))
     count = len(keys) or len(losses)
     columns = min(range(max(1, most - 1), most + 1), key=lambda number: (-count % number, -number))
     columns = min(columns, count)
     rows: list[list[Panel]] = []
     place = 0
-    for turn, key in enumerate([*losses, *keys]):
+    for turn, (key, kind) in enumerate([*losses, *((key, None) for key in keys)]):
         if place == 0:
             rows.append([])
         wide = columns - (len(losses) - 1) % columns if losses and turn == 0 else 1
-        rows[-1].append(Panel(key, place, wide))
+        rows[-1].append(Panel(key, place, wide, kind))
         place = (place + wide) % columns
     return rows
 
@@ -125,18 +130,6 @@ def said_of_rows(runs: list[Run]) -> str:
     return f"Measured on different rows, which do not compare: {'; '.join(parts)}."
 
 
-def wrapped(text: str, look: Look) -> list[str]:
-    """A text in lines as wide as the sheet."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(longer, look) < look.width - 0.2:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
-
-
 def _labels(runs: list[Run]) -> list[str]:
     names = distinct([run.name for run in runs], 24)
     return [
@@ -162,9 +155,10 @@ def _sheet(
             below_it = [(part.first, part.columns) for under in rows[down + 1 :] for part in under]
             _samples_axis(axes, most, panel.columns, (panel.first, panel.columns) in below_it)
             inner = look.width * panel.columns / columns - 4 * em
-            axes.set_title(_title(panel.key, look, inner), loc="left")
+            axes.set_title(_title(panel, look, inner))
             for turn, run in enumerate(runs):
-                _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
+                if panel.terms is None or panel.terms == tuple(run.terms):
+                    _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
             _values_axis(axes, panel.key.startswith("loss"), int((figure.get_figheight() - below) / len(rows) / em / 2))
     named = figure.supxlabel(words, fontsize=look.text, color=INK)
     legend(figure, look, keyed, title="\n".join(note) or None)
@@ -192,13 +186,14 @@ def samples_unit(most: float) -> tuple[float, str]:
     return (1e3, "encoded samples (thousands)") if most < 2e7 else (1e6, "encoded samples (millions)")
 
 
-def _title(key: str, look: Look, inches: float) -> str:
+def _title(panel: Panel, look: Look, inches: float) -> str:
     """The panel's name, the short one where the other finds no room."""
-    if key.startswith("loss"):
-        term = key.partition(":")[2].replace("_", " ")
-        return fitting_width(f"{term} term" if term else "loss", look, inches)
-    full = printed(key)
-    return full if text_width(full, look, "bold") <= inches else printed(key, short=True)
+    if panel.key.startswith("loss"):
+        term = panel.key.partition(":")[2].replace("_", " ")
+        kind = " + ".join(panel.terms or ()).replace("_", " ")
+        return fitting_width(f"{term} term" if term else f"loss: {kind}" if kind else "loss", look, inches)
+    full = printed(panel.key)
+    return full if text_width(full, look, "bold") <= inches else printed(panel.key, short=True)
 
 
 def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: bool, unit: float) -> None:
@@ -257,15 +252,7 @@ def _handles(runs: list[Run], look: Look) -> list[Any]:
     if any(run.measured[0]["step"] == 0 for run in measured):
         dots = {} if several else {"linestyle": DOTS, "color": GREY, "markeredgecolor": ink}
         keys.append(sample_line("untrained student", **_hollow(ink, marker(0)) | dots))
-    rows = legend_rows(look, [*named, *keys])
-    blank = [sample_line(" ", linestyle="none") for _ in range(-len(named) % rows)] if rows else []
-    padded = [*named, *blank, *keys]  # the keys in a column of their own, where that takes no more rows
-    return padded if named and legend_rows(look, padded) == rows else [*named, *keys]
-
-
-def legend_rows(look: Look, handles: list[Any]) -> int:
-    """The rows of a legend."""
-    return round((legend_height(look, handles) - 0.05) * 72 / look.text / 1.45) if handles else 0
+    return [*named, *keys]
 
 
 def _samples_axis(axes: Axes, most: float, columns: int, covered: bool) -> None:
@@ -283,23 +270,13 @@ def _values_axis(axes: Axes, loss: bool, room: int) -> None:
     if loss and low > 0 and high > DECADES * low:
         ticks: list[float] = round_ticks(low, high, 4)
         count_axis(axes, ticks if len(ticks) <= max(room, 2) else ticks[:: -(-len(ticks) // max(room, 2))], "y")
-        axes.set_title(f"{axes.get_title(loc='left')}, log scale", loc="left")
+        axes.set_title(f"{axes.get_title(loc='left')}, log scale")
         axes.set_ylim(low / 1.2, high * 1.2)
+        axes.grid(axis="y")
     else:
-        spare = max(0.0, (0 if loss else SPAN) - (high - low)) / 2
-        low, high = low - spare, high + spare
-        pad = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
-        low, high = low - pad, high + pad
-        axes.set_ylim(low, high)
-        ticks = []
-        for bins in range(min(5, max(2, room - 1)), 8):
-            every = MaxNLocator(bins, steps=[1, 2, 5, 10]).tick_values(low, high)
-            ticks = [tick for tick in every if low <= tick <= high and (loss or tick <= 1 + 1e-9)]
-            if len(ticks) > 1:  # one tick says nothing of the scale
-                break
-        axes.yaxis.set_major_locator(FixedLocator(ticks))
-        axes.set_yticks(ticks, labels=written(ticks))
-    axes.grid(axis="y")
+        value_axis(
+            axes, "y", low, high, most=None if loss else 1.0, span=0 if loss else SPAN, ticks=min(5, max(2, room - 1))
+        )
 
 
 def _thin(axes: Axes, height: float) -> None:
@@ -314,15 +291,3 @@ def _thin(axes: Axes, height: float) -> None:
         kept = kept[len(kept) % 2 == 0 and len(kept) > 2 :: 2]
     if len(kept) < len(labels):
         axes.set_yticks(axes.get_yticks()[kept], labels=[labels[place] for place in kept])
-
-
-def written(ticks: list[float]) -> list[str]:
-    """Ticks with as many decimals as their distance asks for.
-
-    >>> written([-0.5, 0.0, 0.5]), written([0.0, 1e-5, 2e-5])
-    (['\u22120.5', '0.0', '0.5'], ['0', '1e\u221205', '2e\u221205'])
-    """
-    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    short = [f"{tick:.1g}" for tick in ticks] if decimals > 4 else [f"{tick:,.{decimals}f}" for tick in ticks]
-    return [text.replace("-", "\u2212") for text in short]

@@ -9,8 +9,7 @@ from typing import Any
 
 from manifold_probe.report.document import SEVERAL, students_of
 from manifold_probe.report.figures.canvas import text_width
-from manifold_probe.report.figures.fonts import drawable
-from manifold_probe.report.figures.look import Look
+from manifold_probe.report.figures.look import Look, drawable
 from manifold_probe.report.words import shown, student_name, teacher_name
 
 

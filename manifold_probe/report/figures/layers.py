@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from manifold_probe.measures.catalogue import DEBIASED_CKA
 from manifold_probe.report.figures.canvas import finish, sheet, text_width
 from manifold_probe.report.figures.labels import distinct, fitting, fitting_width
-from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, settings
+from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, styled
 
 SCALE = "viridis"
 WRITTEN = 12  # cells a side up to which values are written in
@@ -24,7 +23,7 @@ DARK = 0.6  # values below stand on a dark ground
 
 def draw(document: dict[str, Any], look: Look) -> Figure:
     """The heat map of a document of layers; colours run from 0 to 1 whatever the values, undefined cells are grey."""
-    with matplotlib.style.context(["default", settings(look)]):
+    with styled(look):
         return _draw(document, look)
 
 

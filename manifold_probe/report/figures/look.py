@@ -7,11 +7,32 @@ so that a figure printed in grey still tells them apart.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.figures.fonts import families
+
+STYLE = Path(__file__).with_name("probe.mplstyle")
+FONT = "DejaVu Sans"  # Matplotlib carries it
+OTHER_SCRIPTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Devanagari",
+    "Arial Unicode MS",
+)
 
 INK = "#1b1b1b"
 GREY = "#757575"
@@ -19,7 +40,8 @@ FAINT = "#d9d9d9"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "p")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)))
-MAP_COLOURS = (*PALETTE, "#6a3d9a", "#a6761d", "#444444", "#b8b800")
+# The four least like the six before and each other, to normal eyes and to eyes without red or green cones.
+MAP_COLOURS = (*PALETTE, "#332288", "#882255", "#999933", "#661100")
 WIDTHS = {
     "neurips": 5.5,
     "icml-column": 3.25,
@@ -27,6 +49,8 @@ WIDTHS = {
     "cvpr-column": 3.25,
     "cvpr-page": 6.875,
 }
+PARTS_OF_A_PAGE = {"column": 3.25, "page": 5.5}
+POINTS = 72.27  # of LaTeX in an inch
 NARROWEST, WIDEST = 3.0, 40.0
 
 
@@ -73,7 +97,7 @@ PAGE = Look(3.72, 8, clear=True, tallest=14)
 
 
 def look_of(style: str = "paper", width: str | float | None = None) -> Look:
-    """The look of a style at a width: a venue's name or a number of inches.
+    """The look of a style at a width, see `inches_of`.
 
     >>> look_of("paper", "icml-column")
     Look(width=3.25, text=7.0, clear=False, tallest=9.0)
@@ -88,17 +112,33 @@ def look_of(style: str = "paper", width: str | float | None = None) -> Look:
     look = STYLES[style]
     if width is None:
         return look
-    inches = WIDTHS.get(str(width))
-    if inches is None:
-        try:
-            inches = float(width)
-        except ValueError:
-            inches = math.nan
-        if not NARROWEST <= inches <= WIDEST:
-            known = f"one of {', '.join(WIDTHS)}, or inches from {NARROWEST:g} to {WIDEST:g}"
-            raise InputError(f"--width: {width!r} is no width; give {known}")
+    inches = inches_of(width)
     text = round(look.text * min(1, inches / (FULL_TEXT * look.text)), 2)
     return replace(look, width=inches, text=text, tallest=SLIDE * inches if look.flat else look.tallest)
+
+
+def inches_of(width: str | float) -> float:
+    """A width of a figure or a table in inches: a venue's name, "column", "page", inches, or points as in "240pt".
+
+    >>> inches_of("icml-column"), inches_of("page"), inches_of(4), round(inches_of("240pt"), 2)
+    (3.25, 5.5, 4.0, 3.32)
+
+    Raises
+    ------
+    InputError
+        For any other text, or a width under 3 or over 40 inches.
+    """
+    inches = PARTS_OF_A_PAGE.get(str(width)) or WIDTHS.get(str(width))
+    if inches is None:
+        text = str(width).strip()
+        try:
+            inches = float(text.removesuffix("pt")) / (POINTS if text.endswith("pt") else 1)
+        except ValueError:
+            inches = math.nan
+    if not NARROWEST <= inches <= WIDEST:
+        known = f"one of {', '.join([*PARTS_OF_A_PAGE, *WIDTHS])}, inches from {NARROWEST:g} to {WIDEST:g}, or 240pt"
+        raise InputError(f"--width: {width!r} is no width; give {known}")
+    return inches
 
 
 def colour(place: int) -> str:
@@ -122,51 +162,44 @@ def student_line(place: int) -> dict[str, Any]:
     return {"color": colour(place), "linestyle": line(place), "marker": marker(place), "markevery": every}
 
 
-def settings(look: Look) -> dict[str, Any]:
-    """Matplotlib's settings for a look; text is never read as mathematics, and fonts are embedded whole (type 42)."""
-    return {
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "axes.labelsize": look.text,
+def styled(look: Look, **more: Any) -> AbstractContextManager[None]:
+    """A context in which Matplotlib draws in a look: probe.mplstyle with the look's sizes, our colours and fonts."""
+    import matplotlib.style
+
+    ground = "none" if look.clear else "white"
+    inked = ("axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
+    ticks = {"major.size": 3.2, "minor.size": 5, "major.width": 12, "minor.width": 16}  # parts of the text size
+    sizes = {
         "axes.linewidth": look.text / 12,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlesize": look.text,
-        "axes.titleweight": "bold",
-        "axes.titlecolor": INK,
-        "axes.axisbelow": True,
-        "figure.facecolor": "none" if look.clear else "white",
-        "axes.facecolor": "none",
-        "savefig.facecolor": "none" if look.clear else "white",
         "figure.constrained_layout.h_pad": look.text / 72 / 2.5,
         "figure.constrained_layout.w_pad": look.text / 72 / 2.5,
-        "font.family": families(),
         "font.size": look.text,
-        "grid.color": FAINT,
         "grid.linewidth": look.text / 14,
-        "legend.borderaxespad": 0.2,
-        "legend.columnspacing": 1.4,
-        "legend.fontsize": look.text,
-        "legend.frameon": False,
-        "legend.handletextpad": 0.5,
         "lines.linewidth": look.line,
         "lines.markersize": look.mark,
-        "pdf.fonttype": 42,
-        "ps.fonttype": 42,
-        "svg.fonttype": "path",
-        "svg.hashsalt": "manifold_probe",
-        "text.color": INK,
-        "text.parse_math": False,
-        "xtick.color": INK,
-        "xtick.labelsize": look.text,
-        "xtick.major.size": look.text / 3.2,
-        "xtick.minor.size": look.text / 5,
-        "xtick.major.width": look.text / 12,
-        "xtick.minor.width": look.text / 16,
-        "ytick.color": INK,
-        "ytick.labelsize": look.text,
-        "ytick.major.size": look.text / 3.2,
-        "ytick.minor.size": look.text / 5,
-        "ytick.major.width": look.text / 12,
-        "ytick.minor.width": look.text / 16,
+        **{f"{axis}tick.{name}": look.text / part for axis in "xy" for name, part in ticks.items()},
     }
+    colours = {
+        **dict.fromkeys(inked, INK),
+        "grid.color": FAINT,
+        "figure.facecolor": ground,
+        "savefig.facecolor": ground,
+    }
+    return matplotlib.style.context(["default", STYLE, sizes | colours | {"font.family": families()} | more])
+
+
+@lru_cache(maxsize=1)
+def families() -> list[str]:
+    """Font families in order of preference, only installed ones."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return [FONT, *(name for name in OTHER_SCRIPTS if name in installed)]
+
+
+@lru_cache(maxsize=1)
+def drawable() -> frozenset[int]:
+    """Code points that one of the families has a glyph for."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(point for family in families() for point in get_font(findfont(family)).get_charmap())

@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from manifold_probe.measures.catalogue import OVERLAP, printed
-from manifold_probe.report.figures.canvas import finish, legend, legend_height, sample_line, sheet
-from manifold_probe.report.figures.labels import distinct, fitting_width
+from manifold_probe.report.figures.canvas import (
+    finish,
+    legend,
+    legend_height,
+    remark,
+    sample_line,
+    sheet,
+    text_width,
+)
+from manifold_probe.report.figures.labels import distinct, fitting, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look
 
 NAMED = len(MAP_COLOURS)
-SIGNS = ("o", "s", "^")
-SCALE = "viridis"
+SIGNS = ("o", "s", "^", "D", "v")
+SCALE = ListedColormap(colormaps["viridis"](np.linspace(0, 0.93, 256)))  # its last yellow is hardly seen on white
 OTHERS = "#bdbdbd"
 SIDES = ("teacher", "student")
 PARTS = 4
@@ -36,20 +47,66 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     wide = (look.width - 0.1) / across
     tall = wide * float(np.ptp(limits[1]) / np.ptp(limits[0]))
     rows = 4 // across
-    figure = sheet(look, rows * tall + legend_height(look, handles) + (0.85 + 0.2 * rows) * look.text / 8)
+    lines = 4.7 + 2 * rows + (1 if look.flat else 0)  # of text: titles and the bar of colours
+    figure = sheet(look, rows * tall + legend_height(look, handles) + 0.8 * lines * look.row)
     panels = figure.subplots(rows, across, squeeze=False).ravel()
     for axes in panels:
         _frame(axes, limits)
     area = np.clip(8_000 / len(maps["class"]), 3, 24) * (2 * wide / 5.5) ** 2
     codes = np.asarray(maps["class"])
-    _by_class(panels[:2], places, np.where(np.isin(codes, list(styles)), codes, -1), styles, area)
-    for axes, side, name in zip(panels, SIDES * (1 if rows > 1 else 2), names * 2, strict=False):
-        label = fitting_width(f"{side}: {name}" if name != side else side, look, wide - 0.1)
-        axes.set_title(label, loc="center")
+    codes = np.where(np.isin(codes, list(styles)), codes, -1)
+    _by_class(panels[:2], places, codes, styles, area)
+    written = {code: fitting(maps["classes"][code], 12) for code in styles}
+    for axes, side in zip(panels, SIDES, strict=False):
+        _write_classes(axes, places[side], codes, written, limits, wide - 0.1, look)
+    kinds = ("by cluster" if clusters else "by class", "neighbours kept")
+    for turn, axes in enumerate(panels):
+        side, name, kind = SIDES[turn % 2], names[turn % 2], kinds[turn // 2]
+        room = wide - 0.25 - (0 if look.flat else text_width(kind, look))
+        axes.set_title(side if name == side or turn > 1 else fitting_width(f"{side}: {name}", look, room))
+        if look.flat:
+            axes.set_xlabel(kind, color=GREY)
+        else:
+            remark(axes, kind)
     _by_overlap(figure, panels, places, np.asarray(maps["overlap"], dtype=float), area, student["settings"]["k"])
     what = f"Illustration, not a measurement: UMAP of {len(maps['class']):,} rows"
     legend(figure, look, handles, place="outside upper center", title=what)
     return finish(figure)
+
+
+def _write_classes(
+    axes: Axes,
+    points: np.ndarray,
+    codes: np.ndarray,
+    written: dict[int, str],
+    limits: np.ndarray,
+    wide: float,
+    look: Look,
+) -> None:
+    """The name of every class on the free row nearest to its middle; left out where no row is free."""
+    inches = wide / float(np.ptp(limits[0]))
+    taken: list[tuple[float, float, float]] = []  # the middle of a name and half its width, in inches
+    size = min(look.text, 4.2 * wide)
+    high = 1.3 * size / 72
+    for code, name in written.items():
+        rows = points[codes == code]
+        half = text_width(name, look, "bold") * size / look.text / 2 + 0.04
+        order = np.argsort(((rows - np.median(rows, 0)) ** 2).sum(1), kind="stable")
+        for x, y in rows[order[:: max(1, len(order) // 8)]] * inches:
+            (left, right), (bottom, top) = limits * inches
+            inside = left + half < x < right - half and bottom + high / 2 < y < top - high / 2
+            if inside and all(abs(x - u) > half + other or abs(y - v) > high for u, v, other in taken):
+                taken.append((x, y, half))
+                stroke = [withStroke(linewidth=size / 4, foreground="#ffffff")]
+                style: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontweight": "bold",
+                    "path_effects": stroke,
+                    "fontsize": size,
+                }
+                axes.text(x / inches, y / inches, name, **style)
+                break
 
 
 def _classes(maps: dict[str, Any], clusters: bool) -> tuple[dict[int, dict[str, Any]], list[Any]]:

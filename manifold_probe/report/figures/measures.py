@@ -1,6 +1,7 @@
-"""The measures with their intervals and yardsticks: a row a measure, students in colour.
+"""The measures with their intervals and yardsticks, and the paired differences of several students: a row a measure.
 
-Between chance (or class chance) and the reference lies what a student can win; the interval says how sure its place is.
+Between chance (or class chance) and the reference lies what a student can win. Paired on the same rows, a difference is
+known far better than the two values are: overlapping intervals of two students do not mean that they are alike.
 """
 
 from __future__ import annotations
@@ -11,12 +12,24 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from manifold_probe.report.document import Reading, readings, students_of
-from manifold_probe.report.figures.canvas import finish, legend_below, rows_axis, sample_line, sheet, zero_line
+from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
+from manifold_probe.report.figures.canvas import (
+    dodged,
+    finish,
+    interval,
+    interval_sample,
+    legend_below,
+    minus,
+    rows_axis,
+    sample_line,
+    sheet,
+    value_axis,
+    zero_line,
+)
 from manifold_probe.report.figures.labels import student_labels
-from manifold_probe.report.figures.look import GREY, INK, Look, colour, marker
+from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, colour, marker
 from manifold_probe.report.readings import faithful, grouped, headline, title
-from manifold_probe.report.words import number
+from manifold_probe.report.tables.numbers import number, rounded
 
 LOWEST = -0.25  # what falls below is drawn at the edge, pointing out of the axes
 ALIKE = 0.01
@@ -27,16 +40,14 @@ YARDSTICKS = (
 )
 
 
-def draw(document: dict[str, Any], look: Look) -> Figure | None:
-    """The panel of all measures of which more is more faithful."""
-    students = list(students_of(document).values())
-    measured = [readings(student) for student in students]
-    rows = _rows(document, measured, faithful(document))
+def draw(document: dict[str, Any], look: Look, *, only_main: bool = False) -> Figure | None:
+    """The panel of all measures of which more is more faithful; the main ones alone where all do not fit."""
+    students = [readings(student) for student in students_of(document).values()]
+    rows = _rows(document, students, faithful(document))
     if not rows:
         return None
-    spread = 0.0 if len(students) == 1 else 0.62
-    if _sheet_height(rows, len(students), look) > look.tallest:  # the main ones, closer together
-        rows = [row for row in _rows(document, measured, headline(document)) if row[1] is not None] or rows
+    if only_main or _sheet_height(rows, len(students), look) > look.tallest:
+        rows = [row for row in _rows(document, students, headline(document)) if row[1] is not None] or rows
     figure = sheet(look, min(_sheet_height(rows, len(students), look), look.tallest))
     axes = figure.add_subplot()
     rows_axis(axes, [label for label, _ in rows], places := _places(rows, len(students)))
@@ -45,17 +56,16 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
         if key is None:
             label.set_fontweight("bold")
             continue
-        axes.axhline(place, color="#ececec", linewidth=0.6, zorder=0)
-        room = spread * _height(key, len(students))
-        turns = [place + room * ((turn + 0.5) / len(measured) - 0.5) for turn in range(len(measured))]
-        _yardsticks(axes, [each.get(key) for each in measured], place, turns, look)
-        for turn, each in enumerate(measured):
+        axes.axhline(place, color=FAINT, linewidth=0.5, zorder=0)
+        turns = dodged(place, len(students), 0.0 if len(students) == 1 else 0.68 * _height(key, len(students)))
+        _yardsticks(axes, [each.get(key) for each in students], place, turns, look)
+        for turn, each in enumerate(students):
             _mark(axes, each.get(key), turns[turn], turn, look)
         if len(students) == 1 and not look.narrow:
-            beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center_baseline"}
-            axes.text(1.04, place, _numbers(measured[0][key]), **beside)
-    _scale(axes, measured, [key for _, key in rows if key is not None])
-    legend_below(figure, look, _legend(document, measured, look))
+            right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center_baseline"}
+            axes.text(1.04, place, _numbers(students[0][key]), **right)
+    _scale(axes, students, [key for _, key in rows if key is not None])
+    legend_below(figure, look, _legend(document, students, look))
     return finish(figure)
 
 
@@ -64,12 +74,12 @@ def _sheet_height(rows: list[tuple[str, str | None]], students: int, look: Look)
 
 
 def _rows(
-    document: dict[str, Any], measured: list[dict[str, Reading]], wanted: Sequence[str]
+    document: dict[str, Any], students: list[dict[str, Reading]], wanted: Sequence[str]
 ) -> list[tuple[str, str | None]]:
     """(label, measure key), a heading (key None) before every group."""
     rows: list[tuple[str, str | None]] = []
     for heading, keys in grouped(document).items():
-        known = [key for key in keys if key in wanted and any(_defined(each, key) for each in measured)]
+        known = [key for key in keys if key in wanted and any(_defined(each, key) for each in students)]
         if known:
             rows += [(heading, None), *((title(key, document), key) for key in known)]
     return rows
@@ -80,7 +90,7 @@ def _defined(measures: dict[str, Reading], key: str) -> bool:
 
 
 def _height(key: str | None, students: int) -> float:
-    return 1.0 if key is None or students <= 2 else 0.45 + 0.3 * students
+    return 1.0 if key is None or students == 1 else 0.5 + 0.36 * students
 
 
 def _places(rows: list[tuple[str, str | None]], students: int) -> list[float]:
@@ -113,12 +123,11 @@ def _mark(axes: Axes, measure: Reading | None, place: float, turn: int, look: Lo
         return
     if measure.value < LOWEST:
         axes.plot([LOWEST], [place], "<", color=colour(turn), clip_on=False)
-        axes.text(LOWEST, place, f"   {number(measure.value)}", va="center", fontsize=0.85 * look.text)
+        axes.text(LOWEST, place, f"   {minus(number(measure.value))}", va="center", fontsize=0.85 * look.text)
         return
-    if measure.low is not None and measure.high is not None:
-        low = max(measure.low, LOWEST)
-        axes.plot([low, measure.high], [place, place], color=colour(turn), linewidth=1.6 * look.line, alpha=0.55)
     axes.plot([measure.value], [place], marker(turn), color=colour(turn), zorder=3)
+    low = measure.low if measure.low is None else max(measure.low, LOWEST)
+    interval(axes, low, measure.high, place, look)
 
 
 def _yardstick(sign: str, tint: str, look: Look) -> dict[str, Any]:
@@ -135,12 +144,12 @@ def _yardstick(sign: str, tint: str, look: Look) -> dict[str, Any]:
 def _numbers(measure: Reading) -> str:
     text = number(measure.value)
     if measure.low is not None and measure.high is not None:
-        text += f"  [{number(measure.low)}, {number(measure.high)}]"
-    return text.replace("-", "\N{MINUS SIGN}")
+        text += f"  [{rounded(measure.low)}, {rounded(measure.high)}]"
+    return minus(text)
 
 
-def _scale(axes: Axes, measured: list[dict[str, Reading]], keys: list[str]) -> None:
-    found = [each[key] for each in measured for key in keys if key in each and each[key].value is not None]
+def _scale(axes: Axes, students: list[dict[str, Reading]], keys: list[str]) -> None:
+    found = [each[key] for each in students for key in keys if _defined(each, key)]
     least = min([0.0, *(value for m in found for value in (m.value, m.low, m.chance, m.class_chance) if value)])
     axes.set_xlim(max(least, LOWEST) - (0.02 if least < 0 else 0.015), 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
@@ -149,13 +158,96 @@ def _scale(axes: Axes, measured: list[dict[str, Reading]], keys: list[str]) -> N
         zero_line(axes)
 
 
-def _legend(document: dict[str, Any], measured: list[dict[str, Reading]], look: Look) -> list[Any]:
-    labels = student_labels(document).values()
+def _legend(document: dict[str, Any], students: list[dict[str, Reading]], look: Look) -> list[Any]:
     handles = [
-        sample_line(label, color=colour(turn), marker=marker(turn), linewidth=1.6 * look.line)
-        for turn, label in enumerate(labels)
+        sample_line(label, color=colour(turn), marker=marker(turn), linestyle="none")
+        for turn, label in enumerate(student_labels(document).values())
     ]
+    if any(m.low is not None for each in students for m in each.values()):
+        handles.append(interval_sample(look))
     for name, label, sign, tint in YARDSTICKS:
-        if any(getattr(m, name) is not None for each in measured for m in each.values()):
+        if any(getattr(m, name) is not None for each in students for m in each.values()):
             handles.append(sample_line(label, marker=sign, **_yardstick(sign, tint, look)))
     return handles
+
+
+def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
+    """The difference of each student from the first, filled where its interval excludes zero.
+
+    A panel a group of measures, each with its scale, since differences of one group dwarf those of another.
+    """
+    if document["schema"] != SEVERAL:
+        return None
+    names = list(document["students"])
+    first = names[0]
+    gaps = {name: from_first(document, first, name) for name in names[1:]}
+    groups = _groups(document, gaps, faithful(document))
+    if not groups:
+        return None
+    tall = _height("", len(names) - 1)
+    if (sum(_heights(groups, tall)) + 1) * look.row > look.tallest:  # the main ones, closer together
+        groups = _groups(document, gaps, headline(document)) or groups
+    heights = _heights(groups, tall)
+    least = sum(_heights(groups, 1.3)) + 1  # below, the labels would touch
+    figure = sheet(look, max(least * look.row, min((sum(heights) + 1) * look.row, look.tallest)))
+    panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (heading, keys) in zip(panels, groups, strict=True):
+        rows_axis(axes, [title(key, document) for key in keys])
+        axes.set_title(heading)
+        for place, key in enumerate(keys):
+            axes.axhline(place, color=FAINT, linewidth=0.5, zorder=0)
+            for turn, (name, middle) in enumerate(zip(names[1:], dodged(place, len(names) - 1), strict=True), start=1):
+                _gap(axes, gaps[name].get(key), middle, turn, look)
+        known = [x for rows in gaps.values() for key in keys for x in rows.get(key, {}).values() if x is not None]
+        value_axis(axes, "x", min(0.0, *known), max(0.0, *known), most=None)
+        zero_line(axes)
+    labels = student_labels(document)
+    panels[-1].set_xlabel(f"minus {labels[first]}", loc="right")
+    handles = [
+        sample_line(labels[name], color=colour(turn), marker=marker(turn), linestyle="none")
+        for turn, name in enumerate(names)
+        if turn
+    ]
+    empty = {"color": INK, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+    handles += [interval_sample(look, "paired 95% interval"), sample_line("interval holds zero", **empty)]
+    legend_below(figure, look, handles)
+    return finish(figure)
+
+
+def _groups(document: dict[str, Any], gaps: dict[str, Any], wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(heading, measures) of which a difference is known."""
+    found = []
+    for heading, keys in grouped(document).items():
+        known = [key for key in keys if key in wanted and any(key in rows for rows in gaps.values())]
+        if known:
+            found.append((heading, known))
+    return found
+
+
+def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
+    """Of every group's panel, in rows of text."""
+    return [len(keys) * tall + 2.2 for _, keys in groups]
+
+
+def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dict[str, float | None]]:
+    """Measure -> {"value", "low", "high"} of ``name`` minus ``first``."""
+    found = {}
+    for row in document["differences"]:
+        if row["value"] is None:
+            continue
+        if (row["a"], row["b"]) == (name, first):
+            found[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
+        elif (row["a"], row["b"]) == (first, name):
+            low, high = (None if row[part] is None else -row[part] for part in ("high", "low"))
+            found[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
+    return found
+
+
+def _gap(axes: Axes, gap: dict[str, float | None] | None, place: float, turn: int, look: Look) -> None:
+    if gap is None or gap["value"] is None:
+        return
+    low, high = gap["low"], gap["high"]
+    sure = low is not None and high is not None and (low > 0 or high < 0)
+    fill = colour(turn) if sure else "white"
+    axes.plot([gap["value"]], [place], marker(turn), color=colour(turn), markerfacecolor=fill, zorder=3)
+    interval(axes, low, high, place, look)

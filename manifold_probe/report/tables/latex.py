@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
-from manifold_probe.report.document import Reading
+from manifold_probe.report.document import Reading, students_of
+from manifold_probe.report.figures.look import POINTS, inches_of
 from manifold_probe.report.readings import headline, title
+from manifold_probe.report.tables.numbers import number, rounded
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,
@@ -17,88 +19,169 @@ from manifold_probe.report.tables.rows import (
     measured,
     yardsticks,
 )
-from manifold_probe.report.tables.tex_text import Symbol, escaped, symbols
-from manifold_probe.report.words import number, shown
+from manifold_probe.report.tables.tex_text import Symbol, escaped, joined, symbols
+from manifold_probe.report.words import shown, student_name
 
-# Characters of a name and of a heading in one line, so that seven measures fit the text of a conference's page.
+# Characters of a name and of a heading in one line.
 ROOM = 16
 HEAD = 11
-# Points: that page's 5.5 inches, the least and the most left beside a column, and about what a character takes in a
-# name, a heading and an interval.
-PAGE = 397
-GAPS = (2, 5)
+# Points: the space on either side of a column, and what a character takes in a name, a heading and an interval at most.
+GAPS = (2.0, 5.0)
 NAME_PT, HEAD_PT, SMALL_PT = 4.6, 4.15, 3.45
+MARGIN = 4.0  # for the error of these
+COLUMN = 4.0  # inches; a wider table spans both columns of a page
 ELLIPSIS = Symbol(r"\ldots{}", 1)
 BREAKS = {symbol.code for symbol in symbols(" -_/.:=+")}
 UNDEFINED = "--"
 
 
-def latex_table(document: dict[str, Any]) -> str:
-    """Students down, the main measures across, each value over its interval; yardsticks below.
+def latex_table(document: dict[str, Any], width: str | float = "page") -> str:
+    """One student: the main measures down, with intervals and yardsticks. Several: students down, measures across, each
+    value over its interval, yardsticks below.
 
-    The lines above the table are comments: what it needs, what it holds, and in full the names it cuts or spells out.
+    Parameters
+    ----------
+    document : dict
+        A comparison of one or several students.
+    width : str or float
+        "column" (3.25 inches), "page" (5.5), a venue's name, inches, or points as in "240pt". Measures that do not fit
+        next to each other stand in blocks below each other.
+
+    Returns
+    -------
+    str
+        A ``table`` (``table*`` for more than a column), which needs booktabs; names that it cuts or spells out stand in
+        full in comments above it.
+
+    Raises
+    ------
+    InputError
+        For a width that does not exist.
     """
-    keys, ahead, students = headline(document), leaders(document), measured(document)
-    names, below = _names(list(students)), yardsticks(document)
-    heads = [_heading(title(key, document)) for key in keys]
-    spans = {name: [_interval(each.get(key)) for key in keys] for name, each in students.items()}
-    first = max(_width(line) for name in [*students, *(row.label for row in below)] for line in _lines(name))
-    gap = _gap(first, heads, list(spans.values()))
-    size, small = (r"\footnotesize", r"\scriptsize") if gap >= GAPS[0] else (r"\scriptsize", r"\tiny")
-    body: list[str] = []
-    for lines, (name, each) in zip(names, students.items(), strict=True):
-        body += [r"\addlinespace"] if body else []
-        body += [
-            _row([lines[0], *(_value(each.get(key), ahead.get(key) == name) for key in keys)]),
-            _row([lines[1], *(span and rf"{{{small} {span}}}" for span in spans[name])]),
-        ]
+    inches = inches_of(width)
+    points = inches * POINTS - MARGIN
+    keys, students = headline(document), measured(document)
+    names = _names(list(students))
+    if len(students) == 1:
+        columns, body, gap = _measures_down(document, keys, next(iter(students.values())), points)
+    else:
+        columns, body, gap = _students_down(document, keys, names, points)
+    size = r"\footnotesize" if gap >= GAPS[0] else r"\scriptsize"
+    kind = "table" if inches <= COLUMN else "table*"
+    known = any(_interval(each.get(key)) for each in students.values() for key in keys)
+    if len(students) == 1:
+        first = [f"Student {student_name(next(iter(students_of(document).values())))}."]
+    else:
+        first = ["Below each value: its 95% interval."] if known else []
+    caption = " ".join([*first, facts(document), *meanings(document)])
     return "\n".join(
         [
-            *_comments(document, dict(zip(students, names, strict=True))),
-            rf"{{{size}\setlength{{\tabcolsep}}{{{min(max(gap, GAPS[0]), GAPS[1]):.1f}pt}}%",
-            rf"\begin{{tabular}}{{@{{}}l{'c' * len(keys)}@{{}}}}",
+            *_comments(dict(zip(students, names, strict=True))),
+            rf"\begin{{{kind}}}[t]",
+            r"\centering",
+            rf"\caption{{{escaped(caption)}}}",
+            r"\label{tab:faithfulness}\medskip",
+            rf"{size}\setlength{{\tabcolsep}}{{{min(max(gap, GAPS[0]), GAPS[1]):.1f}pt}}%",
+            rf"\begin{{tabular}}{{@{{}}l{'c' * columns}@{{}}}}",
             r"\toprule",
-            *map(_row, _upright([["student"], *heads])),
-            r"\midrule",
             *body,
-            *([r"\midrule"] if below else []),
-            *(_row([escaped(row.label), *(_range(row.values[key], small) for key in keys)]) for row in below),
             r"\bottomrule",
-            r"\end{tabular}}",
+            r"\end{tabular}",
+            rf"\end{{{kind}}}",
             "",
         ]
     )
 
 
-def _gap(first: int, heads: list[list[str]], spans: list[list[str]]) -> float:
-    """Points left on either side of a column when all of them stand on the page in full size, roughly."""
-    columns = [
-        max(HEAD_PT * max(map(len, head)), *(SMALL_PT * len(row[place].replace("$", "")) for row in spans))
-        for place, head in enumerate(heads)
+def _measures_down(
+    document: dict[str, Any], keys: list[str], student: dict[str, Reading], points: float
+) -> tuple[int, list[str], float]:
+    """The number of columns beyond the first, the rows, and the space on either side of a column."""
+    below = yardsticks(document)
+    heads = [["measure"], ["value"], ["95%", "interval"], *(_heading(row.label) for row in below)]
+    titles = [title(key, document) for key in keys]
+    body = [
+        _row(
+            [
+                _escaped(name),
+                _value(measure, False),
+                _small(_interval(measure)),
+                *(_range(row.values[key]) for row in below),
+            ]
+        )
+        for name, key, measure in zip(titles, keys, map(student.get, keys), strict=True)
     ]
-    return (PAGE - NAME_PT * first - sum(columns)) / (2 * max(len(columns), 1))
+    taken = HEAD_PT * (max(map(len, titles), default=0) + sum(max(map(len, head)) for head in heads[1:])) + 2 * SMALL_PT
+    gap = (points - taken) / (2 * len(heads) - 2)
+    return len(heads) - 1, [*map(_row, _upright(heads)), r"\midrule", *body], gap
+
+
+def _students_down(
+    document: dict[str, Any], keys: list[str], names: list[tuple[str, str]], points: float
+) -> tuple[int, list[str], float]:
+    """The number of columns beyond the first, the rows, and the space on either side of a column."""
+    students, ahead, below = measured(document), leaders(document), yardsticks(document)
+    heads = {key: _heading(title(key, document)) for key in keys}
+    spans = {key: [_interval(each.get(key)) for each in students.values()] for key in keys}
+    first = NAME_PT * max(_width(line) for name in [*students, *(row.label for row in below)] for line in _lines(name))
+    blocks, gap = _blocks(first, heads, spans, points)
+    body: list[str] = []
+    for block in blocks:
+        body += [r"\midrule[\heavyrulewidth]"] if body else []
+        body += [*map(_row, _upright([["student"], *(heads[key] for key in block)])), r"\midrule"]
+        for place, (lines, (name, each)) in enumerate(zip(names, students.items(), strict=True)):
+            body += [r"\addlinespace"] if place else []
+            body += [
+                _row([lines[0], *(_value(each.get(key), ahead.get(key) == name) for key in block)]),
+                _row([lines[1], *(_small(spans[key][place]) for key in block)]),
+            ]
+        body += [r"\midrule"] if below else []
+        body += [_row([escaped(row.label), *(_range(row.values[key]) for key in block)]) for row in below]
+    return max(map(len, blocks)), body, gap
+
+
+def _blocks(
+    first: float, heads: dict[str, list[str]], spans: dict[str, list[str]], points: float
+) -> tuple[list[list[str]], float]:
+    """The measures of each block, in as few blocks as fit the width, and the space on either side of a column."""
+    wide = {
+        key: max(HEAD_PT * max(map(len, heads[key])), *(SMALL_PT * len(span.replace("$", "")) for span in spans[key]))
+        for key in heads
+    }
+    keys = list(heads)
+    for count in range(1, len(keys) + 1):
+        ends = [-(-len(keys) * turn // count) for turn in range(count + 1)]
+        blocks = [keys[start:end] for start, end in pairwise(ends)]
+        columns = list(zip_longest(*blocks))
+        taken = first + sum(max(wide[key] for key in column if key is not None) for column in columns)
+        gap = (points - taken) / (2 * len(columns))
+        if gap >= GAPS[0] or count == len(keys):
+            return blocks, gap
+    return [[]], GAPS[1]
 
 
 def _upright(heads: list[list[str]]) -> list[tuple[str, ...]]:
     """The lines of headings as rows, all ending in the last."""
-    height = max(map(len, heads))
-    lines = zip(*([*[""] * (height - len(head)), *head] for head in heads), strict=True)
-    return [tuple(escaped(cell).replace("R$^{2}$", "$R^{2}$") for cell in line) for line in lines]
+    lines = list(zip_longest(*(head[::-1] for head in heads), fillvalue=""))[::-1]
+    return [tuple(map(_escaped, line)) for line in lines]
+
+
+def _escaped(text: str) -> str:
+    return escaped(text).replace("R$^{2}$", "$R^{2}$")
 
 
 def _row(cells: Iterable[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
-def _comments(document: dict[str, Any], names: dict[str, tuple[str, str]]) -> list[str]:
-    """A line of what the table needs and holds; then the names that were cut or spelt out, in full."""
-    what = " ".join([facts(document), "Small, below each value: its 95% interval.", *meanings(document)])
+def _comments(names: dict[str, tuple[str, str]]) -> list[str]:
+    """What the table needs; then the names that were cut or spelt out, in full."""
     full = [
         f"% {' '.join(lines).strip()}: {shown(name, 1000)}"
         for name, lines in names.items()
         if not (name.isascii() and len(name) <= 2 * ROOM)
     ]
-    return [rf"% Needs \usepackage{{booktabs}}. {what}", *full]
+    return [r"% Needs \usepackage{booktabs}.", *full]
 
 
 def _names(names: list[str]) -> list[tuple[str, str]]:
@@ -122,7 +205,7 @@ def _lines(name: str) -> list[list[Symbol]]:
 
 
 def _code(line: list[Symbol]) -> str:
-    return "".join(symbol.code for symbol in line).strip(" ")
+    return joined(line).strip(" ")
 
 
 def _fitting(parts: list[Symbol], room: int) -> list[Symbol]:
@@ -163,31 +246,24 @@ def _interval(measure: Reading | None) -> str:
     return _span(measure.low, measure.high)
 
 
-def _range(values: list[float], small: str) -> str:
+def _range(values: list[float]) -> str:
     if not values:
         return UNDEFINED
     low, high = min(values), max(values)
-    return _single(low) if _single(low) == _single(high) else rf"{{{small} {_span(low, high)}}}"
+    return _single(low) if _single(low) == _single(high) else _small(_span(low, high))
+
+
+def _small(span: str) -> str:
+    return span and rf"{{\scriptsize {span}}}"
 
 
 def _single(value: float) -> str:
-    """Three decimals; a sign hangs out, so that the digits of a column stand below each other.
-
-    What would read as nothing or as everything says that it is not quite that.
-    """
-    if 1e-12 < value < 0.0005:
-        return r"\llap{$<$}0.001"
-    if 0.9995 <= value < 1 - 1e-7:
-        return r"\llap{$>$}0.999"
-    text = _decimals(value)
-    return rf"\llap{{$-$}}{text[1:]}" if text.startswith("-") else text
+    """A number whose sign hangs out, so that the digits of a column stand below each other."""
+    text = number(value)
+    return rf"\llap{{${text[0]}$}}{text[1:]}" if text[0] in "<>-" else text
 
 
 def _span(low: float, high: float) -> str:
-    """An interval: a dash, or "to" where a minus would stand beside the dash."""
-    ends = [_decimals(value).replace("-", "$-$") for value in (low, high)]
+    """An interval: a dash, or "to" where a minus would stand next to the dash."""
+    ends = [rounded(value).replace("-", "$-$") for value in (low, high)]
     return (" to " if low < 0 else "--").join(ends)
-
-
-def _decimals(value: float) -> str:
-    return number(value) if abs(value) >= 9.9995 else f"{value:.3f}".replace("-0.000", "0.000")

@@ -82,11 +82,9 @@ def meanings(document: dict[str, Any]) -> list[str]:
     if "cluster chance" in labels:
         sentences.append("Cluster chance: rows shuffled within each k-means cluster of the teacher.")
     if "PCA" in labels:
-        sentences.append(
-            "PCA: the teacher against its own first principal components, as many as a student has dimensions."
-        )
+        sentences.append("PCA: the teacher against as many of its principal components as a student has dimensions.")
     if len(students_of(document)) > 1:
-        sentences.append("A range in a row below the students: lowest to highest over them.")
+        sentences.append("A range below the students: lowest to highest of them.")
     return sentences
 
 

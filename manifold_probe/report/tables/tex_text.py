@@ -6,6 +6,7 @@ control characters, marks of direction) is spelt out as ``\u4e2d``, so that it s
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -121,7 +122,16 @@ def escaped(text: str) -> str:
     >>> print(escaped("a_b & c"))
     a\_b \& c
     """
-    return "".join(symbol.code for symbol in symbols(text))
+    return joined(symbols(text))
+
+
+def joined(line: list[Symbol]) -> str:
+    r"""Symbols as text, without the empty groups that separate nothing.
+
+    >>> joined(symbols("k-NN, n--m"))
+    'k-NN, n-{}-m'
+    """
+    return re.sub(r"([-,?!])\{\}(?=[ A-Za-z0-9]|$)", r"\1", "".join(symbol.code for symbol in line))
 
 
 def _symbol(character: str) -> Symbol:

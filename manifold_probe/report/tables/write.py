@@ -10,6 +10,7 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
+from manifold_probe.report.figures.look import inches_of
 from manifold_probe.report.frame import COLUMNS, tidy_rows
 from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import markdown_table
@@ -22,29 +23,33 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def write_table(document: dict[str, Any], path: str | Path) -> None:
+def write_table(document: dict[str, Any], path: str | Path, width: str | float | None = None) -> None:
     """Write the result as a table, whole or not at all.
 
     ``.csv`` and ``.parquet`` hold a row for every student, measure, k, metric and class, in full precision; ``.md`` and
-    ``.tex`` hold the main measures as a paper prints them, a row for every student.
+    ``.tex`` hold the main measures as a paper prints them, a row for every student. ``width`` is that of a ``.tex``
+    table, see `latex_table`; by default a page's.
 
     Raises
     ------
     InputError
-        For another suffix, or a place that cannot be written to.
+        For another suffix or a width that does not exist, or a place that cannot be written to.
     """
-    check_table(path)
-    write_whole(path, WRITERS[Path(path).suffix.lower()](document))
+    check_table(path, width)
+    suffix = Path(path).suffix.lower()
+    write_whole(path, latex_table(document, width or "page") if suffix == ".tex" else WRITERS[suffix](document))
 
 
-def check_table(path: str | Path) -> None:
-    """Refuse a file whose suffix names no kind of table, before any work.
+def check_table(path: str | Path, width: str | float | None = None) -> None:
+    """Refuse a file whose suffix names no kind of table, and a width that does not exist, before any work.
 
     Raises
     ------
     InputError
-        When the suffix is none of .csv, .parquet, .tex and .md.
+        When the suffix is none of .csv, .parquet, .tex and .md, or for the width.
     """
+    if width is not None:
+        inches_of(width)
     suffix = Path(path).suffix
     if suffix.lower() not in WRITERS:
         raise InputError(

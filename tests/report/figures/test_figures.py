@@ -15,12 +15,15 @@ from PIL import Image
 
 import manifold_probe as mp
 from manifold_probe.errors import InputError
-from manifold_probe.report.figures import FIGURES, draw
+from manifold_probe.report.curves import Run
+from manifold_probe.report.figures import FIGURES, draw, picture
 from manifold_probe.report.figures.captions import caption
-from manifold_probe.report.figures.differences import from_first
+from manifold_probe.report.figures.curves import draw as draw_runs
 from manifold_probe.report.figures.labels import slugs
 from manifold_probe.report.figures.look import MARKERS, PAGE, PALETTE, WIDTHS, colour, look_of, marker
+from manifold_probe.report.figures.measures import from_first
 from manifold_probe.report.figures.save import contents, svg_with_text, write_figures
+from manifold_probe.report.tables.tex_text import escaped
 from tests.report.figures.drawn import faults, words
 from tests.report.hand import document, measurement
 from tests.report.hand import documents as hand_documents
@@ -38,6 +41,7 @@ LOOKS = {
     "free": look_of("paper", 12.5),
     "page": PAGE,
 }
+CURVES = {"per_dimension": {kind: [0.9, 0.8, 0.7] for kind in ("permutation", "orthogonal", "ridge")} | {"raw": None}}
 Drawn = dict[str, dict[str, Figure]]
 QUICK, SLOW = ("neurips", "icml-column", "slides", "page"), pytest.mark.slow
 
@@ -163,12 +167,12 @@ def test_a_narrower_student_has_fewer_partners(documents: dict[str, dict[str, An
     values = documents["two"]["students"]["coss"]["details"]["per_dimension"]["permutation"]
     assert (len(values), values.count(None)) == (12, 1)
     axes = drawn["two"]["dimensions"].axes[1]
-    assert axes.get_title(loc="left") == "after permutation"
+    assert axes.get_title(loc="left") == "permuted"
     curve = next(line for line in axes.lines if line.get_color() == colour(1))
     assert max(curve.get_xdata()) == pytest.approx(100 * 10.5 / 12)  # it ends early: one has no partner
 
 
-def test_one_direction_is_a_dot_and_one_neighbour_a_band() -> None:
+def test_one_direction_is_a_dot_and_one_neighbour_a_bar() -> None:
     ranks = {
         "k": 1, "n": 100, "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95],
         "teacher_neighbours_in_student": [[1.0, 2.0, 4.0, 8.0, 16.0]],
@@ -179,9 +183,9 @@ def test_one_direction_is_a_dot_and_one_neighbour_a_band() -> None:
     student = figures["spectra"].axes[0].lines[1]
     assert student.get_xdata().tolist() == [1]
     assert student.get_marker() == "o"
-    bands = figures["ranks"].axes[0].collections
-    assert len(bands) == 2
-    assert all(band.get_paths()[0].get_extents().width > 0.3 for band in bands)
+    whole, half = figures["ranks"].axes[0].collections
+    assert [bars.get_segments()[0][:, 1].tolist() for bars in (whole, half)] == [[1, 16], [2, 8]]
+    assert {"middle half", "nine tenths", "kept in order"} <= set(words(figures["ranks"]))
 
 
 def test_figures_of_many_students_fit_a_page_and_a_slide() -> None:
@@ -292,7 +296,8 @@ def test_all_files_or_none(drawn: Drawn, tmp_path: Path) -> None:
     look = look_of()
     figures = {name: drawn["one"][name] for name in ("spectra", "ranks")}
     written = write_figures(figures, tmp_path / "new" / "folder", look)
-    assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == sorted(path.name for path in written)
+    captions = {"captions.md", "captions.tex"}
+    assert {path.name for path in (tmp_path / "new/folder").iterdir()} == {path.name for path in written} | captions
     assert len(written) == 6
     (tmp_path / "old").mkdir()
     (tmp_path / "old/spectra.svg").write_text("old")
@@ -316,9 +321,101 @@ def test_names_of_files() -> None:
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", slug) and len(slug) < 50 for slug in found)
 
 
+def test_captions_lie_next_to_the_figures(drawn: Drawn, tmp_path: Path) -> None:
+    write_figures({"ranks": drawn["one"]["ranks"]}, tmp_path, look_of())
+    text = drawn["one"]["ranks"].get_label()
+    assert "seven nearest neighbours" in text
+    assert (tmp_path / "captions.md").read_text() == f"![ranks](ranks.png)\n\n**ranks.** {text}\n"
+    lines = (tmp_path / "captions.tex").read_text().splitlines()
+    assert lines[2:5] == [r"\includegraphics{ranks.pdf}", rf"\caption{{{escaped(text)}}}", r"\label{fig:ranks}"]
+
+
+def test_the_picture_is_a_small_png_of_the_main_measures(documents: dict[str, dict[str, Any]]) -> None:
+    for made in (documents["one"], documents["two"]):
+        image = Image.open(io.BytesIO(picture(made)))
+        assert image.format == "PNG"
+        assert image.width == round(5.5 * 110)
+        assert len(picture(made)) < 60_000
+    nothing = document(measurement(dict.fromkeys(document()["measures"])))
+    assert picture(nothing) == b""
+
+
+def test_an_interval_is_drawn_over_its_mark(drawn: Drawn) -> None:
+    axes = drawn["two"]["measures"].axes[0]
+    mark = next(line for line in axes.lines if line.get_marker() == marker(0))
+    whiskers = [line for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 2]
+    assert len(whiskers) >= 20
+    assert all(line.get_zorder() > mark.get_zorder() for line in whiskers)
+    assert all(line.get_markersize() > mark.get_markersize() for line in whiskers)  # its caps stick out of the mark
+
+
+def test_agreement_within_classes_has_wilsons_interval(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    axes = drawn["one"]["classes"].axes[1]
+    row = min(documents["one"]["details"]["per_class"], key=lambda row: row["overlap"])
+    low, high = next(line.get_xdata() for line in axes.lines if line.get_marker() == "|")
+    share, n = row["knn_agreement"], row["n"]
+    for end in (low, high):  # the share lies 1.96 of the deviations that the end would give away from it
+        assert abs(share - end) == pytest.approx(1.96 * np.sqrt(end * (1 - end) / n), abs=1e-9)
+
+
+def test_overlap_by_k_keeps_its_yardsticks_with_several_students(
+    documents: dict[str, dict[str, Any]], drawn: Drawn
+) -> None:
+    figure = drawn["two"]["overlap-by-k"]
+    (axes,) = figure.axes
+    assert {"reference, 11 dims", "chance", "class chance (k = 7)", "95% interval (k = 7)"} <= set(words(figure))
+    bars = [line for line in axes.lines if line.get_marker() == "_"]
+    measures = [each["measures"]["overlap@7"] for each in documents["two"]["students"].values()]
+    assert [tuple(line.get_ydata()) for line in bars] == [(each["low"], each["high"]) for each in measures]
+    highest = max(np.nanmax(line.get_ydata()) for line in axes.lines)
+    assert axes.get_ylim()[1] <= 1.05 * highest
+
+
+def test_several_students_have_no_empty_panel_and_every_panel_its_ticks() -> None:
+    made = hand_documents(a=measurement(details=CURVES), b=measurement(details=CURVES))
+    for look in (look_of(), look_of("paper", "icml-column")):
+        panels = draw(made, look)["dimensions"].axes
+        assert [axes.get_title(loc="left") for axes in panels] == ["permuted", "rotated", "linear map"]
+        assert all(len(axes.lines) == 2 for axes in panels)
+        for axes in panels:
+            assert axes.get_xticklabels()[0].get_text() == "0"
+            assert axes.xaxis.get_tick_params()["labelbottom"]
+
+
+def test_maps_name_their_classes_and_title_every_panel(drawn: Drawn) -> None:
+    axes = drawn["one"]["maps"].axes[:4]
+    assert [each.get_title(loc="right") for each in axes] == ["by class"] * 2 + ["neighbours kept"] * 2
+    assert [each.get_title(loc="left")[:7] for each in axes] == ["teacher", "student"] * 2
+    for each in axes[:2]:
+        assert len({text.get_text() for text in each.texts}) >= 6
+
+
 def test_captions_are_sentences(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
     for kind, made in documents.items():
         for name in drawn[kind]:
             text = caption(name, made)
             assert text.endswith("."), (kind, name)
             assert "{" not in text.replace("{a}", "")
+
+
+def test_losses_of_different_terms_do_not_share_an_axis() -> None:
+    def run(name: str, *terms: str) -> Run:
+        lines = [
+            {
+                "step": step,
+                "epoch": step,
+                "encoded": 100 * step,
+                "rate": 0.1,
+                "loss": 1 / step,
+                "terms": dict.fromkeys(terms, 0.5),
+            }
+            for step in (1, 2, 3)
+        ]
+        return Run(name, lines, [])
+
+    figure = draw_runs([run("a", "cosine"), run("b", "squared_error"), run("c", "cosine")], look_of())["training"]
+    assert {axes.get_title(loc="left"): len(axes.lines) for axes in figure.axes} == {
+        "loss: cosine": 2,
+        "loss: squared error": 1,
+    }
+    assert faults(figure) == []
