@@ -19,7 +19,7 @@ from manifold_probe.report.figures.look import MAP_COLOURS
 from manifold_probe.report.page.embed import LONGEST, as_script
 from manifold_probe.report.words import shown
 
-SIDE, MARGIN = 1000, 30
+SIDE, MARGIN, TAG = 1000, 30, 32
 NAMED = len(MAP_COLOURS)  # classes with a colour of their own; the smaller ones share grey where there are more
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
@@ -158,9 +158,16 @@ def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], nam
         dots.append(Dots(None if colour < 0 else colour, path))
     for code, colour in enumerate(colours):
         if colour is not None:
-            x, y = np.median(places[codes == code], axis=0).astype(int).tolist()
-            tags.append(Tag(names[code], x, y))
+            tags.append(Tag(names[code], *_tag_place(places[codes == code])))
     return Drawn(dots, tags)
+
+
+def _tag_place(places: np.ndarray) -> tuple[int, int]:
+    """Where the name of a group stands: above it, or below it at the upper edge of the map."""
+    columns, lines = np.sort(places, axis=0).T.tolist()
+    last = len(columns) - 1
+    above = lines[int(0.05 * last)] - TAG
+    return columns[int(0.5 * last)], lines[int(0.95 * last)] + TAG if above < TAG else above
 
 
 def _student(

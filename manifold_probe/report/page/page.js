@@ -7,7 +7,7 @@ const $ = (css, root = document) => root.querySelector(css);
 const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
-const SIDE = 1000, NEAR = 28, STEPS = 5, LISTED = 500;
+const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LISTED = 500;
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "path", "circle", "rect", "text", "g"].includes(tag);
@@ -150,7 +150,7 @@ function maps(data) {
       over.append(element);
       return element;
     };
-    const parts = {chosen: part("path", "chosen-dots")};
+    const parts = {chosen: part("path", "chosen-dots"), lit: part("g", "dots")};
     for (const kind of KINDS) parts[kind + "Lines"] = part("path", `lines ${kind}`);
     for (const kind of KINDS) parts[kind] = part("path", `marks ${kind}`);
     parts.ring = part("circle", "ring", {r: 16, visibility: "hidden"});
@@ -213,16 +213,25 @@ function maps(data) {
       if (!/^(label|slice)/.test(colour)) continue;
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
-        const middle = axis => rows.map(row => xy[2 * row + axis]).sort((a, b) => a - b)[rows.length >> 1];
-        tags.append(make("text", {x: middle(0), y: middle(1)}, shown(name, 16)));
+        const [x, y] = tagged(rows, xy);
+        tags.append(make("text", {x, y}, shown(name, 16)));
       }
     }
+    light();
     $("#legend").replaceChildren(...buckets.map(({name, css, rows}) => {
       const button = make("button", {type: "button", title: "Select these rows"},
         make("span", {class: `dot ${css}`}), make("bdi", {}, name));
       button.addEventListener("click", () => select(rows));
       return make("li", {}, button);
     }));
+  }
+
+  // where the name of a group stands, as page.maps.tag_place: above it, below it at the upper edge
+  function tagged(rows, xy) {
+    const sorted = axis => rows.map(row => xy[2 * row + axis]).sort((a, b) => a - b);
+    const [xs, ys] = [sorted(0), sorted(1)], at = share => Math.floor(share * (rows.length - 1));
+    const above = ys[at(0.05)] - TAG;
+    return [xs[at(0.5)], above < TAG ? ys[at(0.95)] + TAG : above];
   }
 
   const dotted = (rows, xy) => rows.map(row => `M${xy[2 * row]} ${xy[2 * row + 1]}h0`).join("");
@@ -290,6 +299,7 @@ function maps(data) {
       return;
     }
     const lists = current().lists;
+    let away = false;
     const items = KINDS.map((kind, at) => {
       if (!lists[at]) return "";
       const list = lists[at](row), on = [];
@@ -298,7 +308,8 @@ function maps(data) {
       const item = make("li", {class: kind}, make("span", {class: `sign ${kind}`}),
         `${list.length / 2} ${kind}${on.length ? ": " : ""}`);
       on.forEach((each, i) => item.append(i ? ", " : "", bdi(named[each], 24)));
-      if (off && on.length) item.append(`, ${off} not on the maps`);
+      away ||= off > 0;
+      if (off) item.append(on.length ? `, ${off} not on the maps` : ", not on the maps");
       return item;
     });
     panel.replaceChildren(
@@ -307,7 +318,7 @@ function maps(data) {
         make("span", {class: "words"}, data.byId ? `row ${data.rows[row]}, ` : "", `${data.kind} `, bdi(data.classes[data.class[row]], 32),
           `, keeps ${number(current().overlap[row])} of its neighbours`)),
       make("ul", {class: "kinds"}, ...items),
-      lists[0] ? make("p", {class: "words"}, "Small marks: neighbours that are not on the maps, by the drawn row nearest to them.") : "");
+      away ? make("p", {class: "words"}, "Small marks: neighbours that are not on the maps, by the drawn row nearest to them.") : "");
   }
 
   function pin(row) {
@@ -320,12 +331,19 @@ function maps(data) {
 
   function select(rows, adding = false) {
     selection = new Set(adding ? [...selection, ...rows] : rows);
-    const chosen = [...selection];
+    light();
+    report([...selection]);
+  }
+
+  // the selected rows over the others, in their colours
+  function light() {
     for (const {side, parts, field} of fields) {
-      parts.chosen.setAttribute("d", dotted(chosen, points(side)));
-      field.classList.toggle("has-selection", chosen.length > 0);
+      const xy = points(side);
+      parts.chosen.setAttribute("d", dotted([...selection], xy));
+      parts.lit.replaceChildren(...buckets.map(({css, rows}) =>
+        make("path", {class: css, d: dotted(rows.filter(row => selection.has(row)), xy)})));
+      field.classList.toggle("has-selection", selection.size > 0);
     }
-    report(chosen);
   }
 
   function report(chosen) {
@@ -347,20 +365,14 @@ function maps(data) {
     const limits = whole.low === null || whole.high === null ? "" : ` (${number(whole.low)} to ${number(whole.high)})`;
     const line = (head, ...cells) => make("tr", {}, make("th", {scope: "row"}, head),
       ...cells.map(cell => make("td", {class: "number"}, String(cell))));
-    const percent = (part, of) => `${Math.round(100 * part / of)}%`;
-    const table = make("table", {},
-      make("thead", {}, make("tr", {}, ...["", "selection", "whole"].map(text =>
-        make(text ? "th" : "td", text ? {scope: "col", class: "number"} : {}, text)))),
-      make("tbody", {},
-        line("rows", `${chosen.length} of ${count} on the maps`, data.of.toLocaleString("en")),
-        line(`overlap@${data.k}`, number(mean), number(whole.value) + limits)));
-    const classes = make("table", {},
-      make("thead", {}, make("tr", {}, make("th", {scope: "col"}, data.kind),
-        ...["selected", "of the map", `overlap, selection`, `overlap, whole`].map(text =>
-          make("th", {scope: "col", class: "number"}, text)))),
-      make("tbody", {}, ...[...tally].sort((a, b) => b[1] - a[1]).slice(0, 50).map(([code, n]) =>
-        line(bdi(data.classes[code], 32), `${n} (${percent(n, chosen.length)})`, percent(n, all.get(code)),
-          number(inside(code)), number(ofClass[code])))));
+    const head = (...texts) => make("thead", {}, make("tr", {}, ...texts.map((text, i) =>
+      make("th", {scope: "col", class: i ? "number" : ""}, text))));
+    const table = make("table", {}, head("", "selection", "whole"), make("tbody", {},
+      line("rows", `${chosen.length} of ${count} on the maps`, data.of.toLocaleString("en")),
+      line(`overlap@${data.k}`, number(mean), number(whole.value) + limits)));
+    const classes = make("table", {}, head(data.kind, "rows", "overlap", "whole"), make("tbody", {},
+      ...[...tally].sort((a, b) => b[1] - a[1]).slice(0, 50).map(([code, n]) =>
+        line(bdi(data.classes[code], 32), `${n} of ${all.get(code)}`, number(inside(code)), number(ofClass[code])))));
     const ids = chosen.map(row => String(named[row]));
     const text = make("textarea", {readonly: "", rows: "3", "aria-label": data.byId ? "Ids of the selection" : "Row numbers of the selection", spellcheck: "false"});
     text.value = ids.slice(0, LISTED).join("\n") + (ids.length > LISTED ? `\n... ${ids.length - LISTED} more` : "");
@@ -610,7 +622,7 @@ function maps(data) {
 const embedded = document.getElementById("map-data");
 $$("table.sortable").forEach(sortable);
 if (embedded) {
-  $$("#maps .live").forEach(each => { each.hidden = false; });
+  $$(".overview .live").forEach(each => { each.hidden = false; });
   $$(".cause .live").forEach(each => { each.hidden = false; });
   maps(JSON.parse(embedded.textContent));
 } else {

@@ -183,7 +183,6 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "stand_in": " (k-means of the teacher stands in for labels)" if clusters else "",
         "groups": grouped,
         "notes": [] if several else shared_notes(first),
-        "unit": SHARES,
         "voted": {
             name: each.title.removeprefix("k-NN ").replace("@{k}", "") for name, each in detailed("classes").items()
         },
@@ -213,6 +212,7 @@ def frame(blocks: Iterable[Block] = ()) -> dict[str, Any]:
         "css": style_sheet() + Markup(own("page.css")),
         "script": Markup(script),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; {STYLES_AND_IMAGES}",
+        "unit": SHARES,
         "marks": MARKS,
         "yardstick_marks": YARDSTICK_MARKS,
         "grids": {block.axis.steps: block.axis.ticks() for block in blocks} | {SHARES.steps: SHARES.ticks()},
