@@ -20,7 +20,10 @@ function make(tag, attributes = {}, ...children) {
 // as manifold_probe.report.words.shown: control characters visible, the middle of a long name left out
 function shown(name, limit = 48) {
   let text = String(name);
-  if (text.length > limit) text = text.slice(0, limit / 2 - 2) + "..." + text.slice(text.length - limit / 2 + 2);
+  const characters = Array.from(text), half = Math.floor((limit - 3) / 2);
+  if (characters.length > limit) {
+    text = characters.slice(0, limit - 3 - half).join("") + "..." + characters.slice(-half).join("");
+  }
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu,
     character => "\\u" + character.codePointAt(0).toString(16).padStart(4, "0"));
 }
