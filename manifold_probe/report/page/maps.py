@@ -19,7 +19,8 @@ from manifold_probe.report.figures.look import MAP_COLOURS
 from manifold_probe.report.page.embed import LONGEST, as_script
 from manifold_probe.report.words import shown
 
-SIDE, MARGIN, TAG = 1000, 30, 32
+SIDE, MARGIN = 1000, 30
+TAG, APART = 32, 150  # how high and wide a name is on a map
 NAMED = len(MAP_COLOURS)  # classes with a colour of their own; the smaller ones share grey where there are more
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
@@ -158,7 +159,10 @@ def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], nam
         dots.append(Dots(None if colour < 0 else colour, path))
     for code, colour in enumerate(colours):
         if colour is not None:
-            tags.append(Tag(names[code], *_tag_place(places[codes == code])))
+            x, y = _tag_place(places[codes == code])
+            while any(abs(x - tag.x) < APART and abs(y - tag.y) < TAG for tag in tags):
+                y += TAG
+            tags.append(Tag(names[code], x, y))
     return Drawn(dots, tags)
 
 

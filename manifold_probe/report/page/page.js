@@ -7,7 +7,7 @@ const $ = (css, root = document) => root.querySelector(css);
 const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
-const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LISTED = 500;
+const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, APART = 150, LISTED = 500;
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "path", "circle", "rect", "text", "g"].includes(tag);
@@ -212,11 +212,14 @@ function maps(data) {
       $$("path", dots).forEach(path => path.remove());
       dots.prepend(...buckets.map(({css, rows}) => make("path", {class: css, d: dotted(rows, xy)})));
       const tags = $(".tags", dots);
+      const placed = [];
       tags.replaceChildren();
       if (!/^(label|slice)/.test(colour)) continue;
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
-        const [x, y] = tagged(rows, xy);
+        let [x, y] = tagged(rows, xy);
+        while (placed.some(([a, b]) => Math.abs(x - a) < APART && Math.abs(y - b) < TAG)) y += TAG;
+        placed.push([x, y]);
         tags.append(make("text", {x, y}, shown(name, 16)));
       }
     }
