@@ -71,6 +71,10 @@ def ring(page: Any, side: str) -> list[float]:
     return [float(found.get_attribute(name)) for name in ("cx", "cy")]
 
 
+def painted(page: Any, side: str) -> str:
+    return str(page.evaluate("side => document.querySelector(`[data-side=${side}] canvas`).toDataURL()", side))
+
+
 def test_a_row_in_one_map_is_shown_in_the_other(page: Any) -> None:
     data = json.loads(page.locator("#map-data").text_content())
     page.mouse.move(*place(page, "teacher", 7))
@@ -113,7 +117,7 @@ def test_a_brush_selects_in_both_maps_and_shift_adds(page: Any) -> None:
     data = json.loads(page.locator("#map-data").text_content())
     assert set(some) == {IDS[row] for row in range(60) if data["teacher"][2 * row] <= 500}
     for side in ("teacher", "student"):
-        assert page.locator(f".field[data-side={side}] .chosen-dots").get_attribute("d").count("M") == len(some)
+        assert page.locator(f".field[data-side={side}]").get_attribute("data-selected") == str(len(some))
     page.keyboard.down("Shift")
     page.mouse.move(left + size - 1, top + 1)
     page.mouse.down()
@@ -205,12 +209,13 @@ def test_headers_sort_and_say_so(page: Any) -> None:
 def test_students_are_switched_maps_included(page: Any) -> None:
     data = json.loads(page.locator("#map-data").text_content())
     assert page.locator("#account table").first.is_visible()
-    page.evaluate("probePage.select(probePage.rows.slice(0, 1))")
-    before = page.locator(".field[data-side=student] .chosen-dots").get_attribute("d")
+    page.fill("#search", IDS[0])
+    assert ring(page, "student") == data["students"][0]["xy"][:2]
+    before = painted(page, "student")
     page.get_by_role("radio", name="b").check()
-    after = page.locator(".field[data-side=student] .chosen-dots").get_attribute("d")
-    x, y = data["students"][1]["xy"][:2]
-    assert after == f"M{x} {y}h0" != before
+    assert ring(page, "student") == data["students"][1]["xy"][:2] != data["students"][0]["xy"][:2]
+    assert painted(page, "student") != before
+    assert page.evaluate("probePage.selected()") == [IDS[0]]
     assert "0.200" in page.inner_text("#selection")
     assert page.inner_text("#rows h2").endswith(": b")
     assert not page.locator("#account table").first.is_visible()
@@ -220,11 +225,13 @@ def test_rows_of_a_cause_are_shown_on_the_maps(page: Any) -> None:
     page.locator("button.concerned:visible").first.click()
     assert page.evaluate("probePage.selected()") == [IDS[5], IDS[7]]
     assert page.locator("#colour").input_value() == "cause 0"
-    assert page.locator(".field[data-side=teacher] > .dots .d-cause").get_attribute("d").count("M") == 2
+    seen = {painted(page, "teacher")}
     for colouring in ("overlap", "label"):
         page.select_option("#colour", colouring)
-        paths = page.locator(".field[data-side=student] > .dots path").all()
-        assert sum(path.get_attribute("d").count("M") for path in paths) == 60
+        seen.add(painted(page, "teacher"))
+    assert len(seen) == 3
+    page.locator("#legend button").first.click()  # a class
+    assert page.evaluate("probePage.selected()") == IDS[::5]
 
 
 def test_a_link_opens_what_it_leads_to(page: Any) -> None:
