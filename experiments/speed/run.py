@@ -6,6 +6,7 @@
     python experiments/speed/run.py busy
     python experiments/speed/run.py students
     python experiments/speed/run.py machines --folder FOLDER     # 1.9 GB
+    python experiments/speed/run.py webpage                      # frames in headless Chromium
     python experiments/speed/run.py PART --quick                 # small sizes, printed only
 
 Each part writes results/PART.json and its block of README.md.
@@ -26,9 +27,10 @@ import million
 import scaling
 import students
 import tenthousand
+import webpage
 from measuring import RESULTS, machine, said
 
-PARTS = {part.__name__: part for part in (tenthousand, million, scaling, busy, students, machines)}
+PARTS = {part.__name__: part for part in (tenthousand, million, scaling, busy, students, machines, webpage)}
 README = Path(__file__).with_name("README.md")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
 from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import MAPPING, sample
 from manifold_probe.measures import overlap
 from manifold_probe.measures.sides import Side, Teacher
@@ -23,6 +24,8 @@ from manifold_probe.spaces.pairing import Pair
 MAP_ROWS = 2_000
 FEWEST = 10
 NEIGHBOURS = 15
+LISTED = 20  # neighbours of a drawn row that are placed on its maps, the nearest first
+AT_ONCE = 4_096  # rows that are placed together
 # From a start, groups that stayed what they were should not drift: with UMAP's own 500 steps of full size a teacher
 # and its copy (160 rows, four groups) ended at a Procrustes disparity of 0.57, with these at 0.16, unrelated at 0.98.
 FROM_START = {"n_epochs": 100, "learning_rate": 0.25}
@@ -59,17 +62,20 @@ def linked_maps(
     side: Side,
     teacher_layout: np.ndarray,
     student: Side,
+    student_cloud: Cloud,
     student_layout: np.ndarray,
     pair: Pair,
     seed: int,
 ) -> dict[str, Any]:
-    """Coordinates of both maps with what colours them: each row's class, by its place in ``classes``, and overlap."""
+    """Coordinates of both maps with what colours them, each row's class, by its place in ``classes``, and overlap, and
+    with each row's neighbours (`placed_neighbours`)."""
     asked = map_rows(teacher.queries, seed)
     rows = teacher.queries[asked]
     codes, names = teacher.codes[rows], teacher.class_names.tolist()
     if (codes < 0).any():
         codes, names = np.where(codes < 0, len(names), codes), [*names, "(no label)"]
-    kept = overlap.intersections(side.only(asked).cosine, student.only(asked).cosine) / side.k
+    here, there = side.only(asked).cosine, student.only(asked).cosine
+    kept = overlap.intersections(here, there) / side.k
     return {
         "rows": rows.tolist(),
         "ids": None if pair.ids is None else pair.ids[rows].tolist(),
@@ -78,5 +84,43 @@ def linked_maps(
         "overlap": np.round(kept, DIGITS).tolist(),
         "teacher": np.round(teacher_layout, DIGITS).tolist(),
         "student": np.round(student_layout, DIGITS).tolist(),
+        "neighbours": placed_neighbours(rows, here, there, (teacher.cloud, student_cloud)),
         "method": {"name": "UMAP", "metric": "cosine", "neighbours": min(NEIGHBOURS, len(rows) - 1), "seed": seed},
     }
+
+
+def placed_neighbours(
+    rows: np.ndarray, teacher: Neighbours, student: Neighbours, clouds: tuple[Cloud, Cloud]
+) -> dict[str, list[list[int]]]:
+    """Where the neighbours of each drawn row stand on the two maps: those in both spaces (``kept``), in the teacher
+    alone (``lost``) and in the student alone (``gained``), at most the 20 nearest of each space, from all rows.
+
+    Each list holds two numbers a neighbour: its place among ``rows`` (m,) on the teacher's and on the student's map. A
+    neighbour that was not drawn stands at the drawn row nearest to it in that space: place p is then written as -1 - p.
+    """
+    k = teacher.k
+    before, after = teacher.members[:, :k], student.members[:, :k]
+    same = (before[:, :, None] == after[:, None, :]) & (before >= 0)[:, :, None]
+    held = {"kept": (before, same.any(2)), "lost": (before, ~same.any(2)), "gained": (after, ~same.any(1))}
+    listed = {kind: np.where(mask & (members >= 0), members, -1)[:, :LISTED] for kind, (members, mask) in held.items()}
+    named = np.unique(np.concatenate([members[members >= 0] for members in listed.values()]))
+    places = np.stack([_places(named, rows, cloud) for cloud in clouds], axis=1)
+    return {
+        kind: [places[np.searchsorted(named, row[row >= 0])].ravel().tolist() for row in members]
+        for kind, members in listed.items()
+    }
+
+
+def _places(named: np.ndarray, rows: np.ndarray, cloud: Cloud) -> np.ndarray:
+    """The place among ``rows`` (m,) of each named row, or -1 - p where it is not among them and p is the nearest by
+    angle."""
+    order = np.argsort(rows, kind="stable")
+    found = order[np.minimum(np.searchsorted(rows, named, sorter=order), len(rows) - 1)]
+    absent = np.flatnonzero(rows[found] != named)
+    drawn = cloud.points(cloud.space.take(rows), "cosine").astype(np.float32)
+    half = (drawn**2).sum(1) / 2
+    for start in range(0, len(absent), AT_ONCE):
+        some = absent[start : start + AT_ONCE]
+        points = cloud.points(cloud.space.take(named[some]), "cosine").astype(np.float32)
+        found[some] = -1 - (points @ drawn.T - half).argmax(1)
+    return found

@@ -153,7 +153,9 @@ def _measured(
         work.begin("maps")
         rows = teacher.queries[map_rows(teacher.queries, settings.seed)]
         moved = layout(student.cloud, rows, settings.seed, drawn)
-        found["maps"] = linked_maps(teacher, teacher.side, drawn, student.side, moved, pair, settings.seed)
+        found["maps"] = linked_maps(
+            teacher, teacher.side, drawn, student.side, student.cloud, moved, pair, settings.seed
+        )
     raised = [*_alarms_of_rows(pair, student, teacher), *of_neighbours.alarms]
     if student.moments is not None:
         raised += _alarms_of_moments(student, measures, of_moments.wider, reference.rank)

@@ -82,3 +82,24 @@ def test_awkward_spaces_are_drawn_or_left_out(kind: str) -> None:
     assert (maps is None) == (kind == "few")
     if maps is not None:
         assert np.isfinite([maps["teacher"], maps["student"]]).all()
+
+
+def test_neighbours_of_drawn_rows_come_from_all_rows() -> None:
+    """Kept, lost and gained are those of all rows; where they stand is their own place, or the drawn row nearest."""
+    student = np.tanh(TEACHER[:, :4] + 0.5 * RNG.normal(size=(len(TEACHER), 4)))
+    found = compared(student, queries=100).details["maps"]
+    rows, k = np.asarray(found["rows"]), 5
+    units = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (TEACHER.astype(float), student)]
+    closeness = [u @ u.T - 2 * np.eye(len(u)) for u in units]
+    lists = [np.argsort(-each[rows], axis=1)[:, :k] for each in closeness]
+    for place in range(len(rows)):
+        before, after = (set(each[place].tolist()) for each in lists)
+        for kind, named in (("kept", before & after), ("lost", before - after), ("gained", after - before)):
+            wanted = []
+            for row in named:
+                if row in rows:
+                    wanted.append((int(np.flatnonzero(rows == row)[0]),) * 2)
+                else:
+                    wanted.append(tuple(int(-1 - np.argmax(each[row, rows])) for each in closeness))
+            pairs = found["neighbours"][kind][place]
+            assert sorted(zip(pairs[::2], pairs[1::2], strict=True)) == sorted(wanted)

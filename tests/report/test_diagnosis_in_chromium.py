@@ -11,7 +11,7 @@ from manifold_probe.report.page import render
 from manifold_probe.report.page.diagnosis import render_diagnosis
 from tests.report.test_comparison_diagnosed import MANY, ONE
 from tests.report.test_diagnosis import DOCUMENTS
-from tests.report.test_page_in_chromium import WIDTHS, browser
+from tests.report.test_page_in_chromium import OPEN, WIDTHS, browser
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.slow
@@ -33,8 +33,7 @@ def test_it_is_quiet_and_fits(browser: Any, tmp_path: Path, name: str, width: in
     page.on("request", lambda request: heard.append(request.url))
     page.goto(path.as_uri())
     assert [url for url in heard if not url.startswith("data:")] == [path.as_uri()]
-    for details in page.locator("details").all():
-        details.evaluate("each => each.open = true")
+    page.evaluate(OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     cut = page.evaluate(
         """width => [...document.querySelectorAll("body *")].filter(each => {

@@ -1,7 +1,9 @@
-"""The page without a browser: what stands in it, that nothing leaves it, and that it renders whatever is missing."""
+"""The page without a browser: what stands in it, that nothing leaves it, and that it renders when parts are missing."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from functools import cache
@@ -17,7 +19,7 @@ from manifold_probe.report.figures.look import FAINT, INK, PALETTE
 from manifold_probe.report.page import render
 from manifold_probe.report.page.embed import LEFT_OUT
 from manifold_probe.report.page.room import most_classes
-from manifold_probe.report.page.rows import worst_rows
+from manifold_probe.report.page.rows import MOST_ROWS, worst_rows
 from manifold_probe.report.page.svg import inline
 from manifold_probe.report.readings import reading
 from manifold_probe.report.sections import pairing
@@ -25,7 +27,7 @@ from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
 from tests.report.hand import CLASSES, document, documents, measurement
 
-CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+CSP = "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -33,7 +35,7 @@ HOSTILE = (
     "\u2028<!--",
     "y" * 10_000,
 )
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -44,7 +46,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words: list[str] = []
-        self.json = ""
+        self.scripts: dict[str | None, str] = {}
         self.feed(text)
         self.close()
 
@@ -58,9 +60,19 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
-            self.json += data
+            id = self.elements[-1][1].get("id")
+            self.scripts[id] = self.scripts.get(id, "") + data
         elif self.open and self.open[-1] != "style":
             self.words.append(data)
+
+    @property
+    def json(self) -> str:
+        return self.scripts["document"]
+
+    @property
+    def policy(self) -> str:
+        """The policy that lets this page's script run, and nothing else."""
+        return CSP.format(base64.b64encode(hashlib.sha256(self.scripts[None].encode()).digest()).decode())
 
     @property
     def text(self) -> str:
@@ -109,6 +121,11 @@ def details(names: list[Any], seed: int = 0, rows: int = 60, width: int = 32) ->
             "overlap": (kept / 10).tolist(),
             "teacher": rng.normal(size=(rows, 2)).round(3).tolist(),
             "student": rng.normal(size=(rows, 2)).round(3).tolist(),
+            "neighbours": {
+                "kept": [[(row + 1) % rows] * 2 for row in range(rows)],
+                "lost": [[-1 - (row + 2) % rows, -1 - (row + 5) % rows] for row in range(rows)],
+                "gained": [[] for _ in range(rows)],
+            },
             "method": {"name": "UMAP", "metric": "cosine", "neighbours": 15, "seed": 0},
         },
     }
@@ -145,13 +162,16 @@ def page(request: pytest.FixtureRequest) -> Page:
 
 def test_it_is_whole_and_asks_for_nothing(page: Page) -> None:
     assert not page.open
-    assert page.all("meta")[1] == {"http-equiv": "Content-Security-Policy", "content": CSP}
-    assert page.all("script") == [{"type": "application/json", "id": "document"}]
+    assert page.all("meta")[1] == {"http-equiv": "Content-Security-Policy", "content": page.policy}
+    data = [{"type": "application/json", "id": name} for name in ("document", "map-data")]
+    assert page.all("script") == [*data, {}]
+    assert "http" not in page.scripts[None]
     assert {tag for tag, _ in page.elements} <= {
         *("html", "head", "meta", "link", "title", "style", "body", "header", "main", "nav", "section", "script"),
         *("h1", "h2", "h3", "p", "a", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "bdi", "b", "strong", "small"),
         *("mark", "code", "br", "table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary", "figure"),
         *("figcaption", "svg", "defs", "g", "path", "use", "line", "text", "tspan", "clippath", "rect", "image"),
+        *("pattern", "noscript", "label", "select", "input", "button", "tfoot", "circle"),
     }
     for _, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on") or name == "src"]
@@ -201,7 +221,8 @@ def test_the_numbers_are_in_it_for_machines() -> None:
 def test_hostile_names_are_text() -> None:
     text = rendered("hostile")
     page = Page(text)
-    assert not set(page.json) & set("<>&\u2028\u2029")
+    for data in (page.json, page.scripts["map-data"]):
+        assert not set(data) & set("<>&\u2028\u2029")
     assert json.loads(page.json)["students"].keys() == {shown(n, 400) if len(n) > 400 else n for n in HOSTILE}
     for name in HOSTILE:
         assert shown(name, 24) in page.text
@@ -231,10 +252,22 @@ def test_the_worst_classes_come_first_and_the_rest_is_counted() -> None:
 
 
 def test_neighbours_in_both_are_marked() -> None:
-    rows = worst_rows(DOCUMENTS["one"])
-    row = rows[0]
+    found = worst_rows(DOCUMENTS["one"], 8)
+    assert found is not None
+    assert found.sentence == "1 of the 50 rows that lost most keep no neighbour. The first 8 of the 50; the saved JSON holds all."
+    row = found.rows[0]
     assert [name for name, both in row.teacher if both] == [name for name, both in row.student if both] == ["dress/9"]
-    assert Page(rendered("one")).text.count("✓ dress/9") == 2 * len(rows)
+    assert row.kept == 1
+    assert Page(rendered("one")).text.count("✓ dress/9") == 2 * MOST_ROWS
+
+
+def test_rows_that_all_keep_nothing_need_no_column() -> None:
+    made = json.loads(json.dumps(DOCUMENTS["one"]))
+    for row in made["details"]["worst_rows"]:
+        row["overlap"] = 0
+    text = Page(render(made)).text
+    assert "50 of the 50 rows that lost most keep no neighbour." in text
+    assert "rowneighbours were (teacher)neighbours became (student)" in text
 
 
 def test_the_best_is_bold_only_where_the_difference_says_so() -> None:

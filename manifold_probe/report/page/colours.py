@@ -41,6 +41,7 @@ def style_sheet() -> Markup:
     light = "".join(f"--c{place}:{colour};" for place, colour in enumerate(MAP_COLOURS))
     dark = "".join(f"--c{place}:{lighter(colour)};" for place, colour in enumerate(MAP_COLOURS))
     classes = "".join(f".c{place}{{--c:var(--c{place})}}\n" for place in range(len(PALETTE)))
+    classes += "".join(f".d{place}{{--dot:var(--c{place})}}\n" for place in range(len(MAP_COLOURS)))
     classes += "".join(
         f'use[href="#{name.replace("_", "-")}"]{{--c:none;--line:{PROPERTIES[tint]}}}\n'
         for name, _, _, tint in YARDSTICKS

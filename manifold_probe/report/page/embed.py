@@ -29,12 +29,17 @@ def script(document: dict[str, Any]) -> Markup:
     for cut in (_without_details, _of_overlap):
         if len(_text(small).encode()) > ROOM:
             small = cut(small)
-    return Markup(_text(small))
+    return as_script(small)
 
 
 def escaped(document: dict[str, Any]) -> Markup:
     """A document as it is, but for long names, as the text of a JSON script element."""
-    return Markup(_text(_shortened(document)))
+    return as_script(_shortened(document))
+
+
+def as_script(data: dict[str, Any]) -> Markup:
+    """Any data as the text of a JSON script element."""
+    return Markup(_text(data))
 
 
 def kept(document: dict[str, Any]) -> dict[str, Any]:

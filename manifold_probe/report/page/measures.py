@@ -8,7 +8,7 @@ from typing import Any
 
 from manifold_probe.report.document import Reading, readings, students_of
 from manifold_probe.report.page.strips import Axis, Strip, common_axis, own_axis, strip
-from manifold_probe.report.readings import catalogue, gloss, grouped, reading, title
+from manifold_probe.report.readings import catalogue, gloss, grouped, headline, reading, title
 from manifold_probe.report.words import interval, number
 
 BRACKETS = re.compile(r" \([^)]*\)")
@@ -62,14 +62,23 @@ class Group:
     yardsticks: bool
 
 
+def main_measures(document: dict[str, Any]) -> list[Block]:
+    """The headline measures of one student, which the page shows first, on one axis."""
+    measures = [readings(each) for each in students_of(document).values()]
+    keys = headline(document)
+    return _blocks(keys, common_axis(each[key] for key in keys for each in measures if key in each), document)
+
+
 def groups(document: dict[str, Any]) -> list[Group]:
-    """Every measure that any student has, in the order of the report.
+    """The measures that the page does not show first, in the order of the report.
 
     Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has its own.
     """
     students, declared = students_of(document), catalogue(document)
     measures = [readings(each) for each in students.values()]
-    keys = grouped(document)
+    shown_first = set(headline(document))
+    rest = {name: [key for key in members if key not in shown_first] for name, members in grouped(document).items()}
+    keys = {name: members for name, members in rest.items() if members}
     common = [name for name in keys if all(declared[key].bounds[1] == 1 for key in keys[name])]
     shares = [each[key] for name in common for key in keys[name] for each in measures if key in each]
     axis, yardsticks = common_axis(shares), _yardsticks(shares)

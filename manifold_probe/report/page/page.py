@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from manifold_probe.extraction.data import Data
 from manifold_probe.measures.catalogue import detailed, printed
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.diagnosis.document import of_comparison
 from manifold_probe.report.document import students_of
-from manifold_probe.report.figures import draw_diagnosis
-from manifold_probe.report.figures.look import PAGE, PALETTE
+from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
-from manifold_probe.report.page.measures import groups
+from manifold_probe.report.page.maps import maps_of, row_names
+from manifold_probe.report.page.measures import Block, groups, main_measures
 from manifold_probe.report.page.pictures import pictures
-from manifold_probe.report.page.room import BYTES, MAPS, blocks, fewer, most_classes, most_rows
-from manifold_probe.report.page.rows import classes, listed, longest, worst_rows
+from manifold_probe.report.page.room import BYTES, SHEET, blocks, fewer, most_classes, most_rows
+from manifold_probe.report.page.rows import classes, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, Strip, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
+from manifold_probe.report.page.thumbnails import of_maps, read_thumbnails
 from manifold_probe.report.readings import catalogue, gloss, shared_notes, title
 from manifold_probe.report.sections import pairing, size, told
 from manifold_probe.report.students import ranking
@@ -32,28 +37,67 @@ from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
 
 UNDEFINED = "\u2013"
+STYLES_AND_IMAGES = "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # The parts of the page in order, and what must not be empty for a part to be there.
 PARTS = (
     ("account", "Where the loss went", "accounted"),
-    ("causes", "Causes", "caused"),
-    ("benign", "Differences that lose nothing", "harmless"),
+    ("maps", "Maps", "maps"),
     ("next", "What to do next", "steps"),
     ("alarms", "Alarms", "alarms"),
-    ("students", "Side by side", "table"),
-    ("measures", "Measures", "groups"),
-    ("figures", "Figures", "figures"),
+    ("causes", "Causes", "caused"),
+    ("ladder", "Corrections", "corrected"),
+    ("benign", "Differences that lose nothing", "harmless"),
+    ("measures", "More measures", "groups"),
+    ("differences", "Paired differences", "differences"),
     ("classes", "Classes", "classes"),
     ("rows", "Rows that lost most", "worst"),
+    ("figures", "Figures", "figures"),
     ("about", "About this report", "inputs"),
 )
+TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB. probe figures draws the maps."
 
 
-def render(document: dict[str, Any]) -> str:
-    """The page as text: one file that asks for nothing else, the same bytes for the same document."""
+def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None) -> str:
+    """The page as text: one file that asks for nothing else, the same bytes for the same document.
+
+    ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown.
+
+    Raises
+    ------
+    InputError
+        When the data for thumbnails cannot be opened.
+    """
     template, context = environment().get_template("page.html"), _context(document)
-    text = template.render(_with_parts(context, [], 0))
-    drawn = pictures(_of_students(document, context["students"]), BYTES - len(text.encode()))
-    return template.render(_with_parts(context, *drawn)) if any(drawn) else text
+    students = context["students"]
+    room = BYTES - len(template.render(_with_parts(context)).encode())
+    context |= _pictured(students, thumbnails, room)
+    size = len(template.render(_with_parts(context)).encode())
+    if size > BYTES and context["maps"]:
+        context |= {"maps": None, "map_data": "", "maps_left_out": TOO_LARGE}
+        size = len(template.render(_with_parts(context)).encode())
+    figures, left_out = pictures(_of_students(document, students), BYTES - size)
+    return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
+
+
+def _pictured(
+    students: dict[str, dict[str, Any]], source: Data | str | Path | None, room: int
+) -> dict[str, Any]:
+    """The maps and the thumbnails, which the page has where there is room for them."""
+    maps = maps_of(students)
+    if source is None:
+        return {"maps": maps, "map_data": maps.script if maps else ""}
+    left = room - (len(maps.script.encode()) if maps else 0)
+    thumbnails = read_thumbnails(students, source, min(SHEET, max(left, 0)))
+    if maps:
+        rows = next(names for each in students.values() if (names := row_names(each)))
+        maps = maps_of(students, *of_maps(thumbnails, rows))
+    sheet = f'.thumb{{--tile:{thumbnails.tile}px;background-image:url("{thumbnails.sheet}")}}' if thumbnails.tile else ""
+    return {
+        "maps": maps,
+        "map_data": maps.script if maps else "",
+        "thumbnails": thumbnails,
+        "sheet": Markup(sheet),
+    }
 
 
 def environment() -> Environment:
@@ -71,6 +115,7 @@ def environment() -> Environment:
         "size": size,
         "count": count,
         "class_strip": _class_strip,
+        "sortable": lambda value: "" if value is None else value,
     }
     return found
 
@@ -88,9 +133,8 @@ def _of_students(document: dict[str, Any], students: dict[str, dict[str, Any]]) 
     return {**document, "students": students, "differences": differences}
 
 
-def _with_parts(context: dict[str, Any], figures: list[tuple[Markup, str]], left_out: int) -> dict[str, Any]:
-    """With the figures, and the parts that the page then has."""
-    context = {**context, "figures": figures, "figures_left_out": left_out}
+def _with_parts(context: dict[str, Any]) -> dict[str, Any]:
+    """With the names of the parts that the page then has."""
     return {**context, "parts": [(id, text) for id, text, needed in PARTS if context[needed]]}
 
 
@@ -100,6 +144,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     first = next(iter(students.values()))
     several = len(students) > 1
     grouped = groups(_of_students(document, students))
+    main = [] if several else main_measures(document)
     gaps, leader = differences(document, students) if several else ([], None)
     most = most_rows(len(students), max(longest(each) for each in students.values()))
     clusters = first["settings"].get("classes") == "k-means"
@@ -112,12 +157,9 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "diagnosed": {name: each["diagnosis"]["verdict"] for name, each in students.items() if name in diagnoses},
         "accounted": [name for name, facts in diagnoses.items() if facts["accounts"]],
         "caused": [name for name, facts in diagnoses.items() if facts["causes"]],
+        "corrected": [name for name, facts in diagnoses.items() if facts["ladder"]],
         "harmless": [name for name, facts in diagnoses.items() if facts["benign"]],
-        "css": style_sheet() + Markup(own("page.css")),
-        "marks": MARKS,
-        "yardstick_marks": YARDSTICK_MARKS,
-        "grids": {block.axis.steps: block.axis.ticks() for group in grouped for block in group.blocks}
-        | {SHARES.steps: SHARES.ticks()},
+        **frame([*main, *(block for group in grouped for block in group.blocks)]),
         "colours": len(PALETTE),
         "students": students,
         "all_students": len(everyone),
@@ -130,7 +172,8 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "pairings": by_students(students, lambda each: [pairing(each)]),
         **_steps(students),
         "alarms": by_students(students, _alarms),
-        "table": table(document, students) if several else [],
+        "main": main,
+        "table": table(document, students) if several else None,
         "differences": gaps,
         "pair_count": len(everyone) * (len(everyone) - 1) // 2,
         "leader": leader,
@@ -140,16 +183,20 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "stand_in": " (k-means of the teacher stands in for labels)" if clusters else "",
         "groups": grouped,
         "notes": [] if several else shared_notes(first),
-        "unit": SHARES,
         "voted": {
             name: each.title.removeprefix("k-NN ").replace("@{k}", "") for name, each in detailed("classes").items()
         },
         "classes": rows[: most_classes(len(students))] if len(rows) > 1 else [],
         "class_count": len(rows),
         "worst": worst,
-        "worst_count": max(len(listed(each)) for each in students.values()),
-        "worst_shown": most,
-        "by_id": any(row.id is not None for rows in worst.values() for row in rows),
+        "by_id": any(row.id is not None for each in worst.values() for row in each.rows),
+        "teacher": teacher_name(first),
+        "maps": None,
+        "maps_left_out": "",
+        "thumbnails": None,
+        "sheet": "",
+        "figures": [],
+        "figures_left_out": 0,
         "glossary": list(_glossary(document)),
         "inputs": list(_inputs(students)),
         "provenance": list(_provenance(students)),
@@ -157,15 +204,25 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def frame(blocks: Iterable[Block] = ()) -> dict[str, Any]:
+    """What every page has whatever it shows: its style, its script and the policy that allows this script alone."""
+    script = own("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "css": style_sheet() + Markup(own("page.css")),
+        "script": Markup(script),
+        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; {STYLES_AND_IMAGES}",
+        "unit": SHARES,
+        "marks": MARKS,
+        "yardstick_marks": YARDSTICK_MARKS,
+        "grids": {block.axis.steps: block.axis.ticks() for block in blocks} | {SHARES.steps: SHARES.ticks()},
+    }
+
+
 def _diagnoses(students: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the page shows of every student's diagnosis; figures of the first `MAPS` of them."""
-    found = {}
-    for place, (name, each) in enumerate(students.items()):
-        document = of_comparison(each)
-        if document is not None:
-            drawn = draw_diagnosis(document, PAGE) if place < MAPS else {}
-            found[name] = facts_of(document, drawn, f"-{place}" if len(students) > 1 else "")
-    return found
+    """What the page shows of every student's diagnosis."""
+    found = {name: of_comparison(each) for name, each in students.items()}
+    return {name: facts_of(diagnosis) for name, diagnosis in found.items() if diagnosis is not None}
 
 
 def _title(students: dict[str, dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from manifold_probe.report.document import students_of
 
 BYTES = 4_800_000  # bytes of a page; what the text leaves of it, the figures may take
 STUDENTS = 100
-MAPS = 24  # drawing more takes long, and they would find no room
+SHEET = 2_500_000  # bytes of all thumbnails
 NEIGHBOURS = 12_000  # names of neighbours in all lists of rows
 CLASS_CELLS = 2_000  # classes times students
 LEAST = 5

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_NEIGHBOURS = 20
+MOST_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class WorstRow:
     student: list[tuple[Any, bool]]
     left_out: int
 
+    @property
+    def kept(self) -> int:
+        """How many of the neighbours that are named stand in both lists."""
+        return sum(both for _, both in self.teacher)
+
+
+@dataclass(frozen=True)
+class WorstRows:
+    """The rows of one student that lost most; ``differ``: whether their overlap does, so that it needs a column."""
+
+    rows: list[WorstRow]
+    sentence: str
+    differ: bool
+
 
 def worst_first(classes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Classes by overlap, the undefined last."""
@@ -45,9 +60,17 @@ def classes(students: dict[str, dict[str, Any]]) -> list[ClassRow]:
     return sorted(rows, key=lambda row: min(_overlap(each) for each in row.students if each))
 
 
-def worst_rows(document: dict[str, Any], most: int | None = None) -> list[WorstRow]:
-    """The rows that lost most, as the document lists them, at most so many."""
-    return [_worst(row) for row in listed(document)[:most]]
+def worst_rows(document: dict[str, Any], most: int) -> WorstRows | None:
+    """The rows that lost most, at most so many, and what is said of all that the document lists; None without any."""
+    every = listed(document)
+    if not every:
+        return None
+    rows = [_worst(row) for row in every[: min(most, MOST_ROWS)]]
+    none = sum(row.get("overlap") == 0 for row in every)
+    sentence = f"{none} of the {len(every)} rows that lost most keep no neighbour." if none else ""
+    if len(rows) < len(every):
+        sentence += f" The first {len(rows)} of the {len(every)}; the saved JSON holds all."
+    return WorstRows(rows, sentence.strip(), len({row.overlap for row in rows}) > 1)
 
 
 def listed(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Several students side by side: a table of their values, and the paired differences."""
+"""Several students: one table of their headline measures, and the paired differences."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from manifold_probe.report.document import Reading, readings
 from manifold_probe.report.page.room import overlap
-from manifold_probe.report.readings import faithful, grouped, headline, title
+from manifold_probe.report.readings import faithful, headline, title
 from manifold_probe.report.students import MOST_PAIRS, best
-from manifold_probe.report.words import shown
+from manifold_probe.report.words import number, shown
 
 MOST_LISTED = 1000  # pairs
 
@@ -25,11 +25,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One measure of all students."""
+class Table:
+    """The headline measures of all students: ``rows`` holds (place of the student, its cells), ``yardsticks`` what
+    each measure's chance level, class chance and reference are, as text, over all students."""
 
-    title: str
-    cells: list[Cell]
+    titles: list[str]
+    rows: list[tuple[int, list[Cell]]]
+    yardsticks: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,29 @@ class Gap:
         return self.a if self.low > 0 else self.b
 
 
-def table(document: dict[str, Any], students: dict[str, dict[str, Any]]) -> list[tuple[str, list[Row]]]:
-    """(heading, rows) with these students as columns; best is who is ahead of all in the document."""
-    measures = {name: readings(each) for name, each in students.items()}
-    judged = set(faithful(document))
+def table(document: dict[str, Any], students: dict[str, dict[str, Any]]) -> Table:
+    """The headline measures of these students; best is who is ahead of all in the document."""
+    measures = [readings(each) for each in students.values()]
+    keys, judged = headline(document), set(faithful(document))
+    first = {key: best(document, key) if key in judged else None for key in keys}
+    rows = [
+        (place, [Cell(each.get(key), name == first[key]) for key in keys])
+        for place, (name, each) in enumerate(zip(students, measures, strict=True))
+    ]
+    yardsticks = {
+        name: [_range(getattr(each[key], name) for each in measures if key in each) for key in keys]
+        for name in ("chance", "class_chance", "reference")
+    }
+    return Table([title(key, document) for key in keys], rows, yardsticks)
 
-    def row(key: str) -> Row:
-        first = best(document, key) if key in judged else None
-        cells = [Cell(each.get(key), name == first) for name, each in measures.items()]
-        return Row(title(key, document), cells)
 
-    return [(heading, [row(key) for key in keys]) for heading, keys in grouped(document).items()]
+def _range(values: Iterable[float | None]) -> str:
+    """ "0.81 to 0.84", one number where all are printed alike, or "" where none is known."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    low, high = number(min(known)), number(max(known))
+    return low if low == high else f"{low} to {high}"
 
 
 def differences(

@@ -1,0 +1,304 @@
+"""What the page's script does, in a browser: linked maps, the selection, students, search, sorting, all by keyboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from manifold_probe.report.page import render
+from manifold_probe.report.words import shown
+from tests.report.diagnoses import BROKEN, within
+from tests.report.hand import document, documents, measurement
+from tests.report.test_page import HOSTILE, PLAIN, Page, details
+from tests.report.test_page_in_chromium import browser
+
+__all__ = ["browser"]
+pytestmark = pytest.mark.slow
+IDS = [f"{PLAIN[row % 5]}/{row}" for row in range(60)]
+
+
+def two() -> dict[str, Any]:
+    """Two students with maps, one of them diagnosed with a cause that concerns two rows of the maps."""
+    made = documents(
+        a=measurement({"overlap@10": 0.39}, details=details(PLAIN)),
+        b=measurement({"overlap@10": 0.2}, details=details(PLAIN, seed=1)),
+    )
+    # the same teacher on both maps
+    made["students"]["b"]["details"]["maps"]["teacher"] = made["students"]["a"]["details"]["maps"]["teacher"]
+    diagnosis = json.loads(json.dumps(within(BROKEN)))
+    diagnosis["causes"][0]["where"] = {"count": 2, "rows": [5, 7], "ids": [IDS[5], IDS[7]]}
+    made["students"]["a"]["diagnosis"] = diagnosis
+    return made
+
+
+@pytest.fixture
+def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    found = opened(browser, tmp_path, render(two()))
+    yield found
+    assert found.heard == []
+    found.close()
+
+
+def opened(browser: Any, folder: Path, text: str, **options: Any) -> Any:
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)
+    page.heard = []
+    page.on("console", lambda message: page.heard.append(message.text))
+    page.on("pageerror", lambda error: page.heard.append(str(error)))
+    page.goto((folder / "page.html").as_uri())
+    page.on("request", lambda request: page.heard.append(request.url))
+    return page
+
+
+def place(page: Any, side: str, row: int) -> tuple[float, float]:
+    """Where a row is on the screen."""
+    box = page.locator(f".field[data-side={side}]").bounding_box()
+    data = json.loads(page.locator("#map-data").text_content())
+    xy = data["teacher"] if side == "teacher" else data["students"][0]["xy"]
+    return box["x"] + box["width"] * xy[2 * row] / 1000, box["y"] + box["height"] * xy[2 * row + 1] / 1000
+
+
+def ring(page: Any, side: str) -> list[float]:
+    found = page.locator(f".field[data-side={side}] .ring")
+    return [float(found.get_attribute(name)) for name in ("cx", "cy")]
+
+
+def painted(page: Any, side: str) -> str:
+    return str(page.evaluate("side => document.querySelector(`[data-side=${side}] canvas`).toDataURL()", side))
+
+
+def test_a_row_in_one_map_is_shown_in_the_other(page: Any) -> None:
+    data = json.loads(page.locator("#map-data").text_content())
+    page.mouse.move(*place(page, "teacher", 7))
+    page.wait_for_timeout(100)
+    row = page.evaluate("document.querySelector('#row bdi').textContent")
+    at = IDS.index(row)  # rows may lie on top of each other
+    assert ring(page, "teacher") == data["teacher"][2 * at : 2 * at + 2]
+    assert ring(page, "student") == data["students"][0]["xy"][2 * at : 2 * at + 2]
+    text = page.inner_text("#row")
+    assert f"1 kept: {IDS[(at + 1) % 60]}" in text
+    assert "1 lost, not on the maps" in text
+    assert "0 gained" in text
+    for side in ("teacher", "student"):
+        marks = page.locator(f".field[data-side={side}] .marks")
+        assert [bool(each.get_attribute("d")) for each in marks.all()] == [True, True, False]
+    x, y = place(page, "teacher", 7)
+    page.mouse.move(x, y - 600)
+    page.wait_for_timeout(100)
+    assert page.locator(".field[data-side=student] .ring").get_attribute("visibility") == "hidden"
+
+
+def test_three_kinds_of_neighbours_differ_without_colour(page: Any) -> None:
+    styles = page.evaluate(
+        """() => ["kept", "lost", "gained"].map(kind => [
+            getComputedStyle(document.querySelector(`.lines.${kind}`)).strokeDasharray,
+            document.querySelector(`.marks.${kind}`).getAttribute("d") !== null,
+        ].join())"""
+    )
+    assert len(set(styles)) == 3
+
+
+def test_a_brush_selects_in_both_maps_and_shift_adds(page: Any) -> None:
+    box = page.locator(".field[data-side=teacher]").bounding_box()
+    left, top, size = box["x"], box["y"], box["width"]
+    page.mouse.move(left + 1, top + 1)
+    page.mouse.down()
+    page.mouse.move(left + size / 2, top + size - 1, steps=4)
+    page.mouse.up()
+    some = page.evaluate("probePage.selected()")
+    data = json.loads(page.locator("#map-data").text_content())
+    assert set(some) == {IDS[row] for row in range(60) if data["teacher"][2 * row] <= 500}
+    for side in ("teacher", "student"):
+        assert page.locator(f".field[data-side={side}]").get_attribute("data-selected") == str(len(some))
+    page.keyboard.down("Shift")
+    page.mouse.move(left + size - 1, top + 1)
+    page.mouse.down()
+    page.mouse.move(left + size / 2 - 5, top + size - 1, steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    assert len(page.evaluate("probePage.selected()")) == 60
+
+
+def test_the_selection_is_described_beside_the_whole(page: Any) -> None:
+    assert page.evaluate("probePage.rows") == IDS
+    wanted = [IDS[row] for row in (0, 1, 5)]
+    page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted)
+    assert page.evaluate("probePage.selected()") == wanted
+    maps = two()["students"]["a"]["details"]["maps"]
+    text = page.inner_text("#selection")
+    assert "3 of 60 on the maps" in text
+    assert f"{np.mean([maps['overlap'][row] for row in (0, 1, 5)]):.3f}" in text
+    assert "0.390 (0.384 to 0.396)" in text
+    assert page.locator("#selection textarea").input_value().split("\n") == wanted
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text())))
+    assert rows[0] == ["row", "id", "label", "overlap@10"]
+    assert [row[1] for row in rows[1:]] == wanted
+    page.heard[:] = [each for each in page.heard if not each.startswith("blob:")]
+    page.get_by_role("button", name="Clear").click()
+    assert page.evaluate("probePage.selected()") == []
+
+
+def test_search_finds_ids(page: Any) -> None:
+    page.fill("#search", "bag/10")
+    assert page.evaluate("probePage.selected()") == ["bag/10"]
+    assert page.inner_text("#row").startswith("bag/10")
+    page.fill("#search", "BAG/1")
+    assert page.evaluate("probePage.selected()") == ["bag/10", "bag/15"]
+    page.press("#search", "Enter")
+    assert page.inner_text("#row").startswith("bag/15")
+    page.fill("#search", "nobody")
+    assert page.evaluate("probePage.selected()") == []
+    assert "none of the 60 rows on the maps" in page.inner_text("#search-said")
+
+
+def test_everything_is_reached_by_keyboard(page: Any) -> None:
+    field = page.locator(".field[data-side=student]")
+    field.focus()
+    page.keyboard.press("ArrowRight")
+    first = page.inner_text("#row strong")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text("#row strong") in IDS
+    page.keyboard.press(" ")
+    assert page.evaluate("probePage.selected()") == [page.inner_text("#row strong")]
+    page.keyboard.press("Escape")
+    assert page.evaluate("probePage.selected()") == []
+    assert first in IDS
+    names = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, textarea, [tabindex='0'], summary")]
+            .filter(each => each.checkVisibility())
+            .filter(each => !(each.getAttribute("aria-label") || each.textContent.trim() || each.labels?.length))
+            .map(each => each.outerHTML)"""
+    )
+    assert names == []
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, summary")]
+            .filter(each => each.checkVisibility() && each.type !== "radio" && !each.closest("thead"))
+            .filter(each => each.getBoundingClientRect().height < 24).map(each => each.outerHTML)"""
+    )
+    assert small == []
+
+
+def test_headers_sort_and_say_so(page: Any) -> None:
+    head = page.locator("table.students thead th").nth(1)
+    assert head.get_attribute("aria-sort") == "none"
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    names = "[...document.querySelectorAll('table.students tbody bdi')].map(each => each.textContent)"
+    assert page.evaluate(names) == ["a", "b"]
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert page.evaluate(names) == ["b", "a"]
+    assert page.locator("table.students th[aria-sort=none]").count() > 1
+    page.locator("#classes summary").click()
+    page.locator("#classes thead th").nth(0).locator("button").click()
+    found = page.locator("#classes tbody th").all_inner_texts()
+    assert found == sorted(found)
+
+
+def test_students_are_switched_maps_included(page: Any) -> None:
+    data = json.loads(page.locator("#map-data").text_content())
+    assert page.locator("#account table").first.is_visible()
+    page.fill("#search", IDS[0])
+    assert ring(page, "student") == data["students"][0]["xy"][:2]
+    before = painted(page, "student")
+    page.get_by_role("radio", name="b").check()
+    assert ring(page, "student") == data["students"][1]["xy"][:2] != data["students"][0]["xy"][:2]
+    assert painted(page, "student") != before
+    assert page.evaluate("probePage.selected()") == [IDS[0]]
+    assert "0.200" in page.inner_text("#selection")
+    assert page.inner_text("#rows h2").endswith(": b")
+    assert not page.locator("#account table").first.is_visible()
+
+
+def test_rows_of_a_cause_are_shown_on_the_maps(page: Any) -> None:
+    page.locator("button.concerned:visible").first.click()
+    assert page.evaluate("probePage.selected()") == [IDS[5], IDS[7]]
+    assert page.locator("#colour").input_value() == "cause 0"
+    seen = {painted(page, "teacher")}
+    for colouring in ("overlap", "label"):
+        page.select_option("#colour", colouring)
+        seen.add(painted(page, "teacher"))
+    assert len(seen) == 3
+    page.locator("#legend button").first.click()  # a class
+    assert page.evaluate("probePage.selected()") == IDS[::5]
+
+
+def test_a_link_opens_what_it_leads_to(page: Any) -> None:
+    page.get_by_role("link", name="More measures").click()
+    page.wait_for_timeout(100)
+    assert page.locator("#measures table").first.is_visible()
+
+
+def test_hostile_ids_and_labels_are_text(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, tmp_path, render(document(measurement(details=details(list(HOSTILE))))))
+    rows = page.evaluate("probePage.rows")
+    assert rows[0] == f"{HOSTILE[0]}/0"
+    page.evaluate("probePage.select(probePage.rows)")
+    for row in rows[:5]:
+        page.fill("#search", row)
+        assert page.locator("#row script, #row img, #selection script, #selection img").count() == 0
+        assert page.inner_text("#row strong") == shown(row)
+    assert page.heard == []
+    page.close()
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted(browser: Any, tmp_path: Path) -> None:
+    made = document(measurement(details=details(["=1+1", "@x", "-1.5"])))
+    made["details"]["maps"]["ids"] = ["=cmd|x", "-2", *map(str, range(58))]
+    page = opened(browser, tmp_path, render(made))
+    page.evaluate("probePage.select(['=cmd|x', '-2'])")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text())))
+    assert [row[1:3] for row in rows[1:]] == [["'=cmd|x", "'=1+1"], ["-2", "'@x"]]
+    page.close()
+
+
+def test_four_students_before_anything_is_opened(browser: Any, tmp_path: Path) -> None:
+    students = {f"s{i}": measurement({"overlap@10": 0.39}, details=details(PLAIN, seed=i)) for i in range(4)}
+    made = documents(**students)
+    for each in made["students"].values():
+        each["diagnosis"] = within(BROKEN)
+    page = opened(browser, tmp_path, render(made))
+    assert page.evaluate("document.documentElement.scrollHeight") <= 6000
+    bottom = page.evaluate(
+        """() => Math.max(...[...document.querySelectorAll(".verdicts, .students, .two-maps")]
+            .map(each => each.getBoundingClientRect().bottom))"""
+    )
+    assert bottom <= 1000  # one screen
+    page.close()
+
+
+def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
+    """Of 60 rows, 57 have a picture, two are not in the data and one cannot be read."""
+    lines = ["path,id,kind"]
+    for row in range(58):
+        path = tmp_path / f"{row}.png"
+        Image.new("RGB", (80, 40), (4 * row, 20, 200)).save(path)
+        lines.append(f"{path.name},{IDS[row]},{'odd' if row % 2 else 'even'}")
+    (tmp_path / "3.png").write_bytes(b"no image")
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    text = render(two(), str(tmp_path / "data.csv"))
+    assert "2 rows are not in it; 1 could not be read and are left out." in Page(text).text
+    page = opened(browser, tmp_path, text)
+    page.fill("#search", IDS[0])
+    assert page.locator("#row .thumb").is_visible()
+    page.fill("#search", IDS[3])
+    assert page.locator("#row .thumb").count() == 0
+    page.select_option("#colour", "slice 0")
+    assert "even" in page.inner_text("#legend")
+    page.locator("#rows summary").first.click()
+    assert page.locator("#rows .thumb:visible").count() > 20
+    assert page.heard == []
+    page.close()
