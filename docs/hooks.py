@@ -1,0 +1,54 @@
+"""Pages that are made from the code, so that they cannot differ from it.
+
+A line ``<!-- commands -->`` in a page becomes the reference of every verb of the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import typer
+
+from manifold_probe.cli.verbs import app
+
+MARKER = "<!-- commands -->"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """MkDocs calls this for every page, before Markdown becomes HTML."""
+    return markdown.replace(MARKER, command_reference()) if MARKER in markdown else markdown
+
+
+def command_reference() -> str:
+    """Every verb: what it does, examples, and its arguments and options in tables."""
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return "\n\n".join(_verb(name, command) for name, command in verbs.items())
+
+
+def _verb(name: str, command: Any) -> str:
+    paragraphs, examples = _prose_and_examples("\n\n".join(filter(None, (command.help, command.epilog))))
+    parts = [f"## probe {name}", *paragraphs, "```sh\n" + "\n".join(examples) + "\n```"]
+    context = typer.Context(command, info_name=name)
+    groups: dict[str, list[str]] = {}
+    for parameter in command.get_params(context):
+        if (record := parameter.get_help_record(context)) is not None:  # what --help prints
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            names, meaning = (" ".join(text.split()).replace("|", "\\|") for text in record)
+            groups.setdefault(parameter.rich_help_panel or kind, []).append(f"| `{names}` | {_plain(meaning)} |")
+    for title, rows in groups.items():
+        parts.append("\n".join([f"| {title} | |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts)
+
+
+def _prose_and_examples(text: str) -> tuple[list[str], list[str]]:
+    """Paragraphs as single lines, and the lines that show commands."""
+    examples = [line.strip() for line in text.splitlines() if re.match(r"\s+(probe|torchrun)\b", line)]
+    lines = [line for line in text.splitlines() if line.strip() not in (*examples, "\b", "Example:", "Examples:")]
+    paragraphs = re.split(r"\n\s*\n", "\n".join(lines).replace("\b", ""))
+    return [" ".join(each.split()) for each in paragraphs if each.strip()], examples
+
+
+def _plain(text: str) -> str:
+    """Text whose brackets and asterisks Markdown leaves as they are."""
+    return re.sub(r"([\[\]*_<>])", r"\\\1", text)
