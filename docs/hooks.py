@@ -1,23 +1,50 @@
-"""Pages that are made from the code, so that they cannot differ from it.
+"""Pages that are made from the code and the README, so that they cannot differ from them.
 
-A line ``<!-- commands -->`` in a page becomes the reference of every verb of the command line.
+A line becomes:
+
+    <!-- readme -->               the README, its links as they are from here
+    <!-- commands -->             the reference of every verb of the command line
+    <!-- members of MODULE -->    the documentation of every function and class in the module's ``__all__``
 """
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from manifold_probe.cli.verbs import app
 
-MARKER = "<!-- commands -->"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """MkDocs calls this for every page, before Markdown becomes HTML."""
-    return markdown.replace(MARKER, command_reference()) if MARKER in markdown else markdown
+    markdown = re.sub("<!-- readme -->", lambda _: readme(), markdown)
+    markdown = re.sub("<!-- commands -->", lambda _: command_reference(), markdown)
+    return re.sub(r"<!-- members of ([\w.]+) -->", lambda found: members(found[1]), markdown)
+
+
+def readme() -> str:
+    """The README; what a link names outside docs/ stays as text."""
+    text = README.read_text(encoding="utf-8").replace("](docs/", "](")
+    return re.sub(r"\[([^]]+)\]\((?!http)([^)#]+)\)", lambda found: found[0] if _is_page(found[2]) else found[1], text)
+
+
+def _is_page(name: str) -> bool:
+    return (Path(__file__).parent / name).exists()
+
+
+def members(module: str) -> str:
+    """A directive for every function and class of a module, once, where it is defined."""
+    home = import_module(module)
+    values = [getattr(home, name) for name in home.__all__]
+    places = [f"::: {each.__module__}.{each.__qualname__}" for each in values if inspect.isroutine(each) or inspect.isclass(each)]
+    return "\n\n".join(dict.fromkeys(places))
 
 
 def command_reference() -> str:
