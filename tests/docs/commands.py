@@ -48,11 +48,11 @@ QUICKER = {
     "--figures figs": "--figures figs --no-maps",  # UMAP compiles for ten seconds
     "--report page.html": "--report page.html --no-maps",
     "--corruptions": "--corruptions --corrupted-images 20",
-    "--epochs 8 ": "--epochs 1 ",
+    "--epochs 8 ": "--epochs 4 ",
 }
 SLOW = ("torchrun", "hf:", "st:")  # two processes; an extra that the default suite does without
 GATES = ("--fail-under", "--baseline")
-OUTPUTS = ("--out", "-o", "--report", "--table", "--figures", "--rows", "--save-repair", "--second-round", ">")
+OUTPUTS = ("--out", "-o", "--report", "--table", "--figures", "--rows", "--save-repair", ">")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Command:
     def writes(self) -> list[str]:
         """The files and folders that a command line writes."""
         words = self.words
-        return [words[place + 1].rstrip("/") for place, word in enumerate(words[:-1]) if word in OUTPUTS]
+        options = (*OUTPUTS, "--second-round") if "merge" in words else OUTPUTS
+        return [words[place + 1].rstrip("/") for place, word in enumerate(words[:-1]) if word in options]
 
 
 def commands_of(text: str, place: str) -> list[Command]:
