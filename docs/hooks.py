@@ -31,7 +31,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def readme() -> str:
     """The README; what a link names outside docs/ stays as text."""
-    text = README.read_text(encoding="utf-8").replace("](docs/", "](")
+    text = README.read_text(encoding="utf-8").replace("](docs/", "](").replace('src="docs/', 'src="')
     return re.sub(r"\[([^]]+)\]\((?!http)([^)#]+)\)", lambda found: found[0] if _is_page(found[2]) else found[1], text)
 
 
