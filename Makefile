@@ -21,7 +21,7 @@ test-all: $(VENV)/.peers
 	$(PYTEST) -m "slow or not slow"
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 figures: $(VENV)/.dev
 	$(BIN)/python figures/draw.py

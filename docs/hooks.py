@@ -32,19 +32,22 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def readme() -> str:
     """The README; what a link names outside docs/ stays as text."""
     text = README.read_text(encoding="utf-8").replace("](docs/", "](").replace('src="docs/', 'src="')
-    return re.sub(r"\[([^]]+)\]\((?!http)([^)#]+)\)", lambda found: found[0] if _is_page(found[2]) else found[1], text)
-
-
-def _is_page(name: str) -> bool:
-    return (Path(__file__).parent / name).exists()
+    pages = Path(__file__).parent
+    return re.sub(r"\[([^]]+)\]\(([^)#]+)\)", lambda link: link[0] if (pages / link[2]).exists() else link[1], text)
 
 
 def members(module: str) -> str:
-    """A directive for every function and class of a module, once, where it is defined."""
+    """A directive for every function and class of a module, where it is defined; what the module's rooms export is left to
+    their pages."""
     home = import_module(module)
-    values = [getattr(home, name) for name in home.__all__]
-    places = [f"::: {each.__module__}.{each.__qualname__}" for each in values if inspect.isroutine(each) or inspect.isclass(each)]
-    return "\n\n".join(dict.fromkeys(places))
+    values = {name: getattr(home, name) for name in home.__all__}
+    of_rooms = {name for room in values.values() if inspect.ismodule(room) for name in getattr(room, "__all__", ())}
+    documented = [
+        value
+        for name, value in values.items()
+        if name not in of_rooms and (inspect.isroutine(value) or inspect.isclass(value))
+    ]
+    return "\n\n".join(dict.fromkeys(f"::: {each.__module__}.{each.__qualname__}" for each in documented))
 
 
 def command_reference() -> str:

@@ -1,8 +1,8 @@
 """The commands that a user reads, in the README, in docs/ and in every ``probe VERB --help``, and how a test runs them.
 
 A command is taken as it is written. What may be changed before it runs is in three tables: `PLACEHOLDERS` (a model that
-the reader has to bring), `SHORTER` (hours of training) and, in the default suite alone, `QUICKER`. A file or folder that
-another page makes is made first, by the first command on any page that writes it.
+the reader has to bring), `SHORTER` (hours of training) and, in the default suite alone, `QUICKER`. A file or folder
+that another page makes is made first, by the first command on any page that writes it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def help_commands(verb: str) -> list[Command]:
     """Every indented line of a verb's help that starts with ``probe`` and a verb."""
     start = re.compile(rf" +probe ({'|'.join(verbs())})( |$)")
     return [
-        Command(line, f"probe {verb} --help") for line in joined([x for x in help_text(verb).splitlines() if start.match(x)])
+        Command(line, f"probe {verb} --help")
+        for line in joined([x for x in help_text(verb).splitlines() if start.match(x)])
     ]
 
 
@@ -214,7 +215,9 @@ class Runner:
             fault = "prints nothing"
         elif "--json" in words and not isinstance(json.loads(out), dict):
             fault = "prints no JSON object"
-        elif absent := [name for name in command.writes if not written(Path(name), 0 if "--verify" in words else start)]:
+        elif absent := [
+            name for name in command.writes if not written(Path(name), 0 if "--verify" in words else start)
+        ]:
             fault = f"does not write {absent[0]}"
         return fault and f"{command.place}: {command.text}\n    {fault}: {error[-1500:].strip()}"
 

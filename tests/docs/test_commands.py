@@ -57,9 +57,14 @@ def test_every_command_runs(
 
 def test_a_command_without_a_runner_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = "A title\n\n```sh\nprobes compare \\\n    --out x/  # why\n```\n\nBetween `probe info x.npy` and\n`torchrun -m\nx`.\n"
+    block = "```sh\nprobes compare \\\n    --out x/  # why\n```"
+    text = f"A title\n\n{block}\n\nBetween `probe info x.npy` and\n`torchrun -m\nx`.\n"
     first, second, third = commands_of(text, "page")
-    assert [first.text, second.text, third.text] == ["probes compare --out x/  # why", "probe info x.npy", "torchrun -m x"]
+    assert [first.text, second.text, third.text] == [
+        "probes compare --out x/  # why",
+        "probe info x.npy",
+        "torchrun -m x",
+    ]
     runner = Runner([], quick=True)
     assert "nothing here runs probes" in str(runner.fault_of(first))
     assert "exit code 2" in str(runner.fault_of(second))
@@ -84,7 +89,8 @@ def test_what_a_command_reads_is_made_first(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_blocks_of_a_workflow_are_its_run_lines() -> None:
-    text = "```yaml\njobs:\n  a:\n    steps:\n      - uses: x\n      - run: |\n          probe info \\\n            t.pt\n          b\n```"
+    steps = "      - uses: x\n      - run: |\n          probe info \\\n            t.pt\n          b\n"
+    text = f"```yaml\njobs:\n  a:\n    steps:\n{steps}```"
     assert [each.text for each in commands_of(text, "page")] == ["probe info t.pt", "b"]
 
 

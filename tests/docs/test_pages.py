@@ -1,4 +1,4 @@
-"""What the pages must hold: every cause, part of the account, measure and alarm; a short README; links that lead somewhere."""
+"""What the pages must hold: every cause, part of the account, measure and alarm; a short README; links that work."""
 
 from __future__ import annotations
 
@@ -83,4 +83,6 @@ def test_every_link_leads_somewhere(page: str) -> None:
         assert goal.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", goal.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}, target
+            assert anchor in {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}, (
+                target
+            )
