@@ -37,8 +37,7 @@ def readme() -> str:
 
 
 def members(module: str) -> str:
-    """A directive for every function and class of a module, where it is defined; what the module's rooms export is left to
-    their pages."""
+    """A directive for every function and class of a module; what its rooms export is left to their pages."""
     home = import_module(module)
     values = {name: getattr(home, name) for name in home.__all__}
     of_rooms = {name for room in values.values() if inspect.ismodule(room) for name in getattr(room, "__all__", ())}
