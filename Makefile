@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all a fresh clone needs: Python >= 3.11, git and make.
+# `make demo` and `make test` are all that a fresh clone needs: Python >= 3.11, git and make.
 # Nothing is installed again unless what it was installed from has changed.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 SOURCES = $(shell find manifold_probe -type f -not -name '*.pyc')
 
-.PHONY: demo test test-all figures lint clean
+.PHONY: demo test test-all docs figures lint clean
 
 demo: $(VENV)/.package
 	$(BIN)/probe demo
@@ -19,6 +19,9 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.peers
 	$(PYTEST) -m "slow or not slow"
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 figures: $(VENV)/.dev
 	$(BIN)/python figures/draw.py
@@ -30,7 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist probe-demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist probe-demo site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +47,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-$(VENV)/.peers: $(VENV)/.dev
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.docs
 	$(INSTALL) -e '.[dev,peers,slow]'
 	@touch $@

@@ -136,6 +136,9 @@ class Measure:
         "teacher" or "student" where it is of that space alone.
     detail : str
         The name in details under which its values stand: of every dimension, or of every class.
+
+    Attributes
+    ----------
     place : int
         Its place among all declarations: results hold measures in that order, reports in that of `MEASURES`.
 

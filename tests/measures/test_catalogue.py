@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from manifold_probe.measures.catalogue import MEASURES, declaration, general
 from manifold_probe.report.curves import Run
 from manifold_probe.report.figures import curves
 from manifold_probe.report.gates import check_gates, parse_gates
-from tests.readme.commands import ROOT
+from tests.docs.commands import ROOT
 
 K = 5
 MINE = [
@@ -183,18 +182,6 @@ def test_results_and_reports_have_their_orders() -> None:
     assert len(set(headings)) == sum(one != other for one, other in pairwise([None, *headings]))
     # `watch` searches neighbours, and makes no ranks
     assert {each.needs for each in MEASURES if each.watched} <= {"moments", "neighbours", "classes"}
-
-
-def test_the_readme_has_every_measure() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| measure | what it says |")[2].partition("\n\n")[0]
-    named: list[str] = []
-    for row in table.splitlines()[2:]:
-        first, *more = re.findall(r"`([^`]+)`", row.split("|")[1])
-        whole = first.split("_teacher")[0]
-        keys = [first, *(first + each if each[0] == ":" else whole + each if each[0] == "_" else each for each in more)]
-        named += [key.replace("*", side) for key in keys for side in ("teacher", "student")[: 1 + ("*" in key)]]
-    assert sorted(named) == sorted(each.named(10) for each in MEASURES)
 
 
 # Examples in docstrings are for readers.

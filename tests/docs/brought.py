@@ -1,4 +1,4 @@
-"""The models that a reader of the README brings: made here, tiny and random, so that nothing is downloaded."""
+"""The models that a reader of the documentation brings: made here, tiny and random, so that nothing is downloaded."""
 
 from __future__ import annotations
 
