@@ -239,7 +239,7 @@ def _cause_legend(causes: list[dict[str, Any]], look: Look) -> list[Any]:
 
 RUNG = 1.75  # of a row of text
 THIN = 0.26  # of a rung: a bar
-HATCHES = ("", "//////", "......")
+HATCHES = ("", "//////", "|||||")  # dots would be ten times the lines in an SVG
 
 
 def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
