@@ -26,7 +26,12 @@ QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
 RECORD = """() => {
     window.frames_ms = [];
     let last = performance.now();
-    const next = now => { window.frames_ms.push(now - last); last = now; if (window.frames_ms) requestAnimationFrame(next); };
+    const next = now => {
+        if (!window.frames_ms) return;
+        window.frames_ms.push(now - last);
+        last = now;
+        requestAnimationFrame(next);
+    };
     requestAnimationFrame(next);
 }"""
 TAKE = "() => { const taken = window.frames_ms.slice(2); window.frames_ms = null; return taken; }"

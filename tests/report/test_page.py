@@ -27,7 +27,10 @@ from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
 from tests.report.hand import CLASSES, document, documents, measurement
 
-CSP = "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+CSP = (
+    "default-src 'none'; script-src 'sha256-{}'; "
+    "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+)
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -254,7 +257,10 @@ def test_the_worst_classes_come_first_and_the_rest_is_counted() -> None:
 def test_neighbours_in_both_are_marked() -> None:
     found = worst_rows(DOCUMENTS["one"], 8)
     assert found is not None
-    assert found.sentence == "1 of the 50 rows that lost most keep no neighbour. The first 8 of the 50; the saved JSON holds all."
+    assert (
+        found.sentence
+        == "1 of the 50 rows that lost most keep no neighbour. The first 8 of the 50; the saved JSON holds all."
+    )
     row = found.rows[0]
     assert [name for name, both in row.teacher if both] == [name for name, both in row.student if both] == ["dress/9"]
     assert row.kept == 1

@@ -1,4 +1,4 @@
-"""The report as one offline web page: no script, no request, readable on a phone, in the dark and on paper."""
+"""The report as one offline web page: no request, readable without its script, on a phone, in the dark and on paper."""
 
 from manifold_probe.report.page.page import render
 

@@ -73,7 +73,9 @@ def row_names(document: dict[str, Any]) -> list[Any]:
 
 
 def maps_of(
-    students: dict[str, dict[str, Any]], pictures: dict[str, Any] | None = None, slices: dict[str, list[Any]] | None = None
+    students: dict[str, dict[str, Any]],
+    pictures: dict[str, Any] | None = None,
+    slices: dict[str, list[Any]] | None = None,
 ) -> Maps | None:
     """The maps of the students whose rows are those of the first that has maps; None where none has.
 
@@ -152,7 +154,8 @@ def _colours(codes: np.ndarray, count: int) -> list[int | None]:
 
 
 def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], names: list[str]) -> Drawn:
-    dots, tags = [], []
+    dots: list[Dots] = []
+    tags: list[Tag] = []
     of_row = np.array([-1 if colour is None else colour for colour in colours])[codes]
     for colour in np.unique(of_row).tolist():
         path = "".join(f"M{x} {y}h0" for x, y in places[of_row == colour].tolist())
@@ -200,7 +203,9 @@ def _packed(lists: list[list[int]] | None) -> dict[str, str] | None:
     """Lists of whole numbers as base64: how many each holds, then all of them, as 16 bits each."""
     if lists is None:
         return None
-    counts, values = (np.asarray(each, "<i2") for each in ([len(row) for row in lists], [v for row in lists for v in row]))
+    counts, values = (
+        np.asarray(each, "<i2") for each in ([len(row) for row in lists], [v for row in lists for v in row])
+    )
     return {name: base64.b64encode(each.tobytes()).decode() for name, each in (("counts", counts), ("values", values))}
 
 

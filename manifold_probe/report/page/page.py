@@ -79,9 +79,7 @@ def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None
     return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
 
 
-def _pictured(
-    students: dict[str, dict[str, Any]], source: Data | str | Path | None, room: int
-) -> dict[str, Any]:
+def _pictured(students: dict[str, dict[str, Any]], source: Data | str | Path | None, room: int) -> dict[str, Any]:
     """The maps and the thumbnails, which the page has where there is room for them."""
     maps = maps_of(students)
     if source is None:
@@ -91,7 +89,9 @@ def _pictured(
     if maps:
         rows = next(names for each in students.values() if (names := row_names(each)))
         maps = maps_of(students, *of_maps(thumbnails, rows))
-    sheet = f'.thumb{{--tile:{thumbnails.tile}px;background-image:url("{thumbnails.sheet}")}}' if thumbnails.tile else ""
+    sheet = (
+        f'.thumb{{--tile:{thumbnails.tile}px;background-image:url("{thumbnails.sheet}")}}' if thumbnails.tile else ""
+    )
     return {
         "maps": maps,
         "map_data": maps.script if maps else "",
@@ -103,7 +103,7 @@ def _pictured(
 def environment() -> Environment:
     """What templates are rendered with."""
     found = Environment(
-        loader=FunctionLoader(own), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(text_of), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     found.filters |= {
         "shown": shown,
@@ -120,7 +120,7 @@ def environment() -> Environment:
     return found
 
 
-def own(name: str) -> str:
+def text_of(name: str) -> str:
     """The text of a file that lies beside this module."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
@@ -206,10 +206,10 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
 
 def frame(blocks: Iterable[Block] = ()) -> dict[str, Any]:
     """What every page has whatever it shows: its style, its script and the policy that allows this script alone."""
-    script = own("page.js")
+    script = text_of("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
-        "css": style_sheet() + Markup(own("page.css")),
+        "css": style_sheet() + Markup(text_of("page.css")),
         "script": Markup(script),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; {STYLES_AND_IMAGES}",
         "unit": SHARES,

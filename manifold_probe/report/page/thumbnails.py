@@ -30,7 +30,7 @@ GROUND = (128, 128, 128)  # around an image that is not square, on light and dar
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """What the page shows of its rows: a tile of ``sheet`` (a data URI) or a snippet, by the row's id or number as text.
+    """What the page shows of its rows, by id or number as text: a tile of ``sheet`` (a data URI) or a snippet.
 
     ``slices`` are the further columns of the data, by the same names; ``missing`` counts rows without an item,
     ``unreadable`` items that cannot be read.
@@ -73,7 +73,9 @@ def read_thumbnails(students: dict[str, dict[str, Any]], data: Data | str | Path
     }
     known: dict[str, Any] = {"source": data.source, "slices": slices, **counts}
     if data.kind == "texts":
-        return Thumbnails(snippets={name: shown(" ".join(text.split()), SNIPPET) for name, text in read.items()}, **known)
+        return Thumbnails(
+            snippets={name: shown(" ".join(text.split()), SNIPPET) for name, text in read.items()}, **known
+        )
     for names, tile in itertools.product((wanted, worst), TILES):
         some = {name: read[name] for name in names if name in read}
         tile = min(tile, max((max(image.size) for image in some.values()), default=tile))
