@@ -96,17 +96,6 @@ def next_to_do(steps: list[str]) -> Section:
 
 def picture(document: dict[str, Any]) -> Picture:
     """The main measures as a picture."""
-    return Picture("The main measures with their intervals", lambda: _png(document))
+    from manifold_probe.report import figures
 
-
-def _png(document: dict[str, Any]) -> bytes:
-    from matplotlib import style
-
-    from manifold_probe.report.figures.look import look_of, settings
-    from manifold_probe.report.figures.measures import draw
-    from manifold_probe.report.figures.save import contents
-
-    look = look_of("paper")
-    with style.context(["default", settings(look)]):
-        figure = draw(document, look)
-    return b"" if figure is None else contents(figure, look, "png")
+    return Picture("The main measures with their intervals", lambda: figures.picture(document))
