@@ -46,8 +46,8 @@ def test_all_outputs_at_once(folder: Path, capfd: Capture) -> None:
         "probe: wrote the page page.html",
     ]
     names = {path.stem for path in (folder / "f/g").iterdir()}
-    assert names == {*FIGURES, "differences"}
-    assert len(list((folder / "f/g").iterdir())) == 21
+    assert names == {*FIGURES, "differences", "captions"}
+    assert len(list((folder / "f/g").iterdir())) == 3 * 7 + 2
     page = (folder / "page.html").read_text()
     value = result["students"]["a"]["measures"]["overlap@4"]["value"]
     assert f"{value:.3f}" in page
@@ -84,7 +84,8 @@ def test_results_draw_themselves(folder: Path) -> None:
     result = mp.compare("t.npz", {"a": "a.npz", "b": "b.npz"}, k=4)
     figures = result.figures()
     assert sorted(figures) == sorted([*FIGURES, "differences"])
-    assert sorted(result["a"].figures("out", style="slides", width=8)) == sorted((Path("out")).iterdir())
+    written = [*result["a"].figures("out", style="slides", width=8), Path("out/captions.md"), Path("out/captions.tex")]
+    assert sorted(written) == sorted(Path("out").iterdir())
     result.to_html("page.html")
     result.to_table("table.tex")
     assert "\\begin{tabular}" in Path("table.tex").read_text()

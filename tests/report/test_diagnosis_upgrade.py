@@ -98,7 +98,7 @@ def test_every_renderer_works_with_it(file: Path, tmp_path: Path) -> None:
 def test_the_command_line_draws_it(file: Path, tmp_path: Path) -> None:
     arguments = ["figures", str(file), "--out", str(tmp_path / "f"), "--report", str(tmp_path / "r.html")]
     assert cli.run([*arguments, "--table", str(tmp_path / "t.md")]) == 0
-    assert sorted({each.stem for each in (tmp_path / "f").iterdir()}) == ["causes", "ladder"]
+    assert sorted({each.stem for each in (tmp_path / "f").iterdir()}) == ["captions", "causes", "ladder"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.diagnose import Asked
+from manifold_probe.diagnosis import diagnose
 from manifold_probe.diagnosis.of_pair import NEEDED, check, check_count, check_measures, parts_of
 from manifold_probe.parts import Progress
 from manifold_probe.report.diagnosis.document import diagnosis_document, within
@@ -17,7 +17,7 @@ from manifold_probe.spaces.pairing import Pair
 __all__ = ["check_count", "check_measures", "made", "within_comparison"]
 
 
-def made(pair: Pair, asked: Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
+def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
     """The diagnosis of a pair.
 
     Raises
@@ -41,5 +41,5 @@ def within_comparison(
     taken = {each.named(k): measures[each.named(k)] for each in NEEDED}
     if any(each["value"] is None for each in taken.values()):
         return None
-    parts, _ = parts_of(pair, Asked(k=k, seed=seed), taken, progress)
+    parts, _ = parts_of(pair, diagnose.Asked(k=k, seed=seed), taken, progress)
     return within(parts, measures, k, comparison["inputs"]["student"]["shape"][1])
