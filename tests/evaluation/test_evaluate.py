@@ -143,7 +143,7 @@ def test_what_cannot_be_evaluated(call, message: str) -> None:  # type: ignore[n
 def test_the_table(folder: Path, capfd: Capture) -> None:
     code, out, error = probe(capfd, *sides(folder, "all"))
     assert (code, error) == (0, "")
-    assert out.startswith("teacher t_all and student s_all: 350 test rows held against 350 others of the same file")
+    assert out.startswith("teacher t_all and student s_all: 350 test rows compared with 350 others of the same file")
     for key in ("knn_accuracy@10", "linear_accuracy:1%", "recall@10", "logits_top1", "logits_top5"):
         assert key in out
     assert "ood_auroc:" not in out
