@@ -18,42 +18,7 @@ from manifold_probe.report.result import Result
 from manifold_probe.spaces.space import Space
 
 
-class _Compared(Result):
-    """What the results of one and of several students write."""
-
-    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
-        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
-
-        ``width``, as for `figures`, is what a .tex table must fit into.
-
-        Raises
-        ------
-        InputError
-            For another suffix or an unknown width, or when the place cannot be written to.
-        """
-        from manifold_probe.report.tables.write import write_table
-
-        options: dict[str, Any] = {} if width is None else {"width": width}
-        write_table(self._document, path, **options)
-
-    def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
-        """Write the report as one page that needs no network.
-
-        ``thumbnails`` is data as for `manifold_probe.extract`: the page then shows the images or texts of rows.
-
-        Raises
-        ------
-        InputError
-            When the place cannot be written to, or the data cannot be read.
-        """
-        from manifold_probe.files import write_whole
-        from manifold_probe.report.page import render
-
-        options: dict[str, Any] = {} if thumbnails is None else {"thumbnails": thumbnails}
-        write_whole(path, render(self._document, **options))
-
-
-class Comparison(_Compared):
+class Comparison(Result):
     """How faithfully one student kept its teacher's manifold.
 
     Examples
@@ -107,7 +72,7 @@ class Comparison(_Compared):
         return f"<Comparison: {verdict(self._document)}>"
 
 
-class Comparisons(_Compared, Mapping[str, Comparison]):
+class Comparisons(Result, Mapping[str, Comparison]):
     """Several students of one teacher: a mapping from name to `Comparison`, and the paired differences.
 
     Examples

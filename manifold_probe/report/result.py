@@ -74,7 +74,7 @@ class Result:
         """
         from manifold_probe.report.tables.write import write_table
 
-        write_table(self._document, path, **({} if width is None else {"width": width}))
+        write_table(self._document, path, width)
 
     @classmethod
     def check_table(cls, path: str | Path, option: str = "table") -> None:
@@ -97,7 +97,7 @@ class Result:
         from manifold_probe.files import write_whole
         from manifold_probe.report.page import render
 
-        write_whole(path, render(self._document, **({} if thumbnails is None else {"thumbnails": thumbnails})))
+        write_whole(path, render(self._document, thumbnails=thumbnails))
 
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
