@@ -22,6 +22,7 @@ LINE_SECONDS = 5.0
 BAR_SECONDS = 0.25
 LATELY = 1 / 3  # of the time so far
 LEAST_LATELY = 5.0  # seconds
+LEAST_DONE = 0.02  # of the work: before, the speed says little
 MARK = 0.001  # of the work, between two marks of when it was done
 
 
@@ -97,7 +98,7 @@ class Progress:
     def _seconds_left(self, now: float) -> float | None:
         """By the speed since the latest mark that is long ago; unknown before there is any speed."""
         earlier = [mark for mark in self._marks if mark[1] < self._share]
-        if not earlier or self._share >= 1:
+        if not earlier or not LEAST_DONE <= self._share < 1:
             return None
         when, share = next((mark for mark in reversed(earlier) if mark[0] <= self._long_ago(now)), earlier[0])
         return (now - when) * (1 - self._share) / (self._share - share)
