@@ -149,7 +149,7 @@ def test_what_a_reader_must_know_of_a_run(folder: Path, capfd: Capture) -> None:
         (["run", "--train-ids", "run/train_ids.txt"], "train ids: is known of the run run"),
         (["run", "--positional"], "positional: is known of the run run"),
         (["run", "--data", "digits.npz"], "data: is known of the run run"),
-        (["--student", "run"], "--teacher: missing; give --teacher and --student, or the folder of a run"),
+        (["--student", "run"], "--teacher: missing; give teacher and student, or the folder of a run"),
         (["--teacher", "t.pt"], "--student: missing"),
         ([], "--teacher: missing"),
         (["run", "--k", "50"], "at least 204 are needed for k = 50"),

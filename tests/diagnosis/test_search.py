@@ -16,6 +16,7 @@ from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial
 from manifold_probe.diagnosis.search import (
     LEAST,
     LEVEL,
+    OF_A_MAP,
     SPECIFIC,
     Finding,
     passes,
@@ -215,7 +216,8 @@ def test_what_is_specific() -> None:
 def test_a_specific_repair_goes_before_one_that_takes_back_many_faults(kind: str) -> None:
     lab = lab_of(stretched)
     whole = finding(share=0.8, kind=kind, lab=lab)
-    enough, little = (finding(share=0.8 * part, lab=lab) for part in (SPECIFIC + 0.01, SPECIFIC - 0.01))
+    least = OF_A_MAP if kind == "mapped" else SPECIFIC
+    enough, little = (finding(share=0.8 * part, lab=lab) for part in (least + 0.01, least - 0.01))
     assert winner([whole, enough]) is enough
     assert winner([whole, little]) is whole
     assert winner([]) is None
