@@ -9,9 +9,9 @@ import pytest
 
 from manifold_probe.report.page import render
 from manifold_probe.report.page.diagnosis import render_diagnosis
+from tests.report.browser import OPEN, WIDTHS, browser
 from tests.report.test_comparison_diagnosed import MANY, ONE
 from tests.report.test_diagnosis import DOCUMENTS
-from tests.report.test_page_in_chromium import OPEN, WIDTHS, browser
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.slow

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from manifold_probe.report.words import shown
+from tests.report.browser import OPEN, WIDTHS, browser
 from tests.report.test_page import ALARM, DOCUMENTS, HOSTILE, rendered
 from tests.report.test_page_of_many import page_of
 
+__all__ = ["browser"]
 pytestmark = pytest.mark.slow
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
-WIDTHS = (360, 768, 1440)
-OPEN = "document.querySelectorAll('details').forEach(each => each.open = true)"
 PAGES = (*DOCUMENTS, "twelve", "forty")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Debian's chromium")
-    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from PIL import Image
 
 from manifold_probe.report.page import render
 from manifold_probe.report.words import shown
+from tests.report.browser import browser
 from tests.report.diagnoses import BROKEN, within
 from tests.report.hand import document, documents, measurement
 from tests.report.test_page import HOSTILE, PLAIN, Page, details
-from tests.report.test_page_in_chromium import browser
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.slow
