@@ -15,7 +15,7 @@ from PIL import Image
 
 from manifold_probe.report.page import render
 from manifold_probe.report.words import shown
-from tests.report.browser import browser
+from tests.report.browser import OPEN, browser
 from tests.report.diagnoses import BROKEN, within
 from tests.report.hand import document, documents, measurement
 from tests.report.test_page import HOSTILE, PLAIN, Page, details
@@ -302,3 +302,11 @@ def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
     assert page.locator("#rows .thumb:visible").count() > 20
     assert page.heard == []
     page.close()
+
+
+def test_on_paper_every_part_names_its_student(page: Any) -> None:
+    page.evaluate(OPEN)
+    page.emulate_media(media="print")
+    names = page.query_selector_all(".by-student h3, details.student > summary")
+    assert len(names) >= 2
+    assert all(name.is_visible() for name in names)
