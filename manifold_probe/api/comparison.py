@@ -195,8 +195,8 @@ class _Plan:
         check_rows(opened.pairs, self.settings)
         if not self.diagnose:
             return
+        from manifold_probe.diagnosis.of_pair import check_count, check_measures
         from manifold_probe.measures.user_defined import chosen
-        from manifold_probe.report.diagnosis.make import check_count, check_measures
 
         k = self.settings["k"]
         check_measures([measure.named(k) for measure in chosen(self.measures, k)], k)

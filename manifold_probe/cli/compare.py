@@ -279,12 +279,12 @@ def compare_layers(
     """The matrix of every teacher layer against every student layer, shown and written where asked."""
     from manifold_probe.report import layers
     from manifold_probe.report.document import to_json
-    from manifold_probe.report.layers_files import LayersOutputs
+    from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
     if len(students) > 1:
         raise InputError("--layers: compares one student at a time; give one student")
-    outputs = LayersOutputs(table, figures)
+    outputs = Outputs(table=table, figures=figures, kind=layers.Layers)
     outputs.check()
     student = next(iter(students.values()))
     with Progress() as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -41,23 +42,25 @@ def figures(
       probe figures run/ --out curves --table curves.csv
     """
     from manifold_probe.api import of_document
-    from manifold_probe.report.curves import CurvesOutputs, read_runs, run_folders
+    from manifold_probe.report.curves import Runs, read_runs, run_folders
     from manifold_probe.report.diagnosis.document import read_diagnosis
+    from manifold_probe.report.diagnosis.result import Diagnosis
     from manifold_probe.report.document import SEVERAL, read_document
-    from manifold_probe.report.layers_files import LayersOutputs, read_layers
+    from manifold_probe.report.layers import Layers, read_layers
     from manifold_probe.report.merge import merged
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.students import APART, paired
 
     if not (out or report or table):
         raise InputError("--out: nothing is asked for; give --out DIR, --report FILE.html or --table FILE")
+    outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
     names = named_results(results)
     runs = run_folders(names)
     if runs is not None:
         if report:
             result = f"{next(iter(runs))}/result.json"
             raise InputError(f"--report: has no page for runs; draw them with --out and --table, or give {result}")
-        curves = CurvesOutputs(table, out, style, width)
+        curves = replace(outputs, kind=Runs)
         curves.check()
         tell(curves.write(read_runs(runs)))
         return
@@ -66,15 +69,14 @@ def figures(
         if len(names) > 1 or report:
             only = "--report: has no page for layers" if report else f"{next(iter(layers))}: holds layers"
             raise InputError(f"{only}; draw that result alone, with --out and --table")
-        drawn = LayersOutputs(table, out, style, width, figures_option="--out")
+        drawn = replace(outputs, kind=Layers)
         drawn.check()
         tell(drawn.write(next(iter(layers.values()))))
         return
     diagnoses = {path: found for path in names if (found := read_diagnosis(path)) is not None}
     if diagnoses:
-        draw_diagnosis(diagnoses, len(names), Outputs(report, table, out, style, width, figures_option="--out"))
+        draw_diagnosis(diagnoses, len(names), replace(outputs, kind=Diagnosis))
         return
-    outputs = Outputs(report=report, table=table, figures=out, style=style, width=width, figures_option="--out")
     outputs.check(list(names))
     documents = {path: read_document(path) for path in names}
     called = {path: name for path, name in names.items() if name is not None}
@@ -86,13 +88,8 @@ def figures(
 
 def draw_diagnosis(diagnoses: dict[str, dict[str, Any]], given: int, outputs: Any) -> None:
     """A saved diagnosis: its figures, and where asked its page and its numbers as a table."""
-    from manifold_probe.report.diagnosis.markdown import check_table
-    from manifold_probe.report.diagnosis.result import Diagnosis
-
     path, document = next(iter(diagnoses.items()))
     if given > 1:
         raise InputError(f"{path}: holds a diagnosis; draw that result alone")
-    if outputs.table is not None:
-        check_table(outputs.table, "--table")
     outputs.check([path])
-    tell(outputs.write(Diagnosis(document)))
+    tell(outputs.write(document))

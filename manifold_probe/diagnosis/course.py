@@ -28,9 +28,7 @@ JUMPED = 0.25  # of the fall so far
 FEWEST = 4  # points: of fewer no rate of the fall is read
 FEW = 12  # points: of fewer no noise is known, and nothing is proved but an explosion
 EXPLODED = 2.0  # times the first loss
-HALVED = (
-    0.5  # what a doubling of the steps wins, relative to the doubling before, where the course is too short to show it
-)
+HALVED = 0.5  # of what the doubling before won, where the course is too short to show more
 MOST_HALVED = 0.8
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from manifold_probe.distillation.run_folder import LOG, MANIFEST
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
-from manifold_probe.report.outputs import Outputs
 from manifold_probe.report.result import Result
 from manifold_probe.report.tables.write import csv_cell
 from manifold_probe.report.typed import Record, mismatch
@@ -231,10 +230,3 @@ class Runs(Result):
         from manifold_probe.report.figures.curves import draw
 
         return draw(self._runs, look)
-
-
-def CurvesOutputs(
-    table: str | None = None, figures: str | None = None, style: str = "paper", width: str | None = None
-) -> Outputs:
-    """The outputs of runs."""
-    return Outputs(table=table, figures=figures, style=style, width=width, figures_option="--out", kind=Runs)

@@ -40,13 +40,18 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     trial = lab.undo(name, repair, linear=True)
     if trial.share < OWN[signs.facts]:
         return None
-    ranks = [participation(values) for values in lab.spectra]
-    if not by_weights and ranks[0] >= FEWER * ranks[1] and trial.after < DOUBLED * trial.before:
+    if not by_weights and not very_uneven(signs) and trial.after < DOUBLED * trial.before:
         return None
     if by_weights:  # judged by halves; what comes after sees one set of weights
         rows = lab.keep
         return Proved(trial, lab.repaired(weighted(lab.student[rows], lab.reference[rows])(lab.student)))
     return Proved(replace(trial, kind="mapped"), lab.repaired(repair(lab.student)))
+
+
+def very_uneven(signs: Signs) -> bool:
+    """Whether the participation ratio alone, its first evidence, is proof enough."""
+    ratio = signs.evidence[0]
+    return ratio.expected is not None and ratio.value < FEWER * ratio.expected
 
 
 def weighted(student: np.ndarray, teacher: np.ndarray) -> Change:

@@ -21,7 +21,7 @@ OWN = 0.08  # of the loss: so much any network's dimensions, which are no normal
 
 
 def signs(lab: Lab) -> list[Signs]:
-    found = (_dimensions(lab), *_directions(lab), _links(lab), _maps(lab))
+    found = (_dimensions(lab), _directions(lab), _links(lab), _maps(lab))
     return [each for each in found if each is not None]
 
 
@@ -58,7 +58,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _directions(lab: Lab) -> list[Signs]:
+def _directions(lab: Lab) -> Signs | None:
     """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
     which undoes what is bent along a direction. Heavy tails alone say nothing: a network in training mode has them."""
     keep = lab.keep
@@ -67,13 +67,13 @@ def _directions(lab: Lab) -> list[Signs]:
     own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
     tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
     if tails < HEAVY * max(usual, healthy) or tails / max(usual, 1e-9) < MINOR * minor_tails(lab, count):
-        return []  # all directions alike: some rows are noisier than others
+        return None  # all directions alike: some rows are noisier than others
     halves = [
         np.median(kurtosis(own[some]) / np.maximum(kurtosis(image[some]), 1e-9))
         for some in (keep & lab.fold, keep & ~lab.fold)
     ]
     if min(halves) < 1.05:
-        return []
+        return None
 
     def straightened(x: np.ndarray) -> np.ndarray:
         axes, centre = main_axes(x[keep], count), x[keep].mean(0)
@@ -91,7 +91,7 @@ def _directions(lab: Lab) -> list[Signs]:
         Repair("main directions straightened by their ranks", straightened),
         Repair("main directions replaced by what the teacher linearly predicts of them", replaced),
     ]
-    return [Signs(evidence, facts=lambda lab: repairs)]
+    return Signs(evidence, facts=lambda lab: repairs)
 
 
 def minor_tails(lab: Lab, count: int) -> float:

@@ -52,7 +52,7 @@ def _class(lab: Lab) -> Iterator[Signs]:
     if z[worst] < -3:
         rows = np.flatnonzero(lab.keep & (lab.codes == classes[worst]))[:MOST_ASSIGNED]
         evidence = [Evidence("agreement with the teacher's prediction in this class", level[worst], np.median(level))]
-        yield Signs(evidence, {"rows": rows, "classes": [lab.names[classes[worst]]]}, facts="class")
+        yield Signs(evidence, {"rows": rows, "classes": [lab.names[classes[worst]]]})
 
 
 def _scattered(lab: Lab) -> Iterator[Signs]:

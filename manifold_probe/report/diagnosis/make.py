@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.diagnosis import diagnose
-from manifold_probe.diagnosis.of_pair import NEEDED, check, check_count, check_measures, parts_of
+from manifold_probe.diagnosis.of_pair import NEEDED, check, parts_of
 from manifold_probe.parts import Progress
 from manifold_probe.report.diagnosis.document import diagnosis_document, within
 from manifold_probe.report.diagnosis.result import Diagnosis
 from manifold_probe.report.provenance import provenance_of
 from manifold_probe.spaces.pairing import Pair
-
-__all__ = ["check_count", "check_measures", "made", "within_comparison"]
 
 
 def made(pair: Pair, asked: diagnose.Asked, inputs: dict[str, Any], progress: Progress | None = None) -> Diagnosis:
