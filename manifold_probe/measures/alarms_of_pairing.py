@@ -30,6 +30,15 @@ def pairing(pair: Pair) -> list[Alarm]:
         alarms.append(Alarm("misaligned_rows", _label_conflicts(pair)))
     if pair.labels is not None:
         alarms += suspicious_labels(pair.labels)
+    if (tokens := pair.teacher.source.tokens) is not None:
+        repeated = "" if pair.labels is None else f"; the label of a set stands for each of its {tokens} tokens"
+        alarms.append(
+            Alarm(
+                "tokens_as_rows",
+                f"rows are the {tokens} tokens of each of {pair.teacher.n // tokens:,} sets, which are not independent: "
+                f"intervals are too narrow{repeated}.",
+            )
+        )
     return alarms
 
 

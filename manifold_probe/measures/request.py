@@ -18,6 +18,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.spaces.given import codes_without_label, ids_of_both, labels_with_ids
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
+from manifold_probe.spaces.tokens import check_same_tokens
 
 FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
 
@@ -45,6 +46,7 @@ class Request:
     positional: bool = False
     allow_missing: bool = False
     keep_first: bool = False
+    rows: str | None = None
 
     def open(self) -> Opened:
         """Read what says which rows there are, and pair them.
@@ -56,8 +58,11 @@ class Request:
         """
         from manifold_probe.spaces.read import as_space
 
-        teacher = as_space(self.teacher, "teacher", not self.ignore_labels)
-        students = {name: as_space(given, name, not self.ignore_labels) for name, given in self.students.items()}
+        labelled = not self.ignore_labels
+        teacher = as_space(self.teacher, "teacher", labelled, rows=self.rows)
+        students = {name: as_space(given, name, labelled, rows=self.rows) for name, given in self.students.items()}
+        for student in students.values():
+            check_same_tokens(teacher, student)
         labels, labels_ids = labels_with_ids(self.labels, teacher, self.ids)
         codes = codes_without_label(self.unlabelled, [teacher, *students.values()], labels)
         again = self._pairing(teacher, students, codes)
@@ -74,7 +79,7 @@ class Request:
         if not self.positional:
             for each in students.values():
                 check_same_content(teacher.source.path, each.source.path)
-        teacher_ids, student_ids = ids_of_both(self.ids, teacher.n, next(iter(students.values())).n)
+        teacher_ids, student_ids = ids_of_both(self.ids, teacher, next(iter(students.values())))
         rules: dict[str, Any] = {
             "positional": self.positional,
             "allow_missing": self.allow_missing,

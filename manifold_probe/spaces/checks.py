@@ -98,8 +98,10 @@ def check_inflation(path: str, field: str, decoded: int, stored: int) -> None:
         )
 
 
-def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
+def check_array(path: str, entry: Entry, fewest: int = 2, sets: bool = False) -> None:
     """Refuse an entry that is not an (n, d) matrix of real numbers with n >= 2 (or ``fewest``) and d >= 1.
+
+    With ``sets``, sets of vectors (n, N, d) pass too.
 
     Raises
     ------
@@ -114,12 +116,13 @@ def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
         raise bad(path, f"{where} {_type_fix(entry.dtype)}{as_numbers}")
     if len(entry.shape) < 2:
         raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row a sample")
-    if len(entry.shape) > 2:
+    if len(entry.shape) > (3 if sets else 2):
         pooling = POOLING.get(len(entry.shape), "x.flatten(1)")
         if sorted(entry.shape[1:])[-2] == 1:  # (n, d, 1, 1) or (n, 1, d): nothing to pool over
             pooling = "x.flatten(1)"
-        raise bad(path, f"{where} has shape {entry.shape}: pool it to (n, d) first, e.g. {pooling}")
-    n, d = entry.shape
+        tokens = ", or give --rows tokens, cls or mean" if pooling == POOLING[3] else ""
+        raise bad(path, f"{where} has shape {entry.shape}: pool it to (n, d) first, e.g. {pooling}{tokens}")
+    n, d = entry.shape[0], min(entry.shape[1:])
     if n < fewest:
         needed = "at least 2 are needed" if fewest > 1 else "at least one is needed"
         raise bad(path, f"{where} has shape {entry.shape}: {n} row{'s' * (n != 1)}, {needed}")

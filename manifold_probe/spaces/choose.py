@@ -9,10 +9,11 @@ from manifold_probe.spaces.labels import plain_value
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
 
-def choose_features(contents: Contents, key: str | None = None, fewest: int = 2) -> Entry:
+def choose_features(contents: Contents, key: str | None = None, fewest: int = 2, sets: bool = False) -> Entry:
     """The entry called ``key``; without one "features", else the only matrix that is not ids, labels or logits.
 
-    A key that ends in "?bits" stands for the same entry with its packed bits unpacked.
+    A key that ends in "?bits" stands for the same entry with its packed bits unpacked. With ``sets`` the entry may also
+    hold sets of vectors (n, N, d).
 
     Raises
     ------
@@ -23,7 +24,7 @@ def choose_features(contents: Contents, key: str | None = None, fewest: int = 2)
         return unpacked(contents.path, choose_features(contents, key.removesuffix(SUFFIX) or None, fewest))
     entry = _named(contents, key) if key is not None else contents.entries.get("features") or _only_matrix(contents)
     entry = _of_text(contents.path, entry)
-    check_array(contents.path, entry, fewest)
+    check_array(contents.path, entry, fewest, sets)
     return entry
 
 

@@ -53,7 +53,7 @@ def open_folder(path: str, key: str | None = None) -> Contents:
         part, ids_labels = _shard(path, item, key, parts[0] if parts else None)
         parts.append(part)
         columns.append(ids_labels)
-    dtype, shape = parts[0].dtype, (sum(part.shape[0] for part in parts), parts[0].shape[1])
+    dtype, shape = parts[0].dtype, (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
     entries = {"features": Entry("features", shape, dtype, lambda: Stacked([part.open() for part in parts], dtype))}
     for place, role in enumerate(("ids", "labels")):
         values = _column(path, manifest, role, [pair[place] for pair in columns], shape[0])
@@ -138,13 +138,14 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
     contents = open_file(file)
     if item.get("sha256") is not None and file_sha256([file]) != item["sha256"]:
         raise bad(file, "has another sha256 than the manifest says; copy it again or fix the manifest")
-    entry = choose_features(contents, key)
+    entry = choose_features(contents, key, sets=True)
     if item.get("rows") is not None and item["rows"] != entry.shape[0]:
         raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; fix one of them")
-    if first is not None and (entry.shape[1], entry.dtype) != (first.shape[1], first.dtype):
+    if first is not None and (entry.shape[1:], entry.dtype) != (first.shape[1:], first.dtype):
+        here, there = ("x".join(map(str, shard.shape[1:])) for shard in (entry, first))
         raise bad(
             file,
-            f"has rows of {entry.shape[1]} {entry.dtype}, the first shard {first.shape[1]} {first.dtype}; "
+            f"has rows of {here} {entry.dtype}, the first shard {there} {first.dtype}; "
             "shards must agree, extract them with one model",
         )
     return entry, attached(contents, entry.name, entry.shape[0])

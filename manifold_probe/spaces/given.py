@@ -14,16 +14,17 @@ from manifold_probe.spaces.frame import frame_contents
 from manifold_probe.spaces.labels import has_code
 from manifold_probe.spaces.read import read_column
 from manifold_probe.spaces.space import Space
+from manifold_probe.spaces.tokens import per_token, token_ids
 
 TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("slices", "slice", "labels", "label")
 
 
-def ids_of_both(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
-    """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
+def ids_of_both(ids: Any, teacher: Space, student: Space) -> tuple[Any, Any]:
+    """Ids of the teacher's and of the student's rows; either may be None. Where tokens are rows, of their sets too."""
     paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
     paired = isinstance(ids, list | tuple) and len(ids) == 2
     paired = paired and all(x is None or isinstance(x, paths) or _is_column(x) for x in ids)
-    return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
+    return _ids(ids[0] if paired else ids, teacher), _ids(ids[1] if paired else ids, student)
 
 
 def _is_column(values: Any) -> bool:
@@ -31,22 +32,40 @@ def _is_column(values: Any) -> bool:
     return isinstance(values, list | tuple) or len(getattr(values, "shape", ())) == 1
 
 
-def _ids(ids: Any, n: int) -> Any:
+def _ids(ids: Any, space: Space) -> Any:
     """Ids as an array, from the file where it is a path; None for none."""
+    tokens = space.source.tokens
     if isinstance(ids, str | Path):
-        return read_column(str(ids), TABLE_IDS, "ids", n)[0]
-    return ids
+        ids = read_column(str(ids), TABLE_IDS, "ids", space.n // (tokens or 1))[0]
+    if ids is None or tokens is None or len(ids) * tokens != space.n:
+        return ids
+    return token_ids(clean_column(ids, "ids", space.name, len(ids)), tokens)
 
 
 def labels_with_ids(
     labels: Any, teacher: Space, ids: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels"
 ) -> tuple[Any, Any]:
-    """Labels (or slices) of the teacher's rows and, where a table gives them, the ids they belong to."""
+    """Labels (or slices) of the teacher's rows and, where a table gives them, the ids they belong to.
+
+    Where tokens are rows, labels of their sets stand for each of their tokens.
+    """
+    tokens = teacher.source.tokens
+    if tokens is None:
+        return _labels_with_ids(labels, teacher, teacher.n, ids, names, role)
+    values, of = _labels_with_ids(labels, teacher, teacher.n // tokens, ids, names, role)
+    if of is None:
+        return per_token(values, tokens, teacher.n), None
+    return np.repeat(np.asarray(values), tokens), token_ids(clean_column(of, "ids", role, len(of)), tokens)
+
+
+def _labels_with_ids(
+    labels: Any, teacher: Space, n: int, ids: Any, names: tuple[str, ...], role: str
+) -> tuple[Any, Any]:
     if labels is None:
         return None, None
-    known = teacher.ids if ids is None else ids_of_both(ids, teacher.n, teacher.n)[0]
+    known = teacher.ids if ids is None else ids_of_both(ids, teacher, teacher)[0]
     if isinstance(labels, str | Path):
-        return read_column(str(labels), names, "labels", teacher.n, known)
+        return read_column(str(labels), names, "labels", n, known)
     if hasattr(labels, "to_pandas"):
         labels = labels.to_pandas()
     pandas = sys.modules.get("pandas")

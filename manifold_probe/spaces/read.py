@@ -22,6 +22,7 @@ from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.frame import frame_contents
 from manifold_probe.spaces.labels import is_labelled, marked
 from manifold_probe.spaces.space import Source, Space
+from manifold_probe.spaces.tokens import as_rows, check_rows, token_ids
 from manifold_probe.spaces.values import entries_of
 
 
@@ -40,7 +41,7 @@ def open_contents(path: str, key: str | None = None) -> Contents:
     return open_folder(path, key) if os.path.isdir(path) else open_file(path)
 
 
-def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
+def read(path: str, key: str | None = None, labelled: bool = True, rows: str | None = None) -> Space:
     """The features in a file or folder, with the ids and labels stored with them.
 
     A .pt, .npz, HDF5 or safetensors file holds one matrix, or several under keys with the columns "ids" (or "id") and
@@ -56,6 +57,9 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
         The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
     labelled : bool
         Read the labels too.
+    rows : str, optional
+        How sets of vectors (n, N, d) become rows: "tokens" (each token a row, with the id "ID#place" and its set's
+        label), "cls" (the first token of each set) or "mean" (the mean of its tokens).
 
     Raises
     ------
@@ -65,24 +69,45 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     file, typed = split_key(path)
     key = key or typed
     if not os.path.isdir(file):
-        return _space(open_contents(file, key), key, path, labelled)
-    space = _space(open_contents(file, key), None, path, labelled)  # as a folder's contents its array is "features"
+        return _space(open_contents(file, key), key, path, labelled, rows=rows)
+    space = _space(
+        open_contents(file, key), None, path, labelled, rows=rows
+    )  # as a folder's contents its array is "features"
     space.source = replace(space.source, key=key or space.source.key)
     return space
 
 
-def _space(contents: Contents, key: str | None, name: str, labelled: bool = True, fewest: int = 2) -> Space:
-    entry = choose_features(contents, key, fewest)
+def _space(
+    contents: Contents,
+    key: str | None,
+    name: str,
+    labelled: bool = True,
+    fewest: int = 2,
+    rows: str | None = None,
+) -> Space:
+    check_rows(rows)
+    entry = choose_features(contents, key, fewest, sets=rows is not None)
     n = entry.shape[0]
     ids, labels = attached(contents, entry.name, n, labelled)
     candidate = id_candidate(contents, entry.name, n) if ids is None else None
     source = Source(contents.path, entry.name, contents.format, candidate, entry.left)
     if contents.format in IN_MEMORY:
         source = Source(id_candidate=candidate, columns_left=entry.left)
+    if rows == "tokens":
+        if len(entry.shape) != 3:
+            fix = "extract them with --pool tokens, or leave --rows out"
+            raise bad(
+                contents.path, f"key '{entry.name}' has shape {entry.shape}: --rows tokens needs (n, N, d); {fix}"
+            )
+        source = replace(source, tokens=entry.shape[1])
+        ids = None if ids is None else token_ids(ids, entry.shape[1])
+        labels = None if labels is None else np.repeat(labels, entry.shape[1])
+    if rows is not None:
+        entry = as_rows(entry, rows)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
-def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int = 2) -> Space:
+def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int = 2, rows: str | None = None) -> Space:
     """Whatever holds features as a Space.
 
     Parameters
@@ -101,6 +126,8 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
         Look at its labels.
     fewest : int
         Rows that are needed.
+    rows : str, optional
+        As for `read`.
 
     Raises
     ------
@@ -119,12 +146,12 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
     if isinstance(thing, Space):
         return thing
     if isinstance(thing, str | Path):
-        return read(str(thing), labelled=labelled)
+        return read(str(thing), labelled=labelled, rows=rows)
     pandas = sys.modules.get("pandas")
     if hasattr(thing, "to_pandas"):
         thing = thing.to_pandas()
     if pandas is not None and isinstance(thing, pandas.DataFrame | pandas.Series):
-        return _space(frame_contents(thing, name), None, name, labelled, fewest)
+        return _space(frame_contents(thing, name), None, name, labelled, fewest, rows)
     entries = entries_of(thing)
     if not entries:
         holding = f" ({', '.join(map(str, list(thing)[:4]))})" if isinstance(thing, Mapping) else ""
@@ -133,7 +160,7 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
             f"is a {type(thing).__name__}{holding}; give a path, an (n, d) array, a tensor, a DataFrame, a Space, or a "
             "dict {'features': x, 'ids': ids}",
         )
-    return _space(Contents(name, "array", entries), None, name, labelled, fewest)
+    return _space(Contents(name, "array", entries), None, name, labelled, fewest, rows)
 
 
 def sha256(path: str) -> str:

@@ -23,7 +23,8 @@ class Source:
     """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
 
     ``id_candidate`` names a column next to the features that may hold ids, where none is called so. ``columns_left``
-    names the columns of numbers that are no dimensions, and says why.
+    names the columns of numbers that are no dimensions, and says why. ``tokens`` is how many rows each set of vectors
+    gave, where every token is a row.
     """
 
     path: str | None = None
@@ -31,6 +32,7 @@ class Source:
     format: str = "array"
     id_candidate: str | None = None
     columns_left: dict[str, str] = field(default_factory=dict)
+    tokens: int | None = None
 
     def ids_option(self, side: str) -> str:
         """The option that takes the candidate for ids, as a shell reads it.

@@ -10,12 +10,12 @@ from manifold_probe.spaces.space import as_float
 
 
 class Stacked:
-    """Arrays (n_i, d) one after another, sliced and indexed as one (n, d); blocks come as float32 or float64."""
+    """Arrays (n_i, d) or (n_i, N, d) one after another, sliced and indexed as one; blocks come as float32 or float64."""
 
     def __init__(self, parts: list[Any], dtype: str) -> None:
         self._parts = parts
         self._ends = np.cumsum([part.shape[0] for part in parts])
-        self.shape = (int(self._ends[-1]), int(parts[0].shape[1]))
+        self.shape = (int(self._ends[-1]), *map(int, parts[0].shape[1:]))
         self.dtype = dtype
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Stacked:
             pieces.append((places, as_float(part[_as_slice(local)])))
         if len(pieces) == 1:
             return pieces[0][1]
-        out = np.empty((len(rows), self.shape[1]), pieces[0][1].dtype if pieces else np.float32)
+        out = np.empty((len(rows), *self.shape[1:]), pieces[0][1].dtype if pieces else np.float32)
         for places, block in pieces:
             out[places] = block
         return out
