@@ -16,6 +16,7 @@ from typing import Any
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.draw import uniform
 
+GRID = 32  # steps of a shift on a view's side: a pixel of CIFAR's pictures
 WIDEST_BLUR = 1 / 60  # of the view's side; beyond three sigma the kernel of `views` would cut it
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -27,7 +28,8 @@ class Recipe:
     ``scale`` is the share of the image's area that a crop keeps and ``ratio`` its width against its height, relative to
     the image's own (the low end at most 1, the high end at least 1). ``mirror``, ``jitter``, ``blur`` and ``grey`` are
     chances. A jittered view has brightness, contrast and saturation multiplied by 1 +- their strength (0..1) and its
-    hue turned by +- ``hue`` (0..0.5 of a full turn). ``blur_sigma`` is a range in shares of the view's side.
+    hue turned by +- ``hue`` (0..0.5 of a full turn). ``blur_sigma`` is a range in shares of the view's side. A view is
+    moved each way by up to ``shift`` (0..32) 32nds of its side, in whole 32nds; what moves in is black.
 
     Raises InputError when a range is impossible.
 
@@ -48,11 +50,13 @@ class Recipe:
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.0, 0.0)
     grey: float = 0.0
+    shift: int = 0
 
     def __post_init__(self) -> None:
         for name in ("mirror", "jitter", "brightness", "contrast", "saturation", "blur", "grey"):
             _within(name, getattr(self, name), 0, 1)
         _within("hue", self.hue, 0, 0.5)
+        _within("shift", self.shift, 0, GRID)
         _ordered("scale", self.scale, 1e-4, 1)
         _ordered("blur_sigma", self.blur_sigma, 0, WIDEST_BLUR)
         _ordered("ratio", self.ratio, 0.01, 100)
@@ -60,14 +64,14 @@ class Recipe:
             raise InputError(f"recipe: ratio is {self.ratio}; give a range that holds 1, such as (0.75, 1.33)")
 
     def record(self) -> dict[str, Any]:
-        """The ranges as plain JSON values, for a manifest."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """The ranges as plain JSON values, for a manifest; without ``shift`` where nothing is moved."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values if self.shift else {name: value for name, value in values.items() if name != "shift"}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Recipe:
         """The recipe that `record` described. Raises InputError for missing, unknown or impossible fields."""
-        if set(record) != {field.name for field in fields(cls)}:
-            off = sorted(set(record) ^ {field.name for field in fields(cls)})
+        if off := sorted((set(record) | {"shift"}) ^ {field.name for field in fields(cls)}):
             raise InputError(f"recipe: {', '.join(off)} missing or unknown; was it written by another version?")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
@@ -107,11 +111,23 @@ RECIPES = {
         blur_sigma=(0.1 / 224, 2 / 224),
         grey=0.2,
     ),
+    # The defaults of timm's training transform (Wightman 2019), without its automatic augmentation.
+    "crop-mirror-colour": Recipe(
+        scale=(0.08, 1.0),
+        ratio=(3 / 4, 4 / 3),
+        mirror=0.5,
+        jitter=1.0,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+    ),
+    # CIFAR: 4 of 32 pixels of padding, a crop of 32, a mirror.
+    "shift-mirror": Recipe(mirror=0.5, shift=4),
 }
 
 
 def named_recipe(name: str) -> Recipe:
-    """The recipe of this name: "plain" or "crop-mirror-jitter". Raises InputError for another name."""
+    """The recipe of this name, one of `RECIPES`. Raises InputError for another name."""
     if name not in RECIPES:
         raise InputError(f"recipe: no recipe is called {name!r}; choose one of {', '.join(RECIPES)}")
     return RECIPES[name]
@@ -119,10 +135,11 @@ def named_recipe(name: str) -> Recipe:
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """What one view does, in this order: crop, mirror, the jitter, grey, blur; the defaults change nothing.
+    """What one view does, in this order: crop, shift, mirror, the jitter, grey, blur; the defaults change nothing.
 
     ``crop`` is (left, top, width, height) as fractions of the image, ``hue`` a fraction of a full turn, ``blur`` the
-    sigma as a fraction of the view's side. The rest are factors and switches.
+    sigma as a fraction of the view's side, ``shift`` whole 32nds of that side to the right and down. The rest are
+    factors and switches.
     """
 
     crop: tuple[float, float, float, float] = WHOLE
@@ -133,6 +150,7 @@ class ViewParameters:
     hue: float = 0.0
     grey: bool = False
     blur: float = 0.0
+    shift: tuple[int, int] = (0, 0)
 
 
 def view_parameters(seed: int, id: str, view: int, recipe: Recipe) -> ViewParameters:
@@ -163,6 +181,9 @@ def view_parameters(seed: int, id: str, view: int, recipe: Recipe) -> ViewParame
     def between(name: str, low: float, high: float) -> float:
         return low + (high - low) * draw(name)
 
+    def steps(name: str) -> int:
+        return math.floor((2 * recipe.shift + 1) * draw(name)) - recipe.shift if recipe.shift else 0
+
     jitters = draw("jitter") < recipe.jitter
 
     def factor(name: str, strength: float) -> float:
@@ -177,6 +198,7 @@ def view_parameters(seed: int, id: str, view: int, recipe: Recipe) -> ViewParame
         hue=between("hue", -recipe.hue, recipe.hue) if jitters else 0.0,
         grey=draw("grey") < recipe.grey,
         blur=between("blur_sigma", *recipe.blur_sigma) if draw("blur") < recipe.blur else 0.0,
+        shift=(steps("right"), steps("down")),
     )
 
 

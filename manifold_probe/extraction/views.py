@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manifold_probe.errors import InputError, to_install
-from manifold_probe.extraction.recipe import WHOLE, Recipe, ViewParameters, named_recipe, view_parameters
+from manifold_probe.extraction.recipe import GRID, WHOLE, Recipe, ViewParameters, named_recipe, view_parameters
 
 __all__ = ["Recipe", "ViewParameters", "apply_views", "named_recipe", "view_parameters"]
 
@@ -73,6 +73,7 @@ def apply_views(images: Tensor, parameters: Views, size: int) -> Tensor:
         x = _resampled(x, parameters, size)
     steps: list[Step] = [
         (lambda view: fits and view.crop != WHOLE, lambda rows, views: _resampled(rows, views, size)),
+        (lambda view: view.shift != (0, 0), _moved),
         (lambda view: view.mirror, lambda rows, _: kornia.geometry.transform.hflip(rows)),
         (lambda view: view.brightness != 1, _brightened),
         (lambda view: view.contrast != 1, _contrasted),
@@ -133,6 +134,18 @@ def _resampled(images: Tensor, views: Views, size: int) -> Tensor:
         normalized_coordinates=True,
     )
     return F.avg_pool2d(read, points) if points > 1 else read
+
+
+def _moved(images: Tensor, views: Views) -> Tensor:
+    """Whole pixels to the right and down, black where nothing was."""
+    size = images.shape[-1]
+    moved = torch.zeros_like(images)
+    for place, view in enumerate(views):
+        right, down = (round(step * size / GRID) for step in view.shift)
+        height, width = size - abs(down), size - abs(right)
+        source = images[place, :, max(-down, 0) :, max(-right, 0) :][:, :height, :width]
+        moved[place, :, max(down, 0) :, max(right, 0) :][:, :height, :width] = source
+    return moved
 
 
 def _brightened(images: Tensor, views: Views) -> Tensor:

@@ -35,8 +35,8 @@ def pairing(pair: Pair) -> list[Alarm]:
         alarms.append(
             Alarm(
                 "tokens_as_rows",
-                f"rows are the {tokens} tokens of each of {pair.teacher.n // tokens:,} sets, which are not independent: "
-                f"intervals are too narrow{repeated}.",
+                f"rows are the {tokens} tokens of each of {pair.teacher.n // tokens:,} sets. They are not "
+                f"independent, so intervals are too narrow{repeated}.",
             )
         )
     return alarms

@@ -70,9 +70,8 @@ def read(path: str, key: str | None = None, labelled: bool = True, rows: str | N
     key = key or typed
     if not os.path.isdir(file):
         return _space(open_contents(file, key), key, path, labelled, rows=rows)
-    space = _space(
-        open_contents(file, key), None, path, labelled, rows=rows
-    )  # as a folder's contents its array is "features"
+    # a folder's contents call the array "features", under any key in the shards
+    space = _space(open_contents(file, key), None, path, labelled, rows=rows)
     space.source = replace(space.source, key=key or space.source.key)
     return space
 
@@ -95,10 +94,8 @@ def _space(
         source = Source(id_candidate=candidate, columns_left=entry.left)
     if rows == "tokens":
         if len(entry.shape) != 3:
-            fix = "extract them with --pool tokens, or leave --rows out"
-            raise bad(
-                contents.path, f"key '{entry.name}' has shape {entry.shape}: --rows tokens needs (n, N, d); {fix}"
-            )
+            what = f"key '{entry.name}' has shape {entry.shape}: --rows tokens needs (n, N, d)"
+            raise bad(contents.path, f"{what}; extract them with --pool tokens, or leave --rows out")
         source = replace(source, tokens=entry.shape[1])
         ids = None if ids is None else token_ids(ids, entry.shape[1])
         labels = None if labels is None else np.repeat(labels, entry.shape[1])

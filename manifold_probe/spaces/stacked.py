@@ -10,7 +10,7 @@ from manifold_probe.spaces.space import as_float
 
 
 class Stacked:
-    """Arrays (n_i, d) or (n_i, N, d) one after another, sliced and indexed as one; blocks come as float32 or float64."""
+    """Arrays (n_i, d) or (n_i, N, d) one after another, sliced and indexed as one; blocks are float32 or float64."""
 
     def __init__(self, parts: list[Any], dtype: str) -> None:
         self._parts = parts

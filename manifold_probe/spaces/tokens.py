@@ -106,6 +106,6 @@ def check_same_tokens(teacher: Space, student: Space) -> None:
     counts = teacher.source.tokens, student.source.tokens
     if counts[0] != counts[1]:
         raise InputError(
-            f"{student.name}: has {counts[1]} tokens a set, {teacher.name} has {counts[0]}: tokens pair by their place; "
+            f"{student.name}: has {counts[1]} tokens a set, {teacher.name} has {counts[0]}, and tokens pair by place; "
             "extract both with the same grid, or give --rows cls or mean"
         )

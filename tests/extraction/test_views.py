@@ -183,6 +183,21 @@ def test_crops_show_the_right_place(shape: tuple[int, int]) -> None:
     assert torch.allclose(view[1], (0.1 + 0.6 * centres)[:, None].expand(SIZE, SIZE), atol=1e-5)
 
 
+def test_a_shift_moves_whole_pixels_and_leaves_black() -> None:
+    recipe = named_recipe("shift-mirror")
+    drawn = {view_parameters(0, str(row), 1, recipe).shift for row in range(2000)}
+    assert drawn == {(right, down) for right in range(-4, 5) for down in range(-4, 5)}
+    pixels = torch.arange(1.0, 1 + 3 * 32 * 32).reshape(1, 3, 32, 32) / 4000
+    for right, down in ((3, -2), (-4, 4), (0, 1)):
+        moved = apply_views(pixels, [ViewParameters(shift=(right, down))], 32)[0]
+        expected = np.zeros((3, 32, 32), np.float32)
+        for row in range(32):
+            for column in range(32):
+                if 0 <= row - down < 32 and 0 <= column - right < 32:
+                    expected[:, row, column] = pixels[0, :, row - down, column - right]
+        assert np.array_equal(moved.numpy(), expected)
+
+
 def test_large_images_do_not_alias() -> None:
     lines = (torch.arange(512) % 2).float().expand(1, 3, 512, 512)
     assert (apply_views(lines, [ViewParameters()], 64) - 0.5).abs().max() < 1e-6
@@ -239,6 +254,7 @@ def test_recipes_survive_their_records(name: str) -> None:
         ({"mirror": 1.5}, "mirror is 1.5; give a number from 0 to 1"),
         ({"mirror": math.nan}, "mirror is nan"),
         ({"mirror": "often"}, "mirror is 'often'"),
+        ({"shift": 33}, "shift is 33; give a number from 0 to 32"),
         ({"hue": 0.6}, "hue is 0.6; give a number from 0 to 0.5"),
         ({"scale": (0.0, 1.0)}, "scale is 0.0"),
         ({"scale": (0.9, 0.2)}, "put the lower end first"),
@@ -257,7 +273,7 @@ def test_impossible_recipes(options: dict[str, Any], words: str) -> None:
 def test_other_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     x = noise(2)
     for call, words in (
-        (lambda: named_recipe("wild"), "choose one of plain, crop-mirror-jitter"),
+        (lambda: named_recipe("wild"), "choose one of plain, crop-mirror-jitter, crop-mirror-colour, shift-mirror"),
         (lambda: Recipe.from_record({"scale": [1, 1]}), "missing or unknown"),
         (lambda: view_parameters(0, "a", -1, STRONG), "view is -1"),
         (lambda: apply_views(x, [ViewParameters()], SIZE), "images: 2 for 1 view parameters"),

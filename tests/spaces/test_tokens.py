@@ -50,10 +50,12 @@ def test_every_format_gives_the_rows_of_its_sets(tmp_path: Path, name: str) -> N
 def test_tokens_have_the_ids_and_labels_of_their_set(tmp_path: Path) -> None:
     path = files(tmp_path)["sets.npz"]
     space, means = read(path, rows="tokens"), read(path, rows="mean")
-    assert space.ids is not None and space.labels is not None
+    assert space.ids is not None
+    assert space.labels is not None
     assert space.ids[:4].tolist() == ["image-0#0", "image-0#1", "image-0#2", "image-1#0"]
     assert space.labels.tolist() == np.repeat(np.arange(N), TOKENS).tolist()
-    assert means.ids is not None and means.ids.tolist() == IDS
+    assert means.ids is not None
+    assert means.ids.tolist() == IDS
 
 
 def test_any_slice_reads_the_sets_it_needs() -> None:
@@ -72,7 +74,7 @@ def test_vectors_are_pooled_already_but_are_no_tokens() -> None:
 
 
 def test_sets_without_rows_and_unknown_rows_are_refused() -> None:
-    with pytest.raises(InputError, match="pool it to .* or give --rows tokens, cls or mean"):
+    with pytest.raises(InputError, match=r"pool it to .* or give --rows tokens, cls or mean"):
         as_space(SETS, "x")
     with pytest.raises(InputError, match="--rows: 'patches' is not known; choose one of tokens, cls, mean"):
         as_space(SETS, "x", rows="patches")
@@ -91,9 +93,11 @@ def test_labels_of_sets_stand_for_each_of_their_tokens(tmp_path: Path, labels: s
         given = str(path)
     sides = {"features": SETS, "ids": IDS}
     pair = Request(sides, {"student": sides}, labels=given, rows="tokens").open().pairs["student"]
-    assert pair.labels is not None and pair.labels.tolist() == np.repeat(list("abcdefg"), TOKENS).tolist()
+    assert pair.labels is not None
+    assert pair.labels.tolist() == np.repeat(list("abcdefg"), TOKENS).tolist()
     (alarm,) = [each for each in pairing(pair) if each.code == "tokens_as_rows"]
-    assert "the 3 tokens of each of 7 sets" in alarm.message and "stands for each of its 3 tokens" in alarm.message
+    assert "the 3 tokens of each of 7 sets" in alarm.message
+    assert "stands for each of its 3 tokens" in alarm.message
 
 
 def test_ids_of_sets_are_those_of_their_tokens() -> None:
@@ -105,6 +109,6 @@ def test_ids_of_sets_are_those_of_their_tokens() -> None:
 
 
 def test_another_number_of_tokens_is_refused() -> None:
-    with pytest.raises(InputError, match="student: has 2 tokens a set, teacher has 3: tokens pair by their place"):
+    with pytest.raises(InputError, match="student: has 2 tokens a set, teacher has 3, and tokens pair by place"):
         Request(SETS, {"student": SETS[:, :2]}, rows="tokens").open()
     assert Request(SETS, {"student": SETS[:, :2]}, rows="mean").open().pairs["student"].teacher.n == N
