@@ -106,7 +106,7 @@ def test_augmented_training_runs(teacher: str, folder: Path, capfd: Capture) -> 
 @pytest.mark.parametrize(
     ("more", "changed", "message"),
     [
-        (["--views", "0"], {}, "holds the plain view alone"),
+        (["--views", "0"], {}, "holds only the plain view"),
         ([], {"seed": 4}, "holds the views of seed 3, the run has 4"),
         (["--recipe", "plain"], {}, "holds views of another recipe"),
     ],
@@ -130,4 +130,4 @@ def test_a_store_of_other_content_is_refused(folder: Path, capfd: Capture) -> No
     capfd.readouterr()
     form = ["distill", "--method", "cosine", "--teacher", "feats", "--student", "conv4", "--data", "digits.npz"]
     assert cli.run([*form, "--batch-size", "32", "--out", "run"]) == 2
-    assert "feats: was made of other content than digits.npz has under the id d0000" in capfd.readouterr().err
+    assert "feats: was made from other content than digits.npz has for the id d0000" in capfd.readouterr().err
