@@ -15,36 +15,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from manifold_probe.distillation.methods import constants, method_named
+from manifold_probe.distillation.methods import METHODS, constants, method_named
+from manifold_probe.distillation.recipes import PUBLISHED, training_recipe
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.recipe import RECIPES, named_recipe
 
+TOKENS = "tokens"
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "hold-cosine", "steps", "constant")
 HELD_OUT_SHARE, MIN_HELD_OUT, MAX_HELD_OUT, MAX_HELD_OUT_SHARE = 0.1, 100, 10_000, 0.25  # see `default_held_out`
 MIN_PROBE_ROWS = 12  # ten neighbours are searched among the other rows
-
-# Published optimisation. CoSS, TinTeM and CKD as in their papers' code; RKD, SP, PKT, KD, DKD and DIST as in the
-# CIFAR-100 comparisons of CRD and DKD; the others, which share CoSS's setting, as CoSS.
-_IMAGENET = {"optimiser": "sgd", "rate": 0.03, "weight_decay": 1e-4, "momentum": 0.9, "batch_size": 256}
-_CIFAR = {"optimiser": "sgd", "rate": 0.05, "weight_decay": 5e-4, "momentum": 0.9, "batch_size": 64}
-_COSS = {**_IMAGENET, "epochs": 25, "schedule": "hold-cosine"}
-_TINTEM = {
-    "optimiser": "adamw", "rate": 5e-4, "weight_decay": 0.05, "batch_size": 1024, "epochs": 300,
-    "schedule": "cosine", "warmup_epochs": 5.0, "warmup_rate": 1e-6, "final_rate": 1e-5,
-}  # fmt: skip
-_STEPS = {**_CIFAR, "epochs": 240, "schedule": "steps"}
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "coss": _COSS,
-    "cosine": {**_IMAGENET, "epochs": 130, "schedule": "cosine"},
-    "mse": {**_IMAGENET, "epochs": 130, "schedule": "cosine"},
-    "tintem": _TINTEM,
-    "cospress": _TINTEM,
-    "ckd": {**_CIFAR, "epochs": 480, "schedule": "cosine"},
-    "seed": {**_IMAGENET, "epochs": 200, "schedule": "cosine"},
-    "compress": {**_IMAGENET, "epochs": 130, "schedule": "cosine"},
-    **dict.fromkeys(("rkd", "sp", "pkt", "kd", "dkd", "dist"), _STEPS),
-}
 
 
 @dataclass(frozen=True)
@@ -56,6 +36,9 @@ class Config:
     share of rows that are kept out of training and measured instead; None is replaced once the number of rows is known,
     see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs. ``log_every`` counts steps.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
+    ``samples`` limits the samples of an epoch. ``accumulate`` is the number of parts in which a batch runs through the
+    student, ``clip`` the largest norm of the gradient, and ``ema`` the decay of the averaged weights, which are then
+    measured and saved in place of the last ones; None for each of them turns it off.
     """
 
     method: str
@@ -92,6 +75,15 @@ class Config:
     positional: bool = False
     teacher_ids: str | None = None
     compile: bool = False
+    samples: int | None = None
+    accumulate: int | None = None
+    clip: float | None = None
+    ema: float | None = None
+
+    @property
+    def tokens(self) -> bool:
+        """Whether student and teacher give a set of vectors for each input."""
+        return self.pool == TOKENS
 
     def settled(self, n: int) -> Config:
         """The config for data of ``n`` rows: with the default held-out share where none is given."""
@@ -143,8 +135,11 @@ def epochs(count: int) -> str:
     return f"{count:,} epoch{'s' * (count != 1)}"
 
 
-def resolved(given: Mapping[str, Any], file: str | None = None) -> Config:
-    """The method's published recipe, overridden by the TOML ``file``, overridden by ``given`` (None: not given).
+def resolved(given: Mapping[str, Any], file: str | None = None, incomplete: bool = False) -> Config:
+    """The method's published settings, overridden by ``given["recipe"]``, by the TOML ``file``, by the rest of
+    ``given`` (None: not given).
+
+    ``incomplete`` leaves teacher, student and data empty where they are missing.
 
     Raises
     ------
@@ -152,11 +147,17 @@ def resolved(given: Mapping[str, Any], file: str | None = None) -> Config:
         An unknown field (the message suggests the nearest), a wrong type, a value out of range, a missing field, or an
         option that the method does not have.
     """
-    chosen = read_toml(file) if file is not None else {}
-    options = dict(chosen.pop("options", {}))
     given = {name: value for name, value in given.items() if value is not None}
-    options |= given.get("options", {})
-    chosen |= {name: value for name, value in given.items() if name != "options"}
+    recipe = training_recipe(given.pop("recipe")) if "recipe" in given else {}
+    chosen: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for settings in (recipe, read_toml(file) if file is not None else {}, given):
+        options |= settings.get("options", {})
+        chosen |= {name: value for name, value in settings.items() if name != "options"}
+    if recipe and str(chosen["method"]).lower() != recipe["method"]:
+        raise InputError(f"--method: {chosen['method']} is not the recipe's {recipe['method']}; leave one of them out")
+    if incomplete:
+        chosen = {**dict.fromkeys(("teacher", "student", "data"), ""), **chosen}
     for name in ("method", "teacher", "student", "data"):
         if name not in chosen:
             raise InputError(f"--{name}: missing; give it, or a --config file that holds it")
@@ -171,6 +172,8 @@ def resolved(given: Mapping[str, Any], file: str | None = None) -> Config:
     values = {**PUBLISHED[method], **chosen, "method": method}
     values["options"] = method_options(method, options)
     values = {name: converted(name, value, types[name]) for name, value in values.items()}
+    if values.get("pool") == TOKENS and values.get("teacher_pool") is None:
+        values["teacher_pool"] = TOKENS
     config = Config(**values)
     _check(config)
     return config
@@ -253,8 +256,8 @@ def _short(value: Any) -> str:
 
 
 def _check(config: Config) -> None:
-    for name in ("epochs", "batch_size", "probe_every", "log_every"):
-        if getattr(config, name) < 1:
+    for name in ("epochs", "batch_size", "probe_every", "log_every", "samples", "accumulate"):
+        if getattr(config, name) is not None and getattr(config, name) < 1:
             raise InputError(f"--{name.replace('_', '-')}: {getattr(config, name)} is below 1; give at least 1")
     for name in ("rate", "weight_decay", "momentum", "warmup_epochs", "warmup_rate", "final_rate"):
         if not 0 <= getattr(config, name) < float("inf"):
@@ -266,6 +269,31 @@ def _check(config: Config) -> None:
         raise InputError(
             f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {MIN_PROBE_ROWS}"
         )
+    if config.clip is not None and not 0 < config.clip < float("inf"):
+        raise InputError(f"--clip: {config.clip} is not a finite number above 0; give the largest norm of the gradient")
+    if config.ema is not None and not 0 < config.ema < 1:
+        raise InputError(f"--ema: {config.ema} is not a decay; give a number between 0 and 1, such as 0.999")
+    if (config.accumulate or 1) > config.batch_size:
+        raise InputError(
+            f"--accumulate: a batch of {config.batch_size} rows has no {config.accumulate} parts; give at most "
+            f"{config.batch_size}"
+        )
+    if config.samples is not None and config.samples < config.batch_size:
+        raise InputError(
+            f"--samples: {config.samples} samples an epoch are less than one batch of {config.batch_size}; give more, "
+            "or a smaller --batch-size"
+        )
+    if TOKENS in (config.pool, config.teacher_pool):
+        if config.pool != config.teacher_pool:
+            raise InputError(
+                f"--pool: {config.pool} of the student and {config.teacher_pool} of the teacher do not fit; tokens are "
+                "learnt from tokens, give tokens for both"
+            )
+        if not method_named(config.method).takes_tokens:
+            takers = ", ".join(name for name, kind in METHODS.items() if kind.takes_tokens)
+            raise InputError(
+                f"--pool: {config.method} takes one vector an input, not tokens; give cls or mean, or --method {takers}"
+            )
     for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("augment", tuple(RECIPES))):
         if getattr(config, name) not in choices:
             raise InputError(f"--{name}: {getattr(config, name)!r} is unknown; choose one of {', '.join(choices)}")

@@ -6,13 +6,15 @@ logits of a classifier on them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from manifold_probe.distillation.config import TOKENS
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.data import Data
 from manifold_probe.models.load import Model, call, check_pooling, load_model
@@ -38,15 +40,33 @@ class Learner:
     classifier: nn.Module | None = None
     loaded: Model | None = None
 
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether the loss sees a set of vectors for each input."""
+        return self.pooling == TOKENS
+
     def embed(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Backbone (B, D) and input of the loss (B, D) or (B, classes), of a prepared batch."""
-        if self.loaded is None:
-            backbone: Tensor = self.module.features(batch)  # type: ignore[operator]
-            return backbone, backbone if self.classifier is None else self.classifier(backbone)
-        output = one_tensor(call(self.loaded, batch), self.model, self.pooling)
-        mask = batch.get("attention_mask") if hasattr(batch, "get") else None
-        backbone = pool(output, self.pooling, mask)
-        return backbone, backbone
+        """Backbone (B, D) and input of the loss (B, D), (B, N, D) or (B, classes), of a prepared batch.
+
+        The backbone of a student that gives tokens is its first one, the class token.
+        """
+        if self.loaded is not None:
+            output = one_tensor(call(self.loaded, batch), self.model, self.pooling)
+            mask = batch.get("attention_mask") if hasattr(batch, "get") else None
+            backbone = pool(output, self.pooling, mask)
+        elif self.gives_tokens:
+            backbone = self.module(batch)
+        else:
+            backbone = self.module.features(batch)  # type: ignore[operator]
+        if self.gives_tokens:
+            return backbone[:, 0], backbone
+        return backbone, backbone if self.classifier is None else self.classifier(backbone)
+
+    def with_module(self, module: nn.Module) -> Learner:
+        """The same with another module of this kind, such as one with averaged weights."""
+        classifier = None if self.classifier is None else module.fc
+        loaded = None if self.loaded is None else replace(self.loaded, module=module)
+        return replace(self, module=module, classifier=classifier, loaded=loaded)  # type: ignore[arg-type]
 
     def checkpoint(self) -> dict[str, Any]:
         """The checkpoint from which `load_model` rebuilds the backbone, without a classifier; tensors on the CPU."""
@@ -57,7 +77,7 @@ class Learner:
             "arguments": {name: value for name, value in self.arguments.items() if name != "classes"},
             "state": state if self.classifier is None else {k: v for k, v in state.items() if not k.startswith("fc.")},
             "preprocessing": self.preprocessing.record() if isinstance(self.preprocessing, ImagePreprocessing) else {},
-            **({} if self.pooling is None else {"pooling": self.pooling}),
+            **({} if self.pooling is None else {"pooling": "cls" if self.gives_tokens else self.pooling}),
         }
 
 
@@ -72,8 +92,11 @@ def make(
     mean: str | None = None,
     std: str | None = None,
     pooling: str | None = None,
+    tokens: int | None = None,
 ) -> Learner:
     """The student of a run; a built-in one has weights drawn from ``seed``.
+
+    ``tokens`` is how many the teacher gives for each input, where the student shall give as many.
 
     Raises
     ------
@@ -81,7 +104,7 @@ def make(
         An unknown name or source, missing preprocessing, or data of the wrong kind.
     """
     if name.lower().replace("_", "-") in STUDENTS:
-        return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std)
+        return _built_in(name.lower().replace("_", "-"), data, seed, classes, weights, size, mean, std, tokens)
     if not names_model(name):
         near = get_close_matches(name.lower(), STUDENTS, 1, 0)
         raise InputError(
@@ -110,6 +133,7 @@ def _built_in(
     size: str | None,
     mean: str | None,
     std: str | None,
+    tokens: int | None,
 ) -> Learner:
     if data.kind != "images":
         raise InputError(
@@ -128,13 +152,42 @@ def _built_in(
     arguments: dict[str, Any] = {"name": name}
     if name.startswith("vit"):
         arguments["size"] = side
+    if tokens is not None:
+        if not name.startswith("vit"):
+            raise InputError(f"--pool: {name} gives one vector an image, no tokens; give vit-ti, or leave --pool out")
+        arguments |= {"patch": patch_side(side, tokens), "tokens": True}
     if classes is not None:
         arguments["classes"] = classes
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = make_student(**arguments)
     classifier = getattr(module, "fc", None) if classes is not None else None
-    return Learner(module, preprocessing, BUILT_IN, arguments, None, classifier)
+    return Learner(module, preprocessing, BUILT_IN, arguments, None if tokens is None else TOKENS, classifier)
+
+
+def patch_side(side: int, tokens: int) -> int:
+    """The side of the patches that give an image of ``side`` pixels as many tokens, the class token among them.
+
+    Raises
+    ------
+    InputError
+        If no square grid of whole patches does.
+
+    >>> patch_side(224, 257)
+    14
+    """
+    grid = math.isqrt(tokens - 1)
+    if grid == 0 or grid**2 != tokens - 1:
+        raise InputError(
+            f"--teacher-pool: the teacher gives {tokens} tokens an image, which are no class token and a square grid of "
+            "patches; give --student a model source with the same tokens"
+        )
+    if side % grid:
+        raise InputError(
+            f"--size: the teacher gives a class token and {grid} x {grid} patches, which do not divide {side} pixels; "
+            f"give a multiple of {grid}"
+        )
+    return side // grid
 
 
 def image_side(data: Data) -> int:

@@ -57,6 +57,7 @@ class Method(nn.Module):
     head_on_teacher: ClassVar[bool] = False
     equal_widths: ClassVar[bool] = True
     sees_lengths: ClassVar[bool] = False
+    takes_tokens: ClassVar[bool] = False
 
     def __init__(
         self, student_width: int, teacher_width: int, *, head: str | None = None, sample: Tensor | None = None

@@ -6,12 +6,14 @@ import copy
 import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from manifold_probe.distillation import learner as learners
 from manifold_probe.distillation.config import MIN_PROBE_ROWS, Config, warm_up_warning
@@ -36,6 +38,7 @@ from manifold_probe.models.weights import fingerprint
 from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import marked
 
+KEPT_BATCHES = 4  # one more than are read ahead
 EMBED_ROWS = 256  # rows at a time without training
 PCA_ROWS = 20_000
 SPLIT_STREAM = 1  # the stream of random numbers that splits rows
@@ -60,6 +63,16 @@ class Setting:
     device: torch.device
     first_weights: str
     teacher_sha: str
+    averaged: AveragedModel | None = None
+
+    @property
+    def measured(self) -> tuple[Learner, Method]:
+        """Student and method as they are measured and saved: with averaged weights, if there are any."""
+        if self.averaged is None:
+            return self.learner, self.method
+        student, method = self.averaged.module.children()
+        assert isinstance(method, Method)
+        return self.learner.with_module(student), method
 
     @property
     def steps(self) -> int:
@@ -111,13 +124,14 @@ class Setting:
     def embed(self, rows: np.ndarray, progress: Callable[[int], None] | None = None) -> tuple[Any, Any]:
         """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` receives the
         number of rows done."""
-        self.learner.module.eval()
-        self.method.eval()
+        learner, method = self.measured
+        learner.module.eval()
+        method.eval()
         parts = []
         for start in range(0, len(rows), EMBED_ROWS):
             with self.autocast():
-                backbone, output = self.learner.embed(self.examples.batch(rows[start : start + EMBED_ROWS]))
-            head = self.method.student_head(output.float())
+                backbone, output = learner.embed(self.examples.batch(rows[start : start + EMBED_ROWS]))
+            head = method.student_head((backbone if learner.gives_tokens else output).float())
             parts.append((backbone.float().cpu().numpy(), head.float().cpu().numpy()))
             if progress is not None:
                 progress(start + len(parts[-1][0]))
@@ -126,16 +140,23 @@ class Setting:
     @torch.no_grad()
     def teacher_side(self, teacher: Tensor) -> np.ndarray:
         """The teacher's vectors as the loss receives them: after the teacher's head, if the method has one."""
-        self.method.eval()
-        features: np.ndarray = self.method.teacher_head(teacher.to(self.device)).float().cpu().numpy()
+        _, method = self.measured
+        method.eval()
+        features: np.ndarray = method.teacher_head(teacher.to(self.device)).float().cpu().numpy()
         return features
 
 
 def prepare(
-    config: Config, processes: Processes, tell: Callable[[str], None], progress: Progress | None = None
+    config: Config,
+    processes: Processes,
+    tell: Callable[[str], None],
+    progress: Progress | None = None,
+    other: Setting | None = None,
 ) -> Setting:
     """Open everything that a configuration names, and check that it is consistent; ``progress`` reports the extraction
     of features if the teacher is a model.
+
+    ``other`` is a setting of the same run but for the student: its data and teacher are shared.
 
     Raises
     ------
@@ -144,13 +165,13 @@ def prepare(
     """
     device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
-    data = open_data(config.data, ids=config.ids, labels=config.labels)
+    data = open_data(config.data, ids=config.ids, labels=config.labels) if other is None else other.data
     config = config.settled(data.n)
     kind = method_named(config.method)
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method that takes both uses what the teacher's path names
         needs = "logits" if only_logits(config.teacher) else "features"
-    targets = _targets(config, data, needs, device, processes, tell, progress)
+    targets = _targets(config, data, needs, device, processes, tell, progress) if other is None else other.targets
     names = data.labels if data.labels is not None else targets.labels
     labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
@@ -167,17 +188,21 @@ def prepare(
         mean=config.mean,
         std=config.std,
         pooling=config.pool,
+        tokens=targets.tokens,
     )
     if labels is not None and needs == "logits" and kind.labels != "unused" and labels.max() >= targets.width:
         raise InputError(
             f"{data.source}: has {labels.max() + 1} classes, but the teacher has logits for {targets.width}; give "
             "labels of the teacher's classes"
         )
-    examples = Examples(data, learner.preprocessing, named_recipe(config.augment), seed, device)
+    if other is not None and other.learner.preprocessing == learner.preprocessing:
+        examples = other.examples
+    else:
+        examples = Examples(data, learner.preprocessing, named_recipe(config.augment), seed, device)
     learner.module.to(device)
     if device.type == "cuda":
         learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    width = _width(learner, examples)
+    width = _width(learner, examples, targets)
     torch.manual_seed(seed)  # for the head's weights, and for random numbers drawn during training
     rows, probe = _split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
@@ -198,6 +223,7 @@ def prepare(
         device=device,
         first_weights=fingerprint(learner.module),
         teacher_sha=_digest(targets.plain),
+        averaged=_averaged(config, learner, method),
     )
     if config.batch_size == processes.count:
         _check_single(setting)
@@ -237,29 +263,51 @@ def _targets(
         if given:
             raise InputError(f"{option}: is for a file of features; {config.teacher} is a model; leave {option} out")
     has_preprocessing = load_model(config.teacher).preprocessing is not None
+    live_tokens = config.tokens and config.augment != "plain"  # then the class tokens alone are stored, to be measured
     request = Request(
         config.teacher,
         config.data,
         ids=config.ids,
         labels=config.labels,
-        pooling=config.teacher_pool,
+        pooling="cls" if live_tokens else config.teacher_pool,
         dtype="float32",
         size=None if has_preprocessing else config.size,
         mean=None if has_preprocessing else config.mean,
         std=None if has_preprocessing else config.std,
     )
     path = features_of(request, tell=tell, progress=progress)
+    if config.tokens and not live_tokens:
+        return stored_targets(replace(config, teacher=str(path)), data, needs)
     work = prepared(request, processes.local)
     assert work.model.preprocessing is not None
     examples = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
 
+    @recent
     def teacher_view(rows: np.ndarray, view: int) -> Tensor:
         batch = examples.batch(rows, view)
         with torch.no_grad():
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
             return pool(forward(work.model, batch, config.teacher_pool), config.teacher_pool, mask)
 
-    return live_targets(path, data, teacher_view)
+    tokens = teacher_view(np.arange(1), 1).shape[1] if live_tokens else None
+    return live_targets(path, data, teacher_view, tokens)
+
+
+def recent(view: Callable[[np.ndarray, int], Tensor]) -> Callable[[np.ndarray, int], Tensor]:
+    """The same function, which keeps its last few results: students that train together ask for the same batches."""
+    kept: dict[tuple[bytes, int], Tensor] = {}
+    lock = Lock()
+
+    def remembered(rows: np.ndarray, view_number: int) -> Tensor:
+        key = (rows.tobytes(), view_number)
+        with lock:
+            if key not in kept:
+                kept[key] = view(rows, view_number)
+                while len(kept) > KEPT_BATCHES:
+                    del kept[next(iter(kept))]
+            return kept[key]
+
+    return remembered
 
 
 def _codes(names: np.ndarray, method: str, use: str, source: str) -> np.ndarray | None:
@@ -277,14 +325,29 @@ def _codes(names: np.ndarray, method: str, use: str, source: str) -> np.ndarray 
     return codes if len(classes) else None
 
 
-def _width(learner: Learner, examples: Examples) -> int:
+def _width(learner: Learner, examples: Examples, targets: Targets) -> int:
     """Dimensions of the loss's input, from two rows."""
     learner.module.eval()
     try:
         with torch.no_grad():
-            return int(learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1].shape[1])
+            output = learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1]
     except RuntimeError as error:
         raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
+    if learner.gives_tokens and output.shape[1] != targets.tokens:
+        raise InputError(
+            f"--pool: the student {learner.model} gives {output.shape[1]} tokens an input and the teacher "
+            f"{targets.tokens}, and tokens are learnt place by place; give both the same grid (--size, patch size), or "
+            "--pool cls"
+        )
+    return int(output.shape[-1])
+
+
+def _averaged(config: Config, learner: Learner, method: Method) -> AveragedModel | None:
+    """The moving average of the weights of student and method; None without ``config.ema``."""
+    if config.ema is None:
+        return None
+    both = nn.ModuleList([learner.module, method])
+    return AveragedModel(both, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
 
 
 def _check_constant(teacher: str, targets: Targets, *, uses_labels: bool, tell: Callable[[str], None]) -> None:
@@ -358,8 +421,13 @@ def _order(config: Config, rows: np.ndarray, targets: Targets, processes: Proces
             f"--batch-size: {config.batch_size} is not a multiple of the {processes.count} processes; give one"
         )
     if config.neighbour_batches:
-        return neighbour_batches(rows, targets.plain[torch.from_numpy(rows)].numpy(), config.batch_size, config.seed)
-    return shuffled(rows, config.batch_size, config.seed)
+        order = neighbour_batches(rows, targets.plain[torch.from_numpy(rows)].numpy(), config.batch_size, config.seed)
+    else:
+        order = shuffled(rows, config.batch_size, config.seed)
+    if config.samples is None:
+        return order
+    steps = config.samples // config.batch_size
+    return lambda epoch: order(epoch)[:steps]
 
 
 def _digest(tensor: Tensor) -> str:

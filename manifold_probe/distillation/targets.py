@@ -41,7 +41,8 @@ class Targets:
 
     ``path`` is the path of the plain features; ``labels`` are those stored with them, in the data's order; ``views`` is
     the number of stored views, 0 for none, None if the teacher computes views on demand. ``pairing`` states how the
-    rows were joined to the data, {"by": "id" or "position", "verified": bool}.
+    rows were joined to the data, {"by": "id" or "position", "verified": bool}. With ``tokens``, their number, the
+    teacher gives a set of vectors (N, d) for each row, and ``plain`` is the first of them, the class token.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Targets:
     views: int | None
     view: Callable[[np.ndarray, int], Tensor]
     pairing: dict[str, Any]
+    tokens: int | None = None
 
     @property
     def width(self) -> int:
@@ -57,8 +59,10 @@ class Targets:
         return int(self.plain.shape[1])
 
     def batch(self, rows: np.ndarray, view: int) -> Tensor:
-        """The teacher's rows (B, d) in a view; 0 is plain."""
-        return self.plain[torch.from_numpy(rows)].float() if view == 0 else self.view(rows, view)
+        """The teacher's rows (B, d), or its sets (B, N, d), in a view; 0 is plain."""
+        if view == 0 and self.tokens is None:
+            return self.plain[torch.from_numpy(rows)].float()
+        return self.view(rows, view)
 
 
 def only_logits(path: str) -> bool:
@@ -84,7 +88,7 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     if needs == "features" and key == "logits":
         raise InputError(f"{path}: holds logits, and the method needs features; give {file} or {file}::features")
     try:
-        space = read(name)
+        space = read(name, rows="cls" if config.tokens else None)
     except InputError as error:
         if name == path:
             raise
@@ -108,19 +112,46 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
             "image; give the teacher as a model, or a folder of probe extract --views N"
         )
     labels = None if space.labels is None else space.labels[rows]
-    view_tensors = (
-        {view: in_order(read(f"{file}::{key or 'features'}@{view}"), rows) for view in range(1, views + 1)}
-        if (augment != "plain")
-        else {}
-    )
+    views = 0 if augment == "plain" else views
+    names = [f"{file}::{key or 'features'}@{view}" for view in range(1, views + 1)]
+    tokens = None
+    if config.tokens:
+        stored_view, tokens = stored_sets([name, *names], rows)
+    else:
+        tensors = [in_order(read(each), rows) for each in names]
 
-    def stored_view(rows: np.ndarray, view: int) -> Tensor:
-        return view_tensors[view][torch.from_numpy(rows)].float()
+        def stored_view(rows: np.ndarray, view: int) -> Tensor:
+            return tensors[view - 1][torch.from_numpy(rows)].float()
 
     pairing: dict[str, Any] = {"by": "position" if config.positional else "id", "verified": verified}
     if config.positional and space.ids is not None and not verified:
         pairing["other_ids"] = int((space.ids.astype(str) != data.ids.astype(str)).sum())
-    return Targets(name, in_order(space, rows), labels, views if augment != "plain" else 0, stored_view, pairing)
+    return Targets(name, in_order(space, rows), labels, views, stored_view, pairing, tokens)
+
+
+def stored_sets(names: list[str], rows: np.ndarray) -> tuple[Callable[[np.ndarray, int], Tensor], int]:
+    """A function that reads the sets (B, N, d) of some items in a view, from one array (n, N, d) a view, and N.
+
+    ``rows`` are the rows of the items in these arrays. Only the sets of a batch are in memory.
+
+    Raises
+    ------
+    InputError
+        Where an array holds vectors, or, when they are read, NaN or Inf.
+    """
+    spaces = [read(name, rows="tokens") for name in names]
+    tokens = spaces[0].source.tokens
+    assert tokens is not None
+
+    def sets(batch: np.ndarray, view: int) -> Tensor:
+        space, places = spaces[view], np.arange(tokens)
+        vectors = space.take((rows[batch, None] * tokens + places).ravel())
+        if not np.isfinite(vectors).all():
+            for start, block in space.blocks():
+                check_finite(block, start, space)
+        return torch.from_numpy(vectors).float().reshape(len(batch), tokens, -1)
+
+    return sets, tokens
 
 
 def in_order(space: Space, rows: np.ndarray) -> Tensor:
@@ -256,9 +287,11 @@ def check_views(folder: str, plan: dict[str, Any], augment: str, seed: int) -> N
         )
 
 
-def live_targets(path: Path | str, data: Data, view: Callable[[np.ndarray, int], Tensor]) -> Targets:
+def live_targets(
+    path: Path | str, data: Data, view: Callable[[np.ndarray, int], Tensor], tokens: int | None = None
+) -> Targets:
     """Targets from a model: its plain features, extracted to ``path``, and ``view``, which computes any other view."""
     space = read(str(path))
     rows, verified = joined(space, data)
     labels = None if space.labels is None else space.labels[rows]
-    return Targets(str(path), in_order(space, rows), labels, None, view, {"by": "id", "verified": verified})
+    return Targets(str(path), in_order(space, rows), labels, None, view, {"by": "id", "verified": verified}, tokens)

@@ -141,6 +141,7 @@ class TinTeM(Method):
     ['feature', 'neighbour', 'neighbour_local', 'token']
     """
 
+    takes_tokens = True
     published_head = "layernorm_linear"
     published_when_equal = True
     head_on_teacher = True

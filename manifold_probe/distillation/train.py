@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifold_probe.distillation.accumulate import backward, outputs_of, parts_of
 from manifold_probe.distillation.batches import batches
 from manifold_probe.distillation.config import Config, differences, epochs
 from manifold_probe.distillation.inputs import inputs_record, is_done
@@ -39,6 +41,7 @@ from manifold_probe.distillation.schedule import rate_at
 from manifold_probe.distillation.setting import Setting, prepare, warnings_of
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.processes import Processes
+from manifold_probe.extraction.work import out_of_memory
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
 from manifold_probe.parts import Parts, Progress, silent
@@ -57,34 +60,67 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
     InputError
         For input that cannot be used, a folder of another configuration, or a loss that is not finite.
     """
+    return train_together({out: config}, tell=tell, progress=progress)[0]
+
+
+def train_together(
+    configs: Mapping[str | Path, Config], *, tell: Tell = print, progress: Progress | None = None
+) -> list[RunFolder]:
+    """Train students that differ in nothing but the student, each into a folder of its own.
+
+    They take their steps in turn on the same batches, so that a teacher that runs during training runs once for all.
+    Each gives the same weights and log as if it trained alone.
+
+    Raises
+    ------
+    InputError
+        As for `train`.
+    """
     processes = Processes.join()
-    folder = RunFolder(out)
-    with processes.only_first(folder.locked):
-        tell = tell if processes.first else silent
-        done = is_done(folder, config)
-        checkpoint = None if done else folder.state()
-        processes.wait()  # no process writes before all have read
-        if not done:
-            parts = Parts(progress if processes.first else None, shares(config))
-            setting = prepare(config, processes, tell, parts["teacher"])
-            if checkpoint is not None:
-                check_same_run(folder, checkpoint, setting)
-        if done or folder.finished:
-            processes.wait()
-            if processes.first and not done:
-                folder.write(INPUTS, json.dumps(inputs_record(setting), indent=1) + "\n")
-            tell(f"{folder.path} is finished: {epochs(config.epochs)}; nothing to do")
-            return folder
-        for warning in warnings_of(setting):
-            tell(f"warning: {warning}")
-        run = Run(setting, folder, processes, tell, parts)
-        run.start(checkpoint)
-        run.train()
+    folders = [RunFolder(out) for out in configs]
+    tell = tell if processes.first else silent
+    whole = Parts(progress if processes.first else None, {str(out): 1.0 for out in configs})
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(processes.only_first(folder.locked))
+        runs: list[Run] = []
+        other: Setting | None = None
+        for folder, (out, config) in zip(folders, configs.items(), strict=True):
+            done = is_done(folder, config)
+            checkpoint = None if done else folder.state()
+            processes.wait()  # no process writes before all have read
+            if not done:
+                parts = Parts(whole[str(out)], shares(config))
+                setting = other = prepare(config, processes, tell, parts["teacher"], other)
+                if checkpoint is not None:
+                    check_same_run(folder, checkpoint, setting)
+            if done or folder.finished:
+                processes.wait()
+                if processes.first and not done:
+                    folder.write(INPUTS, json.dumps(inputs_record(setting), indent=1) + "\n")
+                tell(f"{folder.path} is finished: {epochs(config.epochs)}; nothing to do")
+                continue
+            for warning in warnings_of(setting):
+                tell(f"warning: {warning}")
+            runs.append(Run(setting, folder, processes, tell, parts))
+            runs[-1].start(checkpoint)
+        in_turn(runs)
         processes.wait()
-        if processes.first:
-            run.finish()
+        for run in runs:
+            if processes.first:
+                run.finish()
         processes.wait()
-    return folder
+    return folders
+
+
+def in_turn(runs: list[Run]) -> None:
+    """Do all steps, a step of every run at a time; a run that is ahead waits for the others."""
+    training = {run: run.train() for run in runs}
+    while training:
+        step = min(run.step for run in training)
+        for run in [run for run in training if run.step == step]:
+            if next(training[run], None) is None:
+                del training[run]
 
 
 def shares(config: Config) -> dict[str, float]:
@@ -134,7 +170,8 @@ class Run:
         self.loss: float | None = None  # exponential average, for the progress line
         self.steps = setting.steps * self.config.epochs
         self.batch_size = setting.config.batch_size
-        self.forward = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
+        self.embed = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
+        self.random = random_state()
 
     def start(self, checkpoint: dict[str, Any] | None) -> None:
         """Start from the beginning, or from a checkpoint."""
@@ -155,13 +192,15 @@ class Run:
                 self.tell(f"{self.folder.path}: resumes at step {self.step:,} of {self.steps:,}")
         self.processes.wait()
 
-    def train(self) -> None:
-        """Do all remaining steps."""
+    def train(self) -> Iterator[int]:
+        """Do all remaining steps; the number of steps done after each."""
         saved = began = time.monotonic()
         first, spent = self.step, self.seconds
         self.training = self.parts["training"]
-        for rows, view, batch, targets in batches(self.setting, self.processes, self.step):
-            terms = self.one_step(rows, view, batch, targets)
+        for rows, _, batch, targets in batches(self.setting, self.processes, self.step):
+            set_random_state(self.random)
+            terms = self.one_step(rows, batch, targets)
+            self.random = random_state()
             self.step += 1
             self.tally.add(terms)
             self.seconds = spent + time.monotonic() - began
@@ -175,13 +214,14 @@ class Run:
                     self.checkpoint()
                     saved = time.monotonic()
                 self.report(first, time.monotonic() - began)
+            yield self.step
 
     @property
     def epoch(self) -> int:
         """Number of completed epochs."""
         return self.step // self.setting.steps
 
-    def one_step(self, rows: np.ndarray, view: int, batch: Any, targets: Tensor) -> dict[str, float]:
+    def one_step(self, rows: np.ndarray, batch: Any, targets: Tensor) -> dict[str, float]:
         """Forward, backward, update; returns the loss terms as numbers."""
         setting, config = self.setting, self.config
         setting.learner.module.train()
@@ -189,16 +229,18 @@ class Run:
         setting.method.set_epoch(self.epoch + 1)
         for group in setting.optimiser.param_groups:
             group["lr"] = rate_at(config, self.step / setting.steps)
+        parts = config.accumulate or 1
         try:
-            with setting.autocast():
-                _, output = self.forward(batch)
-        except (RuntimeError, ValueError) as error:
+            values = self.gradients(rows, batch, targets, parts)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            if isinstance(error, InputError):
+                raise
+            problem, fix = reason(error), "change --batch-size"
+            if out_of_memory(error):
+                problem, fix = "memory does not suffice", self.smaller_parts(rows, batch, targets, parts)
             raise InputError(
-                f"{config.student}: cannot be trained on a batch of {len(rows)} ({reason(error)}); change --batch-size"
+                f"{config.student}: cannot be trained on a batch of {len(rows)} ({problem}); {fix}"
             ) from error
-        terms = setting.method(output.float(), targets, setting.batch_labels(rows))
-        loss = torch.stack(list(terms.values())).sum()
-        values = {name: term.item() for name, term in terms.items()}
         loss_now = sum(values.values())
         if not np.isfinite(list(values.values())).all():
             named = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -206,11 +248,46 @@ class Run:
             problem = f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}"
             self.stop_diverged(problem, self.step)
         self.loss = loss_now if self.loss is None else 0.9 * self.loss + 0.1 * loss_now
-        setting.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         self.average_gradients()
+        if config.clip is not None:
+            torch.nn.utils.clip_grad_norm_(setting.parameters, config.clip)
         setting.optimiser.step()
+        if setting.averaged is not None:
+            setting.averaged.update_parameters(torch.nn.ModuleList([setting.learner.module, setting.method]))
         return values
+
+    def gradients(self, rows: np.ndarray, batch: Any, targets: Tensor, parts: int) -> dict[str, float]:
+        """Leave the gradients of a batch, which runs through the student in ``parts``; its loss terms."""
+        setting = self.setting
+        setting.optimiser.zero_grad(set_to_none=True)
+        split = parts_of(batch, parts)
+        outputs = self.forward(batch) if parts == 1 else outputs_of(self.forward, setting.learner.module, split)
+        terms = setting.method(outputs, targets, setting.batch_labels(rows))
+        values = {name: term.item() for name, term in terms.items()}
+        if np.isfinite(list(values.values())).all():
+            torch.stack(list(terms.values())).sum().backward()
+            if parts > 1:
+                backward(self.forward, split, outputs)
+        return values
+
+    def forward(self, batch: Any) -> Tensor:
+        """What the loss sees of a batch."""
+        with self.setting.autocast():
+            return self.embed(batch)[1].float()
+
+    def smaller_parts(self, rows: np.ndarray, batch: Any, targets: Tensor, parts: int) -> str:
+        """What to do about a batch that memory does not suffice for; the run cannot go on after this."""
+        while (parts := 2 * parts) <= len(rows):
+            if self.setting.device.type == "cuda":
+                torch.cuda.empty_cache()
+            try:
+                self.gradients(rows, batch, targets, parts)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                continue
+            return f"give --accumulate {parts}, which does the same step in {parts} parts"
+        return "free some, or give a smaller student, smaller images or a smaller --batch-size"
 
     def stop_diverged(self, problem: str, step: int) -> None:
         """Raise InputError for a run that diverged in ``step``, counted from 0; the last checkpoint stays."""
@@ -292,10 +369,8 @@ class Run:
                 "student": setting.learner.module.state_dict(),
                 "method": setting.method.state_dict(),
                 "optimiser": setting.optimiser.state_dict(),
-                "random": {
-                    "cpu": torch.get_rng_state(),
-                    "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-                },
+                "random": self.random,
+                **({} if setting.averaged is None else {"averaged": setting.averaged.state_dict()}),
             }
         )
         encoded = self.step * self.batch_size
@@ -310,22 +385,23 @@ class Run:
         setting.learner.module.load_state_dict(state["student"])
         setting.method.load_state_dict(state["method"])
         setting.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if torch.cuda.is_available() and state["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        if setting.averaged is not None:
+            setting.averaged.load_state_dict(state["averaged"])
+        self.random = state["random"]
 
     def finish(self) -> None:
         """Write the student, its features of all rows, and last the manifest, which marks the run as finished."""
         setting = self.setting
-        head = setting.learner.classifier or setting.method.student_head
+        learner, method = setting.measured
+        head = learner.classifier or method.student_head
         self.folder.write(
             STUDENT,
             torch_bytes(
                 {
-                    **setting.learner.checkpoint(),
+                    **learner.checkpoint(),
                     "pairing": setting.targets.pairing,
                     "head": {
-                        "name": setting.method.head,
+                        "name": method.head,
                         "state": {name: value.detach().cpu() for name, value in head.state_dict().items()},
                     },
                 }
@@ -354,6 +430,21 @@ class Run:
             f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
             f"{self.seconds:,.0f} s; loss {loss}"
         )
+
+
+def random_state() -> dict[str, Any]:
+    """Torch's random state on all devices."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Return to a `random_state`."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def _embedded(progress: Progress, before: int, total: int, done: int) -> None:

@@ -85,7 +85,7 @@ class Work:
             try:
                 return attempt()
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self.batch_size == 1:
                     raise InputError(
@@ -272,6 +272,6 @@ def rows_of(batch: Any) -> int:
     return len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
     return known or "allocate memory" in str(error).lower()
