@@ -179,8 +179,8 @@ def patch_side(side: int, tokens: int) -> int:
     grid = math.isqrt(tokens - 1)
     if grid == 0 or grid**2 != tokens - 1:
         raise InputError(
-            f"--teacher-pool: the teacher gives {tokens} tokens an image, which are no class token and a square grid of "
-            "patches; give --student a model source with the same tokens"
+            f"--teacher-pool: the teacher gives {tokens} tokens an image, not a class token and a square grid of "
+            "patches; give as --student a model source with the same tokens"
         )
     if side % grid:
         raise InputError(

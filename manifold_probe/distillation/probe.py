@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from manifold_probe.distillation.setting import Setting
 from manifold_probe.errors import InputError
@@ -36,7 +37,7 @@ class Probe:
 
     def sides(self, student: Features) -> dict[str, Features]:
         """(student, teacher) at the backbone and at the head."""
-        teacher = self.setting.targets.batch(self.rows, 0)
+        teacher = self.setting.targets.plain[torch.from_numpy(self.rows)].float()
         backbone, head = student
         return {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
 

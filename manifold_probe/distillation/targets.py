@@ -164,7 +164,7 @@ def in_order(space: Space, rows: np.ndarray) -> Tensor:
     """
     tensor = torch.empty(len(rows), space.d)
     for start in range(0, len(rows), 8192):
-        tensor[start : start + 8192] = torch.from_numpy(space.take(rows[start : start + 8192]))
+        tensor.numpy()[start : start + 8192] = space.take(rows[start : start + 8192])
     if not torch.isfinite(tensor).all():
         for start, block in space.blocks():
             check_finite(block, start, space)
