@@ -282,9 +282,9 @@ class Run:
                 torch.cuda.empty_cache()
             try:
                 self.gradients(rows, batch, targets, parts)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
+            except (RuntimeError, ValueError, MemoryError) as error:
+                if not out_of_memory(error):  # such as a part of one row for batch normalisation
+                    break
                 continue
             return f"give --accumulate {parts}, which does the same step in {parts} parts"
         return "free some, or give a smaller student, smaller images or a smaller --batch-size"
