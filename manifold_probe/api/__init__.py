@@ -6,7 +6,7 @@ The command line parses options and calls these. Nothing large is imported befor
 from manifold_probe.api.arguments import check_settings
 from manifold_probe.api.comparison import compare, merged
 from manifold_probe.api.diagnosis import diagnose
-from manifold_probe.api.distillation import Distillation, compare_run, distill
+from manifold_probe.api.distillation import Distillation, compare_run, distill, plan_distillation
 from manifold_probe.api.evaluation import Evaluation, evaluate
 from manifold_probe.api.extraction import Extraction, extract
 from manifold_probe.api.results import Comparison, Comparisons, load, of_document
@@ -29,4 +29,5 @@ __all__ = [
     "load",
     "merged",
     "of_document",
+    "plan_distillation",
 ]

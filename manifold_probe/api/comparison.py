@@ -42,6 +42,7 @@ class CompareOptions(TypedDict, total=False):
     unlabelled: Any
     ignore_labels: bool
     keep_first: bool
+    rows: str | None
     measures: Sequence[Any] | None
     maps: bool
     diagnose: bool
@@ -74,6 +75,7 @@ def compare(
     unlabelled: Any = (),
     ignore_labels: bool = False,
     keep_first: bool = False,
+    rows: str | None = None,
     measures: Sequence[Any] | None = None,
     maps: bool = False,
     diagnose: bool = False,
@@ -120,6 +122,9 @@ def compare(
         Go on as if the features came without labels; ``labels`` still count.
     keep_first : bool
         Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
+    rows : str, optional
+        How sets of vectors (n, N, d) become rows: "tokens" (each token a row; ids and labels are those of its set),
+        "cls" (the first token of each) or "mean".
     measures : list of keys or `manifold_probe.Measure` declarations, optional
         What to measure, by default all of `manifold_probe.MEASURES`: ``["overlap@10", "debiased_linear_cka"]`` computes
         these only, ``[*MEASURES, mine]`` also a measure that you wrote.
@@ -165,7 +170,8 @@ def compare(
     # "" is the teacher: no student has that name
     sides = features_of_models({"": teacher, **named}, data, options, notify or silent, parts["features"])
     teacher = sides.pop("")
-    request = Request(teacher, sides, labels, ids, unlabelled, ignore_labels, positional, allow_missing, keep_first)
+    rules = (unlabelled, ignore_labels, positional, allow_missing, keep_first, rows)
+    request = Request(teacher, sides, labels, ids, *rules)
     settings = {"k": int(k), "queries": int(queries), "seed": int(seed)}
     plan = _Plan(settings, several, measures=measures, maps=maps, diagnose=diagnose, progress=parts["comparison"])
     sent = request.to_text() if executor else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from manifold_probe.api.arguments import MEASURES, MODEL, Notify, Number, OnProg
 from manifold_probe.api.comparison import compare
 from manifold_probe.api.results import Comparison, Comparisons, of_document
 from manifold_probe.errors import InputError
-from manifold_probe.parts import Parts, Progress, silent
+from manifold_probe.parts import Parts, silent
 from manifold_probe.report.document import read_document
+
+if TYPE_CHECKING:
+    from manifold_probe.distillation.config import Config
+    from manifold_probe.distillation.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,17 @@ class Distillation:
     """A finished run: its folder, and the comparison of the trained student with its teacher.
 
     ``comparison`` is of the rows held out of training: a `Comparison`, or the `Comparisons` of "backbone" and "head"
-    where the student has a head.
+    where the student has a head. Where several students were trained together it compares their backbones, and
+    ``students`` holds the run of each.
     """
 
     folder: Path
     comparison: Comparison | Comparisons
+    students: dict[str, Distillation] = field(default_factory=dict)
 
     @property
     def student(self) -> Path:
-        """The trained model, as ``mp.extract(model=...)`` loads it."""
+        """The trained model, as ``mp.extract(model=...)`` loads it; of several students, see ``students``."""
         return self.folder / "student.pt"
 
     @cached_property
@@ -56,8 +62,9 @@ def distill(
     *,
     method: str | None = None,
     teacher: str | Path | None = None,
-    student: str | Path | None = None,
+    student: str | Path | Mapping[str, str | Path] | None = None,
     data: str | Path | None = None,
+    recipe: str | None = None,
     config: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     size: Number | None = None,
@@ -82,10 +89,14 @@ def distill(
         "dist".
     teacher : path
         Features with ids, or a model source as for `extract`.
-    student : str
-        A built-in network ("conv4", "resnet8", ..., "resnet18", "vit-ti") or a model source.
+    student : str, or dict of named students
+        A built-in network ("conv4", "resnet8", ..., "resnet18", "vit-ti") or a model source. Several students train
+        together, each in ``out``/NAME, and a teacher that runs during training runs once for all.
     data : path
         What both see, as for `extract`.
+    recipe : str, optional
+        All settings of a paper's run: "coss-imagenet", "tintem-dinov2" or "ckd-cifar100"; the other arguments go over
+        them.
     config : path of a .toml, optional
         Settings, such as the ``config.toml`` of another run; the arguments go over them.
     options : dict, optional
@@ -117,48 +128,108 @@ def distill(
     >>> run.comparison["backbone"].measures["overlap@10"].value  # doctest: +SKIP
     0.62
     """
-    from manifold_probe.distillation.config import resolved
-    from manifold_probe.distillation.run_folder import RESULT, RunFolder
-    from manifold_probe.distillation.train import train
+    from manifold_probe.distillation.run_folder import RunFolder
+    from manifold_probe.distillation.train import train_together
     from manifold_probe.extraction.processes import Processes
     from manifold_probe.report.tensorboard import check_tensorboard, write_events
 
     notify = notify or silent
     images = {name: value for name, value in model_options(size, mean, std, None, None).items() if value is not None}
-    given = {"method": method, "teacher": teacher, "student": student, "data": data, **images, **settings}
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    given["options"] = dict(options or {})
-    settled = resolved(given, None if config is None else str(config))
+    given: dict[str, Any] = {"method": method, "teacher": teacher, "data": data, "recipe": recipe, "options": options}
+    given |= images | settings
+    named = _named(student, Path(out))
+    configs = {folder: _settled(config, given | {"student": source}) for folder, source in named.items()}
     if tensorboard:
         check_tensorboard()  # before the hours of training, not after
-    finished_before = RunFolder(out).finished
+    finished = {folder for folder in configs if RunFolder(folder).finished}
     parts = Parts(progress, {"training": MODEL, "comparison": MEASURES})
-    folder = train(settled, out, tell=notify, progress=parts["training"])
+    train_together(configs, tell=notify, progress=parts["training"])
     processes = Processes.join()
-    comparison = None
     with processes.together():  # a process that left earlier would end the others
         if processes.first:
-            if tensorboard:
-                notify(f"wrote {write_events(out)}")
-            with suppress(InputError):  # of another version: compared again
-                comparison = _read(folder.path / RESULT) if finished_before else None
-            comparison = comparison or _compared(folder.path, notify, parts["comparison"])
-    return Distillation(folder.path, comparison or _read(folder.path / RESULT))  # the other processes read it
+            comparing = Parts(parts["comparison"], dict.fromkeys((*map(str, configs), "students"), 1.0))
+            for folder in configs:
+                if tensorboard:
+                    notify(f"wrote {write_events(folder)}")
+                _result(
+                    folder, folder in finished, notify, partial(compare_run, folder, progress=comparing[str(folder)])
+                )
+            if isinstance(student, Mapping):
+                compared = partial(_compare_runs, dict(zip(student, configs, strict=True)), comparing["students"])
+                _result(Path(out), len(finished) == len(configs), notify, compared)
+    runs = [Distillation(folder, _read(folder)) for folder in configs]
+    if not isinstance(student, Mapping):
+        return runs[0]
+    return Distillation(Path(out), _read(Path(out)), dict(zip(student.keys(), runs, strict=True)))
 
 
-def _read(path: Path) -> Comparison | Comparisons:
-    """The comparison that a run's folder holds. Raises InputError where it is missing or of another version."""
-    return of_document(read_document(path))
+def plan_distillation(
+    *,
+    config: str | Path | None = None,
+    size: Number | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
+    notify: Notify | None = None,
+    **settings: Any,
+) -> Plan:
+    """What `distill` would do with the same arguments, and how long it would take; nothing is written.
+
+    Without teacher, student or data, the settled configuration alone. With them, a few steps are timed.
+
+    Raises
+    ------
+    InputError
+        What `distill` would raise before its first epoch.
+
+    Examples
+    --------
+    >>> plan = plan_distillation(recipe="ckd-cifar100")
+    >>> plan.config.epochs, plan.config.rate, plan.steps
+    (480, 0.05, None)
+    """
+    from manifold_probe.distillation.plan import plan_of
+
+    images = {name: value for name, value in model_options(size, mean, std, None, None).items() if value is not None}
+    return plan_of(_settled(config, settings | images, incomplete=True), notify or silent)
 
 
-def _compared(folder: Path, notify: Notify, progress: Progress) -> Comparison | Comparisons:
-    """The comparison of a trained student with its teacher, saved in the run's folder."""
+def _settled(config: str | Path | None, settings: Mapping[str, Any], incomplete: bool = False) -> Config:
+    from manifold_probe.distillation.config import resolved
+
+    given: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    given["options"] = dict(given.get("options") or {})
+    return resolved(given, None if config is None else str(config), incomplete)
+
+
+def _named(student: Any, out: Path) -> dict[Path, Any]:
+    """{folder of its run: student}."""
+    if not isinstance(student, Mapping):
+        return {out: student}
+    for name in student:
+        if not isinstance(name, str) or not name.strip() or "/" in name or name.startswith("."):
+            raise InputError(f"--student: {name!r} is no name for a folder; write --student NAME=SOURCE")
+    if not student:
+        raise InputError("--student: the dict of students is empty; give at least one name and its source")
+    return {out / name: source for name, source in student.items()}
+
+
+def _result(folder: Path, finished: bool, notify: Notify, compared: Callable[[], Comparison | Comparisons]) -> None:
+    """See that a run's folder holds its comparison; one that a finished run holds already stays."""
     from manifold_probe.distillation.run_folder import RESULT
 
-    notify(f"{folder}: comparing the student with its teacher")
-    comparison = compare_run(folder, progress=progress)
-    comparison.save(folder / RESULT)
-    return comparison
+    if finished:
+        with suppress(InputError):  # of another version: compared again
+            _read(folder)
+            return
+    notify(f"{folder}: comparing with the teacher")
+    compared().save(folder / RESULT)
+
+
+def _read(folder: Path) -> Comparison | Comparisons:
+    """The comparison that a run's folder holds. Raises InputError where it is missing or of another version."""
+    from manifold_probe.distillation.run_folder import RESULT
+
+    return of_document(read_document(folder / RESULT))
 
 
 def compare_run(folder: str | Path, *, progress: OnProgress | None = None) -> Comparison | Comparisons:
@@ -188,3 +259,15 @@ def compare_run(folder: str | Path, *, progress: OnProgress | None = None) -> Co
     teacher = sides.teacher.select(rows)
     both = compare(teacher, students, labels=labels, positional=sides.positional, progress=progress)
     return both if sides.head is not None else both["backbone"]
+
+
+def _compare_runs(folders: Mapping[str, Path], progress: OnProgress) -> Comparison | Comparisons:
+    """The backbones of students that were trained together against their teacher, on the rows held out of training."""
+    from manifold_probe.distillation.run_folder import RunFolder
+
+    sides = {name: RunFolder(folder).sides() for name, folder in folders.items()}
+    first = next(iter(sides.values()))
+    rows = np.arange(first.backbone.n) if first.trained.all() else np.flatnonzero(~first.trained)
+    students = {name: side.backbone.select(rows) for name, side in sides.items()}
+    labels = None if first.backbone.labels is None else first.backbone.labels[rows]
+    return compare(first.teacher.select(rows), students, labels=labels, positional=first.positional, progress=progress)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from manifold_probe.cli.arguments import named_students
 from manifold_probe.cli.options import Debug, Json, output
 from manifold_probe.cli.shell import complain, show, write
 from manifold_probe.errors import InputError
@@ -15,11 +16,13 @@ run_group = partial(typer.Option, rich_help_panel="The run")
 optimising = partial(typer.Option, rich_help_panel="Optimisation, by default the method's paper's")
 rows_group = partial(typer.Option, rich_help_panel="Rows and measurements")
 images = partial(typer.Option, rich_help_panel="How the models see the data")
-NOT_SETTINGS = ("out", "config", "option", "tensorboard", "json", "debug")  # of the run itself
+NOT_SETTINGS = ("out", "student", "config", "option", "dry_run", "tensorboard", "json", "debug")  # of the run itself
 
 
 def distill(
-    out: Annotated[str, run_group(metavar="DIR", help="The run's folder; the same command again goes on in it.")],
+    out: Annotated[
+        str | None, run_group(metavar="DIR", help="The run's folder; the same command again goes on in it.")
+    ] = None,
     method: Annotated[
         str | None,
         run_group(help="coss, cosine, mse, tintem, ckd, seed, compress, rkd, sp, pkt, kd, dkd or dist."),
@@ -28,9 +31,16 @@ def distill(
         str | None, run_group(metavar="SOURCE", help="Features with ids, or a model as for probe extract.")
     ] = None,
     student: Annotated[
-        str | None, run_group(metavar="NAME|SOURCE", help="conv4, resnet8, ..., resnet18, vit-ti; or a model.")
+        list[str] | None,
+        run_group(
+            metavar="[NAME=]STUDENT",
+            help="conv4, resnet8, ..., resnet18, vit-ti; or a model. Repeat it to train several with one teacher.",
+        ),
     ] = None,
     data: Annotated[str | None, run_group(metavar="DATA", help="What both see, as for probe extract.")] = None,
+    recipe: Annotated[
+        str | None, run_group(help="A paper's settings: coss-imagenet, tintem-dinov2 or ckd-cifar100.")
+    ] = None,
     config: Annotated[
         str | None, run_group(metavar="RUN.toml", help="Settings; those of the command line go over them.")
     ] = None,
@@ -54,6 +64,12 @@ def distill(
     neighbour_batches: Annotated[
         bool | None, optimising("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
     ] = None,
+    samples: Annotated[int | None, optimising(metavar="N", help="At most so many samples an epoch.")] = None,
+    accumulate: Annotated[
+        int | None, optimising(metavar="N", help="Run each batch in N parts, to save memory; the loss is the same.")
+    ] = None,
+    clip: Annotated[float | None, optimising(help="Largest norm of the gradient.")] = None,
+    ema: Annotated[float | None, optimising(help="Save weights averaged with this decay, such as 0.999.")] = None,
     compile: Annotated[bool | None, optimising("--compile", help="Through torch.compile.")] = None,
     held_out: Annotated[
         float | None,
@@ -77,6 +93,9 @@ def distill(
     std: Annotated[str | None, images(help="As for probe extract.")] = None,
     pool: Annotated[str | None, images(help="The student's, as for probe extract.")] = None,
     teacher_pool: Annotated[str | None, images(help="The teacher's, as for probe extract.")] = None,
+    dry_run: Annotated[
+        bool, output("--dry-run", help="Print the settings, the steps and the projected time; train nothing.")
+    ] = False,
     tensorboard: Annotated[bool, output("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     json: Json = False,
     debug: Debug = False,
@@ -89,22 +108,25 @@ def distill(
     Examples:
       probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --out coss/
       probe distill --config coss/config.toml --seed 1 --out coss-again/
+      probe distill --recipe tintem-dinov2 --dry-run
     """
     settings = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
+    named = named_students(student or [])
+    settings |= {"config": config, "options": named_options(option or [])}
     from manifold_probe import api
     from manifold_probe.extraction.processes import Processes
     from manifold_probe.report.progress import Progress
 
+    if dry_run:
+        if len(named) > 1:
+            raise InputError("--dry-run: times one student; give one --student")
+        write(api.plan_distillation(**settings, student=next(iter(named.values()), None), notify=complain).summary())
+        return
+    if out is None:
+        raise InputError("--out: missing; name the folder of the run, or give --dry-run")
+    chosen = named if len(named) > 1 else next(iter(named.values()), None)
     with Progress() as progress:
-        run = api.distill(
-            out,
-            **settings,
-            config=config,
-            options=named_options(option or []),
-            tensorboard=tensorboard,
-            notify=complain,
-            progress=progress,
-        )
+        run = api.distill(out, **settings, student=chosen, tensorboard=tensorboard, notify=complain, progress=progress)
     if not Processes.join().first:
         return
     if json:

@@ -41,6 +41,7 @@ AllowMissing = Annotated[bool, pairing("--allow-missing", help="Leave out rows w
 KeepFirst = Annotated[
     bool, pairing("--keep-first", help="Of identical rows under one id, a sampler's copies, keep the first.")
 ]
+Rows = Annotated[str | None, features("--rows", help="How sets of vectors (n, N, d) become rows: tokens, cls or mean.")]
 Labels = Annotated[
     str | None, labelling(metavar="FILE[::KEY]", help="Class labels, in the teacher's row order or with ids.")
 ]

@@ -29,6 +29,7 @@ from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.examples import Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
+from manifold_probe.extraction.run import projection
 from manifold_probe.extraction.work import Request, prepared
 from manifold_probe.models.build import reason
 from manifold_probe.models.load import forward, load_model
@@ -39,6 +40,7 @@ from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import marked
 
 KEPT_BATCHES = 4  # one more than are read ahead
+TRIAL_ROWS = 64
 EMBED_ROWS = 256  # rows at a time without training
 PCA_ROWS = 20_000
 SPLIT_STREAM = 1  # the stream of random numbers that splits rows
@@ -152,11 +154,13 @@ def prepare(
     tell: Callable[[str], None],
     progress: Progress | None = None,
     other: Setting | None = None,
+    trial: bool = False,
 ) -> Setting:
     """Open everything that a configuration names, and check that it is consistent; ``progress`` reports the extraction
     of features if the teacher is a model.
 
-    ``other`` is a setting of the same run but for the student: its data and teacher are shared.
+    ``other`` is a setting of the same run but for the student: its data and teacher are shared. For a ``trial`` of a
+    few steps a teacher that is a model is not run on all rows: it has the features of its first rows, repeated.
 
     Raises
     ------
@@ -171,7 +175,12 @@ def prepare(
     needs = kind.needs
     if needs not in ("features", "logits"):  # a method that takes both uses what the teacher's path names
         needs = "logits" if only_logits(config.teacher) else "features"
-    targets = _targets(config, data, needs, device, processes, tell, progress) if other is None else other.targets
+    if other is not None:
+        targets = other.targets
+    elif is_source(config.teacher):
+        targets = _targets_of_model(config, data, needs, device, processes, tell, progress, trial)
+    else:
+        targets = stored_targets(config, data, needs)
     names = data.labels if data.labels is not None else targets.labels
     labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
@@ -248,7 +257,7 @@ def warnings_of(setting: Setting) -> list[str]:
     return warnings if too_short is None else [*warnings, too_short]
 
 
-def _targets(
+def _targets_of_model(
     config: Config,
     data: Data,
     needs: str,
@@ -256,9 +265,8 @@ def _targets(
     processes: Processes,
     tell: Callable[[str], None],
     progress: Progress | None,
+    trial: bool,
 ) -> Targets:
-    if not is_source(config.teacher):
-        return stored_targets(config, data, needs)
     for option, given in (("--positional", config.positional), ("--teacher-ids", config.teacher_ids is not None)):
         if given:
             raise InputError(f"{option}: is for a file of features; {config.teacher} is a model; leave {option} out")
@@ -275,9 +283,10 @@ def _targets(
         mean=None if has_preprocessing else config.mean,
         std=None if has_preprocessing else config.std,
     )
-    path = features_of(request, tell=tell, progress=progress)
-    if config.tokens and not live_tokens:
-        return stored_targets(replace(config, teacher=str(path)), data, needs)
+    if not trial:
+        path = features_of(request, tell=tell, progress=progress)
+        if config.tokens and not live_tokens:
+            return stored_targets(replace(config, teacher=str(path)), data, needs)
     work = prepared(request, processes.local)
     assert work.model.preprocessing is not None
     examples = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
@@ -289,8 +298,25 @@ def _targets(
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
             return pool(forward(work.model, batch, config.teacher_pool), config.teacher_pool, mask)
 
+    if trial:
+        tell(f"the teacher's features: {projection(work)}")
+        return _trial_targets(config, data, teacher_view)
     tokens = teacher_view(np.arange(1), 1).shape[1] if live_tokens else None
     return live_targets(path, data, teacher_view, tokens)
+
+
+def _trial_targets(config: Config, data: Data, teacher_view: Callable[[np.ndarray, int], Tensor]) -> Targets:
+    """Targets of the right shapes and cost: the teacher's features of the first rows stand for all rows."""
+    first = teacher_view(np.arange(min(TRIAL_ROWS, data.n)), 0)
+    rows = torch.arange(data.n) % len(first)
+
+    def stored(batch: np.ndarray, _: int) -> Tensor:
+        return first[rows[torch.from_numpy(batch)]]
+
+    view = stored if config.augment == "plain" else teacher_view
+    plain = (first[:, 0] if config.tokens else first)[rows]
+    tokens = first.shape[1] if config.tokens else None
+    return Targets(config.teacher, plain, None, None, view, {"by": "id", "verified": True}, tokens)
 
 
 def recent(view: Callable[[np.ndarray, int], Tensor]) -> Callable[[np.ndarray, int], Tensor]:

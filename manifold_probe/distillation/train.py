@@ -60,11 +60,11 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
     InputError
         For input that cannot be used, a folder of another configuration, or a loss that is not finite.
     """
-    return train_together({out: config}, tell=tell, progress=progress)[0]
+    return train_together({Path(out): config}, tell=tell, progress=progress)[0]
 
 
 def train_together(
-    configs: Mapping[str | Path, Config], *, tell: Tell = print, progress: Progress | None = None
+    configs: Mapping[str, Config] | Mapping[Path, Config], *, tell: Tell = print, progress: Progress | None = None
 ) -> list[RunFolder]:
     """Train students that differ in nothing but the student, each into a folder of its own.
 
@@ -83,7 +83,7 @@ def train_together(
     with ExitStack() as stack:
         for folder in folders:
             stack.enter_context(processes.only_first(folder.locked))
-        runs: list[Run] = []
+        runs: dict[Run, dict[str, Any] | None] = {}  # each with its checkpoint
         other: Setting | None = None
         for folder, (out, config) in zip(folders, configs.items(), strict=True):
             done = is_done(folder, config)
@@ -102,9 +102,10 @@ def train_together(
                 continue
             for warning in warnings_of(setting):
                 tell(f"warning: {warning}")
-            runs.append(Run(setting, folder, processes, tell, parts))
-            runs[-1].start(checkpoint)
-        in_turn(runs)
+            runs[Run(setting, folder, processes, tell, parts)] = checkpoint
+        for run, checkpoint in runs.items():  # nothing is written before all students are known to fit
+            run.start(checkpoint)
+        in_turn(list(runs))
         processes.wait()
         for run in runs:
             if processes.first:

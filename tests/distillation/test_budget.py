@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
+import manifold_probe
+from manifold_probe import cli
 from manifold_probe.distillation import setting as settings
 from manifold_probe.distillation.config import Config, resolved
 from manifold_probe.distillation.learner import Learner
+from manifold_probe.distillation.recipes import RECIPES
 from manifold_probe.distillation.run_folder import read_log
 from manifold_probe.distillation.setting import prepare
 from manifold_probe.distillation.train import Run, train, train_together
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.processes import Processes
-from tests.distillation.run_helpers import contents, world
+from tests.command_line import changed
+from tests.distillation.run_helpers import contents, ran, world
 
 TEACHER = "python:manifold_probe.models.students:make?name=resnet8"
 
@@ -195,3 +201,77 @@ def test_refused_settings(changed: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
         config(**changed)
     assert message in str(caught.value)
+
+
+def test_a_dry_run_prints_the_settings_and_leaves_nothing(capfd: pytest.CaptureFixture[str], folder: Path) -> None:
+    out, _ = ran(["distill", "--recipe", "coss-imagenet", "--dry-run"], capfd)
+    settled = tomllib.loads(out)
+    assert settled["options"] == {"space_weight": 1.0, "scale": pytest.approx(142.857, abs=1e-3), "gather": False}
+    expected = {"rate": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 256, "epochs": 25, "size": "224"}
+    expected |= {"optimiser": "sgd", "schedule": "hold-cosine", "neighbour_batches": True, "teacher": ""}
+    assert settled | expected == settled
+    before = sorted(folder.rglob("*"))
+    look = ["--size", "16", "--mean", "0.5", "--std", "0.5", "--batch-size", "32", "--head", "linear"]
+    run = ["distill", "--recipe", "ckd-cifar100", "--teacher", TEACHER, "--student", "conv4", "--data", "digits.npz"]
+    out, error = ran([*run, "--held-out", "0.1", "--rate", "0.01", *look, "--dry-run"], capfd)
+    assert out.startswith("# 144 rows to train on: 480 epochs, 1,920 steps, 61,440 encoded samples\n# about ")
+    assert tomllib.loads(out)["rate"] == 0.01
+    assert "the teacher's features: 160 images: features 64 as float32" in error
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tintem-dinov2", {"rate": 5e-4, "weight_decay": 0.05, "epochs": 300, "batch_size": 1024, "pool": "tokens"}),
+        ("tintem-dinov2", {"warmup_epochs": 5.0, "warmup_rate": 1e-6, "final_rate": 1e-5, "optimiser": "adamw"}),
+        ("ckd-cifar100", {"rate": 0.05, "weight_decay": 5e-4, "epochs": 480, "schedule": "cosine", "momentum": 0.9}),
+    ],
+)
+def test_recipes_hold_the_published_constants(name: str, expected: dict[str, object]) -> None:
+    settled = vars(resolved({"recipe": name}, incomplete=True))
+    assert settled | expected == settled
+
+
+def test_every_recipe_is_a_settled_configuration() -> None:
+    for name in RECIPES:
+        settled = resolved({"recipe": name, "teacher": "t", "student": "s", "data": "d"})
+        path = Path(f"{name}.toml")
+        path.write_text(settled.toml())
+        assert resolved({}, str(path)) == settled
+
+
+def test_several_students_are_compared_with_each_other(capfd: pytest.CaptureFixture[str]) -> None:
+    run = ["distill", "--method", "coss", "--teacher", "t.pt", "--data", "digits.npz", "--epochs", "1", "--seed", "3"]
+    run += ["--batch-size", "32", "--out", "both", "--student", "conv4", "--student", "small=resnet8"]
+    out, _ = ran([*run, "--json"], capfd)
+    document = json.loads(out)
+    assert list(document["students"]) == ["conv4", "small"]
+    assert document["differences"]
+    again, error = ran([*run, "--json"], capfd)
+    assert again == out
+    assert error.count("is finished: 1 epoch; nothing to do") == 2
+    alone = manifold_probe.load("both/small/result.json")
+    assert isinstance(alone, manifold_probe.Comparisons)
+    key = "overlap@10"
+    assert document["students"]["small"]["measures"][key] == alone["backbone"].to_dict()["measures"][key]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "--out: missing; name the folder of the run, or give --dry-run"),
+        (["--dry-run", "--student", "resnet8"], "--dry-run: times one student; give one --student"),
+        (
+            ["--out", "run", "--batch-size", "32", "--student", "a/b=resnet8"],
+            "is neither a built-in student nor a model source",
+        ),
+    ],
+)
+def test_refused_commands(more: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    run = ["distill", "--method", "coss", "--teacher", "t.pt", "--student", "conv4", "--data", "digits.npz"]
+    assert cli.run(changed([*run, *more])) == 2
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert message in error
+    assert not Path("run").exists() or not any(Path("run").iterdir())
