@@ -3,9 +3,9 @@
 Two recipes. "lbfgs" is quick: features standardised by the bank, logistic regression with an L2 penalty, solved to
 convergence. scikit-learn's C is 0.01 for every model, which was best among five decades for EfficientNet features of
 Fashion-MNIST, with 5,000 and with 500 labels. "sgd" follows the papers: 100 epochs, batch 256, learning rate 30,
-divided by 10 at epochs 60 and 80, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. The best learning
-rate depends on the scale of the features. We therefore divide rows by the bank's mean length, so that the recipe suits
-any model. Fixed features also mean no augmentation, which the published figures had.
+divided by 10 at epochs 60 and 80, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. The best
+learning rate depends on the scale of the features. We therefore divide rows by the bank's mean length, so that the
+recipe suits any model. Fixed features also mean no augmentation, which the published figures had.
 """
 
 from __future__ import annotations
