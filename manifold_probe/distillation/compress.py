@@ -4,7 +4,7 @@
     p_i = softmax(Q_t t_i / tau),    q_i = softmax(Q_s s_i / tau)        all rows at unit length
     L   = mean_i KL(p_i || q_i)                          in [0, inf), zero where the similarities differ by a constant
 
-Student and teacher rows are compared with their own queues of the same earlier samples, so the widths may differ and
+Student and teacher rows are compared with their queues of the same earlier samples, so the widths may differ and
 there is no head.
 """
 

@@ -296,5 +296,5 @@ def _check(config: Config) -> None:
             )
     for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("augment", tuple(RECIPES))):
         if getattr(config, name) not in choices:
-            raise InputError(f"--{name}: {getattr(config, name)!r} is unknown; choose one of {', '.join(choices)}")
+            raise InputError(f"--{name}: {getattr(config, name)!r} is not known; choose one of {', '.join(choices)}")
     named_recipe(config.augment)

@@ -253,7 +253,7 @@ BAD = {
     "data": (["--data", "none.npz"], "none.npz: "),
     "logits as features": (["--teacher", "t.pt::logits"], "t.pt::logits: holds logits, and the method needs features"),
     "augment": (["--augment", "crop-mirror-jitter"], "holds features of the plain view only"),
-    "recipe": (["--augment", "mixup"], "--augment: 'mixup' is unknown"),
+    "recipe": (["--augment", "mixup"], "--augment: 'mixup' is not known"),
     "batch": (["--batch-size", "500"], "--batch-size: 500 is more than the 160 rows"),
     "neighbours": (["--neighbour-batches", "--batch-size", "40"], "--batch-size: 40 is not a multiple of 16"),
     "head": (["--head", "liner"], "no head is called 'liner'; did you mean 'linear'"),
