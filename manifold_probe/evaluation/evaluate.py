@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,14 +11,17 @@ from manifold_probe.errors import InputError
 from manifold_probe.evaluation.alarms import without_leaked
 from manifold_probe.evaluation.fidelity import agreement, rank_correlation
 from manifold_probe.evaluation.inputs import as_classes, check_neighbours
+from manifold_probe.evaluation.intervals import mean_of, of_halves
 from manifold_probe.evaluation.knn import knn_predict
 from manifold_probe.evaluation.linear import labelled_rows, linear_predict
-from manifold_probe.evaluation.logits import as_columns, top_k_accuracy
+from manifold_probe.evaluation.logits import as_columns, top_k_hits
 from manifold_probe.evaluation.ood import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores
 from manifold_probe.evaluation.outcome import Outcome, Part, classified
-from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall
+from manifold_probe.evaluation.retrieval import cross_recall, neighbour_recall, recall_estimate
+from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.parts import Progress
 
+UNDEFINED = Estimate(None)
 TASKS = ("knn", "linear", "linear-sgd", "retrieval", "ood", "logits")
 SHARES = {"": 1.0, ":10%": 0.1, ":1%": 0.01}
 RECALLS = (1, 10)
@@ -67,7 +71,7 @@ def evaluate(
     >>> x, y = rng.normal(size=(60, 4)), np.arange(60) % 2
     >>> x[:, 0] += 16 * y - 8
     >>> bank, test = halves(Part(x, x[:, :2], y), seed=0)
-    >>> [(outcome.key, outcome.teacher, outcome.student) for outcome in evaluate(["knn"], bank, test)]
+    >>> [(outcome.key, outcome.teacher.value, outcome.student.value) for outcome in evaluate(["knn"], bank, test)]
     [('knn_accuracy@10', 1.0, 1.0)]
     """
     for task in tasks:
@@ -82,7 +86,7 @@ def evaluate(
         if task == "ood":
             if ood is None:
                 raise InputError("task ood: there are no unusual rows; give features of another kind of input")
-            outcomes += ood_outcomes(bank, test, ood)
+            outcomes += ood_outcomes(bank, test, ood, seed)
         elif task == "logits":
             if logits is None:
                 raise InputError(
@@ -90,7 +94,7 @@ def evaluate(
                 )
             outcomes += logits_outcomes(logits)
         elif task == "retrieval":
-            outcomes += retrieval_outcomes(test)
+            outcomes += retrieval_outcomes(test, seed)
         elif task == "knn":
             outcomes += knn_outcomes(bank, test, k)
         else:
@@ -145,12 +149,12 @@ def linear_outcomes(bank: Part, test: Part, recipe: str, seed: int) -> list[Outc
     return outcomes
 
 
-def retrieval_outcomes(test: Part) -> list[Outcome]:
+def retrieval_outcomes(test: Part, seed: int = 0) -> list[Outcome]:
     """Recall@k in both spaces, neighbour recall, and cross recall where the widths are equal."""
     outcomes, test = [], test.labelled
     equal_widths = test.teacher.shape[1] == test.student.shape[1]
     for k in (k for k in RECALLS if k < test.n):
-        teacher, student = (recall(rows, test.required_labels, k) for rows in test.sides)
+        teacher, student = (recall_estimate(rows, test.required_labels, k, seed) for rows in test.sides)
         fidelity: dict[str, float | None] = {
             "neighbour_recall": neighbour_recall(*test.sides, k),
             "cross_recall": cross_recall(*test.sides, test.required_labels, k) if equal_widths else None,
@@ -160,7 +164,7 @@ def retrieval_outcomes(test: Part) -> list[Outcome]:
     return outcomes
 
 
-def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
+def ood_outcomes(bank: Part, test: Part, ood: Part, seed: int = 0) -> list[Outcome]:
     """Detection of unusual rows among test rows by three scores, and rank correlation of both spaces' scores."""
     outcomes: list[Outcome] = []
     sides = list(zip(bank.sides, test.sides, ood.sides, strict=True))
@@ -168,28 +172,43 @@ def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
     for method in ("cosine", "euclidean", "mahalanobis"):
         if method == "mahalanobis" and (not has_label.any() or len(np.unique(bank.required_labels[has_label])) < 2):
             outcomes += [
-                Outcome(f"ood_{measure}:{method}", None, None, 0, {}, "the bank needs labels of at least two classes")
+                Outcome(
+                    f"ood_{measure}:{method}",
+                    UNDEFINED,
+                    UNDEFINED,
+                    0,
+                    {},
+                    "the bank needs labels of at least two classes",
+                )
                 for measure in ("auroc", "fpr95")
             ]
             continue
         scores = []
         for rows, usual, unusual in sides:
             tested = np.concatenate([usual, unusual])
-            side_scores = (
+            scores.append(
                 mahalanobis_scores(rows[has_label], bank.required_labels[has_label], tested)
                 if method == "mahalanobis"
                 else knn_scores(rows, tested, 1, method)
             )
-            scores.append((side_scores[: len(usual)], side_scores[len(usual) :]))
-        (usual_t, unusual_t), (usual_s, unusual_s) = scores
+        is_usual = np.arange(test.n + ood.n) < test.n
         fidelity = {
-            "rank_correlation_in": rank_correlation(usual_t, usual_s),
-            "rank_correlation_out": rank_correlation(unusual_t, unusual_s),
+            "rank_correlation_in": rank_correlation(*(side[is_usual] for side in scores)),
+            "rank_correlation_out": rank_correlation(*(side[~is_usual] for side in scores)),
         }
         for measure, function in (("auroc", auroc), ("fpr95", fpr_at_tpr)):
-            teacher, student = (function(*side_scores) for side_scores in scores)
+            teacher, student = (
+                of_halves(partial(_detection, function, side, is_usual), is_usual, seed) for side in scores
+            )
             outcomes.append(Outcome(f"ood_{measure}:{method}", teacher, student, test.n + ood.n, fidelity))
     return outcomes
+
+
+def _detection(
+    function: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, is_usual: np.ndarray, mask: np.ndarray
+) -> float:
+    """How well scores (n,) detect the unusual rows among those of a mask (n,)."""
+    return function(scores[is_usual & mask], scores[~is_usual & mask])
 
 
 def logits_outcomes(logits: Part) -> list[Outcome]:
@@ -202,6 +221,6 @@ def logits_outcomes(logits: Part) -> list[Outcome]:
     fidelity = agreement(logits.teacher.argmax(1), logits.student.argmax(1), columns, classes)
     outcomes = []
     for k in (k for k in (1, 5) if k < classes):
-        teacher, student = (top_k_accuracy(rows, columns, k) for rows in logits.sides)
+        teacher, student = (mean_of(top_k_hits(rows, columns, k)) for rows in logits.sides)
         outcomes.append(Outcome(f"logits_top{k}", teacher, student, logits.n, fidelity if k == 1 else {}))
     return outcomes

@@ -49,10 +49,15 @@ def top_k_accuracy(logits: Any, labels: Any, k: int = 1) -> float:
     >>> top_k_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
+    return float(top_k_hits(logits, labels, k).mean())
+
+
+def top_k_hits(logits: Any, labels: Any, k: int = 1) -> np.ndarray:
+    """What each row (n,) counts in `top_k_accuracy`, from 0 to 1."""
     logits = as_rows(logits, "logits")
     n, width = logits.shape
     if not 1 <= as_number(k, "k", f"give 1 <= k <= {width}") <= width:
         raise InputError(f"k = {k} does not fit logits of width {width}; give 1 <= k <= {width}")
     of_label = logits[np.arange(n), as_columns(labels, width, n)][:, None]
     higher, equal = (logits > of_label).sum(1), (logits == of_label).sum(1)
-    return float(((k - higher) / equal).clip(0, 1).mean())
+    return ((k - higher) / equal).clip(0, 1)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from manifold_probe.errors import InputError
-from manifold_probe.evaluation.fidelity import accuracy, agreement
+from manifold_probe.evaluation.fidelity import agreement
 from manifold_probe.evaluation.inputs import as_rows
+from manifold_probe.evaluation.intervals import mean_of
+from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.columns import clean_column
 from manifold_probe.spaces.labels import is_labelled, marked, of_one_kind
 from manifold_probe.spaces.pairing import Pair
@@ -85,12 +87,13 @@ class Part:
 class Outcome:
     """A score of teacher and student: ``key`` names it, ``n`` counts the test rows, ``fidelity`` compares the two.
 
-    Undefined values are None, and ``note`` states the reason; ``details`` lists the values that the score averages.
+    An undefined score has the value None, and ``note`` states the reason; ``details`` lists the values that the score
+    averages.
     """
 
     key: str
-    teacher: float | None
-    student: float | None
+    teacher: Estimate
+    student: Estimate
     n: int
     fidelity: dict[str, float | None] = field(default_factory=dict)
     note: str | None = None
@@ -126,7 +129,11 @@ def scored(
     note: str | None = None,
     details: dict[str, Any] | None = None,
 ) -> Outcome:
-    """The accuracy of two predictions (n,) of one of ``classes``, and their agreement."""
-    fidelity = agreement(teacher, student, labels, classes)
-    scores = accuracy(teacher, labels), accuracy(student, labels)
-    return Outcome(key, *scores, len(labels), fidelity, note, details or {})
+    """The accuracy of two predictions of one of ``classes``, and their agreement.
+
+    Predictions are (n,), or (m, n) for m predictions of the same rows.
+    """
+    repeated = np.broadcast_to(labels, teacher.shape).ravel()
+    fidelity = agreement(teacher.ravel(), student.ravel(), repeated, classes)
+    scores = [mean_of(np.atleast_2d(side == labels).mean(axis=0)) for side in (teacher, student)]
+    return Outcome(key, scores[0], scores[1], repeated.size, fidelity, note, details or {})

@@ -14,7 +14,11 @@ from manifold_probe.engine.inputs import check_k
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_rows, known_labels
+from manifold_probe.evaluation.intervals import of_halves
 from manifold_probe.evaluation.nearest import nearest
+from manifold_probe.measures.halving import first_in_half
+from manifold_probe.measures.sides import half_depth
+from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.space import Space
 
 
@@ -44,6 +48,20 @@ def recall(features: Any, labels: Any, k: int = 10) -> float:
     features = features[has_label]
     hits = hits_within(others(features, k), labels)
     return float(hits[_repeated(labels)].mean())
+
+
+def recall_estimate(features: np.ndarray, labels: np.ndarray, k: int, seed: int = 0) -> Estimate:
+    """`recall` with its interval: in a half of the rows, each looks among the rows of that half."""
+    counted = _repeated(labels)
+    near = others(features, min(len(features) - 1, half_depth(k)))
+
+    def score(mask: np.ndarray) -> float:
+        rows = near[mask & counted]
+        first = first_in_half(rows, mask, np.ones(len(rows), dtype=bool), k)
+        hits = (labels[rows] == labels[mask & counted][:, None]) & first
+        return float(hits.any(axis=1).mean())
+
+    return of_halves(score, np.zeros(len(labels)), seed)
 
 
 def cross_recall(teacher: Any, student: Any, labels: Any, k: int = 10) -> float:

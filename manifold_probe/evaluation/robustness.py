@@ -106,6 +106,6 @@ def _outcome(name: str, predictions: list[SidePair], bank: Part, test: Part) -> 
     labels, details = test.required_labels, {}
     if len(predictions) == len(SEVERITIES):
         details = {side: [accuracy(sides[at], labels) for sides in predictions] for at, side in enumerate(SIDES)}
-    repeated, classes = np.tile(labels, len(predictions)), len(np.unique(bank.required_labels))
-    joined = _joined(predictions, 0), _joined(predictions, 1)
-    return scored(f"corruption_accuracy:{name}", *joined, repeated, classes, details=details)
+    teacher, student = (np.stack([sides[at] for sides in predictions]) for at in (0, 1))
+    classes = len(np.unique(bank.required_labels))
+    return scored(f"corruption_accuracy:{name}", teacher, student, labels, classes, details=details)

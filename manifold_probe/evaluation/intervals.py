@@ -1,0 +1,47 @@
+"""Intervals of the scores, so that the paired difference of two students can be given: see `measures.uncertainty`.
+
+    a mean over rows                 accuracy, the bank fixed: its standard error over rows
+    any other function of rows       AUROC, FPR, recall: random halvings, SE = sqrt(mean of (theta_a - theta_b)^2) / 2
+
+Both sides, and all students, have the same rows and the same halvings, so that deviations can be subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from manifold_probe.engine.rows import HALVING, generator
+from manifold_probe.measures.halving import SPLITS
+from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, over_queries
+
+
+def mean_of(scores: np.ndarray) -> Estimate:
+    """The mean of scores (n,) from 0 to 1 of independent rows, such as whether each was classified rightly.
+
+    >>> estimate = mean_of(np.array([1.0, 1.0, 0.0, 1.0]))
+    >>> estimate.value, estimate.high
+    (0.75, 1.0)
+    """
+    value = float(scores.mean())
+    return over_queries(value, scores, (0.0, 1.0)).at_least(error_of_share(value, len(scores)))
+
+
+def of_halves(score: Callable[[np.ndarray], float], kinds: np.ndarray, seed: int = 0) -> Estimate:
+    """A score of rows, a function of a mask (n,), with its interval from random halvings.
+
+    Rows of each of the ``kinds`` (n,) are halved on their own. There is no interval if one has a single row.
+    """
+    groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    value = float(score(np.ones(len(kinds), dtype=bool)))
+    if min(map(len, groups)) < 2:
+        return Estimate(value)
+    rng = generator(seed, HALVING)
+    differences = []
+    for _ in range(SPLITS):
+        half = np.zeros(len(kinds), dtype=bool)
+        for rows in groups:
+            half[rng.permutation(rows)[: len(rows) // 2]] = True
+        differences.append(score(half) - score(~half))
+    return half_splits(value, np.array(differences), (0.0, 1.0))
