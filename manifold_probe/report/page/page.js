@@ -8,6 +8,7 @@ const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
 const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, APART = 150, DOT = 5, LISTED = 500;
+const MOVED = 8, STRAIGHT = 0.15;  // a drag is longer; of its chord, what a straight one leaves it by at most
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "path", "circle", "rect", "text", "g"].includes(tag);
@@ -158,7 +159,7 @@ function maps(data) {
     for (const kind of KINDS) parts[kind + "Lines"] = part("path", `lines ${kind}`);
     for (const kind of KINDS) parts[kind] = part("path", `marks ${kind}`);
     parts.ring = part("circle", "ring", {r: 16, visibility: "hidden"});
-    parts.brush = part("rect", "brush", {visibility: "hidden"});
+    parts.lasso = part("path", "lasso");
     // thousands of dots are painted faster on a canvas; what SVG drew of them is for pages without scripts
     const canvas = make("canvas", {"aria-hidden": "true"});
     field.prepend(canvas);
@@ -186,8 +187,8 @@ function maps(data) {
     const [kind, which] = colouring.split(" ");
     if (kind === "label") return grouped(data.classes, data.class, data.colours);
     if (kind === "slice") {
-      const {values, of} = data.slices[which];
-      return grouped(values, of, values.map((_, i) => i < 10 ? i : null));
+      const {values, of, colours} = data.slices[which];
+      return grouped(values, of, colours);
     }
     if (kind === "cause") {
       const concerned = new Set(current().causes[which].places), rest = [];
@@ -355,7 +356,8 @@ function maps(data) {
     if (row === null) {
       panel.replaceChildren(make("p", {class: "words"},
         "Point at a row, tap it, or focus a map and use the arrow keys: its neighbours are drawn in both maps. "
-        + "Drag over a map to select rows; Shift adds to the selection."));
+        + (matchMedia("(pointer: coarse)").matches ? "To select rows, press Draw to select, then draw around them."
+          : "Draw around rows to select them, or drag straight across for a box; Shift adds to the selection.")));
       return;
     }
     const lists = current().lists;
@@ -486,14 +488,27 @@ function maps(data) {
     return best;
   }
 
-  function inBox([a, b], [c, d], side) {
-    const xy = points(side), found = [];
-    const [left, right, top, bottom] = [Math.min(a, c), Math.max(a, c), Math.min(b, d), Math.max(b, d)];
+  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of
+  function enclosed(line) {
+    const [[a, b], [c, d]] = [line[0], line[line.length - 1]];
+    const leaves = ([x, y]) => Math.abs((x - a) * (d - b) - (y - b) * (c - a)) > STRAIGHT * ((c - a) ** 2 + (d - b) ** 2);
+    return line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
+  }
+
+  // the rows within a shape: where a line to the right of a row crosses its outline an odd number of times
+  function within(corners, side) {
+    const xy = points(side), rows = [];
     for (let row = 0; row < count; row++) {
       const x = xy[2 * row], y = xy[2 * row + 1];
-      if (x >= left && x <= right && y >= top && y <= bottom) found.push(row);
+      let inside = false;
+      for (let i = 0, [a, b] = corners.at(-1); i < corners.length; i++) {
+        const [c, d] = corners[i];
+        if ((b > y) !== (d > y) && x < a + (c - a) * (y - b) / (d - b)) inside = !inside;
+        [a, b] = [c, d];
+      }
+      if (inside) rows.push(row);
     }
-    return found;
+    return rows;
   }
 
   function next(row, side, [dx, dy]) {
@@ -512,50 +527,47 @@ function maps(data) {
 
   function handle(each) {
     const {field, side, parts} = each;
-    let start = null, dragging = false, waiting = null;
+    let line = null, waiting = null;  // where the pointer went since it was pressed; the move to draw next
 
+    const draws = event => event.pointerType === "mouse" || touching;  // a finger moves the page, unless it is to draw
+    const far = ([x, y]) => Math.hypot(x - line.at(-1)[0], y - line.at(-1)[1]) > MOVED;
     const moved = event => {
       waiting = null;
       const here = at(event, each);
-      if (start && Math.hypot(here[0] - start[0], here[1] - start[1]) > 8) dragging = true;
-      if (!dragging) {
+      if (!line) {
         const row = nearest(here, side, NEAR);
         if (row !== hovered) { hovered = row; draw(); }
         return;
       }
-      parts.brush.setAttribute("visibility", "visible");
-      parts.brush.setAttribute("x", Math.min(start[0], here[0]));
-      parts.brush.setAttribute("y", Math.min(start[1], here[1]));
-      parts.brush.setAttribute("width", Math.abs(here[0] - start[0]));
-      parts.brush.setAttribute("height", Math.abs(here[1] - start[1]));
+      if (!far(here)) return;
+      line.push(here);
+      parts.lasso.setAttribute("d", `M${enclosed(line).join("L")}Z`);
     };
     const stop = () => {
-      start = null;
-      dragging = false;
-      parts.brush.setAttribute("visibility", "hidden");
+      line = waiting = null;
+      parts.lasso.removeAttribute("d");
     };
     field.addEventListener("pointermove", event => {
-      if (event.pointerType === "touch" && !start) return;
+      if (!draws(event)) return;
       if (waiting === null) requestAnimationFrame(() => waiting && moved(waiting));
       waiting = event;
     });
     field.addEventListener("pointerdown", event => {
-      if (event.button) return;
-      start = at(event, each);
-      if (event.pointerType !== "touch" || touching) field.setPointerCapture(event.pointerId);
+      if (event.button || !event.isPrimary) return;
+      line = [at(event, each)];
+      if (draws(event)) field.setPointerCapture(event.pointerId);
     });
     field.addEventListener("pointerup", event => {
-      if (!start) return;
-      const from = start, here = at(event, each);
-      const dragged = Math.hypot(here[0] - from[0], here[1] - from[1]) > 8;
-      waiting = null;
-      stop();
-      if (dragged) select(inBox(from, here, side), event.shiftKey);
-      else {
-        const row = nearest(here, side, event.pointerType === "touch" ? 2 * NEAR : NEAR);
+      if (!line) return;
+      const here = at(event, each);
+      if (draws(event) && (line.length > 1 || far(here))) {
+        select(within(enclosed([...line, here]), side), event.shiftKey);
+      } else {
+        const row = nearest(here, side, event.pointerType === "mouse" ? NEAR : 2 * NEAR);
         if (row === null) select([]);
         pin(row);
       }
+      stop();
     });
     field.addEventListener("pointercancel", stop);
     field.addEventListener("pointerleave", () => {
@@ -570,6 +582,7 @@ function maps(data) {
         if (selection.has(pinned)) select([...selection].filter(row => row !== pinned));
         else select([pinned], true);
       } else if (event.key === "Escape") {
+        stop();
         select([]);
         pin(null);
       } else return;
