@@ -169,9 +169,8 @@ def test_a_finger_taps_rows_and_moves_the_page_until_it_is_to_draw(browser: Any,
             (box["x"] + box["width"] * x, box["y"] + box["height"] * y)
             for x, y in ((0.9, 0.9), (0.5, 0.6), (0.1, 0.4), (0.1, 0.9), (0.3, 0.95))
         ]
-        client.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [dict(zip("xy", places[0]))]})
-        for at in places[1:]:
-            client.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [dict(zip("xy", at))]})
+        for kind, (x, y) in zip(("touchStart", *["touchMove"] * 4), places, strict=True):
+            client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
             page.wait_for_timeout(40)
         client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         page.wait_for_timeout(400)
@@ -361,6 +360,15 @@ def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
     assert page.locator("#row .thumb").count() == 0
     page.select_option("#colour", "slice 0")
     assert "even" in page.inner_text("#legend")
+    maps = two()["students"]["a"]["details"]["maps"]
+    page.locator("#slices summary").click()
+    head, *lines = page.locator("#slices table").inner_text().split("\n")
+    assert head.split("\t")[0].startswith("kind")
+    even = f"{np.mean(maps['overlap'][:58:2]):.3f}"
+    assert [line.split("\t")[1:3] for line in lines if line.startswith("even")] == [["29", even]]
+    page.locator("#slices thead button").first.click()
+    names = page.locator("#slices tbody th").all_inner_texts()
+    assert names == ["(unknown)", "even", "odd"]
     page.locator("#rows summary").first.click()
     assert page.locator("#rows .thumb:visible").count() > 20
     assert page.heard == []

@@ -7,7 +7,7 @@ illustration of a sample of the rows; no number of the page is read off it.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.diagnosis import words
 from manifold_probe.report.figures.look import MAP_COLOURS
 from manifold_probe.report.page.embed import LONGEST, as_script
+from manifold_probe.report.page.rows import ClassRow
 from manifold_probe.report.words import shown
 
 SIDE, MARGIN = 1000, 30
@@ -52,9 +53,21 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Slices:
+    """A further column of the thumbnails' data: its values, the place among them of every drawn row's value, and the
+    colour of each value (None where it shares grey)."""
+
+    name: str
+    values: list[str]
+    of: list[int]
+    colours: list[int | None]
+
+
+@dataclass(frozen=True)
 class Maps:
     """The maps of all students: ``rows`` drawn of ``of``, the teacher's map, each student's by name, the classes with
-    a colour (name, colour), how many others there are, and the text for the script."""
+    a colour (name, colour), how many others there are, the columns that rows can be coloured by, and the text for the
+    script."""
 
     rows: int
     of: int
@@ -63,6 +76,7 @@ class Maps:
     students: dict[str, Drawn]
     legend: list[tuple[str, int]]
     others: int
+    slices: list[Slices]
     script: Markup
 
 
@@ -97,6 +111,7 @@ def maps_of(
     names = [f"cluster {name}" for name in names] if clusters else names
     ids = row_names(document)
     of = document["pairing"]["rows"]
+    columns = _slices(slices or {})
     data = {
         "k": document["settings"]["k"],
         "of": of,
@@ -107,7 +122,7 @@ def maps_of(
         "classes": names,
         "class": codes.tolist(),
         "colours": colours,
-        "slices": _slices(slices or {}),
+        "slices": [asdict(column) for column in columns],
         "teacher": places[0].ravel().tolist(),
         "students": [
             {"place": names_of.index(name), **_student(name, students[name], place, ids, first)}
@@ -124,8 +139,29 @@ def maps_of(
         [(names[code], colour) for code, colour in enumerate(colours) if colour is not None],
         int(np.isin(codes, [code for code, colour in enumerate(colours) if colour is None]).any())
         and sum(colour is None for colour in colours),
+        columns,
         as_script(data),
     )
+
+
+def slice_tables(maps: Maps | None, students: dict[str, dict[str, Any]]) -> list[tuple[str, list[ClassRow]]]:
+    """(column, its values) of every further column of the thumbnails' data: what is kept of the rows on the maps."""
+    if maps is None:
+        return []
+    drawn = [each["details"]["maps"]["overlap"] if name in maps.students else None for name, each in students.items()]
+    return [(column.name, _slice_table(column, drawn)) for column in maps.slices]
+
+
+def _slice_table(column: Slices, drawn: list[list[float] | None]) -> list[ClassRow]:
+    of = np.asarray(column.of)
+    rows = []
+    for place, value in enumerate(column.values):
+        within = np.flatnonzero(of == place)
+        means = [
+            None if overlap is None else {"overlap": float(np.mean(np.take(overlap, within)))} for overlap in drawn
+        ]
+        rows.append(ClassRow(value, len(within), means))
+    return sorted(rows, key=lambda row: row.lowest)
 
 
 def _has_maps(document: dict[str, Any]) -> bool:
@@ -217,17 +253,16 @@ def _concerned(where: dict[str, Any], ids: list[Any], maps: dict[str, Any]) -> l
     if where.get("rows"):
         rows = set(where["rows"])
         return [place for place, row in enumerate(maps.get("rows") or []) if row in rows]
-    classes = {*map(str, where.get("classes") or []), *map(str, where.get("slices") or [])}
+    classes = set(map(str, where.get("classes") or []))
     codes = {code for code, name in enumerate(maps["classes"]) if str(name) in classes}
     return [place for place, code in enumerate(maps["class"]) if code in codes]
 
 
-def _slices(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Columns with few values, each as its values and every row's place among them."""
-    found = []
-    for name, values in columns.items():
-        known = sorted({shown(value, LONGEST) for value in values})
-        if 1 < len(known) <= SLICES:
-            at = {value: place for place, value in enumerate(known)}
-            found.append({"name": shown(name, LONGEST), "values": known, "of": [at[shown(v, LONGEST)] for v in values]})
-    return found
+def _slices(columns: dict[str, list[Any]]) -> list[Slices]:
+    """The columns that have few values."""
+    slices = []
+    for name, column in columns.items():
+        values, of = np.unique([shown(value, LONGEST) for value in column], return_inverse=True)
+        if 1 < len(values) <= SLICES:
+            slices.append(Slices(shown(name, LONGEST), values.tolist(), of.tolist(), _colours(of, len(values))))
+    return slices

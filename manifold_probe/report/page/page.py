@@ -21,7 +21,7 @@ from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
-from manifold_probe.report.page.maps import maps_of, row_names
+from manifold_probe.report.page.maps import maps_of, row_names, slice_tables
 from manifold_probe.report.page.measures import Block, groups, main_measures
 from manifold_probe.report.page.pictures import pictures
 from manifold_probe.report.page.room import BYTES, SHEET, blocks, fewer, most_classes, most_rows
@@ -50,6 +50,7 @@ PARTS = (
     ("measures", "More measures", "groups"),
     ("differences", "Paired differences", "differences"),
     ("classes", "Classes", "classes"),
+    ("slices", "Slices", "slices"),
     ("rows", "Rows that lost most", "worst"),
     ("figures", "Figures", "figures"),
     ("about", "About this report", "inputs"),
@@ -60,7 +61,8 @@ TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB
 def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document.
 
-    ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown.
+    ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown. Its
+    further columns are slices: maps can be coloured by them, and each has a table. A comparison itself knows no slices.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None
     context |= _pictured(students, thumbnails, room)
     size = len(template.render(_with_parts(context)).encode())
     if size > BYTES and context["maps"]:
-        context |= {"maps": None, "map_data": "", "maps_left_out": TOO_LARGE}
+        context |= {"maps": None, "slices": [], "map_data": "", "maps_left_out": TOO_LARGE}
         size = len(template.render(_with_parts(context)).encode())
     figures, left_out = pictures(_of_students(document, students), BYTES - size)
     return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
@@ -94,6 +96,7 @@ def _pictured(students: dict[str, dict[str, Any]], source: Data | str | Path | N
     )
     return {
         "maps": maps,
+        "slices": slice_tables(maps, students),
         "map_data": maps.script if maps else "",
         "thumbnails": thumbnails,
         "sheet": Markup(sheet),
@@ -192,6 +195,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "by_id": any(row.id is not None for each in worst.values() for row in each.rows),
         "teacher": teacher_name(first),
         "maps": None,
+        "slices": [],
         "maps_left_out": "",
         "thumbnails": None,
         "sheet": "",

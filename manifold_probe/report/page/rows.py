@@ -11,11 +11,16 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: how many queries, and what every student keeps of it (None where it was not measured)."""
+    """One class or slice: how many queries, and what every student keeps of it (None where it was not measured)."""
 
     name: Any
     n: int
     students: list[dict[str, Any] | None]
+
+    @property
+    def lowest(self) -> float:
+        """The overlap of the student that suffers most."""
+        return min(_overlap(each) for each in self.students if each)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def classes(students: dict[str, dict[str, Any]]) -> list[ClassRow]:
     for name in dict.fromkeys(name for each in found for name in each):
         of_name = [each.get(name) for each in found]
         rows.append(ClassRow(name, max(row["n"] for row in of_name if row), of_name))
-    return sorted(rows, key=lambda row: min(_overlap(each) for each in row.students if each))
+    return sorted(rows, key=lambda row: row.lowest)
 
 
 def worst_rows(document: dict[str, Any], most: int) -> WorstRows | None:
