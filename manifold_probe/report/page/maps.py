@@ -149,18 +149,15 @@ def slice_tables(maps: Maps | None, students: dict[str, dict[str, Any]]) -> list
     if maps is None:
         return []
     drawn = [each["details"]["maps"]["overlap"] if name in maps.students else None for name, each in students.items()]
-    return [(column.name, _slice_table(column, drawn)) for column in maps.slices]
+    return [(column.name, _slice_rows(column, drawn)) for column in maps.slices]
 
 
-def _slice_table(column: Slices, drawn: list[list[float] | None]) -> list[ClassRow]:
-    of = np.asarray(column.of)
+def _slice_rows(column: Slices, drawn: list[list[float] | None]) -> list[ClassRow]:
     rows = []
     for place, value in enumerate(column.values):
-        within = np.flatnonzero(of == place)
-        means = [
-            None if overlap is None else {"overlap": float(np.mean(np.take(overlap, within)))} for overlap in drawn
-        ]
-        rows.append(ClassRow(value, len(within), means))
+        members = np.flatnonzero(np.asarray(column.of) == place)
+        means = [None if kept is None else {"overlap": float(np.take(kept, members).mean())} for kept in drawn]
+        rows.append(ClassRow(value, len(members), means))
     return sorted(rows, key=lambda row: row.lowest)
 
 
