@@ -7,7 +7,7 @@ illustration of a sample of the rows; no number of the page is read off it.
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from manifold_probe.report.page.rows import ClassRow
 from manifold_probe.report.words import shown
 
 SIDE, MARGIN = 1000, 30
-TAG, APART = 32, 150  # how high and wide a name is on a map
+TAG, LETTER = 32, 20  # how high a name is on a map, and how wide each of its letters
+TAGGED = 16  # letters of a name on a map
 NAMED = len(MAP_COLOURS)  # classes with a colour of their own; the smaller ones share grey where there are more
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
@@ -42,6 +43,11 @@ class Tag:
     name: str
     x: int
     y: int
+
+    def meets(self, other: Tag) -> bool:
+        """Whether the two would lie on each other."""
+        wide = LETTER * (len(self.name) + len(other.name)) / 2
+        return abs(self.x - other.x) < wide and abs(self.y - other.y) < TAG
 
 
 @dataclass(frozen=True)
@@ -195,19 +201,20 @@ def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], nam
         dots.append(Dots(None if colour < 0 else colour, path))
     for code, colour in enumerate(colours):
         if colour is not None:
-            x, y = _tag_place(places[codes == code])
-            while any(abs(x - tag.x) < APART and abs(y - tag.y) < TAG for tag in tags):
-                y += TAG
-            tags.append(Tag(names[code], x, y))
+            tag = _tag(shown(names[code], TAGGED), places[codes == code])
+            while any(map(tag.meets, tags)):
+                tag = replace(tag, y=tag.y + TAG)
+            tags.append(tag)
     return Drawn(dots, tags)
 
 
-def _tag_place(places: np.ndarray) -> tuple[int, int]:
-    """Where the name of a group stands: above it, or below it at the upper edge of the map."""
+def _tag(name: str, places: np.ndarray) -> Tag:
+    """The name of a group within the map: above the group, or below it at the upper edge."""
     columns, lines = np.sort(places, axis=0).T.tolist()
-    last = len(columns) - 1
+    last, half = len(columns) - 1, LETTER * len(name) // 2
     above = lines[int(0.05 * last)] - TAG
-    return columns[int(0.5 * last)], lines[int(0.95 * last)] + TAG if above < TAG else above
+    x = min(max(columns[int(0.5 * last)], half), SIDE - half)
+    return Tag(name, x, lines[int(0.95 * last)] + TAG if above < TAG else above)
 
 
 def _student(

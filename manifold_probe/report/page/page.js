@@ -7,7 +7,7 @@ const $ = (css, root = document) => root.querySelector(css);
 const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
-const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, APART = 150, DOT = 5, LISTED = 500;
+const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LETTER = 20, DOT = 5, LISTED = 500;
 const MOVED = 8, STRAIGHT = 0.15;  // a drag is longer; of its chord, what a straight one leaves it by at most
 
 function make(tag, attributes = {}, ...children) {
@@ -222,10 +222,12 @@ function maps(data) {
       if (!/^(label|slice)/.test(colour)) continue;
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
+        const text = shown(name, 16), half = LETTER * Array.from(text).length / 2;
         let [x, y] = tagged(rows, xy);
-        while (placed.some(([a, b]) => Math.abs(x - a) < APART && Math.abs(y - b) < TAG)) y += TAG;
-        placed.push([x, y]);
-        tags.append(make("text", {x, y}, shown(name, 16)));
+        x = Math.min(Math.max(x, half), SIDE - half);
+        while (placed.some(([a, b, wide]) => Math.abs(x - a) < half + wide && Math.abs(y - b) < TAG)) y += TAG;
+        placed.push([x, y, half]);
+        tags.append(make("text", {x, y}, text));
       }
     }
     $("#legend").replaceChildren(...buckets.map(bucket => {
@@ -289,7 +291,7 @@ function maps(data) {
     field.dataset.selected = selection.size;
   }
 
-  // where the name of a group stands, as page.maps.tag_place: above it, below it at the upper edge
+  // where the name of a group stands, as page.maps._tag: above it, below it at the upper edge
   function tagged(rows, xy) {
     const sorted = axis => rows.map(row => xy[2 * row + axis]).sort((a, b) => a - b);
     const [xs, ys] = [sorted(0), sorted(1)], at = share => Math.floor(share * (rows.length - 1));
