@@ -381,3 +381,12 @@ def test_on_paper_every_part_names_its_student(page: Any) -> None:
     names = page.query_selector_all(".by-student h3, details.student > summary")
     assert len(names) >= 2
     assert all(name.is_visible() for name in names)
+    assert page.get_by_role("heading", name="Maps").is_visible()
+
+
+def test_paper_has_nothing_to_press_and_no_empty_part(page: Any) -> None:
+    page.emulate_media(media="print")
+    assert page.locator(":is(select, textarea, input, button:not(.sort)):visible").count() == 0
+    assert not page.get_by_text("Rows that lost most").last.is_visible()  # folded, and its rows are for a screen
+    page.evaluate(OPEN)
+    assert page.get_by_text("Rows that lost most").last.is_visible()
