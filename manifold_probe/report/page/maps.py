@@ -85,6 +85,12 @@ class Maps:
     slices: list[Slices]
     script: Markup
 
+    @property
+    def size(self) -> int:
+        """Bytes that the maps take on the page."""
+        paths = [dots.path for drawn in (self.teacher, *self.students.values()) for dots in drawn.dots]
+        return len(self.script.encode()) + sum(map(len, paths))
+
 
 def row_names(document: dict[str, Any]) -> list[Any]:
     """The ids of the rows on a student's maps, or their numbers where they have none; empty without maps."""
@@ -177,8 +183,8 @@ def _rows(maps: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _scaled(layouts: list[np.ndarray]) -> list[np.ndarray]:
     """Layouts (m, 2) as whole units of one square, y downwards, with the same scale for all."""
-    every = np.concatenate(layouts)
-    low, high = every.min(0), every.max(0)
+    points = np.concatenate(layouts)
+    low, high = points.min(0), points.max(0)
     scale = (SIDE - 2 * MARGIN) / max(float((high - low).max()), 1e-9)
     middle = (low + high) / 2
     return [np.rint((each - middle) * (scale, -scale) + SIDE / 2).astype(int) for each in layouts]

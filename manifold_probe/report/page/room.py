@@ -10,6 +10,7 @@ from manifold_probe.report.document import students_of
 
 BYTES = 4_800_000  # bytes of a page; what the text leaves of it, the figures may take
 STUDENTS = 100
+FIGURES = 600_000  # bytes that maps and thumbnails leave to the figures
 SHEET = 2_500_000  # bytes of all thumbnails
 NEIGHBOURS = 12_000  # names of neighbours in all lists of rows
 CLASS_CELLS = 2_000  # classes times students
