@@ -164,15 +164,14 @@ function maps(data) {
     const canvas = make("canvas", {"aria-hidden": "true"});
     field.prepend(canvas);
     field.append(over);
-    new ResizeObserver(() => palette && paintDots(each)).observe(field);
-    const side = field.dataset.side;
+    const side = field.dataset.side, map = {field, side, over, parts, canvas, tags: $(".tags", field)};
+    new ResizeObserver(() => palette && paintDots(map)).observe(field);
     Object.entries({
       tabindex: "0", role: "application", "aria-roledescription": "map",
       "aria-label": `Map of the ${side}. Arrow keys go from row to row, Space selects the row, Escape clears.`,
     }).forEach(([name, value]) => field.setAttribute(name, value));
     $$(".dots path", field).forEach(path => path.remove());
-    const each = {field, side, over, parts, canvas, tags: $(".tags", field)};
-    return each;
+    return map;
   }
 
   /* colours */
@@ -206,10 +205,10 @@ function maps(data) {
   }
 
   function grouped(names, codes, colours) {
-    const found = names.map((name, code) => ({name: shown(name, 24), css: `d${colours[code]}`, rows: [], code}));
+    const groups = names.map((name, code) => ({name: shown(name, 24), css: `d${colours[code]}`, rows: [], code}));
     const rest = {name: "others", css: "d-rest", rows: []};
-    codes.forEach((code, row) => (colours[code] === null ? rest : found[code]).rows.push(row));
-    return [rest, ...found].filter(each => each.rows.length);
+    codes.forEach((code, row) => (colours[code] === null ? rest : groups[code]).rows.push(row));
+    return [rest, ...groups].filter(each => each.rows.length);
   }
 
   function paint() {
@@ -219,7 +218,7 @@ function maps(data) {
       const xy = points(side);
       const placed = [];
       tags.replaceChildren();
-      if (!/^(label|slice)/.test(colour)) continue;
+      if (colour !== "label") continue;
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
         const text = shown(name, 16), half = LETTER * Array.from(text).length / 2;
@@ -251,14 +250,14 @@ function maps(data) {
 
   // the pixels of a dot: x, y and the share of the pixel that it covers, one after the other
   function disc(radius) {
-    const found = [], reach = Math.ceil(radius + 0.5);
+    const pixels = [], reach = Math.ceil(radius + 0.5);
     for (let y = -reach; y <= reach; y++) {
       for (let x = -reach; x <= reach; x++) {
         const share = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(x, y)));
-        if (share) found.push(x, y, share);
+        if (share) pixels.push(x, y, share);
       }
     }
-    return Float32Array.from(found);
+    return Float32Array.from(pixels);
   }
 
   // all rows in the colours of their buckets; selected ones last, in full colour and ringed. Pixels are set one by one:
@@ -475,8 +474,8 @@ function maps(data) {
 
   /* pointer and keyboard */
 
-  function at(event, each) {
-    const box = each.field.getBoundingClientRect(), scale = SIDE / box.width;
+  function at(event, field) {
+    const box = field.getBoundingClientRect(), scale = SIDE / box.width;
     return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
   }
 
@@ -527,21 +526,21 @@ function maps(data) {
 
   const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
-  function handle(each) {
-    const {field, side, parts} = each;
+  function handle({field, side, parts}) {
     let line = null, waiting = null;  // where the pointer went since it was pressed; the move to draw next
 
     const draws = event => event.pointerType === "mouse" || touching;  // a finger moves the page, unless it is to draw
     const far = ([x, y]) => Math.hypot(x - line.at(-1)[0], y - line.at(-1)[1]) > MOVED;
     const moved = event => {
       waiting = null;
-      const here = at(event, each);
+      const here = at(event, field);
       if (!line) {
         const row = nearest(here, side, NEAR);
         if (row !== hovered) { hovered = row; draw(); }
         return;
       }
       if (!far(here)) return;
+      if (hovered !== null) { hovered = null; draw(); }
       line.push(here);
       parts.lasso.setAttribute("d", `M${enclosed(line).join("L")}Z`);
     };
@@ -556,12 +555,12 @@ function maps(data) {
     });
     field.addEventListener("pointerdown", event => {
       if (event.button || !event.isPrimary) return;
-      line = [at(event, each)];
+      line = [at(event, field)];
       if (draws(event)) field.setPointerCapture(event.pointerId);
     });
     field.addEventListener("pointerup", event => {
       if (!line) return;
-      const here = at(event, each);
+      const here = at(event, field);
       if (draws(event) && (line.length > 1 || far(here))) {
         select(within(enclosed([...line, here]), side), event.shiftKey);
       } else {
@@ -631,8 +630,8 @@ function maps(data) {
 
   function causes() {
     for (const button of $$("button.concerned")) {
-      const own = button.closest("[data-student]");
-      const of = data.students.findIndex(each => own === null || each.place === Number(own.dataset.student));
+      const part = button.closest("[data-student]");
+      const of = data.students.findIndex(each => part === null || each.place === Number(part.dataset.student));
       const which = of < 0 ? -1 : data.students[of].causes.findIndex(each => each.title === button.dataset.title);
       if (which < 0) button.parentNode.remove();
       else button.addEventListener("click", () => {
@@ -658,10 +657,10 @@ function maps(data) {
   }
 
   listeners.push(chosen => {
-    const found = data.students.findIndex(each => each.place === chosen);
-    $("#maps .no-map").hidden = found >= 0;
-    if (found < 0) return;
-    student = found;
+    const mapped = data.students.findIndex(each => each.place === chosen);
+    $("#maps .no-map").hidden = mapped >= 0;
+    if (mapped < 0) return;
+    student = mapped;
     $(".field[data-side=student]").parentNode.querySelector(".map-name").replaceChildren(bdi(current().name, 32));
     recolour();
     select([...selection]);
