@@ -25,7 +25,7 @@ def _diagnosed(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _student(seed: int) -> dict[str, Any]:
+def _student(seed: int) -> Any:
     return measurement({"overlap@10": 0.5 - 0.1 * seed}, details=details(PLAIN, seed=seed), alarms=(ALARM,))
 
 
