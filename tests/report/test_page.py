@@ -307,7 +307,7 @@ def test_an_undefined_measure_is_a_dash_with_its_note() -> None:
         documents(**{f"s{i}": measurement() for i in range(9)}),
     ],
 )
-def test_it_renders_whatever_is_missing(made: dict[str, Any]) -> None:
+def test_it_renders_where_parts_are_missing(made: dict[str, Any]) -> None:
     page = Page(render(made))
     assert not page.open
     assert "None" not in page.text

@@ -189,7 +189,7 @@ def test_a_finger_taps_rows_and_moves_the_page_until_it_is_to_draw(browser: Any,
     page.close()
 
 
-def test_the_selection_is_described_beside_the_whole(page: Any) -> None:
+def test_the_selection_is_described_next_to_the_whole(page: Any) -> None:
     assert page.evaluate("probePage.rows") == IDS
     wanted = [IDS[row] for row in (0, 1, 5)]
     page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted)

@@ -24,14 +24,14 @@ from tests.report.hand import documents, measurement
 from tests.report.test_page import PLAIN, Page, details, rendered
 
 
-def crowd(count: int, rows: int, classes: list[str] = PLAIN, **beside: Any) -> dict[str, Any]:
+def crowd(count: int, rows: int, classes: list[str] = PLAIN, **more: Any) -> dict[str, Any]:
     """The document of so many students, each with 50 worst rows and a measure that is undefined."""
     kept = [details(classes, seed, rows, width=1280) for seed in range(4)]
     return documents(
         **{
             f"student {place}": measurement(
                 {"overlap@10": 0.2 + 0.001 * place, "space_similarity": None},
-                details={**kept[place % 4], **beside},
+                details={**kept[place % 4], **more},
                 note="the <widths> differ",
             )
             for place in range(count)

@@ -29,7 +29,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "compared": words.compared(document),
         "document": document,
         "facts": facts_of(document),
-        "beside": words.beside(document),
+        "also_measured": words.beside(document),
         "left": [(words.capital(words.spaced(each["name"])), each["why"]) for each in document["not_assessed"]],
         "inputs": [
             (words.capital(words.spaced(role)), size(document, role, named=False), space)

@@ -23,7 +23,7 @@ from manifold_probe.report.words import shown
 SIDE, MARGIN = 1000, 30
 TAG, LETTER = 32, 20  # how high a name is on a map, and how wide each of its letters
 TAGGED = 16  # letters of a name on a map
-NAMED = len(MAP_COLOURS)  # classes with a colour of their own; the smaller ones share grey where there are more
+NAMED = len(MAP_COLOURS)  # classes that have a colour; where there are more, the smaller ones share grey
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
 

@@ -17,7 +17,7 @@ EVERY = 6  # lines of a phone's screen: after so many, the axis is said again th
 
 @dataclass(frozen=True)
 class Line:
-    """One value with its strip; ``student`` is its place among the students, None for the teacher's own value.
+    """One value with its strip; ``student`` is its place among the students, None for a value of the teacher.
 
     ``again``: the axis's labels above it are far away on a phone.
     """
@@ -50,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Group:
-    """Measures under one heading; ``axis`` is None where every block has its own.
+    """Measures under one heading; ``axis`` is None where the blocks have different axes.
 
     ``yardsticks``: whether there are columns for them. All groups on the common axis have them or none has, for else
     0 and 1 would not stand in one line down the page.
@@ -72,7 +72,7 @@ def main_measures(document: dict[str, Any]) -> list[Block]:
 def groups(document: dict[str, Any]) -> list[Group]:
     """The measures that the page does not show first, in the order of the report.
 
-    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has its own.
+    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has a separate axis.
     """
     students, declared = students_of(document), catalogue(document)
     measures = [readings(each) for each in students.values()]

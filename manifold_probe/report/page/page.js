@@ -147,7 +147,7 @@ function maps(data) {
   const points = side => side === "teacher" ? data.teacher : current().xy;
   data.students.forEach(each => { each.lists = KINDS.map(kind => unpacked(each.neighbours[kind])); });
 
-  /* what is drawn over the dots of one map; a layer of its own, so that the dots are not painted again */
+  /* what is drawn over the dots of one map; a separate layer, so that the dots are not painted again */
   function view(field) {
     const over = make("svg", {class: "over", viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": "true"});
     const part = (tag, name, attributes = {}) => {
@@ -419,7 +419,7 @@ function maps(data) {
       ...cells.map(cell => make("td", {class: "number"}, String(cell))));
     const head = (...texts) => make("thead", {}, make("tr", {}, ...texts.map((text, i) =>
       make("th", {scope: "col", class: i ? "number" : ""}, text))));
-    const table = make("table", {}, head("", "selection", "whole"), make("tbody", {},
+    const table = make("table", {}, head("measure", "selection", "whole"), make("tbody", {},
       line("rows", `${chosen.length} of ${count} on the maps`, data.of.toLocaleString("en")),
       line(`overlap@${data.k}`, number(mean), number(whole.value) + limits)));
     const classes = make("table", {}, head(data.kind, "rows", "overlap", "whole"), make("tbody", {},
