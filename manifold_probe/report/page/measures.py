@@ -72,7 +72,8 @@ def main_measures(document: dict[str, Any]) -> list[Block]:
 def groups(document: dict[str, Any]) -> list[Group]:
     """The measures that the page does not show first, in the order of the report.
 
-    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has a separate axis.
+    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has a separate
+    one.
     """
     students, declared = students_of(document), catalogue(document)
     measures = [readings(each) for each in students.values()]
