@@ -6,7 +6,7 @@ from typing import Any
 
 from manifold_probe.report.blocks import Block, Facts, Row, Section, Table
 from manifold_probe.report.render.terminal import lines
-from manifold_probe.report.words import listed, number, one_line, shown
+from manifold_probe.report.words import listed, one_line, quantity, shown
 
 
 def contents_lines(found: dict[str, Any]) -> list[str]:
@@ -54,8 +54,8 @@ def _features(features: dict[str, Any] | None) -> list[tuple[str, str]]:
     rows = [("features", f"{shown(features['key'])}: {n:,} rows x {d:,} dimensions, {features['dtype']}; {bad}")]
     if features["norms"] is not None:
         norms, values = features["norms"], features["range"]
-        rows.append(("values", f"{number(values['min'])} to {number(values['max'])}"))
-        middle = f"{number(norms['min'])} to {number(norms['max'])}, median {number(norms['median'])}"
+        rows.append(("values", f"{quantity(values['min'])} to {quantity(values['max'])}"))
+        middle = f"{quantity(norms['min'])} to {quantity(norms['max'])}, median {quantity(norms['median'])}"
         rows.append(("norms", middle))
     return rows
 

@@ -14,7 +14,7 @@ from manifold_probe.report.curves import Run, read_run
 from manifold_probe.report.document import read_document, readings, students_of
 from manifold_probe.report.render.terminal import lines
 from manifold_probe.report.training import SIDES, said_of_gain
-from manifold_probe.report.words import number, shown
+from manifold_probe.report.words import number, quantity, shown
 from manifold_probe.spaces.read import inspect
 
 OF_SPACE = ("features", "values", "norms")  # the facts of `contents_blocks` that differ between backbone and head
@@ -80,7 +80,7 @@ def said_of_rows(log: Run, folder: RunFolder) -> str:
 
 def said_of_losses(log: Run) -> str:
     """The loss of the first and of the last line of the log, one number where it has one line."""
-    first, last = (number(log.losses[place]["loss"]) for place in (0, -1))
+    first, last = (quantity(log.losses[place]["loss"]) for place in (0, -1))
     return f"{first} at first, {last} at last" if len(log.losses) > 1 else f"{first} on average"
 
 

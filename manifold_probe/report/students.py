@@ -25,7 +25,7 @@ from manifold_probe.report.sections import (
 )
 from manifold_probe.report.training import training
 from manifold_probe.report.verdict import verdict
-from manifold_probe.report.words import interval, number, one_line, shown
+from manifold_probe.report.words import ends, interval, number, one_line, shown
 
 MOST_PAIRS = 6
 Said = TypeVar("Said")
@@ -142,7 +142,7 @@ def _value(measure: Reading | None, ahead: bool) -> Value:
         return Value("-")
     if measure.low is None or measure.high is None:
         return Value(number(measure.value), best=ahead)
-    return Value(number(measure.value), number(measure.low), number(measure.high), ahead)
+    return Value(number(measure.value), *ends(measure.low, measure.high), ahead)
 
 
 def _chance(measure: Reading | None) -> str:

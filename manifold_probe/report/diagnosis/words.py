@@ -8,7 +8,7 @@ from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
 from manifold_probe.report.diagnosis.document import CONCERNED
 from manifold_probe.report.sections import pairing
-from manifold_probe.report.words import columns_left, interval, number, one_line, percent, shown
+from manifold_probe.report.words import columns_left, interval, number, one_line, percent, quantity, shown
 
 
 class Part(NamedTuple):
@@ -185,9 +185,9 @@ def evidence(cause: dict[str, Any]) -> list[str]:
     against = AGAINST.get(cause["name"], "a sound pair")
     found = []
     for each in cause["evidence"]:
-        text = f"{one_line(each['measure'])}: {number(each['value'])}"
+        text = f"{one_line(each['measure'])}: {quantity(each['value'])}"
         expected = each["expected"]
-        found.append(text if expected is None else f"{text} ({against}: about {number(expected)})")
+        found.append(text if expected is None else f"{text} ({against}: about {quantity(expected)})")
     return found
 
 
