@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from manifold_probe.measures.results import Measurement
 from manifold_probe.report.diagnosis.verdict import verdict
 from manifold_probe.report.document import DIAGNOSIS, ONE, SEVERAL
 from manifold_probe.report.records import CONCERNED, Alarm, Findings, Pairing, Reading
-from manifold_probe.report.training import gain_in_words
+from manifold_probe.report.run import gain_in_words, manifest_of
 from manifold_probe.report.typed import names, plain
+from manifold_probe.spaces.folder import MANIFEST, RUN_FEATURES
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.read import split_key
@@ -100,6 +102,18 @@ def shortened(where: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"count": count, **{kind: list(values)[:MOST] for kind, values in listed.items()}}
 
 
+def run_of(space: Space) -> RunFolder | None:
+    """The finished run whose student's features a space holds; None for any other space."""
+    manifest = Path(space.source.path or "") / MANIFEST
+    if space.source.path is None or not manifest.exists():
+        return None
+    if json.loads(manifest.read_bytes()).get("schema") != RUN_FEATURES:
+        return None
+    from manifold_probe.distillation.run_folder import RunFolder  # with torch, which no other space needs
+
+    return RunFolder(space.source.path)
+
+
 def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[str, Any]:
     """The block ``details.training`` of a run's student.
 
@@ -107,19 +121,19 @@ def training_of(run: RunFolder, space: Space, ids: np.ndarray | None) -> dict[st
     ids do not say), "backbone" or "head", whether ids vouched for the teacher's rows in training, and the `gain` over
     the untrained student, with the rows that it was measured on.
     """
-    facts = run.facts()
+    manifest = manifest_of(run)
     side = "head" if split_key(space.name)[1] == "head" else "backbone"
     trained_rows = None
     if ids is not None and run.has_trained_ids:
         trained = run.trained_ids()
         trained_rows = sum(str(id) in trained for id in np.asarray(ids).tolist())
-    training = facts.get("training") or {}
-    gain = training.get(side) or (training.get("backbone") if not facts.get("head") else None)
+    training = manifest.get("training") or {}
+    gain = training.get(side) or (None if manifest["head"] else training.get("backbone"))
     return {
         "rows": None if ids is None else len(ids),
         "trained_rows": trained_rows,
         "side": side,
-        "verified": bool(facts.get("pairing", {}).get("verified", True)),
+        "verified": (manifest.get("pairing") or {}).get("verified", True),
         "gain": None if gain is None else {"rows": training["rows"], "held_out": training["held_out"], **gain},
     }
 
@@ -131,7 +145,9 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
     trained, rows, gain = training["trained_rows"], training["rows"], training["gain"]
     if trained:
         which = f"all {rows:,}" if trained == rows else f"{trained:,} of the {rows:,}"
-        alarms.append(("trained_rows", f"{which} rows were trained on; on other rows the student may be less faithful."))
+        alarms.append(
+            ("trained_rows", f"{which} rows were trained on; on other rows the student may be less faithful.")
+        )
     if not training["verified"] and "unverified_pairing" not in raised:
         text = "the student was trained on targets that were paired with the data by position, which no ids vouch for."
         alarms.append(("unverified_targets", text))

@@ -428,17 +428,17 @@ def accounts_of(diagnosis: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]
 
 def problem_of_account(diagnosis: dict[str, Any]) -> str | None:
     """What contradicts itself in a diagnosis: parts of an account that do not add up, shares outside 0 to 1."""
-    for key, parts in accounts_of(diagnosis).items():
+    for field, (key, parts) in zip(("accounting", "accounting_cka"), accounts_of(diagnosis).items(), strict=True):
         if not parts:
             continue
         if min(part["share"] for part in parts) < 0:
-            return f"a 'share' in the account of {key!r} is negative"
+            return f"a 'share' in {field!r} is negative"
         value = (diagnosis["measures"].get(key) or {}).get("value")
         if value is None:
-            return f"the account of {key!r} has no such measure to add up to"
+            return f"{field!r} has no measure {key!r} to add up to"
         total = sum(part["share"] for part in parts)
         if abs(total - (1 - value)) > EXACT:
-            return f"the parts of the account of {key!r} add up to {total:.9f}, not to 1 - {key} = {1 - value:.9f}"
+            return f"the parts of {field!r} add up to {total:.9f}, not to 1 - {key} = {1 - value:.9f}"
     for cause in diagnosis["causes"]:
         if cause["status"] not in STATUSES:
             return f"a 'status' is {cause['status']!r}, neither 'proved' nor 'suspected'"

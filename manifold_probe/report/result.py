@@ -62,10 +62,7 @@ class Result:
         write_whole(path, self.to_json() + "\n")
 
     def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
-        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex to be read; not every result has
-        all of them.
-
-        ``width``, as for `figures`, is what a .tex table must fit into.
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md to be read; no ``width`` is needed.
 
         Raises
         ------
@@ -73,7 +70,7 @@ class Result:
             For another suffix, or when the place cannot be written to.
         """
         self.check_table(path)
-        write_whole(path, self._table(Path(path).suffix.lower(), width))
+        write_whole(path, self._table(Path(path).suffix.lower()))
 
     @classmethod
     def check_table(cls, path: str | Path, option: str = "table") -> None:
@@ -139,16 +136,15 @@ class Result:
         """The rows of `to_frame`, all with the same columns."""
         raise NotImplementedError
 
-    def _table(self, suffix: str, width: str | float | None) -> str | bytes:
+    def _table(self, suffix: str) -> str | bytes:
         """The file of a table of one of the kinds in ``tables``."""
         from manifold_probe.report.render.markdown import markdown
-        from manifold_probe.report.tables.write import csv_text, parquet_of
+        from manifold_probe.report.tables.write import columns_as
 
         if suffix == ".md":
             return markdown(self._blocks())
         rows = self._tidy_rows()
-        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-        return csv_text(columns) if suffix == ".csv" else parquet_of(columns)
+        return columns_as(suffix, {name: [row[name] for row in rows] for name in rows[0]})
 
     def _page(self, thumbnails: Any) -> str:
         """The page, by default of the blocks."""
@@ -168,9 +164,26 @@ class ComparisonResult(Result):
 
     def to_frame(self) -> Any:
         """A tidy pandas DataFrame: a row for every measure, k, metric and class."""
-        frame = super().to_frame().astype({"k": "Int64", "n": "Int64"})
-        frame["class"] = [row["class"] for row in self._tidy_rows()]
+        import pandas as pd
+
+        rows = self._tidy_rows()
+        frame = pd.DataFrame(rows).astype({"k": "Int64", "n": "Int64"})
+        frame["class"] = pd.Series([row["class"] for row in rows], dtype=object)  # pandas makes integers floats
         return frame
+
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
+
+        ``width``, as for `figures`, is what a .tex table must fit into.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.tables.write import write_table
+
+        write_table(self._document, path, width)
 
     def _blocks(self) -> list[Block]:
         from manifold_probe.report.comparison import comparison_blocks
@@ -181,11 +194,6 @@ class ComparisonResult(Result):
         from manifold_probe.report.frame import tidy_rows
 
         return tidy_rows(self._document)
-
-    def _table(self, suffix: str, width: str | float | None) -> str | bytes:
-        from manifold_probe.report.tables.write import table
-
-        return table(self._document, suffix, width)
 
     def _page(self, thumbnails: Any) -> str:
         from manifold_probe.report.page import render

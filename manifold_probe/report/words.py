@@ -149,13 +149,13 @@ def shown(thing: Any, limit: int = 48) -> str:
     return "".join(_visible(character) for character in text)
 
 
-def listed(things: list[Any], most: int = 5, each: int = 24) -> str:
-    """The first few of a list, ``each`` shortened to so many characters, and how many more there are.
+def listed(things: list[Any], most: int = 5, limit: int = 24) -> str:
+    """The first few of a list, none longer than ``limit`` characters, and how many more there are.
 
     >>> listed([1, 2, 3], most=2)
     '1, 2 and 1 more'
     """
-    text = ", ".join(shown(thing, each) for thing in things[:most])
+    text = ", ".join(shown(thing, limit) for thing in things[:most])
     return text if len(things) <= most else f"{text} and {len(things) - most:,} more"
 
 
@@ -165,19 +165,25 @@ def one_line(text: str) -> str:
 
 
 def student_name(document: dict[str, Any]) -> str:
-    """How the report calls the student: its file's name where that is where the name came from."""
-    return _called(document["inputs"]["student"])
+    """How reports call the student: the name it was given, by default its file's without what follows the dot."""
+    return shown(document["inputs"]["student"]["name"])
 
 
 def teacher_name(document: dict[str, Any]) -> str:
-    """How the report calls the teacher."""
-    return _called(document["inputs"]["teacher"])
+    """How reports call the teacher: its file's name where that is where the name came from."""
+    space = document["inputs"]["teacher"]
+    return file_named(space) or shown(space["name"])
 
 
-def _called(space: dict[str, Any]) -> str:
-    base = str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1]
-    same = base and base.split(".", 1)[0] == str(space["name"]).split(".", 1)[0]
-    return shown(base if same else space["name"])
+def file_named(space: dict[str, Any]) -> str:
+    """The name of the file that one side was read from and named after; empty for any other side."""
+    file = file_of(space)
+    return file if file.split(".", 1)[0] == shown(space["name"]).split(".", 1)[0] else ""
+
+
+def file_of(space: dict[str, Any]) -> str:
+    """The name of the file or folder that one side was read from; empty for arrays."""
+    return shown(str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1])
 
 
 def paired_rows(how: dict[str, Any]) -> str:

@@ -23,10 +23,9 @@ from manifold_probe.report.tables.markdown import escaped as markdown_escaped
 from manifold_probe.report.tables.markdown import markdown_table
 from manifold_probe.report.tables.tex_text import escaped as latex_escaped
 from manifold_probe.report.tables.write import check_table, csv_table, parquet_table, write_table
-from manifold_probe.report.terminal import plain_report
 from manifold_probe.report.words import HALF, ends, number
 from tests.report.figures.drawn import words
-from tests.report.hand import CLASSES, document, documents, measurement
+from tests.report.hand import CLASSES, document, documents, measurement, plain_report
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

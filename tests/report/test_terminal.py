@@ -9,10 +9,9 @@ from rich.console import Console
 
 from manifold_probe.measures.catalogue import MEASURES
 from manifold_probe.report.advice import AT_CHANCE, BY_ID, MISPAIRED, next_steps
-from manifold_probe.report.terminal import plain_report, report_lines
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
-from tests.report.hand import CLASSES, document, documents, measurement
+from tests.report.hand import CLASSES, document, documents, measurement, plain_report, report_lines
 
 ALARM = ("unverified_pairing", "rows were paired by position and no ids vouch for it")
 WORST = [{"row": 3, "id": "img_3", "label": 1, "overlap": 0.0}]

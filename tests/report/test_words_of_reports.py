@@ -9,8 +9,8 @@ import pytest
 
 import manifold_probe as mp
 from manifold_probe.report.advice import next_steps
-from manifold_probe.report.terminal import plain_report
 from manifold_probe.report.verdict import verdict
+from tests.report.hand import plain_report
 
 N, D = 400, 12
 DRAW = np.random.default_rng(0)

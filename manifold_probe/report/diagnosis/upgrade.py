@@ -56,7 +56,10 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         "schema": DIAGNOSIS,
         # what was called healthy had merely no cause that was found
         "verdict": document["verdict"].replace("Healthy", "No specific fault found", 1),
-        **{"measures": {}, "accounting": [], "accounting_cka": [], "held_out": {}},
+        "measures": {},
+        "accounting": [],
+        "accounting_cka": [],
+        "held_out": {},
         "causes": [_cause(cause) for cause in document["causes"]],
         "benign": [{**each, "words": _words(each["name"])} for each in document["benign"]],
     }

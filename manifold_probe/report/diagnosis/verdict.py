@@ -112,8 +112,8 @@ def _once(name: str) -> str:
 def _of_which(account: list[dict[str, Any]]) -> str:
     """ ", of which 38 points are information that the features do not hold and 15 are won back by a linear map"."""
     parts = sorted(lost(account), key=lambda each: -each["share"])[:NAMED]
-    said = [f"{100 * each['share']:.0f} are {part(each['name']).said}" for each in parts if each["share"] >= 0.005]
-    return f", of which {_and(said).replace(' are', ' points are', 1)}" if said else ""
+    texts = [f"{100 * one['share']:.0f} are {part(one['name']).lost}" for one in parts if one["share"] >= 0.005]
+    return f", of which {_and(texts).replace(' are', ' points are', 1)}" if texts else ""
 
 
 def _and(texts: list[str]) -> str:

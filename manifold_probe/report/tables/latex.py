@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
-from manifold_probe.report.document import Reading, students_of
+from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import POINTS, inches_of
 from manifold_probe.report.readings import headline, title
+from manifold_probe.report.records import Reading
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.document import Reading, students_of
+from manifold_probe.report.document import students_of
 from manifold_probe.report.readings import headline, title
+from manifold_probe.report.records import Reading
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,

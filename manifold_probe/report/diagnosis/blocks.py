@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, printed
 from manifold_probe.report.blocks import Block, Facts, Items, Row, Section, Sentence, Table
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.render.terminal import lines
-from manifold_probe.report.sections import size
+from manifold_probe.report.readings import size
+from manifold_probe.report.records import accounts_of
 from manifold_probe.report.words import interval, number, one_line, shown
 
 CAUSES = 3  # are shown in full
@@ -26,28 +24,20 @@ def diagnosis_blocks(document: dict[str, Any]) -> list[Block]:
         Section("", [Sentence(sides), Sentence(words.compared(document))]),
         *causes(document),
         _ladder(document),
-        _listed("Measured in addition", words.beside(document)),
+        _listed("Measured in addition", words.also_measured(document)),
         benign(document),
         _listed("Not assessed", _not_assessed(document)),
     ]
-
-
-def diagnosis_lines(document: dict[str, Any], width: int | None = None) -> list[Text]:
-    """The whole report as styled lines; a width of None gives every line in full and bars of plain characters."""
-    return lines(diagnosis_blocks(document), width)
 
 
 def accounts(document: dict[str, Any]) -> list[Block]:
     """Where the loss went, in overlap and in CKA: from 1 part by part down to the student."""
     blocks: list[Block] = []
     explained: set[str] = set()
-    for account, key in (
-        ("accounting", OVERLAP.named(document["settings"]["k"])),
-        ("accounting_cka", DEBIASED_CKA.key),
-    ):
-        if document[account]:
-            blocks.append(_waterfall(document[account], key, document["measures"][key], explained))
-            explained |= {part["sentence"] for part in document[account]}
+    for key, account in accounts_of(document).items():
+        if account:
+            blocks.append(_waterfall(account, key, document["measures"][key], explained))
+            explained |= {part["sentence"] for part in account}
     return [*blocks, Section("", [Sentence(words.held_out(document), "faint")])] if blocks else []
 
 
