@@ -16,6 +16,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
 from manifold_probe.report import document as documents
 from manifold_probe.report.blocks import Block
+from manifold_probe.report.frame import OF_DIAGNOSIS, diagnosis_rows
 from manifold_probe.report.layers import Layers
 from manifold_probe.report.records import Cause, Part, Reading
 from manifold_probe.report.result import ComparisonResult, Result
@@ -122,6 +123,7 @@ class Diagnosis(Result):
     loaded, or made by ``compare``, does not have.
     """
 
+    columns = OF_DIAGNOSIS
     called = "a diagnosis"
 
     def __init__(
@@ -295,8 +297,6 @@ class Diagnosis(Result):
 
     def _tidy_rows(self) -> list[dict[str, Any]]:
         """A row for every part of the account, number of evidence, repair, and measure of the ladder."""
-        from manifold_probe.report.frame import diagnosis_rows
-
         return diagnosis_rows(self._document)
 
     def _page(self, thumbnails: Any) -> str:
@@ -348,6 +348,7 @@ class Evaluation(Result):
     1.0
     """
 
+    columns = ("task", "measure", "value", "n", "note")
     called = "an evaluation"
 
     @property

@@ -21,7 +21,7 @@ LEGEND = "*: best match of the teacher's layer; -: undefined (a constant layer, 
 class Layers(Result):
     """CKA of two models layer by layer."""
 
-    tables = (".csv", ".parquet", ".md")
+    columns = ("teacher", "student", LINEAR_CKA.key, DEBIASED_CKA.key)
     called = "a comparison of layers"
 
     def _draw(self, look: Look) -> dict[str, Figure]:
@@ -31,9 +31,8 @@ class Layers(Result):
 
     def _tidy_rows(self) -> list[dict[str, Any]]:
         """A row for every two layers; None where CKA is undefined."""
-        keys = (LINEAR_CKA.key, DEBIASED_CKA.key)
         return [
-            {"teacher": teacher, "student": student, **{key: self._document[key][i][j] for key in keys}}
+            {"teacher": teacher, "student": student, **{key: self._document[key][i][j] for key in self.columns[2:]}}
             for i, teacher in enumerate(self._document["teacher"])
             for j, student in enumerate(self._document["student"])
         ]

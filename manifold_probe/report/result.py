@@ -10,6 +10,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
 from manifold_probe.report.blocks import Block
 from manifold_probe.report.document import to_json
+from manifold_probe.report.frame import COLUMNS, tidy_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ class Result:
     """A document with the ways to show and save it; a kind of result says what its blocks, rows and figures are."""
 
     tables: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".md")
+    columns: ClassVar[tuple[str, ...]] = ()  # of the tidy rows
     called: ClassVar[str] = "a result"
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -39,7 +41,7 @@ class Result:
         """A tidy pandas DataFrame: a row for every number."""
         import pandas as pd
 
-        return pd.DataFrame(self._tidy_rows())
+        return pd.DataFrame(self._tidy_rows(), columns=list(self.columns))
 
     def summary(self) -> str:
         """The report of the terminal as plain text, nothing wrapped."""
@@ -133,7 +135,7 @@ class Result:
         raise NotImplementedError
 
     def _tidy_rows(self) -> list[dict[str, Any]]:
-        """The rows of `to_frame`, all with the same columns."""
+        """The rows of `to_frame`, all with the ``columns``."""
         raise NotImplementedError
 
     def _table(self, suffix: str) -> str | bytes:
@@ -144,7 +146,7 @@ class Result:
         if suffix == ".md":
             return markdown(self._blocks())
         rows = self._tidy_rows()
-        return columns_as(suffix, {name: [row[name] for row in rows] for name in rows[0]})
+        return columns_as(suffix, {name: [row[name] for row in rows] for name in self.columns})
 
     def _page(self, thumbnails: Any) -> str:
         """The page, by default of the blocks."""
@@ -160,15 +162,16 @@ class ComparisonResult(Result):
     """A comparison of one or of several students."""
 
     tables = (".csv", ".parquet", ".tex", ".md")
+    columns = COLUMNS
     called = "a comparison"
 
     def to_frame(self) -> Any:
         """A tidy pandas DataFrame: a row for every measure, k, metric and class."""
         import pandas as pd
 
-        rows = self._tidy_rows()
-        frame = pd.DataFrame(rows).astype({"k": "Int64", "n": "Int64"})
-        frame["class"] = pd.Series([row["class"] for row in rows], dtype=object)  # pandas makes integers floats
+        frame = super().to_frame().astype({"k": "Int64", "n": "Int64"})
+        # pandas makes integers floats
+        frame["class"] = pd.Series([row["class"] for row in self._tidy_rows()], dtype=object)
         return frame
 
     def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
@@ -191,8 +194,6 @@ class ComparisonResult(Result):
         return comparison_blocks(self._document)
 
     def _tidy_rows(self) -> list[dict[str, Any]]:
-        from manifold_probe.report.frame import tidy_rows
-
         return tidy_rows(self._document)
 
     def _page(self, thumbnails: Any) -> str:

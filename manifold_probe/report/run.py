@@ -176,6 +176,7 @@ class Runs(Result):
     """The training curves of runs."""
 
     tables = (".csv", ".parquet")
+    columns = ("run", "step", "epoch", "encoded", "side", "measure", "value")
     called = "the table of runs"
 
     def __init__(self, runs: list[Run]) -> None:
