@@ -96,8 +96,8 @@ def shared_notes(document: dict[str, Any]) -> list[str]:
     """The notes that more than one value of a student has: reports say each once, as "note 1: ...",
     in the order of their measures."""
     measures = readings(document)
-    shown = [measures[key] for key in catalogue(document)]
-    notes = [measure.note for measure in shown if measure.value is not None and measure.note]
+    in_order = [measures[key] for key in catalogue(document)]
+    notes = [measure.note for measure in in_order if measure.value is not None and measure.note]
     counts = Counter(part for note in notes for part in note.split("; "))
     return [part for part, count in counts.items() if count > 1]
 

@@ -447,22 +447,6 @@ def problem_of_account(diagnosis: dict[str, Any]) -> str | None:
     return None
 
 
-class EvaluationInputs(Record):
-    """Test rows, the training rows that models learn from, and unusual rows; ``train`` None where test rows serve."""
-
-    test: Inputs
-    train: Inputs | None
-    ood: Inputs | None
-
-
-class EvaluationPairing(Record):
-    """How the rows of each part were paired."""
-
-    test: Pairing
-    train: Pairing | None
-    ood: Pairing | None
-
-
 class EvaluationSettings(Record):
     """What was asked for; ``bank`` is "train" or "half of the test rows"."""
 
@@ -485,11 +469,14 @@ class Task(Record):
 
 
 class EvaluationDocument(Record):
-    """Scores of both models task by task, and how far their decisions agree."""
+    """Scores of both models task by task, and how far their decisions agree.
+
+    ``inputs`` and ``pairing`` are of the rows to "test", to "train" on and "ood", None where there are none.
+    """
 
     schema: str
-    inputs: EvaluationInputs
-    pairing: EvaluationPairing
+    inputs: dict[str, Inputs | None]
+    pairing: dict[str, Pairing | None]
     settings: EvaluationSettings
     tasks: dict[str, Task]
     fidelity: dict[str, dict[str, float | None]]
@@ -498,7 +485,9 @@ class EvaluationDocument(Record):
 
     @classmethod
     def inconsistent(cls, thing: dict[str, Any]) -> str | None:
-        """Tasks without fidelity, or the reverse."""
+        """No test rows; a task without fidelity, or the reverse."""
+        if thing["inputs"].get("test") is None:
+            return "'inputs.test' is missing"
         alone = next(iter(sorted(thing["tasks"].keys() ^ thing["fidelity"].keys())), None)
         return None if alone is None else f"{alone!r} is not in both 'tasks' and 'fidelity'"
 

@@ -42,7 +42,7 @@ def accounts(document: dict[str, Any]) -> list[Block]:
 
 
 def _waterfall(account: list[dict[str, Any]], key: str, measured: dict[str, Any], explained: set[str]) -> Section:
-    """The parts as rows of a waterfall; what would win a part back is said once."""
+    """The parts as rows of a waterfall; what would win a part back is written once."""
     rows, level = [Row(("teacher", "100.0", ""), bar=(0.0, 1.0), strong=True)], 1.0
     for part in words.lost(account):
         named, note = words.part(part["name"]), "" if part["sentence"] in explained else one_line(part["sentence"])
@@ -58,13 +58,14 @@ def _waterfall(account: list[dict[str, Any]], key: str, measured: dict[str, Any]
 
 def side_by_side(documents: dict[str, dict[str, Any]]) -> Section:
     """The accounts of several students' overlap: a row for every part that any of them lost."""
-    shares = {name: {part["name"]: part["share"] for part in each["accounting"]} for name, each in documents.items()}
-    parts = words.rows_of(*(each["accounting"] for each in documents.values()))
+    accounts = [document["accounting"] for document in documents.values()]
+    shares = [{part["name"]: part["share"] for part in account} for account in accounts]
+    parts = words.rows_of(*accounts)
     if not parts:
         return Section("", [])
     key = OVERLAP.named(next(iter(documents.values()))["settings"]["k"])
-    kept = [(each["measures"].get(key) or {}).get("value") for each in documents.values()]
-    rows = [Row((words.part(part).words, *(_points_lost(each, part) for each in shares.values()))) for part in parts]
+    kept = [(document["measures"].get(key) or {}).get("value") for document in documents.values()]
+    rows = [Row((words.part(part).words, *(_points_lost(of_student, part) for of_student in shares))) for part in parts]
     rows.append(Row(("student", *("-" if value is None else words.points(value) for value in kept)), strong=True))
     more = "Intervals, the account of CKA and what would win each part back are in --json and --report."
     title = f"Where the loss went: {key} from 1 to each student's, in points of 0.01"
@@ -106,9 +107,9 @@ def _cause(cause: dict[str, Any], place: str, first: bool) -> Section:
 def benign(document: dict[str, Any], of: str = "") -> Section:
     """Differences that lose nothing."""
     differences = []
-    for each in document["benign"]:
-        value = "" if each["value"] is None else f" ({number(each['value'])})"
-        differences.append(f"{one_line(each['words'])}{value}: {one_line(each['note'])}")
+    for difference in document["benign"]:
+        value = "" if difference["value"] is None else f" ({number(difference['value'])})"
+        differences.append(f"{one_line(difference['words'])}{value}: {one_line(difference['note'])}")
     return _listed(f"{f'{of}: ' if of else ''}Differences that lose nothing", differences)
 
 
@@ -125,7 +126,7 @@ def _ladder(document: dict[str, Any]) -> Section:
         value, gain = first.get("value"), first.get("gain")
         signed = "-" if gain is None else f"{'+' if gain >= 0.0005 else ''}{number(gain)}"
         cells = (number(value), interval(first.get("low"), first.get("high")), signed)
-        others_read = (number(each.get("value")) for each in rest)
+        others_read = (number(measure.get("value")) for measure in rest)
         rows.append(Row((words.rung(step["repair"]), *cells, *others_read), bar=(0.0, value or 0.0), colour="cyan"))
     return Section(title, [Table(("step", bare, "95% interval", "gain", *others), rows, spare=(2,))], folded=True)
 
@@ -133,8 +134,8 @@ def _ladder(document: dict[str, Any]) -> Section:
 def _not_assessed(document: dict[str, Any]) -> list[str]:
     """Causes that could not be examined, those with the same reason together."""
     reasons: dict[str, list[str]] = {}
-    for each in document["not_assessed"]:
-        reasons.setdefault(each["why"], []).append(words.spaced(each["name"]))
+    for cause in document["not_assessed"]:
+        reasons.setdefault(cause["why"], []).append(words.spaced(cause["name"]))
     return [f"{', '.join(names)}: {one_line(why)}" for why, names in reasons.items()]
 
 

@@ -54,14 +54,14 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     return {
         **document,
         "schema": DIAGNOSIS,
-        # what was called healthy had merely no cause that was found
+        # what was called healthy had no cause that this version finds
         "verdict": document["verdict"].replace("Healthy", "No specific fault found", 1),
         "measures": {},
         "accounting": [],
         "accounting_cka": [],
         "held_out": {},
         "causes": [_cause(cause) for cause in document["causes"]],
-        "benign": [{**each, "words": _words(each["name"])} for each in document["benign"]],
+        "benign": [{**one, "words": _words(one["name"])} for one in document["benign"]],
     }
 
 

@@ -34,7 +34,7 @@ PARTS = {
     "undertrained": Part("undertrained", "lost as training stopped while the loss still fell", LOST),
     "underfit": Part("underfit", "lost even on rows that were trained on", LOST),
     "lost_in_head": Part("lost in the head", "still kept by an earlier layer", LOST),
-    "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
+    "teacher_repeatability": Part("teacher's noise", "not repeated by the teacher itself", LOST),
     "not_held": Part("not in the features", "information that the features do not hold", LOST),
 }
 RUNGS = {
@@ -80,7 +80,7 @@ def rung(name: str) -> str:
 
 
 def part(name: str) -> Part:
-    """What is said of a part of an account."""
+    """How a part of an account is printed."""
     return PARTS.get(name) or Part(spaced(name), f"lost to: {spaced(name)}", LOST)
 
 
