@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, detailed
+from manifold_probe.measures.catalogue import DEBIASED_CKA, KNN_AGREEMENT, OVERLAP, detailed
 from manifold_probe.report.document import of_comparison, readings, students_of
 from manifold_probe.report.records import accounts_of
 
@@ -42,19 +42,20 @@ def _other_k(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for place, k in enumerate(table["k"]):
         if k == document["settings"]["k"]:
             continue
-        for metric, known in (("cosine", ("chance", "reference")), ("euclidean", ("chance",))):
-            yardsticks = {name: table[name][place] for name in known if table.get(name)}
-            yield {"measure": OVERLAP.detail, "k": k, "metric": metric, "value": table[metric][place], **yardsticks}
+        for metric, columns in (("cosine", ("chance", "reference", "low", "high")), ("euclidean", ("chance",))):
+            known = {column: table[column][place] for column in columns if table.get(column)}
+            yield {"measure": OVERLAP.detail, "k": k, "metric": metric, "value": table[metric][place], **known}
 
 
 def _classes(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     k = document["settings"]["k"]
+    limits = {OVERLAP.detail: ("low", "high"), KNN_AGREEMENT.detail: ("agreement_low", "agreement_high")}
     for of_class in document["details"].get("per_class") or []:
         for name in (OVERLAP.detail, *detailed("classes")):
             if name in of_class:
                 row = {"measure": name, "k": k, "metric": "cosine", "class": of_class["class"], "n": of_class["n"]}
-                limits = {end: of_class.get(end) for end in ("low", "high")} if name == OVERLAP.detail else {}
-                yield {**row, **limits, "value": of_class[name]}
+                low, high = map(of_class.get, limits.get(name, ("", "")))
+                yield {**row, "value": of_class[name], "low": low, "high": high}
 
 
 def _accounts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

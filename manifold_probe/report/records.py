@@ -90,12 +90,14 @@ class Reading(Record):
 
 
 class OverlapByK(Record):
-    """Overlap for other k, a list a column."""
+    """Overlap for other k, a list a column; ``low`` and ``high`` are the interval of ``cosine``."""
 
-    columns: ClassVar = ("k", "cosine", "euclidean", "chance", "reference")
+    columns: ClassVar = ("k", "cosine", "low", "high", "euclidean", "chance", "reference")
     k: list[Positive]
     cosine: list[float | None]
     chance: list[float | None]
+    low: list[float | None] | None
+    high: list[float | None] | None
     euclidean: list[float | None] | None
     reference: list[float | None] | None
 
@@ -108,7 +110,10 @@ class Spectra(Record):
 
 
 class OfClass(Record):
-    """What one class keeps: overlap with its interval, and the other measures that have a value a class."""
+    """What one class keeps: overlap and agreement with intervals, and the other measures that have a value a class.
+
+    ``low`` and ``high`` are the interval of the overlap.
+    """
 
     others: ClassVar = float | None
     class_: Name
@@ -116,6 +121,8 @@ class OfClass(Record):
     overlap: float | None
     low: float | None
     high: float | None
+    agreement_low: float | None = None
+    agreement_high: float | None = None
 
 
 Five = tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative]
