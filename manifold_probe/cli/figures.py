@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from manifold_probe.cli.arguments import named_results
-from manifold_probe.cli.options import Debug, Page, Table
+from manifold_probe.cli.options import Debug, Figures, Page, Table, Width, output
 from manifold_probe.cli.shell import complain, tell
 from manifold_probe.errors import InputError
 
@@ -18,27 +18,19 @@ def figures(
         list[str],
         typer.Argument(metavar="[NAME=]RESULT...", help="Saved results of one teacher, or folders of probe distill."),
     ],
-    out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write the figures there, as PDF, SVG and PNG.")
-    ] = None,
-    style: Annotated[str, typer.Option(help="Sizes and fonts for paper or slides.")] = "paper",
-    width: Annotated[
-        str | None,
-        typer.Option(
-            help="Of figures and a .tex table: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, "
-            "inches, or points as in 240pt.  [default: the style's]"
-        ),
-    ] = None,
+    out: Figures = None,
     report: Page = None,
     table: Table = None,
+    width: Width = None,
+    style: Annotated[str, output(metavar="paper|slides", help="Sizes and fonts of figures.")] = "paper",
     debug: Debug = False,
 ) -> None:
-    """Draw saved results, or the training curves of runs: figures, and where asked a table and the results' page.
+    """Draw saved results, or the training curves of runs, again: figures, a table, the page.
 
     \b
     Examples:
-      probe compare --teacher t.pt --student s.pt --json > s.json
-      probe figures s.json --report again.html --table results.md
+      probe compare t.pt s.pt --json > s.json
+      probe figures s.json --out figures --table results.tex --width column
       probe figures run/ --out curves --table curves.csv
     """
     from manifold_probe.api import of_document
