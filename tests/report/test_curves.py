@@ -14,11 +14,12 @@ import pytest
 
 from manifold_probe.cli.shell import run as command
 from manifold_probe.cli.verbs import app
+from manifold_probe.distillation.run_folder import RunFolder
 from manifold_probe.errors import InputError
 from manifold_probe.report.figures.curves import MOST, draw, layout, said_of_rows
 from manifold_probe.report.figures.look import MAP_COLOURS, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
-from manifold_probe.report.run import SIDES, Run, Runs, read_run, read_runs, run_folders
+from manifold_probe.report.run import SIDES, Run, Runs, manifest_of, read_run, read_runs, run_folders
 from manifold_probe.report.tensorboard import FILE, write_events
 from tests.report.figures.drawn import faults, words
 
@@ -334,3 +335,20 @@ def test_a_run_of_targets_paired_by_position_says_so() -> None:
     )
     lines[0]["pairing"] = {"by": "id", "verified": True}
     assert said_of_rows([as_run(lines)]) == "Measured on 180 rows held out of training."
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"head": "yes"}, "'head' is not true or false"),
+        ({"training": {"rows": 180, "held_out": True, "head": {"measure": 3}}}, "'training.head.measure' is not text"),
+        ({"pairing": {"by": "id"}}, "'pairing.verified' is missing"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_in_a_line(changed: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    manifest = {"schema": "manifold-probe/run-features/1", "teacher": "t.pt", "head": True, "training": None}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert manifest_of(RunFolder(tmp_path)) == manifest
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | changed))
+    with pytest.raises(InputError, match=rf"manifest\.json: .*{expected}"):
+        manifest_of(RunFolder(tmp_path))

@@ -29,7 +29,7 @@ def test_every_measure_is_declared_once_with_its_words() -> None:
 
 def test_the_verdict_names_value_interval_and_yardsticks() -> None:
     text = verdict(document())
-    assert text.startswith("s.pt keeps 16% of each point's ten nearest neighbours (95% interval 15.5 to 16.7%")
+    assert text.startswith("s keeps 16% of each point's ten nearest neighbours (95% interval 15.5 to 16.7%")
     for part in ("chance 0.1%", "class structure alone 0.9%", "a PCA of the teacher to the same width keeps 84%"):
         assert part in text
     assert text.endswith("kept in part (debiased linear CKA 0.772), and most of the fine structure is lost.")
