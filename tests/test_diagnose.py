@@ -17,7 +17,7 @@ from manifold_probe import cli
 from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis
+from manifold_probe.report.document import DIAGNOSIS, read_result
 from manifold_probe.spaces.affine import Map
 from tests.extraction.small import world
 from tests.test_bad_input import check
@@ -80,7 +80,7 @@ def numbers(thing: Any) -> list[float]:
 def test_the_document(shifted: Any, tmp_path: Path) -> None:
     made = shifted.to_dict()
     assert set(made) == set(TOP)
-    assert made["schema"] == SCHEMA
+    assert made["schema"] == DIAGNOSIS
     assert made["settings"] == {"k": 10, "seed": 0, "classes": "labels"}
     assert made["pairing"]["by"] == "id"
     assert set(made["measures"]) == {OVERLAP.named(10), OVERLAP_EUCLIDEAN.named(10), DEBIASED_CKA.key}
@@ -100,7 +100,7 @@ def test_the_document(shifted: Any, tmp_path: Path) -> None:
     assert {each["repair"] for each in rest} >= {"centring", "orthogonal", "ridge", "nonlinear", "teacher_norms"}
     assert {each["name"] for each in made["not_assessed"]} >= {"preprocessing", "misaligned_head", "overfit"}
     shifted.save(tmp_path / "d.json")
-    assert read_diagnosis(tmp_path / "d.json") == made
+    assert read_result(tmp_path / "d.json") == made
     assert mp.load(tmp_path / "d.json").to_dict() == made
 
 
@@ -254,7 +254,7 @@ def test_json_is_one_object_and_nothing_else(folder: Path, capfd: Capture, tmp_p
     code, out, error = probe(folder, capfd, "--json", "--seed", "3", "--k", "5")
     assert (code, error, out.count("\n")) == (0, "", 1)
     made = json.loads(out)
-    assert (made["schema"], made["settings"]["k"], made["settings"]["seed"]) == (SCHEMA, 5, 3)
+    assert (made["schema"], made["settings"]["k"], made["settings"]["seed"]) == (DIAGNOSIS, 5, 3)
     (tmp_path / "d.json").write_text(out)
     arguments = ["figures", f"{tmp_path}/d.json", "--out", f"{tmp_path}/f", "--report", f"{tmp_path}/d.html"]
     assert cli.run([*arguments, "--table", f"{tmp_path}/d.csv"]) == 0

@@ -43,7 +43,7 @@ def demo(
         parts["page"]("writing the page", 0, 1)
         page = data.folder / PAGE
         result.to_html(page, thumbnails=data.images)
-    show(result.to_dict())
+    show(result.lines)
     write(f"\nThe same as a page, with linked maps: {page}\n")
     write(f"The features, and all files of the tour, are in {out}. To compare them again:\n")
     # a command of an environment that is not activated is only found by its path

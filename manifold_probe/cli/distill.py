@@ -110,7 +110,7 @@ def distill(
     if json:
         write(run.comparison.to_json() + "\n")
     else:
-        show(run.comparison.to_dict())
+        show(run.comparison.lines)
 
 
 def named_options(texts: list[str]) -> dict[str, Any]:

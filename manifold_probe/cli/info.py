@@ -26,13 +26,9 @@ def info(
       probe info digits.npz::images
       probe info run/
     """
-    from manifold_probe.report.contents import contents_lines
+    from manifold_probe.report.info import contents_blocks, run_blocks
+    from manifold_probe.report.render.terminal import plain_text
     from manifold_probe.spaces.folder import is_run
     from manifold_probe.spaces.read import inspect
 
-    if is_run(file):
-        from manifold_probe.report.run import run_lines  # with torch, which no other file needs
-
-        write("\n".join(run_lines(file)) + "\n")
-        return
-    write("\n".join(contents_lines(inspect(file))) + "\n")
+    write(plain_text(run_blocks(file) if is_run(file) else contents_blocks(inspect(file))))

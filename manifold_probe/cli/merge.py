@@ -65,5 +65,5 @@ def merge(
     if json:
         write(result.to_json() + "\n")
     else:
-        show(result.to_dict())
+        show(result.lines)
     tell(outputs.write(result))

@@ -68,7 +68,8 @@ Width = Annotated[
     str | None,
     output(
         metavar="WIDTH",
-        help="Of figures and .tex tables: neurips, icml-column, icml-page, cvpr-column, cvpr-page, or inches.",
+        help="Of figures and .tex tables: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, inches, "
+        "or points as in 240pt.",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

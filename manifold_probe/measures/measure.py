@@ -17,10 +17,10 @@ from manifold_probe.engine.inputs import check_k
 from manifold_probe.engine.passes import Executor, Pass, in_this_process, read
 from manifold_probe.engine.threads import Each, threads, threads_for
 from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap, without
-from manifold_probe.measures.catalogue import DEBIASED_CKA, RANKME_STUDENT, RANKME_TEACHER, Measure
+from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, RANKME_STUDENT, RANKME_TEACHER, Measure
 from manifold_probe.measures.class_measures import class_rows
 from manifold_probe.measures.from_moments import measure_moments
-from manifold_probe.measures.from_neighbours import measure_neighbours
+from manifold_probe.measures.from_neighbours import Lists, measure_neighbours
 from manifold_probe.measures.maps import FEWEST, layout, linked_maps, map_rows
 from manifold_probe.measures.reading import Reading, Student
 from manifold_probe.measures.reference import Reference
@@ -193,7 +193,11 @@ def _of_neighbours(name: str, reading: Reading) -> _OfNeighbours:
         return _OfNeighbours()
     measures, dependence = measure_neighbours(teacher, side, own, student.voters, reading.settings, student.ranked)
     found = {
-        "overlap_by_k": details.overlap_by_k(side, own, reading.reference_side(student.cloud.space.d)),
+        "overlap_by_k": details.overlap_by_k(
+            Lists(side, own, seed=reading.settings.seed),
+            reading.reference_side(student.cloud.space.d),
+            measures.get(OVERLAP.named(side.k)),
+        ),
         "per_class": details.per_class(teacher, side, own, student.voters, dependence),
         "rank_quantiles": details.rank_quantiles(student.ranked, side, own),
         "worst_rows": details.worst_rows(side, own, student.pair, student.ranked),

@@ -7,6 +7,7 @@ are added (more rivals for the same k places), so n and k belong to every value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -142,13 +143,15 @@ def shared(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray
     return here // a.shape[1], here, there
 
 
-def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float | None]:
-    """Overlap at each k of ``ks`` from ordered lists (q, depth), None beyond; ties broken by the lists' order."""
-    _, here, there = shared(a, b, n)
-    last = np.maximum(here % a.shape[1], there % b.shape[1])
-    within = np.cumsum(np.bincount(last, minlength=max(a.shape[1], b.shape[1])))
-    depth = min(a.shape[1], b.shape[1])
-    return [float(within[k - 1] / (k * len(a))) if k <= depth else None for k in ks]
+def overlap_by_k(query: np.ndarray, ranks: np.ndarray, queries: int, ks: Sequence[int]) -> np.ndarray:
+    """The share (queries, len(ks)) of its k nearest that each query has in both spaces, for ascending ``ks``.
+
+    ``query`` (m,) is the query of every shared row and ``ranks`` (m,), from 1, the larger of its two places.
+    """
+    first = np.searchsorted(ks, np.arange(max(ranks.max(initial=0), ks[-1]) + 1))  # of the ks that reach a rank
+    cells = query * (len(ks) + 1) + first[ranks]
+    counts = np.bincount(cells, minlength=queries * (len(ks) + 1)).reshape(queries, -1)
+    return counts[:, :-1].cumsum(1) / np.asarray(ks)
 
 
 def penalties(found: Neighbours, nearer: np.ndarray, tied: np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ import pytest
 import manifold_probe as mp
 from manifold_probe.evaluation import watch
 from manifold_probe.measures.catalogue import MEASURES, declaration, general
-from manifold_probe.report.curves import Run
 from manifold_probe.report.figures import curves
 from manifold_probe.report.gates import check_gates, parse_gates
+from manifold_probe.report.run import Run
 from tests.docs.commands import ROOT
 
 K = 5

@@ -24,9 +24,8 @@ from manifold_probe.report.figures.captions import caption
 from manifold_probe.report.figures.look import look_of
 from manifold_probe.report.page import render
 from manifold_probe.report.tables.markdown import markdown_table
-from manifold_probe.report.terminal import plain_report, report_lines
 from tests.report.diagnoses import BROKEN, FAITHFUL, UNALIGNED, UNSPECIFIC, account, within
-from tests.report.hand import document, documents, measurement
+from tests.report.hand import document, documents, measurement, plain_report, report_lines
 from tests.report.test_page import Page
 
 DIAGNOSES = {"broken": BROKEN, "faithful": FAITHFUL, "plain": UNSPECIFIC, "shifted": UNALIGNED}

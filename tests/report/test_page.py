@@ -22,8 +22,7 @@ from manifold_probe.report.page.embed import LEFT_OUT
 from manifold_probe.report.page.room import most_classes
 from manifold_probe.report.page.rows import MOST_ROWS, worst_rows
 from manifold_probe.report.page.svg import inline
-from manifold_probe.report.readings import reading
-from manifold_probe.report.sections import pairing
+from manifold_probe.report.readings import pairing, reading
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
 from tests.report.hand import CLASSES, document, documents, measurement

@@ -6,8 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from manifold_probe.report.diagnosis.document import of_comparison
-from manifold_probe.report.document import students_of
+from manifold_probe.report.document import of_comparison, students_of
 from manifold_probe.report.figures import classes, diagnosis, dimensions, maps, measures, neighbours
 from manifold_probe.report.figures.captions import CAPTIONS, caption
 from manifold_probe.report.figures.labels import names_of_each, student_labels, teacher_label

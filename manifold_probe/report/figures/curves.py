@@ -21,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, general, printed
-from manifold_probe.report.curves import SIDES, Run
 from manifold_probe.report.figures.canvas import (
     count_axis,
     finish,
@@ -35,6 +34,7 @@ from manifold_probe.report.figures.canvas import (
 )
 from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, styled
+from manifold_probe.report.run import SIDES, Run
 
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
+from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.figures.canvas import (
     dodged,
     finish,
@@ -29,7 +29,8 @@ from manifold_probe.report.figures.canvas import (
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, colour, marker
 from manifold_probe.report.readings import faithful, grouped, headline, title
-from manifold_probe.report.tables.numbers import number, rounded
+from manifold_probe.report.records import Reading
+from manifold_probe.report.words import ends, number
 
 LOWEST = -0.25  # what falls below is drawn at the edge, pointing out of the axes
 ALIKE = 0.01
@@ -144,7 +145,7 @@ def _yardstick(sign: str, tint: str, look: Look) -> dict[str, Any]:
 def _numbers(measure: Reading) -> str:
     text = number(measure.value)
     if measure.low is not None and measure.high is not None:
-        text += f"  [{rounded(measure.low)}, {rounded(measure.high)}]"
+        text += f"  [{', '.join(ends(measure.low, measure.high))}]"
     return minus(text)
 
 

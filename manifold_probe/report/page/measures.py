@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.report.document import Reading, readings, students_of
+from manifold_probe.report.document import readings, students_of
 from manifold_probe.report.page.strips import Axis, Strip, common_axis, own_axis, strip
 from manifold_probe.report.readings import catalogue, gloss, grouped, headline, reading, title
+from manifold_probe.report.records import Reading
 from manifold_probe.report.words import interval, number
 
 BRACKETS = re.compile(r" \([^)]*\)")

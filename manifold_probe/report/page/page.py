@@ -16,8 +16,8 @@ from markupsafe import Markup
 from manifold_probe.extraction.data import Data
 from manifold_probe.measures.catalogue import detailed, printed
 from manifold_probe.report.advice import next_steps
-from manifold_probe.report.diagnosis.document import of_comparison
-from manifold_probe.report.document import students_of
+from manifold_probe.report.comparison import by_students, main_alarms
+from manifold_probe.report.document import of_comparison, students_of
 from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
@@ -30,11 +30,9 @@ from manifold_probe.report.page.rows import classes, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, class_strip
 from manifold_probe.report.page.students import by_students, differences, many, table
 from manifold_probe.report.page.thumbnails import of_maps, read_thumbnails
-from manifold_probe.report.readings import catalogue, gloss, shared_notes, title
-from manifold_probe.report.sections import pairing, size, told
-from manifold_probe.report.students import ranking
-from manifold_probe.report.training import training_sentences
-from manifold_probe.report.verdict import verdict
+from manifold_probe.report.readings import catalogue, gloss, pairing, shared_notes, size, title
+from manifold_probe.report.run import training_sentences
+from manifold_probe.report.verdict import ranking, verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
 
 UNDEFINED = "\u2013"
@@ -265,7 +263,9 @@ def _limits(thing: Any) -> str:
 
 
 def _alarms(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in told(document["alarms"])]
+    return [
+        (_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in main_alarms(document["alarms"])
+    ]
 
 
 def _spaced(key: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.report.document import Reading
+from manifold_probe.report.records import Reading
 
 OVERHANG = 4.0  # percent by which a mark may leave the axis, so that -0.03 is not drawn as 0
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
+from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.readings import faithful, headline
-from manifold_probe.report.students import best
+from manifold_probe.report.records import Reading
+from manifold_probe.report.verdict import best
 from manifold_probe.report.words import teacher_name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,7 @@ def check_table(path: str | Path, width: str | float | None = None) -> None:
 
 def csv_table(document: dict[str, Any]) -> str:
     """The tidy rows as CSV: an empty cell where there is nothing, quotes where a text needs them, one line end."""
-    rows = [list(COLUMNS), *(list(row.values()) for row in tidy_rows(document))]
-    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
+    return csv_text([COLUMNS, *(row.values() for row in tidy_rows(document))])
 
 
 def parquet_table(document: dict[str, Any]) -> bytes:
@@ -86,8 +85,25 @@ def parquet_table(document: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
+def columns_as(suffix: str, columns: dict[str, list[Any]]) -> str | bytes:
+    """Columns of one length as CSV or Parquet, which keeps lists as lists."""
+    if suffix == ".csv":
+        return csv_text([columns, *zip(*columns.values(), strict=True)])
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    parquet.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), out)
+    return out.getvalue()
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV."""
+    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
+
+
 def csv_cell(cell: Any) -> str:
-    r"""One cell; a text that a spreadsheet would run gets a leading apostrophe.
+    r"""One cell, a list joined by ";"; a text that a spreadsheet would run gets a leading apostrophe.
 
     Quoted here, because the csv module leaves a lone carriage return bare, which ends the row for many readers.
 
@@ -96,6 +112,8 @@ def csv_cell(cell: Any) -> str:
     """
     if cell is None or isinstance(cell, int | float):
         return "" if cell is None else str(cell)
+    if isinstance(cell, list):
+        cell = ";".join(map(str, cell))
     text = str(_storable(cell)).replace("\0", r"\x00")
     if text.startswith(FORMULA) and not PLAIN_NUMBER.fullmatch(text):
         text = f"'{text}"

@@ -15,7 +15,6 @@ from PIL import Image
 
 import manifold_probe as mp
 from manifold_probe.errors import InputError
-from manifold_probe.report.curves import Run
 from manifold_probe.report.figures import FIGURES, draw, picture
 from manifold_probe.report.figures.captions import caption
 from manifold_probe.report.figures.curves import draw as draw_runs
@@ -23,6 +22,7 @@ from manifold_probe.report.figures.labels import slugs
 from manifold_probe.report.figures.look import MARKERS, PAGE, PALETTE, WIDTHS, colour, look_of, marker
 from manifold_probe.report.figures.measures import from_first
 from manifold_probe.report.figures.save import contents, svg_with_text, write_figures
+from manifold_probe.report.run import Run
 from manifold_probe.report.tables.tex_text import escaped
 from tests.report.figures.drawn import faults, words
 from tests.report.hand import document, measurement
