@@ -28,7 +28,7 @@ from manifold_probe.report.page.pictures import pictures
 from manifold_probe.report.page.room import BYTES, FIGURES, SHEET, blocks, fewer, most_classes, most_rows
 from manifold_probe.report.page.rows import classes, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, class_strip
-from manifold_probe.report.page.students import by_students, differences, many, table
+from manifold_probe.report.page.students import differences, many, table
 from manifold_probe.report.page.thumbnails import of_maps, read_thumbnails
 from manifold_probe.report.readings import catalogue, gloss, pairing, shared_notes, size, title
 from manifold_probe.report.run import training_sentences
