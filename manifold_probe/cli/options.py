@@ -68,8 +68,8 @@ Width = Annotated[
     str | None,
     output(
         metavar="WIDTH",
-        help="Of figures and .tex tables: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, inches, "
-        "or points as in 240pt.",
+        help="Of figures and .tex tables: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, "
+        "inches, or points as in 240pt.",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -58,6 +58,15 @@ CAPTIONS = {
         "the teacher's. Above by class, below by how many neighbours the row kept. Distances between groups mean "
         "nothing."
     ),
+    "training": (
+        "Training curves over the samples that the student encoded: the loss, and measures against the teacher. Solid: "
+        "at the backbone, dashed: at the head. Open marks: the untrained student. Losses of different terms do not "
+        "compare and stand in panels of their kind."
+    ),
+    "layers": (
+        "Debiased linear CKA of every layer of the teacher with every layer of the student. Colours run from 0 to 1; "
+        "grey: undefined. A bright diagonal means that layers of equal depth hold the same."
+    ),
     "differences": (
         "Paired differences from the first student on the same rows, with 95% intervals; a filled mark means that the "
         "interval excludes zero. Each group has its scale."

@@ -7,6 +7,7 @@ each correction, on other rows than it was fitted on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -130,6 +131,7 @@ def _number(axes: Axes, place: int, low: float, high: float, text: str, tint: st
 
 MOST_CAUSES = 8
 WIDEST_LINE = 120  # characters
+SMALLEST = 0.8  # of the text size, for a line that would not fit
 SHARES = [0, 0.25, 0.5, 0.75, 1]
 CAUSE = 3.1  # rows of text that a cause takes: its words, its standing, its proof
 
@@ -162,7 +164,7 @@ def draw_causes(document: dict[str, Any], look: Look) -> Figure | None:
 
 def _cause_words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> None:
     """The cause in words, and below how it stands and in which measure it was proved."""
-    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "in_layout": False}
     title = f"{place + 1}. {words.capital(words.words_of(cause))}"
     axes.text(0, place + 0.55 / CAUSE, _cut(title, look, "bold"), fontweight="bold", **where)
     trial = cause["repair"]
@@ -171,7 +173,8 @@ def _cause_words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> N
         "not undone" if trial is None else words.called(trial["measure"]).replace(" on held-out rows", ", held out")
     )
     said = f"{cause['status']}{share}; {measure}"
-    axes.text(0, place + 1.45 / CAUSE, _cut(said, look, "normal"), color=GREY, **where)
+    small = replace(look, text=max(SMALLEST, min(1, (look.width - 0.35) / text_width(said, look))) * look.text)
+    axes.text(0, place + 1.45 / CAUSE, _cut(said, small, "normal"), color=GREY, fontsize=small.text, **where)
 
 
 def _cut(text: str, look: Look, weight: str) -> str:

@@ -67,7 +67,7 @@ def draw(document: dict[str, Any], look: Look, *, only_main: bool = False) -> Fi
             axes.text(1.04, place, _numbers(students[0][key]), **right)
     _scale(axes, students, [key for _, key in rows if key is not None])
     legend_below(figure, look, _legend(document, students, look))
-    return finish(figure)
+    return figure if only_main else finish(figure)  # saved once, in one format: laid out then
 
 
 def _sheet_height(rows: list[tuple[str, str | None]], students: int, look: Look) -> float:
@@ -203,7 +203,7 @@ def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
         value_axis(axes, "x", min(0.0, *known), max(0.0, *known), most=None)
         zero_line(axes)
     labels = student_labels(document)
-    panels[-1].set_xlabel(f"minus {labels[first]}", loc="right")
+    panels[-1].set_xlabel(f"difference from {labels[first]}")
     handles = [
         sample_line(labels[name], color=colour(turn), marker=marker(turn), linestyle="none")
         for turn, name in enumerate(names)
