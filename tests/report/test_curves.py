@@ -240,7 +240,10 @@ def test_the_verb_draws_runs_and_writes_their_table(tmp_path: Path, capsys: pyte
     one, two = folder(tmp_path / "a" / "run", log(1)), folder(tmp_path / "b" / "run", log(2), finished=False)
     out, table = tmp_path / "drawn", tmp_path / "x.csv"
     assert command(app, ["figures", one, f"other={two}", "--out", str(out), "--table", str(table)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["training.pdf", "training.png", "training.svg"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("captions.md", "captions.tex"),
+        *(f"training.{kind}" for kind in ("pdf", "png", "svg")),
+    ]
     assert {row["run"] for row in csv.DictReader(io.StringIO(table.read_text()))} == {"run", "other"}
     assert "wrote 1 figure, as PDF, SVG and PNG" in capsys.readouterr().err
 

@@ -203,7 +203,7 @@ def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
         value_axis(axes, "x", min(0.0, *known), max(0.0, *known), most=None)
         zero_line(axes)
     labels = student_labels(document)
-    panels[-1].set_xlabel(f"difference from {labels[first]}")
+    panels[-1].set_xlabel(f"difference from {labels[first]}", loc="right")
     handles = [
         sample_line(labels[name], color=colour(turn), marker=marker(turn), linestyle="none")
         for turn, name in enumerate(names)
