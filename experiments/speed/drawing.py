@@ -36,14 +36,9 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> list[str]:
     """Seconds of every command, and beyond the comparison."""
-    rows = [
-        [
-            NAMES[name],
-            f"{one['seconds']:.2f}",
-            f"{found['beyond'][name]:.2f}" if name in AIMS else "",
-            f"{AIMS.get(name, '')}",
-        ]
-        for name, one in found["processes"].items()
-    ]
+    beyond, rows = found["beyond"], []
+    for name, one in found["processes"].items():
+        added = [f"{beyond[name]:.2f}", f"{AIMS[name]}"] if name in AIMS else ["", ""]
+        rows.append([NAMES[name], f"{one['seconds']:.2f}", *added])
     heads = [f"{found['rows']:,} rows, whole process", "seconds", "beyond the comparison", "aim, below"]
     return [*table(heads, rows), "", f"Medians of {found['rounds']} rounds."]
