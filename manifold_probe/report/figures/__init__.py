@@ -69,8 +69,8 @@ def _of_each(document: dict[str, Any], kind: str, look: Look) -> list[tuple[str,
     for name, student in names_of_each(document, kind).items():
         if kind == "maps":
             made.append((name, maps.draw(students[student], (teacher, labels[student]), look)))
-        elif (found := of_comparison(students[student])) is not None:
-            made.append((name, OF_DIAGNOSIS[kind](found, look)))
+        elif (diagnosed := of_comparison(students[student])) is not None:
+            made.append((name, OF_DIAGNOSIS[kind](diagnosed, look)))
     return made
 
 

@@ -67,7 +67,7 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
     """
     if len(runs) > MOST:
         raise InputError(
-            f"RESULT: {len(runs)} runs, and a figure tells {MOST} apart; draw fewer at a time, or write them all with "
+            f"RESULT: {len(runs)} runs, and a figure has colours for {MOST}; draw fewer at a time, or write all with "
             "--table FILE.csv"
         )
     with styled(look):

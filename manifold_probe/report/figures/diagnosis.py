@@ -179,10 +179,10 @@ def _cause_words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> N
 
 def _cut(text: str, look: Look, weight: str) -> str:
     """A line of text that is no wider than the sheet."""
-    found, room = fitting(text, WIDEST_LINE), look.width - 0.35
-    while (width := text_width(found, look, weight)) > room:
-        found = fitting(text, int(len(found) * room / width) - 1)
-    return found
+    line, room = fitting(text, WIDEST_LINE), look.width - 0.35
+    while (width := text_width(line, look, weight)) > room:
+        line = fitting(text, int(len(line) * room / width) - 1)
+    return line
 
 
 def _proof(axes: Axes, place: float, cause: dict[str, Any], look: Look) -> list[float]:
@@ -262,9 +262,9 @@ def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
             axes.axvline(before, color=colour(turn), linewidth=0.7 * look.line, linestyle=(0, (1, 1.6)), zorder=1)
         for place, step in enumerate(steps):
             _rung(axes, step["measures"].get(key) or {}, place + THIN * (turn - (len(keys) - 1) / 2), turn, look)
-    found = [x for step in steps for key in keys for x in _ends(step["measures"].get(key) or {})]
-    least = min([0.0, *found])
-    axes.set_xlim(max(least - 0.02, -1.05) if least < 0 else 0.0, max(1.02, *found))
+    ends = [x for step in steps for key in keys for x in _ends(step["measures"].get(key) or {})]
+    least = min([0.0, *ends])
+    axes.set_xlim(max(least - 0.02, -1.05) if least < 0 else 0.0, max(1.02, *ends))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x")
     if least < 0:

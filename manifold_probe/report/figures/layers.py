@@ -24,7 +24,7 @@ DARK = 0.6  # values below stand on a dark ground
 
 
 def draw(document: dict[str, Any], look: Look) -> Figure:
-    """The heat map of a document of layers; colours run from 0 to 1 whatever the values, undefined cells are grey."""
+    """The heat map of a document of layers; colours always run from 0 to 1, undefined cells are grey."""
     with styled(look):
         figure = _draw(document, look)
     figure.set_label(CAPTIONS["layers"])
@@ -44,7 +44,7 @@ def _draw(document: dict[str, Any], look: Look) -> Figure:
     every = _step(len(across), body, line)
     upright = widest + 0.5 * line > cell * every
     below = (widest if upright else line) + 2.2 * line + (3.5 * line if bar_above else 0.0)
-    # what stands beside the axes needs its length
+    # the titles next to the axes need their length
     title = f"teacher: {fitting(document['inputs']['teacher']['name'], 16)}, layer"
     least = max(text_width(each, look, "bold") for each in (title, "debiased linear CKA")) + line
     tall = min(max(len(down) * min(max(cell, look.row), 2.6 * look.row), least), MOST_LABELS * look.row)

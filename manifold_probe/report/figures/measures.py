@@ -150,8 +150,8 @@ def _numbers(measure: Reading) -> str:
 
 
 def _scale(axes: Axes, students: list[dict[str, Reading]], keys: list[str]) -> None:
-    found = [each[key] for each in students for key in keys if _defined(each, key)]
-    least = min([0.0, *(value for m in found for value in (m.value, m.low, m.chance, m.class_chance) if value)])
+    known = [each[key] for each in students for key in keys if _defined(each, key)]
+    least = min([0.0, *(value for m in known for value in (m.value, m.low, m.chance, m.class_chance) if value)])
     axes.set_xlim(max(least, LOWEST) - (0.02 if least < 0 else 0.015), 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x")
@@ -217,12 +217,12 @@ def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
 
 def _groups(document: dict[str, Any], gaps: dict[str, Any], wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(heading, measures) of which a difference is known."""
-    found = []
+    groups = []
     for heading, keys in grouped(document).items():
         known = [key for key in keys if key in wanted and any(key in rows for rows in gaps.values())]
         if known:
-            found.append((heading, known))
-    return found
+            groups.append((heading, known))
+    return groups
 
 
 def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
@@ -232,16 +232,16 @@ def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
 
 def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dict[str, float | None]]:
     """Measure -> {"value", "low", "high"} of ``name`` minus ``first``."""
-    found = {}
+    differences = {}
     for row in document["differences"]:
         if row["value"] is None:
             continue
         if (row["a"], row["b"]) == (name, first):
-            found[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
+            differences[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
         elif (row["a"], row["b"]) == (first, name):
             low, high = (None if row[part] is None else -row[part] for part in ("high", "low"))
-            found[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
-    return found
+            differences[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
+    return differences
 
 
 def _gap(axes: Axes, gap: dict[str, float | None] | None, place: float, turn: int, look: Look) -> None:

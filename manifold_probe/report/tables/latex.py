@@ -1,4 +1,4 @@
-r"""A result as a booktabs table, as a paper prints it: one that pdflatex compiles whatever the students are called."""
+r"""A result as a booktabs table, as a paper prints it: pdflatex compiles it for any names of students."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def _accounts(document: dict[str, Any]) -> list[str]:
 
 
 def _accounts_of(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    found = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
-    return {name: account for name, account in found.items() if account}
+    accounts = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
+    return {name: account for name, account in accounts.items() if account}
 
 
 def escaped(text: str) -> str:
@@ -62,7 +62,7 @@ def escaped(text: str) -> str:
     >>> print(escaped("a|b *c* <d> e\\f"))
     a\|b \*c\* &lt;d&gt; e\\f
     """
-    return re.sub("[&<>]", lambda found: HTML[found[0]], MARKUP.sub(r"\\\1", text))
+    return re.sub("[&<>]", lambda match: HTML[match[0]], MARKUP.sub(r"\\\1", text))
 
 
 def _cell(measure: Reading | None, bold: bool) -> str:

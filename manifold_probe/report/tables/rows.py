@@ -1,4 +1,4 @@
-"""What a printed table holds, whatever it is printed in: measures, students, yardsticks and what the marks mean."""
+"""What a printed table holds, in LaTeX or Markdown: measures, students, yardsticks and what the marks mean."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def yardsticks(document: dict[str, Any]) -> list[Yardstick]:
         (f"{kind} chance", "class_chance", names),
         *((f"PCA, {each:,} dims", "reference", [name for name in names if width[name] == each]) for each in narrow),
     ]
-    found = [Yardstick(label, _values(document, part, whose)) for label, part, whose in rows]
-    return [row for row in found if any(row.values.values())]
+    yardsticks = [Yardstick(label, _values(document, part, whose)) for label, part, whose in rows]
+    return [row for row in yardsticks if any(row.values.values())]
 
 
 def _values(document: dict[str, Any], part: str, names: list[str]) -> dict[str, list[float]]:

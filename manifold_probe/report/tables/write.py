@@ -16,7 +16,7 @@ from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import markdown_table
 from manifold_probe.report.words import one_line
 
-WHOLE = ("k", "n")
+INTEGERS = ("k", "n")
 NUMBERS = ("value", "low", "high", "chance", "class_chance", "reference")
 # What a spreadsheet takes for the start of a formula, also in the full width of East Asian keyboards.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -70,16 +70,16 @@ def parquet_table(document: dict[str, Any]) -> bytes:
     from pyarrow import parquet
 
     rows = [{column: _storable(cell) for column, cell in row.items()} for row in tidy_rows(document)]
-    whole: tuple[str, ...] = WHOLE
+    integers: tuple[str, ...] = INTEGERS
     if all(type(row["class"]) is int and abs(row["class"]) < 2**63 for row in rows if row["class"] is not None):
-        whole = (*WHOLE, "class")
+        integers = (*INTEGERS, "class")
     else:
         rows = [{**row, "class": None if row["class"] is None else str(row["class"])} for row in rows]
     types = {column: pa.float64() if column in NUMBERS else pa.string() for column in COLUMNS}
-    types.update(dict.fromkeys(whole, pa.int64()))
-    # by way of pandas, so that it reads whole numbers beside missing ones as integers again
+    types.update(dict.fromkeys(integers, pa.int64()))
+    # by way of pandas, so that it reads whole numbers next to missing ones as integers
     frame = pd.DataFrame({column: pd.Series([row[column] for row in rows], dtype=object) for column in COLUMNS})
-    frame = frame.astype(dict.fromkeys(whole, "Int64"))
+    frame = frame.astype(dict.fromkeys(integers, "Int64"))
     out = io.BytesIO()
     parquet.write_table(pa.Table.from_pandas(frame, schema=pa.schema(types), preserve_index=False), out)
     return out.getvalue()
