@@ -84,7 +84,7 @@ def test_what_a_function_may_not_do(function: object, words: str) -> None:
         ([], "is empty"),
         ("overlap@10", "give a list"),
         (["overlap@7"], "'overlap@7' is not known with k = 10"),
-        (["overlap@10", "overlap@10"], "'overlap@10' is there twice"),
+        (["overlap@10", "overlap@10"], "'overlap@10' is given twice"),
         ([declared(lambda a, b: 1.0, key="linear_cka")], "'linear_cka' is given twice or is the key of a built-in"),
         ([declared(None)], "'mean_gap' has no function"),
         ([3], "3 is a int"),
