@@ -9,7 +9,7 @@ from manifold_probe.engine.rows import hash_rows
 from manifold_probe.spaces.pairing import Pair
 
 BLOCK = 8192
-FELL = 0.5  # of the teacher's distinct rows
+COLLAPSED_SHARE = 0.5  # of the teacher's distinct rows
 
 
 def distinct_rows(pair: Pair) -> np.ndarray:
@@ -28,5 +28,5 @@ def hashes_of(pair: Pair) -> np.ndarray:
 
 def fell_together(pair: Pair) -> bool:
     """Whether most rows of the student are copies that are none in the teacher: a collapse, not another order."""
-    theirs, own = (len(np.unique(column)) for column in hashes_of(pair).T)
-    return own < FELL * theirs
+    teacher_count, student_count = (len(np.unique(column)) for column in hashes_of(pair).T)
+    return student_count < COLLAPSED_SHARE * teacher_count

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from manifold_probe.diagnosis.accounting import Piece
-from manifold_probe.diagnosis.lab import COSINE, EUCLIDEAN, LEAST_LOSS, Evidence, Trial, likeness, paired, shared
-from manifold_probe.diagnosis.training import Declared, Found, cause, nearest, piece_of
+from manifold_probe.diagnosis.lab import COSINE, EUCLIDEAN, MIN_LOSS, Evidence, Trial, likeness, paired, shared
+from manifold_probe.diagnosis.training import CauseText, TrainingEvidence, cause, nearest, piece_of
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.work import Work
@@ -35,9 +35,9 @@ from manifold_probe.models.preprocessing import ImagePreprocessing
 from manifold_probe.parts import Progress, silent
 from manifold_probe.spaces.pairing import Pair
 
-ROWS = 300
-BATCH = 50
-WORTH = 0.05  # overlap regained, at least
+TRIED_ROWS = 300
+BATCH_ROWS = 50
+MIN_GAIN = 0.05  # overlap regained, at least
 SIGNIFICANCE = 0.01
 SCALES: dict[str, tuple[Any, Any]] = {  # (mean, std) of pixels in 0..1 that models are commonly trained with
     "pixels in 0..1": (0.0, 1.0),
@@ -45,29 +45,29 @@ SCALES: dict[str, tuple[Any, Any]] = {  # (mean, std) of pixels in 0..1 that mod
     "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "pixels in 0..255": (0.0, 1 / 255),
 }
-SIZES = (0.5, 2.0)
-WORDS = (8, 32, 128)
-LAYERS = 6
-PASSES = 8
-REPEATED = 1e-3  # of the spread of the rows: two passes of a model without chance differ by less
-EQUAL_LENGTHS = 1e-3  # deviation of the rows' lengths over their mean
+SIZE_FACTORS = (0.5, 2.0)
+WORD_LIMITS = (8, 32, 128)
+MAX_LAYERS = 6
+MEAN_OF_PASSES = 8
+MIN_DIFFERENCE = 1e-3  # of the spread of the rows: two passes of a model without chance differ by less
+MAX_LENGTH_DEVIATION = 1e-3  # deviation of the rows' lengths over their mean
 
-INPUTS = Declared(
+INPUT_CAUSE = CauseText(
     "inputs were prepared in another way",
     "Extract the student's features again under the condition that restored them.",
     "Features extracted under that condition, of all rows, keep no more.",
 )
-READING = Declared(
+READING_CAUSE = CauseText(
     "the model was read or run in another way than its training meant",
     "Extract the student's features again at the layer, with the pooling, mode or precision that restored them.",
-    INPUTS.falsified_by,
+    INPUT_CAUSE.falsified_by,
 )
-CHANCE = Declared(
+DROPOUT_CAUSE = CauseText(
     "two passes of the same rows differ: dropout, or other chance, is left on inside the model",
     "Call model.eval(), and look for torch.nn.functional.dropout without training=self.training.",
     "Two passes of the same rows give the same vectors.",
 )
-LENGTHS = Declared(
+LENGTH_CAUSE = CauseText(
     "one side is L2-normalised and the other is not",
     "Normalise both sides, or neither, before Euclidean distances are taken.",
     "Euclidean neighbours are the same once both sides are normalised.",
@@ -106,13 +106,13 @@ class Condition:
     unit: str | None = None
 
     @property
-    def declared(self) -> Declared:
+    def declared(self) -> CauseText:
         """What a student that this condition restores suffers from."""
         if self.passes > 1 or self.still:
-            return CHANCE
+            return DROPOUT_CAUSE
         if self.unit is not None:
-            return LENGTHS
-        return READING if self.layer or self.pooling or self.train or self.half else INPUTS
+            return LENGTH_CAUSE
+        return READING_CAUSE if self.layer or self.pooling or self.train or self.half else INPUT_CAUSE
 
 
 @dataclass(frozen=True)
@@ -134,31 +134,37 @@ class Tried:
 
 def conditions(work: Work, item: Any, teachers: ImagePreprocessing | None = None) -> Iterator[Condition]:
     """What is worth a try for this model; ``teachers`` is how the teacher's images were prepared."""
-    look = work.model.preprocessing
+    preprocessing = work.model.preprocessing
     yield Condition("train mode", train=True)
     yield Condition("half precision", half=True)
-    if isinstance(look, ImagePreprocessing):
-        if teachers is not None and teachers.record() != look.record() and teachers.channels == look.channels:
+    if isinstance(preprocessing, ImagePreprocessing):
+        if (
+            teachers is not None
+            and teachers.record() != preprocessing.record()
+            and teachers.channels == preprocessing.channels
+        ):
             yield Condition("the teacher's preprocessing", preprocessing=teachers)
-        if look.channels == 3:
+        if preprocessing.channels == 3:
             yield Condition("channels reversed (RGB and BGR)", change=lambda batch: batch.flip(1))
         for name, (mean, std) in SCALES.items():
-            if look.channels == 3 or not isinstance(mean, tuple):
-                other = replace(look, mean=mean, std=std)
-                if other.record() != look.record():
-                    yield Condition(name, preprocessing=other)
-        for factor in SIZES:
-            side = max(8, round(look.size * factor))
-            yield Condition(f"images of {side} pixels", preprocessing=replace(look, size=side, shorter=None))
-        if look.shorter is None:
-            shorter = max(look.size + 1, round(look.size / 0.875))
-            yield Condition("centre crop", preprocessing=replace(look, shorter=shorter))
+            if preprocessing.channels == 3 or not isinstance(mean, tuple):
+                changed = replace(preprocessing, mean=mean, std=std)
+                if changed.record() != preprocessing.record():
+                    yield Condition(name, preprocessing=changed)
+        for factor in SIZE_FACTORS:
+            side = max(8, round(preprocessing.size * factor))
+            yield Condition(f"images of {side} pixels", preprocessing=replace(preprocessing, size=side, shorter=None))
+        if preprocessing.shorter is None:
+            shorter = max(preprocessing.size + 1, round(preprocessing.size / 0.875))
+            yield Condition("centre crop", preprocessing=replace(preprocessing, shorter=shorter))
         else:
-            yield Condition("whole image squeezed", preprocessing=replace(look, shorter=None))
-        how = "bicubic" if look.interpolation == "bilinear" else "bilinear"
-        yield Condition(f"{how} interpolation", preprocessing=replace(look, interpolation=how))
+            yield Condition("whole image squeezed", preprocessing=replace(preprocessing, shorter=None))
+        interpolation = "bicubic" if preprocessing.interpolation == "bilinear" else "bilinear"
+        yield Condition(
+            f"{interpolation} interpolation", preprocessing=replace(preprocessing, interpolation=interpolation)
+        )
     else:
-        for words in WORDS:
+        for words in WORD_LIMITS:
             yield Condition(f"texts cut to {words} words", words=words)
     shape = _raw(work, item).shape
     if len(shape) > 2:
@@ -204,25 +210,30 @@ def intervene(
     choosing = np.random.default_rng([len(rows), 13]).permutation(len(rows)) < len(rows) // 2
     present = extracted(work, items, Condition("as it is"))
     lists = {metric: _lists(teacher, k, metric) for metric in (COSINE, EUCLIDEAN)}
-    now = {metric: shared(each, _lists(present, k, metric)) for metric, each in lists.items()}
+    now = {
+        metric: shared(teacher_neighbours, _lists(present, k, metric)) for metric, teacher_neighbours in lists.items()
+    }
     wanted = [*conditions(work, items[0], teachers), *_lengths(teacher, present)]
     if differs(present, extracted(work, items, Condition("once more"), seed=1)):
-        wanted += [Condition("dropout off", still=True), Condition(f"mean of {PASSES} passes", passes=PASSES)]
+        wanted += [
+            Condition("dropout off", still=True),
+            Condition(f"mean of {MEAN_OF_PASSES} passes", passes=MEAN_OF_PASSES),
+        ]
     tried = []
     for place, condition in enumerate(wanted):
         progress("trying the student under changed conditions", place, len(wanted))
         metric = COSINE if condition.unit is None else EUCLIDEAN
         measure = (OVERLAP if condition.unit is None else OVERLAP_EUCLIDEAN).named(k)
         try:
-            found = present if condition.unit is not None else extracted(work, items, condition)
-            if not np.isfinite(found).all():
+            features = present if condition.unit is not None else extracted(work, items, condition)
+            if not np.isfinite(features).all():
                 raise InputError("values that are not finite")
         except (InputError, RuntimeError, ValueError) as problem:
             why = " ".join(str(problem).split())[:120]
             tried.append(Tried(condition.name, np.nan, np.nan, np.nan, 0.0, None, why))
             continue
-        theirs = _lists(unit(teacher), k, metric) if condition.unit == "teacher" else lists[metric]
-        then = shared(theirs, _lists(unit(found) if condition.unit == "student" else found, k, metric))
+        teacher_lists = _lists(unit(teacher), k, metric) if condition.unit == "teacher" else lists[metric]
+        then = shared(teacher_lists, _lists(unit(features) if condition.unit == "student" else features, k, metric))
         before, after = now[metric], then
         name = f"extracted again: {condition.name}"
         loss = 1 - float(before[~choosing].mean())
@@ -231,7 +242,7 @@ def intervene(
             Tried(
                 condition.name,
                 float(then.mean()),
-                likeness(teacher, found),
+                likeness(teacher, features),
                 trial.after - trial.before,
                 trial.error,
                 trial.p,
@@ -242,22 +253,24 @@ def intervene(
             )
         )
     tried = holm(tried)
-    tried.sort(key=lambda each: -np.nan_to_num(each.gain, nan=-9.0))
+    tried.sort(key=lambda result: -np.nan_to_num(result.gain, nan=-9.0))
     return [Tried("as it is", float(now[COSINE].mean()), likeness(teacher, present), 0.0, 0.0, None), *tried]
 
 
 def restored(tried: list[Tried]) -> Tried | None:
     """The condition that the choosing rows gain most by, if the other rows gain by it, too."""
-    best = max((each for each in tried[1:] if each.trial is not None), key=lambda each: each.chosen_by, default=None)
+    best = max(
+        (result for result in tried[1:] if result.trial is not None), key=lambda result: result.chosen_by, default=None
+    )
     return best if best is not None and helps(best) else None
 
 
 def helps(tried: Tried) -> bool:
     """Whether a condition brings faithfulness back on rows that did not choose it."""
-    return tried.p is not None and tried.p < SIGNIFICANCE and tried.gain >= WORTH
+    return tried.p is not None and tried.p < SIGNIFICANCE and tried.gain >= MIN_GAIN
 
 
-def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress | None = None) -> Found:
+def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress | None = None) -> TrainingEvidence:
     """What can be tried on the models: the cause ``preprocessing``, and the pieces ``lost_in_head`` (an earlier layer
     keeps more) and ``teacher_repeatability``.
 
@@ -267,38 +280,46 @@ def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress 
         Too few rows of the pair are in the data, or nothing can be extracted.
     """
     watched = silent if progress is None else progress
-    known = np.flatnonzero(models.rows >= 0)
-    chosen = known[np.sort(np.random.default_rng([seed, 9]).permutation(len(known))[:ROWS])]
+    places = np.flatnonzero(models.rows >= 0)
+    chosen = places[np.sort(np.random.default_rng([seed, 9]).permutation(len(places))[:TRIED_ROWS])]
     teacher, rows = pair.teacher.take(chosen).astype(np.float32), models.rows[chosen]
     tried = intervene(models.student, teacher, rows, k, models.recipe, watched)
     examined: dict[str, Any] = {"interventions": recorded(tried)}
     best = restored(tried)
     causes = [] if best is None else [_cause(best, tried)]
-    steadied = [each for each in tried[1:] if each.condition is not None and each.condition.declared is CHANCE]
+    steadied = [
+        result for result in tried[1:] if result.condition is not None and result.condition.declared is DROPOUT_CAUSE
+    ]
     if steadied and (best is None or best not in steadied):
-        causes.append(_cause(max(steadied, key=lambda each: each.chosen_by), tried))  # two passes differ: that is proof
-    layers = [each for each in tried[1:] if each.condition is not None and each.condition.layer and helps(each)]
+        causes.append(
+            _cause(max(steadied, key=lambda result: result.chosen_by), tried)
+        )  # two passes differ: that is proof
+    layers = [
+        result for result in tried[1:] if result.condition is not None and result.condition.layer and helps(result)
+    ]
     pieces = []
     if layers:
-        earlier = max(layers, key=lambda each: each.chosen_by)
+        earlier = max(layers, key=lambda result: result.chosen_by)
         assert earlier.trial is not None
-        scale = 1 / max(1 - earlier.trial.before, LEAST_LOSS)
+        scale = 1 / max(1 - earlier.trial.before, MIN_LOSS)
         sentence = f"The student's {earlier.name} keeps this: read it there."
         pieces.append(piece_of("lost_in_head", earlier.trial, scale, sentence))
     if models.teacher is not None:
         watched("trying whether the teacher repeats itself", 0, 1)
         items = [models.student.data.read(int(row)).content for row in rows]
-        own = extracted(models.student, items, Condition(""))
-        piece, again = repeatability(models.teacher, rows, teacher, own, k)
+        student = extracted(models.student, items, Condition(""))
+        piece, again = repeatability(models.teacher, rows, teacher, student, k)
         examined["teacher_repeatability"] = again
         pieces += [] if piece is None else [piece]
-    return Found(causes, pieces, examined, ["preprocessing"])
+    return TrainingEvidence(causes, pieces, examined, ["preprocessing"])
 
 
 def _cause(best: Tried, tried: list[Tried]) -> dict[str, Any]:
     assert best.trial is not None
     assert best.condition is not None
-    evidence = [Evidence(f"{best.trial.measure}, {each.name}", each.overlap) for each in tried[1:4] if each.trial]
+    evidence = [
+        Evidence(f"{best.trial.measure}, {result.name}", result.overlap) for result in tried[1:4] if result.trial
+    ]
     return cause(
         "preprocessing",
         best.trial,
@@ -323,8 +344,8 @@ def repeatability(
     """The piece of the student's loss that the teacher has itself: the share of the neighbours lost by the student that
     the teacher loses too; and what the teacher keeps of its own neighbours, by condition."""
     items = [work.data.read(int(row)).content for row in rows]
-    theirs, own = _lists(at_unit_scale(teacher), k), _lists(student, k)
-    lost = ~(theirs[:, :, None] == own[:, None, :]).any(2)
+    teacher_lists, student_lists = _lists(at_unit_scale(teacher), k), _lists(student, k)
+    lost = ~(teacher_lists[:, :, None] == student_lists[:, None, :]).any(2)
     kept: dict[str, float] = {}
     best: tuple[str, np.ndarray] | None = None
     for condition in VIEWS:
@@ -334,15 +355,15 @@ def repeatability(
             again = _lists(extracted(work, items, condition, seed=2), k)
         except (InputError, RuntimeError, ValueError):
             continue
-        unsteady = ~(theirs[:, :, None] == again[:, None, :]).any(2)
+        unsteady = ~(teacher_lists[:, :, None] == again[:, None, :]).any(2)
         kept[condition.name] = float(1 - unsteady.mean())
-        both = (lost & unsteady).mean(1) / max(float(lost.mean()), LEAST_LOSS)
-        if best is None or both.mean() > best[1].mean():
-            best = condition.name, both
+        lost_by_both = (lost & unsteady).mean(1) / max(float(lost.mean()), MIN_LOSS)
+        if best is None or lost_by_both.mean() > best[1].mean():
+            best = condition.name, lost_by_both
     if best is None:
         return None, kept
-    name, each = best
-    proof = paired(name, "compared", OVERLAP.named(k), np.zeros(len(each)), each, 1.0)
+    name, values = best
+    proof = paired(name, "compared", OVERLAP.named(k), np.zeros(len(values)), values, 1.0)
     sentence = f"The teacher does not keep this itself ({name}): no student is expected to."
     return piece_of("teacher_repeatability", proof, 1.0, sentence), kept
 
@@ -350,12 +371,12 @@ def repeatability(
 def recorded(tried: list[Tried]) -> list[dict[str, Any]]:
     """What was tried as plain values; null where a condition could not be tried."""
     names = ("name", "overlap", "cka", "gain", "error", "p", "why_not")
-    found = []
-    for each in tried:
-        values = {name: getattr(each, name) for name in names}
+    records = []
+    for result in tried:
+        values = {name: getattr(result, name) for name in names}
         unknown = {name: None for name, x in values.items() if isinstance(x, float) and not np.isfinite(x)}
-        found.append(values | unknown)
-    return found
+        records.append(values | unknown)
+    return records
 
 
 def holm(tried: list[Tried]) -> list[Tried]:
@@ -364,12 +385,12 @@ def holm(tried: list[Tried]) -> list[Tried]:
     >>> [round(t.p, 3) for t in holm([Tried("a", 0, 0, 0, 0, 0.01), Tried("b", 0, 0, 0, 0, 0.04)])]
     [0.02, 0.04]
     """
-    tested = sorted((each for each in tried if each.p is not None), key=lambda each: each.p or 0.0)
+    tested = sorted((result for result in tried if result.p is not None), key=lambda result: result.p or 0.0)
     worst, corrected = 0.0, {}
-    for place, each in enumerate(tested):
-        worst = max(worst, min(1.0, (each.p or 0.0) * (len(tested) - place)))
-        corrected[each.name] = worst
-    return [each if each.p is None else replace(each, p=corrected[each.name]) for each in tried]
+    for place, result in enumerate(tested):
+        worst = max(worst, min(1.0, (result.p or 0.0) * (len(tested) - place)))
+        corrected[result.name] = worst
+    return [result if result.p is None else replace(result, p=corrected[result.name]) for result in tried]
 
 
 def _lists(x: np.ndarray, k: int, metric: str = COSINE) -> np.ndarray:
@@ -378,14 +399,14 @@ def _lists(x: np.ndarray, k: int, metric: str = COSINE) -> np.ndarray:
 
 def unit(x: np.ndarray) -> np.ndarray:
     """The rows at length 1."""
-    found: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
-    return found
+    rows: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+    return rows
 
 
 def _lengths(teacher: np.ndarray, student: np.ndarray) -> list[Condition]:
     """L2 at the side whose rows differ in length, where those of the other do not."""
     lengths = [np.linalg.norm(x, axis=1) for x in (teacher, student)]
-    equal = [each.std() < EQUAL_LENGTHS * each.mean() for each in lengths]
+    equal = [norms.std() < MAX_LENGTH_DEVIATION * norms.mean() for norms in lengths]
     if equal[0] == equal[1]:
         return []
     side = "teacher" if equal[1] else "student"
@@ -394,7 +415,7 @@ def _lengths(teacher: np.ndarray, student: np.ndarray) -> list[Condition]:
 
 def differs(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two passes of the same rows gave other vectors."""
-    return bool(np.abs(first - second).mean() > REPEATED * first.std(0).mean())
+    return bool(np.abs(first - second).mean() > MIN_DIFFERENCE * first.std(0).mean())
 
 
 def places_in(work: Work, ids: np.ndarray | None, n: int) -> np.ndarray:
@@ -452,9 +473,9 @@ def extracted(work: Work, items: list[Any], condition: Condition, seed: int = 0)
             if condition.half:
                 module.bfloat16() if work.device.type == "cpu" else module.half()
             for _ in range(condition.passes):
-                batches = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-                found = [_embedded(work, _prepared(work, each, condition), condition) for each in batches]
-                passes.append(np.concatenate(found))
+                batches = (items[start : start + BATCH_ROWS] for start in range(0, len(items), BATCH_ROWS))
+                batch_features = [_embedded(work, _prepared(work, batch, condition), condition) for batch in batches]
+                passes.append(np.concatenate(batch_features))
     finally:
         module.float().eval()
         if before is not None:
@@ -464,29 +485,29 @@ def extracted(work: Work, items: list[Any], condition: Condition, seed: int = 0)
 
 
 def _prepared(work: Work, items: list[Any], condition: Condition) -> Any:
-    look = condition.preprocessing or work.model.preprocessing
-    if isinstance(look, ImagePreprocessing):
-        batch: Any = look.collate([look(item) for item in items]).to(work.device)
+    preprocessing = condition.preprocessing or work.model.preprocessing
+    if isinstance(preprocessing, ImagePreprocessing):
+        batch: Any = preprocessing.collate([preprocessing(item) for item in items]).to(work.device)
         if condition.half:
             batch = batch.to(torch.bfloat16 if work.device.type == "cpu" else torch.float16)
     else:
-        assert look is not None
+        assert preprocessing is not None
         items = [item if condition.words is None else " ".join(item.split()[: condition.words]) for item in items]
-        batch = {name: value.to(work.device) for name, value in look.collate(items).items()}
+        batch = {name: value.to(work.device) for name, value in preprocessing.collate(items).items()}
     return batch if condition.change is None else condition.change(batch)
 
 
 def _embedded(work: Work, batch: Any, condition: Condition) -> np.ndarray:
     mask = batch.get("attention_mask") if hasattr(batch, "get") else None
     name = condition.layer or (work.plan["layers"][0] if work.plan["layers"] else None)
-    how = condition.pooling or work.plan["pooling"]
+    pooling = condition.pooling or work.plan["pooling"]
     if name is None:
-        output = forward(work.model, batch, how)
+        output = forward(work.model, batch, pooling)
     else:
-        with capture(work.model.module, [name]) as found:
+        with capture(work.model.module, [name]) as outputs:
             forward(work.model, batch)
-        output = found[name]
-    values: np.ndarray = pool(output.float(), how, mask).float().cpu().numpy()
+        output = outputs[name]
+    values: np.ndarray = pool(output.float(), pooling, mask).float().cpu().numpy()
     return values
 
 
@@ -496,21 +517,21 @@ def _raw(work: Work, item: Any) -> Tensor:
     with torch.no_grad():
         if not work.plan["layers"]:
             return forward(work.model, batch, work.plan["pooling"])
-        with capture(work.model.module, work.plan["layers"][:1]) as found:
+        with capture(work.model.module, work.plan["layers"][:1]) as outputs:
             forward(work.model, batch)
-        return found[work.plan["layers"][0]]
+        return outputs[work.plan["layers"][0]]
 
 
 def _layers(work: Work, item: Any) -> list[str]:
     """A few layers spread over the model's depth, the present one left out."""
     batch = _prepared(work, [item], Condition(""))
     try:
-        found = [
+        names = [
             name
             for name, _, shape in list_layers(work.model, batch)
             if name and shape is not None and len(shape) in (2, 3, 4) and name not in work.plan["layers"]
         ]
     except InputError:
         return []
-    chosen = np.unique(np.linspace(len(found) // 2, len(found) - 1, min(LAYERS, len(found))).round().astype(int))
-    return [found[place] for place in chosen]
+    chosen = np.unique(np.linspace(len(names) // 2, len(names) - 1, min(MAX_LAYERS, len(names))).round().astype(int))
+    return [names[place] for place in chosen]

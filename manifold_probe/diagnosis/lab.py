@@ -41,10 +41,10 @@ COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
 CKA = "cka"
 HELD_OUT = "held_out_"  # before the key of a measure that is read within halves of all rows
 EXAMINED = "examined_"  # of some rows: with fewer rows, the same k reaches farther
-CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
-PARTS = 10  # of the rows: debiased CKA's standard error comes from them
-LEAST_LOSS = 1e-3
-COUNTED = np.inf  # the standard score of what is counted and not estimated
+QUERY_ERROR_FACTOR = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
+CKA_PARTS = 10  # of the rows: debiased CKA's standard error comes from them
+MIN_LOSS = 1e-3
+COUNTED_Z = np.inf  # the standard score of what is counted and not estimated
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Trial:
     @property
     def z(self) -> float:
         """Standard errors by which the gain is above zero; infinite for what is counted."""
-        return COUNTED if self.counted else self.gain / max(self.error, 1e-9)
+        return COUNTED_Z if self.counted else self.gain / max(self.error, 1e-9)
 
     @property
     def p(self) -> float:
@@ -149,12 +149,12 @@ def paired(
     >>> round(trial.gain, 6), round(trial.share, 6)
     (0.3, 0.5)
     """
-    both = ~(np.isnan(before) | np.isnan(after))
-    n = int(both.sum())
+    valid = ~(np.isnan(before) | np.isnan(after))
+    n = int(valid.sum())
     if n < 2:
         return Trial(name, kind, measure, float("nan"), float("nan"), np.inf, healthy, 0.0, n)
-    first, second = before[both], after[both]
-    error = CORRECTION * float((second - first).std(ddof=1)) / np.sqrt(n)
+    first, second = before[valid], after[valid]
+    error = QUERY_ERROR_FACTOR * float((second - first).std(ddof=1)) / np.sqrt(n)
     return _trial(name, kind, measure, float(first.mean()), float(second.mean()), error, healthy, loss, weight, n)
 
 
@@ -162,7 +162,7 @@ def of_groups(
     name: str, kind: str, measure: str, first: np.ndarray, second: np.ndarray, loss: float, *, weight: float = 1.0
 ) -> Trial:
     """The trial of two groups of rows (a,) and (b,): ``first`` lost more, ``second`` is what it could have kept."""
-    error = CORRECTION * float(np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second)))
+    error = QUERY_ERROR_FACTOR * float(np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second)))
     means = float(first.mean()), float(second.mean())
     return _trial(name, kind, measure, *means, error, 0.0, loss, weight, min(len(first), len(second)))
 
@@ -179,7 +179,7 @@ def _trial(
     weight: float,
     n: int,
 ) -> Trial:
-    share = (after - before - max(healthy, 0.0)) * weight / max(loss, LEAST_LOSS)
+    share = (after - before - max(healthy, 0.0)) * weight / max(loss, MIN_LOSS)
     return Trial(name, kind, measure, before, after, max(error, 1e-6), healthy, float(np.clip(share, 0, 1)), n)
 
 
@@ -202,7 +202,7 @@ class Lab:
         The rows that count.
     reference : np.ndarray, shape (n, d)
         The teacher, damaged as the student was found to be: what is left to explain is measured against it.
-    whole : Lab, optional
+    original : Lab, optional
         The lab before anything was repaired; shares are of its loss.
     tried : list of str
         Every experiment made in this lab and in those that came of it.
@@ -218,7 +218,7 @@ class Lab:
     fold: np.ndarray
     keep: np.ndarray
     reference: np.ndarray
-    whole: Lab | None = None
+    original: Lab | None = None
     tried: list[str] = field(default_factory=list)
     _lists: dict[tuple[int, bytes], tuple[np.ndarray, dict[str, np.ndarray]]] = field(default_factory=dict, repr=False)
 
@@ -251,22 +251,24 @@ class Lab:
 
     def repaired(self, student: np.ndarray) -> Lab:
         """The same rows with another student."""
-        return replace(self, student=np.asarray(student, dtype=np.float32), whole=self.start)
+        return replace(self, student=np.asarray(student, dtype=np.float32), original=self.start)
 
     def against(self, damaged: np.ndarray) -> Lab:
         """The same rows against a teacher that was damaged as the student is."""
-        return replace(self, reference=np.asarray(damaged, dtype=np.float32), whole=self.start)
+        return replace(self, reference=np.asarray(damaged, dtype=np.float32), original=self.start)
 
     def without(self, rows: np.ndarray) -> Lab:
         """The same without some rows, a mask (n,)."""
-        return replace(self, keep=self.keep & ~rows, whole=self.start)
+        return replace(self, keep=self.keep & ~rows, original=self.start)
 
     def without_columns(self, teacher: Sequence[int], student: Sequence[int]) -> Lab:
         """The same without some dimensions of either side."""
-        theirs = np.delete(self.teacher, list(teacher), axis=1)
-        damaged = theirs if self.reference is self.teacher else np.delete(self.reference, list(teacher), axis=1)
-        own = np.delete(self.student, list(student), axis=1)
-        return replace(self, teacher=theirs, student=own, reference=damaged, whole=self.start, _lists={})
+        teacher_kept = np.delete(self.teacher, list(teacher), axis=1)
+        damaged = teacher_kept if self.reference is self.teacher else np.delete(self.reference, list(teacher), axis=1)
+        student_kept = np.delete(self.student, list(student), axis=1)
+        return replace(
+            self, teacher=teacher_kept, student=student_kept, reference=damaged, original=self.start, _lists={}
+        )
 
     def __post_init__(self) -> None:
         for rows in (self.teacher, self.student, self.reference, self.codes, self.fold, self.keep):
@@ -275,7 +277,7 @@ class Lab:
     @property
     def start(self) -> Lab:
         """The lab before anything was repaired."""
-        return self if self.whole is None else self.whole
+        return self if self.original is None else self.original
 
     # ---- measuring
 
@@ -283,23 +285,23 @@ class Lab:
         """{metric: (n, k)}: the row numbers of every row's neighbours in x (n, d), within its half; -1 for rows that do
         not count."""
         keep = self.keep if keep is None else keep
-        found = {metric: np.full((len(x), self.k), -1) for metric in METRICS}
+        lists_by_metric = {metric: np.full((len(x), self.k), -1) for metric in METRICS}
         for side in (False, True):
             rows = np.flatnonzero(keep & (self.fold == side))
             k = min(self.k, len(rows) - 1)
             if k < 1:
                 continue
             lists = nearest_rows(Cloud(Space(x[rows])), np.arange(len(rows)), k, METRICS)
-            for metric, each in lists.items():
-                found[metric][rows, :k] = rows[each]
-        return found
+            for metric, neighbours in lists.items():
+                lists_by_metric[metric][rows, :k] = rows[neighbours]
+        return lists_by_metric
 
     def kept(self, x: np.ndarray, other: np.ndarray | None = None, keep: np.ndarray | None = None) -> dict[str, Rows]:
         """{metric: (n,)}: the share of every row's neighbours in ``other``, by default the reference, that x keeps;
         NaN for rows that do not count."""
         keep = self.keep if keep is None else keep
-        theirs, own = (self._known(rows, keep) for rows in (self.reference if other is None else other, x))
-        return {metric: np.where(keep, shared(theirs[metric], own[metric]), np.nan) for metric in METRICS}
+        other_lists, lists = (self._known(rows, keep) for rows in (self.reference if other is None else other, x))
+        return {metric: np.where(keep, shared(other_lists[metric], lists[metric]), np.nan) for metric in METRICS}
 
     def _known(self, x: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
         """The neighbours in the teacher or the reference, looked up once for every set of rows."""
@@ -333,7 +335,7 @@ class Lab:
     @property
     def gap(self) -> float:
         """The overlap that is still lost."""
-        return max(1 - self.overlap, LEAST_LOSS)
+        return max(1 - self.overlap, MIN_LOSS)
 
     def key(self, measure: str) -> str:
         """The catalogue's key of a measure."""
@@ -367,44 +369,46 @@ class Lab:
             Whether the fault is a linear map of the student, so that the healthy twin is the turned one.
         """
         twin = self.turned_twin if linear else self.twin
-        own, twins = self.changed(repair, self.student), self.changed(repair, twin)
+        repaired, repaired_twin = self.changed(repair, self.student), self.changed(repair, twin)
         self.tried.extend(f"{name} ({measure})" for measure in measures)
-        found = []
+        trials = []
         if set(measures) & set(METRICS):
-            after, healthy = self.kept(own), self.kept(twins)
+            after, healthy = self.kept(repaired), self.kept(repaired_twin)
             usual = self.turned_twin_now if linear else self.twin_now
             weight = 1.0 if rows is None else float((rows & self.keep).sum() / self.start.keep.sum())
-            for metric in (each for each in measures if each in METRICS):
+            for metric in (measure for measure in measures if measure in METRICS):
                 first, second, wanted = self.now[metric], after[metric], healthy[metric] - usual[metric]
                 if rows is not None:
                     first, second, wanted = first[rows], second[rows], wanted[rows]
                 loss = self.loss(metric)
-                found.append(
+                trials.append(
                     paired(name, "undo", self.key(metric), first, second, loss, healthy=mean(wanted), weight=weight)
                 )
         if CKA in measures:
-            found.append(self._likeness(name, "undo", (self.student, own), (twin, twins), self.keep))
-        return max(found, key=lambda trial: trial.z)
+            trials.append(self._likeness(name, "undo", (self.student, repaired), (twin, repaired_twin), self.keep))
+        return max(trials, key=lambda trial: trial.z)
 
     def leave_out(self, name: str, rows: np.ndarray, *, measures: Sequence[str] = METRICS) -> Trial:
         """The pair without some rows, a mask (n,): what these rows lost and what they cost the others.
 
         A row that is left out counts as one that keeps what the others keep.
         """
-        left = self.keep & ~rows
+        remaining = self.keep & ~rows
         self.tried.extend(f"{name} ({measure})" for measure in measures)
-        found = []
+        trials = []
         if set(measures) & set(METRICS):
-            after, healthy = self.kept(self.student, keep=left), self.kept(self.twin, keep=left)
-            for metric in (each for each in measures if each in METRICS):
+            after, healthy = self.kept(self.student, keep=remaining), self.kept(self.twin, keep=remaining)
+            for metric in (measure for measure in measures if measure in METRICS):
                 second, twin = (np.where(self.keep & rows, mean(x[metric]), x[metric]) for x in (after, healthy))
                 wanted = mean(twin) - mean(self.twin_now[metric])
                 loss = self.loss(metric)
-                found.append(paired(name, "left out", self.key(metric), self.now[metric], second, loss, healthy=wanted))
+                trials.append(
+                    paired(name, "left out", self.key(metric), self.now[metric], second, loss, healthy=wanted)
+                )
         if CKA in measures:
-            both = (self.student, self.student), (self.twin, self.twin)
-            found.append(self._likeness(name, "left out", *both, left))
-        return max(found, key=lambda trial: trial.z)
+            spaces = (self.student, self.student), (self.twin, self.twin)
+            trials.append(self._likeness(name, "left out", *spaces, remaining))
+        return max(trials, key=lambda trial: trial.z)
 
     def inflict(
         self, name: str, damage: Change, *, on_image: bool = False, linear: bool = False, counted: bool = False
@@ -431,35 +435,50 @@ class Lab:
         self.tried.append(name)
         sound = self.expected if on_image else self.reference
         damaged, twin = self.changed(damage, sound), self.turned_twin if linear else self.twin
-        whole, left, loss = self.kept(sound)[COSINE], self.kept(damaged)[COSINE], self.loss(COSINE)
-        alike = float(np.clip((mean(whole) - mean(left)) / max(loss, LEAST_LOSS), 0, 1))
+        kept_sound, kept_damaged, loss = self.kept(sound)[COSINE], self.kept(damaged)[COSINE], self.loss(COSINE)
+        lost_share = float(np.clip((mean(kept_sound) - mean(kept_damaged)) / max(loss, MIN_LOSS), 0, 1))
         if counted:
-            return replace(paired(name, "inflict", self.key(COSINE), whole, left, loss), share=alike, counted=True)
+            return replace(
+                paired(name, "inflict", self.key(COSINE), kept_sound, kept_damaged, loss),
+                share=lost_share,
+                counted=True,
+            )
         before, after = (self.kept(self.student, x)[COSINE] for x in (sound, damaged))
         wanted = mean(self.kept(twin, damaged)[COSINE]) - mean(self.kept(twin, sound)[COSINE])
         trial = paired(name, "inflict", self.key(COSINE), before, after, loss, healthy=wanted)
-        return replace(trial, share=min(trial.share, alike))
+        return replace(trial, share=min(trial.share, lost_share))
 
     def _likeness(
         self,
         name: str,
         kind: str,
-        own: tuple[np.ndarray, np.ndarray],
+        students: tuple[np.ndarray, np.ndarray],
         twins: tuple[np.ndarray, np.ndarray],
-        left: np.ndarray,
+        remaining: np.ndarray,
     ) -> Trial:
         """The trial in debiased CKA, its error from ten parts of the rows."""
-        part = np.arange(len(self.keep)) % PARTS
+        part = np.arange(len(self.keep)) % CKA_PARTS
 
-        def step(pair: tuple[np.ndarray, np.ndarray], some: np.ndarray) -> tuple[float, float]:
-            first, second = self.keep & some, left & some
+        def step(pair: tuple[np.ndarray, np.ndarray], subset: np.ndarray) -> tuple[float, float]:
+            first, second = self.keep & subset, remaining & subset
             return likeness(self.reference[first], pair[0][first]), likeness(self.reference[second], pair[1][second])
 
-        before, after = step(own, self.keep)
-        one, other = step(twins, self.keep)
-        steps = np.diff([step(own, part == each) for each in range(PARTS)], axis=1)[:, 0]
+        before, after = step(students, self.keep)
+        twin_before, twin_after = step(twins, self.keep)
+        steps = np.diff([step(students, part == number) for number in range(CKA_PARTS)], axis=1)[:, 0]
         error = error_of_parts(steps)
-        return _trial(name, kind, self.key(CKA), before, after, error, other - one, self.loss(CKA), 1.0, len(self.keep))
+        return _trial(
+            name,
+            kind,
+            self.key(CKA),
+            before,
+            after,
+            error,
+            twin_after - twin_before,
+            self.loss(CKA),
+            1.0,
+            len(self.keep),
+        )
 
     def changed(self, change: Change, x: np.ndarray) -> np.ndarray:
         """The rows after a change, checked.
@@ -469,13 +488,13 @@ class Lab:
         ValueError
             Where it does not return as many rows of finite numbers.
         """
-        given = x.view()
-        given.flags.writeable = False  # a change in place would reach every other cause
-        found = np.asarray(change(given))
-        if found.ndim != 2 or len(found) != len(x) or not found.shape[1]:
-            raise ValueError(f"it returned an array of shape {found.shape}; return one of shape ({len(x)}, d)")
+        read_only = x.view()
+        read_only.flags.writeable = False  # a change in place would reach every other cause
+        result = np.asarray(change(read_only))
+        if result.ndim != 2 or len(result) != len(x) or not result.shape[1]:
+            raise ValueError(f"it returned an array of shape {result.shape}; return one of shape ({len(x)}, d)")
         with np.errstate(over="ignore"):  # said below
-            rows = found.astype(np.float32, copy=False) if np.issubdtype(found.dtype, np.floating) else None
+            rows = result.astype(np.float32, copy=False) if np.issubdtype(result.dtype, np.floating) else None
         if rows is None or not np.isfinite(rows).all():
             raise ValueError("it returned values that are no finite float32; return float rows without NaN")
         return rows
@@ -586,9 +605,9 @@ class Lab:
     @cached_property
     def predicted_by_others(self) -> np.ndarray:
         """(n, d'): every class of the student as a linear map that was fitted on the other classes has it."""
-        found, rows = self.expected.copy(), self.keep
-        found[rows] = predicted_by_others(self.reference[rows], self.student[rows], self.codes[rows])
-        return found
+        predicted, rows = self.expected.copy(), self.keep
+        predicted[rows] = predicted_by_others(self.reference[rows], self.student[rows], self.codes[rows])
+        return predicted
 
     @cached_property
     def spectra(self) -> tuple[np.ndarray, np.ndarray]:
@@ -605,10 +624,10 @@ class Lab:
         """(n,) of bool: the rows that count and have a class."""
         return self.keep & (self.codes < len(self.names))
 
-    def classes(self, least: int = 8) -> list[int]:
+    def classes(self, smallest: int = 8) -> list[int]:
         """The numbers of the classes with at least so many rows that count."""
         counts = np.bincount(self.codes[self.classed], minlength=len(self.names))
-        return [code for code in range(len(counts)) if counts[code] >= least]
+        return [code for code in range(len(counts)) if counts[code] >= smallest]
 
 
 def at_unit_size(x: np.ndarray) -> np.ndarray:
@@ -620,8 +639,8 @@ def at_unit_size(x: np.ndarray) -> np.ndarray:
 
 def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(q,): the share of each list of neighbours (q, k) that is in the other list; -1 is nobody."""
-    found: np.ndarray = ((first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]).any(axis=2).mean(axis=1)
-    return found
+    shares: np.ndarray = ((first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]).any(axis=2).mean(axis=1)
+    return shares
 
 
 def mean(values: np.ndarray) -> float:
@@ -630,8 +649,8 @@ def mean(values: np.ndarray) -> float:
     >>> mean(np.array([1.0, np.nan, 3.0]))
     2.0
     """
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def likeness(x: np.ndarray, y: np.ndarray) -> float:
@@ -641,8 +660,8 @@ def likeness(x: np.ndarray, y: np.ndarray) -> float:
 
 def error_of_parts(steps: np.ndarray) -> float:
     """Standard error of a mean, from what parts of the rows (p,) say; infinite where fewer than two say anything."""
-    known = steps[np.isfinite(steps)]
-    return float(known.std(ddof=1) / np.sqrt(len(steps))) if len(known) > 1 else np.inf
+    finite = steps[np.isfinite(steps)]
+    return float(finite.std(ddof=1) / np.sqrt(len(steps))) if len(finite) > 1 else np.inf
 
 
 def row_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -653,5 +672,5 @@ def row_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def robust_z(values: np.ndarray, floor: float = 1e-9) -> np.ndarray:
     """Distances from the median in robust standard deviations."""
-    middle = np.median(values)
-    return (values - middle) / max(1.4826 * float(np.median(np.abs(values - middle))), floor)
+    median = np.median(values)
+    return (values - median) / max(1.4826 * float(np.median(np.abs(values - median))), floor)

@@ -24,7 +24,7 @@ NEEDED = (OVERLAP, OVERLAP_EUCLIDEAN, DEBIASED_CKA)
 
 def check_measures(keys: Iterable[str], k: int) -> None:
     """Refuse a comparison without the measures that a diagnosis accounts for. Raises InputError."""
-    missing = [each.named(k) for each in NEEDED if each.named(k) not in keys]
+    missing = [measure.named(k) for measure in NEEDED if measure.named(k) not in keys]
     if missing:
         raise InputError(f"measures: a diagnosis needs {', '.join(missing)} too; add them, or leave the diagnosis out")
 
@@ -35,15 +35,15 @@ def parts_of(
     """What is found about a pair, and its rows' order where that is wrong; ``measures`` are those of a comparison, None
     where they are still to be measured."""
     parts = diagnose.diagnosed(pair, asked, measures=measures, progress=progress)
-    wrong = parts["unaligned"]
-    if wrong is not None and wrong.order is not None:
-        parts["causes"] = [{**cause, "advice": reordering(pair, wrong)} for cause in parts["causes"]]
-    return parts, wrong
+    wrong_order = parts["unaligned"]
+    if wrong_order is not None and wrong_order.order is not None:
+        parts["causes"] = [{**cause, "advice": reordering(pair, wrong_order)} for cause in parts["causes"]]
+    return parts, wrong_order
 
 
-def reordering(pair: Pair, wrong: Unaligned) -> str:
+def reordering(pair: Pair, wrong_order: Unaligned) -> str:
     """How to pair the rows of a pair in the order that was found: two commands, or two lines of Python."""
-    missing = "" if wrong.complete else ", allow_missing=True"
+    missing = "" if wrong_order.complete else ", allow_missing=True"
     if pair.teacher.source.path is None or pair.student.source.path is None:
         return (
             "Pair by the order that was found: mp.compare(teacher, student, ids=diagnosis.order()"
@@ -51,7 +51,7 @@ def reordering(pair: Pair, wrong: Unaligned) -> str:
         )
     sides = f"--teacher {shlex.quote(pair.teacher.name)} --student {shlex.quote(pair.student.name)}"
     by_position = "" if pair.ids is None else " --positional"
-    missing = "" if wrong.complete else " --allow-missing"
+    missing = "" if wrong_order.complete else " --allow-missing"
     return (
         f"Save the order and pair by it: `probe diagnose {sides}{by_position} --save-order order.csv`, then "
         f"`probe compare {sides} --teacher-ids order.csv::teacher --student-ids order.csv::student{missing}`. "

@@ -94,23 +94,23 @@ def in_batches(n: int, ranks: int, batch: int) -> np.ndarray:
     array([0, 2, 1, 3, 4, 6, 5, 7])
     """
     size = -(-n // ranks)  # rows of every rank, the last ones padded with the first samples
-    whole = size // batch * batch
+    full_batches = size // batch * batch
     samples = np.arange(size * ranks) % n
-    steps = samples[: whole * ranks].reshape(-1, batch, ranks).transpose(0, 2, 1).ravel()
-    rest = samples[whole * ranks :].reshape(-1, ranks).T.ravel()
-    return np.concatenate([steps, rest])[:n]
+    steps = samples[: full_batches * ranks].reshape(-1, batch, ranks).transpose(0, 2, 1).ravel()
+    remainder = samples[full_batches * ranks :].reshape(-1, ranks).T.ravel()
+    return np.concatenate([steps, remainder])[:n]
 
 
 def _in_text_order(n: int) -> Iterator[Order]:
     """By names from 0 or from 1 that end in a digit or in a character before it ("7.jpg"), or after it ("7_a")."""
-    found: list[np.ndarray] = []
+    orders: list[np.ndarray] = []
     for first in (0, 1):
         for ending in ("", "_"):
             names = np.char.add(np.arange(first, n + first).astype(str), ending)
             rows = np.argsort(names, kind="stable")
-            if any(np.array_equal(rows, known) for known in found):
+            if any(np.array_equal(rows, earlier) for earlier in orders):
                 continue
-            found.append(rows)
+            orders.append(rows)
             listed = ", ".join((rows[:4] + first).astype(str))
             yield from both_ways(rows, f"in text order ({listed}, ...)")
 
@@ -126,6 +126,6 @@ def first_only(rows: np.ndarray) -> np.ndarray:
 def _inverse(rows: np.ndarray) -> np.ndarray:
     """Where in ``rows`` (n,) each of 0..n-1 stands first; -1 for one that is not there."""
     partner = np.full(len(rows), -1)
-    known, first = np.unique(rows, return_index=True)
-    partner[known] = first
+    numbers, first = np.unique(rows, return_index=True)
+    partner[numbers] = first
     return partner

@@ -17,8 +17,8 @@ from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.affine import Map
 from manifold_probe.spaces.pairing import Pair
 
-LEAST = 0.01
-FLOAT32 = 100  # exponents that leave float32 a few digits on either side
+MIN_GAIN = 0.01
+MAX_EXPONENT = 100  # exponents that leave float32 a few digits on either side
 
 
 def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> Map:
@@ -37,20 +37,20 @@ def proved_map(pair: Pair, k: int, seed: int, without: np.ndarray | None = None)
         Where none gains by more than its interval and by .01.
     """
     halves = Halves(pair, k, seed, without)
-    found = halves.overlaps(affine_steps_of(halves))
-    readings = {name: mean_of_halves(each[COSINE]) for name, each in found.items()}
+    overlaps = halves.overlaps(affine_steps_of(halves))
+    readings = {name: mean_of_halves(values[COSINE]) for name, values in overlaps.items()}
     fits = affine_fits(halves)
     picked = chosen(readings, [tuple(fits)] * len(SIDES))
     before, after = joined(readings[IDENTITY]), joined((readings[picked[0]][0], readings[picked[1]][1]))
     best = max(picked, key=lambda name: joined(readings[name]).value or 0.0)
     check(best, before, after, OVERLAP.named(k))
-    whole = halves.whole[False].merge(halves.whole[True])
-    weights, offset = fits[best](whole)
-    theirs, own = halves.exponents
-    weights, offset = np.ldexp(weights, theirs - own), np.ldexp(offset, theirs)
-    if max(abs(theirs), abs(theirs - own)) > FLOAT32:
+    moments = halves.half_moments[False].merge(halves.half_moments[True])
+    weights, offset = fits[best](moments)
+    teacher_exponent, student_exponent = halves.exponents
+    weights, offset = np.ldexp(weights, teacher_exponent - student_exponent), np.ldexp(offset, teacher_exponent)
+    if max(abs(teacher_exponent), abs(teacher_exponent - student_exponent)) > MAX_EXPONENT:
         raise InputError("repair: values are so large or so small that no float32 map holds them; scale the features")
-    return Map(weights.astype(np.float32), offset.astype(np.float32), _facts(best, before, after, k, whole.n))
+    return Map(weights.astype(np.float32), offset.astype(np.float32), _facts(best, before, after, k, moments.n))
 
 
 def check(best: str, before: Estimate, after: Estimate, measure: str) -> None:
@@ -61,7 +61,7 @@ def check(best: str, before: Estimate, after: Estimate, measure: str) -> None:
     InputError
     """
     gain = after.minus(before)
-    if (gain.value or 0.0) < LEAST or (gain.low or 0.0) <= 0:
+    if (gain.value or 0.0) < MIN_GAIN or (gain.low or 0.0) <= 0:
         raise InputError(
             f"repair: no map proved itself (the best, {best}, takes {measure} from {before.value:.3f} to "
             f"{after.value:.3f} on held-out rows); nothing is written"

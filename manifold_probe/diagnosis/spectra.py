@@ -9,8 +9,8 @@ from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import partners
 
-RELATED = 0.1  # of the student's variance that the teacher predicts: of trained students it is .3 or more
-NARROW_LOSS = 0.05  # of the overlap: a student that is narrower on purpose loses less
+MIN_PREDICTED = 0.1  # of the student's variance that the teacher predicts: of trained students it is .3 or more
+MIN_WIDTH_LOSS = 0.05  # of the overlap: a student that is narrower on purpose loses less
 
 
 def alive(x: np.ndarray) -> np.ndarray:
@@ -42,11 +42,11 @@ def lost_by_width(lab: Lab, count: int) -> float:
 def matched_columns(lab: Lab) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(student columns, their teacher columns one to one, |correlation|)."""
     keep = lab.keep
-    own, theirs = (np.flatnonzero(alive(x[keep])) for x in (lab.student, lab.reference))
-    moments = Moments().update(lab.student[keep][:, own], lab.reference[keep][:, theirs])
+    student_columns, teacher_columns = (np.flatnonzero(alive(x[keep])) for x in (lab.student, lab.reference))
+    moments = Moments().update(lab.student[keep][:, student_columns], lab.reference[keep][:, teacher_columns])
     partner, correlation = partners(moments, mirrored=True)
     paired = partner >= 0
-    return own[paired], theirs[partner[paired]], np.abs(correlation[paired])
+    return student_columns[paired], teacher_columns[partner[paired]], np.abs(correlation[paired])
 
 
 def ceiling(lab: Lab) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.lab import CORRECTION, Trial, of_groups, shared
+from manifold_probe.diagnosis.lab import QUERY_ERROR_FACTOR, Trial, of_groups, shared
 from manifold_probe.diagnosis.orders import Order, first_only, named_orders
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.neighbours import Neighbours, search
@@ -27,17 +27,17 @@ from manifold_probe.spaces.pairing import Pair
 NAME = "unaligned_rows"
 WORDS = "rows are in an unknown order, or the two spaces have nothing in common"
 QUERIES = 700
-CHOOSING = 0.3  # of the queries
+CHOOSING_SHARE = 0.3  # of the queries
 SHORTLIST = 5
-PROVED = 4.0  # standard errors
-PART = 0.03  # of the queries that are better as they are, at least
-PROJECTED = 64
+MIN_GAIN_Z = 4.0  # standard errors
+MIN_PART = 0.03  # of the queries that are better as they are, at least
+PROJECTED_DIMENSIONS = 64
 SMALL_CLASS = 5
-AT_CHANCE = 4.0  # standard errors
-FAINT = 0.25  # overlap below which the orders are tried all the same: some rows may stand where they belong
-SHIFTED, RELATED, ROWS = 10, 5.0, 2500
-SORTED = 0.5  # of the changes of class from row to row that a shuffled file has
-UNKNOWN = (
+CHANCE_Z = 4.0  # standard errors
+FAINT_OVERLAP = 0.25  # overlap below which the orders are tried all the same: some rows may stand where they belong
+MAX_SHIFT, RELATED_Z, RELATED_ROWS = 10, 5.0, 2500
+SORTED_RATIO = 0.5  # of the changes of class from row to row that a shuffled file has
+UNKNOWN_ORDER_ADVICE = (
     "Pair the rows by id: store ids in both files, or give --teacher-ids and --student-ids (ids= in Python). No shift, "
     "reversal, order of ranks or text order brings neighbours back; if the order is right all the same, the two spaces "
     "have nothing in common."
@@ -76,20 +76,20 @@ class Unaligned:
 
     def cause(self, advice: str | None = None) -> dict[str, Any]:
         """The cause as a diagnosis holds it."""
-        key, found = OVERLAP.named(self.k), self.gain
-        known = self.order is not None and found is not None
+        key, gain = OVERLAP.named(self.k), self.gain
+        proved = self.order is not None and gain is not None
         return {
             "name": NAME,
             "words": self.order.name if self.order is not None else WORDS,
-            "status": "proved" if known else "suspected",
-            "share": found.share if found is not None else None,
+            "status": "proved" if proved else "suspected",
+            "share": gain.share if gain is not None else None,
             "evidence": [
                 {"measure": f"{key} as the rows are paired", "value": self.overlap, "expected": None},
                 {"measure": f"{key} of rows paired at random", "value": self.chance, "expected": None},
             ],
-            "repair": None if found is None else {**found.to_dict(), "healthy_gain": None},
+            "repair": None if gain is None else {**gain.to_dict(), "healthy_gain": None},
             "where": None if self.order is None else {"orders": [self.order.name]},
-            "advice": advice or UNKNOWN,
+            "advice": advice or UNKNOWN_ORDER_ADVICE,
             "falsified_by": "ids on both sides that agree in this order",
             "or": [],
         }
@@ -118,27 +118,27 @@ def unaligned(pair: Pair, distinct: np.ndarray, k: int, seed: int) -> Unaligned 
     own rows of the teacher more than those next to them is rightly paired and faint.
     """
     vouched = pair.verified or pair.by != "position"
-    some = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
-    lists = Lists(some, k, seed)
+    distinct_pair = pair if len(distinct) == pair.teacher.n else _rows(pair, distinct)
+    lists = Lists(distinct_pair, k, seed)
     kept = lists.overlap(None)
-    codes = lists.codes if _sorted_by(lists.codes) else np.zeros(some.teacher.n, dtype=np.int64)
-    chance = lists.chance(None) if codes.any() else overlap_chance(some.teacher.n, k)
-    error = CORRECTION * float(kept.std()) / np.sqrt(len(kept))
-    beyond = float(kept.mean()) - AT_CHANCE * error
-    if beyond > (chance if vouched else max(chance, FAINT)):
+    codes = lists.codes if _sorted_by(lists.codes) else np.zeros(distinct_pair.teacher.n, dtype=np.int64)
+    chance = lists.chance(None) if codes.any() else overlap_chance(distinct_pair.teacher.n, k)
+    error = QUERY_ERROR_FACTOR * float(kept.std()) / np.sqrt(len(kept))
+    beyond = float(kept.mean()) - CHANCE_Z * error
+    if beyond > (chance if vouched else max(chance, FAINT_OVERLAP)):
         return None
-    found = Unaligned(k, float(kept.mean()), error, chance)
-    whole = lists if some is pair else Lists(pair, k, seed)
-    order = restoring(pair, whole)
+    result = Unaligned(k, float(kept.mean()), error, chance)
+    all_lists = lists if distinct_pair is pair else Lists(pair, k, seed)
+    order = restoring(pair, all_lists)
     if order is not None:
-        return replace(found, order=order[0], gain=order[1])
-    return found if not vouched and beyond <= chance and not _related(some, codes) else None
+        return replace(result, order=order[0], gain=order[1])
+    return result if not vouched and beyond <= chance and not _related(distinct_pair, codes) else None
 
 
 def _sorted_by(codes: np.ndarray) -> bool:
     """Whether rows of a class (n,) lie together."""
     shares = np.bincount(codes) / len(codes)
-    return float((codes[1:] != codes[:-1]).mean()) < SORTED * float(1 - np.square(shares).sum())
+    return float((codes[1:] != codes[:-1]).mean()) < SORTED_RATIO * float(1 - np.square(shares).sum())
 
 
 def _rows(pair: Pair, rows: np.ndarray) -> Pair:
@@ -157,7 +157,7 @@ class Lists:
         self.queries = sample(pair.teacher.n, QUERIES, seed)
         self.student = search(student, self.queries, k, {"cosine": k})["cosine"]
         draw = np.random.default_rng([seed, 12])
-        self.choosing = draw.permutation(len(self.queries)) < max(CHOOSING * len(self.queries), 10)
+        self.choosing = draw.permutation(len(self.queries)) < max(CHOOSING_SHARE * len(self.queries), 10)
         self._found: dict[bytes, Neighbours] = {}
 
     def asked(self, order: Order | None, part: np.ndarray | None = None) -> tuple[Neighbours, Neighbours]:
@@ -187,16 +187,16 @@ class Lists:
 def restoring(pair: Pair, lists: Lists) -> tuple[Order, Trial] | None:
     """The named order that brings neighbours back beyond what classes give, and its gain on queries kept for that."""
     near = _projected(lists.teacher)
-    asked = lists.student.queries[lists.choosing]
+    queries = lists.student.queries[lists.choosing]
     members = lists.student.members[lists.choosing][:, : lists.k]
     labels = None if pair.labels is None else np.asarray(pair.labels)
     shortlist: list[tuple[float, int, Order]] = []  # the nearest first, of equal ones the one named first
     for place, order in enumerate(named_orders(pair.teacher.n, labels, pair.ids)):
-        shortlist.append((-_nearness(near, order.partner, asked, members), place, order))
+        shortlist.append((-_nearness(near, order.partner, queries, members), place, order))
         shortlist = sorted(shortlist)[:SHORTLIST]
     best = max((order for *_, order in shortlist), key=lambda each: float(lists.overlap(each, lists.choosing).mean()))
     gain = _gain(lists, best)
-    if gain.z < PROVED or gain.low <= lists.chance(best, ~lists.choosing):
+    if gain.z < MIN_GAIN_Z or gain.low <= lists.chance(best, ~lists.choosing):
         return None
     part = _part_of(best, lists)
     if part is None:
@@ -215,14 +215,14 @@ def _part_of(order: Order, lists: Lists) -> Order | None:
     """The order from a row on, or up to one, where the rest is better as it is: a row was lost in the middle."""
     if (order.partner < 0).any():
         return None
-    asked, mapped = lists.asked(None, lists.choosing)[0], lists.asked(order, lists.choosing)[1]
-    stays = shared(asked.members[:, : lists.k], mapped.members[:, : lists.k])  # their neighbours in the order
+    as_paired, mapped = lists.asked(None, lists.choosing)[0], lists.asked(order, lists.choosing)[1]
+    stays = shared(as_paired.members[:, : lists.k], mapped.members[:, : lists.k])  # their neighbours in the order
     steps = lists.overlap(order, lists.choosing) - stays
     total = np.concatenate([[0.0], np.cumsum(steps)])
     first, last = int(total.argmin()), int(total.argmax())
     onwards = total[-1] - total[first] >= total[last]
-    rest, at = (steps[:first], first) if onwards else (steps[last:], last)
-    if len(rest) < PART * len(steps) or rest.mean() > -PROVED * rest.std() / np.sqrt(len(rest)):
+    outside, at = (steps[:first], first) if onwards else (steps[last:], last)
+    if len(outside) < MIN_PART * len(steps) or outside.mean() > -MIN_GAIN_Z * outside.std() / np.sqrt(len(outside)):
         return None
     rows = lists.queries[lists.choosing]
     row = int(rows[min(at, len(rows) - 1)])
@@ -236,17 +236,17 @@ def _projected(cloud: Cloud) -> np.ndarray:
     """(n, p): the rows about their mean at unit length, on at most 64 random directions."""
     space = cloud.space
     draw = np.random.default_rng(space.d)
-    turn = draw.normal(size=(space.d, PROJECTED)) if space.d > PROJECTED else np.eye(space.d)
+    turn = draw.normal(size=(space.d, PROJECTED_DIMENSIONS)) if space.d > PROJECTED_DIMENSIONS else np.eye(space.d)
     parts = [(block - cloud.mean) @ turn for _, block in space.blocks()]
     rows = np.concatenate(parts)
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)).astype(np.float32)
 
 
-def _nearness(near: np.ndarray, partner: np.ndarray, asked: np.ndarray, members: np.ndarray) -> float:
+def _nearness(near: np.ndarray, partner: np.ndarray, queries: np.ndarray, members: np.ndarray) -> float:
     """Mean cosine in the teacher between what the queries are in an order and what their student neighbours are."""
-    own, others = partner[asked], partner[members]
-    held = (own[:, None] >= 0) & (others >= 0) & (members >= 0)
-    cosines = np.einsum("qd,qkd->qk", near[own], near[others])
+    query_partners, neighbour_partners = partner[queries], partner[members]
+    held = (query_partners[:, None] >= 0) & (neighbour_partners >= 0) & (members >= 0)
+    cosines = np.einsum("qd,qkd->qk", near[query_partners], near[neighbour_partners])
     return float(cosines[held].mean()) if held.any() else -np.inf
 
 
@@ -279,15 +279,17 @@ def _related(pair: Pair, codes: np.ndarray) -> bool:
     of a sorted file have in common is in both.
     """
     n = pair.teacher.n
-    rows = evenly(n, ROWS)
-    own = np.unique(codes[rows], return_inverse=True)[1]
-    teacher, student = (_within(space.take(rows).astype(np.float64), own) for space in (pair.teacher, pair.student))
+    rows = evenly(n, RELATED_ROWS)
+    row_codes = np.unique(codes[rows], return_inverse=True)[1]
+    teacher, student = (
+        _within(space.take(rows).astype(np.float64), row_codes) for space in (pair.teacher, pair.student)
+    )
 
     def agreement_at(shift: int) -> float:
         return float(np.square(teacher.T @ np.roll(student, shift, axis=0)).sum())
 
-    shifted = np.array([agreement_at(shift) for shift in range(-SHIFTED, SHIFTED + 1) if shift])
-    return agreement_at(0) > shifted.mean() + RELATED * shifted.std(ddof=1)
+    shifted = np.array([agreement_at(shift) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1) if shift])
+    return agreement_at(0) > shifted.mean() + RELATED_Z * shifted.std(ddof=1)
 
 
 def _within(x: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -96,14 +96,14 @@ def test_a_half_asks_for_as_many_neighbours_as_lie_as_near(k: int, expected: int
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_queries_are_sampled_and_the_database_is_not(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(halves, "QUERIES", 10)
+    monkeypatch.setattr(halves, "QUERIES_A_HALF", 10)
     teacher, student = rows()
     made = Halves(paired(teacher, student), K, 0, LEFT_OUT)
     assert len(made.queries) == 20
     assert not np.isin(made.queries, LEFT_OUT).any()
     found = made.overlaps({"": dict.fromkeys(SIDES, halves.as_it_is)})[""][metric]
     for side in SIDES:
-        asked = made.rows[side][made.asked[side]]
+        asked = made.rows[side][made.query_places[side]]
         assert np.allclose(found[side], naive_overlap(teacher, student, asked, made.rows[side], metric, made.k))
 
 
@@ -111,8 +111,8 @@ def test_queries_are_sampled_and_the_database_is_not(metric: str, monkeypatch: p
 def test_rows_that_were_left_out_can_be_asked_among_all(metric: str) -> None:
     teacher, student = rows()
     made = Halves(paired(teacher, student), K, 0, LEFT_OUT)
-    asked = [np.concatenate([made.rows[side][:5], made.apart[side]]) for side in SIDES]
-    assert sorted(np.concatenate(made.apart)) == LEFT_OUT.tolist()
+    asked = [np.concatenate([made.rows[side][:5], made.excluded[side]]) for side in SIDES]
+    assert sorted(np.concatenate(made.excluded)) == LEFT_OUT.tolist()
     found = made.of_all({"": dict.fromkeys(SIDES, halves.as_it_is)}, asked)[""][metric]
     for side in SIDES:
         among = np.flatnonzero(made.fold == side)
@@ -159,7 +159,7 @@ def test_moments_are_those_of_each_half() -> None:
     keep = ~np.isin(np.arange(N), LEFT_OUT)
     for side in SIDES:
         mine = keep & (made.fold == side)
-        for of, found in ((student, made.whole[side]), (student**2, made.moments(np.square)[side])):
+        for of, found in ((student, made.half_moments[side]), (student**2, made.moments(np.square)[side])):
             expected = moments_of(of[mine], teacher[mine])
             assert found.n == mine.sum()
             for first, second in zip(found.covariance, expected.covariance, strict=True):

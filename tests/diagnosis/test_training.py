@@ -11,7 +11,7 @@ import pytest
 
 from manifold_probe.diagnosis.course import read_course, read_log, trend
 from manifold_probe.diagnosis.lab import EXAMINED
-from manifold_probe.diagnosis.training import Found, Rows, Training, evidence_of_training, leading, spread_of_classes
+from manifold_probe.diagnosis.training import TrainingEvidence, Rows, Training, evidence_of_training, leading, spread_of_classes
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.spaces.pairing import Pair, pair
@@ -41,11 +41,11 @@ def worse(mask: np.ndarray, by: float = 2.0) -> np.ndarray:
     return SOUND + by * mask[:, None] * NOISE[::-1]
 
 
-def pieces(found: Found) -> dict[str, float]:
+def pieces(found: TrainingEvidence) -> dict[str, float]:
     return {piece.name: piece.fraction for piece in found.pieces}
 
 
-def names(found: Found) -> list[str]:
+def names(found: TrainingEvidence) -> list[str]:
     return [cause["name"] for cause in found.causes]
 
 
@@ -379,4 +379,4 @@ def test_a_side_that_keeps_less_is_no_cause() -> None:
 
 
 def test_nothing_known_is_nothing_found() -> None:
-    assert evidence_of_training(pair_of(SOUND), Training(), K, 0) == Found()
+    assert evidence_of_training(pair_of(SOUND), Training(), K, 0) == TrainingEvidence()

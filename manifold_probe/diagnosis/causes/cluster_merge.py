@@ -7,13 +7,17 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
-STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # cosine with the way; of the way; what is left of the distance
-FEWEST = 4  # classes: of three, each lies on some way
+MIN_COSINE, MIN_MOVE, MAX_DISTANCE_LEFT = (
+    0.93,
+    0.25,
+    0.75,
+)  # cosine with the way; of the way; what is left of the distance
+MIN_CLASSES = 4  # classes: of three, each lies on some way
 
 
 def signs(lab: Lab) -> Signs | None:
     classes = lab.classes()
-    if len(classes) < FEWEST or directions_in_use(lab.spectra[0]) < 3:
+    if len(classes) < MIN_CLASSES or directions_in_use(lab.spectra[0]) < 3:
         return None  # on a line or in a plane every class lies on some way
     means, places = centroids(lab.student, lab, classes), centroids(lab.predicted_by_others, lab, classes)
     best = (1.0, 0, 0, 0.0)
@@ -25,14 +29,14 @@ def signs(lab: Lab) -> Signs | None:
             if goal == mover or along <= 0:
                 continue
             straight = along / max(float(np.linalg.norm(step)) * length, 1e-30)
-            if straight > STRAIGHT and along / length**2 > MOVED:
-                left = float(np.linalg.norm(means[mover] - means[goal])) / length
-                best = min(best, (left, mover, goal, straight))
-    left, mover, goal, straight = best
-    if left > NEARER:
+            if straight > MIN_COSINE and along / length**2 > MIN_MOVE:
+                distance_left = float(np.linalg.norm(means[mover] - means[goal])) / length
+                best = min(best, (distance_left, mover, goal, straight))
+    distance_left, mover, goal, straight = best
+    if distance_left > MAX_DISTANCE_LEFT:
         return None
     evidence = [
-        Evidence("distance of the two means, of what the other classes say", left, 1.0),
+        Evidence("distance of the two means, of what the other classes say", distance_left, 1.0),
         Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
     ]
     pair = [classes[mover], classes[goal]]

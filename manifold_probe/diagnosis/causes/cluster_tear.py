@@ -7,8 +7,12 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
-POWERS = 40
-NORMAL, APART, RUNNER = 1.8, 2.5, 1.7  # two_parts of a normal cloud; against the teacher's; against the next class
+POWER_ITERATIONS = 40
+NORMAL_SEPARATION, MIN_SEPARATION, MIN_OVER_NEXT = (
+    1.8,
+    2.5,
+    1.7,
+)  # two_parts of a normal cloud; against the teacher's; against the next class
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -20,13 +24,13 @@ def signs(lab: Lab) -> Signs | None:
     for code in classes:
         rows = np.flatnonzero(lab.keep & (lab.codes == code))
         score, upper = two_parts(residual[rows])
-        scores.append(score / max(two_parts(lab.reference[rows])[0], NORMAL))
+        scores.append(score / max(two_parts(lab.reference[rows])[0], NORMAL_SEPARATION))
         parts.append(rows[upper])
-    runner, worst = np.argsort(scores)[-2:]
-    if scores[worst] < APART or scores[worst] < RUNNER * scores[runner]:
+    second, worst = np.argsort(scores)[-2:]
+    if scores[worst] < MIN_SEPARATION or scores[worst] < MIN_OVER_NEXT * scores[second]:
         return None
     evidence = [
-        Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[runner]))
+        Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[second]))
     ]
     where = {"classes": [lab.names[classes[worst]]], "rows": parts[worst]}
     return Signs(evidence, where, facts=(classes[worst], parts[worst], residual))
@@ -60,7 +64,7 @@ def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
     """
     centred = (x - x.mean(0)).astype(np.float64)
     along = centred[:, np.argmax(centred.std(0))]
-    for _ in range(POWERS):  # power iteration: the first principal direction
+    for _ in range(POWER_ITERATIONS):  # power iteration: the first principal direction
         along = centred @ (centred.T @ along)
         along /= max(float(np.linalg.norm(along)), 1e-300)
     along = along * np.linalg.norm(centred.T @ along)

@@ -8,9 +8,12 @@ from scipy.linalg import eigh
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import CKA, METRICS, Evidence, Lab
 
-OWN = 0.08  # of the loss: wrong inputs cost sound networks .04 in one direction
-TOWERS, SHARE = 3.0, 0.15  # times the second eigenvalue of the residual; of the residual's variance
-ALIKE = 0.7  # of the spread along it: what is left inside the classes, and that of the usual rows
+MIN_SHARE = 0.08  # of the loss: wrong inputs cost sound networks .04 in one direction
+MIN_EIGENVALUE_RATIO, MIN_RESIDUAL_SHARE = (
+    3.0,
+    0.15,
+)  # times the second eigenvalue of the residual; of the residual's variance
+MIN_SPREAD_RATIO = 0.7  # of the spread along it: what is left inside the classes, and that of the usual rows
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -21,14 +24,14 @@ def signs(lab: Lab) -> Signs | None:
     values, vectors = eigh(products, subset_by_index=[max(width - 2, 0), width - 1])
     first, second = values[-1], max(values[0], 1e-30)
     share = float(first / max(float(np.trace(products)), 1e-300))
-    if first < TOWERS * second or share < SHARE:
+    if first < MIN_EIGENVALUE_RATIO * second or share < MIN_RESIDUAL_SHARE:
         return None
     direction = vectors[:, -1]
     along = (lab.student - lab.student[keep].mean(0)) @ direction
     spread = [along[lab.classed & (lab.codes == code)].std() for code in lab.classes(2)]
-    if spread and np.median(spread) < ALIKE * along[keep].std():
+    if spread and np.median(spread) < MIN_SPREAD_RATIO * along[keep].std():
         return None  # it separates classes: that is another cause
-    if usual_spread(along[keep]) < ALIKE * along[keep].std():
+    if usual_spread(along[keep]) < MIN_SPREAD_RATIO * along[keep].std():
         return None  # it separates a few rows from the others
     evidence = [
         Evidence("largest over second eigenvalue of the residual", float(first / second), 1.5),
@@ -46,7 +49,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
     direction, keep = signs.facts, lab.keep
     change = lambda x: x - np.outer((x - x[keep].mean(0)) @ direction, direction)  # noqa: E731
     trial = lab.undo("this direction dropped", change, measures=(*METRICS, CKA))
-    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN else None
+    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= MIN_SHARE else None
 
 
 CAUSE = Cause(

@@ -7,21 +7,24 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab
 
-LONGER = 0.2  # of the mean direction: trained networks of other layers and losses have up to so much of their own
-OWN = 0.08  # of the loss: so much the means of sound networks' other layers lose as well
-RATIO = 1.5  # times the teacher's mean over spread
+MIN_EXCESS = 0.2  # of the mean direction: trained networks of other layers and losses have up to so much of their own
+MIN_SHARE = 0.08  # of the loss: so much the means of sound networks' other layers lose as well
+MIN_RATIO = 1.5  # times the teacher's mean over spread
 
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
-    own, theirs = mean_direction(lab.student[keep]), mean_direction(lab.reference[keep])
+    student_length, teacher_length = mean_direction(lab.student[keep]), mean_direction(lab.reference[keep])
     ratio, usual = (
         float(np.linalg.norm(x[keep].mean(0)) / max(np.sqrt(np.square(x[keep] - x[keep].mean(0)).sum(1).mean()), 1e-30))
         for x in (lab.student, lab.reference)
     )
-    if own < theirs + LONGER or ratio < RATIO * usual:
+    if student_length < teacher_length + MIN_EXCESS or ratio < MIN_RATIO * usual:
         return None
-    evidence = [Evidence("length of the mean direction", own, theirs), Evidence("mean over spread", ratio, usual)]
+    evidence = [
+        Evidence("length of the mean direction", student_length, teacher_length),
+        Evidence("mean over spread", ratio, usual),
+    ]
     return Signs(evidence, facts=1 - usual / ratio)
 
 
@@ -36,7 +39,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         return x - signs.facts * x[lab.keep].mean(0)
 
     trial = lab.undo("centred", centred, measures=(COSINE,), linear=True)
-    return None if trial.share < OWN else Proved(trial, lab.repaired(centred(lab.student)))
+    return None if trial.share < MIN_SHARE else Proved(trial, lab.repaired(centred(lab.student)))
 
 
 CAUSE = Cause(

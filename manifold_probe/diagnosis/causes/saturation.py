@@ -5,22 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
-from manifold_probe.diagnosis.causes.quantisation import LEVELS, VARIETY, distinct_values, inner_variety
+from manifold_probe.diagnosis.causes.quantisation import MAX_LEVELS, MAX_VARIETY, distinct_values, inner_variety
 from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.spectra import alive
 
-EXCESS, UPPER = 0.04, 0.02  # of the values beyond the teacher's share; a pile at the lower end alone is a ReLU's
+MIN_EXCESS, MIN_UPPER_EXCESS = (
+    0.04,
+    0.02,
+)  # of the values beyond the teacher's share; a pile at the lower end alone is a ReLU's
 
 
 def signs(lab: Lab) -> Signs | None:
     keep = lab.keep
-    own, theirs = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
-    excess = max(own[0] - theirs[0], 0.0) + max(own[1] - theirs[1], 0.0)
-    if excess < EXCESS or own[1] - theirs[1] < UPPER:
+    student_piles, teacher_piles = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
+    excess = max(student_piles[0] - teacher_piles[0], 0.0) + max(student_piles[1] - teacher_piles[1], 0.0)
+    if excess < MIN_EXCESS or student_piles[1] - teacher_piles[1] < MIN_UPPER_EXCESS:
         return None
-    if distinct_values(lab.student[keep]) <= LEVELS and inner_variety(lab.student[keep]) <= VARIETY:
+    if distinct_values(lab.student[keep]) <= MAX_LEVELS and inner_variety(lab.student[keep]) <= MAX_VARIETY:
         return None  # rounding piles up as well
-    return Signs([Evidence("share of values at the ends of their range", sum(own), sum(theirs))], facts=own)
+    return Signs(
+        [Evidence("share of values at the ends of their range", sum(student_piles), sum(teacher_piles))],
+        facts=student_piles,
+    )
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
@@ -42,7 +48,9 @@ def piled(x: np.ndarray) -> tuple[float, float]:
 
 def clip_alike(x: np.ndarray, keep: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
     """Every dimension cut off so that these shares of its values lie at the ends."""
-    low, high = (np.quantile(x[keep], each, axis=0) for each in (min(shares[0], 0.45), 1 - min(shares[1], 0.45)))
+    low, high = (
+        np.quantile(x[keep], quantile, axis=0) for quantile in (min(shares[0], 0.45), 1 - min(shares[1], 0.45))
+    )
     return np.clip(x, low, high).astype(np.float32)
 
 
