@@ -1,21 +1,21 @@
-"""Where the loss went: 1 - overlap@k, and 1 - debiased CKA, in parts that add up exactly.
+"""The account of the loss: 1 - overlap@k, and 1 - debiased CKA, in parts with an exact sum.
 
-    width                 the teacher on as many of its own principal components as the student has dimensions
-    rows_set_aside        what is regained once misaligned rows, outliers and copies are left out
+    width                 the loss of the teacher on as many principal components as the student has dimensions
+    rows_set_aside        the gain from leaving out misaligned rows, outliers and copies
     centre_scale_norms    the best of centring, unit deviations, the teacher's means, deviations and norms
     rotation              the orthogonal map onto the teacher, at one scale
     linear_map            ridge
     nonlinear_map         ridge from the normal scores of the dimensions
-    classes               what some classes lose beyond the rest
-    not_held              what is left: no correction of the student's features regains it
+    classes               the loss of some classes beyond the others
+    not_held              the remainder, which no correction of the student's features regains
 
-Corrections are fitted on one random half of the rows and read on the other, and each is credited with what it regains
-beyond the best before it. Which one is the best is chosen, for each half, by what the other half reads, so that the
-choice of the best of several is in the estimate. A correction that regains nothing is not used, and its part is 0.
+Corrections are fitted on one random half of the rows and evaluated on the other, and each is credited with its gain
+over the best one before it. For each half the best is chosen by its value on the other half, so that the choice does
+not bias the estimate. A correction without a gain is not used, and its part is 0.
 
-Neighbours are looked up within a half, as many of them as keep the radius (see `halves`): the held-out overlap is near
+Neighbours are searched within a half, with k reduced to keep the radius (see `halves`): the held-out overlap is near
 the comparison's, but not the same number. The parts are scaled by (1 - overlap) / (1 - held-out overlap), so that they
-add up to the loss of the comparison; intervals are scaled alike. CKA needs no such neighbours, and is treated alike.
+add up to the loss of the comparison; intervals are scaled too. CKA needs no neighbours, and is scaled in the same way.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ import numpy as np
 from manifold_probe.diagnosis import repairs
 from manifold_probe.diagnosis.class_losses import NONE_BEHIND, classes_behind
 from manifold_probe.diagnosis.halves import (
-    COSINE,
-    METRICS,
     SIDES,
     Correction,
     Halves,
@@ -41,7 +39,7 @@ from manifold_probe.diagnosis.halves import (
     joined,
     mean_of_halves,
 )
-from manifold_probe.diagnosis.lab import HELD_OUT
+from manifold_probe.diagnosis.lab import COSINE, HELD_OUT, METRICS
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -66,13 +64,13 @@ STAGES = {
     "linear_map": ("ridge",),
     "nonlinear_map": ("nonlinear",),
 }
-EXCLUDED_QUERIES = 250  # queries of each half among the rows that are set aside
-Amount = tuple[float, float]  # what a part takes, and its standard error
+EXCLUDED_QUERIES = 250  # of each half, among the rows that are set aside
+Amount = tuple[float, float]  # the size of a part, and its standard error
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the loss: ``share`` of all neighbours (or of CKA), its 95% interval, and what would win it back."""
+    """A part of the loss: ``share`` of all neighbours (or of CKA), its 95% interval, and how to regain it."""
 
     name: str
     share: float
@@ -83,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Piece:
-    """What evidence from the training says of the part "not_held": the ``fraction`` of the whole loss that it takes."""
+    """A piece of the part "not_held", from evidence of the training: its ``fraction`` of the whole loss."""
 
     name: str
     fraction: float
@@ -96,8 +94,8 @@ class Piece:
 class Account:
     """The account of a pair.
 
-    ``overlap`` and ``cka`` are parts in order, which sum to 1 - overlap and 1 - CKA; ``cka`` is empty where CKA is
-    undefined. ``steps`` are the held-out readings of every correction, ``held_out`` those of the student as it is.
+    ``overlap`` and ``cka`` are parts in order, with the sums 1 - overlap and 1 - CKA; ``cka`` is empty where CKA is
+    undefined. ``steps`` are the held-out values of every correction, ``held_out`` those of the unchanged student.
     """
 
     overlap: list[Part]
@@ -135,13 +133,13 @@ def account(
     names : sequence of str
         Their names, by code.
     pieces : sequence of Piece
-        What the part "not_held" is split into, see `split`.
+        Pieces of the part "not_held", see `split`.
     progress : callable
 
     Raises
     ------
     InputError
-        Where fewer than six rows of a half are left.
+        Where a half has fewer than six rows left.
 
     Examples
     --------
@@ -151,10 +149,10 @@ def account(
     >>> x = np.random.default_rng(0).normal(size=(200, 8)).astype("float32")
     >>> both = pair(Space(x), {"s": Space(x + 5)})["s"]
     >>> none = np.zeros(0, dtype=int)
-    >>> found = account(both, 0.4, 1.0, 10, 0, aside=none, copies=none)
-    >>> round(sum(part.share for part in found.overlap), 9)
+    >>> result = account(both, 0.4, 1.0, 10, 0, aside=none, copies=none)
+    >>> round(sum(part.share for part in result.overlap), 9)
     0.6
-    >>> max(found.overlap, key=lambda part: part.share).name
+    >>> max(result.overlap, key=lambda part: part.share).name
     'centre_scale_norms'
     """
     parts = Parts(progress, {"fit": 1.0, "read": 3.0, "before": 1.0, "classes": 0.5})
@@ -181,9 +179,10 @@ def account(
 
 
 def corrections_of(halves: Halves, progress: Progress = silent) -> dict[str, Correction]:
-    """Every correction by name, the student as it is first; "width" is the teacher on its own components.
+    """Every correction by name, the unchanged student first; "width" is the teacher on its principal components.
 
-    The teacher's lengths are given only where the student's say little of them: they would tell of the teacher's rows.
+    The teacher's lengths are used only where the student's are hardly correlated with them: otherwise they would bring
+    in information on single rows of the teacher.
     """
     student_width, teacher_width = halves.widths
     progress("fitting corrections", 0, 2)
@@ -207,15 +206,15 @@ def affine_fits(halves: Halves) -> dict[str, repairs.Fit]:
 
 
 def affine_steps_of(halves: Halves) -> dict[str, Correction]:
-    """The same, each fitted on the other half; the student as it is first."""
+    """The affine corrections, each fitted on the other half; the unchanged student first."""
     corrections: dict[str, Correction] = {IDENTITY: dict.fromkeys(SIDES, as_it_is)}
     return corrections | {name: repairs.affine_steps(fit, halves) for name, fit in affine_fits(halves).items()}
 
 
 @dataclass(frozen=True)
 class StageGains:
-    """What each stage regains beyond the best before it (``gains``), the correction that it ``used`` (the first half's
-    choice), the ``best`` of all for each half, the ``level`` that it reaches, and what the teacher loses at the
+    """The gain of each stage over the best one before it (``gains``), the correction that it ``used`` (the first half's
+    choice), the ``best`` correction for each half, the ``level`` that it reaches, and the teacher's loss at the
     student's ``width``."""
 
     gains: dict[str, Amount]
@@ -226,7 +225,7 @@ class StageGains:
 
 
 def _stage_gains(readings: Mapping[str, Reading]) -> StageGains:
-    """The stages one after the other, each with the best of its corrections or, where none is better, as before."""
+    """The stages one after the other, each with its best correction or, where none is better, the one before."""
     best, gains, used = (IDENTITY, IDENTITY), {}, {}
     level = joined(readings[IDENTITY])
     for stage, candidates in STAGES.items():
@@ -246,8 +245,8 @@ def _stage_gains(readings: Mapping[str, Reading]) -> StageGains:
 
 
 def _aside(halves: Halves, kept: list[np.ndarray], without: np.ndarray, progress: Progress) -> Amount:
-    """What all rows regain where some are set aside, were these kept as well as the rest: a mean of the rows that stay,
-    with and without the others among them, and of those others."""
+    """The gain over all rows where some are set aside, if these were kept as well as the others: from the overlap of
+    the remaining rows, with and without the excluded rows among them, and the overlap of the excluded rows."""
     if not len(without):
         return 0.0, 0.0
     counts = [len(queries) for queries in halves.query_places]
@@ -270,7 +269,7 @@ def _parts(total: float, stages: StageGains, aside: Amount, classes: Amount, wor
     errors = stages.level.standard_error or 0.0, taken["width"][1], taken["classes"][1]
     taken["not_held"] = (remaining, float(np.linalg.norm(errors)))
     explained, total = sum(value for value, _ in taken.values()), max(total, 0.0)
-    scale = total / explained if explained > 0 else 0.0  # a loss that the halves do not show is not held
+    scale = total / explained if explained > 0 else 0.0  # a loss that the halves do not show goes to "not_held"
     parts = [_part(name, scale * taken[name][0], scale * taken[name][1], total, words) for name in PARTS]
     return _exact(parts, total)
 
@@ -281,14 +280,14 @@ def _part(name: str, share: float, error: float, total: float, words: Words) -> 
 
 
 def _exact(parts: list[Part], total: float) -> list[Part]:
-    """The same with the last part the rest of the total, to the last digit."""
+    """The same parts, the last one changed so that the sum is exactly the total."""
     remaining = max(total - sum(part.share for part in parts[:-1]), 0.0)
     last = parts[-1]
     return [*parts[:-1], replace(last, share=remaining, low=min(last.low, remaining), high=max(last.high, remaining))]
 
 
 def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], aside: int) -> list[Part]:
-    """The account of CKA: rows set aside by the moments of all rows, the rest by held-out halves."""
+    """The account of CKA: rows set aside from the moments of all rows, the rest from held-out halves."""
     if cka is None or not np.isfinite(cka):
         return []
     stages, total = _stage_gains(readings), max(1 - cka, 0.0)
@@ -304,7 +303,7 @@ def _of_cka(cka: float | None, halves: Halves, readings: Mapping[str, Reading], 
 
 
 def _step(name: str, values: Mapping[str, Any], likeness: Mapping[str, Reading], k: int) -> dict[str, Any]:
-    """The held-out readings of a correction, and what it gains beyond the student as it is."""
+    """The held-out values of a correction, and its gain over the unchanged student."""
     measures = {}
     for metric, measure in zip(METRICS, (OVERLAP, OVERLAP_EUCLIDEAN), strict=True):
         after, before = (joined(mean_of_halves(values[repair][metric])) for repair in (name, IDENTITY))
@@ -320,7 +319,7 @@ def _reading(after: Estimate, before: Estimate) -> dict[str, float | None]:
 def _held_out(
     k: int, values: Mapping[str, Any], likeness: Mapping[str, Reading], aside: float
 ) -> dict[str, dict[str, Any]]:
-    """What the student as it is reads on the halves, all rows counted."""
+    """The values of the unchanged student on the halves, all rows counted."""
     overlaps = values[IDENTITY][COSINE]
     overlap, shape = joined(mean_of_halves(overlaps)), joined(likeness[IDENTITY])
     value, low, high = (
@@ -333,10 +332,10 @@ def _held_out(
 
 
 def split(account: Account, pieces: Sequence[Piece]) -> Account:
-    """The account with the part "not_held" of the overlap split into pieces and the rest, in the order given.
+    """The account with the part "not_held" of the overlap split into pieces and the rest, in the given order.
 
-    A piece takes ``fraction`` of the whole loss, or what is left. Classes that were not trained on are the classes that
-    lose beyond the rest: what is known of them stands in for the part "classes".
+    A piece takes ``fraction`` of the whole loss, or what is left. Classes that were not trained on are those that lose
+    more than the others: their piece replaces the part "classes".
     """
     if not pieces:
         return account
@@ -362,8 +361,8 @@ def split(account: Account, pieces: Sequence[Piece]) -> Account:
 
 
 def of_order(unaligned: Any, overlap: float, cka: float | None) -> Account:
-    """The account of rows in another order: "rows_set_aside" holds what the right order regains of the overlap, and
-    "not_held" the rest, of which nothing can be said until rows are paired correctly.
+    """The account of rows in another order: "rows_set_aside" holds the overlap that the right order regains, and
+    "not_held" the rest, which cannot be explained until rows are paired correctly.
 
     ``unaligned`` is an `unaligned.Unaligned`.
     """
@@ -399,8 +398,8 @@ def plain(share: float) -> str:
 
 @dataclass(frozen=True)
 class Words:
-    """What parts are parts of (``unit``), how a share is written, the corrections ``used`` by part, the classes that
-    fall behind, and how many rows are set aside."""
+    """The words of the account: the ``unit`` of shares, how a share is written, the corrections ``used`` by part, the
+    classes that fall behind, and how many rows are set aside."""
 
     unit: str
     written: Callable[[float], str]
@@ -413,7 +412,7 @@ class Words:
         return f"{self.written(share)} {self.unit}"
 
     def sentence(self, name: str, share: float) -> str:
-        """What would win a part back, or that there is nothing to win."""
+        """How to regain a part, or that there is nothing to regain."""
         regain, nothing = SENTENCES[name]
         if self.written(share) == self.written(0.0):
             return nothing

@@ -1,10 +1,10 @@
-"""What single classes lose beyond the rest, against a healthy student of the same overlap.
+"""What single classes lose beyond the others, compared with a healthy student of the same overlap.
 
-Classes differ in how hard they are: where points lie dense, less noise is enough to exchange neighbours. Two healthy
-students are compared: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map,
-each given to another row at random; both at the size at which the other classes keep as much as the student's do. Of
-their mixtures the one counts that the better half of the classes is likest to. A class falls behind where it keeps less
-than that, by more than the better half differs among itself; Holm's correction is over classes.
+Classes differ in difficulty: where points are dense, less noise is enough to exchange neighbours. Two healthy students
+are made: the teacher in fewer principal dimensions, and the teacher with the residuals of the linear map, each added
+to another row at random; both at the size at which the other classes keep as much as the student's do. The expected
+overlaps are those of the mixture that is most similar to the better half of the classes. A class falls behind where it
+keeps less than that, by more than the better half varies; Holm's correction is over classes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.halves import COSINE, SIDES, Correction, Halves, error_of, the_teacher
+from manifold_probe.diagnosis.halves import SIDES, Correction, Halves, error_of, the_teacher
+from manifold_probe.diagnosis.lab import COSINE
 from manifold_probe.diagnosis.linear import main_axes
 from manifold_probe.engine.neighbours import Neighbours
 from manifold_probe.engine.rows import sample
 from manifold_probe.measures.overlap import intersections
 
-NULL_ROWS = 2000  # that healthy students are made of
-WIDTH_DIVISORS = (2, 4, 8, 16, 32)  # times
+NULL_ROWS = 2000  # of a healthy student
+WIDTH_DIVISORS = (2, 4, 8, 16, 32)  # of the teacher's dimensions
 NOISE_SIZES = (0.5, 1.0, 2.0, 4.0)  # times the linear map's residuals
 MIXTURE_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-MIN_MIXED_CLASSES = 4  # classes
-MIN_CLASS_QUERIES = 5  # queries of a class
-MIN_CLASS_DEVIATION = 0.04  # least deviation of the overlap over the classes of a healthy student
-FAMILY_ERROR = 0.01
+MIN_MIXED_CLASSES = 4  # with fewer no mixture can be chosen
+MIN_CLASS_QUERIES = 5
+MIN_CLASS_DEVIATION = 0.04  # the smallest deviation of the overlap over the classes of a healthy student
+FAMILY_ERROR = 0.01  # probability of any class by chance
 
 
 @dataclass(frozen=True)
 class Behind:
-    """What some classes lose beyond the rest, of all rows, its standard error, and which they are, the worst first."""
+    """What some classes lose beyond the others, as a share of all rows, its standard error, and the classes, the worst
+    first."""
 
     lost: float
     error: float
@@ -46,7 +48,7 @@ NONE_BEHIND = Behind(0.0, 0.0, [])
 def classes_behind(
     halves: Halves, linear: Correction, values: list[np.ndarray], codes: np.ndarray, names: Sequence[str]
 ) -> Behind:
-    """What the classes lose that fall behind.
+    """The loss of the classes that fall behind.
 
     Parameters
     ----------
@@ -86,8 +88,8 @@ def classes_behind(
 
 
 def _healthy(halves: Halves, linear: Correction, rows: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """The overlap of some rows of each half with themselves, in fewer and fewer dimensions; and with more and more of
-    the map's residuals."""
+    """The overlap of the teacher's rows, in each half, with the same rows in fewer and fewer dimensions; and with more
+    and more of the map's residuals."""
     sides = zip(
         *(halves.corrected(correction, rows) for correction in (dict.fromkeys(SIDES, the_teacher), linear)), strict=True
     )
@@ -118,12 +120,12 @@ def _healthy_half(teacher: np.ndarray, image: np.ndarray, halves: Halves) -> lis
 
 
 def _at_the_overlap_of(
-    found: np.ndarray, curve: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray
+    observed: np.ndarray, curve: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The means of the classes (c,) and their errors where a curve's weighted mean is that of ``found``."""
-    means, errors = (np.array(each) for each in zip(*curve, strict=True))
+    """The means of the classes (c,) and their errors where a curve's weighted mean is that of ``observed``."""
+    means, errors = (np.array(values) for values in zip(*curve, strict=True))
     kept = np.minimum.accumulate(means @ weights)
-    place = float(np.interp(-(found @ weights), -kept, np.arange(len(kept))))
+    place = float(np.interp(-(observed @ weights), -kept, np.arange(len(kept))))
     low = min(int(place), len(kept) - 2)
     part = place - low
     return (1 - part) * means[low] + part * means[low + 1], (1 - part) * errors[low] + part * errors[low + 1]
@@ -133,7 +135,7 @@ def _likest(
     means: np.ndarray, narrower: tuple[np.ndarray, np.ndarray], noisy: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mixture of two healthy students from which the better half of the classes (c,) differs most evenly; the
-    lesser of both where classes are too few to tell."""
+    smaller of both where classes are too few to choose."""
     if len(means) < MIN_MIXED_CLASSES:
         which = np.argmin([narrower[0], noisy[0]], axis=0)
         return np.choose(which, [narrower[0], noisy[0]]), np.choose(which, [narrower[1], noisy[1]])
@@ -150,7 +152,7 @@ def _better(gaps: np.ndarray) -> np.ndarray:
 
 
 def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each usable class, and its standard error; at least that of one neighbour in all."""
+    """The mean of each usable class, and its standard error, at least that of one neighbour in total."""
     by_class = [values[codes == code] for code in usable]
     smallest = [0.5 / len(members) for members in by_class]
     return np.array([members.mean() for members in by_class]), np.maximum(
@@ -159,10 +161,11 @@ def _class_means(values: np.ndarray, codes: np.ndarray, usable: np.ndarray) -> t
 
 
 def _behind(gaps: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which classes (c,) lie below the rest, with Holm's correction, and where the middle of the rest is.
+    """Which classes (c,) lie below the others, with Holm's correction, and the middle of the others.
 
-    Classes differ somewhat in every student. How much is read off the better half of them, which classes that fall
-    behind are not in: of normal values it has .36 of the variance, and its mean lies .8 deviations above the middle.
+    Classes differ somewhat in every student. How much is estimated from the better half of them, which contains no
+    class that falls behind: of normal values it has .36 of the variance, and its mean is .8 deviations above the
+    middle.
     """
     better = _better(gaps)
     noise = float(np.square(errors).mean())

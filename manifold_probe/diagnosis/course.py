@@ -1,7 +1,7 @@
-"""The course of a training: its log read, and what the curve of its loss says.
+"""The course of a training: its log, and what the curve of its loss shows.
 
-Logs are noisy, a line a step or a line an epoch, and a schedule that ends at a rate of zero makes every loss flat at
-its very end. So the course is read as a whole, by levels at a quarter, at half and at the end of the steps.
+Logs are noisy, with a line a step or a line an epoch, and a schedule that ends at a rate of zero makes every loss flat
+at its end. So the whole course is used: the levels at a quarter, at half and at the end of the steps.
 """
 
 from __future__ import annotations
@@ -20,29 +20,27 @@ import numpy as np
 from manifold_probe.diagnosis.lab import QUERY_ERROR_FACTOR
 from manifold_probe.errors import InputError
 
-MIN_TREND_Z = 2.33  # Mann-Kendall's z: without a trend it is passed once in 100 times
+MIN_TREND_Z = 2.33  # Mann-Kendall's z: chance exceeds it once in 100 times
 MIN_TO_GO = 0.05  # of the fall so far; runs that were long enough show at most .02, a tenth as long .07 and more
 MIN_RISE = 0.1  # of the fall so far
-NOISE_ERRORS = (
-    5.0  # standard errors of a difference of levels: noise alone passes it somewhere in 300 points once in 1,000
-)
+NOISE_ERRORS = 5.0  # standard errors of a difference of levels: chance exceeds it in 300 points once in 1,000 times
 MIN_JUMP = 0.25  # of the fall so far
-MIN_RATE_POINTS = 4  # points: of fewer no rate of the fall is read
-MIN_NOISE_POINTS = 12  # points: of fewer no noise is known, and nothing is proved but an explosion
-EXPLOSION_RATIO = 2.0  # times the first loss
-DEFAULT_RATE = 0.5  # of what the doubling before won, where the course is too short to show more
-MAX_RATE = 0.8
+MIN_RATE_POINTS = 4  # for a rate of the fall
+MIN_NOISE_POINTS = 12  # for an estimate of noise; with fewer points only an explosion is proved
+EXPLOSION_RATIO = 2.0  # of the first loss
+DEFAULT_RATE = 0.5  # the gain of a doubling over that of the one before, where the course is too short to estimate it
+MAX_RATE = 0.8  # the largest such rate
 
 
 @dataclass(frozen=True)
 class Course:
-    """A curve that falls as a student learns, read as a whole.
+    """A curve that falls as a student learns, described as a whole.
 
-    ``kind`` is "falling", "flat", "rising", "jumping" or "not finite", and ``sure`` whether chance makes such a course
-    less than once in 100 times. ``to_go`` is how much further it would fall, in units of the fall so far, had training
-    gone on for four times as long: every doubling of the steps is taken to win the same share of what the doubling
-    before it won. A schedule that ends at zero makes the very end flat, so that the last half is looked at and not the
-    last steps. ``learned`` is whether it fell at all, beyond its noise.
+    ``kind`` is "falling", "flat", "rising", "jumping" or "not finite"; ``sure``: chance makes such a course less than
+    once in 100 times. ``to_go`` is the further fall, in units of the fall so far, if training had taken four times as
+    long: every doubling of the steps is assumed to gain the same share of the gain of the doubling before it. A
+    schedule that ends at zero makes the end flat, so that the last half is used and not the last steps. ``learned`` is
+    whether it fell at all, beyond its noise.
     """
 
     kind: str
@@ -57,7 +55,7 @@ class Course:
 
 
 def read_course(curve: Sequence[tuple[float, float]]) -> Course | None:
-    """The course of a curve of (step, value); None where it has too few points to be read.
+    """The course of a curve of (step, value); None for fewer than two points.
 
     >>> read_course([(step, 1 / step) for step in range(1, 41)]).kind
     'flat'
@@ -96,8 +94,8 @@ def read_course(curve: Sequence[tuple[float, float]]) -> Course | None:
 
 
 def noise_of(values: np.ndarray) -> float:
-    """The standard error of the difference between two levels, medians of a sixteenth of the points each: from the
-    steps between neighbours; 0 of few points."""
+    """The standard error of the difference between two levels, medians of a sixteenth of the points each, from the
+    differences between neighbouring points; 0 for few points."""
     if len(values) < MIN_NOISE_POINTS:
         return 0.0
     changes = np.diff(values[len(values) // 2 :])
@@ -106,20 +104,20 @@ def noise_of(values: np.ndarray) -> float:
 
 
 def window_of(values: np.ndarray) -> int:
-    """How many points make a level."""
+    """The number of points of a level."""
     return max(3, len(values) // 16)
 
 
 def level(steps: np.ndarray, values: np.ndarray, part: float) -> float:
-    """The value at a part of the course: the median of the last quarter of the steps up to there, or, of few points,
-    the value between neighbours."""
+    """The value at a part of the course: the median of the last quarter of the steps up to there, or, for few points,
+    an interpolated value."""
     end = part * steps[-1]
     inside = values[(steps > 0.75 * end) & (steps <= end)]
     return float(np.median(inside)) if len(inside) > 2 else float(np.interp(end, steps, values))
 
 
 def binned(values: np.ndarray, count: int = 12) -> np.ndarray:
-    """Means of at most so many equal parts, so that neighbouring steps are not counted as independent."""
+    """Means of at most ``count`` equal parts, so that neighbouring steps are not counted as independent."""
     parts = np.array_split(values, min(count, len(values)))
     return np.array([part.mean() for part in parts])
 
@@ -140,7 +138,7 @@ def trend(values: np.ndarray) -> float:
 
 
 def jump(steps: np.ndarray, values: np.ndarray, smallest: float) -> float | None:
-    """The step at which the curve jumps up for a while: its largest rise, where that is larger than ``least``."""
+    """The step at which the curve jumps up and stays up: its largest rise, where that exceeds ``smallest``."""
     if len(values) < 2 * MIN_NOISE_POINTS:
         return None
     window = window_of(values)
@@ -152,7 +150,7 @@ def jump(steps: np.ndarray, values: np.ndarray, smallest: float) -> float | None
 
 # ---- the log
 
-LOSS_KEYS = ("loss", "train_loss", "train/loss", "training_loss")  # as trainers commonly call it
+LOSS_KEYS = ("loss", "train_loss", "train/loss", "training_loss")  # common names
 LOG_FORMAT = 'lines such as step,loss in a .csv, or {"step": 100, "loss": 0.5} in a .jsonl'
 
 
@@ -162,13 +160,13 @@ def read_log(given: Any) -> list[tuple[float, float]]:
     Parameters
     ----------
     given : path to a .csv, .tsv or .jsonl, list of (step, loss), list of dicts, or DataFrame
-        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, as of
-        evaluations, are passed over. A loss may be NaN or infinite: that is a finding.
+        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, such as those of
+        evaluations, are skipped. A loss may be NaN or infinite: that is a finding.
 
     Raises
     ------
     InputError
-        In one line: no such file, no line with a loss, a loss or step that is no number, or no step.
+        For a file that cannot be read, no line with a loss, a loss or step that is not a number, or no step.
 
     Examples
     --------
@@ -189,7 +187,7 @@ def read_log(given: Any) -> list[tuple[float, float]]:
             raise InputError(f"{name}: line {place} has a loss but no step; give {LOG_FORMAT}")
         at = _number(epoch if step in (None, "") else step, "step", name, place)
         if not math.isfinite(at):
-            raise InputError(f"{name}: line {place}: step is {at}, no finite number; give {LOG_FORMAT}")
+            raise InputError(f"{name}: line {place}: step is {at}, not a finite number; give {LOG_FORMAT}")
         points.append((at, loss))
         epochs.append(epoch)
     if not points:
@@ -201,7 +199,7 @@ def read_log(given: Any) -> list[tuple[float, float]]:
 
 
 def _counts_anew(steps: list[float], epochs: list[Any]) -> bool:
-    """Whether the steps are counted anew in every epoch: the order of the lines says more then."""
+    """Whether the steps start again in every epoch, so that the order of the lines must be used."""
     if sorted(steps) == steps:
         return False
     try:
@@ -218,12 +216,12 @@ def _number(value: Any, column: str, name: str, place: int) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise InputError(
-            f"{name}: line {place}: {column} is {str(value)[:40]!r}, no number; give {LOG_FORMAT}"
+            f"{name}: line {place}: {column} is {str(value)[:40]!r}, not a number; give {LOG_FORMAT}"
         ) from None
 
 
 def _lines(given: Any) -> tuple[str, list[tuple[int, Mapping[str, Any]]]]:
-    """What a log is called, and its lines with their numbers."""
+    """The name of a log, and its lines with their numbers."""
     if isinstance(given, str | Path):
         return str(given), _lines_of_file(str(given))
     if hasattr(given, "to_dict"):
@@ -249,7 +247,7 @@ def _lines_of_file(path: str) -> list[tuple[int, Mapping[str, Any]]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise InputError(f"{path}: is no text ({error}); give {LOG_FORMAT}") from error
+        raise InputError(f"{path}: is not text ({error}); give {LOG_FORMAT}") from error
     if suffix in (".csv", ".tsv"):
         try:
             rows = csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ",")
@@ -257,7 +255,7 @@ def _lines_of_file(path: str) -> list[tuple[int, Mapping[str, Any]]]:
                 (place, {str(key).strip(): value for key, value in row.items()}) for place, row in enumerate(rows, 2)
             ]
         except csv.Error as error:
-            raise InputError(f"{path}: is no table ({error}); give {LOG_FORMAT}") from error
+            raise InputError(f"{path}: is not a table ({error}); give {LOG_FORMAT}") from error
     lines: list[tuple[int, Mapping[str, Any]]] = []
     for place, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -265,8 +263,8 @@ def _lines_of_file(path: str) -> list[tuple[int, Mapping[str, Any]]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {place} is no JSON ({error}); give {LOG_FORMAT}") from error
+            raise InputError(f"{path}: line {place} is not JSON ({error}); give {LOG_FORMAT}") from error
         if not isinstance(record, dict):
-            raise InputError(f"{path}: line {place} is no object of keys; give {LOG_FORMAT}")
+            raise InputError(f"{path}: line {place} is not a JSON object; give {LOG_FORMAT}")
         lines.append((place, record))
     return lines

@@ -1,7 +1,7 @@
 """From a pair of spaces to a diagnosis: the account of the whole loss, and the causes with their proofs.
 
 Causes are searched in at most 2,500 rows, taken evenly in row order so that blocks stay blocks. Overlap and CKA are
-the comparison's, of all rows; the account is read on held-out halves of all rows and adds up to them.
+the comparison's, of all rows; the account comes from held-out halves of all rows and adds up to them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from manifold_probe.diagnosis.cause import Cause, check_causes
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.copies import distinct_rows, fell_together
 from manifold_probe.diagnosis.lab import EXAMINED, Lab
-from manifold_probe.diagnosis.search import MIN_POINTS, FAMILY_ERROR, Finding, SearchResult, pursue
+from manifold_probe.diagnosis.search import FAMILY_ERROR, MIN_POINTS, Finding, SearchResult, pursue
 from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
@@ -35,32 +35,30 @@ if TYPE_CHECKING:
 EXAMINED_ROWS = 2500
 MIN_ROWS = 60
 CLUSTER_COUNT = 10
-AT_CHANCE = 0.05  # overlap below which even ids that agree are doubted
+AT_CHANCE = 0.05  # overlap: below, another order is tried although ids agree
 SET_ASIDE = ("outliers", "point_collapse", "row_misalignment")
 MEASURE_KEYS = (OVERLAP.key, OVERLAP_EUCLIDEAN.key, DEBIASED_CKA.key)
 MEASURE_FIELDS = ("value", "low", "high", "chance", "reference", "n")
-SAME_SCALE = (0.67, 1.5)  # of the two spreads
-MAX_RAW_CORRELATION, MIN_PREDICTED = (
-    0.5,
-    0.9,
-)  # correlation of dimensions of one number; of what a map predicts of the teacher itself
+SAME_SCALE = (0.67, 1.5)  # ratios of the two spreads that need no note
+MAX_RAW_CORRELATION = 0.5  # median over dimensions with the same number: below, they do not correspond
+MIN_PREDICTED = 0.9  # of what a map predicts of the teacher from itself: above, a map is all that is missing
 SCALE_NOTE = (
     "the student's vectors are all longer or shorter by one factor: scale them before both models share an index"
 )
 ROTATION_NOTE = "dimensions do not correspond one to one: map one side before both models share an index"
 MISSING_INPUTS = {
-    "preprocessing": "the models are not at hand: give --teacher and --student as models with --data",
-    "misaligned_head": "the student's head is not at hand: give --student-head",
+    "preprocessing": "the models were not given: give --teacher and --student as models with --data",
+    "misaligned_head": "the student's head was not given: give --student-head",
     "overfit": "it is not known which rows were trained on: give --train-ids",
-    "undertrained": "the training's log is not at hand: give --log",
+    "undertrained": "the log of the training was not given: give --log",
 }
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a diagnosis is asked for.
+    """The options of a diagnosis.
 
-    ``slices`` (n,) in the pair's row order: another grouping that is looked at as the classes are.
+    ``slices`` (n,) in the pair's row order: another grouping, searched as classes are.
     """
 
     k: int = 10
@@ -75,10 +73,10 @@ class Asked:
 def diagnosed(
     pair: Pair, asked: Asked, measures: dict[str, Any] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """The parts of a diagnosis, as the document holds them but for the verdict; besides, ``aside`` (rows that no map is
-    to be fitted on) and ``unaligned``, None where rows are paired rightly.
+    """The parts of a diagnosis as the document holds them, without the verdict; also ``aside`` (rows on which no map
+    should be fitted) and ``unaligned``, None where rows are paired correctly.
 
-    ``measures`` are the comparison's, by key, where they are known already.
+    ``measures`` are the comparison's, by key, where they are already known.
 
     Raises
     ------
@@ -112,7 +110,7 @@ def _diagnosed(
         of_training = evidence_of_training(pair, asked.training, k, seed, progress=parts["training"])
     assessed = set() if of_training is None else set(of_training.assessed)
     lab = lab_of(pair, rows, asked)
-    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # the training shows those better
+    unknown = [cause for cause in asked.causes if cause.name not in assessed]  # evidence of the training is better
     for cause in [] if of_training is None else of_training.causes:
         if cause["status"] == "proved" and (cause["where"] or {}).get("classes"):
             lab = lab.without(np.isin(lab.codes, [lab.names.index(name) for name in cause["where"]["classes"]]))
@@ -162,7 +160,7 @@ def _diagnosed(
 
 
 def measured(pair: Pair, asked: Asked, progress: Progress | None = None) -> dict[str, Any]:
-    """Overlap in both metrics and debiased CKA, by the comparison's engine, of all rows."""
+    """Overlap in both metrics and debiased CKA of all rows, by the comparison's engine."""
     measurement = measure_students(
         {"student": pair}, k=asked.k, queries=asked.queries, seed=asked.seed, measures=MEASURE_KEYS, progress=progress
     )["student"]
@@ -172,7 +170,7 @@ def measured(pair: Pair, asked: Asked, progress: Progress | None = None) -> dict
 
 
 def accounted(account: accounting.Account | None) -> dict[str, Any]:
-    """The account as the document holds it; empty where none was asked for."""
+    """The account as the document holds it; empty where there is none."""
     if account is None:
         return {"accounting": [], "accounting_cka": [], "ladder": [], "held_out": {}}
     return {
@@ -186,7 +184,7 @@ def accounted(account: accounting.Account | None) -> dict[str, Any]:
 def of_unaligned(
     pair: Pair, wrong_order: Unaligned, measures_by_key: dict[str, Any], copies: np.ndarray, asked: Asked
 ) -> dict[str, Any]:
-    """The parts of a diagnosis of rows that are paired wrongly: nothing else can be said of them."""
+    """The parts of a diagnosis of rows that are paired wrongly: nothing else can be assessed."""
     overlap, cka = measures_by_key[OVERLAP.named(asked.k)]["value"], measures_by_key[DEBIASED_CKA.key]["value"]
     return {
         "measures": measures_by_key,
@@ -208,7 +206,7 @@ def of_unaligned(
 
 
 def check_enough(pair: Pair, distinct: int, k: int) -> None:
-    """Refuse pairs of too few distinct rows for halves. Raises InputError."""
+    """Refuse pairs with too few distinct rows for halves. Raises InputError."""
     n, required = pair.teacher.n, max(MIN_ROWS, 4 * (k + 1))
     if distinct < required:
         repeated = f" ({n - distinct} of {n} are copies of others)" if distinct < n else ""
@@ -237,7 +235,7 @@ def lab_of(pair: Pair, rows: np.ndarray, asked: Asked, labels: np.ndarray | None
 
 
 def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
-    """The slices that failed alone, searched as classes are."""
+    """Slices that failed alone, searched as classes are."""
     causes = [cause for cause in asked.causes if cause.name == "slice_failure"]
     findings = []
     for finding in pursue(lab_of(pair, rows, asked, asked.slices), causes).proved:
@@ -248,25 +246,25 @@ def slice_findings(pair: Pair, rows: np.ndarray, asked: Asked) -> list[Finding]:
 
 
 def set_aside(findings: list[Finding], rows: np.ndarray) -> np.ndarray:
-    """Numbers of the rows that a map must not be fitted on; ``rows`` are those that were examined."""
+    """Numbers of the rows on which no map should be fitted; ``rows`` are those that were examined."""
     places = [np.asarray(finding.signs.where["rows"]) for finding in findings if finding.name in SET_ASIDE]
     return rows[np.unique(np.concatenate(places))] if places else rows[:0]
 
 
 def ranked(causes: list[dict[str, Any]], measures: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    """The causes by what they explain of the comparison's loss: those proved by an experiment first, then what the
-    course of a log predicts, then the suspected."""
+    """The causes by the share of the comparison's loss that they explain: those proved by an experiment first, then
+    those predicted from the course of a log, then the suspected."""
 
     def explains(cause: dict[str, Any]) -> float:
         key = (cause["repair"] or {}).get("measure", OVERLAP.named(k)).removeprefix(EXAMINED)
         value = (measures.get(key) or measures[OVERLAP.named(k)])["value"]
         return float((cause["share"] or 0.0) * (1 - (value or 0.0)))
 
-    return sorted(causes, key=lambda each: (each["status"] != "proved", each["repair"] is None, -explains(each)))
+    return sorted(causes, key=lambda cause: (cause["status"] != "proved", cause["repair"] is None, -explains(cause)))
 
 
 def parted(causes: list[dict[str, Any]], overlap: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The causes of the training that explain something, and the others as differences that lose nothing."""
+    """The causes of the training that explain a loss, and the others as differences without a loss."""
     costly, costless = [], []
     for cause in causes:
         largest = (1.0 if cause["share"] is None else cause["share"]) * (1 - overlap)
@@ -278,7 +276,7 @@ def parted(causes: list[dict[str, Any]], overlap: float) -> tuple[list[dict[str,
 
 
 def differences(result: SearchResult) -> list[dict[str, Any]]:
-    """Signs of causes that explain nothing."""
+    """Signs of causes that explain no loss."""
     return [
         {
             "name": finding.name,
@@ -291,7 +289,7 @@ def differences(result: SearchResult) -> list[dict[str, Any]]:
 
 
 def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str, Any]]:
-    """Differences that lose nothing, but matter to whoever keeps both models' vectors in one index."""
+    """Differences without a loss that matter where one index holds the vectors of both models."""
     differences_found = []
     ratio = spread(pair.student.take(rows)) / spread(pair.teacher.take(rows))
     if not SAME_SCALE[0] < ratio < SAME_SCALE[1]:
@@ -302,7 +300,7 @@ def benign(pair: Pair, rows: np.ndarray, lab: Lab, after: Lab) -> list[dict[str,
     if compared.student.shape == compared.teacher.shape:
         raw = float(np.median(column_correlations(compared.student[compared.keep], compared.teacher[compared.keep])))
         if raw < MAX_RAW_CORRELATION and compared.explained > MIN_PREDICTED * ceiling(compared):
-            words = "dimensions are turned or permuted"
+            words = "dimensions are rotated or permuted"
             differences_found.append({"name": "rotation", "words": words, "value": raw, "note": ROTATION_NOTE})
     return differences_found
 
@@ -316,7 +314,7 @@ def spread(x: np.ndarray) -> float:
 
 
 def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(d,): Pearson correlation of the columns of the same numbers."""
+    """(d,): Pearson correlation of columns with the same number."""
     x, y = x - x.mean(0), y - y.mean(0)
     scale = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
     correlations: np.ndarray = (x * y).sum(0) / np.maximum(scale, 1e-30)
@@ -324,7 +322,7 @@ def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dict[str, Any]:
-    """A cause as the document holds it; row numbers are those of the paired rows, ids where there are any."""
+    """A cause as the document holds it, with numbers of paired rows, and their ids where there are ids."""
     where: dict[str, Any] | None = None
     if finding.signs.where:
         where = {}
@@ -349,13 +347,15 @@ def described(finding: Finding, rows: np.ndarray, ids: np.ndarray | None) -> dic
 
 
 def not_assessed(lab: Lab, asked: Asked, assessed: set[str]) -> list[dict[str, str]]:
-    """What could not be looked at, and why."""
+    """The causes that could not be assessed, and why."""
     unassessed = [{"name": name, "why": why} for name, why in MISSING_INPUTS.items() if name not in assessed]
     if len(lab.names) < 4:
         unassessed += [
-            {"name": name, "why": f"{len(lab.names)} classes are too few to tell one from the others"}
+            {"name": name, "why": f"{len(lab.names)} classes are too few to compare one with the others"}
             for name in ("cluster_merge", "slice_failure", "absent_classes")
         ]
     if asked.slices is not None and (count := len(codes_of(np.asarray(asked.slices))[1])) < 4:
-        unassessed.append({"name": "slice_failure", "why": f"{count} slices are too few to tell one from the others"})
+        unassessed.append(
+            {"name": "slice_failure", "why": f"{count} slices are too few to compare one with the others"}
+        )
     return unassessed

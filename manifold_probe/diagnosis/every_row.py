@@ -1,4 +1,4 @@
-"""What every row of a pair kept, how both spaces would classify it, and how far away its lost neighbours are now."""
+"""Every row of a pair: the neighbours it kept, its class in both spaces, and the ranks of its lost neighbours."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 
-MAX_ROWS = 20_000  # of more rows than these, so many are drawn
+MAX_ROWS = 20_000  # of more rows a sample is drawn
 
 
 def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -> dict[str, Any]:
     """The rows, worst first, as columns: ``row``, ``id``, ``label``, ``overlap@k``, ``teacher_vote``, ``student_vote``,
-    ``lost_neighbours`` and ``lost_ranks`` (nearest first, a list a row). Of more than 20,000 rows that many are drawn;
-    neighbours are searched among all rows.
+    ``lost_neighbours`` and ``lost_ranks`` (nearest first, a list a row). Of more than 20,000 rows a sample of that size
+    is drawn; neighbours are searched among all rows.
 
-    Votes are by those of the k nearest others (cosine) that have a label, and null where none has; a rank is 1
-    for the nearest row in the student.
+    The k nearest other rows (cosine) with a label vote; a vote is null where none has a label. A rank is 1 for the
+    nearest row in the student.
     """
     n = pair.teacher.n
     queries = sample(n, MAX_ROWS, seed)

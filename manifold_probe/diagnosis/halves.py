@@ -1,10 +1,10 @@
-"""A pair in two random halves: every correction of the student is fitted on one half and read on the other.
+"""A pair in two random halves: every correction of the student is fitted on one half and evaluated on the other.
 
-    overlap     of sampled queries, neighbours looked up among all rows of their own half, never among a sample
+    overlap     of sampled queries, neighbours searched among all rows of their half, never among a sample
     CKA         debiased, of up to 1,000 rows of each half, with a jackknife over groups of them
 
-A half holds n / 2 of the n rows, so that k n_half / n of its rows lie as near as k of all rows do: that many neighbours
-are asked for. Both spaces are read side by side, block by block, once for all corrections.
+A half holds n / 2 of the n rows, so that k n_half / n of its rows lie as near as k of all rows: that is the number of
+neighbours used. Both spaces are read side by side, block by block, once for all corrections.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from manifold_probe.diagnosis.lab import COSINE, METRICS, QUERY_ERROR_FACTOR
+from manifold_probe.diagnosis.lab import METRICS, QUERY_ERROR_FACTOR
 from manifold_probe.engine.cloud import BLOCK, Cloud
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.neighbours import Candidates, Neighbours
@@ -36,11 +36,11 @@ Reading = tuple[Estimate, Estimate]  # of each half
 
 SIDES = (False, True)
 TEACHER = "teacher"
-QUERIES_A_HALF = 500  # of each half
-CKA_ROWS = 1000  # rows of each half that CKA is read on
-NONLINEAR_ROWS = 50_000  # rows that a nonlinear map is fitted on
+QUERIES_A_HALF = 500
+CKA_ROWS = 1000  # of each half
+NONLINEAR_ROWS = 50_000  # on which a nonlinear map is fitted
 JACKKNIFE_GROUPS = 20
-MIN_HALF_ROWS = 6  # rows of a half
+MIN_HALF_ROWS = 6
 
 
 class Halves:
@@ -50,15 +50,15 @@ class Halves:
     ----------
     pair : Pair
     k : int
-        Neighbours among all rows; ``self.k`` is how many are asked for in a half.
+        Neighbours among all rows; ``self.k`` is the number used in a half.
     seed : int
     without : np.ndarray of int, optional
-        Rows that nothing is fitted on or read from.
+        Rows that are left out of fits and evaluations.
 
     Raises
     ------
     InputError
-        Where fewer than six rows of a half are left.
+        Where a half has fewer than six rows left.
     """
 
     def __init__(self, pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> None:
@@ -87,7 +87,7 @@ class Halves:
         self.compared = [rows[evenly(len(rows), CKA_ROWS)] for rows in self.rows]
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """(row numbers, student rows, teacher rows) of the rows that count."""
+        """(row numbers, student rows, teacher rows) of the kept rows, block by block."""
         for start, block in self.joint.blocks(BLOCK):
             kept = self.keep[start : start + len(block)]
             block = block if kept.all() else block[kept]
@@ -100,8 +100,8 @@ class Halves:
     def moments(
         self, function: Callable[[np.ndarray], np.ndarray] | None = None, limit: int | None = None
     ) -> dict[bool, Moments]:
-        """Of each half, the moments of its student rows, or of a function of them, and teacher rows; of ``most`` rows
-        of the pair drawn at random, where given."""
+        """For each half, the moments of its student rows, or of a ``function`` of them, and teacher rows; with
+        ``limit``, of that many rows of the pair, drawn at random."""
         drawn = np.ones(self.n, bool)
         if limit is not None and limit < self.n:
             drawn = np.zeros(self.n, bool)
@@ -115,7 +115,7 @@ class Halves:
 
     @cached_property
     def half_moments(self) -> dict[bool, Moments]:
-        """The moments of each half as it is."""
+        """The moments of each half, without a correction."""
         return self.moments()
 
     def overlaps(
@@ -127,7 +127,7 @@ class Halves:
     def of_all(
         self, corrections: Mapping[str, Correction], queries: list[np.ndarray], progress: Progress = silent
     ) -> dict[str, dict[str, list[np.ndarray]]]:
-        """The same for some rows (q,) of each half among all rows, those that were left out too."""
+        """The same for some rows (q,) of each half, among all rows including those that were left out."""
         rows = [np.flatnonzero(self.fold == side) for side in SIDES]
         places = [
             np.searchsorted(half_rows, half_queries) for half_rows, half_queries in zip(rows, queries, strict=True)
@@ -163,8 +163,7 @@ class Halves:
         k: int,
         progress: Progress = silent,
     ) -> dict[str, list[dict[str, Neighbours]]]:
-        """By correction, for each half, the neighbours by metric of those rows of it at the places ``asked``, in one
-        pass."""
+        """By correction, for each half, the neighbours by metric of its rows at the ``places``, in one pass."""
         summaries = {
             f"{name} {side}": Candidates(
                 _Half(self.joint, rows[side], self._made(correction[side])),
@@ -192,7 +191,7 @@ class Halves:
         return lambda rows: step(*self._apart(rows))
 
     def corrected(self, correction: Correction, rows: list[np.ndarray]) -> list[np.ndarray]:
-        """Some rows of each half as a correction has them."""
+        """Some rows of each half after a correction."""
         return [
             correction[side](*self._apart(self.joint.take(chosen))) for side, chosen in zip(SIDES, rows, strict=True)
         ]
@@ -218,7 +217,7 @@ def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def error_of(values: np.ndarray) -> float:
-    """The standard error of the mean of one value a query, of queries that share neighbours."""
+    """The standard error of the mean of one value a query, for queries that share neighbours."""
     return QUERY_ERROR_FACTOR * float(values.std(ddof=1)) / float(np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
@@ -241,7 +240,7 @@ def joined(reading: Reading) -> Estimate:
 
 
 def chosen(readings: Mapping[str, Reading], names: list[tuple[str, ...]]) -> tuple[str, str]:
-    """For each half the best of its ``names`` by what the other half reads, so that the choice favours nobody."""
+    """For each half the best of its ``names`` by the value on the other half, so that the choice is unbiased."""
 
     def value_in_other_half(side: bool) -> Callable[[str], float]:
         return lambda name: -np.inf if (value := readings[name][not side].value) is None else value
@@ -267,7 +266,7 @@ class _SideBySide:
 
 
 class _FunctionOfRows:
-    """Rows of a space through a function."""
+    """A function of the rows of a space."""
 
     def __init__(self, space: Space, function: Callable[[np.ndarray], np.ndarray]) -> None:
         self.space, self.function = space, function
@@ -283,7 +282,7 @@ class _FunctionOfRows:
 
 
 class _Half(Cloud):
-    """Some rows of both spaces through a function, made from the blocks of a pass over both."""
+    """A function of some rows of both spaces, computed from the blocks of a pass over both."""
 
     name = "pair"
 
@@ -292,7 +291,7 @@ class _Half(Cloud):
         self.function = function
 
     def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
-        """The rows made of those of a block, and the number of the first."""
+        """The function of the rows in a block, and the number of the first."""
         assert self.rows is not None
         first, last = np.searchsorted(self.rows, [start, start + len(block)])
         return int(first), self.view(self.function(block[self.rows[first:last] - start]))
@@ -305,8 +304,8 @@ class Likeness:
 
         HSIC = [<K, L> + (1'k)(1'l) / ((n - 1)(n - 2)) - 2 k'l / (n - 2)] / (n (n - 3))
 
-    (Song et al. 2012), which `measures.debiased_linear_cka` takes from moments: for few rows of many dimensions
-    products are quicker, and rows are left out by a mask.
+    (Song et al. 2012). `measures.debiased_linear_cka` computes it from moments; for few rows of many dimensions
+    products are faster, and a mask leaves out rows.
     """
 
     def __init__(self, teacher: np.ndarray) -> None:

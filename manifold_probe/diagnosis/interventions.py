@@ -1,13 +1,13 @@
-"""With the models at hand: extract a few hundred rows again under one changed condition at a time, and see which change
-brings faithfulness back.
+"""Experiments on the models: extract a few hundred rows again under one changed condition at a time, and find the
+change that restores faithfulness.
 
-Features alone cannot tell a weak student from one that was shown swapped channels. Each condition is an experiment: the
-same rows, the same weights, one thing different. The best condition is chosen on one half of the rows and read on the
-other, so that the choice of the best of many is not in what is reported; p values there are corrected for the number of
-conditions (Holm). A model that gives other vectors at a second pass has dropout, or other chance, left on inside.
+Features alone cannot distinguish a weak student from one that got swapped channels. Each condition is an experiment:
+the same rows, the same weights, one change. The best condition is chosen on one half of the rows and evaluated on the
+other, so that the choice does not bias the reported gain; its p values are corrected for the number of conditions
+(Holm). A model that gives other vectors in a second pass has dropout, or other randomness, left on inside.
 
-With the teacher's model at hand, too: what does it keep of its own neighbours in half precision, at a second pass, and
-with images moved by one pixel? What it does not keep itself, no student is expected to keep.
+With the teacher's model too: which share of its neighbours does it keep in half precision, in a second pass, and with
+images moved by one pixel? No student is expected to keep neighbours that the teacher does not keep.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from manifold_probe.spaces.pairing import Pair
 
 TRIED_ROWS = 300
 BATCH_ROWS = 50
-MIN_GAIN = 0.05  # overlap regained, at least
+MIN_GAIN = 0.05  # of the overlap
 SIGNIFICANCE = 0.01
-SCALES: dict[str, tuple[Any, Any]] = {  # (mean, std) of pixels in 0..1 that models are commonly trained with
+SCALES: dict[str, tuple[Any, Any]] = {  # (mean, std) of pixels in 0..1 that are common in training
     "pixels in 0..1": (0.0, 1.0),
     "mean and std 0.5": (0.5, 0.5),
     "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -49,8 +49,8 @@ SIZE_FACTORS = (0.5, 2.0)
 WORD_LIMITS = (8, 32, 128)
 MAX_LAYERS = 6
 MEAN_OF_PASSES = 8
-MIN_DIFFERENCE = 1e-3  # of the spread of the rows: two passes of a model without chance differ by less
-MAX_LENGTH_DEVIATION = 1e-3  # deviation of the rows' lengths over their mean
+MIN_DIFFERENCE = 1e-3  # of the spread of the rows: two passes of a deterministic model differ by less
+MAX_LENGTH_DEVIATION = 1e-3  # of the mean length: below, rows are normalised
 
 INPUT_CAUSE = CauseText(
     "inputs were prepared in another way",
@@ -58,12 +58,12 @@ INPUT_CAUSE = CauseText(
     "Features extracted under that condition, of all rows, keep no more.",
 )
 READING_CAUSE = CauseText(
-    "the model was read or run in another way than its training meant",
+    "the model was read or run in another way than in its training",
     "Extract the student's features again at the layer, with the pooling, mode or precision that restored them.",
     INPUT_CAUSE.falsified_by,
 )
 DROPOUT_CAUSE = CauseText(
-    "two passes of the same rows differ: dropout, or other chance, is left on inside the model",
+    "two passes of the same rows differ: dropout, or other randomness, is left on inside the model",
     "Call model.eval(), and look for torch.nn.functional.dropout without training=self.training.",
     "Two passes of the same rows give the same vectors.",
 )
@@ -76,10 +76,10 @@ LENGTH_CAUSE = CauseText(
 
 @dataclass(frozen=True)
 class Models:
-    """What can be run again: the student's model on its data, and perhaps the teacher's.
+    """The models that can be run again: the student's on its data, and perhaps the teacher's.
 
-    ``rows`` (n,) is the place in the data of every row of the pair, -1 for none. ``recipe`` is how the teacher's images
-    were prepared, where that is known.
+    ``rows`` (n,) is the place in the data of every row of the pair, -1 for none. ``recipe`` is the preparation of the
+    teacher's images, where that is known.
     """
 
     student: Work
@@ -90,8 +90,8 @@ class Models:
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that is different: preprocessing, prepared batch, mode, pooling, layer, type, length, number of passes,
-    functional dropout, or the side that is L2-normalised."""
+    """One change: of preprocessing, prepared batch, mode, pooling, layer, type, length, number of passes, functional
+    dropout, or the side that is L2-normalised."""
 
     name: str
     preprocessing: Any = None
@@ -107,7 +107,7 @@ class Condition:
 
     @property
     def declared(self) -> CauseText:
-        """What a student that this condition restores suffers from."""
+        """The cause, in words, for a student that this condition restores."""
         if self.passes > 1 or self.still:
             return DROPOUT_CAUSE
         if self.unit is not None:
@@ -117,8 +117,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Tried:
-    """What a condition gave: overlap@k and CKA of all rows; the gain over the present of the rows that did not choose
-    it, its standard error and corrected p value; and ``chosen_by``, the gain of the rows that chose."""
+    """The result of a condition: overlap@k and CKA of all rows; the gain over the present condition on the rows that
+    did not choose it, its standard error and corrected p value; and ``chosen_by``, the gain on the rows that chose."""
 
     name: str
     overlap: float
@@ -133,7 +133,7 @@ class Tried:
 
 
 def conditions(work: Work, item: Any, teachers: ImagePreprocessing | None = None) -> Iterator[Condition]:
-    """What is worth a try for this model; ``teachers`` is how the teacher's images were prepared."""
+    """The conditions to try for this model; ``teachers`` is the preparation of the teacher's images."""
     preprocessing = work.model.preprocessing
     yield Condition("train mode", train=True)
     yield Condition("half precision", half=True)
@@ -183,7 +183,7 @@ def intervene(
     teachers: ImagePreprocessing | None = None,
     progress: Progress = silent,
 ) -> list[Tried]:
-    """Every condition tried on the student of ``work``; the first is the present, the rest best first.
+    """Every condition tried on the student of ``work``; the present condition first, the others best first.
 
     Parameters
     ----------
@@ -195,13 +195,13 @@ def intervene(
         Rows of the data; a few hundred.
     k : int
     teachers : ImagePreprocessing, optional
-        How the teacher's images were prepared: a condition of its own.
+        The preparation of the teacher's images, tried as a condition.
     progress : callable
 
     Raises
     ------
     InputError
-        When nothing can be extracted under the present condition.
+        When features cannot be extracted under the present condition.
     """
     if len(rows) < 5 * k:
         raise InputError(f"{work.request.data}: {len(rows)} rows are too few to intervene; at least {5 * k} are needed")
@@ -258,7 +258,7 @@ def intervene(
 
 
 def restored(tried: list[Tried]) -> Tried | None:
-    """The condition that the choosing rows gain most by, if the other rows gain by it, too."""
+    """The condition with the largest gain on the choosing rows, if the other rows gain too."""
     best = max(
         (result for result in tried[1:] if result.trial is not None), key=lambda result: result.chosen_by, default=None
     )
@@ -266,18 +266,18 @@ def restored(tried: list[Tried]) -> Tried | None:
 
 
 def helps(tried: Tried) -> bool:
-    """Whether a condition brings faithfulness back on rows that did not choose it."""
+    """Whether a condition restores faithfulness on rows that did not choose it."""
     return tried.p is not None and tried.p < SIGNIFICANCE and tried.gain >= MIN_GAIN
 
 
 def of_models(models: Models, pair: Pair, k: int, seed: int, progress: Progress | None = None) -> TrainingEvidence:
-    """What can be tried on the models: the cause ``preprocessing``, and the pieces ``lost_in_head`` (an earlier layer
-    keeps more) and ``teacher_repeatability``.
+    """Evidence from the models: the cause ``preprocessing``, and the pieces ``lost_in_head`` (an earlier layer keeps
+    more) and ``teacher_repeatability``.
 
     Raises
     ------
     InputError
-        Too few rows of the pair are in the data, or nothing can be extracted.
+        Too few rows of the pair are in the data, or features cannot be extracted.
     """
     watched = silent if progress is None else progress
     places = np.flatnonzero(models.rows >= 0)
@@ -341,8 +341,8 @@ VIEWS = (
 def repeatability(
     work: Work, rows: np.ndarray, teacher: np.ndarray, student: np.ndarray, k: int
 ) -> tuple[Piece | None, dict[str, float]]:
-    """The piece of the student's loss that the teacher has itself: the share of the neighbours lost by the student that
-    the teacher loses too; and what the teacher keeps of its own neighbours, by condition."""
+    """The piece of the loss that the teacher has too: the share of the neighbours lost by the student that the teacher
+    does not keep either; and the share of its neighbours that the teacher keeps, by condition."""
     items = [work.data.read(int(row)).content for row in rows]
     teacher_lists, student_lists = _lists(at_unit_scale(teacher), k), _lists(student, k)
     lost = ~(teacher_lists[:, :, None] == student_lists[:, None, :]).any(2)
@@ -369,7 +369,7 @@ def repeatability(
 
 
 def recorded(tried: list[Tried]) -> list[dict[str, Any]]:
-    """What was tried as plain values; null where a condition could not be tried."""
+    """The results as plain values; null where a condition could not be tried."""
     names = ("name", "overlap", "cka", "gain", "error", "p", "why_not")
     records = []
     for result in tried:
@@ -380,7 +380,7 @@ def recorded(tried: list[Tried]) -> list[dict[str, Any]]:
 
 
 def holm(tried: list[Tried]) -> list[Tried]:
-    """The same with p values corrected for their number (Holm 1979).
+    """The results with p values corrected for their number (Holm 1979).
 
     >>> [round(t.p, 3) for t in holm([Tried("a", 0, 0, 0, 0, 0.01), Tried("b", 0, 0, 0, 0, 0.04)])]
     [0.02, 0.04]
@@ -404,7 +404,7 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def _lengths(teacher: np.ndarray, student: np.ndarray) -> list[Condition]:
-    """L2 at the side whose rows differ in length, where those of the other do not."""
+    """L2 normalisation of the side whose rows differ in length, where those of the other do not."""
     lengths = [np.linalg.norm(x, axis=1) for x in (teacher, student)]
     equal = [norms.std() < MAX_LENGTH_DEVIATION * norms.mean() for norms in lengths]
     if equal[0] == equal[1]:
@@ -459,8 +459,8 @@ def without_dropout() -> Iterator[None]:
 
 @torch.no_grad()
 def extracted(work: Work, items: list[Any], condition: Condition, seed: int = 0) -> np.ndarray:
-    """Features (r, d) of some items under a condition; ``seed`` is that of what is drawn inside the model, which is
-    as it was afterwards."""
+    """Features (r, d) of some items under a condition; ``seed`` is for random numbers inside the model. The model is
+    restored afterwards."""
     module, model = work.model.module, work.model
     changed = condition.train or condition.half
     before = {name: value.clone() for name, value in module.state_dict().items()} if changed else None
@@ -523,7 +523,7 @@ def _raw(work: Work, item: Any) -> Tensor:
 
 
 def _layers(work: Work, item: Any) -> list[str]:
-    """A few layers spread over the model's depth, the present one left out."""
+    """A few layers spread over the model's depth, without the present one."""
     batch = _prepared(work, [item], Condition(""))
     try:
         names = [

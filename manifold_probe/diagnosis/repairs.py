@@ -7,7 +7,7 @@ teacher's deviation  (x - m) t / s + c
 orthogonal           (x - m) Q + c      (Procrustes, at one scale)
 ridge                (x - m) W + c
 
-and one that is not affine: ridge from the normal scores of the dimensions.
+and one correction that is not affine: ridge from the normal scores of the dimensions.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from manifold_probe.measures import linear_maps
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
-DEVIATION_FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
-MIN_DEVIATION = 1e-6  # of the largest deviation: below, a dimension is rounding
+DEVIATION_FLOOR = 0.05  # of the median deviation: below, a dimension is noise, which division would amplify
+MIN_DEVIATION = 1e-6  # of the largest deviation: below, a dimension is rounding error
 QUANTILES = 64
-MIN_LENGTH_CORRELATION = 0.5  # of correlation
+MIN_LENGTH_CORRELATION = 0.5
 
 
 def deviations(moments: Moments) -> Affine:
@@ -65,7 +65,7 @@ def teacher_deviations(moments: Moments) -> Affine:
 
 
 def orthogonal(moments: Moments) -> Affine:
-    """Turned onto the teacher, at one scale."""
+    """A rotation onto the teacher, at one scale."""
     turn, reached = linear_maps.turn_of(moments)
     return _onto_teacher(moments, turn * (reached / max(moments.variances[0], 1e-300)))
 
@@ -88,8 +88,8 @@ def affine_steps(fit: Fit, halves: Halves) -> Correction:
 
 
 def affine_step(affine: Affine, centre: np.ndarray, function: Callable[[np.ndarray], np.ndarray] | None = None) -> Step:
-    """Rows, or a function ``of`` them, through an affine map: about their ``centre``, so that single precision will
-    do."""
+    """An affine map of rows, or of a ``function`` of them, about their ``centre``, so that single precision is
+    enough."""
     weights, offset = affine
     at_centre = centre @ weights + offset
     diagonal = np.diag(weights)
@@ -109,7 +109,7 @@ def affine_step(affine: Affine, centre: np.ndarray, function: Callable[[np.ndarr
 
 
 def lengths_correlate(halves: Halves) -> bool:
-    """Whether the lengths of the student's rows say something of the teacher's."""
+    """Whether the lengths of the student's rows are correlated with those of the teacher's."""
     student_lengths, teacher_lengths = (
         np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(correction, halves.compared)])
         for correction in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
@@ -136,7 +136,7 @@ def nonlinear(halves: Halves) -> Correction:
 
 
 def leading(halves: Halves, width: int) -> Correction:
-    """The teacher on its first principal components (n, width) and what is constant in addition, in one column."""
+    """The teacher on its first principal components (n, width), and the rest of the mean in one more column."""
     return {side: _leading(halves.half_moments[not side], width) for side in SIDES}
 
 
@@ -152,10 +152,10 @@ def _leading(moments: Moments, width: int) -> Step:
 
 
 class Scores:
-    """The normal scores of every dimension: what undoes any rising curve in it.
+    """The normal scores of every dimension, which reverse any increasing curve in it.
 
-    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d), at
-    the deviation of the dimension.
+    A score is the quantile of a normal distribution at the rank of a value among those of some rows (m, d), times the
+    deviation of the dimension.
     """
 
     def __init__(self, x: np.ndarray) -> None:

@@ -1,10 +1,10 @@
 """How a student moves with its linear image, inside its classes and between them.
 
-A linear image E of the teacher shows how a sound student moves: the slope of the student on it, inside a class, is
+The linear image E is the teacher's linear prediction of the student S. The slope of the student on it, inside a class,
 
     <S - mean, E - mean> / <E - mean, E - mean>
 
-which is 1 with any noise, less where a class is drawn together, and 0 where its rows say nothing.
+is 1 with any noise, less where a class is contracted, and 0 where its rows are unrelated to the teacher's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 
 
 def slopes(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """How much of its linear image's movement the student makes: (of each class inside it, inside all, between means).
+    """The student's slopes on its linear image: (inside each class, inside all classes, between the means).
 
-    1 for a linear image with any noise; cross-fitting makes it a little more or less, in a healthy twin alike.
+    1 for a linear image with any noise; cross-fitting changes it a little, in a healthy twin too.
     """
     products, image_power = [], []
     between = np.zeros(2)
@@ -32,7 +32,7 @@ def slopes(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> tuple[n
 
 
 def slope_errors(student: np.ndarray, image: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Standard errors of the classes' slopes, from how much single rows disagree."""
+    """Standard errors of the classes' slopes, from the scatter of single rows."""
     errors = []
     for code in np.unique(codes):
         members, image_members = (x[codes == code] - x[codes == code].mean(0) for x in (student, image))

@@ -1,13 +1,13 @@
-"""Evidence from the training: what outputs alone cannot tell.
+"""Evidence from the training, for causes that outputs alone cannot show.
 
-    rows trained on against rows held out     overfit, and what the rows trained on lose too (underfit)
+    rows trained on against rows held out     overfit, and the loss of the rows trained on (underfit)
     classes trained on against the others     absent_classes
     the course of the loss                    undertrained, unstable_training, too_small_student
     the student's other side                  misaligned_head
 
 Each gives causes, and pieces of the account: fractions of the whole loss. A student that was trained on half of the
-classes also keeps rows that it was trained on better, so that the first comparison is made among the classes that were
-trained on, and the three pieces add up to the whole loss:
+classes also keeps the rows trained on better. So the first comparison uses the classes that were trained on alone, and
+the three pieces add up to the whole loss:
 
     1 = absent_classes + overfit + underfit
 """
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 60
 MAX_ROWS = 4000  # of each group
-MIN_Z = 3.0  # standard errors: chance passes it once in 700 times
+MIN_Z = 3.0  # standard errors: chance exceeds it once in 700 times
 MIN_SHARE = 0.05  # of the whole loss: a random split of the rows differs by less than this at 1,000 rows of each
 MAX_NOT_LEARNED = 0.6  # of what the student's width permits: rows trained on that keep less are not learned
-ENOUGH_TO_GO = 0.02  # of the fall so far: what runs that were long enough had still to go, at most
+ENOUGH_TO_GO = 0.02  # of the fall so far: the largest further fall of runs that were long enough
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of a student's training; nothing is known of what is None.
+    """Information on a student's training; None for what is unknown.
 
     Attributes
     ----------
@@ -64,13 +64,13 @@ class Training:
     head : Pair
         The teacher, and the other side of the student: the pair's is its backbone, this its head.
     watched : list of (step, overlap)
-        What the student kept of a fixed set of rows in the course of the training, from the untrained student on.
+        The overlap of a fixed set of rows during the training, from the untrained student on.
     models : Models
-        The student's model and the data, and perhaps the teacher's model: what can be tried on them.
+        The student's model and the data, and perhaps the teacher's model, for experiments.
     finished : bool
         Whether the training ran to its end.
     facts : dict
-        What else is to be said of it, for "examined".
+        Further facts, for "examined" in the document.
     """
 
     trained: np.ndarray | None = None
@@ -86,7 +86,7 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingEvidence:
-    """What the training shows: causes and pieces, what was measured (``examined``), and the causes assessed."""
+    """Evidence of the training: causes and pieces, measured values (``examined``), and the names of assessed causes."""
 
     causes: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
@@ -94,7 +94,7 @@ class TrainingEvidence:
     assessed: list[str] = field(default_factory=list)
 
     def plus(self, other: TrainingEvidence) -> TrainingEvidence:
-        """Both."""
+        """The evidence of both."""
         return TrainingEvidence(
             self.causes + other.causes,
             self.pieces + other.pieces,
@@ -105,7 +105,7 @@ class TrainingEvidence:
 
 @dataclass(frozen=True)
 class CauseText:
-    """A cause as it is put in words."""
+    """The words of a cause."""
 
     words: str
     advice: str
@@ -159,7 +159,7 @@ def cause(
     repair: bool = False,
     declared: CauseText | None = None,
 ) -> dict[str, Any]:
-    """A cause as the document holds it; ``proof`` stands as its ``repair`` where it is one of the cause itself."""
+    """A cause as the document holds it; with ``repair``, ``proof`` is its "repair"."""
     declaration = declared or CAUSES[name]
     return {
         "name": name,
@@ -176,12 +176,12 @@ def cause(
 
 
 def piece_of(name: str, proof: Trial, scale: float, sentence: str) -> Piece:
-    """A trial as a part of the account; ``scale`` makes a fraction of the whole loss of its gain."""
+    """A trial as a piece of the account; its gain times ``scale`` is a fraction of the whole loss."""
     low, high = (float(np.clip(scale * (proof.gain + step * proof.error), 0, 1)) for step in (-1.96, 1.96))
     return Piece(name, proof.share, low, high, sentence)
 
 
-ORDER = (  # the most general last
+ORDER = (  # of the pieces, the most general last
     *("absent_classes", "overfit", "lost_in_head", "teacher_repeatability", "undertrained", "underfit"),
 )
 
@@ -189,7 +189,7 @@ ORDER = (  # the most general last
 def evidence_of_training(
     pair: Pair, training: Training, k: int, seed: int, progress: Progress | None = None
 ) -> TrainingEvidence:
-    """All that the training shows of a pair.
+    """All evidence of the training for a pair.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def evidence_of_training(
 
 
 def merged(pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces in the order of the account; of several of one name, the largest."""
+    """The pieces in the order of the account; of several with one name, the largest."""
     best: dict[str, Piece] = {}
     for piece in pieces:
         if piece.name not in best or piece.fraction > best[piece.name].fraction:
@@ -253,11 +253,11 @@ def kept(pair: Pair, rows: np.ndarray, k: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rows:
-    """Overlap of rows trained on and of rows held out, (m,) each, neighbours looked up within each.
+    """Overlap of rows trained on and of rows held out, (m,) each, with neighbours searched within each group.
 
-    ``held`` is None where all rows of the classes that were trained on were trained on. ``permitted`` (m,) is what the
-    teacher's own leading components, as many as the student is wide, keep of the rows that were trained on. ``weight``
-    is the share of the pair's rows that were held out.
+    ``held`` is None where no rows of the trained classes were held out. ``permitted`` (m,) is the overlap of the
+    teacher's first principal components, as many as the student has dimensions, for rows that were trained on.
+    ``weight`` is the share of the pair's rows that were held out.
     """
 
     trained: np.ndarray
@@ -268,7 +268,7 @@ class Rows:
 
     @classmethod
     def of(cls, pair: Pair, training: Training, present_rows: np.ndarray | None, k: int, seed: int) -> Rows:
-        """Drawn from a pair, as many of each; ``there`` (n,) of bool are the rows of classes that were trained on."""
+        """Drawn from a pair, as many of each; ``present_rows`` (n,) of bool marks classes that were trained on."""
         n = pair.teacher.n
         trained = np.zeros(n, bool) if training.trained is None else training.trained
         source, rows = (pair, np.flatnonzero(trained))
@@ -299,7 +299,7 @@ class Rows:
 
     @property
     def loss(self) -> float:
-        """What the rows of the pair lose, held out and trained on in their proportion."""
+        """The loss of the pair, of rows held out and rows trained on in their proportion."""
         held = 0.0 if self.held is None else self.weight * float(self.held.mean())
         return max(1 - held - (1 - self.weight) * float(self.trained.mean()), MIN_LOSS)
 
@@ -360,7 +360,7 @@ class Rows:
 
 
 def leading(x: np.ndarray, width: int) -> np.ndarray:
-    """The rows x (n, d) on their first ``width`` principal components, with the mean put back."""
+    """The rows x (n, d) on their first ``width`` principal components, with the mean added back."""
     centre = x.mean(0)
     if width >= min(x.shape):
         return x
@@ -374,18 +374,18 @@ def leading(x: np.ndarray, width: int) -> np.ndarray:
 
 
 def classes_trained(pair: Pair, training: Training) -> frozenset[str] | None:
-    """The classes that were trained on, as they are given or as the rows that were trained on have them; None where
-    they are unknown, or all.
+    """The classes that were trained on, as given or from the labels of the rows trained on; None where they are
+    unknown, or all classes.
 
     Raises
     ------
     InputError
-        Where classes are given and there are no labels, none or all of the classes, or a class that no row has.
+        Where classes are given without labels, or none, all, or a class that no row has.
     """
     if training.classes is None:
         return _classes_of_rows(pair, training)
     if pair.labels is None:
-        raise InputError("classes trained: the rows have no labels to know them by; give labels")
+        raise InputError("classes trained: the rows have no labels to match; give labels")
     names = classes_of(pair)
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     unknown = sorted(training.classes - set(names))
@@ -393,7 +393,9 @@ def classes_trained(pair: Pair, training: Training) -> frozenset[str] | None:
         what = f"no row has the label {unknown[0]!r}" if unknown else "names none"
         raise InputError(f"classes trained: {what}; the labels are {listed}")
     if set(names) <= training.classes:
-        raise InputError("classes trained: all classes are among them; leave this out, or give rows of others too")
+        raise InputError(
+            "classes trained: holds all classes of the rows; leave this out, or give rows of other classes too"
+        )
     return training.classes
 
 
@@ -426,11 +428,11 @@ def present(pair: Pair, classes: frozenset[str]) -> np.ndarray:
 
 
 def of_classes(pair: Pair, present_rows: np.ndarray, k: int, seed: int) -> TrainingEvidence:
-    """The piece and the cause ``absent_classes``; ``there`` (n,) of bool are the rows of classes that were trained on.
+    """The piece and the cause ``absent_classes``; ``present_rows`` (n,) of bool marks classes that were trained on.
 
-    Classes differ in a sound student too: in one, single rows lie apart, in another close together. So the healthy twin
-    is the teacher with as much noise as leaves the present classes what the student keeps of them; only what absent
-    classes lose beyond the twin counts, and classes are the units that the error is taken over.
+    Classes differ in a sound student too: the rows of some are far apart, of others close together. So the healthy twin
+    is the teacher with noise of the size at which the present classes keep as much as in the student. Only the loss of
+    absent classes beyond the twin's counts, and classes are the units of the error.
     """
     labels = names_of(np.asarray(pair.labels))
     labelled = np.flatnonzero(labels != "")
@@ -478,7 +480,7 @@ def of_classes(pair: Pair, present_rows: np.ndarray, k: int, seed: int) -> Train
 
 
 def noisy_twin(teacher: np.ndarray, rows: np.ndarray, wanted: float, k: int, seed: int) -> np.ndarray:
-    """(n,): what the teacher keeps of its own neighbours under noise of the size that leaves ``wanted`` to ``rows``."""
+    """(n,): the overlap of the teacher with itself under noise of the size at which ``rows`` keep ``wanted``."""
     wide = teacher.astype(np.float64)
     noise = np.random.default_rng([seed, 12]).normal(size=wide.shape)
     noise *= np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean() / wide.shape[1])
@@ -493,7 +495,7 @@ def noisy_twin(teacher: np.ndarray, rows: np.ndarray, wanted: float, k: int, see
 
 
 def spread_of_classes(values: np.ndarray, names: np.ndarray, first_group: np.ndarray) -> float:
-    """Standard error of the difference between two groups of classes, classes being the units; 0 of two classes."""
+    """Standard error of the difference between two groups of classes, with classes as units; 0 for two classes."""
     classes = np.unique(names)
     means = np.array([values[names == name].mean() for name in classes])
     first = np.array([first_group[names == name][0] for name in classes])
@@ -510,9 +512,9 @@ def spread_of_classes(values: np.ndarray, names: np.ndarray, first_group: np.nda
 def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: int) -> TrainingEvidence:
     """The causes ``undertrained``, ``unstable_training`` and ``too_small_student``.
 
-    The fall that is still to go is taken to win its share of the whole fall, of what rows that were trained on lose (of
-    all that is lost where they are not known). Of 13 runs of 1 to 16 epochs that were made again with up to 128 times
-    the epochs (conv4 and resnet8 on digits; CoSS, MSE, TinTeM) this was 0.35 to 1.6 times what that won.
+    The further fall, as a share of the whole fall, is assumed to regain the same share of the loss of rows that were
+    trained on (of the whole loss where these are unknown). For 13 runs of 1 to 16 epochs that were repeated with up to
+    128 times the epochs (conv4 and resnet8 on digits; CoSS, MSE, TinTeM) this was 0.35 to 1.6 times the actual gain.
     """
     log, watched = training.log or [], training.watched or []
     of_loss = len(log) >= MIN_RATE_POINTS or len(log) > len(watched) or not np.isfinite([loss for _, loss in log]).all()
@@ -562,12 +564,12 @@ def of_course(pair: Pair, training: Training, rows: Rows | None, k: int, seed: i
 
 
 def _unstable(evidence: list[Evidence], rows: Rows | None, proved: bool) -> dict[str, Any]:
-    """The cause, which explains at most what rows that were trained on lose."""
+    """The cause, which explains at most the loss of rows that were trained on."""
     return cause("unstable_training", None if rows is None else rows.underfit, evidence, proved=proved)
 
 
 def overlap_of(pair: Pair, k: int, seed: int) -> float:
-    """Mean overlap of the rows, or of a sample of them among themselves."""
+    """Mean overlap of the rows, or of a sample of them, with neighbours among the sample."""
     return float(kept(pair, np.sort(sample(pair.teacher.n, MAX_ROWS, seed)), k).mean())
 
 
@@ -576,9 +578,9 @@ def overlap_of(pair: Pair, k: int, seed: int) -> float:
 
 def of_head(pair: Pair, other: Pair, k: int, seed: int, seen: Pair | None = None) -> TrainingEvidence:
     """The cause ``misaligned_head`` where the student's other side keeps more than the pair's, and the piece
-    ``lost_in_head``: what it keeps beyond a linear map of the pair's side, for a map alone would win that too.
+    ``lost_in_head``: its overlap beyond that of a linear map of the pair's side, which needs no head.
 
-    The map is fitted on rows that were trained on, as the head was, where they are ``seen``; else on the other half.
+    The map is fitted, like the head, on rows that were trained on, where they are ``seen``; else on the other half.
     """
     rows = np.sort(sample(pair.teacher.n, MAX_ROWS, seed))
     teacher, backbone, head = (

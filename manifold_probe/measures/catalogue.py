@@ -181,9 +181,9 @@ class Measure:
                 raise InputError(f"measure {self.key!r}: {part} is {value!r}; give a text that is not empty")
         for part in ("function", "value", "interval", "class_chance", "undefined", "note", "at_most"):
             if (value := getattr(self, part)) is not None and not callable(value):
-                raise InputError(f"measure {self.key!r}: {part} is no function; give one")
+                raise InputError(f"measure {self.key!r}: {part} is not a function; give one")
         if self.function is not None and self.chance is not None and not callable(self.chance):
-            raise InputError(f"measure {self.key!r}: chance is no function; give one of two arrays")
+            raise InputError(f"measure {self.key!r}: chance is not a function; give one of two arrays")
         if self.needs not in NEEDS:
             raise InputError(f"measure {self.key!r}: needs is {self.needs!r}; give one of {', '.join(NEEDS)}")
 

@@ -287,7 +287,7 @@ def test_no_map_proves_itself_where_nothing_helps(what: str) -> None:
         "longer": 4 * teacher,
         "unrelated": np.random.default_rng(1).normal(size=(200, 16)),
     }[what]
-    with pytest.raises(InputError, match="no map proved itself"):
+    with pytest.raises(InputError, match="no map is proved to help"):
         proved_map(paired(teacher, student), K, 0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from manifold_probe.diagnosis.lab import CKA, QUERY_ERROR_FACTOR, COSINE, EUCLIDEAN, Lab, Trial, of_groups, paired
+from manifold_probe.diagnosis.lab import CKA, COSINE, EUCLIDEAN, QUERY_ERROR_FACTOR, Lab, Trial, of_groups, paired
 from manifold_probe.diagnosis.linear import fit_ridge
 from manifold_probe.measures import debiased_linear_cka, neighbourhood_overlap
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -315,8 +315,8 @@ def test_rows_that_are_left_out_teach_nothing() -> None:
         (lambda x: x[:, 0], rf"it returned an array of shape \({N},\); return one of shape \({N}, d\)"),
         (lambda x: x[:-1], rf"it returned an array of shape \({N - 1}, {D}\); return one of shape \({N}, d\)"),
         (lambda x: x[:, :0], rf"it returned an array of shape \({N}, 0\); return one of shape \({N}, d\)"),
-        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are no finite float32; return float rows"),
-        (lambda x: x.astype(str), "it returned values that are no finite float32; return float rows without NaN"),
+        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are not finite float32; return float rows"),
+        (lambda x: x.astype(str), "it returned values that are not finite float32; return float rows without NaN"),
     ],
 )
 def test_what_a_change_returns_is_checked(change: Callable[[Rows], Rows], message: str) -> None:

@@ -14,8 +14,8 @@ from manifold_probe.diagnosis.cause import Cause, Damage, LeftOut, Proved, Repai
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial
 from manifold_probe.diagnosis.search import (
-    MIN_POINTS,
     FAMILY_ERROR,
+    MIN_POINTS,
     SHARE_OF_A_MAP,
     SHARE_OF_GENERAL,
     Finding,
@@ -259,7 +259,7 @@ def damaged(change: Callable[[Rows], Any]) -> Callable[[Lab, Signs], Damage]:
 
 
 SHAPE = f"ValueError: it returned an array of shape {{}}; return one of shape ({N}, d)"
-FINITE = "ValueError: it returned values that are no finite float32; return float rows without NaN"
+FINITE = "ValueError: it returned values that are not finite float32; return float rows without NaN"
 BAD: dict[str, tuple[Cause, str]] = {
     "signs raise": (cause("mine", signs=boom), "KeyError: 'no\\nsuch thing'"),
     "undo raises": (cause("mine", boom), "KeyError: 'no\\nsuch thing'"),

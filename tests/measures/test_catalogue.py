@@ -168,7 +168,7 @@ def declared(key: str) -> mp.Measure:
 
 
 def test_a_declaration_is_refused_where_it_is_wrong() -> None:
-    with pytest.raises(mp.InputError, match="value is no function"):
+    with pytest.raises(mp.InputError, match="value is not a function"):
         mp.Measure("key", "title", "group", "gloss", value=3)  # type: ignore[arg-type]
     with pytest.raises(mp.InputError, match="needs is 'votes'; give one of moments, neighbours, ranks, classes"):
         mp.Measure("key", "title", "group", "gloss", needs="votes")

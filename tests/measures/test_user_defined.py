@@ -99,7 +99,7 @@ def test_what_cannot_be_asked_for(asked: object, words: str) -> None:
 def test_a_declaration_needs_its_texts() -> None:
     with pytest.raises(mp.InputError, match="title is ''"):
         mp.Measure("key", "", "Overall shape", "gloss")
-    with pytest.raises(mp.InputError, match="function is no function"):
+    with pytest.raises(mp.InputError, match="function is not a function"):
         mp.Measure("key", "title", "Overall shape", "gloss", function=3)  # type: ignore[arg-type]
 
 

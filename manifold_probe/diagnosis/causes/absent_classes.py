@@ -1,7 +1,7 @@
-"""Several classes that are kept far worse than the rest, as those are that a student was never trained on.
+"""Several classes that are kept far worse than the others, like classes that a student was never trained on.
 
-What each class keeps is held against what a healthy twin keeps of it; the classes fall into two groups that are far
-separation against their scatter within, and the lower group keeps less.
+The overlap of each class is divided by that of a healthy twin. The ratios form two groups that are far apart relative
+to their scatter, and the lower group keeps much less.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Signs
 from manifold_probe.diagnosis.lab import COSINE, MIN_LOSS, Evidence, Lab, mean
 
-MIN_CLASSES = 4  # classes
-MIN_SEPARATION = (
-    6.0  # variance between the two groups over within: two groups of ten normal values reach 6 once in twenty
-)
-MAX_RATIO = (
-    0.5  # of what the other classes keep, against a healthy twin: sound networks keep .65 of some groups of classes
-)
+MIN_CLASSES = 4
+MIN_SEPARATION = 6.0  # variance between the two groups over within: chance reaches it for ten classes once in twenty
+MAX_RATIO = 0.5  # of the other classes' overlap, relative to a healthy twin: sound networks have groups at .65
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -51,12 +47,12 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def _ratio(lab: Lab, rows: np.ndarray) -> float:
-    """What the rows keep, of what a healthy twin keeps of them."""
+    """The overlap of the rows over that of a healthy twin."""
     return mean(lab.now[COSINE][rows]) / max(mean(lab.twin_now[COSINE][rows]), 1e-3)
 
 
 def two_groups(values: np.ndarray) -> tuple[int, float]:
-    """(how many of the ascending values are in the lower of two groups, variance between them over within).
+    """(number of ascending values in the lower of two groups, variance between the groups over within).
 
     >>> two_groups(np.array([0.0, 0.1, 1.0, 1.1]))[0]
     2

@@ -1,4 +1,4 @@
-"""Classes drawn together: a student moves less inside them than its linear image does, and not between them."""
+"""Contracted classes: inside them the student moves less than its linear image, between them it does not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.slopes import slopes, within_over_between
 
-MAX_MOVEMENT, MAX_MOVEMENT_UNLABELLED = 0.74, 0.66  # of a healthy twin's movement inside over between classes
+MAX_MOVEMENT, MAX_MOVEMENT_UNLABELLED = 0.74, 0.66  # inside over between classes, relative to a healthy twin
 MIN_GAIN = 0.03  # points of overlap by which the student is nearer to such a teacher: .02 for some weak networks
-MIN_UNLABELLED_SHARE = 0.09  # of the loss, without labels: a weak student's own clusters are drawn together up to .06
-MIN_PREDICTED, MAX_VARIANCE_RATIO = (
-    0.9,
-    0.67,
-)  # of the student's variance that is predicted; of the teacher's variance within over between
+MIN_UNLABELLED_SHARE = 0.09  # of the loss, without labels: the clusters of weak students are contracted up to .06
+MIN_PREDICTED = 0.9  # of the student's variance: above, little else was lost, and a smaller contraction counts
+MAX_VARIANCE_RATIO = 0.67  # within over between classes, relative to the teacher, in that case
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -52,7 +50,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
 
 
 def _student_clusters(lab: Lab, x: np.ndarray) -> np.ndarray:
-    """The rows by the clusters of a student: those that its classes have become, where no labels say."""
+    """k-means clusters of a student's rows, in place of classes where there are no labels."""
     from sklearn.cluster import KMeans
 
     return KMeans(len(lab.names), n_init=3, random_state=lab.seed).fit(x.astype(np.float64)).labels_

@@ -1,4 +1,4 @@
-"""A class that lies, on the straight way to another, nearer to it than the other classes say it should."""
+"""A class that moved straight towards another one, away from the place that the other classes predict."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
-MIN_COSINE, MIN_MOVE, MAX_DISTANCE_LEFT = (
-    0.93,
-    0.25,
-    0.75,
-)  # cosine with the way; of the way; what is left of the distance
-MIN_CLASSES = 4  # classes: of three, each lies on some way
+MIN_COSINE = 0.93  # between the class's displacement and the direction to the other class
+MIN_MOVE = 0.25  # of the distance to the other class
+MAX_DISTANCE_LEFT = 0.75  # of that distance
+MIN_CLASSES = 4  # of three classes each lies between others
 
 
 def signs(lab: Lab) -> Signs | None:
     classes = lab.classes()
     if len(classes) < MIN_CLASSES or directions_in_use(lab.spectra[0]) < 3:
-        return None  # on a line or in a plane every class lies on some way
+        return None  # on a line or in a plane every class lies between others
     means, places = centroids(lab.student, lab, classes), centroids(lab.predicted_by_others, lab, classes)
     best = (1.0, 0, 0, 0.0)
     for mover in range(len(classes)):
@@ -50,7 +48,7 @@ def centroids(x: np.ndarray, lab: Lab, classes: list[int]) -> np.ndarray:
 
 
 def directions_in_use(values: np.ndarray) -> int:
-    """How many principal directions hold 95% of the variance, from a spectrum."""
+    """Number of principal directions that hold 95% of the variance, from a spectrum."""
     return int(np.searchsorted(np.cumsum(values), 0.95 * values.sum())) + 1
 
 

@@ -8,11 +8,9 @@ from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
 POWER_ITERATIONS = 40
-NORMAL_SEPARATION, MIN_SEPARATION, MIN_OVER_NEXT = (
-    1.8,
-    2.5,
-    1.7,
-)  # two_parts of a normal cloud; against the teacher's; against the next class
+NORMAL_SEPARATION = 1.8  # `two_parts` of a normal distribution
+MIN_SEPARATION = 2.5  # relative to the teacher's
+MIN_OVER_NEXT = 1.7  # relative to the next class
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -37,7 +35,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> list[Repair]:
-    """The two parts on one another; the class stays where it is, or goes where the other classes say it belongs."""
+    """The two parts moved onto one another; the class keeps its mean, or moves to the place predicted by the others."""
     code, upper, residual = signs.facts
     rows = lab.keep & (lab.codes == code)
     lower = np.setdiff1d(np.flatnonzero(rows), upper)
@@ -58,9 +56,9 @@ def undo(lab: Lab, signs: Signs) -> list[Repair]:
 
 
 def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
-    """(variance between two parts over within, along the direction of most variance; which rows are in one part).
+    """(variance between two parts over within, along the direction of most variance; the rows of one part).
 
-    1.8 for a normal cloud, 3 for an even one, far more for two.
+    1.8 for a normal distribution, 3 for a uniform one, much more for two clusters.
     """
     centred = (x - x.mean(0)).astype(np.float64)
     along = centred[:, np.argmax(centred.std(0))]

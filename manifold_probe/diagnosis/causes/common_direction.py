@@ -1,4 +1,4 @@
-"""One direction that towers in what the teacher does not predict, in all classes alike."""
+"""One direction that dominates the residual, the part that the teacher does not predict, in all classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import CKA, METRICS, Evidence, Lab
 
 MIN_SHARE = 0.08  # of the loss: wrong inputs cost sound networks .04 in one direction
-MIN_EIGENVALUE_RATIO, MIN_RESIDUAL_SHARE = (
-    3.0,
-    0.15,
-)  # times the second eigenvalue of the residual; of the residual's variance
-MIN_SPREAD_RATIO = 0.7  # of the spread along it: what is left inside the classes, and that of the usual rows
+MIN_EIGENVALUE_RATIO = 3.0  # largest over second eigenvalue of the residual
+MIN_RESIDUAL_SHARE = 0.15  # of the residual's variance
+MIN_SPREAD_RATIO = 0.7  # of the spread along it: inside the classes, and of the usual rows
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -30,7 +28,7 @@ def signs(lab: Lab) -> Signs | None:
     along = (lab.student - lab.student[keep].mean(0)) @ direction
     spread = [along[lab.classed & (lab.codes == code)].std() for code in lab.classes(2)]
     if spread and np.median(spread) < MIN_SPREAD_RATIO * along[keep].std():
-        return None  # it separates classes: that is another cause
+        return None  # it separates classes, which is another cause
     if usual_spread(along[keep]) < MIN_SPREAD_RATIO * along[keep].std():
         return None  # it separates a few rows from the others
     evidence = [

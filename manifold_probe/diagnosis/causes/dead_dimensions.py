@@ -1,4 +1,4 @@
-"""Dimensions that never change, beyond the teacher's share of them."""
+"""Constant dimensions, more than in the teacher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.spectra import MIN_WIDTH_LOSS, alive, lost_by_width
 
 MIN_EXTRA_SHARE = 0.03  # of the dimensions, beyond the teacher's share
-MIN_CORRELATION = 0.3  # median correlation of dimensions that correspond: of those that do not it is near 0
+MIN_CORRELATION = 0.3  # median, of dimensions that correspond: otherwise it is near 0
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -18,14 +18,14 @@ def signs(lab: Lab) -> Signs | None:
     if float(dead.mean()) - teacher_share < MIN_EXTRA_SHARE or dead.sum() < 2:
         return None
     if (~dead).any() and lost_by_width(lab, int((~dead).sum())) < MIN_WIDTH_LOSS:
-        return None  # those that are left are enough
+        return None  # the remaining ones are enough
     evidence = [Evidence("share of dimensions of zero variance", float(dead.mean()), teacher_share)]
     return Signs(evidence, {"dimensions": np.flatnonzero(dead)}, facts=dead)
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
-    """The teacher without its dimensions of these numbers or, where the student's are no images of them, without as
-    many directions drawn at random."""
+    """The teacher without the dimensions of the same numbers or, where dimensions do not correspond, without as many
+    directions drawn at random."""
     dead = signs.facts
     if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MIN_CORRELATION:
         return Damage(
@@ -38,7 +38,7 @@ def inflict(lab: Lab, signs: Signs) -> Damage:
 
 
 def _corresponding(lab: Lab, columns: np.ndarray) -> float:
-    """Median correlation of the student's columns with the teacher's of the same numbers."""
+    """Median correlation of the student's columns with the teacher's columns of the same numbers."""
     student, teacher = (x[lab.keep][:, columns].astype(np.float64) for x in (lab.student, lab.reference))
     student, teacher = student - student.mean(0), teacher - teacher.mean(0)
     scale = np.sqrt(np.square(student).sum(0) * np.square(teacher).sum(0))

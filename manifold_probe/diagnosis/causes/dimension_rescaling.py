@@ -1,4 +1,4 @@
-"""Dimensions, or directions, at the wrong scale: weights fitted to the teacher's products bring neighbours back."""
+"""Dimensions, or directions, at the wrong scale: weights fitted to the teacher's inner products restore neighbours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from manifold_probe.diagnosis.lab import Change, Evidence, Lab
 from manifold_probe.diagnosis.spectra import participation
 
 ITERATIONS = 150
-MIN_LOG_DEVIATION = 1.3  # deviation of the log weights: a random projection has up to 1.2
+MIN_LOG_DEVIATION = 1.3  # of the log weights: a random projection has up to 1.2
 VERY_UNEVEN_RATIO = 0.05  # of the teacher's participation ratio: another pooling of a sound text model has .07
-UNEVEN_RATIO, MIN_AFTER_RATIO = 0.3, 1.75  # the same where a linear map brings back so many times what is kept
-MIN_SHARES = {
+UNEVEN_RATIO = 0.3  # of the teacher's participation ratio, enough where a linear map restores most
+MIN_AFTER_RATIO = 1.75  # overlap after that map over before
+MIN_SHARES = {  # of the loss: sound networks' other layers regain .05 to .09, a bottleneck .03
     "weights": 0.1,
     "map": 0.07,
-}  # of the loss: sound networks' other layers regain .05 to .09, a bottleneck .03
+}
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -52,13 +53,13 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
 
 
 def very_uneven(signs: Signs) -> bool:
-    """Whether the participation ratio alone, its first evidence, is proof enough."""
+    """Whether the participation ratio, its first evidence, is enough for a proof."""
     ratio = signs.evidence[0]
     return ratio.expected is not None and ratio.value < VERY_UNEVEN_RATIO * ratio.expected
 
 
 def weighted(student: np.ndarray, teacher: np.ndarray) -> Change:
-    """The student's dimensions at the weights that suit the teacher's products."""
+    """The student's dimensions with weights fitted to the teacher's inner products."""
     scale = np.sqrt(gram_weights(student, teacher)).astype(np.float32)
     return lambda x: x * scale
 

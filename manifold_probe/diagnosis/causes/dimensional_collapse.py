@@ -1,4 +1,4 @@
-"""A cliff in the student's spectrum where the teacher's has none."""
+"""A large drop in the student's spectrum where the teacher's has none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab
 from manifold_probe.diagnosis.spectra import MIN_WIDTH_LOSS, alive, cut_to, lost_by_width, participation
 
-MIN_DROP, MIN_DROP_RATIO = 8.0, 2.0  # times that the spectrum falls; times the log of the teacher's own largest fall
+MIN_DROP = 8.0  # ratio of neighbouring eigenvalues
+MIN_DROP_RATIO = 2.0  # log of that drop over the log of the teacher's largest drop
 MAX_IN_USE = 0.9  # of the dimensions that vary
-SHEER_DROP = 30.0  # times: what lies behind such a fall holds nothing, which needs no statistics
-MIN_SHARE = 0.2  # of the loss: a sound head that a narrow backbone feeds has a cliff, too, and loses up to .17 by it
+SHEER_DROP = 30.0  # the directions after such a drop hold nothing, which needs no statistics
+MIN_SHARE = 0.2  # of the loss: a sound head after a narrow backbone has such a drop too, and loses up to .17 by it
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -22,7 +23,7 @@ def signs(lab: Lab) -> Signs | None:
         return None
     cliff, in_use = _cliff(student_spectrum, count)
     if in_use >= MAX_IN_USE * int(alive(lab.student[keep]).sum()):
-        return None  # of the dimensions that vary all are in use
+        return None  # all dimensions that vary are in use
     usual, _ = _cliff(
         teacher_spectrum, min(in_use + 2, count), towers=in_use > 3
     )  # a teacher may have a cliff of its own, further on
@@ -44,9 +45,9 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def _cliff(values: np.ndarray, count: int, towers: bool = True) -> tuple[float, int]:
-    """(largest drop of the log spectrum between neighbours, how many stand before it).
+    """(largest drop of the log spectrum between neighbours, number of directions before it).
 
-    ``towers``: the first few directions always tower, and do not count unless next to nothing is left behind them.
+    ``towers``: the first few directions are always large, and their drops count only where nearly nothing is left.
     """
     logs = np.log(np.maximum(values[: count + 1], max(values[0], 1e-300) * 1e-9))
     drops = logs[:-1] - logs[1:]

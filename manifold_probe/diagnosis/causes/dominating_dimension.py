@@ -1,7 +1,7 @@
 """One dimension of either side, or one of each, holds most of the variance and decides every measure.
 
-A dimension on one side alone hides what the student keeps; one on both sides hides what it lost. Left out, the measures
-of the rest say which.
+A dimension on one side alone hides neighbours that the student keeps; one on both sides hides a loss. The measures
+without it show which.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
-from manifold_probe.diagnosis.lab import CKA, METRICS, CKA_PARTS, Evidence, Lab, Trial, error_of_parts, likeness, paired
+from manifold_probe.diagnosis.lab import CKA, CKA_PARTS, METRICS, Evidence, Lab, Trial, error_of_parts, likeness, paired
 
-MIN_VARIANCE_SHARE, MIN_VARIANCE_RATIO = 0.5, 10  # share of the variance; times the variance of the next dimension
-MIN_CHANGE, MIN_Z = 0.05, 4.0  # points of a measure, and standard errors, by which leaving it out moves it
+MIN_VARIANCE_SHARE, MIN_VARIANCE_RATIO = 0.5, 10  # of the variance; over the variance of the next dimension
+MIN_CHANGE, MIN_Z = 0.05, 4.0  # change of a measure without the dimension, in points and in standard errors
 
 
 def dominant(x: np.ndarray) -> tuple[int, float] | None:
-    """The dimension of (n, d) that holds most of the variance and stands far above the next, and its share."""
+    """The dimension of (n, d) that holds most of the variance, far above the next, and its share."""
     variances = x.astype(np.float64).var(0)
     largest = int(variances.argmax())
     share = float(variances[largest] / max(variances.sum(), 1e-300))

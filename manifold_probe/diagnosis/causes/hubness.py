@@ -1,4 +1,4 @@
-"""Rows that moved towards the middle, where they are everybody's neighbours."""
+"""Rows that moved towards the centre, where they are neighbours of many rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
 
-MAX_LOG_LENGTH = -0.2  # log length from the centre against the linear image's: a fifth
-MIN_SHARE = 0.02  # of the loss: rows that sound networks draw to the middle cost .015
-MIN_ROWS_SHARE, MAX_ROWS_SHARE = 0.02, 0.4  # of the rows; a healthy twin has a hundredth as short
+MAX_LOG_LENGTH = -0.2  # log length from the centre over the linear image's: a fifth shorter
+MIN_SHARE = 0.02  # of the loss: rows that sound networks move to the centre cost .015
+MIN_ROWS_SHARE, MAX_ROWS_SHARE = 0.02, 0.4  # of the rows; in a healthy twin .01 of the rows are as short
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -31,7 +31,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def shortness(student: np.ndarray, image: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """(n,): log length from the centre against that of the linear image, the usual row at zero."""
+    """(n,): log length from the centre over that of the linear image, minus its median."""
     student_lengths, image_lengths = (np.linalg.norm(x - x[keep].mean(0), axis=1) for x in (student, image))
     ratio = np.log(np.maximum(student_lengths, 1e-30)) - np.log(np.maximum(image_lengths, 1e-30))
     centred_ratio: np.ndarray = ratio - float(np.median(ratio[keep]))

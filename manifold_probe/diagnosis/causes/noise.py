@@ -1,6 +1,6 @@
-"""What the teacher does not predict is spread evenly over all directions, and is what loses the neighbours.
+"""The residual, which the teacher does not predict, is spread evenly over all directions and costs neighbours.
 
-No repair takes noise away and no damage repeats it, so this is suspected at most.
+No repair removes noise and no damage repeats it, so this cause is suspected at most.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from manifold_probe.diagnosis.cause import Cause, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
 from manifold_probe.diagnosis.spectra import MIN_PREDICTED
 
-MIN_EVENNESS = 0.55  # of the evenness of isotropic noise
+MIN_EVENNESS = 0.55  # of that of isotropic noise
 MIN_LOST = 0.03  # of the overlap
 
 

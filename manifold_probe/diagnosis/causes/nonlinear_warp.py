@@ -1,4 +1,4 @@
-"""A space that is bent: dimension by dimension, direction by direction, or as a whole."""
+"""A space that is bent: in each dimension, in each direction, or as a whole."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from manifold_probe.diagnosis.lab import COSINE, Change, Evidence, Lab, mean, pa
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 
 DIRECTIONS = 8
-LIFT_FEATURES = 512  # random features of a lift
-LIFT_DIRECTIONS = 48  # directions that they are functions of, at most
-MIN_KURTOSIS_RATIO, MIN_OVER_MINOR = (
-    1.14,
-    1.08,
-)  # times the kurtosis of the image's main directions; and of the directions behind them
+LIFT_FEATURES = 512
+LIFT_DIRECTIONS = 48  # the features are functions of at most so many directions
+MIN_KURTOSIS_RATIO = 1.14  # main directions, relative to the image's or a healthy twin's
+MIN_OVER_MINOR = 1.08  # that ratio over the ratio of the directions after the main ones
 MIN_LINK_GAIN = 0.14  # of the residual, beyond a healthy twin's
-STUDENT_DIRECTIONS, TEACHER_DIRECTIONS = (
-    96,
-    64,
-)  # main directions of the student and of the teacher that maps go between
+STUDENT_DIRECTIONS, TEACHER_DIRECTIONS = 96, 64  # main directions between which maps are fitted
 MIN_BENT_GAIN = 0.008  # of the teacher's variance, beyond a straight map
-MIN_GAIN = 0.03  # points of overlap: ranks and bent maps gain .02 for sound networks near their teacher
-MIN_SHARE = (
-    0.08  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
-)
+MIN_GAIN = 0.03  # of the overlap: ranks and bent maps gain .02 for sound networks near their teacher
+MIN_SHARE = 0.08  # of the loss: ranks regain up to this for any network, as its dimensions are not normal
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -38,7 +31,7 @@ def undo(lab: Lab, signs: Signs) -> list[Repair] | Proved | None:
 
 
 def _dimensions(lab: Lab) -> Signs | None:
-    """Every dimension brought back to a normal distribution by its ranks."""
+    """Every dimension mapped to a normal distribution by its ranks."""
     keep = lab.keep
     student_kurtosis, usual = (float(np.median(kurtosis(x[keep]))) for x in (lab.student, lab.twin))
     return Signs(
@@ -48,7 +41,7 @@ def _dimensions(lab: Lab) -> Signs | None:
 
 
 def _proved_if_large(lab: Lab, name: str, change: Change) -> Proved | None:
-    """The trial of a repair that gives every network a little."""
+    """The trial of a repair from which every network gains a little, None where it gains no more than that."""
     trial = lab.undo(name, change, measures=(COSINE,))
     return (
         Proved(trial, lab.repaired(change(lab.student)))
@@ -58,21 +51,22 @@ def _proved_if_large(lab: Lab, name: str, change: Change) -> Proved | None:
 
 
 def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Every dimension as the normal quantiles of its values' ranks, about its own mean, at its own deviation."""
+    """Every dimension as the normal quantiles of its values' ranks, with its mean and deviation."""
     ranks = np.stack([_ranks(column) for column in x.T], axis=1)
     return (ndtri(ranks / (len(x) + 1)) * x[keep].std(0) + x[keep].mean(0)).astype(np.float32)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks (n,) from 1, equal values at their mean rank."""
+    """Ranks (n,) from 1; equal values have their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[place]
     return ranks
 
 
 def _directions(lab: Lab) -> Signs | None:
-    """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
-    which undoes what is bent along a direction. Heavy tails alone say nothing: a network in training mode has them."""
+    """Principal directions with far heavier tails than those of the student's linear image: straightened by their
+    ranks, which reverses a bend along a direction. Heavy tails alone are no sign: a network in training mode has
+    them."""
     keep = lab.keep
     count = min(DIRECTIONS, lab.student.shape[1], lab.reference.shape[1])
     sides = (lab.student, lab.expected, lab.twin)
@@ -81,7 +75,7 @@ def _directions(lab: Lab) -> Signs | None:
     if tails < MIN_KURTOSIS_RATIO * max(usual, healthy) or tails / max(usual, 1e-9) < MIN_OVER_MINOR * minor_tails(
         lab, count
     ):
-        return None  # all directions alike: some rows are noisier than others
+        return None  # the same in all directions: some rows are noisier than others
     halves = [
         np.median(kurtosis(along_axes[half]) / np.maximum(kurtosis(image[half]), 1e-9))
         for half in (keep & lab.fold, keep & ~lab.fold)
@@ -109,7 +103,7 @@ def _directions(lab: Lab) -> Signs | None:
 
 
 def minor_tails(lab: Lab, count: int) -> float:
-    """Kurtosis of the directions behind the main ones, over that of the image's: what noisy rows alone make of it."""
+    """Kurtosis of the directions after the main ones, over that of the image's: the effect of noisy rows alone."""
     keep, more = lab.keep, min(3 * count, lab.student.shape[1], lab.reference.shape[1])
     if more < 2 * count:
         return 1.0
@@ -128,7 +122,7 @@ def kurtosis(x: np.ndarray) -> np.ndarray:
 
 
 def by_ranks_of(values: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Every direction with the distribution that it has in the image, both read on the other half."""
+    """Every direction with the distribution that it has in the image, both estimated on the other half."""
     out = values.copy()
     places = np.linspace(0.01, 0.99, 99)
     for side in (False, True):
@@ -145,7 +139,7 @@ def by_ranks_of(values: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: n
 
 
 def _links(lab: Lab) -> Signs | None:
-    """Dimensions that are a bent function of their own linear image, as those of a ReLU are."""
+    """Dimensions that are a bent function of their linear image, like those of a ReLU."""
     gained, residual_share = link_gain(lab.student, lab.expected, lab.fold, lab.keep)
     healthy, _ = link_gain(lab.twin, lab.twin_expected, lab.fold, lab.keep)
     if gained < healthy + MIN_LINK_GAIN or gained * residual_share < 0.012:
@@ -155,8 +149,8 @@ def _links(lab: Lab) -> Signs | None:
 
 
 def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
-    """(share of the residual that a curve in each dimension's own image explains on rows that it was not fitted on,
-    the residual's share of the variance)."""
+    """(share of the residual explained by a curve in each dimension's image, on rows on which it was not fitted; the
+    residual's share of the variance)."""
     z = (image - image[keep].mean(0)) / np.maximum(image[keep].std(0), 1e-12)
     features = np.stack([np.ones_like(z), z, np.square(z) - 1, np.clip(z, -3, 3) ** 3, np.abs(z)], axis=2)
     target = student - student[keep].mean(0)
@@ -177,9 +171,9 @@ def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np
 
 
 def _maps(lab: Lab) -> Signs | None:
-    """A bent map back to the teacher that beats the straight one on rows it was not fitted on.
+    """A bent map to the teacher that is better than the straight one on rows on which it was not fitted.
 
-    From the student's main directions to the teacher's: what is bent shows there.
+    It maps the student's main directions to the teacher's, where a bend is visible.
     """
     axes = main_axes(lab.reference[lab.keep], min(TEACHER_DIRECTIONS, lab.reference.shape[1], int(lab.keep.sum()) - 1))
     target = (lab.reference - lab.reference[lab.keep].mean(0)) @ axes
@@ -200,7 +194,7 @@ def _maps(lab: Lab) -> Signs | None:
 
 
 def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(straight, bent): the target as the rows x have it, each half by the other's map."""
+    """(straight, bent): the target as predicted from rows x, each half by the other's map."""
     axes = main_axes(x[lab.keep], min(STUDENT_DIRECTIONS, x.shape[1], int(lab.keep.sum()) - 1))
     scores = (x - x[lab.keep].mean(0)) @ axes
     lifted = Lift(scores[lab.keep], lab.seed)(scores)
@@ -211,7 +205,7 @@ def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
 
 
 class Lift:
-    """Rows at their own scale, and random cosine features of two widths of their main directions."""
+    """Rows at unit scale, and random cosine features of two widths of their main directions."""
 
     def __init__(self, x: np.ndarray, seed: int) -> None:
         self.centre = x.mean(0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Lengths that no longer vary as the teacher's do, nor as those of a healthy twin."""
+"""Lengths that vary less than the teacher's and less than those of a healthy twin."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
 
-MIN_TEACHER_SPREAD = 0.03  # deviation of the teacher's log lengths: less is nothing to lose
-MAX_RATIO, MAX_TWIN_RATIO = 0.7, 0.93  # of the teacher's deviation, and of a healthy twin's
-MIN_SHARE = 0.08  # of the loss: so much the lengths of sound networks' other layers lose as well
+MIN_TEACHER_SPREAD = 0.03  # of the teacher's log lengths: less can hold no information
+MAX_RATIO, MAX_TWIN_RATIO = 0.7, 0.93  # of the teacher's spread, and of a healthy twin's
+MIN_SHARE = 0.08  # of the loss: the lengths of sound networks' other layers lose up to this
 
 
 def signs(lab: Lab) -> Signs | None:

@@ -1,4 +1,4 @@
-"""A mean that is long against the spread, where the teacher's is not: cosines see the mean."""
+"""A mean that is long relative to the spread, where the teacher's is not: cosines measure mostly the mean."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab
 
-MIN_EXCESS = 0.2  # of the mean direction: trained networks of other layers and losses have up to so much of their own
-MIN_SHARE = 0.08  # of the loss: so much the means of sound networks' other layers lose as well
-MIN_RATIO = 1.5  # times the teacher's mean over spread
+MIN_EXCESS = 0.2  # length of the mean direction over the teacher's: sound networks' other layers have up to this
+MIN_SHARE = 0.08  # of the loss: the means of sound networks' other layers lose up to this
+MIN_RATIO = 1.5  # mean over spread, relative to the teacher's
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -29,7 +29,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def mean_direction(x: np.ndarray) -> float:
-    """Length of the mean of the rows at unit length: 1 where all point one way."""
+    """Length of the mean of the rows at unit length: 1 where all have the same direction."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return float(np.linalg.norm(unit.mean(0)))
 

@@ -1,4 +1,4 @@
-"""Rows whose length, against the teacher's, is out of all proportion, and which decide the moments."""
+"""Rows that are extremely long relative to the teacher's, and decide the moments."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import CKA, COSINE, Evidence, Lab, robust_z
 
-MIN_Z = 6.0  # robust standard deviations of the log length against the teacher's: none of a million normal ones is
-MIN_LENGTH_RATIO = 3.0  # times the median length
-MAX_ROWS_SHARE, MIN_POWER_SHARE = 0.03, 0.2  # of the rows, at most; of the sum of |x|^4, which CKA is made of, at least
+MIN_Z = 6.0  # robust deviations of the log length relative to the teacher's: chance exceeds it once in 1e9 rows
+MIN_LENGTH_RATIO = 3.0  # over the median length
+MAX_ROWS_SHARE = 0.03  # of the rows
+MIN_POWER_SHARE = 0.2  # of the sum of |x|^4, which decides CKA
 
 
 def signs(lab: Lab) -> Signs | None:

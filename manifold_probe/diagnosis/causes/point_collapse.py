@@ -1,4 +1,4 @@
-"""Rows that lie on top of others in the student, and do not in the teacher."""
+"""Rows that coincide with others in the student, but not in the teacher."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import COSINE, EUCLIDEAN, METRICS, Evidence, Lab, mean, robust_z, shared
 from manifold_probe.engine.neighbours import Neighbours
 
-COLLAPSED_RATIO = 0.02  # of the distance that the teacher has to the nearest row
-MAX_DISTANCE_RATIO, MAX_Z = (
-    0.2,
-    -6.0,
-)  # of the usual distance to the nearest; robust deviations of its log against the teacher's
+COLLAPSED_RATIO = 0.02  # distance to the nearest row over the teacher's, where most rows collapsed
+MAX_DISTANCE_RATIO = 0.2  # of the median distance to the nearest row
+MAX_Z = -6.0  # robust deviations of the log distance relative to the teacher's
 MIN_ROWS, MAX_ROWS_SHARE = 5, 0.95
 
 
@@ -49,7 +47,7 @@ def _log_distances(x: np.ndarray) -> np.ndarray:
 
 
 def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
-    """Whether rows that lie close together still lie there as the teacher has them: drawn in, not fallen."""
+    """Whether rows that are close together still have the teacher's neighbours: contracted, not collapsed."""
     rows = np.flatnonzero(mask)
     k = min(lab.k, len(rows) // 4)
     if k < 2:

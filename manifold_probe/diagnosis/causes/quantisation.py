@@ -1,4 +1,4 @@
-"""Few values a dimension, where the teacher has many."""
+"""Few distinct values in each dimension, where the teacher has many."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.spectra import alive
 
-MAX_LEVELS, MAX_LEVEL_RATIO = 64, 0.25  # values a dimension; of the teacher's
+MAX_LEVELS, MAX_LEVEL_RATIO = 64, 0.25  # distinct values of a dimension; over the teacher's
 MAX_VARIETY = 0.5  # distinct values over all values away from the ends: 1 where nothing is rounded
-COUNTED_DIMENSIONS = 128  # dimensions that are counted
+COUNTED_DIMENSIONS = 128
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -54,7 +54,7 @@ def inner_variety(x: np.ndarray) -> float:
 
 
 def round_to(x: np.ndarray, keep: np.ndarray, levels: int) -> np.ndarray:
-    """Every dimension on as many even steps between its extremes."""
+    """Every dimension rounded to ``levels`` even steps between its extremes."""
     low, high = x[keep].min(0), x[keep].max(0)
     step = np.maximum((high - low) / max(levels - 1, 1), 1e-12)
     return (np.round((x - low) / step) * step + low).astype(np.float32)

@@ -1,7 +1,7 @@
-"""A block of rows, or scattered ones, whose student vectors belong to other rows among them.
+"""A block of rows, or scattered rows, whose student vectors belong to other rows among them.
 
-The rows are paired anew by assignment to what the teacher predicts, on half of the directions; the other half must
-agree that it was right, more than it does for rows that were paired rightly from the start.
+The rows are paired again by assignment to the teacher's predictions, on half of the directions. On the other half the
+agreement must rise, by more than it does for rows that were paired correctly from the start.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ PERMUTATIONS = 200
 MAX_ASSIGNED = 2000
 ASSIGNMENT_DIRECTIONS = 128  # principal directions, half of them for pairing and half for the proof
 MIN_ROWS = 6
-HEALTHY_QUANTILE, MIN_SHARE = (
-    0.002,
-    0.015,
-)  # quantile of a healthy twin's agreement; of the rows that are below it, at least
-MIN_Z, MIN_RESTORED = 4.0, 0.15  # standard errors; of the agreement of rows that are paired rightly
-MIN_RESTORED_IN_CLASS = 0.5  # the same where one class disagrees: rows that were mixed with one another regain a third
+HEALTHY_QUANTILE = 0.002  # of a healthy twin's agreement: rows below it disagree
+MIN_SHARE = 0.015  # of the rows that disagree
+MIN_Z = 4.0  # standard errors
+MIN_RESTORED = 0.15  # of the agreement of rows that are paired correctly
+MIN_RESTORED_IN_CLASS = 0.5  # the same where one class disagrees: mixed rows of a class regain a third
 ONE_CLASS_SHARE = 0.8  # of the rows that disagree
 
 
@@ -45,7 +44,7 @@ def _block(lab: Lab) -> Iterator[Signs]:
 
 
 def _class(lab: Lab) -> Iterator[Signs]:
-    """The class whose rows disagree most, where they do far more than those of the others."""
+    """The class whose rows disagree most, where it is far more than in the others."""
     classes = lab.classes()
     if len(classes) < 3:
         return

@@ -1,4 +1,4 @@
-"""Values that pile up at the ends of a dimension's range, beyond the teacher's own: clipped, or pressed flat."""
+"""Values that pile up at the ends of a dimension's range, more than the teacher's: clipped or squashed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from manifold_probe.diagnosis.causes.quantisation import MAX_LEVELS, MAX_VARIETY
 from manifold_probe.diagnosis.lab import Evidence, Lab
 from manifold_probe.diagnosis.spectra import alive
 
-MIN_EXCESS, MIN_UPPER_EXCESS = (
-    0.04,
-    0.02,
-)  # of the values beyond the teacher's share; a pile at the lower end alone is a ReLU's
+MIN_EXCESS = 0.04  # of the values at both ends, beyond the teacher's share
+MIN_UPPER_EXCESS = 0.02  # at the upper end: a pile at the lower end alone comes from a ReLU
 
 
 def signs(lab: Lab) -> Signs | None:
@@ -36,8 +34,8 @@ def inflict(lab: Lab, signs: Signs) -> Damage:
 
 
 def piled(x: np.ndarray) -> tuple[float, float]:
-    """Median shares of values in the lowest and the highest hundredth of a dimension's range; zeros that a ReLU left at
-    the lower end are no pile."""
+    """Median shares of values in the lowest and the highest hundredth of a dimension's range; zeros at the lower end
+    come from a ReLU and do not count."""
     if not x.shape[1]:
         return 0.0, 0.0
     low, high = x.min(0), x.max(0)
@@ -47,7 +45,7 @@ def piled(x: np.ndarray) -> tuple[float, float]:
 
 
 def clip_alike(x: np.ndarray, keep: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
-    """Every dimension cut off so that these shares of its values lie at the ends."""
+    """Every dimension clipped so that these shares of its values lie at the ends."""
     low, high = (
         np.quantile(x[keep], quantile, axis=0) for quantile in (min(shares[0], 0.45), 1 - min(shares[1], 0.45))
     )

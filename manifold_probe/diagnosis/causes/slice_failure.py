@@ -1,4 +1,4 @@
-"""One class, and no other, that moves less with its linear image than a healthy twin's would, or strays further."""
+"""Exactly one class that moves less with its linear image than in a healthy twin, or has a larger residual."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean, robust_z
 from manifold_probe.diagnosis.slopes import slope_errors, slopes
 
-MIN_CLASSES = 4  # classes: of three none stands alone
-MAX_MOVEMENT_Z, MIN_RESIDUAL_Z = (
-    -2.4,
-    3.5,
-)  # robust deviations over the classes: the worst of ten healthy ones in twenty is at 2.4
-MIN_OVER_NEXT = 3.5  # times the second-up: one class failed alone
+MIN_CLASSES = 4  # of three classes none can be an exception
+MAX_MOVEMENT_Z = -2.4  # robust deviations over the classes: the worst of ten healthy ones reaches it once in twenty
+MIN_RESIDUAL_Z = 3.5  # robust deviations over the classes
+MIN_OVER_NEXT = 3.5  # times the deviation of the next class
 
 
 def signs(lab: Lab) -> Signs | None:

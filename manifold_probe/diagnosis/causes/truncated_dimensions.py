@@ -1,5 +1,5 @@
-"""Columns of the teacher that have no counterpart, where all of the student's have one; or too few columns for what the
-teacher holds."""
+"""Columns of the teacher without a counterpart, where all of the student's have one; or too few columns for the
+teacher's neighbourhoods."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
-from manifold_probe.diagnosis.spectra import MIN_WIDTH_LOSS, MIN_PREDICTED, alive, lost_by_width, matched_columns
+from manifold_probe.diagnosis.spectra import MIN_PREDICTED, MIN_WIDTH_LOSS, alive, lost_by_width, matched_columns
 
 CONFUSABLE = ("dead_dimensions", "dimensional_collapse")
-MIN_MATCH, MIN_IDENTICAL = (
-    0.75,
-    0.97,
-)  # median correlation of columns that correspond; of columns that are the teacher's own
+MIN_MATCH = 0.75  # median correlation of columns that correspond
+MIN_IDENTICAL = 0.97  # of columns that are copies of the teacher's
 MAX_WIDTH_RATIO = 0.95  # of the teacher's dimensions
-MIN_WIDTH_SHARE = 0.4  # of the loss: what the width alone loses; of a sound network with a bottleneck it is .28
+MIN_WIDTH_SHARE = 0.4  # of the loss, by the width alone: for a sound network with a bottleneck it is .28
 
 
 def signs(lab: Lab) -> list[Signs]:
@@ -44,14 +42,14 @@ def _cut(lab: Lab) -> Signs | None:
 
 
 def _too_narrow(lab: Lab) -> Signs | None:
-    """A student of too few dimensions for the teacher, which alone lose a good part, and which no linear map brings
-    back: suspected, as a student may be narrow on purpose."""
+    """A student with too few dimensions for the teacher: the width alone loses a large part, and no linear map restores
+    it. Suspected only, as a student may be narrow on purpose."""
     width, teacher_width = (
         lab.student.shape[1],
         int(alive(lab.reference[lab.keep]).sum()),
     )  # dead dimensions are another cause
     if lab.explained < MIN_PREDICTED:
-        return None  # what has nothing to do with the teacher has lost nothing to its width
+        return None  # an unrelated student has lost nothing to its width
     if not width <= 0.9 * teacher_width or (lost := lost_by_width(lab, width)) < MIN_WIDTH_LOSS:
         return None
     if lost < MIN_WIDTH_SHARE * lab.gap or mean(lab.kept(lab.recovered)[COSINE]) > 1 - 0.5 * lab.gap:
