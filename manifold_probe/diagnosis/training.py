@@ -209,7 +209,7 @@ def evidence_of_training(
     rows = None
     if training.trained is not None or training.seen is not None:
         rows = Rows.of(pair, training, present_rows, k, seed)
-        evidence = evidence.plus(rows.found(1 - sum(piece.fraction for piece in evidence.pieces)))
+        evidence = evidence.plus(rows.evidence(1 - sum(piece.fraction for piece in evidence.pieces)))
     if training.log is not None or training.watched is not None:
         evidence = evidence.plus(of_course(pair, training, rows, k, seed))
     if training.head is not None:
@@ -317,7 +317,7 @@ class Rows:
         name, measure = "rows trained on, kept as the student's width permits", OVERLAP.named(self.k)
         return paired(name, "compared", measure, self.trained, self.permitted, self.loss)
 
-    def found(self, whole: float) -> TrainingEvidence:
+    def evidence(self, whole: float) -> TrainingEvidence:
         """The pieces ``overfit`` and ``underfit``, which add up to ``whole``, and the cause ``overfit``."""
         proof, measure = self.overfit, OVERLAP.named(self.k)
         seen = float(self.trained.mean())

@@ -7,7 +7,8 @@ import pytest
 
 from manifold_probe.diagnosis import halves, proved, repairs
 from manifold_probe.diagnosis.accounting import affine_fits, corrections_of
-from manifold_probe.diagnosis.halves import COSINE, METRICS, SIDES, Correction, Halves, Likeness, chosen, joined
+from manifold_probe.diagnosis.halves import SIDES, Correction, Halves, Likeness, chosen, joined
+from manifold_probe.diagnosis.lab import COSINE, METRICS
 from manifold_probe.diagnosis.proved import proved_map
 from manifold_probe.engine import passes
 from manifold_probe.engine.moments import moments_of

@@ -17,6 +17,7 @@ MAX_RATIO = 0.5  # of the other classes' overlap, relative to a healthy twin: so
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The lower of two groups of classes, by overlap relative to a healthy twin."""
     classes = lab.classes()
     if len(classes) < MIN_CLASSES:
         return None

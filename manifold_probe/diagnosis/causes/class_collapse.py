@@ -16,6 +16,7 @@ MAX_VARIANCE_RATIO = 0.67  # within over between classes, relative to the teache
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Slopes on the linear image, inside the classes over between them, relative to a healthy twin."""
     keep = lab.classed
     if lab.labelled:
         codes = twin_codes = lab.codes[keep]
@@ -42,6 +43,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the teacher with its classes contracted by the same factor."""
     keep, codes, scale = signs.facts
     trial = lab.inflict("the teacher's classes drawn together alike", lambda x: drawn_together(x, keep, codes, scale))
     if trial.gain < MIN_GAIN or (not lab.labelled and trial.share < MIN_UNLABELLED_SHARE):

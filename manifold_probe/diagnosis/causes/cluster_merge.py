@@ -14,6 +14,7 @@ MIN_CLASSES = 4  # of three classes each lies between others
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The class that moved furthest towards another one, relative to the means predicted by the other classes."""
     classes = lab.classes()
     if len(classes) < MIN_CLASSES or directions_in_use(lab.spectra[0]) < 3:
         return None  # on a line or in a plane every class lies between others
@@ -53,6 +54,7 @@ def directions_in_use(values: np.ndarray) -> int:
 
 
 def undo(lab: Lab, signs: Signs) -> Repair:
+    """The moved class put back at its predicted mean."""
     pair, back = signs.facts
     moved = (lab.codes == pair[0])[:, None]
     concerned = lab.keep & np.isin(lab.codes, pair)

@@ -14,6 +14,7 @@ MIN_OVER_NEXT = 1.7  # relative to the next class
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The class whose residual separates most into two parts, relative to the teacher and the next class."""
     classes = lab.classes()
     if len(classes) < 3:
         return None

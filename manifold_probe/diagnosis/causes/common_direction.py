@@ -15,6 +15,7 @@ MIN_SPREAD_RATIO = 0.7  # of the spread along it: inside the classes, and of the
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The first principal direction of the residual, where it dominates all others."""
     keep = lab.keep
     residual = (lab.residual - lab.residual[keep].mean(0)).astype(np.float64)
     products = residual[keep].T @ residual[keep] / keep.sum()
@@ -44,6 +45,7 @@ def usual_spread(values: np.ndarray) -> float:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the student without this direction."""
     direction, keep = signs.facts, lab.keep
     change = lambda x: x - np.outer((x - x[keep].mean(0)) @ direction, direction)  # noqa: E731
     trial = lab.undo("this direction dropped", change, measures=(*METRICS, CKA))

@@ -13,6 +13,7 @@ MIN_CORRELATION = 0.3  # median, of dimensions that correspond: otherwise it is 
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The student's constant dimensions, where the width of the others costs overlap."""
     dead = ~alive(lab.student[lab.keep])
     teacher_share = float((~alive(lab.teacher[lab.keep])).mean())
     if float(dead.mean()) - teacher_share < MIN_EXTRA_SHARE or dead.sum() < 2:

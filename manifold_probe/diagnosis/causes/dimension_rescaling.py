@@ -22,6 +22,7 @@ MIN_SHARES = {  # of the loss: sound networks' other layers regain .05 to .09, a
 
 
 def signs(lab: Lab) -> list[Signs]:
+    """Uneven fitted weights of the dimensions, or a much steeper spectrum than the teacher's."""
     keep, proposals = lab.keep, []
     weights = gram_weights(lab.student[keep], lab.reference[keep])
     logs = np.log(np.maximum(weights[weights > 0], 1e-12))
@@ -38,6 +39,7 @@ def signs(lab: Lab) -> list[Signs]:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the fitted weights or, for the spectrum, of a linear map."""
     by_weights = signs.facts == "weights"
     name, change = ("dimensions weighted", weighted) if by_weights else ("any linear map", _map)
     repair = lab.by_halves(change)

@@ -16,21 +16,21 @@ MIN_SHARE = 0.2  # of the loss: a sound head after a narrow backbone has such a 
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The largest drop of the student's spectrum, where it is larger than the teacher's."""
     keep = lab.keep
     student_spectrum, teacher_spectrum = lab.spectra
     count = int(0.8 * min(len(student_spectrum), len(teacher_spectrum), keep.sum() - 1))
     if count < 6:
         return None
-    cliff, in_use = _cliff(student_spectrum, count)
+    drop, in_use = _largest_drop(student_spectrum, count)
     if in_use >= MAX_IN_USE * int(alive(lab.student[keep]).sum()):
         return None  # all dimensions that vary are in use
-    usual, _ = _cliff(
-        teacher_spectrum, min(in_use + 2, count), towers=in_use > 3
-    )  # a teacher may have a cliff of its own, further on
-    if not (cliff > np.log(MIN_DROP) and cliff > MIN_DROP_RATIO * usual):
+    # the teacher's spectrum may drop further on, which does not matter
+    usual, _ = _largest_drop(teacher_spectrum, min(in_use + 2, count), skip_first=in_use > 3)
+    if not (drop > np.log(MIN_DROP) and drop > MIN_DROP_RATIO * usual):
         return None
     evidence = [
-        Evidence(f"drop of the spectrum behind direction {in_use}, log", float(cliff), float(usual)),
+        Evidence(f"drop of the spectrum behind direction {in_use}, log", float(drop), float(usual)),
         Evidence(
             "participation ratio of the spectrum",
             participation(student_spectrum),
@@ -40,25 +40,26 @@ def signs(lab: Lab) -> Signs | None:
     return Signs(
         evidence,
         {"dimensions": np.arange(in_use, int(alive(lab.student[keep]).sum()))},
-        facts=(in_use, bool(cliff > np.log(SHEER_DROP))),
+        facts=(in_use, bool(drop > np.log(SHEER_DROP))),
     )
 
 
-def _cliff(values: np.ndarray, count: int, towers: bool = True) -> tuple[float, int]:
+def _largest_drop(values: np.ndarray, count: int, skip_first: bool = True) -> tuple[float, int]:
     """(largest drop of the log spectrum between neighbours, number of directions before it).
 
-    ``towers``: the first few directions are always large, and their drops count only where nearly nothing is left.
+    ``skip_first``: the first few directions are always large, and their drops count only where nearly nothing is left.
     """
     logs = np.log(np.maximum(values[: count + 1], max(values[0], 1e-300) * 1e-9))
     drops = logs[:-1] - logs[1:]
     low = logs[1:] - logs[0] < np.log(1e-4)
-    if towers:
+    if skip_first:
         drops[:3] = np.where(low[:3], drops[:3], 0)
     place = int(drops.argmax())
     return float(drops[place]), place + 1
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage | None:
+    """The teacher on as many principal directions, where that costs enough."""
     in_use, sheer = signs.facts
     if lost_by_width(lab, in_use) < max(MIN_WIDTH_LOSS, MIN_SHARE * lab.loss(COSINE)):
         return None
@@ -70,7 +71,7 @@ CAUSE = Cause(
     "dimensional_collapse",
     "too few effective dimensions are in use",
     "Few directions are in use: add a variance or decorrelation term, lower weight decay, or look for a bottleneck.",
-    "a spectrum without a cliff on the rows trained on",
+    "a spectrum without a large drop on the rows trained on",
     signs,
     inflict=inflict,
     confusable=("truncated_dimensions", "dead_dimensions"),

@@ -30,6 +30,7 @@ def dominant(x: np.ndarray) -> tuple[int, float] | None:
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The dominating dimensions of teacher and student."""
     sides = {"teacher": lab.teacher, "student": lab.student}
     held = {side: dimension for side, x in sides.items() if (dimension := dominant(x[lab.keep])) is not None}
     if not held or any(sides[side].shape[1] < 3 for side in held):
@@ -41,6 +42,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of both spaces without these dimensions."""
     after = lab.without_columns(signs.facts.get("teacher", []), signs.facts.get("student", []))
     trials = [_step(lab, after, measure) for measure in (*METRICS, CKA)]
     moved = max(trials, key=lambda trial: abs(trial.gain / trial.error) if abs(trial.gain) > MIN_CHANGE else 0.0)

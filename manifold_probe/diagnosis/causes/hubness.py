@@ -13,6 +13,7 @@ MIN_ROWS_SHARE, MAX_ROWS_SHARE = 0.02, 0.4  # of the rows; in a healthy twin .01
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Rows much shorter than their linear image that are neighbours of more rows than the others."""
     keep = lab.keep
     ratio, healthy = (shortness(*pair, keep) for pair in ((lab.student, lab.expected), (lab.twin, lab.twin_expected)))
     short = keep & (ratio < min(MAX_LOG_LENGTH, 1.2 * float(np.quantile(healthy[keep], 0.01))))
@@ -39,6 +40,7 @@ def shortness(student: np.ndarray, image: np.ndarray, keep: np.ndarray) -> np.nd
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the student with the lengths of its linear image for these rows."""
     short, longer = signs.facts
     keep = lab.keep
 

@@ -16,6 +16,7 @@ MIN_LOST = 0.03  # of the overlap
 
 
 def signs(lab: Lab) -> Signs | None:
+    """An isotropic residual without which the student would keep more neighbours."""
     keep = lab.keep
     if lab.explained < MIN_PREDICTED:
         return None

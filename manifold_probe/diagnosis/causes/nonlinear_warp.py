@@ -22,11 +22,13 @@ MIN_SHARE = 0.08  # of the loss: ranks regain up to this for any network, as its
 
 
 def signs(lab: Lab) -> list[Signs]:
+    """The proposals of all four kinds of bend."""
     proposals = (_dimensions(lab), _directions(lab), _links(lab), _maps(lab))
     return [proposal for proposal in proposals if proposal is not None]
 
 
 def undo(lab: Lab, signs: Signs) -> list[Repair] | Proved | None:
+    """The repairs or the proof that a proposal made."""
     return signs.facts(lab) if callable(signs.facts) else None
 
 

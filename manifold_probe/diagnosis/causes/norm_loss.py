@@ -13,6 +13,7 @@ MIN_SHARE = 0.08  # of the loss: the lengths of sound networks' other layers los
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Lengths that vary less than the teacher's and a healthy twin's."""
     logs = [np.log(np.maximum(np.linalg.norm(x, axis=1), 1e-30)) for x in (lab.student, lab.reference, lab.twin)]
     student_spread, teacher_spread, twin = (float(log_lengths[lab.keep].std()) for log_lengths in logs)
     if (
@@ -29,6 +30,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the student's directions with the teacher's lengths."""
     lengths = signs.facts
 
     def change(x: np.ndarray) -> np.ndarray:

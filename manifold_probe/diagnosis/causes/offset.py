@@ -13,6 +13,7 @@ MIN_RATIO = 1.5  # mean over spread, relative to the teacher's
 
 
 def signs(lab: Lab) -> Signs | None:
+    """A mean direction longer than the teacher's."""
     keep = lab.keep
     student_length, teacher_length = mean_direction(lab.student[keep]), mean_direction(lab.reference[keep])
     ratio, usual = (
@@ -35,6 +36,8 @@ def mean_direction(x: np.ndarray) -> float:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the student without the part of its mean beyond the teacher's."""
+
     def centred(x: np.ndarray) -> np.ndarray:
         return x - signs.facts * x[lab.keep].mean(0)
 

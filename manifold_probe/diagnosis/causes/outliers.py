@@ -14,6 +14,7 @@ MIN_POWER_SHARE = 0.2  # of the sum of |x|^4, which decides CKA
 
 
 def signs(lab: Lab) -> Signs | None:
+    """A few rows, long relative to the teacher's and the median, that hold much of the fourth powers."""
     keep = lab.keep
     student_lengths, teacher_lengths = (
         np.linalg.norm(x - np.median(x[keep], axis=0), axis=1).astype(np.float64) for x in (lab.student, lab.teacher)
@@ -32,6 +33,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without these rows."""
     return LeftOut("these rows left out", signs.facts, (COSINE, CKA))
 
 

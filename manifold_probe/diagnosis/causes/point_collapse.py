@@ -15,6 +15,7 @@ MIN_ROWS, MAX_ROWS_SHARE = 5, 0.95
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Rows at a very small distance from another row, relative to the teacher, that keep few neighbours."""
     rows = np.flatnonzero(lab.keep)
     student_logs, teacher_logs = (_log_distances(x[rows]) for x in (lab.student, lab.reference))
     z = robust_z(student_logs - teacher_logs, 0.1)
@@ -59,6 +60,7 @@ def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without these rows."""
     return LeftOut("these rows left out", signs.facts, METRICS)
 
 

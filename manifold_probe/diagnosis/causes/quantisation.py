@@ -14,6 +14,7 @@ COUNTED_DIMENSIONS = 128
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Few distinct values in the student's dimensions, relative to the teacher's."""
     keep = lab.keep
     student_values, teacher_values = (distinct_values(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
     if (
@@ -28,6 +29,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
+    """The teacher's prediction of the student, rounded to as many levels."""
     keep, levels = lab.keep, signs.facts
     change = lambda x: round_to(x, keep, levels)  # noqa: E731
     return Damage("what the teacher predicts of the student, rounded alike", change, on_image=True, counted=True)

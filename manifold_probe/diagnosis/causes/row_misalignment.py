@@ -28,10 +28,12 @@ ONE_CLASS_SHARE = 0.8  # of the rows that disagree
 
 
 def signs(lab: Lab) -> list[Signs]:
+    """A block of rows, a class, and scattered rows that disagree with the teacher's predictions."""
     return [*_block(lab), *_class(lab), *_scattered(lab)]
 
 
 def _block(lab: Lab) -> Iterator[Signs]:
+    """The window of rows that disagrees most, where it exceeds all windows of permuted rows."""
     rows = np.flatnonzero(lab.keep)
     lack = np.clip(-robust_z(lab.agreement[rows], 0.02), -3, 3)
     lack -= lack.mean()
@@ -58,6 +60,7 @@ def _class(lab: Lab) -> Iterator[Signs]:
 
 
 def _scattered(lab: Lab) -> Iterator[Signs]:
+    """Rows that disagree more than nearly all rows of a healthy twin."""
     rows = np.flatnonzero(lab.keep)
     twin = lab.twin
     healthy = row_cosines(twin - twin.mean(0), lab.expected - lab.expected.mean(0))[rows]
@@ -70,6 +73,7 @@ def _scattered(lab: Lab) -> Iterator[Signs]:
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of these rows paired again by assignment, against correctly paired rows."""
     bad, rows = signs.where["rows"], np.flatnonzero(lab.keep)
     aligned = np.setdiff1d(rows, bad)
     if len(aligned) < max(20, len(bad) // 3):

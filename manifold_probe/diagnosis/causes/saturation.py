@@ -14,6 +14,7 @@ MIN_UPPER_EXCESS = 0.02  # at the upper end: a pile at the lower end alone comes
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Piles of values at the ends of the student's dimensions, beyond the teacher's and those of rounding."""
     keep = lab.keep
     student_piles, teacher_piles = (piled(x[keep][:, alive(x[keep])]) for x in (lab.student, lab.reference))
     excess = max(student_piles[0] - teacher_piles[0], 0.0) + max(student_piles[1] - teacher_piles[1], 0.0)
@@ -28,6 +29,7 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
+    """The teacher's prediction of the student, clipped at the same shares."""
     keep, shares = lab.keep, signs.facts
     change = lambda x: clip_alike(x, keep, shares)  # noqa: E731
     return Damage("what the teacher predicts of the student, clipped alike", change, on_image=True, counted=True)

@@ -15,6 +15,7 @@ MIN_OVER_NEXT = 3.5  # times the deviation of the next class
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The one class that moves least with its linear image, or else has the largest residual."""
     classes = lab.classes()
     if len(classes) < MIN_CLASSES:
         return None
@@ -32,10 +33,12 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without this class."""
     return LeftOut("this class left out", signs.facts, (COSINE,))
 
 
 def _unmoved(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    """The class with the smallest slope on the linear image, if far below the next."""
     rows = lab.keep & np.isin(lab.codes, classes)
     codes = lab.codes[rows]
     movement, _, _ = slopes(lab.student[rows], lab.expected[rows], codes)
@@ -52,6 +55,7 @@ def _unmoved(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
 
 
 def _astray(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    """The class with the largest residual, if far above the next and with the lowest overlap."""
     power = np.square(lab.residual).sum(1)
     spread = np.square(lab.reference - lab.reference[lab.keep].mean(0)).sum(1)
     level, kept = [], []

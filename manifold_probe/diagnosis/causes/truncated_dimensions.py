@@ -17,10 +17,12 @@ MIN_WIDTH_SHARE = 0.4  # of the loss, by the width alone: for a sound network wi
 
 
 def signs(lab: Lab) -> list[Signs]:
+    """Teacher columns without a counterpart, or too few dimensions."""
     return [proposal for proposal in (_cut(lab), _too_narrow(lab)) if proposal is not None]
 
 
 def _cut(lab: Lab) -> Signs | None:
+    """Columns that all correspond to teacher columns, where other teacher columns have no counterpart."""
     held, width = (int(alive(x[lab.keep]).sum()) for x in (lab.student, lab.reference))
     if not 2 <= held < MAX_WIDTH_RATIO * width:
         return None
@@ -30,7 +32,7 @@ def _cut(lab: Lab) -> Signs | None:
     matched = float(np.median(correlation))
     unmatched = np.setdiff1d(np.flatnonzero(alive(lab.reference[lab.keep])), teacher_columns)
     evidence = [
-        Evidence("student's columns with a counterpart of their own, median correlation", matched),
+        Evidence("median correlation of the student's columns with their counterparts", matched),
         Evidence("teacher's columns without one", float(len(unmatched)), 0.0),
     ]
     return Signs(
@@ -62,6 +64,7 @@ def _too_narrow(lab: Lab) -> Signs | None:
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage | None:
+    """The teacher on the columns that have a counterpart."""
     columns = signs.facts
     if columns is None:
         return None
