@@ -15,8 +15,8 @@ class InputError(ValueError):
 
     The message is one line that names the file, the field and the fix, for example
     ``t.pt: key 'features' holds 3 NaN values (first in row 17); drop those rows or fix the extraction``.
-    The command line prints it unchanged and exits with code 2. A message over 400 characters is shortened in the middle:
-    the file is at its beginning and the fix at its end.
+    The command line prints it unchanged and exits with code 2. A message over 400 characters is shortened in the
+    middle, because the file is at its beginning and the fix at its end.
     """
 
     def __str__(self) -> str:
