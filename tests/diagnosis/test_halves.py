@@ -165,7 +165,7 @@ def test_moments_are_those_of_each_half() -> None:
             assert found.n == mine.sum()
             for first, second in zip(found.covariance, expected.covariance, strict=True):
                 assert np.allclose(first, second, rtol=1e-4, atol=1e-4)
-    assert sum(each.n for each in made.moments(most=30).values()) == 30 - np.isin(LEFT_OUT, _drawn(30)).sum()
+    assert sum(each.n for each in made.moments(limit=30).values()) == 30 - np.isin(LEFT_OUT, _drawn(30)).sum()
 
 
 def _drawn(count: int) -> np.ndarray:
