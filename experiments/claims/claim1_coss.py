@@ -29,11 +29,11 @@ LOSSES: dict[str, dict] = {
     "PKT": {"method": "pkt"},
 }
 HEADLESS = ("RKD", "SP", "PKT")
-YARDSTICKS = ("from scratch", "untrained")
+BASELINES = ("from scratch", "untrained")
 
 
 def name(rows: int = ROWS) -> str:
-    """The data's name; the file is made where it is missing."""
+    """The name of the data; the file is made if it is missing."""
     return data.subset(f"train-{rows}", np.arange(rows)).stem
 
 
@@ -53,10 +53,10 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
     if measured:
         fields["probe_rows"] = 50  # held-out rows are watched to choose the rate, no longer afterwards
     steps = rows * 5 // 6 // BATCH * epochs
-    if label in YARDSTICKS:
+    if label in BASELINES:
         fields |= {"method": "kd", "options": {"weight": 0.0}, "teacher": no_logits(rows)}
         if label == "untrained":
-            steps, rate = 1, 0.0  # one batch at rate 0: only the batch norms' running moments see it
+            steps, rate = 1, 0.0  # one batch at rate 0: only the running moments of the batch norms change
             fields |= {"epochs": 1}
     else:
         fields |= {"teacher": str(data.DATA / "lite2-train"), **LOSSES[label]}
@@ -79,21 +79,21 @@ def accuracy_held_out(record: dict) -> float:
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The learning rate chosen with a seed of its own on held-out rows, one for CoSS at either weight and for
-    both orders of the same loss; None while runs are missing."""
+    """The learning rate chosen with a separate seed on held-out rows, one for CoSS at both weights and for both orders
+    of the same loss; None while runs are missing."""
     if label == "untrained":
         return 0.0
     label = {"CoSS 0.5": "CoSS 1"}.get(label.removesuffix(", neighbours"), label.removesuffix(", neighbours"))
     runs = [run(label, CHOOSING, rate, "rate") for rate in RATES]
     through(runs, until)
-    found = [each for each in map(done, runs) if each is not None]
-    value = accuracy_held_out if label in YARDSTICKS else overlap_held_out
-    return best_rate(found, value) if len(found) == len(RATES) else None
+    records = [record for record in map(done, runs) if record is not None]
+    value = accuracy_held_out if label in BASELINES else overlap_held_out
+    return best_rate(records, value) if len(records) == len(RATES) else None
 
 
 def work(until: float = float("inf"), seeds: range = SEEDS) -> None:
-    """Everything of the claim, seed after seed."""
-    labels = [*LOSSES, *YARDSTICKS]
+    """All runs of the claim, seed after seed."""
+    labels = [*LOSSES, *BASELINES]
     rates = {label: rate_of(label, until) for label in labels}
     for seed in seeds:
         through([run(label, seed, rates[label]) for label in labels if rates[label] is not None], until)

@@ -1,6 +1,6 @@
 """Claim 3, CKD: better than KD, DKD, DIST and no teacher at equal epochs, without tuning temperature or batch size?
 
-100 classes: a garment (Fashion-MNIST) beside a digit (scikit-learn's), 20 x 20 pixels. Teacher resnet20, student
+100 classes: a garment (Fashion-MNIST) next to a digit (scikit-learn's), 20 x 20 pixels. Teacher resnet20, student
 resnet8; a sixth of the pictures is held out to choose the learning rate.
 """
 
@@ -39,11 +39,11 @@ TEMPERATURES, BATCHES = (0.25, 1.0, 4.0), (16, 64, 256)
 
 
 def floor(batch: int, temperature: float) -> float:
-    """The least that the contrastive term can be: student rows as far apart as a batch of them can stand."""
+    """The lower bound of the contrastive term: student rows as far apart as a batch of them can be."""
     return math.log(1 + (batch - 1) * math.exp(-batch / ((batch - 1) * temperature)))
 
 
-def beside(garments: np.ndarray, digits: np.ndarray) -> np.ndarray:
+def side_by_side(garments: np.ndarray, digits: np.ndarray) -> np.ndarray:
     """Garments (n, 28, 28) and digits (n, 8, 8, 0 to 16) in one picture each, (n, 20, 20) bytes."""
     from PIL import Image
 
@@ -75,7 +75,7 @@ def composite() -> None:
         chosen = draw.choice(pool, count)
         labels = np.array([f"{10 * int(g) + int(d):02d}" for g, d in zip(classes, digits.target[chosen], strict=True)])
         ids = np.array([f"{name}/{row:05d}" for row in range(count)])
-        data.save_images(name, beside(garments, digits.images[chosen]), labels, ids)
+        data.save_images(name, side_by_side(garments, digits.images[chosen]), labels, ids)
 
 
 def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def teacher() -> str:
-    """The teacher's logits of the training pictures, data/t.pt; its accuracy is beside them in data/teacher.json."""
+    """The teacher's logits of the training pictures, data/t.pt; its accuracy is in data/teacher.json."""
     path = data.DATA / "t.pt"
     if not path.exists():
         _, labels, ids = held("composite")
@@ -102,7 +102,7 @@ def teacher() -> str:
         test = embedded(folder / "student.pt", images, 100)["head"]
         seconds = json.loads((folder / "seconds.json").read_text())["seconds"]
         facts = {"test accuracy": accuracy(test.argmax(1), truth), "train accuracy": accuracy(logits.argmax(1), labels)}
-        own = {
+        contrastive = {
             f"own contrastive term at B {batch}, tau {temperature:g}": np.mean(
                 [
                     ckd_loss(*2 * [torch.from_numpy(logits[start : start + batch])], temperature).item()
@@ -113,13 +113,15 @@ def teacher() -> str:
             for temperature in TEMPERATURES
         }
         np.save(data.DATA / "teacher-test.npy", test)
-        (data.DATA / "teacher.json").write_text(json.dumps({**facts, "seconds": seconds, **own}, indent=1) + "\n")
+        (data.DATA / "teacher.json").write_text(
+            json.dumps({**facts, "seconds": seconds, **contrastive}, indent=1) + "\n"
+        )
         torch.save({"logits": torch.from_numpy(logits), "ids": ids.tolist()}, path)
     return str(path)
 
 
 def lines(path: Path) -> list:
-    """What a file of a run's folder holds, a JSON value a line."""
+    """The JSON values of a file, one a line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -128,22 +130,22 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
     given = {"teacher": teacher(), "student": "resnet8", "data": str(data.DATA / "composite.npz"), "epochs": EPOCHS}
     given |= {"batch_size": batch, "log_every": 10_000, "probe_rows": 50, **METHODS[label]}
     if label == "CKD":
-        given["teacher"] += "::logits"  # it would take features too
+        given["teacher"] += "::logits"  # it also takes features
         given["options"] = {"weight": WEIGHT, "temperature": tau}
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         _, labels, ids = held("composite")
         trained = set(lines(run.folder / "train_ids.txt"))
-        rest = np.array([each not in trained for each in ids.tolist()])
+        rest = np.array([id not in trained for id in ids.tolist()])
         truth = held("composite-test")[1]
-        theirs, own = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
-        agreed = agreement(theirs, own, truth, 100)
+        teacher_classes, student_classes = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
+        agreed = agreement(teacher_classes, student_classes, truth, 100)
         last = [line for line in lines(run.folder / "log.jsonl") if "terms" in line][-1]["terms"]
         return {
             "held-out accuracy": accuracy(bank["head"][rest].argmax(1), labels[rest]),
-            "accuracy": accuracy(own, truth),
-            "garment accuracy": accuracy(own // 10, truth // 10),
-            "digit accuracy": accuracy(own % 10, truth % 10),
+            "accuracy": accuracy(student_classes, truth),
+            "garment accuracy": accuracy(student_classes // 10, truth // 10),
+            "digit accuracy": accuracy(student_classes % 10, truth % 10),
             "agreement": agreed["agreement"],
             "agreement, excess": agreed["excess"],
             **{f"last epoch: {name}": value for name, value in last.items()},
@@ -158,11 +160,15 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The rate with the greatest accuracy on held-out pictures."""
+    """The rate with the highest accuracy on held-out pictures."""
     runs = [run(label, CHOOSING, rate, "rate") for rate in RATES]
     through(runs, until)
-    found = [each for each in map(done, runs) if each is not None]
-    return best_rate(found, lambda each: each["measures"]["held-out accuracy"]) if len(found) == len(RATES) else None
+    records = [record for record in map(done, runs) if record is not None]
+    return (
+        best_rate(records, lambda record: record["measures"]["held-out accuracy"])
+        if len(records) == len(RATES)
+        else None
+    )
 
 
 def work(until: float = float("inf"), seeds: range = SEEDS) -> None:

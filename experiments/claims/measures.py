@@ -42,7 +42,7 @@ def teacher(store: str, name: str, count: int | None = None) -> np.ndarray:
 
 
 def queries() -> np.ndarray:
-    """The test rows whose neighbours are looked up among all test rows."""
+    """The test rows whose neighbours are searched among all test rows."""
     return np.arange(0, TEST)[:: TEST // QUERIES][:QUERIES]
 
 
@@ -54,43 +54,46 @@ def teacher_neighbours(metric: str) -> Neighbours:
 
 @lru_cache
 def teacher_votes(name: str) -> np.ndarray:
-    """What the teacher's k-NN vote says of the test images, with the bank of data/NAME.npz."""
+    """The teacher's k-NN classes of the test images, with the bank of data/NAME.npz."""
     bank, test = teacher("lite2-train", name), teacher("lite2-test", "test", TEST)
     return knn_predict(bank, images(name, None)[1], test, K)
 
 
 def without_bank(test: np.ndarray) -> dict[str, float]:
-    """A student's features of the test images against the teacher's."""
-    theirs, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
-    own = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
-    found = {
-        f"overlap@{K} {metric}": float(intersections(teacher_neighbours(metric), own[metric]).mean() / K)
+    """Measures of a student's features of the test images against the teacher's."""
+    teacher_rows, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
+    student_neighbours = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
+    values = {
+        f"overlap@{K} {metric}": float(intersections(teacher_neighbours(metric), student_neighbours[metric]).mean() / K)
         for metric in METRICS
     }
-    mine, its = predictions(own["cosine"], labels), predictions(teacher_neighbours("cosine"), labels)
-    found["k-NN accuracy, among test"] = float((mine == labels[queries()]).mean())
-    found["k-NN agreement, among test"] = float((mine == its).mean())
-    found["debiased CKA"] = debiased_linear_cka(theirs, test)
-    found["norm correlation"] = norm_correlation(theirs, test)
-    if theirs.shape[1] == test.shape[1]:
-        found["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
-        found["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
-    return found
+    student_votes, votes_of_teacher = (
+        predictions(student_neighbours["cosine"], labels),
+        predictions(teacher_neighbours("cosine"), labels),
+    )
+    values["k-NN accuracy, among test"] = float((student_votes == labels[queries()]).mean())
+    values["k-NN agreement, among test"] = float((student_votes == votes_of_teacher).mean())
+    values["debiased CKA"] = debiased_linear_cka(teacher_rows, test)
+    values["norm correlation"] = norm_correlation(teacher_rows, test)
+    if teacher_rows.shape[1] == test.shape[1]:
+        values["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(teacher_rows, test)))
+        values["space similarity"] = float(np.nanmedian(space_similarity(teacher_rows, test)))
+    return values
 
 
 def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """The same, and how the test images are classified by a student's features of data/NAME.npz."""
-    found, labels = without_bank(test), images()[1]
+    """`without_bank`, and the classification of the test images by a student's features of data/NAME.npz."""
+    values, labels = without_bank(test), images()[1]
     votes = knn_predict(bank, images(name, None)[1], test, K)
-    found["k-NN accuracy"] = accuracy(votes, labels)
+    values["k-NN accuracy"] = accuracy(votes, labels)
     agreed = agreement(teacher_votes(name), votes, labels)
-    found["k-NN agreement"] = agreed["agreement"]
-    found["k-NN agreement, excess"] = agreed["excess"]
-    return found
+    values["k-NN agreement"] = agreed["agreement"]
+    values["k-NN agreement, excess"] = agreed["excess"]
+    return values
 
 
 def at_both(name: str, bank: dict[str, np.ndarray], test: dict[str, np.ndarray], head: bool) -> dict[str, float]:
-    """At the backbone and, where there is one on the student's side, at the head."""
+    """All measures at the backbone and, where the student has one, at the head."""
     places = ("backbone", "head") if head else ("backbone",)
     return {
         f"{place}: {key}": value

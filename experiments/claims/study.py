@@ -1,8 +1,8 @@
-"""What all claims share: a run that is trained once and kept, its measures, and the choice of the learning rate.
+"""Code shared by all claims: a run that is trained once and stored, its measures, and the choice of the learning rate.
 
-A run is trained by manifold_probe's own trainer, measured on test images, and leaves runs/CLAIM/NAME.json; its features
-and its checkpoint are then removed. A run whose JSON is there is never trained again, so a study can be stopped at any
-moment and goes on; several processes may work on the same study, each run is taken by one of them.
+A run is trained by the trainer of manifold_probe, measured on test images, and stored in runs/CLAIM/NAME.json; its
+features and its checkpoint are then removed. A run with a JSON file is never trained again, so a study can be stopped
+at any time and continued; several processes may work on the same study, and each run is trained by one of them.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ OPTIMISATION = {
 
 @dataclass
 class Run:
-    """A configuration and a seed. ``part`` says what for; ``fields`` go to the trainer.
+    """A configuration and a seed. ``part`` is its purpose; ``fields`` go to the trainer.
 
-    ``measure`` makes the numbers of a trained student from (bank, test): the features of all rows of the run's data
-    and of the test images, {"backbone": ..., "head": ...}. ``test`` are the test images (n, H, W). ``steps`` stops
-    passes that encode more than an epoch (neighbour batches) after so many steps; they are spread over the epochs.
+    ``measure`` computes the values of a trained student from (bank, test): the features of all rows of the run's data
+    and of the test images, {"backbone": ..., "head": ...}. ``test`` are the test images (n, H, W). ``steps`` limits
+    passes that encode more than an epoch (neighbour batches); the steps are spread over the epochs.
     """
 
     claim: str
@@ -74,37 +74,37 @@ class Run:
 
     @property
     def record(self) -> Path:
-        """Where its numbers are kept."""
+        """The file of its values."""
         return RUNS / self.claim / f"{self.name}.json"
 
     @property
     def folder(self) -> Path:
-        """Where it is trained."""
+        """The folder of its training."""
         return RUNS / self.claim / self.name
 
     @property
     def config(self) -> Config:
-        """What the trainer is asked for."""
+        """The configuration for the trainer."""
         given = {"student": "conv4", **OPTIMISATION, "seed": self.seed, "rate": self.rate, **self.fields}
         given.setdefault("probe_every", given["epochs"])
         return resolved(given)
 
 
 def done(run: Run) -> dict[str, Any] | None:
-    """The numbers of a run, where it was through before."""
+    """The values of a finished run; None for others."""
     return json.loads(run.record.read_text()) if run.record.exists() else None
 
 
 def through(runs: Iterable[Run], until: float = float("inf")) -> list[dict[str, Any]]:
-    """The numbers of all runs; those that are missing are trained, unless another process does or ``until`` is past."""
-    found = []
+    """The values of all runs; missing ones are trained, unless another process does so or ``until`` is past."""
+    records = []
     for run in runs:
         record = done(run)
         if record is None and time.time() < until:
             record = taken(run)
         if record is not None:
-            found.append(record)
-    return found
+            records.append(record)
+    return records
 
 
 def taken(run: Run) -> dict[str, Any] | None:
@@ -124,13 +124,13 @@ def taken(run: Run) -> dict[str, Any] | None:
 
 
 def alive(lock: Path) -> bool:
-    """Whether the process that wrote the lock still runs."""
+    """Whether the process that wrote the lock is still running."""
     content = lock.read_text()
     return not content or Path(f"/proc/{content}").exists()
 
 
 def fresh(run: Run) -> dict[str, Any]:
-    """Train, measure, keep the numbers."""
+    """Train, measure, store the values."""
     folder = run.folder
     cpu, wall = time.process_time(), time.monotonic()
     if run.steps is None:
@@ -167,7 +167,7 @@ def fresh(run: Run) -> dict[str, Any]:
 
 
 def train_part(config: Config, folder: Path, steps: int) -> None:
-    """The trainer's own loop on the first steps of the first pass, cut into as many parts as there are epochs.
+    """The trainer's loop on the first steps of the first pass, divided into as many parts as there are epochs.
 
     One pass over neighbour batches encodes 16 times the rows, more than the whole budget of the other losses.
     """
@@ -176,8 +176,8 @@ def train_part(config: Config, folder: Path, steps: int) -> None:
     with out.locked():
         before = out.state()
         setting = prepare(config, processes, lambda _: None)
-        batches, each = setting.order(0), steps // config.epochs
-        setting.order = lambda epoch: batches[epoch * each : (epoch + 1) * each]
+        batches, steps_an_epoch = setting.order(0), steps // config.epochs
+        setting.order = lambda epoch: batches[epoch * steps_an_epoch : (epoch + 1) * steps_an_epoch]
         run = trainer.Run(setting, out, processes, lambda _: None, None)
         run.start(before)
         run.train()
@@ -208,10 +208,10 @@ def embedded(student: Path, images: np.ndarray, width: int) -> dict[str, np.ndar
 
 
 def best_rate(runs: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> float:
-    """The rate of the run with the greatest value on the rows that were held out of training."""
+    """The rate of the run with the highest value on the rows that were held out of training."""
     return max(runs, key=value)["rate"]
 
 
 def overlap_held_out(record: dict[str, Any]) -> float:
-    """What learning rates are chosen by: overlap@10 with the teacher at the backbone, on held-out training rows."""
+    """The criterion for learning rates: overlap@10 with the teacher at the backbone, on held-out training rows."""
     return record["watched"]["backbone"]["overlap@10"]

@@ -218,7 +218,7 @@ def test_a_student_of_one_vector_is_compared_and_not_diagnosed(told: list[dict[s
     [
         ({"measures": ["overlap@10"]}, "a diagnosis needs overlap@10:euclidean, debiased_linear_cka too"),
         ({"k": 40}, "120 paired rows are too few"),
-        ({"labels": ["one"] * 120}, "labels: hold one class alone"),
+        ({"labels": ["one"] * 120}, "labels: hold only one class"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_refused(options: dict[str, Any], words: str, told: list[dict[str, Any]]) -> None:
