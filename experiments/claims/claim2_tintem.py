@@ -16,7 +16,7 @@ import data
 import numpy as np
 import signed
 import torch
-from measures import METRICS, TEST, K, images, queries, teacher, teacher_neighbours, without_bank
+from measures import METRICS, TEST, K, images, overlap, queries, teacher, teacher_neighbours, without_bank
 from sizes import SEEDS as COUNT
 from sizes import SIZES
 from sizes import SPLITS as SPLIT_COUNT
@@ -24,8 +24,7 @@ from study import RATES, Run, best_rate, done, overlap_held_out, through
 
 from manifold_probe.evaluation import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores, rank_correlation
 from manifold_probe.measures import Neighbours
-from manifold_probe.measures.overlap import intersections
-from manifold_probe.models.heads import make_head
+from manifold_probe.models import saved_head
 
 SEEDS = range(COUNT)
 HEADS: dict[str, dict] = {
@@ -59,7 +58,7 @@ def head_run(label: str, size: int, seed: int, rate: float, part: str = "heads")
 
     name = f"{label} {size}" if part.startswith("heads") else label
     return Run(
-        "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure,
         {"head": label, "size": size, "epochs": epochs},
     )  # fmt: skip
 
@@ -73,14 +72,14 @@ def kept_by_head(run: Run) -> dict[str, float]:
     state = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
     theirs = torch.from_numpy(teacher("lite2-test", "test", TEST))
     name = {"TinTeM": "layernorm_linear", "orthogonal": "orthogonal", "PCA": "pca"}[run.facts["head"]]
-    head = make_head(name, theirs.shape[1], 128)
+    head = saved_head(name, state)
     head.load_state_dict(state)
     out = head(theirs).numpy()
     near = Neighbours.search(out, K, metric="cosine", queries=queries())
     matrix = head.directions if name == "pca" else head.weight if name == "orthogonal" else head[1].weight
     values = torch.linalg.svdvals(matrix.detach().double())
     return {
-        "teacher's head: overlap@10 cosine": float(intersections(teacher_neighbours("cosine"), near).mean() / K),
+        "teacher's head: overlap@10 cosine": overlap(teacher_neighbours("cosine"), near),
         "teacher's head: spread of singular values": float(values.std() / values.mean()),
     }
 
@@ -143,7 +142,7 @@ def unusual_run(label: str, split: int, rate: float, part: str = "unusual") -> R
 
     classes = " and ".join(data.CLASSES[each] for each in SPLITS[split])
     return Run(
-        "claim2", part, label, split, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        "claim2", part, label, split, rate, fields, lambda: images("test", TEST)[0], measure,
         {"held_out_classes": classes, "epochs": claim1_coss.EPOCHS},
     )  # fmt: skip
 

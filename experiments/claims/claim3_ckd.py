@@ -15,12 +15,11 @@ import data
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from sizes import CKD_SEEDS, PICTURES, RUNS, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
+from sizes import CKD_SEEDS, PICTURES, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
 from study import Run, best_rate, done, embedded, through
 
+import manifold_probe as mp
 from manifold_probe.distillation import ckd_loss
-from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
 SEEDS, CHOOSING = range(CKD_SEEDS), 100
@@ -85,21 +84,25 @@ def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return file["images"], file["labels"].astype(int), file["ids"]
 
 
+def teacher_run() -> Run:
+    """The training of the teacher, on labels alone."""
+    given = {"method": "kd", "options": {"weight": 0.0}, "teacher": data.random_logits("composite", 100)}
+    given |= {"student": "resnet20", "data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS}
+    given |= {"batch_size": BATCH, "held_out": 0.0, "probe_rows": 50}
+    return Run("claim3", "teacher", "resnet20", 0, 3e-3, given, lambda: held("composite-test")[0], lambda *_: {})
+
+
 def teacher() -> str:
     """The teacher's logits of the training pictures, data/t.pt; its accuracy is beside them in data/teacher.json."""
     path = data.DATA / "t.pt"
     if not path.exists():
         _, labels, ids = held("composite")
-        nothing = data.DATA / "no-logits-composite.pt"
-        torch.save({"logits": torch.zeros(ROWS, 100), "ids": ids.tolist()}, nothing)
-        folder = RUNS / "teacher"
-        given = {"method": "kd", "options": {"weight": 0.0}, "teacher": str(nothing), "student": "resnet20"}
-        given |= {"data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS, "batch_size": BATCH, "seed": 0}
-        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine", "held_out": 0.0}
-        train(resolved(given | {"probe_every": TEACHER_EPOCHS, "probe_rows": 50}), folder, tell=lambda _: None)
+        run = teacher_run()
+        folder = run.folder
+        mp.distill(folder, **run.settings)
         logits = load_file(folder / "features-00000.safetensors")["head"]
         images, truth, _ = held("composite-test")
-        test = embedded(folder / "student.pt", images, 100)["head"]
+        test = embedded(run, images)["head"]
         seconds = json.loads((folder / "seconds.json").read_text())["seconds"]
         facts = {"test accuracy": accuracy(test.argmax(1), truth), "train accuracy": accuracy(logits.argmax(1), labels)}
         own = {
@@ -152,7 +155,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     name = label if part != "grid" else f"{label} B {batch}" + (f" tau {tau:g}" if label == "CKD" else "")
     return Run(
-        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure, None,
+        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure,
         {"method": label, "batch": batch, "tau": tau if label == "CKD" else None, "epochs": EPOCHS},
     )  # fmt: skip
 

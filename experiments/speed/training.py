@@ -23,7 +23,7 @@ from torch import nn
 
 import manifold_probe as mp
 from manifold_probe.distillation import CKD, Cosine, CoSS, TinTeM
-from manifold_probe.models.students import make_student
+from manifold_probe.models import make_student
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
