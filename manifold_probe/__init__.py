@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from manifold_probe.measures.catalogue import MEASURES, Measure
     from manifold_probe.spaces.space import Space
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "MEASURES",
     "Comparison",
