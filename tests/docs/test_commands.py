@@ -106,5 +106,5 @@ def test_every_verb_has_an_example_and_every_option_a_meaning(verb: str) -> None
 def test_every_option_that_a_page_names_exists(page: str) -> None:
     known = {option for verb in verbs().values() for parameter in verb.params for option in parameter.opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page].read_text(encoding="utf-8")))
-    elsewhere = {"--nproc-per-node", "--no-deps", "--quick", "--help"}
+    elsewhere = {"--nproc-per-node", "--no-deps", "--quick", "--help", "--install-completion"}
     assert named <= known | elsewhere, named - known
