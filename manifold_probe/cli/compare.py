@@ -121,7 +121,8 @@ def compare(
 ) -> None:
     """Measure how faithfully a student kept its teacher's space.
 
-    Each point's neighbours, the overall shape and the classes, with intervals and chance; several students in one table.
+    Each point's neighbours, the overall shape and the classes, with intervals and what chance would give; several
+    students in one table.
 
     \b
     Examples:

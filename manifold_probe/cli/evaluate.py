@@ -97,8 +97,8 @@ def evaluate(
 ) -> None:
     """Classify, retrieve and detect with both models' features.
 
-    How good are both, and do they err on the same rows? Without training features half of the test rows are the bank. Test and training rows of a data set that the student
-    was not distilled on make it a test of transfer.
+    How good are both, and do they err on the same rows? Without training features half of the test rows are the bank.
+    Test and training rows of a data set that the student was not distilled on make it a test of transfer.
 
     \b
     Examples:

@@ -26,7 +26,8 @@ def merge(
 ) -> None:
     """Merge what probe partial wrote into the comparison.
 
-    The result is the same, bit by bit, as that of one machine. Ranks and alarms need the rows a second time. They are read here, unless --second-round shares that out too.
+    The result is the same, bit by bit, as that of one machine. Ranks and alarms need the rows a second time. They are
+    read here, unless --second-round shares that out too.
 
     \b
     Examples:

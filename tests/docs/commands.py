@@ -1,7 +1,7 @@
 """The commands that a user reads, in the README, in docs/ and in every ``probe VERB --help``, and how a test runs them.
 
-Output that a page shows, below a command in a ``console`` block or in a ``text`` block right after a ``python`` block, is
-held against what the command prints: see `not_printed`.
+Output that a page shows, below a command in a ``console`` block or in a ``text`` block right after a ``python`` block,
+is compared with what the command prints: see `not_printed`.
 
 A command is taken as it is written. What may be changed before it runs is in three tables: `PLACEHOLDERS` (a model that
 the reader has to bring), `SHORTER` (hours of training) and, in the default suite alone, `QUICKER`. A file or folder
@@ -235,7 +235,6 @@ class Runner:
             fault = f"does not print {line!r}, but\n{out}"
         return fault and f"{command.place}: {command.text}\n    {fault}: {error[-1500:].strip()}"
 
-
     def as_written(self, command: Command, text: str) -> bool:
         """Whether what ran is what the page says, and read nothing of a command that ran with less work."""
         if text != command.text:
@@ -256,10 +255,11 @@ def not_printed(shown: Sequence[str], printed: str) -> str | None:
         if wanted in ([], ["..."]):
             continue
         last = len(words) - len(wanted)
-        start = next((at for at in range(place, last + 1) if all(map(same, wanted, words[at : at + len(wanted)]))), None)
-        if start is None:
+        while place <= last and not all(map(same, wanted, words[place : place + len(wanted)])):
+            place += 1
+        if place > last:
             return line
-        place = start + len(wanted)
+        place += len(wanted)
     return None
 
 

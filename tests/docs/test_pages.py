@@ -12,7 +12,7 @@ import yaml
 import manifold_probe
 from manifold_probe.diagnosis import CAUSES, accounting, training, unaligned
 from manifold_probe.measures.catalogue import MEASURES
-from tests.docs.commands import PAGES, ROOT, commands_of
+from tests.docs.commands import PAGES, ROOT, commands_of, not_printed
 
 DIAGNOSIS = PAGES["docs/diagnosis.md"].read_text(encoding="utf-8")
 NUMBERS = PAGES["docs/numbers.md"].read_text(encoding="utf-8")
@@ -63,6 +63,14 @@ def test_every_alarm_of_a_comparison_has_a_row() -> None:
     table = NUMBERS.partition("| code | what it means |")[2].partition("\n\n")[0]
     assert raised
     assert raised <= set(re.findall(r"`(\w+)`", table))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_output_that_is_cut_from_a_file_is_in_it(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    for name, block in re.findall(r"`([\w./]+\.txt)`:\n\n```text\n(.*?)```", text, re.DOTALL):
+        assert not_printed(block.splitlines(), (ROOT / name).read_text(encoding="utf-8")) is None
+    assert "report.txt`" in NUMBERS
 
 
 def test_releases_are_dated_and_the_newest_is_this_version() -> None:
