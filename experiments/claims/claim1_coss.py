@@ -74,7 +74,7 @@ def accuracy_held_out(record: dict) -> float:
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The learning rate chosen with a seed of its own on held-out rows, one for CoSS at either weight and for
+    """The learning rate chosen with another seed on held-out rows, one for CoSS at either weight and for
     both orders of the same loss; None while runs are missing."""
     if label == "untrained":
         return 0.0

@@ -68,8 +68,8 @@ def kept_by_head(run: Run) -> dict[str, float]:
     """What the teacher's head alone keeps of the teacher on test images: no student can copy more. And how orthogonal
     it is: the spread of its singular values, 0 for an exact rotation and projection."""
     state = torch.load(run.folder / "last.pt", map_location="cpu", weights_only=True)["method"]
-    own = "teacher_head."
-    state = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+    prefix = "teacher_head."
+    state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     theirs = torch.from_numpy(teacher("lite2-test", "test", TEST))
     name = {"TinTeM": "layernorm_linear", "orthogonal": "orthogonal", "PCA": "pca"}[run.facts["head"]]
     head = saved_head(name, state)
@@ -129,13 +129,13 @@ def unusual_run(label: str, split: int, rate: float, part: str = "unusual") -> R
         outside = np.isin(images()[1], SPLITS[split])
         found = {}
         for place in ("backbone",) if label == "TinTeM" else ("backbone", "head"):
-            own, theirs = scores(bank[place], labels, test[place]), teacher_scores(split)
+            student, theirs = scores(bank[place], labels, test[place]), teacher_scores(split)
             for name in SCORES:
                 for among, rows in (("known", ~outside), ("held out", outside)):
-                    ranks = rank_correlation(theirs[name][rows], own[name][rows])
+                    ranks = rank_correlation(theirs[name][rows], student[name][rows])
                     found[f"{place}: {name}, rank among {among}"] = ranks
-                found[f"{place}: {name}, AUROC"] = auroc(own[name][~outside], own[name][outside])
-                found[f"{place}: {name}, FPR"] = fpr_at_tpr(own[name][~outside], own[name][outside])
+                found[f"{place}: {name}, AUROC"] = auroc(student[name][~outside], student[name][outside])
+                found[f"{place}: {name}, FPR"] = fpr_at_tpr(student[name][~outside], student[name][outside])
                 found[f"teacher: {name}, AUROC"] = auroc(theirs[name][~outside], theirs[name][outside])
                 found[f"teacher: {name}, FPR"] = fpr_at_tpr(theirs[name][~outside], theirs[name][outside])
         return found

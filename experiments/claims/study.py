@@ -1,6 +1,6 @@
 """What all claims share: a run that is trained once and kept, its measures, and the choice of the learning rate.
 
-A run is trained by manifold_probe's own trainer, measured on test images, and leaves runs/CLAIM/NAME.json; its features
+A run is trained by manifold_probe's trainer, measured on test images, and leaves runs/CLAIM/NAME.json; its features
 and its checkpoint are then removed. A run whose JSON is there is never trained again, so a study can be stopped at any
 moment and goes on; several processes may work on the same study, each run is taken by one of them.
 """
