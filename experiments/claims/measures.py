@@ -17,8 +17,6 @@ from manifold_probe.measures import (
     per_dimension_correlation,
     space_similarity,
 )
-from manifold_probe.measures.classes import predictions
-from manifold_probe.measures.overlap import intersections
 
 K = 10
 METRICS = ("cosine", "euclidean")
@@ -54,35 +52,39 @@ def teacher_neighbours(metric: str) -> Neighbours:
 
 @lru_cache
 def teacher_votes(name: str) -> np.ndarray:
-    """The teacher's k-NN classes of the test images, with the bank of data/NAME.npz."""
+    """What the teacher's k-NN vote says of the test images, with the bank of data/NAME.npz."""
     bank, test = teacher("lite2-train", name), teacher("lite2-test", "test", TEST)
     return knn_predict(bank, images(name, None)[1], test, K)
 
 
+def overlap(one: Neighbours, other: Neighbours) -> float:
+    """The share of the queries' K nearest rows that two spaces have in common."""
+    return float((one.nearest[:, :, None] == other.nearest[:, None, :]).sum() / one.nearest.size)
+
+
+def votes_among(near: Neighbours, labels: np.ndarray) -> np.ndarray:
+    """The class that most of each query's K nearest rows have, the lowest where several have it."""
+    return np.eye(labels.max() + 1)[labels[near.nearest]].sum(1).argmax(1)
+
+
 def without_bank(test: np.ndarray) -> dict[str, float]:
-    """Measures of a student's features of the test images against the teacher's."""
-    teacher_rows, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
-    student_neighbours = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
-    values = {
-        f"overlap@{K} {metric}": float(intersections(teacher_neighbours(metric), student_neighbours[metric]).mean() / K)
-        for metric in METRICS
-    }
-    student_votes, votes_of_teacher = (
-        predictions(student_neighbours["cosine"], labels),
-        predictions(teacher_neighbours("cosine"), labels),
-    )
+    """A student's features of the test images against the teacher's."""
+    theirs, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
+    near = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
+    values = {f"overlap@{K} {metric}": overlap(teacher_neighbours(metric), near[metric]) for metric in METRICS}
+    student_votes, teacher_vote = votes_among(near["cosine"], labels), votes_among(teacher_neighbours("cosine"), labels)
     values["k-NN accuracy, among test"] = float((student_votes == labels[queries()]).mean())
-    values["k-NN agreement, among test"] = float((student_votes == votes_of_teacher).mean())
-    values["debiased CKA"] = debiased_linear_cka(teacher_rows, test)
-    values["norm correlation"] = norm_correlation(teacher_rows, test)
-    if teacher_rows.shape[1] == test.shape[1]:
-        values["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(teacher_rows, test)))
-        values["space similarity"] = float(np.nanmedian(space_similarity(teacher_rows, test)))
+    values["k-NN agreement, among test"] = float((student_votes == teacher_vote).mean())
+    values["debiased CKA"] = debiased_linear_cka(theirs, test)
+    values["norm correlation"] = norm_correlation(theirs, test)
+    if theirs.shape[1] == test.shape[1]:
+        values["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
+        values["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
     return values
 
 
 def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """`without_bank`, and the classification of the test images by a student's features of data/NAME.npz."""
+    """The same, and how the test images are classified by a student's features of data/NAME.npz."""
     values, labels = without_bank(test), images()[1]
     votes = knn_predict(bank, images(name, None)[1], test, K)
     values["k-NN accuracy"] = accuracy(votes, labels)
@@ -93,7 +95,7 @@ def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, flo
 
 
 def at_both(name: str, bank: dict[str, np.ndarray], test: dict[str, np.ndarray], head: bool) -> dict[str, float]:
-    """All measures at the backbone and, where the student has one, at the head."""
+    """At the backbone and, where there is one on the student's side, at the head."""
     places = ("backbone", "head") if head else ("backbone",)
     return {
         f"{place}: {key}": value

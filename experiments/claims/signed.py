@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from manifold_probe.models.students import make_student
+from manifold_probe.models import make_student
 
 
 def conv4(seed: int = 0) -> torch.nn.Module:

@@ -63,8 +63,20 @@ class CompareOptions(TypedDict, total=False):
     progress: OnProgress | None
 
 
+class FeatureDict(TypedDict, total=False):
+    """A dict that is one space, for type checkers; every other dict with names as keys is a dict of students."""
+
+    features: Any
+    embeddings: Any
+    ids: Any
+    labels: Any
+    logits: Any
+
+
 @overload
-def compare(teacher: Any, student: dict[str, Any], **options: Unpack[CompareOptions]) -> Comparisons: ...
+def compare(teacher: Any, student: FeatureDict, **options: Unpack[CompareOptions]) -> Comparison: ...
+@overload
+def compare(teacher: Any, student: Mapping[str, Any], **options: Unpack[CompareOptions]) -> Comparisons: ...
 @overload
 def compare(teacher: Any, student: Any, **options: Unpack[CompareOptions]) -> Comparison: ...
 def compare(
@@ -104,7 +116,8 @@ def compare(
     student : the same, or a dict of named students
         The student may have another width; rows pair by id where both have ids, else by position. A dict is one student
         where it has an array under "features", "embeddings", "ids", "labels" or "logits", or where all its values are
-        vectors ``{id: vector}``; else every value is a student of that name.
+        vectors ``{id: vector}``; else every value is a student of that name. Type checkers see names and no values: to
+        them ``{id: vector}`` is a dict of students, unless it is given as ``manifold_probe.spaces.as_space(vectors)``.
     labels : sequence of length n, path, or table with ids, optional
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
         Rows without one (None, NaN, "", -1 where no other integer is negative, ids that the table lacks) are left out

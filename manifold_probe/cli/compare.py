@@ -119,7 +119,10 @@ def compare(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes.
+    """Measure how faithfully a student kept its teacher's space.
+
+    Each point's neighbours, the overall shape and the classes, with intervals and what chance would give; several
+    students in one table.
 
     \b
     Examples:

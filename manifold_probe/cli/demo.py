@@ -21,7 +21,9 @@ def demo(
     ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, compare and diagnose them, and write the page.
+    """Train a teacher and two students on digits, and compare them.
+
+    Half a minute, without a download. The students are also diagnosed; the page and all files of the tour are written.
 
     \b
     Examples:

@@ -108,7 +108,9 @@ def diagnose(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Say where a student lost its teacher's neighbourhoods, and why: what each cause explains, its proof, what to do.
+    """Show where a student lost its teacher's neighbours, and why.
+
+    An account of the whole loss; then the causes, with what each explains, its proof and what to do.
 
     \b
     Examples:

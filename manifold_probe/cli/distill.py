@@ -81,7 +81,7 @@ def distill(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a student on its teacher's embedding, and report how faithful it became.
+    """Train a student on its teacher's embedding, and compare them.
 
     The rows that were held out of training are compared with the teacher, and with the untrained student.
 

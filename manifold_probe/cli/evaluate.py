@@ -95,10 +95,10 @@ def evaluate(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?
+    """Classify, retrieve and detect with both models' features.
 
-    Without training features half of the test rows are the bank. Test and training rows of a data set that the student
-    was not distilled on make it a test of transfer.
+    How good are both, and do they err on the same rows? Without training features half of the test rows are the bank.
+    Test and training rows of a data set that the student was not distilled on make it a test of transfer.
 
     \b
     Examples:

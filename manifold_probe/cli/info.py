@@ -16,7 +16,9 @@ def info(
     ],
     debug: Debug = False,
 ) -> None:
-    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash.
+    """Print what a file of features, or the folder of a run, holds.
+
+    Keys, shapes, types, ids, labels, norms, the count of NaN and a hash.
 
     Of a run folder of probe distill also what was trained, the rows held out, and how the training went.
 

@@ -20,7 +20,7 @@ training = partial(typer.Option, rich_help_panel="Training")
 Sides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="TEACHER STUDENT", help="Teacher and students, in this order, without the names of the options."
+        metavar="TEACHER STUDENT", help="The teacher, then each student, in place of --teacher and --student."
     ),
 ]
 Teacher = Annotated[

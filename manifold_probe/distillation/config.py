@@ -55,6 +55,7 @@ class Config:
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
     share of rows that are kept out of training and measured instead; None is settled when the number of rows is known,
     see `held_rows`. ``probe_rows`` are watched every ``probe_every`` epochs. ``log_every`` counts steps.
+    ``epoch_steps`` ends an epoch after so many steps; the next one goes on in the same pass over the rows.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
     """
 
@@ -77,6 +78,7 @@ class Config:
     options: dict[str, Any] = field(default_factory=dict)
     augment: str = "plain"
     neighbour_batches: bool = False
+    epoch_steps: int | None = None
     held_out: float | None = None
     probe_rows: int = 2000
     probe_every: int = 1
@@ -251,9 +253,10 @@ def _short(value: Any) -> str:
 
 
 def _check(config: Config) -> None:
-    for name in ("epochs", "batch_size", "probe_every", "log_every"):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')}: {getattr(config, name)} is below 1; give at least 1")
+    for name in ("epochs", "batch_size", "probe_every", "log_every", "epoch_steps"):
+        count = getattr(config, name)
+        if count is not None and count < 1:
+            raise InputError(f"--{name.replace('_', '-')}: {count} is below 1; give at least 1")
     for name in ("rate", "weight_decay", "momentum", "warmup_epochs", "warmup_rate", "final_rate"):
         if not 0 <= getattr(config, name) < float("inf"):
             option = name.replace("_", "-")

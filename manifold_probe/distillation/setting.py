@@ -18,7 +18,7 @@ from manifold_probe.distillation.config import FEWEST_MEASURED, Config, warm_up_
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
-from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
+from manifold_probe.distillation.order import Order, in_parts, neighbour_batches, shuffled
 from manifold_probe.distillation.targets import Targets, constant, live_targets, only_logits, stored_targets
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
@@ -354,8 +354,11 @@ def _order(config: Config, rows: np.ndarray, targets: Targets, processes: Proces
     if config.batch_size % processes.count:
         raise InputError(f"--batch-size: {config.batch_size} cannot be split over {processes.count} processes evenly")
     if config.neighbour_batches:
-        return neighbour_batches(rows, targets.plain[torch.from_numpy(rows)].numpy(), config.batch_size, config.seed)
-    return shuffled(rows, config.batch_size, config.seed)
+        features = targets.plain[torch.from_numpy(rows)].numpy()
+        order = neighbour_batches(rows, features, config.batch_size, config.seed)
+    else:
+        order = shuffled(rows, config.batch_size, config.seed)
+    return order if config.epoch_steps is None else in_parts(order, config.epoch_steps)
 
 
 def _digest(tensor: Tensor) -> str:
