@@ -152,7 +152,7 @@ def _diagnosed(
             "of": pair.teacher.n,
             "labels": lab.labelled,
             "set_aside": len(aside),
-            "causes": {"tried": len(lab.tried), "level": FAMILY_ERROR, "correction": "Holm"},
+            "causes": {"tried": len(lab.tried), "level": FAMILY_ERROR, "correction": "Bonferroni"},
             **({} if asked.slices is None else {"slices": {"count": len(codes_of(np.asarray(asked.slices))[1])}}),
             **({} if of_training is None else of_training.examined),
         },
@@ -200,7 +200,7 @@ def of_unaligned(
             "of": pair.teacher.n,
             "labels": pair.labels is not None,
             "set_aside": 0,
-            "causes": {"tried": 1, "level": FAMILY_ERROR, "correction": "Holm"},
+            "causes": {"tried": 1, "level": FAMILY_ERROR, "correction": "Bonferroni"},
         },
     }
 
