@@ -165,8 +165,8 @@ def check_pooling(model: Model, pooling: str | None) -> None:
     """Refuse the pooling "cls" for a text model whose first token does not depend on the rest of the text, and no
     pooling for a text model with an output per token.
 
-    The first token does not depend on the rest in causal models (GPT-2, LLaMA, CLIP's text side), which is tested on one
-    text. It does not stand for the text either if the tokenizer adds no first token.
+    The first token does not depend on the rest in causal models (GPT-2, LLaMA, CLIP's text side), which is tested on
+    one text. It does not stand for the text either if the tokenizer adds no first token.
 
     Raises
     ------
