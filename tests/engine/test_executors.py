@@ -272,7 +272,7 @@ class Workers:
         (
             {"tcp://b:2": None, "tcp://c:3": ModuleNotFoundError("No module named 'manifold_probe'")},
             {},
-            r"worker tcp://c:3 cannot import manifold_probe \(No module named 'manifold_probe'\); install the same version there",
+            r"worker tcp://c:3 cannot import manifold_probe \(No module named 'manifold_probe'\); install the same",
         ),
         (
             {"tcp://b:2": None},
