@@ -126,7 +126,7 @@ def test_distill_trains_compares_and_goes_on(tmp_path: Path, monkeypatch: pytest
     words = ["distil", "--method", "mse", "--teacher", "t.pt", "--student", "conv4", "--data", "digits.npz"]
     assert cli.run([*words, "--epochs", "1", "--batch-size", "32", "--out", "run", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == run.comparison.to_dict()
-    with pytest.raises(mp.InputError, match=r"epoch: is no setting of a run; did you mean epochs\?"):
+    with pytest.raises(mp.InputError, match=r"epoch: is not a setting of a run; did you mean epochs\?"):
         mp.distill("other", **given, epoch=3)
     with pytest.raises(mp.InputError, match="--method: missing"):
         mp.distill("other", teacher="t.pt")

@@ -51,11 +51,11 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
         fields |= {"method": "kd", "options": {"weight": 0.0}, "teacher": no_logits(rows)}
         if label == "untrained":
             rate = 0.0  # one batch at rate 0: only the batch norms' running moments see it
-            fields |= {"epochs": 1, "epoch_steps": 1}
+            fields |= {"epochs": 1, "samples": BATCH}
     else:
         fields |= {"teacher": str(data.DATA / "lite2-train"), **LOSSES[label]}
         if "neighbour_batches" in fields:  # as many steps as the other losses get
-            fields["epoch_steps"] = rows * 5 // 6 // BATCH
+            fields["samples"] = rows * 5 // 6
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         if not measured:

@@ -1,9 +1,9 @@
-"""What teaches a student its teacher's embedding: one file a method, each a pure function on tensors and a module.
+"""Distillation methods, one file each: the loss as a pure function on tensors, and a module that adds head and weights.
 
 >>> import torch
 >>> teacher = torch.randn(16, 6)
->>> method = CoSS(student_width=4, teacher_width=6)  # owns the head that joins the widths
->>> terms = method(torch.randn(16, 4), teacher)  # named and weighted: their sum is the training loss
+>>> method = CoSS(student_width=4, teacher_width=6)  # contains a head from 4 to 6 dimensions
+>>> terms = method(torch.randn(16, 4), teacher)  # weighted terms by name: their sum is the training loss
 >>> sorted(terms)
 ['cosine', 'space']
 """

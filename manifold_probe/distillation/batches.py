@@ -1,4 +1,4 @@
-"""The batches of a run: rows, pixels and the teacher's targets, read ahead where there is reading to do."""
+"""The batches of a run: rows, pixels and the teacher's targets, read ahead in a thread."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from torch import Tensor
 from manifold_probe.distillation.setting import Setting
 from manifold_probe.extraction.processes import Processes
 
-AHEAD = 2  # batches
+BATCHES_AHEAD = 2
 Batch = tuple[np.ndarray, int, Any, Tensor]
 
 
 def batches(setting: Setting, processes: Processes, step: int) -> Iterator[Batch]:
-    """(rows, view, batch, targets) of every step from ``step`` on, this process's part, read ahead by a thread.
+    """(rows, view, batch, targets) of every step from ``step`` on, this process's part of it.
 
-    Where all pixels are in memory a thread would only take turns with the model's own.
+    A thread reads ahead, unless all pixels are in memory: it would then only compete with the model for the CPU.
     """
 
     def plan() -> Iterator[tuple[np.ndarray, int]]:
         for epoch in range(step // setting.steps, setting.config.epochs):
             order = setting.order(epoch)
-            for place in range(step % setting.steps if epoch == step // setting.steps else 0, len(order)):
-                yield part_of(order[place], processes), setting.view_of(epoch)
+            for index in range(step % setting.steps if epoch == step // setting.steps else 0, len(order)):
+                yield part_of(order[index], processes), setting.view_of(epoch)
 
     def read(rows: np.ndarray, view: int) -> Batch:
         return rows, view, setting.examples.batch(rows, view), setting.target(rows, view)
 
-    todo = plan()
     if setting.examples.keeps(setting.view_of(0)):
-        for rows, view in todo:
+        for rows, view in plan():
             yield read(rows, view)
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting: list[Future[Any]] = []
+        pending: list[Future[Any]] = []
         try:
-            for rows, view in todo:
-                waiting.append(pool.submit(read, rows, view))
-                if len(waiting) > AHEAD:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
+            for rows, view in plan():
+                pending.append(pool.submit(read, rows, view))
+                if len(pending) > BATCHES_AHEAD:
+                    yield pending.pop(0).result()
+            while pending:
+                yield pending.pop(0).result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -3,12 +3,12 @@
 
     L_i = -log( exp(cos(t_i, s_i) / tau) / sum_j exp(cos(t_i, s_j) / tau) ),     L = mean of L_i
 
-Teacher rows are the anchors, student rows the keys, and the negatives are those of the batch. A summary of the paper
-states the negatives as (s_i, s_j) instead; ``negatives="paper"`` takes exp(cos(s_i, s_j) / tau) for j other than i.
+Teacher rows are the anchors, student rows the keys, and the negatives are the other rows of the batch. A summary of the
+paper states the negatives as (s_i, s_j); ``negatives="paper"`` takes exp(cos(s_i, s_j) / tau) for j other than i.
 
 The loss is not zero at a perfect match. With at least B - 1 dimensions its minimum over students and teachers is
 log(1 + (B - 1) exp(-B / ((B - 1) tau))), reached where the rows are equiangular; a student equal to its teacher is in
-general not even a stationary point, because the loss asks for more separation than the teacher has.
+general not even a stationary point, because the loss rewards more separation than the teacher has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from manifold_probe.errors import InputError
 
 
 def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negatives: str = "student") -> Tensor:
-    """The contrastive term: each teacher row finds its own student row in the batch.
+    """The contrastive term: the cross-entropy of matching each teacher row with its student row in the batch.
 
     Parameters
     ----------
@@ -60,16 +60,16 @@ def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negativ
     if negatives == "student":
         logits = similarities(teacher, student)
     else:
-        own = cosines(teacher, student)[:, None]
-        logits = torch.where(diagonal(len(student), student), own, similarities(student, student))
+        positive = cosines(teacher, student)[:, None]
+        logits = torch.where(diagonal(len(student), student), positive, similarities(student, student))
     return functional.cross_entropy(logits / temperature, torch.arange(len(student), device=student.device))
 
 
 class CKD(Method):
     """CKD on logits: cross-entropy with the labels plus ``weight`` times the contrastive term.
 
-    Without labels the contrastive term is left alone, on logits or on features: that use is ours, not the paper's.
-    There is no head, so unequal widths need one to be named.
+    Without labels there is only the contrastive term, on logits or on features; the paper does not use it that way.
+    By default there is no head, so unequal widths need ``head``.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class CKD(Method):
     sample : Tensor, shape (n, teacher_width), optional
         For a pca head.
     weight : float
-        Of the contrastive term. Published: 10, 50 or 100, by pair of networks.
+        Of the contrastive term. Published: 10, 50 or 100, depending on the pair of networks.
     temperature : float
     negatives : str
         See :func:`ckd_loss`.

@@ -4,7 +4,8 @@
     p_i = softmax(Q_t t_i / tau),    q_i = softmax(Q_s s_i / tau)        all rows at unit length
     L   = mean_i KL(p_i || q_i)                          in [0, inf), zero where the similarities differ by a constant
 
-Each side is compared to its own queue of the same earlier samples, so the widths may differ and there is no head.
+Student and teacher rows are compared with their queues of the same earlier samples, so the widths may differ and
+there is no head.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from manifold_probe.errors import InputError
 def compress_loss(
     student: Tensor, teacher: Tensor, student_queue: Tensor, teacher_queue: Tensor, temperature: float = 0.04
 ) -> Tensor:
-    """Divergence between how teacher and student compare a sample to their own queues.
+    """Mean over rows of the divergence between the teacher's and the student's similarities to their queues.
 
     Parameters
     ----------
     student, teacher : Tensor, shape (B, Ds) and (B, Dt)
         Embeddings of the same B samples. Half precision is computed in float32. Detach the teacher.
     student_queue, teacher_queue : Tensor, shape (K, Ds) and (K, Dt)
-        Rows of the same K earlier samples, each of length 1.
+        Rows of the same K earlier samples, at unit length.
     temperature : float
 
     Returns
@@ -59,9 +60,9 @@ def compress_loss(
 
 
 class CompRess(Method):
-    """CompRess with its two queues, read before the batch is pushed.
+    """CompRess with its two queues, which are read before the batch is pushed.
 
-    The student's queue holds its own rows; the released main script fills it from a momentum encoder.
+    The student's queue is filled with the student's rows; the released main script uses a momentum encoder.
 
     Parameters
     ----------

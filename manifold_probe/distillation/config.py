@@ -1,8 +1,8 @@
-"""What a training run is asked for: a method's published recipe, a TOML file over it, the command line over that.
+"""The configuration of a training run: a method's published recipe, overridden by a TOML file and the command line.
 
     config = resolved({"method": "coss", "teacher": "t.pt", "student": "conv4", "data": "digits.npz", "epochs": 8})
 
-Every field is settled before training, saved in the run's folder, and compared when the run is resumed.
+All fields are final before training starts. They are saved in the run's folder and compared when the run is resumed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from manifold_probe.extraction.recipe import RECIPES, named_recipe
 
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "hold-cosine", "steps", "constant")
-HELD_OUT, FEWEST_HELD, MOST_HELD, MOST_SHARE = 0.1, 100, 10_000, 0.25  # where nothing is said: see `held_rows`
-FEWEST_MEASURED = 12  # rows: ten neighbours are searched among the others
+HELD_OUT_SHARE, MIN_HELD_OUT, MAX_HELD_OUT, MAX_HELD_OUT_SHARE = 0.1, 100, 10_000, 0.25  # see `default_held_out`
+MIN_PROBE_ROWS = 12  # ten neighbours are searched among the other rows
 
-# Published optimisation. CoSS, TinTeM and CKD as their papers' code; RKD, SP, PKT, KD, DKD and DIST as the CIFAR-100
-# comparisons of CRD and DKD train them; the others, which share CoSS's setting, as CoSS.
+# Published optimisation. CoSS, TinTeM and CKD as in their papers' code; RKD, SP, PKT, KD, DKD and DIST as in the
+# CIFAR-100 comparisons of CRD and DKD; the others, which share CoSS's setting, as CoSS.
 _IMAGENET = {"optimiser": "sgd", "rate": 0.03, "weight_decay": 1e-4, "momentum": 0.9, "batch_size": 256}
 _CIFAR = {"optimiser": "sgd", "rate": 0.05, "weight_decay": 5e-4, "momentum": 0.9, "batch_size": 64}
 _COSS = {**_IMAGENET, "epochs": 25, "schedule": "hold-cosine"}
@@ -49,13 +49,13 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Config:
-    """A run, settled.
+    """All settings of a run.
 
-    ``rate`` is the highest learning rate. ``warmup_rate`` and ``final_rate`` are where the schedule begins and ends.
+    ``rate`` is the highest learning rate. The schedule starts at ``warmup_rate`` and ends at ``final_rate``.
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
-    share of rows that are kept out of training and measured instead; None is settled when the number of rows is known,
-    see `held_rows`. ``probe_rows`` are watched every ``probe_every`` epochs. ``log_every`` counts steps.
-    ``epoch_steps`` ends an epoch after so many steps; the next one goes on in the same pass over the rows.
+    share of rows that are kept out of training and measured instead; None is replaced once the number of rows is known,
+    see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs. ``log_every`` counts steps.
+    ``samples`` limits the samples of an epoch; the next epoch goes on in the same pass over the rows.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
     """
 
@@ -78,7 +78,7 @@ class Config:
     options: dict[str, Any] = field(default_factory=dict)
     augment: str = "plain"
     neighbour_batches: bool = False
-    epoch_steps: int | None = None
+    samples: int | None = None
     held_out: float | None = None
     probe_rows: int = 2000
     probe_every: int = 1
@@ -96,41 +96,40 @@ class Config:
     compile: bool = False
 
     def settled(self, n: int) -> Config:
-        """The same for data of ``n`` rows: with the share that is held out."""
-        return self if self.held_out is not None else replace(self, held_out=held_rows(n) / n)
+        """The config for data of ``n`` rows: with the default held-out share where none is given."""
+        return self if self.held_out is not None else replace(self, held_out=default_held_out(n) / n)
 
     def toml(self) -> str:
-        """The config as a TOML file that gives it back."""
+        """The text of a TOML file with this config."""
         values = {name: value for name, value in asdict(self).items() if value is not None and name != "options"}
         lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
         lines += ["", "[options]", *(f"{name} = {json.dumps(value)}" for name, value in self.options.items())]
         return "\n".join(lines) + "\n"
 
 
-def held_rows(n: int) -> int:
-    """How many of ``n`` rows are held out where nothing is said: a tenth, but at least 100 and at most 10,000.
+def default_held_out(n: int) -> int:
+    """How many of ``n`` rows are held out by default: a tenth, but at least 100 and at most 10,000.
 
-    None of fewer than 400 rows: training would miss more than a quarter of them.
+    With fewer than 400 rows none, because training would lose more than a quarter of them.
 
-    >>> [held_rows(n) for n in (160, 400, 1_797, 1_000_000)]
+    >>> [default_held_out(n) for n in (160, 400, 1_797, 1_000_000)]
     [0, 100, 180, 10000]
     """
-    held = min(max(round(HELD_OUT * n), FEWEST_HELD), MOST_HELD)
-    return held if held <= MOST_SHARE * n else 0
+    count = min(max(round(HELD_OUT_SHARE * n), MIN_HELD_OUT), MAX_HELD_OUT)
+    return count if count <= MAX_HELD_OUT_SHARE * n else 0
 
 
 def warm_up_warning(config: Config) -> str | None:
-    """What is wrong with a run that ends before its warm-up does, and the fix; None for other runs.
+    """A message for a run that ends before its warm-up, with the fix; None for other runs.
 
-    >>> asked = {"method": "tintem", "teacher": "t.pt", "student": "conv4", "data": "d.npz", "epochs": 3}
-    >>> warm_up_warning(resolved(asked))
+    >>> values = {"method": "tintem", "teacher": "t.pt", "student": "conv4", "data": "d.npz", "epochs": 3}
+    >>> warm_up_warning(resolved(values))
     'the run of 3 epochs ends within the warm-up of 5: the learning rate never reaches --rate; give --warmup-epochs 0.3'
     """
-    short = f"give --warmup-epochs {config.epochs / 10:g}"
     if 0 < config.epochs <= config.warmup_epochs:
         return (
             f"the run of {epochs(config.epochs)} ends within the warm-up of {config.warmup_epochs:g}: the learning "
-            f"rate never reaches --rate; {short}"
+            f"rate never reaches --rate; give --warmup-epochs {config.epochs / 10:g}"
         )
     ramp = config.options.get("warmup", 0)
     if config.epochs < ramp:
@@ -147,32 +146,33 @@ def epochs(count: int) -> str:
 
 
 def resolved(given: Mapping[str, Any], file: str | None = None) -> Config:
-    """The published recipe of the method, under the TOML ``file``, under what is ``given`` (None: not given).
+    """The method's published recipe, overridden by the TOML ``file``, overridden by ``given`` (None: not given).
 
     Raises
     ------
     InputError
-        An unknown field (with the nearest), a wrong type, a value out of range, a missing field, or an option that the
-        method does not have.
+        An unknown field (the message suggests the nearest), a wrong type, a value out of range, a missing field, or an
+        option that the method does not have.
     """
-    asked = read_toml(file) if file is not None else {}
-    options = dict(asked.pop("options", {}))
+    chosen = read_toml(file) if file is not None else {}
+    options = dict(chosen.pop("options", {}))
     given = {name: value for name, value in given.items() if value is not None}
     options |= given.get("options", {})
-    asked |= {name: value for name, value in given.items() if name != "options"}
+    chosen |= {name: value for name, value in given.items() if name != "options"}
     for name in ("method", "teacher", "student", "data"):
-        if name not in asked:
+        if name not in chosen:
             raise InputError(f"--{name}: missing; give it, or a --config file that holds it")
-    known = {each.name: each for each in fields(Config)}
-    for name in asked:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise InputError(f"{name}: is no setting of a run; {f'did you mean {near[0]}?' if near else 'see --help'}")
-    method = str(asked["method"]).lower()
+    types = {setting.name: str(setting.type) for setting in fields(Config)}
+    for name in chosen:
+        if name not in types:
+            near = get_close_matches(name, types, 1)
+            fix = f"did you mean {near[0]}?" if near else "see probe distill --help"
+            raise InputError(f"{name}: is not a setting of a run; {fix}")
+    method = str(chosen["method"]).lower()
     method_named(method)
-    values = {**PUBLISHED[method], **asked, "method": method}
-    values["options"] = settled_options(method, options)
-    values = {name: converted(name, value, str(known[name].type)) for name, value in values.items()}
+    values = {**PUBLISHED[method], **chosen, "method": method}
+    values["options"] = method_options(method, options)
+    values = {name: converted(name, value, types[name]) for name, value in values.items()}
     config = Config(**values)
     _check(config)
     return config
@@ -184,66 +184,68 @@ def read_toml(path: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When it cannot be read or is no TOML.
+        When it cannot be read or is not valid TOML.
     """
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config: {path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise InputError(f"--config: {path}: is not TOML ({error}); write lines such as epochs = 25") from error
+        raise InputError(f"--config: {path}: is not valid TOML ({error}); write lines such as epochs = 25") from error
 
 
-def settled_options(method: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The method's constants, those that are asked for in place of the paper's."""
-    known = constants(method)
-    for name in asked:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
+def method_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's constants: the paper's values, replaced where others are given."""
+    published = constants(method)
+    for name in given:
+        if name not in published:
+            near = get_close_matches(name, published, 1)
             meant = f"did you mean {near[0]}? " if near else ""
-            has = f"it has {', '.join(known)}" if known else "it has none"
+            has = f"it has {', '.join(published)}" if published else "it has none"
             raise InputError(f"--option: {name}: {method} has no such constant; {meant}{has}")
-    settled = {}
-    for name, value in known.items():
-        found = asked.get(name, value)
-        if isinstance(value, tuple):
-            found = list(found) if isinstance(found, list | tuple) else [found]
+    options = {}
+    for name, default in published.items():
+        value = given.get(name, default)
+        if isinstance(default, tuple):
+            value = list(value) if isinstance(value, list | tuple) else [value]
             kinds: Any = list
         else:
-            kinds = (int, float) if isinstance(value, float) else type(value)
-        if not isinstance(found, kinds) or (isinstance(found, bool) and not isinstance(value, bool)):
-            raise InputError(f"--option: {name} is {found!r}; give a value like {value!r}")
-        settled[name] = float(found) if isinstance(value, float) else found
-    return settled
+            kinds = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise InputError(f"--option: {name} is {value!r}; give a value like {default!r}")
+        options[name] = float(value) if isinstance(default, float) else value
+    return options
 
 
 def converted(name: str, value: Any, kind: str) -> Any:
-    """A value as its field's type has it; 1 is a float where one is wanted."""
+    """A value in the type of its field: 1 becomes 1.0 for a float, 32 becomes "32" for a str."""
     wanted = kind.removesuffix(" | None")
     if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if wanted == "str" and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # size = 32 in a file
+        return str(value)  # such as size = 32 in a TOML file
     kinds = {"int": int, "float": float, "str": str, "bool": bool}
     if wanted in kinds and (not isinstance(value, kinds[wanted]) or (wanted == "int" and isinstance(value, bool))):
-        raise InputError(f"--{name.replace('_', '-')}: {value!r} is no {wanted}; look at the value")
+        raise InputError(f"--{name.replace('_', '-')}: {value!r} is not of type {wanted}; give a value of that type")
     return value
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Every field in which two records of configs differ, the two values side by side.
+    """Every field in which two records of configs differ, with both values.
 
-    A setting that the old record does not know, of an earlier version, differs only where it is asked for.
+    A setting that an old record of an earlier version lacks differs only if it is set in the new record.
 
     >>> differences({"epochs": 8, "seed": 0}, {"epochs": 9, "seed": 0})
     ['epochs (8 there, 9 now)']
     """
-    flat = [{**{k: v for k, v in each.items() if k != "options"}, **each.get("options", {})} for each in (old, new)]
-    names = {**flat[0], **flat[1]}
+    old, new = (
+        {**{name: value for name, value in record.items() if name != "options"}, **record.get("options", {})}
+        for record in (old, new)
+    )
     return [
-        f"{name} ({_short(flat[0].get(name))} there, {_short(flat[1].get(name))} now)"
-        for name in names
-        if flat[0].get(name) != flat[1].get(name) and (name in flat[0] or flat[1][name])
+        f"{name} ({_short(old.get(name))} there, {_short(new.get(name))} now)"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name) and (name in old or new[name])
     ]
 
 
@@ -253,19 +255,24 @@ def _short(value: Any) -> str:
 
 
 def _check(config: Config) -> None:
-    for name in ("epochs", "batch_size", "probe_every", "log_every", "epoch_steps"):
+    for name in ("epochs", "batch_size", "probe_every", "log_every", "samples"):
         count = getattr(config, name)
         if count is not None and count < 1:
             raise InputError(f"--{name.replace('_', '-')}: {count} is below 1; give at least 1")
     for name in ("rate", "weight_decay", "momentum", "warmup_epochs", "warmup_rate", "final_rate"):
         if not 0 <= getattr(config, name) < float("inf"):
             option = name.replace("_", "-")
-            raise InputError(f"--{option}: {getattr(config, name)} is no number of at least 0; give one")
+            raise InputError(f"--{option}: {getattr(config, name)} is not a finite number of at least 0; give one")
     if config.held_out is not None and not 0 <= config.held_out <= 0.9:
-        raise InputError(f"--held-out: {config.held_out} is no share; give a number from 0 to 0.9")
-    if config.probe_rows < FEWEST_MEASURED:
+        raise InputError(f"--held-out: {config.held_out} is not a share of the rows; give a number from 0 to 0.9")
+    if config.samples is not None and config.samples < config.batch_size:
         raise InputError(
-            f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {FEWEST_MEASURED}"
+            f"--samples: {config.samples} samples an epoch are less than one batch of {config.batch_size}; give more, "
+            "or a smaller --batch-size"
+        )
+    if config.probe_rows < MIN_PROBE_ROWS:
+        raise InputError(
+            f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {MIN_PROBE_ROWS}"
         )
     for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("augment", tuple(RECIPES))):
         if getattr(config, name) not in choices:

@@ -1,9 +1,9 @@
-"""Cosine distillation: each row of the student points where the teacher's row points.
+"""Cosine distillation: each student row gets the direction of its teacher row.
 
     L = 1/B sum_i (1 - cos(S_i, T_i))                    in [0, 2], zero when every S_i = a_i T_i with a_i > 0
 
-A whole ray maps to one point, so the norms are left free and a student at zero loss may have any: this is the
-lambda = 0 ablation of CoSS (Singh & Wang, ECCV 2024), and what SimReg-like methods minimise up to a factor.
+The loss does not depend on the norms, so a student at zero loss may have any norms. It is the lambda = 0 ablation of
+CoSS (Singh & Wang, ECCV 2024), and up to a factor the loss of methods such as SimReg.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Parameters
     ----------
     student, teacher : Tensor, shape (B, D)
-        Embeddings of the same B samples. Half precision is computed in float32. A gradient flows into each tensor that
-        asks for one; detach the teacher, or compute it under ``torch.no_grad``.
+        Embeddings of the same B samples. Half precision is computed in float32. Every tensor with ``requires_grad``
+        gets a gradient: detach the teacher, or compute it under ``torch.no_grad``.
 
     Returns
     -------
     Tensor, shape ()
-        In [0, 2]. A zero row has no direction: its cosine counts as 0, and it gets no gradient.
+        In [0, 2]. The cosine of a zero row counts as 0, and the row gets no gradient.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Cosine(Method):
-    """The cosine loss with CoSS's head, so that it is CoSS without its columns.
+    """The cosine loss with CoSS's head: CoSS without the columns.
 
     Parameters
     ----------

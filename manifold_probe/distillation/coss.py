@@ -1,14 +1,14 @@
 """CoSS: cosine plus space similarity ("Simple Unsupervised Knowledge Distillation With Space Similarity", Singh &
 Wang, ECCV 2024, arXiv 2409.13939).
 
-    L_co = 1/B sum_i (1 - cos(S[i, :], T[i, :]))         rows: each sample's direction
-    L_ss = 1/D sum_j (1 - cos(S[:, j], T[:, j]))         columns over the batch, not centred: each dimension's profile
+    L_co = 1/B sum_i (1 - cos(S[i, :], T[i, :]))         rows: direction of a sample
+    L_ss = 1/D sum_j (1 - cos(S[:, j], T[:, j]))         columns over the batch, not centred: profile of a dimension
     L    = scale * (L_co + space_weight * L_ss)
 
-At zero loss the rows fix S up to one factor a sample and the columns up to one factor a dimension; together they leave
-one global factor wherever the batch's non-zero entries are connected. The paper writes the negative cosines: its loss
-is this one minus ``scale * (1 + space_weight)``. Its code defaults to a weight of 0.5, its scripts use 1; the released
-gain is 142.857 = 1 / (0.07 * 0.1).
+At zero loss the rows determine S up to a factor per sample, the columns up to a factor per dimension; together up to
+one global factor, if the batch's non-zero entries are connected. The paper uses negative cosines: its loss is this one
+minus ``scale * (1 + space_weight)``. Its code has a default weight of 0.5, its scripts use 1; the released scale is
+142.857 = 1 / (0.07 * 0.1).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale
     Parameters
     ----------
     student, teacher : Tensor, shape (B, D)
-        Embeddings of the same B samples, the student's after its head where it has one. Detach the teacher.
+        Embeddings of the same B samples, the student's after its head if it has one. Detach the teacher.
     space_weight : float
         Weight of the columns, lambda in the paper.
     scale : float
-        A plain multiplier of the loss and its gradient.
+        Multiplies the loss and its gradient.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale
     --------
     >>> import torch
     >>> teacher = torch.tensor([[3.0, 1.0], [4.0, 2.0]])
-    >>> coss_loss(2 * teacher, teacher).abs() < 1e-6  # one factor for all: nothing to learn
+    >>> coss_loss(2 * teacher, teacher).abs() < 1e-6  # one factor for all entries: zero loss
     tensor(True)
-    >>> uneven = torch.tensor([[1.0], [5.0]]) * teacher  # one factor a row: only the columns can see it
+    >>> uneven = torch.tensor([[1.0], [5.0]]) * teacher  # a factor per row: only the columns change
     >>> cosine_loss(uneven, teacher).abs() < 1e-6, coss_loss(uneven, teacher) > 0.05
     (tensor(True), tensor(True))
     """
@@ -77,7 +77,7 @@ def coss_loss(student: Tensor, teacher: Tensor, space_weight: float = 1.0, scale
 
 
 class CoSS(Method):
-    """CoSS with its head: Linear - ReLU - Linear on the student's side, thrown away at evaluation.
+    """CoSS with its head: Linear - ReLU - Linear on the student's side, not used at evaluation.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class CoSS(Method):
     space_weight, scale : float
         See :func:`coss_loss`.
     gather : bool
-        Take the columns over the joined batch of all processes. Published: over each process's own.
+        Compute the columns over the joined batch of all processes. Published: over the batch of a process.
 
     Examples
     --------

@@ -1,13 +1,13 @@
 """DIST: "Knowledge Distillation from A Stronger Teacher" (Huang, You, Wang, Qian & Xu, NeurIPS 2022, arXiv 2205.10536).
 
     p = softmax(t / tau),    q = softmax(s / tau)
-    inter = mean over rows of 1 - pearson(q_i, p_i)                 a sample's classes among each other
-    intra = mean over columns of 1 - pearson(q_.c, p_.c)            a class's samples among each other
+    inter = mean over rows of 1 - pearson(q_i, p_i)                 correlation over the classes of a sample
+    intra = mean over columns of 1 - pearson(q_.c, p_.c)            correlation over the samples of a class
     L     = tau^2 (beta inter + gamma intra)
 
-Correlations ask for agreement up to scale and shift: the Pearson cousin of CoSS, on probabilities. As released, a
-correlation divides by the product of the lengths + 1e-8, so that the loss of a perfect match is small and not zero, and
-a column that does not vary counts as 1; so does every column of a single row.
+Correlations require agreement up to scale and shift: like CoSS, but centred and on probabilities. As in the released
+code, a correlation divides by the product of the lengths + 1e-8. So the loss of a perfect match is small but not zero,
+and a constant column has loss 1; so does every column of a batch of one row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.linalg import vector_norm
 from torch.nn import functional
 
 from manifold_probe.distillation.method import Method, classification_loss
-from manifold_probe.distillation.tensors import same_shape, zeros_held
+from manifold_probe.distillation.tensors import detach_zeros, same_shape
 
 EPS = 1e-8
 
@@ -47,7 +47,7 @@ def dist_loss(
     >>> teacher = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     >>> dist_loss(teacher + 5, teacher).abs() < 1e-6
     tensor(True)
-    >>> dist_loss(-teacher, teacher)  # two classes the other way round: both correlations are -1
+    >>> dist_loss(-teacher, teacher)  # the two classes swapped: both correlations are -1
     tensor(4.)
     """
     inter, intra = _parts(student, teacher, temperature)
@@ -55,22 +55,21 @@ def dist_loss(
 
 
 def _parts(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns, each times the temperature squared."""
+    """The losses of rows and of columns, both times the temperature squared."""
     student, teacher = same_shape(student, teacher, "(B, C)")
-    # In float64: in float32 the rounding noise of equal entries about their mean would pass for a direction, and be
-    # divided by 1e-8.
+    # In float64: in float32 a constant column minus its mean leaves rounding noise, which is then divided by 1e-8.
     q, p = (functional.softmax(logits.double() / temperature, 1) for logits in (student, teacher))
     inter, intra = (temperature**2 * (1 - _pearson(q, p, dim)).mean() for dim in (1, 0))
     return inter.to(student.dtype), intra.to(student.dtype)
 
 
 def _pearson(x: Tensor, y: Tensor, dim: int) -> Tensor:
-    x, y = (zeros_held(z - z.mean(dim, keepdim=True), dim) for z in (x, y))
+    x, y = (detach_zeros(z - z.mean(dim, keepdim=True), dim) for z in (x, y))
     return (x * y).sum(dim) / (vector_norm(x, dim=dim) * vector_norm(y, dim=dim) + EPS)
 
 
 class DIST(Method):
-    """Cross-entropy with the labels, where there are any, plus ``weight`` times the correlations.
+    """Cross-entropy with the labels, if given, plus ``weight`` times the two correlation losses.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ class DIST(Method):
     sample : Tensor, shape (n, teacher_width), optional
         For a pca head.
     weight : float
-        Of the correlations; the cross-entropy has weight 1.
+        Of the correlation losses; the cross-entropy has weight 1.
     beta, gamma, temperature : float
         See :func:`dist_loss`.
 

@@ -2,11 +2,11 @@
 
 With y the label of a row, p = softmax(t / tau) and q = softmax(s / tau):
 
-    TCKD = KL( (p_y, 1 - p_y) || (q_y, 1 - q_y) )                        is it this class
-    NCKD = KL( p without y, renormalised || q without y, renormalised )  if not, which
+    TCKD = KL( (p_y, 1 - p_y) || (q_y, 1 - q_y) )                        label's class against the rest
+    NCKD = KL( p without y, renormalised || q without y, renormalised )  among the other classes
     L    = tau^2 mean_i (alpha TCKD_i + beta NCKD_i)
 
-KD is TCKD + (1 - p_y) NCKD: a teacher that is sure says little about the other classes, unless beta is set free.
+KD is TCKD + (1 - p_y) NCKD: with a confident teacher the other classes have almost no weight. Here beta sets it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def dkd_loss(
     Raises
     ------
     InputError
-        Labels that are not one class a row, or a single class.
+        Labels that are not one class per row, or logits of a single class.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def dkd_loss(
 
 
 def _parts(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Both divergences, each times the temperature squared."""
+    """(target, rest): the two divergences, both times the temperature squared."""
     student, teacher = same_shape(student, teacher, "(B, C)")
     labels = class_labels(labels, student)
     if student.shape[1] < 2:
@@ -76,17 +76,17 @@ def _parts(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float)
 
 
 def _decoupled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Log probabilities of the label's class and of all others, (B, 2); and among the others, (B, C - 1)."""
+    """Log probabilities of the label's class and of the rest, (B, 2); and among the other classes, (B, C - 1)."""
     rows, classes = logits.shape
     label = functional.one_hot(labels, classes).bool()
-    own, others = logits[label][:, None], logits[~label].view(rows, classes - 1)
-    # In logarithms throughout: 1 - p_y of a sure teacher rounds to 0, the sum over its other classes does not.
-    binary = torch.cat([own, others.logsumexp(1, keepdim=True)], 1)
+    target, others = logits[label][:, None], logits[~label].view(rows, classes - 1)
+    # In logarithms: 1 - p_y of a confident teacher rounds to 0, the sum over the other classes does not.
+    binary = torch.cat([target, others.logsumexp(1, keepdim=True)], 1)
     return functional.log_softmax(binary, 1), functional.log_softmax(others, 1)
 
 
 class DKD(Method):
-    """Cross-entropy with the labels plus the two divergences, which grow over the first 20 epochs.
+    """Cross-entropy with the labels plus the two divergences, whose weights rise over the first ``warmup`` epochs.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class DKD(Method):
     alpha, beta, temperature : float
         See :func:`dkd_loss`.
     warmup : int
-        Epochs until the divergences have their full weight, min(epoch / warmup, 1); 0 for no ramp.
+        Epochs until the divergences have their full weight, min(epoch / warmup, 1); 0 for full weight at once.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class DKD(Method):
         self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, counted from 1."""
+        """Set the current epoch, counted from 1."""
         self.epoch = epoch
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""All processes' rows, with gradients: negatives across processes.
+"""The rows of all processes, with gradients: negatives across processes.
 
-Every process computes the same loss of the joined batch, and the backward pass adds up what all of them want of a row.
-Averaging parameters' gradients over processes afterwards, as DistributedDataParallel does, gives the gradient of one
-process with the joined batch. Every process must hold equally many rows.
+Every process computes the same loss of the joined batch, and the backward pass adds the gradients of all processes for
+a row. Averaging the parameters' gradients over processes afterwards, as DistributedDataParallel does, gives the
+gradient of one process with the joined batch. All processes must have the same number of rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows of all processes, in the order of their ranks; the rows themselves without a process group.
+    """The rows of all processes, in the order of their ranks; without a process group, the input.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
     p = softmax(t / tau),    q = softmax(s / tau),    L = tau^2 mean_i KL(p_i || q_i)
 
-tau^2 keeps the gradient's size as the temperature grows. Zero where the logits differ by a constant a row.
+tau^2 keeps the size of the gradient independent of the temperature. Zero if the logits differ by a constant per row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tenso
 
 
 class KD(Method):
-    """Cross-entropy with the labels, where there are any, plus ``weight`` times the divergence.
+    """Cross-entropy with the labels, if given, plus ``weight`` times the divergence.
 
     Parameters
     ----------

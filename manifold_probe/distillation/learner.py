@@ -1,7 +1,7 @@
 """The student: a built-in network or any model source, ready to be trained.
 
-``embed(batch)`` gives the backbone's vectors, which are deployed, and what the method's loss sees: the same vectors, or
-the logits of a classifier on them.
+``embed(batch)`` gives the backbone's vectors, which are deployed, and the input of the loss: the same vectors, or the
+logits of a classifier on them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from manifold_probe.models.source import CHECKPOINT, names_model
 from manifold_probe.models.students import STUDENTS, make_student
 
 BUILT_IN = "python:manifold_probe.models.students:make"
-PLAIN = 0.5  # mean and deviation of pixels where a network that knows no images yet is given none
+DEFAULT_PIXEL = 0.5  # mean and deviation of pixels for a built-in student, where none are given
 
 
 @dataclass
 class Learner:
-    """A module in training, what it takes, and how a checkpoint rebuilds it."""
+    """A module in training, its preprocessing, and what a checkpoint needs to rebuild it."""
 
     module: nn.Module
     preprocessing: ImagePreprocessing | TextPreprocessing
@@ -39,7 +39,7 @@ class Learner:
     loaded: Model | None = None
 
     def embed(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Backbone (B, D) and what the loss sees (B, D) or (B, classes), of a prepared batch."""
+        """Backbone (B, D) and input of the loss (B, D) or (B, classes), of a prepared batch."""
         if self.loaded is None:
             backbone: Tensor = self.module.features(batch)  # type: ignore[operator]
             return backbone, backbone if self.classifier is None else self.classifier(backbone)
@@ -49,7 +49,7 @@ class Learner:
         return backbone, backbone
 
     def checkpoint(self) -> dict[str, Any]:
-        """What `load_model` rebuilds the backbone from, without a classifier; tensors on the CPU."""
+        """The checkpoint from which `load_model` rebuilds the backbone, without a classifier; tensors on the CPU."""
         state = {name: value.detach().cpu() for name, value in self.module.state_dict().items()}
         return {
             "format": CHECKPOINT,
@@ -73,7 +73,7 @@ def make(
     std: str | None = None,
     pooling: str | None = None,
 ) -> Learner:
-    """The student of a run, with weights drawn from ``seed`` where it is a built-in one.
+    """The student of a run; a built-in one has weights drawn from ``seed``.
 
     Raises
     ------
@@ -85,16 +85,18 @@ def make(
     if not names_model(name):
         near = get_close_matches(name.lower(), STUDENTS, 1, 0)
         raise InputError(
-            f"--student: {name!r} is neither built in nor a model source; did you mean {near[0]}? Built in are "
-            f"{', '.join(STUDENTS)}; a source looks like python:package.module:callable"
+            f"--student: {name!r} is neither a built-in student nor a model source; did you mean {near[0]}? Built-in "
+            f"students are {', '.join(STUDENTS)}; a source looks like python:package.module:callable"
         )
     model = load_model(name, weights, data.kind)
     if model.takes != data.kind:
-        raise InputError(f"{data.source}: holds {data.kind}, but {name} takes {model.takes}; give it those")
+        raise InputError(
+            f"{data.source}: holds {data.kind}, but {name} takes {model.takes}; give data of {model.takes}"
+        )
     if size is not None or mean is not None or std is not None:
         model.preprocessing = image_preprocessing(size, mean, std, channels=model.channels)
     if model.preprocessing is None:
-        raise InputError(f"{name}: has no preprocessing of its own; give --size, --mean and --std")
+        raise InputError(f"{name}: has no preprocessing; give --size, --mean and --std")
     check_pooling(model, pooling)
     return Learner(model.module, model.preprocessing, name, {}, pooling, loaded=model)
 
@@ -110,15 +112,19 @@ def _built_in(
     std: str | None,
 ) -> Learner:
     if data.kind != "images":
-        raise InputError(f"{data.source}: holds {data.kind}, but {name} takes images; give a student of texts, st:NAME")
+        raise InputError(
+            f"{data.source}: holds {data.kind}, but {name} takes images; give a student for texts, st:NAME"
+        )
     if weights is not None:
-        raise InputError(f"--weights: {name} is trained from its first weights; give weights with a model source")
+        raise InputError(f"--weights: {name} starts from random weights; leave --weights out, or give a model source")
     side = int(size) if size is not None and size.isdigit() else None
     if side is None:
         if size is not None:
             raise InputError(f"--size: {size!r} is not a whole number of pixels; write --size 32")
-        side = own_side(data)
-    preprocessing = image_preprocessing(side, PLAIN if mean is None else mean, PLAIN if std is None else std)
+        side = image_side(data)
+    preprocessing = image_preprocessing(
+        side, DEFAULT_PIXEL if mean is None else mean, DEFAULT_PIXEL if std is None else std
+    )
     arguments: dict[str, Any] = {"name": name}
     if name.startswith("vit"):
         arguments["size"] = side
@@ -131,16 +137,18 @@ def _built_in(
     return Learner(module, preprocessing, BUILT_IN, arguments, None, classifier)
 
 
-def own_side(data: Data) -> int:
-    """The side of the data's images, where they are square and the first few agree.
+def image_side(data: Data) -> int:
+    """The side in pixels of the data's images, from a few of them.
 
     Raises
     ------
     InputError
-        Where they do not: the size of the input is then for the user to choose.
+        If they are not squares of one size: the user must then choose the input size.
     """
     sizes = {data.read(row).content.size for row in range(0, data.n, max(1, data.n // 8))}
     (width, height), *more = sizes
     if more or width != height:
-        raise InputError(f"--size: missing; the images of {data.source} are not all squares of one size")
+        raise InputError(
+            f"--size: missing, and the images of {data.source} are not all squares of one size; give --size"
+        )
     return int(width)

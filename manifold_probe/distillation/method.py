@@ -1,13 +1,13 @@
-"""What the modules of all methods have in common: a head, a teacher that is not trained, and named terms.
+"""The base class of all methods: a head, a teacher that is not trained, and loss terms by name.
 
     method = CoSS(student_width=128, teacher_width=1280)
     optimiser = SGD([*backbone.parameters(), *method.parameters()], ...)
     terms = method(backbone(images), teacher_features, labels)     # {"cosine": ..., "space": ...}, weighted
     sum(terms.values()).backward()
 
-A module is its function plus what the function does not have: the head, queues, the paper's weights, and the
-classification loss where the paper has one. Everything the optimiser trains besides the backbone is in
-``parameters()``, and everything a resumed run needs is in ``state_dict()``.
+A module adds to its loss function the head, queues, the paper's weights, and the classification loss if the paper has
+one. ``parameters()`` holds all that the optimiser trains in addition to the backbone, and ``state_dict()`` all that a
+resumed run needs.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ AUTO = "auto"
 
 
 class Method(nn.Module):
-    """The heads of a method; a method adds its constants and ``forward``.
+    """The heads of a method; subclasses add their constants and ``forward``.
 
     Attributes
     ----------
     needs : str
-        What it consumes: "features", "logits" or "features or logits".
+        The input of the loss: "features", "logits" or "features or logits".
     labels : str
-        "unused", "optional" (they add a classification loss) or "needed".
+        "unused", "optional" (labels add a classification loss) or "needed".
     published_head : str
-        What ``head=None`` or "auto" means.
+        The head for ``head=None`` or "auto".
     published_when_equal : bool
-        Whether that head is also there when the widths are equal.
+        Whether that head is also used when the widths are equal.
     head_on_teacher : bool
-        Whether the teacher's features go through the head, and not the student's.
+        Whether the head is applied to the teacher's features, not to the student's.
     equal_widths : bool
         Whether student and teacher must be equally wide after their heads.
     sees_lengths : bool
-        Whether its loss changes with the lengths of the student's vectors, or with their angles alone.
+        Whether the loss depends on the lengths of the student's vectors, and not only on their angles.
     student_head, teacher_head : torch.nn.Module
-        What stands on either side; the identity where nothing does.
+        The head of either side; the identity where there is none.
     student_out, teacher_out : int
         Widths after the heads.
     """
@@ -82,10 +82,10 @@ class Method(nn.Module):
             self.student_head, self.student_out = make_head(head, student_width, teacher_width), teacher_width
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch this is, counted from 1; for methods whose weights rise over the first ones."""
+        """Set the current epoch, counted from 1; used by methods whose weights rise over the first epochs."""
 
     def embed(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Both after their heads; nothing flows back into the teacher."""
+        """Student and teacher after their heads; the teacher is detached."""
         for name, tensor, width in (
             ("student", student, self.student_width),
             ("teacher", teacher, self.teacher_width),
@@ -95,16 +95,16 @@ class Method(nn.Module):
                     f"the {name} is {tensor.shape[-1]} wide, but {type(self).__name__} was built for {width}; "
                     "build it with the widths of its input"
                 )
-        return self.student_head(_single(student)), self.teacher_head(_single(teacher.detach()))
+        return self.student_head(_at_least_float32(student)), self.teacher_head(_at_least_float32(teacher.detach()))
 
 
-def _single(tensor: Tensor) -> Tensor:
-    """In float32 at least, as the heads' weights are; autocast still picks its own."""
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    """In float32 or wider, as the heads' weights are; under autocast the head still computes in lower precision."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def classification_loss(logits: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-    """The cross-entropy as a named term, in float32 at least; no term without labels."""
+    """{"classification": cross-entropy}, in float32 at least; an empty dict without labels."""
     if labels is None:
         return {}
-    return {"classification": functional.cross_entropy(_single(logits), class_labels(labels, logits))}
+    return {"classification": functional.cross_entropy(_at_least_float32(logits), class_labels(labels, logits))}

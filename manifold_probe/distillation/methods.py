@@ -1,4 +1,4 @@
-"""The methods by the names that `probe distill --method` takes."""
+"""The methods by name, as `probe distill --method` takes them."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ METHODS: dict[str, type[Method]] = {
 
 
 def method_named(name: str) -> type[Method]:
-    """The module of a method.
+    """The class of a method.
 
     Raises
     ------
     InputError
-        An unknown name, with the nearest ones.
+        For an unknown name; the message suggests the nearest one.
 
     >>> method_named("coss").__name__
     'CoSS'
     """
-    found = METHODS.get(name.lower())
-    if found is None:
+    method = METHODS.get(name.lower())
+    if method is None:
         near = get_close_matches(name.lower(), METHODS, 1, 0.3)
         meant = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"--method: no method is called {name!r}; {meant}there are {', '.join(METHODS)}")
-    return found
+    return method
 
 
 def constants(name: str) -> dict[str, Any]:
-    """The constants of a method with the paper's values: what ``--option NAME=VALUE`` may change.
+    """The constants of a method with the paper's values; ``--option NAME=VALUE`` changes them.
 
     >>> constants("coss")["space_weight"]
     1.0
     """
     parameters = inspect.signature(method_named(name).__init__).parameters.values()
     return {
-        each.name: each.default
-        for each in parameters
-        if each.kind is each.KEYWORD_ONLY and each.name not in ("head", "sample")
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("head", "sample")
     }

@@ -1,8 +1,8 @@
-"""Mean squared error: the student repeats its teacher's numbers, norms and offset included.
+"""Mean squared error: the student reproduces the teacher's values, including norms and offset.
 
     L = 1/(B D) sum_ij (S_ij - T_ij)^2                   in [0, inf), zero only at S = T
 
-Proteus (Zhang et al., ICLR 2025) minimises it on class token, features and masked patches; this is its pooled term.
+Proteus (Zhang et al., ICLR 2025) minimises it on class token, features and masked patches; this is the pooled term.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def mse_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class MSE(Method):
-    """Mean squared error behind Proteus's head: LayerNorm - Linear on the student's side, equal widths or not.
+    """Mean squared error after Proteus's head: LayerNorm - Linear on the student's side, also for equal widths.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Which rows form which batch: a pure function of seed and epoch, so that a resumed run sees the same batches.
+"""The rows of each batch, as a pure function of seed and epoch, so that a resumed run sees the same batches.
 
-Shuffled: a permutation, cut into batches, the last incomplete one dropped.
+Shuffled: a permutation, cut into batches; the last incomplete batch is dropped.
 
-Neighbour batches (CoSS, released code): in the teacher's normalised space every row's 31 nearest others are listed
-once. A batch of B is B/16 anchors, each with 15 of its 31 drawn without replacement; an epoch has every row as an
-anchor once, and so encodes 16 times as many samples as a shuffled one: count samples when methods are compared, and
-cut the passes into shorter epochs (`in_parts`) where both should see as many.
+Neighbour batches (CoSS, released code): the 31 nearest other rows of every row are searched once, in the teacher's
+normalised space. A batch of B is B/16 anchors, each with 15 of its 31 neighbours drawn without replacement. An epoch
+has every row as an anchor once. It encodes 16 times as many samples as a shuffled epoch: compare methods by samples,
+and cut a pass into shorter epochs (`in_parts`) to give both as many.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 
 from manifold_probe.errors import InputError
 
-GROUP = 16  # an anchor and 15 neighbours
-LISTED = 31
+GROUP_SIZE = 16  # an anchor and 15 neighbours
+NEIGHBOURS_LISTED = 31
 Order = Callable[[int], np.ndarray]
 
 
 def shuffled(rows: np.ndarray, batch_size: int, seed: int) -> Order:
-    """epoch -> (steps, batch_size): the rows in a new order each epoch.
+    """epoch -> (steps, batch_size): the rows in a new order every epoch.
 
     >>> shuffled(np.arange(5), 2, seed=0)(0).shape
     (2, 2)
     """
     if len(rows) < batch_size:
-        raise InputError(f"--batch-size: {batch_size} is more than the {len(rows):,} rows; give at most that")
+        raise InputError(f"--batch-size: {batch_size} is more than the {len(rows):,} rows; give at most {len(rows)}")
 
     def epoch_order(epoch: int) -> np.ndarray:
         order = np.random.default_rng([seed, epoch]).permutation(rows)
@@ -38,25 +38,31 @@ def shuffled(rows: np.ndarray, batch_size: int, seed: int) -> Order:
 
 
 def neighbour_batches(rows: np.ndarray, teacher: np.ndarray, batch_size: int, seed: int) -> Order:
-    """epoch -> (steps, batch_size): anchors, each with 15 of its 31 nearest in ``teacher`` (n, d), the rows' features.
+    """epoch -> (steps, batch_size): anchors with 15 of their 31 nearest rows in ``teacher`` (n, d), the rows' features.
 
     Raises
     ------
     InputError
-        A batch size that is no multiple of 16, or fewer rows than neighbours.
+        A batch size that is not a multiple of 16, or fewer rows than neighbours.
     """
-    if batch_size % GROUP:
-        raise InputError(f"--batch-size: {batch_size} is no multiple of {GROUP}, as neighbour batches need; give one")
-    anchors = batch_size // GROUP
-    if len(rows) <= LISTED or len(rows) < anchors:
-        raise InputError(f"--neighbour-batches: {len(rows):,} rows; more than {max(LISTED, anchors - 1)} are needed")
-    nearest = nearest_others(teacher, LISTED)
+    if batch_size % GROUP_SIZE:
+        raise InputError(
+            f"--batch-size: {batch_size} is not a multiple of {GROUP_SIZE}, as neighbour batches need; give one"
+        )
+    anchors = batch_size // GROUP_SIZE
+    if len(rows) <= NEIGHBOURS_LISTED or len(rows) < anchors:
+        raise InputError(
+            f"--neighbour-batches: {len(rows):,} rows; more than {max(NEIGHBOURS_LISTED, anchors - 1)} are needed"
+        )
+    nearest = nearest_others(teacher, NEIGHBOURS_LISTED)
 
     def epoch_order(epoch: int) -> np.ndarray:
         draw = np.random.default_rng([seed, epoch])
         centres = draw.permutation(len(rows))
         centres = centres[: len(centres) // anchors * anchors]
-        chosen = draw.random((len(centres), LISTED)).argpartition(GROUP - 1, axis=1)[:, : GROUP - 1]
+        chosen = draw.random((len(centres), NEIGHBOURS_LISTED)).argpartition(GROUP_SIZE - 1, axis=1)[
+            :, : GROUP_SIZE - 1
+        ]
         groups = np.concatenate([centres[:, None], np.take_along_axis(nearest[centres], chosen, axis=1)], axis=1)
         return rows[groups.reshape(-1, batch_size)]
 
@@ -83,7 +89,7 @@ def in_parts(order: Order, steps: int) -> Order:
 
 
 def nearest_others(features: np.ndarray, count: int) -> np.ndarray:
-    """(n, count): for every row of (n, d) the nearest others by cosine, itself left out by its number.
+    """(n, count): for every row of (n, d) the nearest other rows by cosine.
 
     >>> nearest_others(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), 1)[:2].tolist()
     [[1], [0]]
@@ -94,8 +100,8 @@ def nearest_others(features: np.ndarray, count: int) -> np.ndarray:
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
-    found = index.search(unit, count + 1)[1]
-    # a copy of a row may stand before it, so it is not always in the first column, or not in the list at all
-    other = found != np.arange(len(unit))[:, None]
-    other[other.all(axis=1), -1] = False
-    return found[other].reshape(len(unit), count)
+    nearest = index.search(unit, count + 1)[1]
+    # with duplicate rows a row is not always first in its list, or not in the list at all
+    is_other = nearest != np.arange(len(unit))[:, None]
+    is_other[is_other.all(axis=1), -1] = False
+    return nearest[is_other].reshape(len(unit), count)

@@ -1,11 +1,11 @@
 """PKT: "Learning Deep Representations with Probabilistic Knowledge Transfer" (Passalis & Tefas, ECCV 2018, arXiv
 1803.10837).
 
-    K_ij = (cos(x_i, x_j) + 1) / 2,    p_ij = K_ij / sum_j K_ij          the diagonal is in
+    K_ij = (cos(x_i, x_j) + 1) / 2,    p_ij = K_ij / sum_j K_ij          including the diagonal
     L    = 1/B^2 sum_ij p_ij(T) log( (p_ij(T) + eps) / (p_ij(S) + eps) )              eps = 1e-7
 
-Zero where all cosines agree; any widths do, no head. The cosines divide by length + eps, as released, and the mean over
-all pairs makes the loss B times smaller than a divergence's mean over rows.
+Zero where all cosines agree. The widths may differ, and there is no head. The cosines divide by length + eps, as in the
+released code. The mean over all pairs makes the loss B times smaller than a mean of divergences over rows.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from manifold_probe.distillation.method import Method
-from manifold_probe.distillation.tensors import products, same_rows, zeros_held
+from manifold_probe.distillation.tensors import detach_zeros, products, same_rows
 
 EPS = 1e-7
 
 
 def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over pairs of the divergence between the rows' similarities as probabilities.
+    """Mean over pairs of the divergence between the rows' similarities, taken as probabilities.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
     tensor(0.0283)
     """
     student, teacher = same_rows(student, teacher)
-    # In float64: the loss is a small difference of nearly equal numbers, and is multiplied by 30,000.
+    # In float64: the loss is a small difference of nearly equal numbers, and its default weight is 30,000.
     p, q = _probabilities(teacher.double()), _probabilities(student.double())
     return (p * ((p + EPS) / (q + EPS)).log()).mean().to(student.dtype)
 
 
 def _probabilities(rows: Tensor) -> Tensor:
-    rows = zeros_held(rows)
+    rows = detach_zeros(rows)
     rows = rows / (vector_norm(rows, dim=1, keepdim=True) + EPS)
     kernel = (products(rows, rows) + 1) / 2
     return kernel / kernel.sum(1, keepdim=True)

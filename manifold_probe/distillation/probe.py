@@ -1,4 +1,4 @@
-"""What a run is measured on: a fixed set of rows, at the backbone and at the head, from the untrained student on."""
+"""The measurements of a run on a fixed set of rows, at the backbone and at the head, from the untrained student on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Features = tuple[np.ndarray, np.ndarray]  # (n, d) of the backbone and (n, d') o
 
 
 class Probe:
-    """The watched rows of a setting whose student is not trained yet; ``untrained`` are its features of them.
+    """The probe rows of a setting whose student is not trained yet; ``untrained`` are its features of these rows.
 
-    Raises InputError where the untrained student gives NaN or Inf.
+    Raises InputError if the untrained student gives NaN or Inf.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -30,7 +30,7 @@ class Probe:
             )
 
     def student(self) -> Features:
-        """The student's features of the rows, as it is now."""
+        """The student's current features of the rows."""
         backbone, head = self.setting.embed(self.rows)
         return backbone, head
 
@@ -41,17 +41,17 @@ class Probe:
         return {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
 
     def record(self) -> dict[str, Any]:
-        """How many rows there are, and whether they were held out of training."""
+        """The number of rows, and whether they were held out of training."""
         return {"rows": len(self.rows), "held_out": bool(self.setting.config.held_out)}
 
     def measures(self, student: Features) -> dict[str, dict[str, float | None]]:
-        """The `watched` measures of either side."""
+        """The `watched` measures at backbone and head."""
         labels, seed = self.setting.labels, self.setting.config.seed
-        named = None if labels is None else labels[self.rows]
-        return {side: watched(*both, labels=named, seed=seed) for side, both in self.sides(student).items()}
+        probe_labels = None if labels is None else labels[self.rows]
+        return {side: watched(*both, labels=probe_labels, seed=seed) for side, both in self.sides(student).items()}
 
     def gains(self) -> dict[str, Any]:
-        """What the training won so far over the untrained student: a `gain` for the backbone, and for a head."""
+        """What the training gained so far over the untrained student: a `gain` for the backbone, and for a head."""
         before, after = self.sides(self.untrained), self.sides(self.student())
         names = ("backbone", "head") if self.setting.has_head else ("backbone",)
         return {
@@ -62,7 +62,7 @@ class Probe:
 
 def is_finite(student: Features) -> bool:
     """Whether no vector holds NaN or Inf."""
-    return all(bool(np.isfinite(each).all()) for each in student)
+    return all(bool(np.isfinite(features).all()) for features in student)
 
 
 def has_collapsed(student: Features) -> bool:

@@ -1,7 +1,7 @@
-"""A first-in, first-out store of unit vectors: keys from batches gone by.
+"""A first-in, first-out queue of unit vectors: keys from earlier batches.
 
-It starts as random directions from a seed, wraps around for every batch size, and lives in buffers, so that a state
-dict carries it and a resumed run continues with the same keys.
+It starts with random directions and accepts any batch size. The keys are buffers, so a state dict contains them and a
+resumed run continues with the same keys.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from manifold_probe.errors import InputError
 
 
 class Queue(nn.Module):
-    """Keys from batches gone by.
+    """Keys from earlier batches.
 
     Parameters
     ----------
     size, width : int
-        How many rows, of how many dimensions.
+        Number of rows and of dimensions.
     seed : int
-        Of the random directions it starts with.
+        Of the random directions at the start.
 
     Attributes
     ----------
     rows : Tensor, shape (size, width)
-        The keys, each of length 1.
+        The keys, at unit length.
     next : Tensor, shape ()
-        Where the next row goes.
+        Position of the next row to be replaced.
 
     Examples
     --------
@@ -53,14 +53,14 @@ class Queue(nn.Module):
         self.next: Tensor
 
     def read(self) -> Tensor:
-        """The keys as they are now; a copy, because the backward pass needs them after the next push."""
+        """A copy of the keys, because the backward pass needs them after the next push."""
         return self.rows.clone()
 
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
-        """Replace the oldest keys by rows (B, width), those of all processes, at unit length."""
+        """Replace the oldest keys by the rows (B, width) of all processes, at unit length."""
         size = len(self.rows)
         rows = gather(unit(rows.to(self.rows.dtype)))[-size:]
-        places = (self.next + torch.arange(len(rows), device=self.rows.device)) % size
-        self.rows[places] = rows
+        positions = (self.next + torch.arange(len(rows), device=self.rows.device)) % size
+        self.rows[positions] = rows
         self.next.copy_((self.next + len(rows)) % size)

@@ -4,8 +4,9 @@
     a_ijk = cos of the angle at x_i between x_j and x_k = (d_ij^2 + d_ik^2 - d_jk^2) / (2 d_ij d_ik)
     L = distance_weight * mean_ij h(d_ij(S) - d_ij(T)) + angle_weight * mean_ijk h(a_ijk(S) - a_ijk(T))
 
-h is the smooth L1 loss: x^2 / 2 below 1 and |x| - 1/2 above. The means are over all B^2 and B^3 entries, those with
-equal indices among them. Zero where the student is the teacher rotated, shifted and scaled: any widths do, no head.
+h is the smooth L1 loss: x^2 / 2 below 1 and |x| - 1/2 above. The means are over all B^2 and B^3 entries, including
+those with equal indices. Zero if the student is a rotated, shifted and scaled teacher. The widths may differ, and there
+is no head.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.tensors import TINY, diagonal, products, same_rows
 
-VERTICES = 16
+VERTICES_AT_ONCE = 16
 
 
 def rkd_loss(student: Tensor, teacher: Tensor, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Tensor:
@@ -46,7 +47,7 @@ def rkd_loss(student: Tensor, teacher: Tensor, distance_weight: float = 25.0, an
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Smooth L1 loss of the distances between all rows, each side's divided by their mean.
+    """Smooth L1 loss of the distances between all rows, divided by the mean distance of their side.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape ()
-        In [0, inf); 0 for a single row. Rows nearer than 1e-6 count as that far apart and get no gradient.
+        In [0, inf); 0 for a single row. Distances below 1e-6 count as 1e-6 and get no gradient.
 
     Examples
     --------
@@ -80,13 +81,12 @@ def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Parameters
     ----------
     student, teacher : Tensor, shape (B, Ds) and (B, Dt)
-        See :func:`rkd_loss`. Takes time for B^3 numbers, memory for a few times 16 B^2.
+        See :func:`rkd_loss`. Time grows as B^3, memory as a few times 16 B^2.
 
     Returns
     -------
     Tensor, shape ()
-        In [0, 1.5]; 0 for a single row. A side between equal rows has no direction: its angles count as cosine 0 and
-        it gets no gradient.
+        In [0, 1.5]; 0 for a single row. Angles with a side between equal rows count as cosine 0 and get no gradient.
 
     Examples
     --------
@@ -97,37 +97,37 @@ def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     student, teacher = same_rows(student, teacher)
     sides, rows = (*_sides(student), *_sides(teacher)), len(student)
-    # B^3 numbers are never held: a few vertices at a time, whose angles the backward pass computes again.
+    # To keep B^3 numbers out of memory: a few vertices at a time, and the backward pass computes their angles again.
     errors = [
-        checkpoint(_angle_errors, slice(i, i + VERTICES), *sides, use_reentrant=False, preserve_rng_state=False)
-        for i in range(0, rows, VERTICES)
+        checkpoint(_angle_errors, slice(i, i + VERTICES_AT_ONCE), *sides, use_reentrant=False, preserve_rng_state=False)
+        for i in range(0, rows, VERTICES_AT_ONCE)
     ]
     return torch.stack(errors).sum() / rows**3
 
 
 def _sides(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances of all rows, and one over their distances; 0 between equal rows."""
+    """Squared distances between all rows, and the inverse distances, 0 between equal rows."""
     squares = _squared_distances(rows)
-    # Equal rows leave rounding noise for a distance. It is compared to the batch's extent, as all noise here.
+    # The distance of equal rows is rounding noise, which is proportional to the batch's largest distance.
     equal = (squares <= TINY * squares.detach().amax()) | diagonal(len(rows), rows)
     inverse = torch.where(equal, 0, torch.where(equal, 1, squares).rsqrt())
     return squares.to(rows.dtype), inverse.to(rows.dtype)
 
 
 def _angle_errors(at: slice, *sides: Tensor) -> Tensor:
-    """Sum of the errors of the angles at some rows; student's sides, then teacher's."""
+    """Sum of the errors of the angles at the rows ``at``; ``sides`` are the student's, then the teacher's."""
     student, teacher = _angles(at, *sides[:2]), _angles(at, *sides[2:])
     return functional.smooth_l1_loss(student, teacher, reduction="sum")
 
 
 def _angles(at: slice, squares: Tensor, inverse: Tensor) -> Tensor:
     """Cosine of the angle at each row of ``at`` between rows j and k, (V, B, B), by the law of cosines."""
-    near, over = squares[at], inverse[at]
-    return (near[:, :, None] + near[:, None, :] - squares) * (over[:, :, None] / 2) * over[:, None, :]
+    square, inv = squares[at], inverse[at]
+    return (square[:, :, None] + square[:, None, :] - squares) * (inv[:, :, None] / 2) * inv[:, None, :]
 
 
 def _squared_distances(rows: Tensor) -> Tensor:
-    """In float64 and about the mean: |x|^2 + |y|^2 - 2 xy cancels, and near rows would keep no digits of float32."""
+    """Squared distances (B, B), in float64 and centred: |x|^2 + |y|^2 - 2 xy of close rows cancels in float32."""
     rows = rows.double()
     rows = rows - rows.detach().mean(0)
     inner = products(rows, rows)

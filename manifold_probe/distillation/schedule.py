@@ -1,4 +1,4 @@
-"""The learning rate at any moment of a run, as a pure function.
+"""The learning rate at any time of a run, as a pure function.
 
     cosine        from the end of warm-up to the end: final + (rate - final) (1 + cos(pi t)) / 2, t in 0..1, every step
     hold-cosine   rate in passes 0 to 4, then rate (1 + cos(pi p / P)) / 2 in pass p of P: CoSS's released schedule
@@ -14,12 +14,12 @@ import math
 
 from manifold_probe.distillation.config import Config
 
-HELD = 5  # passes
-DROPS = (5 / 8, 6 / 8, 7 / 8)
+CONSTANT_PASSES = 5  # of hold-cosine
+DROPS = (5 / 8, 6 / 8, 7 / 8)  # of steps, as shares of the run
 
 
 def rate_at(config: Config, epoch: float) -> float:
-    """The learning rate ``epoch`` passes into the run (a fraction within a pass).
+    """The learning rate after ``epoch`` passes, which may be fractional.
 
     >>> from manifold_probe.distillation.config import resolved
     >>> coss = resolved({"method": "coss", "teacher": "t.pt", "student": "conv4", "data": "d.npz"})
@@ -34,7 +34,7 @@ def rate_at(config: Config, epoch: float) -> float:
         return config.rate * 0.1 ** sum(epoch >= drop * config.epochs for drop in DROPS)
     if config.schedule == "hold-cosine":
         done = math.floor(epoch) / config.epochs
-        return config.rate if epoch < HELD else config.rate * (1 + math.cos(math.pi * done)) / 2
+        return config.rate if epoch < CONSTANT_PASSES else config.rate * (1 + math.cos(math.pi * done)) / 2
     span = max(config.epochs - config.warmup_epochs, 1e-9)
     turn = (1 + math.cos(math.pi * min(1.0, (epoch - config.warmup_epochs) / span))) / 2
     return config.final_rate + (config.rate - config.final_rate) * turn

@@ -1,11 +1,10 @@
 """SEED: "Self-supervised Distillation for Visual Representation" (Fang et al., ICLR 2021, arXiv 2101.04731).
 
-    k_i = [t_i; Q]                                       own teacher row first, then a queue of earlier teacher rows
+    k_i = [t_i; Q]                                       the sample's teacher row, then a queue of earlier teacher rows
     L   = mean_i CE( softmax(k_i t_i / tau_t), softmax(k_i s_i / tau_s) )         all rows at unit length
 
-The other rows of the batch are not keys. A cross-entropy is zero for no student in general: its floor is the entropy
-of the teacher's softmax, plus what tau_s leaves. With the released tau_t of 1e-4 the target is one-hot and the loss is
-InfoNCE; the paper writes 0.01.
+The other rows of the batch are not keys. In general no student reaches zero: the loss is at least the entropy of the
+teacher's softmax. With the released tau_t of 1e-4 the target is one-hot and the loss is InfoNCE; the paper states 0.01.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ def seed_loss(
     student_temperature: float = 0.2,
     teacher_temperature: float = 0.01,
 ) -> Tensor:
-    """Cross-entropy between how teacher and student compare a sample to the teacher's queue.
+    """Cross-entropy between the teacher's and the student's similarities to the teacher's rows.
 
     Parameters
     ----------
     student, teacher : Tensor, shape (B, D)
         Embeddings of the same B samples. Half precision is computed in float32. Detach the teacher.
     queue : Tensor, shape (K, D)
-        Teacher rows of earlier batches, each of length 1.
+        Teacher rows of earlier batches, at unit length.
     student_temperature, teacher_temperature : float
 
     Returns
@@ -64,21 +63,21 @@ def _keys(queue: Tensor, rows: Tensor) -> Tensor:
 
 
 class SEED(Method):
-    """SEED with its head and its queue of teacher rows, read before the batch is pushed.
+    """SEED with its head and its queue of teacher rows, which is read before the batch is pushed.
 
-    The released teacher's and student's heads end in 128 dimensions, because its teacher is a MoCo network whose own
-    head is kept; here the keys are the teacher's rows as given.
+    In the released code both heads end in 128 dimensions, because the teacher is a MoCo network with its head. Here the
+    keys are the teacher's rows as given.
 
     Parameters
     ----------
     student_width, teacher_width : int
     head : str, optional
-        Published: mlp, equal widths or not.
+        Published: mlp, also for equal widths.
     sample : Tensor, shape (n, teacher_width), optional
         For a pca head.
     queue_size : int
     student_temperature, teacher_temperature : float
-        See :func:`seed_loss`; the released code's.
+        See :func:`seed_loss`. Defaults as in the released code.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A run made ready: data, teacher, student, method, optimiser and the order of rows, from a configuration."""
+"""A prepared run: data, teacher, student, method, optimiser and the order of rows, from a configuration."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from manifold_probe.distillation import learner as learners
-from manifold_probe.distillation.config import FEWEST_MEASURED, Config, warm_up_warning
+from manifold_probe.distillation.config import MIN_PROBE_ROWS, Config, warm_up_warning
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
 from manifold_probe.distillation.order import Order, in_parts, neighbour_batches, shuffled
-from manifold_probe.distillation.targets import Targets, constant, live_targets, only_logits, stored_targets
+from manifold_probe.distillation.targets import Targets, constant_kind, live_targets, only_logits, stored_targets
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.cache import features_of
@@ -36,14 +36,14 @@ from manifold_probe.models.weights import fingerprint
 from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import marked
 
-EMBED = 256  # rows at a time where nothing is trained
+EMBED_ROWS = 256  # rows at a time without training
 PCA_ROWS = 20_000
-HELD_OUT = 1  # the stream of random numbers that splits rows
+SPLIT_STREAM = 1  # the stream of random numbers that splits rows
 
 
 @dataclass
 class Setting:
-    """Everything that the loop needs; ``rows`` are trained on, ``probe`` is watched."""
+    """All that the training loop needs. ``rows`` are the rows to train on, ``probe`` the rows to measure."""
 
     config: Config
     data: Data
@@ -55,29 +55,29 @@ class Setting:
     order: Order
     rows: np.ndarray
     probe: np.ndarray
-    labels: np.ndarray | None  # as numbers
-    names: np.ndarray | None  # as they were given
+    labels: np.ndarray | None  # class numbers
+    names: np.ndarray | None  # labels as given
     device: torch.device
     first_weights: str
     teacher_sha: str
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Steps per epoch."""
         return len(self.order(0))
 
     @property
     def has_head(self) -> bool:
-        """Whether the student's vectors change between backbone and loss."""
+        """Whether there is a layer between the backbone and the loss."""
         return self.learner.classifier is not None or not isinstance(self.method.student_head, nn.Identity)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
-        return [each for group in self.optimiser.param_groups for each in group["params"]]
+        """All trained parameters."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
     def record(self) -> dict[str, Any]:
-        """What decides the run: it may only be resumed with the same."""
+        """All that determines the result of the run: it can only be resumed with the same record."""
         return {
             **asdict(self.config),
             "the data's ids and labels": self.data.listing,
@@ -86,7 +86,7 @@ class Setting:
         }
 
     def view_of(self, epoch: int) -> int:
-        """The view that an epoch shows: another each epoch, as many as there are."""
+        """The view of an epoch: a new one every epoch, as far as there are stored ones."""
         if self.config.augment == "plain":
             return 0
         return 1 + (epoch if self.targets.views is None else epoch % self.targets.views)
@@ -96,27 +96,27 @@ class Setting:
         return self.targets.batch(rows, view).to(self.device, non_blocking=True)
 
     def batch_labels(self, rows: np.ndarray) -> Tensor | None:
-        """The labels of a batch, where the method uses labels and there are any."""
+        """The labels of a batch; None if the method does not use labels or there are none."""
         if self.labels is None or self.method.labels == "unused":
             return None
         return torch.from_numpy(self.labels[rows]).to(self.device)
 
     def autocast(self) -> Any:
-        """bfloat16 where the device is good at it."""
+        """bfloat16 autocast if the device supports it."""
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
 
     @torch.no_grad()
     def embed(self, rows: np.ndarray, progress: Callable[[int], None] | None = None) -> tuple[Any, Any]:
-        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` receives how
-        many are done."""
+        """Backbone (n, d) and head (n, d'), float32, of rows in the plain view, in eval mode; ``progress`` receives the
+        number of rows done."""
         self.learner.module.eval()
         self.method.eval()
         parts = []
-        for start in range(0, len(rows), EMBED):
+        for start in range(0, len(rows), EMBED_ROWS):
             with self.autocast():
-                backbone, output = self.learner.embed(self.examples.batch(rows[start : start + EMBED]))
+                backbone, output = self.learner.embed(self.examples.batch(rows[start : start + EMBED_ROWS]))
             head = self.method.student_head(output.float())
             parts.append((backbone.float().cpu().numpy(), head.float().cpu().numpy()))
             if progress is not None:
@@ -125,22 +125,22 @@ class Setting:
 
     @torch.no_grad()
     def teacher_side(self, teacher: Tensor) -> np.ndarray:
-        """The teacher's vectors as the loss sees them: after the teacher's head, where the method has one."""
+        """The teacher's vectors as the loss receives them: after the teacher's head, if the method has one."""
         self.method.eval()
-        found: np.ndarray = self.method.teacher_head(teacher.to(self.device)).float().cpu().numpy()
-        return found
+        features: np.ndarray = self.method.teacher_head(teacher.to(self.device)).float().cpu().numpy()
+        return features
 
 
 def prepare(
     config: Config, processes: Processes, tell: Callable[[str], None], progress: Progress | None = None
 ) -> Setting:
-    """Open everything that a configuration names, and check that it fits together; ``progress`` is that of extracting
-    the features of a teacher that is a model.
+    """Open everything that a configuration names, and check that it is consistent; ``progress`` reports the extraction
+    of features if the teacher is a model.
 
     Raises
     ------
     InputError
-        In one line, for what does not.
+        For a field that does not fit.
     """
     device = torch.device("cuda", processes.local % torch.cuda.device_count()) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
@@ -148,14 +148,14 @@ def prepare(
     config = config.settled(data.n)
     kind = method_named(config.method)
     needs = kind.needs
-    if needs not in ("features", "logits"):  # a method of either takes what the teacher is named by
+    if needs not in ("features", "logits"):  # a method that takes both uses what the teacher's path names
         needs = "logits" if only_logits(config.teacher) else "features"
     targets = _targets(config, data, needs, device, processes, tell, progress)
     names = data.labels if data.labels is not None else targets.labels
     labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
     if kind.labels == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
-    _check_varied(config.teacher, targets, taught_by_labels=kind.labels != "unused" and labels is not None, tell=tell)
+    _check_constant(config.teacher, targets, uses_labels=kind.labels != "unused" and labels is not None, tell=tell)
     seed = config.seed
     learner = learners.make(
         config.student,
@@ -170,15 +170,15 @@ def prepare(
     )
     if labels is not None and needs == "logits" and kind.labels != "unused" and labels.max() >= targets.width:
         raise InputError(
-            f"{data.source}: has {labels.max() + 1} classes, the teacher logits for {targets.width}; give labels that "
-            "the teacher knows"
+            f"{data.source}: has {labels.max() + 1} classes, but the teacher has logits for {targets.width}; give "
+            "labels of the teacher's classes"
         )
     examples = Examples(data, learner.preprocessing, named_recipe(config.augment), seed, device)
     learner.module.to(device)
     if device.type == "cuda":
         learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     width = _width(learner, examples)
-    torch.manual_seed(seed)  # the head's weights, and what is drawn while training
+    torch.manual_seed(seed)  # for the head's weights, and for random numbers drawn during training
     rows, probe = _split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()
@@ -205,20 +205,21 @@ def prepare(
 
 
 def warnings_of(setting: Setting) -> list[str]:
-    """What should be known before the hours of training."""
+    """Warnings to print before training: an unverified pairing, a warm-up longer than the run."""
     config, pairing = setting.config, setting.targets.pairing
-    found = []
+    warnings = []
     if not pairing["verified"]:
         doubt = "if their order differs, the student learns the targets of other items"
         if other := pairing.get("other_ids"):
             doubt = (
                 f"the ids of {other:,} of {len(setting.data.ids):,} rows differ, so the student learns the targets of "
+                "other items unless the ids are wrong; leave --positional out to pair by ids"
             )
-            doubt += "other items unless the ids are wrong; leave --positional out to pair by them"
-        alone = f"the rows of {config.teacher} and {config.data} are paired by position alone"
-        found.append(f"unverified: {alone}; {doubt}")
-    short = warm_up_warning(config)
-    return found if short is None else [*found, short]
+        warnings.append(
+            f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; {doubt}"
+        )
+    too_short = warm_up_warning(config)
+    return warnings if too_short is None else [*warnings, too_short]
 
 
 def _targets(
@@ -234,8 +235,8 @@ def _targets(
         return stored_targets(config, data, needs)
     for option, given in (("--positional", config.positional), ("--teacher-ids", config.teacher_ids is not None)):
         if given:
-            raise InputError(f"{option}: is for a file of features; {config.teacher} is a model, which keeps the ids")
-    own = load_model(config.teacher).preprocessing is not None
+            raise InputError(f"{option}: is for a file of features; {config.teacher} is a model; leave {option} out")
+    has_preprocessing = load_model(config.teacher).preprocessing is not None
     request = Request(
         config.teacher,
         config.data,
@@ -243,41 +244,41 @@ def _targets(
         labels=config.labels,
         pooling=config.teacher_pool,
         dtype="float32",
-        size=None if own else config.size,
-        mean=None if own else config.mean,
-        std=None if own else config.std,
+        size=None if has_preprocessing else config.size,
+        mean=None if has_preprocessing else config.mean,
+        std=None if has_preprocessing else config.std,
     )
     path = features_of(request, tell=tell, progress=progress)
     work = prepared(request, processes.local)
     assert work.model.preprocessing is not None
-    shown = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
+    examples = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
 
-    def live(rows: np.ndarray, view: int) -> Tensor:
-        batch = shown.batch(rows, view)
+    def teacher_view(rows: np.ndarray, view: int) -> Tensor:
+        batch = examples.batch(rows, view)
         with torch.no_grad():
             mask = batch.get("attention_mask") if hasattr(batch, "get") else None
             return pool(forward(work.model, batch, config.teacher_pool), config.teacher_pool, mask)
 
-    return live_targets(path, data, live)
+    return live_targets(path, data, teacher_view)
 
 
 def _codes(names: np.ndarray, method: str, use: str, source: str) -> np.ndarray | None:
-    """Labels as numbers, -1 where there is none, None where no row has one.
+    """Labels as class numbers, -1 for rows without a label; None if no row has one.
 
-    Raises InputError where some rows lack a label that the method trains on.
+    Raises InputError if the method trains on labels and only some rows have one.
     """
     codes, classes = codes_of(marked(names))
-    without = int((codes < 0).sum())
-    if use != "unused" and 0 < without < len(codes):
+    unlabelled = int((codes < 0).sum())
+    if use != "unused" and 0 < unlabelled < len(codes):
         raise InputError(
-            f"{source}: {without:,} of {len(codes):,} items have no label, and {method} trains on labels; leave these "
-            "items out, or choose a method that needs none"
+            f"{source}: {unlabelled:,} of {len(codes):,} items have no label, and {method} trains on labels; leave "
+            "these items out, or choose a method that needs no labels"
         )
     return codes if len(classes) else None
 
 
 def _width(learner: Learner, examples: Examples) -> int:
-    """Dimensions of what the loss sees, from two rows."""
+    """Dimensions of the loss's input, from two rows."""
     learner.module.eval()
     try:
         with torch.no_grad():
@@ -286,26 +287,26 @@ def _width(learner: Learner, examples: Examples) -> int:
         raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
 
 
-def _check_varied(teacher: str, targets: Targets, *, taught_by_labels: bool, tell: Callable[[str], None]) -> None:
-    """Refuse a teacher that says the same of every row, or warn of it where labels teach too."""
-    alike = constant(targets.plain)
-    if alike is None:
+def _check_constant(teacher: str, targets: Targets, *, uses_labels: bool, tell: Callable[[str], None]) -> None:
+    """Refuse a teacher whose rows are all equal; only warn if the method also trains on labels."""
+    kind = constant_kind(targets.plain)
+    if kind is None:
         return
-    said = f"{teacher}: the teacher's rows are {alike}: nothing to distil"
-    if not taught_by_labels:
-        raise InputError(f"{said}; check how they were extracted")
-    tell(f"warning: {said}; the labels alone can teach")
+    problem = f"{teacher}: the teacher's rows are {kind}: nothing to distil"
+    if not uses_labels:
+        raise InputError(f"{problem}; check how they were extracted")
+    tell(f"warning: {problem}; the student learns from the labels only")
 
 
 def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows to watch: rows that are held out, or, where none are, some of those trained on."""
-    order = np.random.default_rng([config.seed, HELD_OUT]).permutation(n)
+    """(rows to train on, rows to measure): the held-out rows are measured, or, if there are none, training rows."""
+    order = np.random.default_rng([config.seed, SPLIT_STREAM]).permutation(n)
     held = round((config.held_out or 0) * n)
-    if n < FEWEST_MEASURED:
-        raise InputError(f"--data: {n} rows are too few to train on and measure; give at least {FEWEST_MEASURED}")
-    if config.held_out and held < FEWEST_MEASURED:
+    if n < MIN_PROBE_ROWS:
+        raise InputError(f"--data: {n} rows are too few to train on and measure; give at least {MIN_PROBE_ROWS}")
+    if config.held_out and held < MIN_PROBE_ROWS:
         raise InputError(
-            f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least {FEWEST_MEASURED}"
+            f"--held-out: {held} of {n:,} rows are too few to measure anything; hold out at least {MIN_PROBE_ROWS}"
         )
     probe = order[:held] if held else order
     return np.sort(order[held:]), np.sort(probe[: config.probe_rows])
@@ -322,24 +323,25 @@ def _method(config: Config, kind: type[Method], width: int, targets: Targets, ro
 
 
 def _check_single(setting: Setting) -> None:
-    """A batch of one row: many losses compare rows, and batch norm wants more than one value, and they say so."""
-    trial = copy.deepcopy((setting.learner, setting.method))
+    """Try a batch of one row, on a copy: many losses compare rows, and batch norm needs more than one value."""
+    learner, method = copy.deepcopy((setting.learner, setting.method))
     row = setting.rows[:1]
     try:
         with torch.no_grad():
-            output = trial[0].embed(setting.examples.batch(row))[1].float()
-            trial[1](output, setting.target(row, 0), setting.batch_labels(row))
+            output = learner.embed(setting.examples.batch(row))[1].float()
+            method(output, setting.target(row, 0), setting.batch_labels(row))
     except (InputError, ValueError, RuntimeError) as error:
-        raise InputError(f"--batch-size: a row at a time cannot be trained on ({error}); give more") from error
+        raise InputError(f"--batch-size: 1 row is too few to train on ({error}); give a larger batch") from error
 
 
 def _optimiser(config: Config, learner: Learner, method: Method, device: torch.device) -> torch.optim.Optimizer:
-    """The optimiser of backbone and head. A parametrised weight, as that of the orthogonal head, is never decayed: its
-    parameters are angles, and torch's map falls apart when they shrink."""
+    """The optimiser of backbone and head. A parametrised weight, as in the orthogonal head, has no weight decay: its
+    parameters are angles, and torch's map becomes ill-conditioned when they shrink."""
     named = [*learner.module.named_parameters(), *method.named_parameters()]
-    trained = [(name, each) for name, each in named if each.requires_grad]
-    angles = [each for name, each in trained if "parametrizations" in name]
-    groups: list[dict[str, Any]] = [{"params": [each for name, each in trained if "parametrizations" not in name]}]
+    trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    plain = [parameter for name, parameter in trained if "parametrizations" not in name]
+    angles = [parameter for name, parameter in trained if "parametrizations" in name]
+    groups: list[dict[str, Any]] = [{"params": plain}]
     if angles:
         groups.append({"params": angles, "weight_decay": 0.0})
     fused = device.type == "cuda"
@@ -352,13 +354,15 @@ def _optimiser(config: Config, learner: Learner, method: Method, device: torch.d
 
 def _order(config: Config, rows: np.ndarray, targets: Targets, processes: Processes) -> Order:
     if config.batch_size % processes.count:
-        raise InputError(f"--batch-size: {config.batch_size} cannot be split over {processes.count} processes evenly")
+        raise InputError(
+            f"--batch-size: {config.batch_size} is not a multiple of the {processes.count} processes; give one"
+        )
     if config.neighbour_batches:
         features = targets.plain[torch.from_numpy(rows)].numpy()
         order = neighbour_batches(rows, features, config.batch_size, config.seed)
     else:
         order = shuffled(rows, config.batch_size, config.seed)
-    return order if config.epoch_steps is None else in_parts(order, config.epoch_steps)
+    return order if config.samples is None else in_parts(order, config.samples // config.batch_size)
 
 
 def _digest(tensor: Tensor) -> str:

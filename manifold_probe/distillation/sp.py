@@ -1,8 +1,8 @@
 """SP: "Similarity-Preserving Knowledge Distillation" (Tung & Mori, ICCV 2019, arXiv 1907.09682).
 
-    G = X X' with every row divided by its length,       L = |G(S) - G(T)|^2 / B^2         the diagonal is in
+    G = X X' with every row divided by its length,       L = |G(S) - G(T)|^2 / B^2         including the diagonal
 
-Zero where the student is the teacher rotated and scaled; any widths do, no head.
+Zero if the student is a rotated and scaled teacher. The widths may differ, and there is no head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape ()
-        In [0, 4 / B]: B rows, each at most 2 apart. A zero row of G stays zero.
+        In [0, 4 / B]: two unit rows are at most 2 apart. A zero row of G stays zero.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""What the teacher says of every training row: from stored features, or from the teacher itself, live.
+"""The teacher's vectors for every training row: read from stored features, or computed by the teacher during training.
 
-Stored features (a file, or a folder of `probe extract`) hold the plain view, and the views that `--views N` added; they
-are joined to the data by id, or by position where that is asked for. A teacher given as a model is extracted once for
-the plain view; where training is augmented it also runs live, on the very pixels that the student sees.
+Stored features (a file, or a folder of `probe extract`) hold the plain view, and the views that `--views N` added. They
+are joined to the data by id, or by position with ``--positional``. A teacher given as a model is extracted once for the
+plain view; with augmentation it also runs during training, on the same pixels as the student.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES
 from manifold_probe.spaces.read import open_contents, read, read_column, split_key
 from manifold_probe.spaces.space import Space
 
-CHECKED = 64  # rows whose content is compared with what the store was made of
+CHECKED_ROWS = 64  # rows whose content is compared with the content that the store was made from
 
 
 @dataclass
 class Targets:
     """The teacher's vectors: ``plain`` (n, d) in the data's row order, and any view of some rows.
 
-    ``path`` is where the plain features lie; ``labels`` those stored with them, in the data's order; ``views`` how many
-    stored views there are, 0 for none, None where the teacher is at hand and makes any. ``pairing`` says how the rows
-    were joined to the data, {"by": "id" or "position", "verified": bool}.
+    ``path`` is the path of the plain features; ``labels`` are those stored with them, in the data's order; ``views`` is
+    the number of stored views, 0 for none, None if the teacher computes views on demand. ``pairing`` states how the
+    rows were joined to the data, {"by": "id" or "position", "verified": bool}.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Targets:
 
 
 def only_logits(path: str) -> bool:
-    """Whether a teacher's name, or its file for want of anything else, means logits."""
+    """Whether a teacher path names logits, or a file that holds nothing else."""
     if is_source(path) or os.path.isdir(path):
         return False
     file, key = split_key(path)
@@ -75,8 +75,8 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
     Raises
     ------
     InputError
-        Features where logits are needed or the other way, rows that the teacher lacks or that no id names, NaN, other
-        content under the same ids, or augmentation that the store does not hold.
+        Features where logits are needed or the reverse, rows without a teacher row or without ids, NaN, other content
+        under the same ids, or augmentation that the store does not hold.
     """
     path, augment = config.teacher, config.augment
     file, key = split_key(path)
@@ -104,18 +104,18 @@ def stored_targets(config: Config, data: Data, needs: str) -> Targets:
             check_views(file, plan, augment, config.seed)
     elif augment != "plain":
         raise InputError(
-            f"--augment: {augment}: {file} holds fixed features of the plain view, which are wrong for a changed "
+            f"--augment: {augment}: {file} holds features of the plain view only, which are wrong for an augmented "
             "image; give the teacher as a model, or a folder of probe extract --views N"
         )
     labels = None if space.labels is None else space.labels[rows]
-    kept = (
+    view_tensors = (
         {view: in_order(read(f"{file}::{key or 'features'}@{view}"), rows) for view in range(1, views + 1)}
         if (augment != "plain")
         else {}
     )
 
     def stored_view(rows: np.ndarray, view: int) -> Tensor:
-        return kept[view][torch.from_numpy(rows)].float()
+        return view_tensors[view][torch.from_numpy(rows)].float()
 
     pairing: dict[str, Any] = {"by": "position" if config.positional else "id", "verified": verified}
     if config.positional and space.ids is not None and not verified:
@@ -131,20 +131,20 @@ def in_order(space: Space, rows: np.ndarray) -> Tensor:
     InputError
         Where one of them holds NaN or Inf, or a value that float32 cannot hold.
     """
-    found = torch.empty(len(rows), space.d)
+    tensor = torch.empty(len(rows), space.d)
     for start in range(0, len(rows), 8192):
-        found[start : start + 8192] = torch.from_numpy(space.take(rows[start : start + 8192]))
-    if not torch.isfinite(found).all():
+        tensor[start : start + 8192] = torch.from_numpy(space.take(rows[start : start + 8192]))
+    if not torch.isfinite(tensor).all():
         for start, block in space.blocks():
             check_finite(block, start, space)
-        raise bad(space.name, "holds values beyond 3.4e38, the end of float32; scale the teacher's features down")
-    return found
+        raise bad(space.name, "holds values beyond 3.4e38, the largest float32; scale the teacher's features down")
+    return tensor
 
 
-def constant(plain: Tensor) -> str | None:
-    """ "all zero" or "all equal" for rows (n, d) that are so, up to the rounding of float32; None for others.
+def constant_kind(plain: Tensor) -> str | None:
+    """ "all zero" or "all equal" if the rows (n, d) are, up to the rounding of float32; otherwise None.
 
-    >>> constant(torch.ones(3, 2)), constant(torch.eye(3))
+    >>> constant_kind(torch.ones(3, 2)), constant_kind(torch.eye(3))
     ('all equal', None)
     """
     spread, largest = (plain.amax(0) - plain.amin(0)).max(), plain.abs().max()
@@ -154,54 +154,57 @@ def constant(plain: Tensor) -> str | None:
 
 
 def joined(space: Space, data: Data, positional: bool = False) -> tuple[np.ndarray, bool]:
-    """For every row of the data its row in the space, and whether ids on both sides vouch for it.
+    """The row in the space for every row of the data, and whether ids on both sides confirm the pairing.
 
     Raises
     ------
     InputError
-        Where ids are missing, stand twice or do not cover the data; by position, where the numbers of rows differ.
+        If ids are missing, not unique or do not cover the data; by position, if the numbers of rows differ.
     """
     if positional:
         if space.n != data.n:
             raise bad(
                 space.name,
-                f"has {space.n:,} rows and {data.source} has {data.n:,}, so they cannot pair by position; give both "
-                "the same rows, or ids and no --positional",
+                f"has {space.n:,} rows and {data.source} has {data.n:,}, so they cannot be paired by position; give "
+                "both the same rows, or ids and no --positional",
             )
         return np.arange(data.n), space.ids is not None and space.ids.astype(str).tolist() == data.ids.tolist()
     if space.ids is None and space.n != data.n:
         raise bad(
             space.name,
-            f"has {space.n:,} rows and no ids, {data.source} has {data.n:,}, so nothing says which belong together; "
-            "save ids in it, or give --teacher-ids FILE",
+            f"has {space.n:,} rows and no ids, {data.source} has {data.n:,} rows, so the rows cannot be paired; save "
+            "ids in it, or give --teacher-ids FILE",
         )
     if space.ids is None:
         raise bad(
             space.name,
-            "has no ids, so nothing says which of its rows belongs to which item of the data; save ids in it, give "
-            "--teacher-ids FILE, or --positional if its rows are in the order of the data",
+            "has no ids, so its rows cannot be paired with the items of the data; save ids in it, give --teacher-ids "
+            "FILE, or --positional if its rows are in the order of the data",
         )
     ids = space.ids.astype(str).tolist()
-    place = {id: row for row, id in enumerate(ids)}
-    if len(place) < space.n:
-        twice = next(id for row, id in enumerate(ids) if place[id] != row)
-        raise bad(space.name, f"has {space.n - len(place):,} duplicate ids, such as {twice!r}; make every id unique")
-    missing = [id for id in data.ids.tolist() if id not in place]
+    row_of = {id: row for row, id in enumerate(ids)}
+    if len(row_of) < space.n:
+        twice = next(id for row, id in enumerate(ids) if row_of[id] != row)
+        raise bad(space.name, f"has {space.n - len(row_of):,} duplicate ids, such as {twice!r}; make every id unique")
+    missing = [id for id in data.ids.tolist() if id not in row_of]
     if missing:
         named = ", ".join(shortened(id) for id in missing[:3])
         if len(missing) < data.n:
-            how = "extract the teacher from the same data"
+            fix = "extract the teacher from the same data"
         else:
-            own = ", ".join(shortened(id) for id in ids[:3])
-            how = f"its own are {own}: write both alike, or give --positional if its rows are in the order of the data"
+            present = ", ".join(shortened(id) for id in ids[:3])
+            fix = (
+                f"its ids are {present}: write the ids the same way, or give --positional if its rows are in the "
+                "order of the data"
+            )
         raise bad(
-            space.name, f"has no row for {len(missing):,} of the {data.n:,} ids of {data.source} ({named}); {how}"
+            space.name, f"has no row for {len(missing):,} of the {data.n:,} ids of {data.source} ({named}); {fix}"
         )
-    return np.array([place[id] for id in data.ids.tolist()]), True
+    return np.array([row_of[id] for id in data.ids.tolist()]), True
 
 
 def shortened(id: str, most: int = 32) -> str:
-    """An id as a message shows it.
+    """An id of at most ``most`` characters, for a message.
 
     >>> shortened("x" * 40, most=8)
     'xxxxx...'
@@ -210,49 +213,51 @@ def shortened(id: str, most: int = 32) -> str:
 
 
 def check_content(folder: str, data: Data) -> None:
-    """Compare some rows with what a store was made of.
+    """Compare the content of some rows with the content that a store was made from.
 
     Raises
     ------
     InputError
-        Where an id stands for other content.
+        If an id has other content.
     """
     table = read_rows(Store(folder))
     digests = dict(zip(table["id"], table["content"], strict=True))
-    for row in range(0, data.n, max(1, data.n // CHECKED)):
+    for row in range(0, data.n, max(1, data.n // CHECKED_ROWS)):
         try:
-            found = data.read(row).digest
+            digest = data.read(row).digest
         except Unreadable as error:
             raise InputError(f"{data.source}: {error}; fix it or leave it out of the data") from error
-        if digests.get(str(data.ids[row]), found) != found:
+        if digests.get(str(data.ids[row]), digest) != digest:
             raise InputError(
-                f"{folder}: was made of other content than {data.source} has under the id {data.ids[row]}; extract the "
+                f"{folder}: was made from other content than {data.source} has for the id {data.ids[row]}; extract the "
                 "teacher from the same data"
             )
 
 
 def check_views(folder: str, plan: dict[str, Any], augment: str, seed: int) -> None:
-    """Whether a store holds the views that training will show.
+    """Check that a store holds the views that training will use.
 
     Raises
     ------
     InputError
-        No views, another recipe or another seed: the student would see other pixels than the teacher did.
+        No views, another recipe or another seed: student and teacher would see different pixels.
     """
     views = plan["views"]
     if not views["count"]:
-        raise InputError(f"--augment: {folder} holds the plain view alone; extract it again with --views N")
+        raise InputError(f"--augment: {folder} holds only the plain view; extract it again with --views N")
     if views["recipe"] != named_recipe(augment).record():
-        raise InputError(f"--augment: {folder} holds views of another recipe than {augment}; give the one it has")
+        raise InputError(
+            f"--augment: {folder} holds views of another recipe than {augment}; give the recipe it was extracted with"
+        )
     if views["seed"] != seed:
         raise InputError(
-            f"--seed: {folder} holds the views of seed {views['seed']}, the run has {seed}: the student would see "
-            f"other pixels than the teacher; give --seed {views['seed']} or extract again"
+            f"--seed: {folder} holds the views of seed {views['seed']}, the run has {seed}: student and teacher would "
+            f"see different pixels; give --seed {views['seed']} or extract again"
         )
 
 
 def live_targets(path: Path | str, data: Data, view: Callable[[np.ndarray, int], Tensor]) -> Targets:
-    """Targets from a model: its plain features, extracted to ``path``, and any view computed when it is asked for."""
+    """Targets from a model: its plain features, extracted to ``path``, and ``view``, which computes any other view."""
     space = read(str(path))
     rows, verified = joined(space, data)
     labels = None if space.labels is None else space.labels[rows]

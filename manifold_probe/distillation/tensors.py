@@ -1,7 +1,7 @@
-"""What the losses share: checks of their input, and directions that neither overflow nor divide by zero.
+"""Helpers of the losses: input checks, and unit vectors without overflow or division by zero.
 
-Everything is float32 or float64 here: half precision is promoted, and products stay out of autocast, because a
-cosine rounded to bfloat16 and divided by a temperature of 0.01 is off by a factor of e.
+All results are float32 or float64: half precision is promoted, and products are computed outside autocast, because a
+cosine rounded to bfloat16 and divided by a temperature of 0.01 is wrong by a factor of e.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def as_floats(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def at_least_two(rows: int, what: str = "rows") -> None:
-    """Refuse a contrast of a row with no other."""
+    """Raise InputError for fewer than two rows: a contrastive loss needs negatives."""
     if rows < 2:
         raise InputError(f"a contrastive loss needs at least 2 {what}, got {rows}; make the batch larger")
 
 
 def class_labels(labels: Tensor, logits: Tensor) -> Tensor:
-    """The labels as int64, after checking that there is one class of the logits (B, C) for every row."""
+    """The labels as int64, after checking that each row has one, in 0 to C - 1 for logits (B, C)."""
     rows, classes = logits.shape
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    if labels.shape != (rows,) or not whole:
+    integral = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if labels.shape != (rows,) or not integral:
         raise InputError(f"labels {tuple(labels.shape)} ({labels.dtype}) must hold one integer for each of {rows} rows")
-    if labels.device.type == "cpu":  # elsewhere the check would wait for the device; there the lookup itself fails
+    if labels.device.type == "cpu":  # on a GPU the check would synchronise; an invalid label fails in the loss itself
         low, high = labels.aminmax()
         if low < 0 or high >= classes:
             raise InputError(
@@ -64,25 +64,25 @@ def class_labels(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def unit(vectors: Tensor, dim: int = -1) -> Tensor:
-    """Vectors over their length, and zero vectors as they are."""
-    # The largest entry goes first, so that squares neither overflow nor vanish. It is a constant to the gradient
-    # because the result does not depend on it. A vector at or below TINY is divided by 1 after being set to zero: the
-    # true gradient, 1/length, would be up to 1e12 and one dead row would decide the step.
+    """Vectors divided by their length; zero vectors stay zero."""
+    # Dividing by the largest entry first keeps squares from overflow and underflow. It is detached, because the result
+    # does not depend on it. A vector of at most TINY becomes zero without a gradient: the true gradient, 1/length,
+    # would be up to 1e12, and one dead row would dominate the step.
     size = vectors.detach().abs().amax(dim, keepdim=True)
-    alive = ~(size <= TINY)  # NaN stays alive, to be seen
-    scaled = torch.where(alive, vectors / torch.where(alive, size, 1), 0)
-    length = torch.where(alive, scaled.square().sum(dim, keepdim=True), 1).sqrt()
+    nonzero = ~(size <= TINY)  # true for NaN, which must reach the loss
+    scaled = torch.where(nonzero, vectors / torch.where(nonzero, size, 1), 0)
+    length = torch.where(nonzero, scaled.square().sum(dim, keepdim=True), 1).sqrt()
     return scaled / length
 
 
-def zeros_held(vectors: Tensor, dim: int = -1) -> Tensor:
-    """The same values; those vectors that are zero (TINY at most) get no gradient, which would be huge or NaN."""
-    held = vectors.detach()
-    return torch.where(held.abs().amax(dim, keepdim=True) <= TINY, held, vectors)
+def detach_zeros(vectors: Tensor, dim: int = -1) -> Tensor:
+    """The same values; zero vectors (at most TINY) get no gradient, because it would be huge or NaN."""
+    detached = vectors.detach()
+    return torch.where(detached.abs().amax(dim, keepdim=True) <= TINY, detached, vectors)
 
 
 def cosines(student: Tensor, teacher: Tensor, dim: int = -1) -> Tensor:
-    """Cosine between the vectors of two tensors of one shape along ``dim``; 0 where either of them is zero."""
+    """Cosines between vectors of two tensors of one shape along ``dim``; 0 where either vector is zero."""
     return (unit(student, dim) * unit(teacher, dim)).sum(dim)
 
 
@@ -98,7 +98,7 @@ def similarities(x: Tensor, y: Tensor) -> Tensor:
 
 
 def diagonal(rows: int, like: Tensor) -> Tensor:
-    """The mask of a row with itself, (rows, rows)."""
+    """The mask of the diagonal, (rows, rows) of bool, on the device of ``like``."""
     return torch.eye(rows, dtype=torch.bool, device=like.device)
 
 

@@ -1,16 +1,16 @@
 """TinTeM ("Faithful Label-free Knowledge Distillation", Mannix, Hodgkinson & Bondell, arXiv 2411.15239), renamed
 CosPress in its later versions (TMLR 2025) with no change of method.
 
-The head h stands on the teacher's side and learns to keep who is near whom; the student then copies h(T) by direction.
+The head h is on the teacher's side and learns to keep neighbourhoods; the student then learns the directions of h(T).
 
-    G        = cosines of all pairs of rows, the diagonal left out
+    G        = cosines of all pairs of rows, without the diagonal
     p(j | i) = softmax over j of G_ij / tau,    P_ij = (p(j | i) + p(i | j)) / 2B             the sum over pairs is 1
     L_sne    = mean over tau of KL(P of T || P of h(T))                                      trains h alone
     L_token  = mean_i (1 - cos(S_i, h(T_i))),   L_feature = the same on flattened token sets  train the student alone
 
 With token sets (B, N, D) L_sne is taken twice: of the class tokens of the batch, and of the tokens within each image.
-L_sne is blind to the scale of each row and to one constant added to all off-diagonal cosines; it asks for nothing that
-a rotation into fewer dimensions could not give, which is how h becomes nearly orthogonal without a constraint.
+L_sne does not change with the scale of a row or with a constant added to all off-diagonal cosines. An orthogonal map
+into fewer dimensions can nearly minimise it, so h becomes nearly orthogonal without a constraint.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ EXCLUDED = -1e8  # as released; minus infinity would make the gradient NaN
 
 
 def neighbour_embedding_loss(head: Tensor, teacher: Tensor, temperatures: Sequence[float] = TEMPERATURES) -> Tensor:
-    """How far the head's output departs from the teacher in who is near whom: L_sne.
+    """L_sne: divergence of the pair probabilities after the head from those before it.
 
     Parameters
     ----------
     head, teacher : Tensor, shape (B, D) or (B, N, D)
-        The teacher's features after and before its head; the widths may differ. Of token sets (B, N, D) the pairs are
-        those within an image, and the loss is the mean over images. Half precision is computed in float32.
+        The teacher's features after and before its head; the widths may differ. For token sets (B, N, D) the pairs are
+        within an image, and the loss is the mean over images. Half precision is computed in float32.
     temperatures : sequence of float
-        Each gives a neighbourhood of another size.
+        Every temperature gives a neighbourhood of another size.
 
     Returns
     -------
     Tensor, shape ()
-        In [0, inf): zero where all off-diagonal cosines agree up to one constant, and always for 2 rows.
+        In [0, inf): zero if all off-diagonal cosines agree up to one constant, and always for 2 rows.
 
     Raises
     ------
     InputError
-        Fewer than 2 rows (or tokens), or shapes that do not belong together.
+        Fewer than 2 rows (or tokens), or shapes that do not match.
 
     Examples
     --------
@@ -81,12 +81,12 @@ def neighbour_embedding_loss(head: Tensor, teacher: Tensor, temperatures: Sequen
 
 
 def _other_cosines(rows: Tensor) -> Tensor:
-    """Cosines between all rows (..., B, D), those of a row with itself out of reach: (..., B, B)."""
+    """Cosines between all rows (..., B, D), with EXCLUDED on the diagonal: (..., B, B)."""
     return similarities(rows, rows).masked_fill(diagonal(rows.shape[-2], rows), EXCLUDED)
 
 
 def _log_joint(logits: Tensor) -> Tensor:
-    """log P_ij over pairs (..., B * B); in logarithms, because exp(-2 / 0.01) is nothing in float32."""
+    """log P_ij over pairs (..., B * B); in logarithms, because exp(-2 / 0.01) underflows in float32."""
     conditional = functional.log_softmax(logits, -1)
     joint = torch.logaddexp(conditional, conditional.mT) - math.log(2 * logits.shape[-1])
     return joint.flatten(-2)
@@ -103,7 +103,7 @@ def token_set_loss(student: Tensor, head: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape ()
-        In [0, 2]. Unlike a mean over tokens it sees the relative norms of the tokens of an image.
+        In [0, 2]. Unlike a mean over tokens it depends on the relative norms of an image's tokens.
 
     Examples
     --------
@@ -118,19 +118,19 @@ def token_set_loss(student: Tensor, head: Tensor) -> Tensor:
 
 
 class TinTeM(Method):
-    """TinTeM with its head LayerNorm - Linear on the teacher's side; the student is trained in its own space.
+    """TinTeM with its head LayerNorm - Linear on the teacher's side; the student has no head.
 
     Parameters
     ----------
     student_width, teacher_width : int
     head : str, optional
-        Published: layernorm_linear, equal widths or not. Any head here is on the teacher's side.
+        Published: layernorm_linear, also for equal widths. Any head is on the teacher's side.
     sample : Tensor, shape (n, teacher_width), optional
         For a pca head.
     temperatures : sequence of float
         See :func:`neighbour_embedding_loss`.
     gather : bool
-        Take the neighbours in the joined batch of all processes, as published.
+        Use the joined batch of all processes for the neighbours, as published.
 
     Examples
     --------

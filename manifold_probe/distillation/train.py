@@ -1,11 +1,11 @@
-"""The training loop: data in, a student out, also after it was killed.
+"""The training loop, which can be killed at any time and resumed.
 
     probe distill --method coss --teacher t.pt --student conv4 --data digits.npz --epochs 8 --batch-size 128 --out run/
     torchrun --nproc-per-node 2 -m manifold_probe distill --config run.toml --out run/
 
-A step is a pure function of the checkpoint: the order of the rows, their views and the learning rate follow from the
-seed and the step, and torch's random state is in the checkpoint. So a run that is killed and given again ends with the
-same weights and the same log, bit for bit, on one machine's CPU.
+A step is a pure function of the checkpoint: the order of the rows, their views and the learning rate follow from seed
+and step, and the checkpoint holds torch's random state. So a run that is killed and started again gives the same
+weights and the same log, bit for bit, on the CPU of one machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from manifold_probe.distillation.batches import batches
 from manifold_probe.distillation.config import Config, differences, epochs
-from manifold_probe.distillation.inputs import described, is_done
+from manifold_probe.distillation.inputs import inputs_record, is_done
 from manifold_probe.distillation.probe import Features, Probe, has_collapsed, is_finite
 from manifold_probe.distillation.run_folder import (
     INPUTS,
@@ -41,44 +41,44 @@ from manifold_probe.errors import InputError
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
-from manifold_probe.parts import Parts, Progress
+from manifold_probe.parts import Parts, Progress, silent
 
 Tell = Callable[[str], None]
 CHECKPOINT_SECONDS = 600.0
 SHARD_ROWS = 65_536
-LONG = 100.0  # teacher's vectors longer than this may be why a loss on coordinates diverges
+LONG_VECTORS = 100.0  # a loss on coordinates may diverge for teacher vectors longer than this
 
 
 def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Progress | None = None) -> RunFolder:
-    """Train a student into the folder ``out``; go on where an earlier run of the same configuration stopped.
+    """Train a student into the folder ``out``; resume an earlier run of the same configuration.
 
     Raises
     ------
     InputError
-        For input that cannot be used, a folder of another configuration, and a loss that is not finite.
+        For input that cannot be used, a folder of another configuration, or a loss that is not finite.
     """
     processes = Processes.join()
     folder = RunFolder(out)
     with processes.only_first(folder.locked):
-        first = tell if processes.first else silent
-        known = is_done(folder, config)
-        before = None if known else folder.state()
-        processes.wait()  # nobody writes before all have read
-        if not known:
+        tell = tell if processes.first else silent
+        done = is_done(folder, config)
+        checkpoint = None if done else folder.state()
+        processes.wait()  # no process writes before all have read
+        if not done:
             parts = Parts(progress if processes.first else None, shares(config))
-            setting = prepare(config, processes, first, parts["teacher"])
-            if before is not None:
-                refuse_other(folder, before, setting)
-        if known or folder.finished:
+            setting = prepare(config, processes, tell, parts["teacher"])
+            if checkpoint is not None:
+                check_same_run(folder, checkpoint, setting)
+        if done or folder.finished:
             processes.wait()
-            if processes.first and not known:
-                folder.write(INPUTS, json.dumps(described(setting), indent=1) + "\n")
-            first(f"{folder.path} is finished: {epochs(config.epochs)}; nothing to do")
+            if processes.first and not done:
+                folder.write(INPUTS, json.dumps(inputs_record(setting), indent=1) + "\n")
+            tell(f"{folder.path} is finished: {epochs(config.epochs)}; nothing to do")
             return folder
         for warning in warnings_of(setting):
-            first(f"warning: {warning}")
+            tell(f"warning: {warning}")
         run = Run(setting, folder, processes, tell, parts)
-        run.start(before)
+        run.start(checkpoint)
         run.train()
         processes.wait()
         if processes.first:
@@ -88,30 +88,28 @@ def train(config: Config, out: str | Path, *, tell: Tell = print, progress: Prog
 
 
 def shares(config: Config) -> dict[str, float]:
-    """How long the parts of a run take, in passes of a model over the data; learning from a row takes three."""
+    """The relative duration of the parts of a run, in passes of a model over the data; a training pass counts three."""
     return {"teacher": 1.0, "training": 3.0 * config.epochs, "features": 1.0, "untrained": 0.1}
 
 
-def silent(_: str) -> None:
-    """Telling nobody."""
-
-
-def refuse_other(folder: RunFolder, before: dict[str, Any], setting: Setting) -> None:
-    """Refuse to go on with another configuration, teacher or data: every difference, side by side.
+def check_same_run(folder: RunFolder, checkpoint: dict[str, Any], setting: Setting) -> None:
+    """Check that a checkpoint is of the same configuration, teacher and data.
 
     Raises
     ------
     InputError
-        Where something differs.
+        With every difference.
     """
-    found = differences(json.loads(before["record"]), setting.record())
-    if found:
-        raise InputError(f"{folder.path}: holds another run, which differs in {'; '.join(found)}; give another --out")
+    differing = differences(json.loads(checkpoint["record"]), setting.record())
+    if differing:
+        raise InputError(
+            f"{folder.path}: holds another run, which differs in {'; '.join(differing)}; give another --out"
+        )
 
 
 @dataclass
 class Tally:
-    """Sums of the terms since the last line of the log."""
+    """Sums of the loss terms since the last line of the log."""
 
     steps: int = 0
     sums: dict[str, float] | None = None
@@ -127,38 +125,38 @@ class Tally:
 
 
 class Run:
-    """A setting on its way through the steps."""
+    """The state of a run while it trains."""
 
     def __init__(self, setting: Setting, folder: RunFolder, processes: Processes, tell: Tell, parts: Parts) -> None:
         self.setting, self.config, self.folder, self.processes = setting, setting.config, folder, processes
         self.tell, self.parts = tell, parts
         self.step, self.tally, self.seconds = 0, Tally(), 0.0
-        self.loss: float | None = None  # over the last few steps, to be shown
+        self.loss: float | None = None  # exponential average, for the progress line
         self.steps = setting.steps * self.config.epochs
         self.batch_size = setting.config.batch_size
         self.forward = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
 
-    def start(self, before: dict[str, Any] | None) -> None:
-        """From the beginning, or from a checkpoint."""
+    def start(self, checkpoint: dict[str, Any] | None) -> None:
+        """Start from the beginning, or from a checkpoint."""
         setting = self.setting
         if self.processes.first:
             self.probe = Probe(setting)
-        if before is None:
+        if checkpoint is None:
             if self.processes.first:
-                said = "" if setting.targets.pairing["verified"] else UNVERIFIED
-                self.folder.begin(said + self.config.toml(), described(setting), setting.data.ids[setting.rows])
+                comment = "" if setting.targets.pairing["verified"] else UNVERIFIED
+                self.folder.begin(comment + self.config.toml(), inputs_record(setting), setting.data.ids[setting.rows])
                 self.folder.cut_log(0)
                 self.measure(self.probe.untrained)
                 self.checkpoint()
         else:
-            self.load(before)
+            self.load(checkpoint)
             if self.processes.first:
-                self.folder.cut_log(before["log"])
-                self.tell(f"{self.folder.path}: goes on at step {self.step:,} of {self.steps:,}")
+                self.folder.cut_log(checkpoint["log"])
+                self.tell(f"{self.folder.path}: resumes at step {self.step:,} of {self.steps:,}")
         self.processes.wait()
 
     def train(self) -> None:
-        """All steps that are left."""
+        """Do all remaining steps."""
         saved = began = time.monotonic()
         first, spent = self.step, self.seconds
         self.training = self.parts["training"]
@@ -167,24 +165,24 @@ class Run:
             self.step += 1
             self.tally.add(terms)
             self.seconds = spent + time.monotonic() - began
-            whole = self.step % self.setting.steps == 0
+            epoch_done = self.step % self.setting.steps == 0
             if self.processes.first:
-                if whole or self.step % self.config.log_every == 0:
+                if epoch_done or self.step % self.config.log_every == 0:
                     self.log_terms()
-                if whole and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
+                if epoch_done and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
                     self.measure(self.probe.student())
-                if whole or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if epoch_done or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.checkpoint()
                     saved = time.monotonic()
                 self.report(first, time.monotonic() - began)
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Number of completed epochs."""
         return self.step // self.setting.steps
 
     def one_step(self, rows: np.ndarray, view: int, batch: Any, targets: Tensor) -> dict[str, float]:
-        """Forward, backward, update; the terms as numbers."""
+        """Forward, backward, update; returns the loss terms as numbers."""
         setting, config = self.setting, self.config
         setting.learner.module.train()
         setting.method.train()
@@ -200,32 +198,34 @@ class Run:
             ) from error
         terms = setting.method(output.float(), targets, setting.batch_labels(rows))
         loss = torch.stack(list(terms.values())).sum()
-        found = {name: value.item() for name, value in terms.items()}
-        loss_now = sum(found.values())
-        if not np.isfinite(list(found.values())).all():
-            named = ", ".join(f"{name} {value}" for name, value in found.items())
+        values = {name: term.item() for name, term in terms.items()}
+        loss_now = sum(values.values())
+        if not np.isfinite(list(values.values())).all():
+            named = ", ".join(f"{name} {value}" for name, value in values.items())
             ids = ", ".join(setting.data.ids[rows[:3]].tolist()) + (", ..." if len(rows) > 3 else "")
-            what = f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}"
-            self.refuse(what, self.step)
+            problem = f"the loss is not finite at step {self.step + 1:,} ({named}), on the batch of ids {ids}"
+            self.stop_diverged(problem, self.step)
         self.loss = loss_now if self.loss is None else 0.9 * self.loss + 0.1 * loss_now
         setting.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.average_gradients()
         setting.optimiser.step()
-        return found
+        return values
 
-    def refuse(self, what: str, step: int) -> None:
-        """Stop a run that diverged in ``step``, counted from 0; the last checkpoint stays."""
+    def stop_diverged(self, problem: str, step: int) -> None:
+        """Raise InputError for a run that diverged in ``step``, counted from 0; the last checkpoint stays."""
         rate = rate_at(self.config, step / self.setting.steps)
         length = float(self.setting.targets.plain.norm(dim=1).median())
-        scale = f", or scale the teacher's features (their median length is {length:.2g})" if length > LONG else ""
+        scale = (
+            f", or scale the teacher's features (their median length is {length:.2g})" if length > LONG_VECTORS else ""
+        )
         raise InputError(
-            f"{self.folder.path}: the training diverged: {what}; the learning rate was {rate:.2g}. last.pt is from "
+            f"{self.folder.path}: the training diverged: {problem}; the learning rate was {rate:.2g}. last.pt is from "
             f"before it. Try --rate {self.config.rate / 10:.2g} in a new --out{scale}"
         )
 
     def average_gradients(self) -> None:
-        """Over all processes."""
+        """Average the gradients over all processes."""
         if self.processes.count > 1:
             for parameter in self.setting.parameters:
                 if parameter.grad is not None:
@@ -233,7 +233,7 @@ class Run:
                     parameter.grad /= self.processes.count
 
     def log_terms(self) -> None:
-        """A line with the means of the terms since the last one."""
+        """Log the means of the loss terms since the last such line."""
         means = self.tally.means()
         self.tally = Tally()
         self.folder.log(
@@ -248,20 +248,20 @@ class Run:
         )
 
     def measure(self, student: Features) -> None:
-        """A line with the measures of the probe set, at the backbone and at the head."""
+        """Log the measures of the probe rows, at the backbone and at the head."""
         if not is_finite(student):
             loss = "" if self.loss is None else f" (the loss was {self.loss:.3g})"
-            self.refuse(f"the student's vectors are not finite after step {self.step:,}{loss}", self.step - 1)
+            self.stop_diverged(f"the student's vectors are not finite after step {self.step:,}{loss}", self.step - 1)
         if self.step and has_collapsed(student):
             self.tell(f"warning: after step {self.step:,} the student's vectors are all equal: it has collapsed")
         self.last_measures = self.probe.measures(student)
-        paired = {} if self.step else {"pairing": self.setting.targets.pairing}
+        pairing = {} if self.step else {"pairing": self.setting.targets.pairing}
         self.folder.log(
             {
                 "step": self.step,
                 "epoch": self.epoch,
                 "encoded": self.step * self.batch_size,
-                **paired,
+                **pairing,
                 "probe": self.probe.record(),
                 "measures": self.last_measures,
             }
@@ -270,15 +270,16 @@ class Run:
     def report(self, first: int, seconds: float) -> None:
         """Progress since step ``first``, with the loss, throughput and the last measures."""
         speed = (self.step - first) * self.batch_size / max(seconds, 1e-9)
-        live = self.last_measures["backbone"]
-        known_measures = {key: live[key] for key in live if general(key) in (OVERLAP.key, DEBIASED_CKA.key)}
-        known = {printed(key, short=True): value for key, value in known_measures.items() if value is not None}
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        shown = ", ".join(
+            f"{printed(key, short=True)} {value:.3f}"
+            for key, value in self.last_measures["backbone"].items()
+            if value is not None and general(key) in (OVERLAP.key, DEBIASED_CKA.key)
+        )
         note = f"loss {self.loss:.4g}, {speed:,.0f} samples a second; last measured {shown}"
         self.training("training", self.step - first, self.steps - first, note)
 
     def checkpoint(self) -> None:
-        """Replace last.pt, and the record of the seconds."""
+        """Replace last.pt and seconds.json."""
         setting = self.setting
         self.folder.save(
             {
@@ -302,7 +303,7 @@ class Run:
         self.folder.write(SECONDS, json.dumps(speed, indent=1) + "\n")
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint."""
+        """Load a checkpoint."""
         setting = self.setting
         self.step, self.seconds = state["step"], state["seconds"]
         self.tally, self.last_measures = Tally(**state["tally"]), state["measures"]
@@ -314,7 +315,7 @@ class Run:
             torch.cuda.set_rng_state_all(state["random"]["cuda"])
 
     def finish(self) -> None:
-        """The student, its features of all rows, and last the manifest that says the run is done."""
+        """Write the student, its features of all rows, and last the manifest, which marks the run as finished."""
         setting = self.setting
         head = setting.learner.classifier or setting.method.student_head
         self.folder.write(
@@ -348,10 +349,10 @@ class Run:
         }
         self.folder.write_manifest(shards, setting.names is not None, facts)
         losses = [f"{line['loss']:.4g}" for line in read_log(self.folder.path) if "loss" in line]
-        said = f"{losses[0]} at first, {losses[-1]} at the end" if len(losses) > 1 else f"{losses[0]} on average"
+        loss = f"{losses[0]} at first, {losses[-1]} at the end" if len(losses) > 1 else f"{losses[0]} on average"
         self.tell(
             f"{self.folder.path}: {self.step:,} steps, {self.step * self.batch_size:,} samples in "
-            f"{self.seconds:,.0f} s; loss {said}"
+            f"{self.seconds:,.0f} s; loss {loss}"
         )
 
 

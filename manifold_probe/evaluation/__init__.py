@@ -1,8 +1,8 @@
-"""What a student's features are good for, compared with its teacher's: classification, retrieval, unusual inputs,
-corruption.
+"""How useful a student's features are, compared with its teacher's: classification, retrieval, detection of unusual
+inputs, corrupted images.
 
-Plain functions on arrays (n, d): a bank of rows with labels, and the rows to judge. Another data set's bank and rows
-make the same functions measures of transfer.
+Plain functions on arrays (n, d): a bank of labelled rows, and the test rows. With bank and test rows of another data
+set they measure transfer.
 
 >>> import numpy as np
 >>> from manifold_probe.evaluation import knn_predict
@@ -13,7 +13,7 @@ make the same functions measures of transfer.
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
+_MODULES = {
     "knn_predict": "knn",
     "nearest": "nearest",
     "linear_predict": "linear",
@@ -33,12 +33,12 @@ _HOMES = {
     "watched": "watch",
     "evaluate": "evaluate",
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,8 +1,8 @@
-"""What would mislead a reader of an evaluation: test rows that are also in the bank, classes that the bank lacks.
+"""Alarms of an evaluation: test rows that are also in the bank, classes that are missing in the bank.
 
-A row is the same in both where the teacher's features are equal (as float32; where one side holds half-precision values
-alone, the other is rounded to them), or where the ids are. Ids that only count the rows of both sets, 0, 1, 2, ...,
-name no item: of those a row is the same where its features differ by rounding.
+Two rows are the same if the teacher's features are equal (as float32; if one side holds only half-precision values, the
+other is rounded to them), or if the ids are equal. Ids that only number the rows of both sets, 0, 1, 2, ..., do not
+identify an item: such rows are the same only if their features differ by no more than rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manifold_probe.measures.results import Alarm
 from manifold_probe.spaces.labels import of_one_kind
 from manifold_probe.spaces.pairing import locate
 
-ROUNDING = 0.01  # of a row's length: what storing it in half precision may change
+ROUNDING = 0.01  # share of a row's length that storing it in half precision may change
 
 
 def leaked(bank: Part, test: Part) -> np.ndarray:
@@ -33,26 +33,25 @@ def leaked(bank: Part, test: Part) -> np.ndarray:
     """
     if bank.teacher.shape[1] != test.teacher.shape[1]:
         return np.zeros(bank.n, dtype=bool)
-    hashes, others = map(hash_rows, _of_one_precision(bank.teacher, test.teacher))
-    found = np.isin(hashes, others)
+    bank_hashes, test_hashes = map(hash_rows, _of_one_precision(bank.teacher, test.teacher))
+    is_leaked = np.isin(bank_hashes, test_hashes)
     if bank.ids is None or test.ids is None:
-        return found
-    names, others = (np.asarray(part.ids).astype(str) for part in (bank, test))
-    order = np.argsort(others, kind="stable")
-    place = locate(names, others[order])
-    known = np.flatnonzero(place >= 0)
-    same = order[place[known]]
-    if _counts_rows(names) and _counts_rows(others):
-        rows, away = bank.teacher[known], bank.teacher[known] - test.teacher[same]
-        known = known[np.linalg.norm(away, axis=1) <= ROUNDING * np.linalg.norm(rows, axis=1)]
-    found[known] = True
-    return found
+        return is_leaked
+    bank_ids, test_ids = (np.asarray(part.ids).astype(str) for part in (bank, test))
+    order = np.argsort(test_ids, kind="stable")
+    position = locate(bank_ids, test_ids[order])
+    shared = np.flatnonzero(position >= 0)
+    if _counts_rows(bank_ids) and _counts_rows(test_ids):
+        rows, others = bank.teacher[shared], test.teacher[order[position[shared]]]
+        shared = shared[np.linalg.norm(rows - others, axis=1) <= ROUNDING * np.linalg.norm(rows, axis=1)]
+    is_leaked[shared] = True
+    return is_leaked
 
 
 def _of_one_precision(*sides: np.ndarray) -> list[np.ndarray]:
-    """Rows of both sides as float32, rounded to the half precision that one of them was stored in."""
+    """The rows of both sides as float32; rounded to half precision if one side was stored in it."""
     rows = [np.ascontiguousarray(side, dtype=np.float32) for side in sides]
-    for rounded in (_as_bfloat16, _as_float16):  # the coarser first: float16 holds most of its values
+    for rounded in (_as_bfloat16, _as_float16):  # bfloat16 first: most of its values are float16 values too
         if any(np.array_equal(side, rounded(side)) for side in rows):
             return [rounded(side) for side in rows]
     return rows
@@ -69,14 +68,14 @@ def _as_bfloat16(rows: np.ndarray) -> np.ndarray:
 
 
 def without_leaked(bank: Part, test: Part) -> Part:
-    """The bank without what is also among the test rows. Raises InputError where nothing is left."""
-    twice = leaked(bank, test)
-    if twice.all():
+    """The bank without the rows that are also test rows. Raises InputError if no row is left."""
+    is_leaked = leaked(bank, test)
+    if is_leaked.all():
         raise InputError(
-            f"{bank.name}: all {bank.n:,} rows are also among the {test.name} rows, so that none is left; "
+            f"{bank.name}: all {bank.n:,} rows are also {test.name} rows, so none is left; "
             "give another bank, or leave --drop-leaked (drop_leaked) out"
         )
-    return bank.only(~twice)
+    return bank.only(~is_leaked)
 
 
 def _counts_rows(names: np.ndarray) -> bool:
@@ -86,28 +85,28 @@ def _counts_rows(names: np.ndarray) -> bool:
 
 
 def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> list[Alarm]:
-    """Leaked rows, classes that the bank lacks, and labels that look like none, with what they do to k-NN accuracy.
+    """Leaked rows, classes that the bank lacks, and labels that may mean "none", with their effect on k-NN accuracy.
 
-    ``bank`` still holds the leaked rows; ``dropped`` says that they are left out afterwards.
+    ``bank`` still holds the leaked rows; ``dropped``: they are left out afterwards.
     """
     alarms = []
-    twice = leaked(bank, test)
-    if twice.any():
+    is_leaked = leaked(bank, test)
+    if is_leaked.any():
         with_them = _accuracies(bank, test, k)
-        without = None if twice.all() else _accuracies(bank.only(~twice), test, k)
-        numbers = f": k-NN accuracy is {with_them} with them in the bank and {without or 'undefined'} without"
-        end = "they were left out" if dropped else "leave them out of the bank with --drop-leaked (drop_leaked=True)"
-        end = "give another bank" if twice.all() else end
+        without = None if is_leaked.all() else _accuracies(bank.only(~is_leaked), test, k)
+        effect = f": k-NN accuracy is {with_them} with them in the bank and {without or 'undefined'} without"
+        fix = "they were left out" if dropped else "leave them out of the bank with --drop-leaked (drop_leaked=True)"
+        fix = "give another bank" if is_leaked.all() else fix
         rows = int(leaked(test, bank).sum())
         alarms.append(
             Alarm(
                 "leaked_rows",
-                f"{rows:,} of {test.n:,} {test.name} rows are also in the bank, as {int(twice.sum()):,} of its "
-                f"{bank.n:,} rows{numbers if with_them else ''}; {end}.",
+                f"{rows:,} of {test.n:,} {test.name} rows are also in the bank, as {int(is_leaked.sum()):,} of its "
+                f"{bank.n:,} rows{effect if with_them else ''}; {fix}.",
             )
         )
-    if dropped and not twice.all():
-        bank = bank.only(~twice)
+    if dropped and not is_leaked.all():
+        bank = bank.only(~is_leaked)
     if bank.has_label.any() and test.has_label.any():
         alarms += _missing_classes(bank.labelled, test.labelled, k)
     for part in (bank, test):
@@ -116,36 +115,37 @@ def evaluation_alarms(bank: Part, test: Part, k: int, dropped: bool = False) -> 
 
 
 def _missing_classes(bank: Part, test: Part, k: int) -> list[Alarm]:
-    labels, known = of_one_kind(test.known, bank.known)
-    unknown = ~np.isin(labels, known)
+    test_labels, bank_labels = of_one_kind(test.required_labels, bank.required_labels)
+    unknown = ~np.isin(test_labels, bank_labels)
     if not unknown.any() or unknown.all():
         return []
-    names, n = np.unique(test.known[unknown]), int(unknown.sum())
-    whole, rest = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
-    numbers = f": k-NN accuracy is {whole} with them and {rest} without" if whole else ""
+    names, n = np.unique(test.required_labels[unknown]), int(unknown.sum())
+    with_them, without = _accuracies(bank, test, k), _accuracies(bank, test.only(~unknown), k)
+    effect = f": k-NN accuracy is {with_them} with them and {without} without" if with_them else ""
     return [
         Alarm(
             "missing_classes",
             f"{n:,} of {test.n:,} {test.name} rows are of {len(names):,} class{'es' * (len(names) > 1)} that the bank "
-            f"lacks ({_listed(names)}) and count as wrong{numbers}.",
+            f"lacks ({_listed(names)}) and count as wrong{effect}.",
         )
     ]
 
 
 def _listed(names: np.ndarray) -> str:
-    few = ", ".join(str(name)[:40] for name in names[:5].tolist())
-    return few + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    first = ", ".join(str(name)[:40] for name in names[:5].tolist())
+    return first + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
 def _accuracies(bank: Part, test: Part, k: int) -> str | None:
-    """ "0.880 (teacher) and 0.700 (student)", or None where the bank cannot vote."""
+    """ "0.880 (teacher) and 0.700 (student)", or None if k-NN is not possible with this bank."""
     if not bank.has_label.any() or not test.has_label.any():
         return None
     bank, test = bank.labelled, test.labelled
-    known, labels = of_one_kind(bank.known, test.known)
-    if bank.n < k or len(np.unique(known)) < 2 or not np.isin(labels, known).any():
+    bank_labels, test_labels = of_one_kind(bank.required_labels, test.required_labels)
+    if bank.n < k or len(np.unique(bank_labels)) < 2 or not np.isin(test_labels, bank_labels).any():
         return None
-    found = [
-        accuracy(knn_predict(rows, known, asked, k), labels) for rows, asked in zip(bank.sides, test.sides, strict=True)
-    ]
-    return f"{found[0]:.3f} (teacher) and {found[1]:.3f} (student)"
+    teacher, student = (
+        accuracy(knn_predict(rows, bank_labels, queries, k), test_labels)
+        for rows, queries in zip(bank.sides, test.sides, strict=True)
+    )
+    return f"{teacher:.3f} (teacher) and {student:.3f} (student)"

@@ -1,11 +1,11 @@
-"""Corrupted images: ten kinds, five severities, each a function of (seed, id, corruption, severity) and the pixels.
+"""Corrupted images: ten kinds at five severities, a pure function of pixels, seed, id, corruption and severity.
 
-Student and teacher therefore see the very same corrupted image, whichever is run first, in any batch, alone or not. The
-kinds are those of ImageNet-C and CIFAR-10-C (Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to
-Common Corruptions and Perturbations") that need no picture files; the parameters are our own, in one table below, so
-compare models on them, not with published figures. Lengths are shares of the image's shorter side, so that 32 pixels
-are blurred as 224 are; noise and JPEG are of single pixels, and weigh more on small images. Pixels are in 0..1 between
-steps, and 8 bits at the end.
+Student and teacher therefore see the same corrupted image, in any order and any batch. The kinds are those of
+ImageNet-C and CIFAR-10-C (Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions
+and Perturbations") that need no picture files. The parameters, in the table below, differ from theirs: compare models
+with each other, not with published figures. Lengths are shares of the image's shorter side, so that images of 32 and of
+224 pixels are blurred equally. Noise and JPEG act on single pixels, and affect small images more. Pixels are in 0..1
+between steps, and 8 bits at the end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CORRUPTIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     "pixelate": ("side / old side, back by nearest pixel", (0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg": ("quality of the JPEG", (25, 18, 12, 8, 5)),
 }
-SMOOTH = 0.04
+ELASTIC_SMOOTHING = 0.04  # share of the side
 
 
 def corrupt(image: Any, corruption: str, severity: int, seed: int, id: str) -> Any:
@@ -54,7 +54,7 @@ def corrupt(image: Any, corruption: str, severity: int, seed: int, id: str) -> A
     Raises
     ------
     InputError
-        For another corruption or severity, or where kornia is missing.
+        For an unknown corruption or severity, or if kornia is missing.
 
     Examples
     --------
@@ -81,9 +81,9 @@ def corrupt(image: Any, corruption: str, severity: int, seed: int, id: str) -> A
 
 
 class _Draw:
-    """Uniform numbers in (0, 1) that depend on the names alone: Philox's counter, keyed by their hash.
+    """Uniform numbers in (0, 1) that depend only on the arguments: a Philox counter, keyed by their hash.
 
-    Normal and Poisson numbers come from their quantile functions; numpy's own streams change between versions.
+    Normal and Poisson numbers come from their quantile functions, because numpy's streams change between versions.
     """
 
     def __init__(self, seed: int, id: str, corruption: str, severity: int) -> None:
@@ -105,18 +105,18 @@ def _gaussian_noise(pixels: np.ndarray, deviation: float, draw: _Draw) -> np.nda
 def _shot_noise(pixels: np.ndarray, photons: float, draw: _Draw) -> np.ndarray:
     from scipy.stats import poisson
 
-    levels, which = np.unique(pixels, return_inverse=True)  # at most 256
-    most = int(photons + 10 * math.sqrt(photons) + 20)
-    shares = poisson.cdf(np.arange(most), levels[:, None] * photons)
-    # The quantile of u is how many counts have a share below u; shares + the level's number ascend over all levels.
-    steps = (shares.clip(0, 1 - 1e-12) + np.arange(len(levels))[:, None]).ravel()
-    which = which.reshape(pixels.shape)
-    return (np.searchsorted(steps, draw(*pixels.shape) + which) - which * most) / photons
+    levels, level = np.unique(pixels, return_inverse=True)  # at most 256
+    counts = int(photons + 10 * math.sqrt(photons) + 20)
+    cdf = poisson.cdf(np.arange(counts), levels[:, None] * photons)
+    # The quantile of u is the number of counts whose cdf is below u; cdf + number of the level ascends over all levels.
+    steps = (cdf.clip(0, 1 - 1e-12) + np.arange(len(levels))[:, None]).ravel()
+    level = level.reshape(pixels.shape)
+    return (np.searchsorted(steps, draw(*pixels.shape) + level) - level * counts) / photons
 
 
 def _impulse_noise(pixels: np.ndarray, share: float, draw: _Draw) -> np.ndarray:
-    chance = draw(*pixels.shape)
-    return np.where(chance < share, (chance < share / 2).astype(np.float64), pixels)
+    uniform = draw(*pixels.shape)
+    return np.where(uniform < share, (uniform < share / 2).astype(np.float64), pixels)
 
 
 def _defocus_blur(pixels: np.ndarray, radius: float, draw: _Draw) -> np.ndarray:
@@ -125,17 +125,17 @@ def _defocus_blur(pixels: np.ndarray, radius: float, draw: _Draw) -> np.ndarray:
 
 def _motion_blur(pixels: np.ndarray, half: float, draw: _Draw) -> np.ndarray:
     angle = math.pi * float(draw(1)[0])
-    across, along = math.cos(angle), math.sin(angle)
+    dx, dy = math.cos(angle), math.sin(angle)
 
     def from_line(x: np.ndarray, y: np.ndarray, reach: float) -> np.ndarray:
-        foot = (x * across + y * along).clip(-reach, reach)
-        return np.hypot(x - foot * across, y - foot * along)
+        foot = (x * dx + y * dy).clip(-reach, reach)
+        return np.hypot(x - foot * dx, y - foot * dy)
 
     return _blurred(pixels, half * _side(pixels), from_line)
 
 
 def _blurred(pixels: np.ndarray, reach: float, distance: Any) -> np.ndarray:
-    """Filtered by a shape of this reach, its edge one pixel soft, so that it fades to no blur in small images."""
+    """Filtered by a kernel of this reach with a soft edge of one pixel, so that in small images there is no blur."""
     import torch
 
     radius = math.ceil(reach)
@@ -157,7 +157,7 @@ def _elastic(pixels: np.ndarray, deviation: float, draw: _Draw) -> np.ndarray:
     from scipy.special import ndtri
 
     height, width = pixels.shape[:2]
-    reach = SMOOTH * _side(pixels)
+    reach = ELASTIC_SMOOTHING * _side(pixels)
     noise = ndtri(draw(1, 2, height, width))
     # Smoothing white noise over sigma pixels leaves a deviation of 1 / (2 sqrt(pi) sigma), for sigma of 1 or more;
     # displacements are in units of half the width and height.

@@ -1,8 +1,4 @@
-"""A student compared with its teacher, task by task: a bank of labelled rows, test rows, and unusual rows where there
-are any.
-
-Every task is a few lines here, on the functions of the module of its name.
-"""
+"""A student compared with its teacher on tasks, from a bank of labelled rows, test rows, and unusual rows if given."""
 
 from __future__ import annotations
 
@@ -45,25 +41,25 @@ def evaluate(
     ----------
     tasks : list of str
     bank, test : Part
-        Labelled rows to learn from, and rows to judge. Of another data set than the one distilled on: transfer. Rows
-        without a label are left out of what asks for labels.
+        Labelled rows to learn from, and rows to test on; transfer, if they are of another data set than the training.
+        Tasks that need labels leave out rows without one.
     ood : Part, optional
-        Unusual rows; the test rows are the usual ones, the bank's what both are held against.
+        Unusual rows. The test rows are the usual ones, and both are scored against the bank.
     logits : Part, optional
-        Logits in place of features.
+        Logits instead of features.
     k : int
         Neighbours that vote.
     seed : int
-        Of the labels left and of the sgd recipe.
+        Of the choice of labels and of the sgd recipe.
     drop_leaked : bool
-        Leave out of the bank what is also among the test rows: see `evaluation.alarms`.
+        Leave out of the bank the rows that are also test rows: see `evaluation.alarms`.
     progress : callable, optional
         Called as ``progress(stage, tasks done, tasks)``.
 
     Raises
     ------
     InputError
-        For an unknown task, or where a task lacks what it needs.
+        For an unknown task, or if the data that a task needs is missing.
 
     Examples
     --------
@@ -71,67 +67,67 @@ def evaluate(
     >>> x, y = rng.normal(size=(60, 4)), np.arange(60) % 2
     >>> x[:, 0] += 16 * y - 8
     >>> bank, test = halves(Part(x, x[:, :2], y), seed=0)
-    >>> [(each.key, each.teacher, each.student) for each in evaluate(["knn"], bank, test)]
+    >>> [(outcome.key, outcome.teacher, outcome.student) for outcome in evaluate(["knn"], bank, test)]
     [('knn_accuracy@10', 1.0, 1.0)]
     """
     for task in tasks:
         if task not in TASKS:
             raise InputError(f"task {task!r} is not known; choose from {', '.join(TASKS)}")
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
     if drop_leaked:
         bank = without_leaked(bank, test)
-    for place, task in enumerate(tasks):
+    for done, task in enumerate(tasks):
         if progress is not None:
-            progress(f"task {task}", place, len(tasks))
+            progress(f"task {task}", done, len(tasks))
         if task == "ood":
             if ood is None:
                 raise InputError("task ood: there are no unusual rows; give features of another kind of input")
-            found += ood_outcomes(bank, test, ood)
+            outcomes += ood_outcomes(bank, test, ood)
         elif task == "logits":
             if logits is None:
                 raise InputError(
-                    "task logits: there are none; put 'logits' in the same files as the features of both models"
+                    "task logits: there are no logits; save 'logits' in the files of features of both models"
                 )
-            found += logits_outcomes(logits)
+            outcomes += logits_outcomes(logits)
         elif task == "retrieval":
-            found += retrieval_outcomes(test)
+            outcomes += retrieval_outcomes(test)
         elif task == "knn":
-            found += knn_outcomes(bank, test, k)
+            outcomes += knn_outcomes(bank, test, k)
         else:
-            found += linear_outcomes(bank, test, "sgd" if task == "linear-sgd" else "lbfgs", seed)
-    return found
+            outcomes += linear_outcomes(bank, test, "sgd" if task == "linear-sgd" else "lbfgs", seed)
+    return outcomes
 
 
 def possible_tasks(test: Part, ood: Part | None, logits: Part | None) -> list[str]:
-    """The tasks for which there is data; "linear-sgd", the slow one, only on request.
+    """The tasks for which there is data, without the slow "linear-sgd".
 
     Raises
     ------
     InputError
-        Where there is none.
+        If there is no such task.
     """
-    there = {"knn": test.labels, "linear": test.labels, "retrieval": test.labels, "ood": ood, "logits": logits}
-    found = [task for task, given in there.items() if given is not None]
-    if not found:
-        raise InputError("labels: missing; put 'labels' into the teacher's file, or give --labels or --teacher-ood")
-    return found
+    data = {"knn": test.labels, "linear": test.labels, "retrieval": test.labels, "ood": ood, "logits": logits}
+    tasks = [task for task, needed in data.items() if needed is not None]
+    if not tasks:
+        raise InputError("labels: missing; save 'labels' in the teacher's file, or give --labels or --teacher-ood")
+    return tasks
 
 
 def halves(part: Part, seed: int) -> tuple[Part, Part]:
-    """A bank and test rows from one set: half of the rows each, of every class where labels are known."""
+    """A bank and test rows from one set: half of the rows each, and half of every class if there are labels."""
     labels = np.zeros(part.n, dtype=np.int64) if part.labels is None else part.labels
     chosen = labelled_rows(labels, 0.5, seed)
     rest = np.setdiff1d(np.arange(part.n), chosen)
     if not len(rest):
-        why = "every label stands once, so they" if part.n > 1 and part.labels is not None else f"{part.n} rows"
-        raise InputError(f"{part.name}: {why} cannot be split in halves; give a train set, or class labels")
+        rows = "rows with a different label each" if part.n > 1 and part.labels is not None else f"{part.n} rows"
+        raise InputError(f"{part.name}: {rows} cannot be split in halves; give a train set, or class labels")
     return part.only(chosen), part.only(rest)
 
 
 def knn_outcomes(bank: Part, test: Part, k: int) -> list[Outcome]:
-    """The weighted k-NN vote."""
+    """Accuracy of the weighted k-NN vote."""
     bank, test = bank.labelled, test.labelled
-    as_classes(bank.known, bank.n, f"{bank.name}: labels")
+    as_classes(bank.required_labels, bank.n, f"{bank.name}: labels")
     check_neighbours(k, bank.n)
     return [classified(f"knn_accuracy@{k}", partial(knn_predict, k=k), bank, test)]
 
@@ -139,73 +135,73 @@ def knn_outcomes(bank: Part, test: Part, k: int) -> list[Outcome]:
 def linear_outcomes(bank: Part, test: Part, recipe: str, seed: int) -> list[Outcome]:
     """A linear probe with all, a tenth and a hundredth of the bank's labels."""
     bank, test = bank.labelled, test.labelled
-    as_classes(bank.known, bank.n, f"{bank.name}: labels")
+    as_classes(bank.required_labels, bank.n, f"{bank.name}: labels")
     name = "linear_accuracy" if recipe == "lbfgs" else "linear_sgd_accuracy"
     predict = partial(linear_predict, recipe=recipe, seed=seed)
-    found = []
+    outcomes = []
     for suffix, share in SHARES.items():
-        fewer = bank.only(labelled_rows(bank.known, share, seed))
-        found.append(classified(name + suffix, predict, fewer, test, f"{fewer.n:,} labels"))
-    return found
+        fewer = bank.only(labelled_rows(bank.required_labels, share, seed))
+        outcomes.append(classified(name + suffix, predict, fewer, test, f"{fewer.n:,} labels"))
+    return outcomes
 
 
 def retrieval_outcomes(test: Part) -> list[Outcome]:
-    """Recall among the other test rows; the teacher's nearest row found again; the student's queries in its space."""
-    found, test = [], test.labelled
-    same = test.teacher.shape[1] == test.student.shape[1]
+    """Recall@k in both spaces, neighbour recall, and cross recall where the widths are equal."""
+    outcomes, test = [], test.labelled
+    equal_widths = test.teacher.shape[1] == test.student.shape[1]
     for k in (k for k in RECALLS if k < test.n):
-        teacher, student = (recall(rows, test.known, k) for rows in test.sides)
+        teacher, student = (recall(rows, test.required_labels, k) for rows in test.sides)
         fidelity: dict[str, float | None] = {
             "neighbour_recall": neighbour_recall(*test.sides, k),
-            "cross_recall": cross_recall(*test.sides, test.known, k) if same else None,
+            "cross_recall": cross_recall(*test.sides, test.required_labels, k) if equal_widths else None,
         }
-        note = None if same else "cross_recall needs equal widths"
-        found.append(Outcome(f"recall@{k}", teacher, student, test.n, fidelity, note))
-    return found
+        note = None if equal_widths else "cross_recall needs equal widths"
+        outcomes.append(Outcome(f"recall@{k}", teacher, student, test.n, fidelity, note))
+    return outcomes
 
 
 def ood_outcomes(bank: Part, test: Part, ood: Part) -> list[Outcome]:
-    """Telling unusual rows from test rows by three scores, and whether both spaces order the rows alike."""
-    found: list[Outcome] = []
+    """Detection of unusual rows among test rows by three scores, and rank correlation of both spaces' scores."""
+    outcomes: list[Outcome] = []
     sides = list(zip(bank.sides, test.sides, ood.sides, strict=True))
-    known = bank.has_label
+    has_label = bank.has_label
     for method in ("cosine", "euclidean", "mahalanobis"):
-        if method == "mahalanobis" and (not known.any() or len(np.unique(bank.known[known])) < 2):
-            found += [
+        if method == "mahalanobis" and (not has_label.any() or len(np.unique(bank.required_labels[has_label])) < 2):
+            outcomes += [
                 Outcome(f"ood_{measure}:{method}", None, None, 0, {}, "the bank needs labels of at least two classes")
                 for measure in ("auroc", "fpr95")
             ]
             continue
         scores = []
         for rows, usual, unusual in sides:
-            both = np.concatenate([usual, unusual])
-            one = (
-                mahalanobis_scores(rows[known], bank.known[known], both)
+            tested = np.concatenate([usual, unusual])
+            side_scores = (
+                mahalanobis_scores(rows[has_label], bank.required_labels[has_label], tested)
                 if method == "mahalanobis"
-                else knn_scores(rows, both, 1, method)
+                else knn_scores(rows, tested, 1, method)
             )
-            scores.append((one[: len(usual)], one[len(usual) :]))
+            scores.append((side_scores[: len(usual)], side_scores[len(usual) :]))
         (usual_t, unusual_t), (usual_s, unusual_s) = scores
         fidelity = {
             "rank_correlation_in": rank_correlation(usual_t, usual_s),
             "rank_correlation_out": rank_correlation(unusual_t, unusual_s),
         }
-        for measure, of in (("auroc", auroc), ("fpr95", fpr_at_tpr)):
-            teacher, student = (of(*pair) for pair in scores)
-            found.append(Outcome(f"ood_{measure}:{method}", teacher, student, test.n + ood.n, fidelity))
-    return found
+        for measure, function in (("auroc", auroc), ("fpr95", fpr_at_tpr)):
+            teacher, student = (function(*side_scores) for side_scores in scores)
+            outcomes.append(Outcome(f"ood_{measure}:{method}", teacher, student, test.n + ood.n, fidelity))
+    return outcomes
 
 
 def logits_outcomes(logits: Part) -> list[Outcome]:
-    """Top-1 and top-5 accuracy of the models' own classifiers."""
+    """Top-1 and top-5 accuracy of the models' classifiers."""
     logits = logits.labelled
     classes, width = (rows.shape[1] for rows in logits.sides)
     if classes != width:
-        raise InputError(f"logits: teacher has {classes} columns and student {width}; give those of one label set")
-    own = as_columns(logits.known, classes, logits.n)
-    alike = agreement(logits.teacher.argmax(1), logits.student.argmax(1), own, classes)
-    found = []
+        raise InputError(f"logits: teacher has {classes} columns and student {width}; give logits of the same classes")
+    columns = as_columns(logits.required_labels, classes, logits.n)
+    fidelity = agreement(logits.teacher.argmax(1), logits.student.argmax(1), columns, classes)
+    outcomes = []
     for k in (k for k in (1, 5) if k < classes):
-        teacher, student = (top_k_accuracy(rows, own, k) for rows in logits.sides)
-        found.append(Outcome(f"logits_top{k}", teacher, student, logits.n, alike if k == 1 else {}))
-    return found
+        teacher, student = (top_k_accuracy(rows, columns, k) for rows in logits.sides)
+        outcomes.append(Outcome(f"logits_top{k}", teacher, student, logits.n, fidelity if k == 1 else {}))
+    return outcomes

@@ -1,4 +1,4 @@
-"""What training won: a student against itself before training, on the same rows."""
+"""The gain from training: a student compared with itself before training, on the same rows."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from manifold_probe.measures.sides import search_side
 from manifold_probe.measures.uncertainty import Estimate
 from manifold_probe.spaces.space import Space
 
-FEWEST_ROWS = 4  # times k: of fewer the interval would be too narrow, and overlap says little
-Both = tuple[Any, Any]  # student and teacher
+MIN_ROWS = 4  # times k: with fewer rows the interval would be too narrow
+Sides = tuple[Any, Any]  # student and teacher
 
 
-def gain(before: Both, after: Both, k: int = 10, seed: int = 0) -> dict[str, Any]:
-    """What training won: overlap@k after it minus before it, on the same rows and queries, with the paired interval.
+def gain(before: Sides, after: Sides, k: int = 10, seed: int = 0) -> dict[str, Any]:
+    """Overlap@k after training minus before, on the same rows and queries, with the paired interval.
 
     Parameters
     ----------
     before, after : pairs of array-like, (n, ds) and (n, dt)
-        Student and teacher, as the untrained and as the trained student see them; the same rows in the same order. The
-        teacher differs only where a trained head stands on it.
+        Features of student and teacher before and after training; the same rows in the same order. The teacher's
+        features differ only if they pass through a trained head.
     k : int, 1 <= k < n
     seed : int
-        Of the rows whose neighbours are looked up, as in ``watched``, and of the halvings that the interval comes from.
+        Of the query rows, as in ``watched``, and of the half-splits for the interval.
 
     Returns
     -------
     dict
         ``measure`` (the key), ``untrained`` and ``trained`` (values from 0 to 1), ``difference`` {"value", "low",
-        "high"} (95% interval), ``chance``, ``better``: whether the whole interval lies above zero, None where it is
-        undefined, as for fewer than 4 k rows; and ``cka`` {"untrained", "trained"}, the debiased linear CKA.
+        "high"} (95% interval), ``chance``, ``better``: whether the whole interval lies above zero, None without an
+        interval, as for fewer than 4 k rows; and ``cka`` {"untrained", "trained"}, the debiased linear CKA.
 
     Raises
     ------
     InputError
-        Where shapes, values or k cannot be used.
+        If shapes, values or k cannot be used.
 
     Examples
     --------
@@ -56,29 +56,29 @@ def gain(before: Both, after: Both, k: int = 10, seed: int = 0) -> dict[str, Any
     >>> won["better"], won["difference"]["low"] > 0.2
     (True, True)
     """
-    found, cka, searched = [], [], None
+    overlaps, ckas, previous = [], [], None
     for student, teacher in (before, after):
-        theirs, own = as_matrices(teacher, student)
-        k = check_k(k, len(theirs))
-        queries = sample(len(theirs), QUERIES, seed)
-        if searched is None or not np.array_equal(theirs, searched[0]):
-            searched = theirs, search_side(Cloud(Space(theirs)), queries, k)
-        other = search_side(Cloud(Space(own)), queries, k)
-        found.append(estimates(Lists(searched[1], other, seed=seed), [OVERLAP])[0][OVERLAP.key])
-        cka.append(debiased_cka(moments_of(theirs, own)))
-    untrained, trained = found
-    won = trained.minus(untrained)
-    if len(theirs) < FEWEST_ROWS * k:
-        won = Estimate(won.value)
+        teacher, student = as_matrices(teacher, student)
+        k = check_k(k, len(teacher))
+        queries = sample(len(teacher), QUERIES, seed)
+        if previous is None or not np.array_equal(teacher, previous):
+            previous, teacher_side = teacher, search_side(Cloud(Space(teacher)), queries, k)
+        student_side = search_side(Cloud(Space(student)), queries, k)
+        overlaps.append(estimates(Lists(teacher_side, student_side, seed=seed), [OVERLAP])[0][OVERLAP.key])
+        ckas.append(debiased_cka(moments_of(teacher, student)))
+    untrained, trained = overlaps
+    difference = trained.minus(untrained)
+    if len(teacher) < MIN_ROWS * k:
+        difference = Estimate(difference.value)
     return {
         "measure": OVERLAP.named(k),
         "untrained": untrained.value,
         "trained": trained.value,
-        "difference": {"value": won.value, "low": won.low, "high": won.high},
-        "chance": overlap_chance(len(theirs), k),
-        "better": None if won.low is None else won.low > 0,
+        "difference": {"value": difference.value, "low": difference.low, "high": difference.high},
+        "chance": overlap_chance(len(teacher), k),
+        "better": None if difference.low is None else difference.low > 0,
         "cka": {
             name: value if value is not None and np.isfinite(value) else None
-            for name, value in zip(("untrained", "trained"), cka, strict=True)
+            for name, value in zip(("untrained", "trained"), ckas, strict=True)
         },
     }

@@ -1,4 +1,4 @@
-"""What every evaluation asks of its input: a bank and queries of one width, a label a row, at least two classes."""
+"""Input checks of the evaluations: bank and queries of one width, a label per row, at least two classes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from manifold_probe.spaces.read import as_space
 
 
 def as_rows(x: Any, name: str) -> np.ndarray:
-    """Finite rows (n, d), n and d at least 1, of what `as_space` takes, as float32 or, where needed, float64.
+    """The rows (n, d) of any input of `as_space`, finite, n and d at least 1, as float32 or, where needed, float64.
 
     Raises
     ------
     InputError
-        Where x is no such matrix.
+        If x is not such a matrix.
     """
     space = as_space(x, name, fewest=1)
     rows = space.read(0, space.n)
@@ -39,26 +39,28 @@ def as_bank(bank: Any, queries: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_labels(labels: Any, n: int | None = None, name: str = "labels") -> np.ndarray:
-    """Values (n,), one a row, numbers or strings as they are.
+    """Values (n,), one per row, numbers or strings, unchanged.
 
     Raises
     ------
     InputError
-        Where they are no column, not ``n``, or neither all numbers nor all strings.
+        If they are not a column of ``n`` values, or neither all numbers nor all strings.
     """
     column = one_dimensional(labels, name, name)
     if column.dtype == object:
-        texts = {isinstance(value, str) for value in column.tolist()}
-        column = np.array(column.tolist()) if len(texts) == 1 and not any(map(np.ndim, column)) else column
+        is_text = {isinstance(value, str) for value in column.tolist()}
+        column = np.array(column.tolist()) if len(is_text) == 1 and not any(map(np.ndim, column)) else column
     if column.dtype.kind not in "biufU":
-        raise InputError(f"{name} hold neither numbers alone nor strings alone; give values of one type")
+        raise InputError(f"{name} hold mixed or other types; give numbers only, or strings only")
     if not len(column) or (n is not None and len(column) != n):
-        raise InputError(f"{name} have shape {column.shape}; give one label a row, shape ({'n' if n is None else n},)")
+        raise InputError(
+            f"{name} have shape {column.shape}; give one label per row, shape ({'n' if n is None else n},)"
+        )
     return column
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
-    """Numbers (n,), one a row, as float64."""
+    """Numbers (n,), one per row, as float64."""
     column = as_labels(values, name=name)
     if column.dtype.kind == "U":
         raise InputError(f"{name} hold text; give numbers")
@@ -66,7 +68,7 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
 
 
 def as_number(value: Any, name: str, fix: str) -> float:
-    """A number as a float; ``fix`` says what is wanted."""
+    """A number as a float; ``fix`` ends the error message."""
     if not isinstance(value, int | float | np.number) or isinstance(value, bool | np.complexfloating):
         raise InputError(f"{name} is {value!r}; {fix}")
     return float(value)
@@ -78,35 +80,35 @@ def as_classes(labels: Any, n: int, name: str = "labels") -> tuple[np.ndarray, n
     Raises
     ------
     InputError
-        Where there is only one class.
+        If there is only one class.
     """
     names, codes = np.unique(as_labels(labels, n, name), return_inverse=True)
     if len(names) < 2:
-        raise InputError(f"{name} hold one class only ({names[0]}); give rows of at least two")
+        raise InputError(f"{name} hold one class only ({names[0]}); give rows of at least two classes")
     return names, codes.astype(np.int64)
 
 
 def known_labels(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows (n,) have a label, and the labels of these.
+    """A mask (n,) of the rows that have a label, and their labels.
 
     Raises
     ------
     InputError
-        Where labels are not one integer or string a row, or no row has one.
+        If labels are not one integer or string per row, or no row has one.
     """
     column = marked(as_labels(clean_column(labels, "labels", "labels"), n))
-    known = is_labelled(column)
-    if not known.any():
-        raise InputError("labels: no row has one; give labels of some rows")
-    return known, column[known]
+    has_label = is_labelled(column)
+    if not has_label.any():
+        raise InputError("labels: no row has a label; give labels of some rows")
+    return has_label, column[has_label]
 
 
 def check_neighbours(k: Any, rows: int) -> int:
     """k as an int with 1 <= k <= rows."""
-    whole = as_whole(k)
-    if whole is None or not 1 <= whole <= rows:
-        raise InputError(f"k = {k!r} does not fit a bank of {rows} rows; give a whole number with 1 <= k <= {rows}")
-    return whole
+    count = as_whole(k)
+    if count is None or not 1 <= count <= rows:
+        raise InputError(f"k = {k!r} does not fit a bank of {rows} rows; give a count number with 1 <= k <= {rows}")
+    return count
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The k-nearest-neighbour classifier of self-supervised learning: a vote weighted by nearness.
+"""The k-nearest-neighbour classifier of self-supervised learning, with votes weighted by cosine.
 
     class of q = argmax_c  sum over the k bank rows j nearest to q by cosine, of class c, of exp(cos(q, j) / T)
 
-With T = 0.07 the nearest row outweighs one at a cosine 0.1 lower fourfold. It sees angles alone: lengths are ignored.
+With T = 0.07 the nearest row has four times the weight of a row at a cosine 0.1 lower. Row lengths have no effect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TEMPERATURE = 0.07
 
 
 def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: float = TEMPERATURE) -> np.ndarray:
-    """The label (q,) that each query's neighbours in the bank vote for; the lowest where votes are equal.
+    """The label (q,) that each query's neighbours in the bank vote for; the lowest label if votes are equal.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: 
     Raises
     ------
     InputError
-        Where shapes, values, k or the temperature cannot be used.
+        If shapes, values, k or the temperature cannot be used.
 
     References
     ----------
     Wu et al. 2018, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, sec. 3.4; k = 10 and
-    T = 0.07 as CoSS and TinTeM evaluate.
+    T = 0.07 as in the papers of CoSS and TinTeM.
 
     Examples
     --------
@@ -51,12 +51,12 @@ def knn_predict(bank: Any, labels: Any, queries: Any, k: int = 10, temperature: 
     ['near']
     """
     bank, queries = as_bank(bank, queries)
-    known, labels = known_labels(labels, len(bank))
-    bank = bank[known]
+    has_label, labels = known_labels(labels, len(bank))
+    bank = bank[has_label]
     names, codes = np.unique(labels, return_inverse=True)
     if not as_number(temperature, "temperature", "give a number above 0") > 0:
         raise InputError(f"temperature is {temperature}; give a number above 0")
     rows, cosines = nearest(bank, queries, k)
-    weights = np.exp((cosines - cosines[:, :1]) / temperature)  # over the nearest's: nothing overflows
+    weights = np.exp((cosines - cosines[:, :1]) / temperature)  # relative to the nearest: no overflow
     query = np.repeat(np.arange(len(rows)), rows.shape[1])
     return names[majority(query, codes[rows].ravel(), weights.ravel(), len(rows), len(names))]

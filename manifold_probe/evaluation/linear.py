@@ -1,11 +1,11 @@
-"""Linear probes: how well a linear classifier on frozen features does, with all or a few of the labels.
+"""Linear probes: the accuracy of a linear classifier on frozen features, with all or a few of the labels.
 
-Two recipes. "lbfgs", the quick one: features standardised by the bank, logistic regression with an L2 penalty, solved
-to convergence; scikit-learn's C is 0.01 for every model, which did best among five decades for EfficientNet features of
-Fashion-MNIST, with 5,000 labels as with 500. "sgd", the papers': 100 epochs, batch 256, learning rate 30, a tenth of
-it from epochs 60 and 80 on, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. A learning rate
-means nothing without the features' size: rows are divided by the bank's mean length, which is our choice, so that the
-recipe fits any model. Fixed features also mean no augmentation, which the published figures had.
+Two recipes. "lbfgs" is quick: features standardised by the bank, logistic regression with an L2 penalty, solved to
+convergence. scikit-learn's C is 0.01 for every model, which was best among five decades for EfficientNet features of
+Fashion-MNIST, with 5,000 and with 500 labels. "sgd" follows the papers: 100 epochs, batch 256, learning rate 30,
+divided by 10 at epochs 60 and 80, momentum 0.9, no weight decay, weights drawn with deviation 0.01, bias 0. The best
+learning rate depends on the scale of the features. We therefore divide rows by the bank's mean length, so that the
+recipe suits any model. Fixed features also mean no augmentation, which the published figures had.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes, as_labels, as_number, known_labels
 
 RECIPES = ("lbfgs", "sgd")
-PENALTY = 0.01
+INVERSE_PENALTY = 0.01  # scikit-learn's C
 EPOCHS, BATCH, RATE, MOMENTUM, STEPS = 100, 256, 30.0, 0.9, (60, 80)
 
 
@@ -39,7 +39,7 @@ def linear_predict(bank: Any, labels: Any, queries: Any, recipe: str = "lbfgs", 
     Raises
     ------
     InputError
-        Where shapes or values cannot be used, there is one class only, or the recipe is not known.
+        If shapes or values cannot be used, there is one class only, or the recipe is not known.
 
     References
     ----------
@@ -53,21 +53,21 @@ def linear_predict(bank: Any, labels: Any, queries: Any, recipe: str = "lbfgs", 
     ['up', 'right']
     """
     bank, queries = as_bank(bank, queries)
-    known, labels = known_labels(labels, len(bank))
-    bank = bank[known]
+    has_label, labels = known_labels(labels, len(bank))
+    bank = bank[has_label]
     names, codes = as_classes(labels, len(bank))
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} is not known; give {' or '.join(map(repr, RECIPES))}")
     seed = check_seed(seed)
     largest = float(np.abs(bank).max()) or 1.0
-    if not 1e-100 < largest < 1e100:  # so that no square over- or underflows
+    if not 1e-100 < largest < 1e100:  # squares would overflow or underflow
         bank, queries = bank / largest, queries / largest
     fit = _lbfgs if recipe == "lbfgs" else _sgd
     return names[fit(bank, codes, queries, len(names), seed)]
 
 
 def labelled_rows(labels: Any, share: float, seed: int = 0) -> np.ndarray:
-    """Row numbers, sorted, of a stratified share of the labels: at least one row a class, a smaller share nested in it.
+    """Sorted row numbers of a stratified share of the labels: at least one row per class; smaller shares are subsets.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def labelled_rows(labels: Any, share: float, seed: int = 0) -> np.ndarray:
     shuffled = np.random.default_rng(check_seed(seed)).permutation(len(codes))
     by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
     starts = np.searchsorted(codes[by_class], np.arange(codes.max() + 1))
-    places = np.arange(len(codes)) - starts[codes[by_class]]
+    rank_in_class = np.arange(len(codes)) - starts[codes[by_class]]
     wanted = np.maximum(1, np.rint(share * np.bincount(codes)))
-    return np.sort(by_class[places < wanted[codes[by_class]]])
+    return np.sort(by_class[rank_in_class < wanted[codes[by_class]]])
 
 
 def _lbfgs(bank: np.ndarray, codes: np.ndarray, queries: np.ndarray, classes: int, seed: int) -> np.ndarray:
@@ -96,8 +96,8 @@ def _lbfgs(bank: np.ndarray, codes: np.ndarray, queries: np.ndarray, classes: in
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(bank)
-    with threadpool_limits(1):  # hundreds of small products: threads that wait for each other took twenty times as long
-        model = LogisticRegression(C=PENALTY, max_iter=1000).fit(scaler.transform(bank), codes)
+    with threadpool_limits(1):  # small products: more threads took twenty times as long
+        model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(scaler.transform(bank), codes)
         return model.predict(scaler.transform(queries))
 
 
@@ -105,19 +105,19 @@ def _sgd(bank: np.ndarray, codes: np.ndarray, queries: np.ndarray, classes: int,
     import torch
 
     length = float(np.linalg.norm(bank.astype(np.float64), axis=1).mean()) or 1.0
-    rows, others = (torch.from_numpy((part / length).astype(np.float32)) for part in (bank, queries))
-    wanted = torch.from_numpy(codes)
+    train, test = (torch.from_numpy((rows / length).astype(np.float32)) for rows in (bank, queries))
+    labels = torch.from_numpy(codes)
     draw = torch.Generator().manual_seed(seed)
-    weight = (0.01 * torch.randn(classes, rows.shape[1], generator=draw)).requires_grad_()
+    weight = (0.01 * torch.randn(classes, train.shape[1], generator=draw)).requires_grad_()
     bias = torch.zeros(classes, requires_grad=True)
     optimiser = torch.optim.SGD([weight, bias], lr=RATE, momentum=MOMENTUM, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, STEPS, gamma=0.1)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(rows), generator=draw).split(BATCH):
-            loss = torch.nn.functional.cross_entropy(rows[batch] @ weight.T + bias, wanted[batch])
+        for batch in torch.randperm(len(train), generator=draw).split(BATCH):
+            loss = torch.nn.functional.cross_entropy(train[batch] @ weight.T + bias, labels[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         schedule.step()
     with torch.no_grad():
-        return (others @ weight.T + bias).argmax(1).numpy()
+        return (test @ weight.T + bias).argmax(1).numpy()

@@ -14,7 +14,7 @@ from manifold_probe.engine.threads import threads
 from manifold_probe.evaluation.inputs import as_bank, check_neighbours, unit
 from manifold_probe.spaces.space import Space
 
-BEYOND = 1e140  # times the bank's largest value
+FAR_LIMIT = 1e140  # times the bank's largest value
 
 
 def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tuple[np.ndarray, np.ndarray]:
@@ -30,14 +30,14 @@ def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tup
     Returns
     -------
     rows : np.ndarray of int64, shape (q, k)
-        Row numbers of the bank; of equally near rows the first.
+        Row numbers of the bank; ties go to the first row.
     nearness : np.ndarray, shape (q, k)
-        The cosine, or minus the Euclidean distance: more is nearer. A row of zeros has cosine 0 with everything.
+        The cosine, or minus the Euclidean distance: higher is nearer. A row of zeros has cosine 0 with all rows.
 
     Raises
     ------
     InputError
-        Where shapes, values, k or the metric cannot be used.
+        If shapes, values, k or the metric cannot be used.
 
     Examples
     --------
@@ -50,13 +50,13 @@ def nearest(bank: Any, queries: Any, k: int = 10, metric: str = "cosine") -> tup
     k = check_neighbours(k, len(bank))
     if check_metric(metric) == "cosine":
         bank, queries = unit(bank), unit(queries)
-    else:  # from beyond this all rows of the bank are as far, and squares are infinite
-        limit = BEYOND * (largest_of(bank) or 1.0)
+    else:  # beyond the limit all rows of the bank are equally far, and squares overflow
+        limit = FAR_LIMIT * (largest_of(bank) or 1.0)
         queries = queries.astype(np.float64).clip(-limit, limit)
     cloud = Cloud(Space(bank), asked=Space(queries))
-    with threads() as each:
-        found = search(cloud, len(bank) + np.arange(len(queries)), k, {metric: k}, each)[metric]
-    rows, distances = found.nearest, found.distances[:, :k]
+    with threads() as mapper:
+        neighbours = search(cloud, len(bank) + np.arange(len(queries)), k, {metric: k}, mapper)[metric]
+    rows, distances = neighbours.nearest, neighbours.distances[:, :k]
     nearness = (1 - distances).round(12) if metric == "cosine" else -np.ldexp(np.sqrt(distances), cloud.exponent)
     order = np.lexsort((rows, -nearness), axis=1)  # parallel rows tie
     return np.take_along_axis(rows, order, 1), nearness

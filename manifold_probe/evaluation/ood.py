@@ -1,9 +1,9 @@
-"""Telling unusual inputs from usual ones: each row is scored against a bank of usual rows, more meaning more usual.
+"""Detection of unusual inputs: rows are scored against a bank of usual rows, and a higher score is more usual.
 
-    k-NN         cosine to the k-th nearest bank row (k = 1 as TinTeM evaluates), or minus the Euclidean distance
-    Mahalanobis  minus the squared distance to the nearest class mean under the covariance that the classes share
+    k-NN         cosine to the k-th nearest bank row (k = 1 as in TinTeM's paper), or minus the Euclidean distance
+    Mahalanobis  minus the squared distance to the nearest class mean under the pooled covariance of the classes
 
-The cosine one cannot see lengths, which are often what sets unusual rows apart. In-distribution is the positive class.
+The cosine score ignores lengths, which often distinguish unusual rows. In-distribution is the positive class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.evaluation.inputs import as_bank, as_classes, as_number, as_numbers, known_labels
 from manifold_probe.evaluation.nearest import nearest
 
-SINGULAR = 1e-10  # of the largest variance: below it a direction counts as flat
+SINGULAR = 1e-10  # share of the largest variance below which a covariance counts as singular
 
 
 def knn_scores(bank: Any, x: Any, k: int = 1, metric: str = "cosine") -> np.ndarray:
@@ -46,9 +46,9 @@ def knn_scores(bank: Any, x: Any, k: int = 1, metric: str = "cosine") -> np.ndar
 
 
 def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
-    """Minus the least squared Mahalanobis distance (n,) to a class mean: -min_c (x - m_c)' S^-1 (x - m_c).
+    """Minus the smallest squared Mahalanobis distance (n,) to a class mean: -min_c (x - m_c)' S^-1 (x - m_c).
 
-    S is the covariance of the bank's rows about their class means; where it is singular (few rows, dead dimensions) it
+    S is the covariance of the bank's rows about their class means; if it is singular (few rows, dead dimensions) it
     is shrunk towards a multiple of the identity by Ledoit and Wolf's optimal weight. Invariant to invertible linear
     maps unless shrunk.
 
@@ -61,7 +61,7 @@ def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
     Raises
     ------
     InputError
-        Where shapes or values cannot be used, there is one class only, or all rows equal their class's mean.
+        If shapes or values cannot be used, there is one class only, or all rows equal their class's mean.
 
     References
     ----------
@@ -79,17 +79,17 @@ def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
     bank, x = as_bank(bank, x)
     exponent = exponent_of(largest_of(bank))
     bank, x = (divided(rows.astype(np.float64), exponent) for rows in (bank, x))
-    known, labels = known_labels(labels, len(bank))
-    bank = bank[known]
+    has_label, labels = known_labels(labels, len(bank))
+    bank = bank[has_label]
     names, codes = as_classes(labels, len(bank))
-    means = np.stack([bank[codes == place].mean(0) for place in range(len(names))])
-    about = bank - means[codes]
-    if not about.any():
-        raise InputError("bank: every row is its class's mean, so there is no covariance; give several rows a class")
-    covariance = about.T @ about / len(about)
+    means = np.stack([bank[codes == code].mean(0) for code in range(len(names))])
+    centred = bank - means[codes]
+    if not centred.any():
+        raise InputError("bank: every row is its class's mean, so there is no covariance; give several rows per class")
+    covariance = centred.T @ centred / len(centred)
     variances = eigvalsh(covariance)
     if variances[0] <= SINGULAR * variances[-1]:
-        covariance, _ = ledoit_wolf(about, assume_centered=True)
+        covariance, _ = ledoit_wolf(centred, assume_centered=True)
         if eigvalsh(covariance, subset_by_index=[0, 0])[0] <= 0:  # pragma: no cover - the weight was rounded to 0
             covariance += SINGULAR * variances[-1] * np.eye(len(covariance))
     factor = cho_factor(covariance)
@@ -97,7 +97,7 @@ def mahalanobis_scores(bank: Any, labels: Any, x: Any) -> np.ndarray:
 
 
 def auroc(inside: Any, outside: Any) -> float:
-    """Chance that a usual row (scores ``inside`` (n,)) scores above an unusual one (``outside`` (m,)), ties half.
+    """Probability that a usual row (scores ``inside`` (n,)) scores above an unusual one (``outside`` (m,)), ties half.
 
     Range 0 to 1, higher is better, 0.5 by chance.
 
@@ -128,5 +128,5 @@ def fpr_at_tpr(inside: Any, outside: Any, tpr: float = 0.95) -> float:
 def _scores(scores: Any, name: str) -> np.ndarray:
     scores = as_numbers(scores, name)
     if not np.isfinite(scores).all():
-        raise InputError(f"{name}: scores have shape {scores.shape}; give at least one finite number, shape (n,)")
+        raise InputError(f"{name}: scores contain NaN or Inf; give finite numbers")
     return scores

@@ -1,4 +1,4 @@
-"""What is evaluated and what comes out: rows in both spaces, and one score for each with the fidelity."""
+"""Input and output of an evaluation: rows in both spaces, and a score of both models with the student's fidelity."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (bank, l
 
 @dataclass(frozen=True)
 class Part:
-    """The same rows in both spaces: teacher (n, dt), student (n, ds), and labels and ids (n,) where known.
+    """The same rows in both spaces: teacher (n, dt), student (n, ds), and labels and ids (n,) if known.
 
-    Rows may lack a label: see `spaces.labels`.
+    Some rows may have no label: see `spaces.labels`.
     """
 
     teacher: np.ndarray
@@ -50,42 +50,42 @@ class Part:
         return self.teacher, self.student
 
     @property
-    def known(self) -> np.ndarray:
+    def required_labels(self) -> np.ndarray:
         """The labels.
 
         Raises
         ------
         InputError
-            Where there are none.
+            If there are none.
         """
         if self.labels is None:
-            raise InputError(f"{self.name}: has no labels; put 'labels' into its file or give a file of them")
+            raise InputError(f"{self.name}: has no labels; save 'labels' in its file or give a file of labels")
         return self.labels
 
     @property
     def has_label(self) -> np.ndarray:
-        """Which rows have a label, (n,)."""
+        """A mask (n,) of the rows that have a label."""
         return np.zeros(self.n, dtype=bool) if self.labels is None else is_labelled(marked(self.labels))
 
     @property
     def labelled(self) -> Part:
-        """The rows that have a label. Raises InputError where none has."""
-        known = is_labelled(marked(self.known))
-        if not known.any():
-            raise InputError(f"{self.name}: no row has a label; put 'labels' into its file or give a file of them")
-        return self if known.all() else self.only(known)
+        """The rows that have a label. Raises InputError if there are none."""
+        has_label = is_labelled(marked(self.required_labels))
+        if not has_label.any():
+            raise InputError(f"{self.name}: no row has a label; save 'labels' in its file or give a file of labels")
+        return self if has_label.all() else self.only(has_label)
 
     def only(self, rows: np.ndarray) -> Part:
-        """Some of the rows, by mask or number."""
-        labels, ids = (None if each is None else each[rows] for each in (self.labels, self.ids))
+        """Some of the rows, by mask or row numbers."""
+        labels, ids = (None if column is None else column[rows] for column in (self.labels, self.ids))
         return replace(self, teacher=self.teacher[rows], student=self.student[rows], labels=labels, ids=ids)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One score of teacher and student: ``key`` names it, ``n`` rows were judged, ``fidelity`` has its own keys.
+    """A score of teacher and student: ``key`` names it, ``n`` counts the test rows, ``fidelity`` compares the two.
 
-    What is not defined is None, and ``note`` says why; ``details`` is what the score is a mean of.
+    Undefined values are None, and ``note`` states the reason; ``details`` lists the values that the score averages.
     """
 
     key: str
@@ -98,24 +98,26 @@ class Outcome:
 
 
 def part_of(pair: Pair, name: str) -> Part:
-    """The rows of a pair, read whole."""
+    """All rows of a pair, in memory."""
     return Part(as_rows(pair.teacher, name), as_rows(pair.student, name), pair.labels, pair.ids, name)
 
 
 def classified(key: str, predict: Predict, bank: Part, test: Part, note: str | None = None) -> Outcome:
-    """A classifier fitted on each side's bank: its accuracy on each side's test rows, and how far the two agree."""
-    known, labels = of_one_kind(bank.known, test.known)
-    if not np.isin(labels, known).any():
-        few = [str(np.unique(each)[:3].tolist())[1:-1] for each in (bank.known, test.known)]
+    """A classifier fitted on the bank in each space: accuracy on the test rows, and agreement of the two models."""
+    bank_labels, test_labels = of_one_kind(bank.required_labels, test.required_labels)
+    if not np.isin(test_labels, bank_labels).any():
+        in_bank, in_test = (str(np.unique(part.required_labels)[:3].tolist())[1:-1] for part in (bank, test))
         raise InputError(
-            f"labels: no label of the {test.name} rows ({few[1]}, ...) is among the bank's ({few[0]}, ...); give both "
+            f"labels: no label of the {test.name} rows ({in_test}, ...) is in the bank ({in_bank}, ...); give both "
             "files the same codes for the same classes"
         )
-    teacher, student = (predict(rows, known, asked) for rows, asked in zip(bank.sides, test.sides, strict=True))
-    return judged(key, teacher, student, labels, len(np.unique(known)), note)
+    teacher, student = (
+        predict(rows, bank_labels, queries) for rows, queries in zip(bank.sides, test.sides, strict=True)
+    )
+    return scored(key, teacher, student, test_labels, len(np.unique(bank_labels)), note)
 
 
-def judged(
+def scored(
     key: str,
     teacher: np.ndarray,
     student: np.ndarray,
@@ -124,6 +126,7 @@ def judged(
     note: str | None = None,
     details: dict[str, Any] | None = None,
 ) -> Outcome:
-    """The accuracy of two predictions (n,) of one of ``classes``, and how far they agree."""
-    alike = agreement(teacher, student, labels, classes)
-    return Outcome(key, accuracy(teacher, labels), accuracy(student, labels), len(labels), alike, note, details or {})
+    """The accuracy of two predictions (n,) of one of ``classes``, and their agreement."""
+    fidelity = agreement(teacher, student, labels, classes)
+    scores = accuracy(teacher, labels), accuracy(student, labels)
+    return Outcome(key, *scores, len(labels), fidelity, note, details or {})

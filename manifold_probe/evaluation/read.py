@@ -1,4 +1,4 @@
-"""From files of features, labels and logits to pairs of spaces to be evaluated."""
+"""Read pairs of spaces to evaluate from files of features, labels and logits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_pair(
     ignore_labels: bool = False,
     keep_first: bool = False,
 ) -> Pair:
-    """Teacher and student rows joined by id, or by position where there are no ids; labels as a file of them has them.
+    """Teacher and student rows joined by id, or by position if there are no ids; with labels, if given.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def read_pair(
     Raises
     ------
     InputError
-        Where a file cannot be used or rows find no partner.
+        If a file cannot be used or rows cannot be paired.
 
     Examples
     --------
@@ -46,10 +46,10 @@ def read_pair(
     """
     sides = {"teacher": teacher, "student": student}
     spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
-    space = spaces.pop("teacher")
-    values, ids = labels_with_ids(labels, space, None)
+    teacher_space = spaces.pop("teacher")
+    values, ids = labels_with_ids(labels, teacher_space, None)
     paired = pair(
-        space,
+        teacher_space,
         spaces,
         labels=values,
         labels_ids=ids,
@@ -65,7 +65,7 @@ def read_pair(
 
 
 def logits_path(path: str) -> str | None:
-    """Where the logits of a feature file are, ``FILE::logits``, or None; what already names logits stays as it is.
+    """The path of a feature file's logits, ``FILE::logits``, or None; a path that names logits is returned unchanged.
 
     >>> logits_path("t.npz::logits")
     't.npz::logits'

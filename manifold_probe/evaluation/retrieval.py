@@ -1,6 +1,6 @@
-"""Retrieval: does a search find rows of the query's class, the same rows as the teacher, across the two spaces?
+"""Retrieval: does a search return rows of the query's class, the teacher's neighbours, or rows of the other space?
 
-All by cosine, a row never finding itself. `recall` and `cross_recall` count a query when one of the k nearest others
+All by cosine, without the query itself. `recall` and `cross_recall` count a query if one of its k nearest other rows
 has its label; recall@1 is leave-one-out nearest-neighbour accuracy. `neighbour_recall` needs no labels.
 """
 
@@ -19,9 +19,9 @@ from manifold_probe.spaces.space import Space
 
 
 def recall(features: Any, labels: Any, k: int = 10) -> float:
-    """Recall@k: share of rows with a row of their own label among their k nearest others. 0 to 1, higher is better.
+    """Recall@k: share of rows with their label among their k nearest other rows. 0 to 1, higher is better.
 
-    Rows that are the only one of their label cannot be found and are left out, as are rows without a label.
+    Rows with a unique label or without a label are left out.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def recall(features: Any, labels: Any, k: int = 10) -> float:
     Raises
     ------
     InputError
-        Where shapes, values or k cannot be used, or no label stands twice.
+        If shapes, values or k cannot be used, or no label occurs twice.
 
     Examples
     --------
@@ -40,17 +40,17 @@ def recall(features: Any, labels: Any, k: int = 10) -> float:
     0.4
     """
     features = as_rows(features, "features")
-    known, labels = known_labels(labels, len(features))
-    features = features[known]
-    hits = found_within(others(features, k), labels)
-    return float(hits[_findable(labels)].mean())
+    has_label, labels = known_labels(labels, len(features))
+    features = features[has_label]
+    hits = hits_within(others(features, k), labels)
+    return float(hits[_repeated(labels)].mean())
 
 
 def cross_recall(teacher: Any, student: Any, labels: Any, k: int = 10) -> float:
-    """Recall@k of the student's rows as queries in the teacher's space, where its gallery may already be indexed.
+    """Recall@k of the student's rows as queries in the teacher's space, such as an index of the teacher's rows.
 
-    Needs equal widths; 0 to 1, higher is better, to be read together with the teacher's `recall`. It is what backward
-    compatibility asks for (Shen et al. 2020, Towards Backward-Compatible Representation Learning).
+    Needs equal widths; 0 to 1, higher is better; compare it with the teacher's `recall`. It measures backward
+    compatibility (Shen et al. 2020, Towards Backward-Compatible Representation Learning).
 
     Examples
     --------
@@ -59,15 +59,15 @@ def cross_recall(teacher: Any, student: Any, labels: Any, k: int = 10) -> float:
     1.0
     """
     teacher, student = as_bank(teacher, student)
-    known, labels = known_labels(labels, len(teacher))
+    has_label, labels = known_labels(labels, len(teacher))
     if len(student) != len(teacher):
         raise InputError(f"teacher has {len(teacher)} rows and student {len(student)}; give the same rows")
-    teacher, student = teacher[known], student[known]
+    teacher, student = teacher[has_label], student[has_label]
     k = check_k(k, len(teacher))
     rows, _ = nearest(teacher, student, k + 1)
-    own = rows == np.arange(len(rows))[:, None]
-    own[~own.any(1), -1] = True  # where a row did not find itself, its last place is one too many
-    return float(found_within(rows[~own].reshape(-1, k), labels)[_findable(labels)].mean())
+    is_self = rows == np.arange(len(rows))[:, None]
+    is_self[~is_self.any(1), -1] = True  # without itself in the list, a row drops its last neighbour
+    return float(hits_within(rows[~is_self].reshape(-1, k), labels)[_repeated(labels)].mean())
 
 
 def neighbour_recall(teacher: Any, student: Any, k: int = 10) -> float:
@@ -86,17 +86,18 @@ def neighbour_recall(teacher: Any, student: Any, k: int = 10) -> float:
 
 
 def others(features: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest other rows (n, k) by cosine, nearest first, of equally near ones the first."""
+    """The k nearest other rows (n, k) by cosine, nearest first; ties go to the first row."""
     return Neighbours.search(Space(features), k, distances=False).nearest
 
 
-def found_within(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each row's label (n,) is among those of its neighbours ``rows`` (n, k)."""
+def hits_within(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether a row's label (n,) occurs among its neighbours ``rows`` (n, k)."""
     return (labels[rows] == labels[:, None]).any(1)
 
 
-def _findable(labels: np.ndarray) -> np.ndarray:
+def _repeated(labels: np.ndarray) -> np.ndarray:
+    """A mask (n,) of the rows whose label occurs more than once."""
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.max() < 2:
-        raise InputError("labels: none stands twice, so there is nothing to find; give class labels")
+        raise InputError("labels: no label occurs twice, so recall is undefined; give class labels")
     return counts[codes] > 1

@@ -1,4 +1,4 @@
-"""How faithful a student is becoming: a handful of measures, quick enough for every epoch of a training run."""
+"""A few measures of a student's faithfulness, fast enough for every epoch of a training run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from manifold_probe.measures.geometry import norms_of
 from manifold_probe.measures.sides import Side
 from manifold_probe.spaces.space import Space
 
-QUERIES = 1_000  # 2,000 rows, 1,280 against 128 dimensions: half a second on one core
-PARTS = 4  # of the rows: what values without intervals need
+QUERIES = 1_000  # for 2,000 rows of 1,280 and 128 dimensions: half a second on one core
+PARTS = 4  # groups of rows: enough for values without intervals
 
 
 def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: int = 0) -> dict[str, float | None]:
-    """The measures that a training run is watched by, of a fixed set of rows.
+    """The measures that a training run logs, on a fixed set of rows.
 
-    The values that `compare` gives for the same rows and queries, without intervals and chance. Compare epochs, not
+    The same values as `compare` gives for these rows and queries, without intervals and chance. Compare epochs, not
     data sets: overlap depends on the number of rows.
 
     Parameters
@@ -33,21 +33,21 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     student, teacher : array-like, shape (n, ds) and (n, dt)
         Up to a few thousand rows.
     labels : array-like, shape (n,), optional
-        Rows without one are left out of the class measures.
+        Class measures leave out rows without a label.
     k : int, 1 <= k < n
     seed : int
-        Of the rows whose neighbours are looked up among all rows, 1,000 where there are more.
+        Of the query rows, at most 1,000, whose neighbours are searched among all rows.
 
     Returns
     -------
     dict
-        {key: value} of the measures that are declared as ``watched``; those of classes with labels only, where more
-        than k rows have one. All at most 1, higher is better; None is undefined.
+        {key: value} of the measures that are declared as ``watched``; class measures only if more than k rows have a
+        label. All at most 1, higher is better; None if undefined.
 
     Raises
     ------
     InputError
-        Where shapes, values or k cannot be used: a student that has diverged, for one.
+        If shapes, values or k cannot be used, such as NaN from a student that diverged.
 
     Examples
     --------
@@ -60,27 +60,27 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     check_same_labels(teacher, labels)
     teacher, student = as_matrices(teacher, student)
     k = check_k(k, len(teacher))
-    measures = [each for each in MEASURES if each.watched]
+    measures = [measure for measure in MEASURES if measure.watched]
     codes = None if labels is None else as_codes(labels, len(teacher))[0]
-    everyone = codes is None or (codes >= 0).all()
-    quarters = random_groups(len(teacher), seed)[0] % PARTS
-    parts = grouped(at_unit_scale(teacher), at_unit_scale(student), quarters, PARTS)
-    found = from_moments.values(parts, measures, norms_of(teacher, student))
-    found |= from_neighbours.values(*_searched(teacher, student, k, seed), codes if everyone else None, measures)
-    if codes is not None and not everyone and (known := codes >= 0).sum() > k:
-        # rows without a label neither vote nor are judged
-        sides = _searched(teacher[known], student[known], k, seed)
-        found |= from_neighbours.values(*sides, codes[known], made_from(measures, "classes"))
-    wanted = [each for each in measures if each.key in found or each.needs != "classes"]
-    return {each.named(k): _finite(found.get(each.key)) for each in wanted}
+    all_labelled = codes is None or (codes >= 0).all()
+    part = random_groups(len(teacher), seed)[0] % PARTS
+    moments = grouped(at_unit_scale(teacher), at_unit_scale(student), part, PARTS)
+    values = from_moments.values(moments, measures, norms_of(teacher, student))
+    values |= from_neighbours.values(*_searched(teacher, student, k, seed), codes if all_labelled else None, measures)
+    if codes is not None and not all_labelled and (has_label := codes >= 0).sum() > k:
+        # class measures use only the rows with a label
+        sides = _searched(teacher[has_label], student[has_label], k, seed)
+        values |= from_neighbours.values(*sides, codes[has_label], made_from(measures, "classes"))
+    wanted = [measure for measure in measures if measure.key in values or measure.needs != "classes"]
+    return {measure.named(k): _finite(values.get(measure.key)) for measure in wanted}
 
 
 def _searched(teacher: np.ndarray, student: np.ndarray, k: int, seed: int) -> tuple[Side, Side]:
     """The neighbours of up to 1,000 rows in both spaces."""
     queries = sample(len(teacher), QUERIES, seed)
-    both = (search(Cloud(Space(each)), queries, k, {"cosine": k, "euclidean": k}) for each in (teacher, student))
-    first, second = (Side(found["cosine"], found["euclidean"]) for found in both)
-    return first, second
+    neighbours = (search(Cloud(Space(rows)), queries, k, {"cosine": k, "euclidean": k}) for rows in (teacher, student))
+    teacher_side, student_side = (Side(by_metric["cosine"], by_metric["euclidean"]) for by_metric in neighbours)
+    return teacher_side, student_side
 
 
 def _finite(value: float | None) -> float | None:

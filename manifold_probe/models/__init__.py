@@ -1,4 +1,4 @@
-"""Models: from one string to a torch module, its preprocessing, its layers and its pooled output.
+"""Models: a torch module from one string, with its preprocessing, layers and pooled output.
 
 >>> import torch
 >>> from manifold_probe.models import make_head, make_student

@@ -1,4 +1,4 @@
-"""An affine map from one space to another, kept as a .safetensors file.
+"""An affine map from one space to another, saved as a .safetensors file.
 
 z = x A + b
 """
@@ -29,9 +29,9 @@ class Map:
     A : np.ndarray, shape (d, d_out)
     b : np.ndarray, shape (d_out,)
     facts : dict of str, optional
-        What the file also says: how the map was found, and of what.
+        Further metadata in the file: how the map was fitted, and on which spaces.
     name : str
-        How messages call it: the path as the user typed it, or "map".
+        Its name in messages: the path as the user typed it, or "map".
 
     Examples
     --------
@@ -54,16 +54,16 @@ class Map:
 
     @property
     def width_in(self) -> int:
-        """Dimensions of the rows it takes."""
+        """Dimensions of the input rows."""
         return int(self.A.shape[0])
 
     @property
     def width_out(self) -> int:
-        """Dimensions of the rows it gives."""
+        """Dimensions of the output rows."""
         return int(self.A.shape[1])
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (..., d) mapped to (..., d_out), in the type they have, integers as float32.
+        """Rows (..., d) mapped to (..., d_out), in their float type; integers become float32.
 
         Raises
         ------
@@ -78,12 +78,12 @@ class Map:
         return rows @ self.A.astype(rows.dtype) + self.b.astype(rows.dtype)
 
     def save(self, path: str | Path) -> None:
-        """Write it, whole or not at all: the tensors ``A`` and ``b``, the facts as metadata; the same bytes each time.
+        """Write the tensors ``A`` and ``b``, with the facts as metadata; the whole file or none, always the same bytes.
 
         Raises
         ------
         InputError
-            When the place cannot be written to.
+            If the path cannot be written to.
         """
         arrays = {"A": np.asarray(self.A, "<f4", order="C"), "b": np.asarray(self.b, "<f4", order="C")}
         header: dict[str, object] = {"__metadata__": {"format": FORMAT, "kind": KIND, **self.facts}}
@@ -91,19 +91,20 @@ class Map:
         for name, array in arrays.items():
             header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [start, start + array.nbytes]}
             start += array.nbytes
-        # the library writes metadata in an order that differs from run to run
+        # not with safetensors: the order of its metadata differs from run to run
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
-        write_whole(path, len(text).to_bytes(8, "little") + text + b"".join(each.tobytes() for each in arrays.values()))
+        data = b"".join(array.tobytes() for array in arrays.values())
+        write_whole(path, len(text).to_bytes(8, "little") + text + data)
 
     @classmethod
     def load(cls, path: str | Path) -> Map:
-        """A saved map.
+        """Read a saved map.
 
         Raises
         ------
         InputError
-            When the file cannot be read or holds no affine map.
+            If the file cannot be read or holds no affine map.
         """
         from safetensors import safe_open
 
@@ -113,15 +114,15 @@ class Map:
             facts = dict(file.metadata() or {})
             if facts.pop("format", None) != FORMAT or facts.pop("kind", None) != KIND or set(file.keys()) != {"A", "b"}:
                 raise bad(path, "holds no affine map; give one written by probe diagnose --save-repair or Map.save")
-            found = file.get_tensor("A"), file.get_tensor("b")
+            matrix, offset = file.get_tensor("A"), file.get_tensor("b")
         try:
-            return cls(*found, facts, path)
+            return cls(matrix, offset, facts, path)
         except InputError as error:
             raise bad(path, str(error).removeprefix("map: ")) from error
 
 
 class MappedRows:
-    """Rows read through a map when they are sliced; ``rows`` is what a `Space` holds."""
+    """Rows that are mapped when they are sliced; ``rows`` are those of a `Space`."""
 
     def __init__(self, rows: object, map: Map) -> None:
         self.rows, self.map = rows, map

@@ -1,8 +1,7 @@
 """Reading .parquet, .arrow, .feather and .ipc: a column of vectors is a matrix, or columns of numbers are dimensions.
 
-Vectors may be lists or text; which columns are dimensions says `choose_dimensions`. Both formats come down to record
-batches. Sizes are known from the schema and the metadata, so a file that claims to decode to absurdly more than it
-holds is refused before anything is decoded.
+Vectors may be lists or text; `choose_dimensions` decides which columns are dimensions. Both formats are read as record
+batches. Sizes are known from schema and metadata, so a decompression bomb is refused before anything is decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 
 from manifold_probe.spaces.checks import bad, check_inflation, refusing
 from manifold_probe.spaces.contents import ID_NAMES, RESERVED, Contents, Entry
-from manifold_probe.spaces.dimensions import SAMPLE, Dimensions, choose_dimensions
+from manifold_probe.spaces.dimensions import SAMPLE_ROWS, Dimensions, choose_dimensions
 from manifold_probe.spaces.spool import gather
 from manifold_probe.spaces.vector_text import is_vector, parse_vectors
 
@@ -36,12 +35,12 @@ def open_parquet(path: str) -> Contents:
         def batches(columns: list[str], rows: int) -> Iterator[Any]:
             return pq.ParquetFile(path, memory_map=True).iter_batches(batch_size=rows, columns=columns)
 
-        # Only the row count is taken from the metadata: asked about columns, a damaged one ends the whole process.
+        # Only the row count comes from the metadata: reading column metadata of a damaged file can crash the process.
         return _contents(path, "parquet", file.schema_arrow, file.metadata.num_rows, batches)
 
 
 def open_ipc(path: str) -> Contents:
-    """The columns of an Arrow IPC file (Feather 2) or stream, memory-mapped where one uncompressed batch holds all."""
+    """The columns of an Arrow IPC file (Feather 2) or stream, memory-mapped if it is one uncompressed batch."""
     with refusing(path, "an Arrow file"):
         with _ipc_reader(path) as reader:
             schema = reader.schema
@@ -63,9 +62,9 @@ def _ipc_batches(path: str, columns: list[str], rows: int) -> Iterator[Any]:
     with _ipc_reader(path) as reader:
         count = getattr(reader, "num_record_batches", None)
         for batch in reader if count is None else map(reader.get_batch, range(count)):
-            chosen = batch.select(columns)
-            chosen.validate(full=True)  # damaged offsets would point outside the file
-            yield chosen
+            selected = batch.select(columns)
+            selected.validate(full=True)  # damaged offsets would point outside the file
+            yield selected
 
 
 def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Contents:
@@ -74,7 +73,7 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
     if len(set(schema.names)) < len(schema.names):
         raise bad(path, "has two columns of one name; rename one")
     entries: dict[str, Entry] = {}
-    scalars: dict[str, str | None] = {}  # the numpy type of each column of single values, None for text and others
+    scalars: dict[str, str | None] = {}  # numpy type of every column of single values, None for text and others
     for field in schema:
         storage = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
         name = field.name
@@ -106,8 +105,8 @@ def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Co
 
 def _pandas_index(schema: Any) -> str | None:
     """The column that was a DataFrame's index."""
-    kept = (schema.pandas_metadata or {}).get("index_columns", [])
-    names = [name for name in kept if isinstance(name, str)]
+    columns = (schema.pandas_metadata or {}).get("index_columns", [])
+    names = [name for name in columns if isinstance(name, str)]
     return names[0] if len(names) == 1 else PANDAS_INDEX
 
 
@@ -116,36 +115,36 @@ def _has_ids(names: list[str]) -> bool:
 
 
 def _wide_entries(path: str, scalars: dict[str, str | None], n: int, batches: Batches, widest: int) -> dict[str, Entry]:
-    """The dimensions together as "features", or each pattern of columns where several compete.
+    """The dimensions as one entry "features", or an entry for each of several competing patterns of columns.
 
-    Beside vectors, the ``widest`` of so many dimensions, only patterns that compete with them.
+    With columns of vectors, the widest of ``widest`` dimensions, only patterns that compete with them.
     """
-    chosen = _dimensions(path, scalars, batches)
+    dimensions = _dimensions(path, scalars, batches)
     names = list(scalars)
     entries = {}
-    for name, places in (chosen.rivals(widest) if widest else chosen.groups).items():
-        columns = tuple(names[place] for place in places)
+    for name, positions in (dimensions.rivals(widest) if widest else dimensions.groups).items():
+        columns = tuple(names[position] for position in positions)
         dtype = np.result_type(*(scalars[column] or "float64" for column in columns)).name
         opened = partial(_table, path, list(columns), n, dtype, batches)
-        left = chosen.left if name == "features" else {}
-        entries[name] = Entry(name, (n, len(columns)), dtype, opened, None, columns, left)
+        left_out = dimensions.left_out if name == "features" else {}
+        entries[name] = Entry(name, (n, len(columns)), dtype, opened, None, columns, left_out)
     return entries
 
 
 def _dimensions(path: str, scalars: dict[str, str | None], batches: Batches) -> Dimensions:
-    """Which columns are dimensions, from the first rows; nulls, which are refused later, count as missing numbers."""
+    """The columns that are dimensions, from the first rows; nulls count as missing numbers and are refused later."""
     numeric = [name for name, dtype in scalars.items() if dtype and name.lower() not in RESERVED]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in numeric}
     rows = 0
-    for batch in batches(numeric, SAMPLE) if numeric else ():
+    for batch in batches(numeric, SAMPLE_ROWS) if numeric else ():
         for name in numeric:
-            parts[name].append(batch.column(name).slice(0, SAMPLE - rows).to_numpy(zero_copy_only=False))
+            parts[name].append(batch.column(name).slice(0, SAMPLE_ROWS - rows).to_numpy(zero_copy_only=False))
         rows += batch.num_rows
-        if rows >= SAMPLE:
+        if rows >= SAMPLE_ROWS:
             break
     samples = {
-        place: np.concatenate(parts[name]) if rows and name in parts else np.empty(0, dtype or object)
-        for place, (name, dtype) in enumerate(scalars.items())
+        position: np.concatenate(parts[name]) if rows and name in parts else np.empty(0, dtype or object)
+        for position, (name, dtype) in enumerate(scalars.items())
     }
     return choose_dimensions(list(scalars), samples)
 
@@ -185,7 +184,7 @@ def _text_entry(path: str, name: str, first: str | None, n: int, batches: Batche
 
 def _first_text(name: str, batches: Batches) -> str | None:
     """The first cell of a column of text that is not null."""
-    for batch in batches([name], SAMPLE):
+    for batch in batches([name], SAMPLE_ROWS):
         cells = batch.column(0).drop_null()
         if len(cells):
             return str(cells.slice(0, 1).cast("string")[0].as_py())
@@ -193,7 +192,7 @@ def _first_text(name: str, batches: Batches) -> str | None:
 
 
 def _first_length(path: str, name: str, batches: Batches) -> int:
-    """How many values the first row has; the others are held against it when they are decoded."""
+    """The length of the first vector; the others are compared with it when they are decoded."""
     first = next((batch for batch in batches([name], 1) if batch.num_rows), None)
     if first is None:
         return 0
@@ -232,10 +231,10 @@ def _decoded(
         rest = blocks()
         first = next(rest)
         if len(first) == n:
-            return first  # one uncompressed batch stays mapped
+            return first  # one uncompressed batch stays memory-mapped
         out = gather(_chain(first, rest), (n, d), dtype, path)
         if len(out) != n:
-            raise ValueError(f"{len(out)} of {n} rows are there")
+            raise ValueError(f"holds {len(out)} of {n} rows")
         return out
 
 

@@ -1,12 +1,12 @@
 """Packed bits: binary embeddings of d dimensions stored eight to a byte, read as rows of -1 and 1.
 
-``FILE::key?bits`` (or ``FILE?bits`` for the file's default key) asks for it. The order is that of ``np.packbits``: the
-first dimension is the highest bit of the first byte. int8 holds what sentence-transformers calls "binary", the same
-bytes minus 128. Bytes that a table or JSON holds as wider integers will do, signed where one is negative. Where d is no
-multiple of 8 the last columns are the zero bits that filled the last byte.
+They are read with ``FILE::key?bits`` (or ``FILE?bits`` for the file's default key). The order is that of
+``np.packbits``: the first dimension is the highest bit of the first byte. int8 is the "binary" type of
+sentence-transformers, the same bytes minus 128. Tables and JSON may hold the bytes as wider integers, which are signed
+if one is negative. If d is not a multiple of 8, the last columns are the zero bits that fill the last byte.
 
-A bit of 0 becomes -1, the sign that it stands for. So both metrics rank rows by Hamming distance H, as whoever searches
-binary embeddings does: |x - y|^2 = 4 H and cos(x, y) = 1 - 2 H / d. (Among rows of 0 and 1 the cosine ranks otherwise.)
+A bit of 0 becomes -1. So both metrics rank rows by Hamming distance H, as searches of binary embeddings do:
+|x - y|^2 = 4 H and cos(x, y) = 1 - 2 H / d. (With rows of 0 and 1 the cosine gives another order.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUFFIX = "?bits"
 
 
 class UnpackedBits:
-    """Bytes (n, b) sliced and indexed as rows (n, 8 b) of -1 and 1, unpacked only where they are read."""
+    """Bytes (n, b) sliced and indexed as rows (n, 8 b) of -1 and 1, unpacked when they are read."""
 
     dtype = np.dtype(np.int8)
 
@@ -37,19 +37,19 @@ class UnpackedBits:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        block = to_numpy(self._rows[rows]).astype(np.int16)  # room for the 128 of int8
+        block = to_numpy(self._rows[rows]).astype(np.int16)  # int8 has no room for + 128
         if self._signed:
             block += 128
         return np.unpackbits(block.astype(np.uint8), axis=1).astype(np.int8) * 2 - 1
 
 
 def unpacked(path: str, entry: Entry) -> Entry:
-    """The entry's bits, one dimension each.
+    """The bits of a matrix entry as dimensions.
 
     Raises
     ------
     InputError
-        Where the entry, a matrix, holds no bytes.
+        If the entry does not hold bytes.
     """
     signed = entry.dtype == "int8"
     if entry.dtype not in ("uint8", "int8"):
@@ -64,7 +64,7 @@ def unpacked(path: str, entry: Entry) -> Entry:
 
 
 def byte_range(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
-    """The least and the greatest value of blocks of whole numbers; (-inf, inf) where one is not whole.
+    """The lowest and the highest value of blocks of whole numbers; (-inf, inf) if one is not whole.
 
     >>> byte_range([np.array([[3.0, 255.0]])]), byte_range([np.array([[0.5]])])
     ((3.0, 255.0), (-inf, inf))

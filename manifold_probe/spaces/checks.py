@@ -1,7 +1,7 @@
-"""Refusals that the readers share: every bad input becomes one line naming the file, the field and the fix.
+"""Checks that the readers share: every bad input becomes one line with the file, the field and the fix.
 
-Everything here is decided from names, sizes and headers, before memory is allocated. NaN and Inf are the exception:
-they show only when the rows are read, so whoever reads the blocks calls `check_finite` on each.
+All checks use names, sizes and headers, before memory is allocated, except those for NaN and Inf: code that reads
+blocks calls `check_finite` on every block.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manifold_probe.spaces.contents import Entry
 from manifold_probe.spaces.space import Space
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-MAGIC = {  # first bytes -> what they mean, and the extensions that may start so
+MAGIC = {  # first bytes -> format, and the extensions that it may have
     b"\x93NUMPY": ("a numpy array", (".npy",)),
     b"PK\x03\x04": ("a zip archive (.npz or .pt)", (".npz", ".pt", ".pth")),
     b"PAR1": ("Parquet data", (".parquet",)),
@@ -37,16 +37,16 @@ NUMBERS = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 6
 
 
 def bad(path: str, text: str) -> InputError:
-    """The error "path: text", kept on one line also where the path or a library's message has line breaks."""
+    """The error "path: text", on one line even if the path or a library's message has line breaks."""
     shown = path if path.isprintable() else repr(path)
     return InputError(f"{shown}: {' '.join(text.split())}")
 
 
 @contextmanager
 def refusing(path: str, what: str) -> Iterator[None]:
-    """Around a library's open and decode calls: any exception they raise on a damaged file becomes one InputError.
+    """A context for a library's open and decode calls: any exception on a damaged file becomes an InputError.
 
-    The net is broad on purpose: given broken bytes, libraries raise everything from KeyError to RecursionError.
+    It catches every exception, because on broken bytes libraries raise all kinds, from KeyError to RecursionError.
     """
     try:
         with warnings.catch_warnings():
@@ -64,10 +64,10 @@ def refusing(path: str, what: str) -> Iterator[None]:
 
 
 def check_file(path: str) -> None:
-    """Refuse what is not a regular, readable, non-empty file, git-lfs pointers, and content that belies the name."""
+    """Refuse anything but a regular, readable, non-empty file; git-lfs pointers; and content of another extension."""
     suffix = os.path.splitext(path)[1].lower()
     try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)  # opening a pipe would wait for ever
+        regular = stat.S_ISREG(os.stat(path).st_mode)  # opening a pipe would block
         head = b""
         if regular:
             with open(path, "rb") as file:
@@ -83,9 +83,9 @@ def check_file(path: str) -> None:
         raise bad(path, "is empty (0 bytes); write it again")
     if head.startswith(LFS_POINTER):
         raise bad(path, "is a git-lfs pointer, not the data; run git lfs pull")
-    for magic, (meaning, suffixes) in MAGIC.items():
+    for magic, (data, suffixes) in MAGIC.items():
         if head.startswith(magic) and suffix not in suffixes:
-            raise bad(path, f"is named {suffix} but holds {meaning}; rename it to {' or '.join(suffixes)}")
+            raise bad(path, f"is named {suffix} but holds {data}; rename it to {' or '.join(suffixes)}")
 
 
 def check_inflation(path: str, field: str, decoded: int, stored: int) -> None:
@@ -104,7 +104,7 @@ def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
     Raises
     ------
     InputError
-        Naming the path, the key, its shape or type, and the fix.
+        With the path, the key, its shape or type, and the fix.
     """
     where = f"key '{entry.name}'"
     if entry.problem is not None:
@@ -113,15 +113,15 @@ def check_array(path: str, entry: Entry, fewest: int = 2) -> None:
         as_numbers = "; save x.astype(np.float32)" if entry.dtype == "str" and len(entry.shape) == 2 else ""
         raise bad(path, f"{where} {_type_fix(entry.dtype)}{as_numbers}")
     if len(entry.shape) < 2:
-        raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row a sample")
+        raise bad(path, f"{where} has shape {entry.shape}: features are a matrix (n, d), one row per sample")
     if len(entry.shape) > 2:
         pooling = POOLING.get(len(entry.shape), "x.flatten(1)")
-        if sorted(entry.shape[1:])[-2] == 1:  # (n, d, 1, 1) or (n, 1, d): nothing to pool over
+        if sorted(entry.shape[1:])[-2] == 1:  # (n, d, 1, 1) or (n, 1, d)
             pooling = "x.flatten(1)"
         raise bad(path, f"{where} has shape {entry.shape}: pool it to (n, d) first, e.g. {pooling}")
     n, d = entry.shape
     if n < fewest:
-        needed = "at least 2 are needed" if fewest > 1 else "at least one is needed"
+        needed = "at least 2 are needed" if fewest > 1 else "at least 1 is needed"
         raise bad(path, f"{where} has shape {entry.shape}: {n} row{'s' * (n != 1)}, {needed}")
     if d < 1:
         raise bad(path, f"{where} has shape {entry.shape}: rows without dimensions; check the extraction")
@@ -135,26 +135,26 @@ def _type_fix(dtype: str) -> str:
     if dtype in ("binary", "large_binary") or dtype.startswith("fixed_size_binary"):
         return "holds bytes: write numbers, of raw floats np.frombuffer(cell, 'float32').tolist()"
     if dtype.startswith("struct"):
-        return "holds structs: save the field with the vectors as a column of its own"
+        return "holds structs: save the field with the vectors as a separate column"
     if dtype.startswith(("str", "bytes", "string")):
         return "holds text: features are numbers, or vectors written like '[0.1, 0.2]'"
     if dtype == "object":
         return "is an object array: save a plain float array (are its rows of different lengths?)"
     if dtype.startswith("void"):
-        return f"has type {dtype}, as NumPy writes the types of ml_dtypes: save x.astype(np.float32)"
+        return f"has type {dtype}, as NumPy stores the types of ml_dtypes: save x.astype(np.float32)"
     return f"has type {dtype}: save float16, bfloat16, float32, float64 or integers"
 
 
 def check_finite(block: np.ndarray, start: int, space: Space) -> None:
     """Refuse NaN and Inf in ``block`` (m, d), the rows of ``space`` from ``start`` on.
 
-    On the first bad block the rest of the space is looked at too, so that the message gives the whole number.
+    On the first bad block the rest of the space is read too, so that the message gives the total number.
 
     Raises
     ------
     InputError
-        With how many values are NaN or Inf, the first row that holds one, how many rows do, and up to three of their
-        ids. Inf in half precision is named as an overflow.
+        With the number of NaN and Inf values, the first row with one, the number of such rows, and up to three of their
+        ids. Inf in half precision is reported as an overflow.
     """
     if np.isfinite(block).all():
         return
@@ -166,15 +166,15 @@ def check_finite(block: np.ndarray, start: int, space: Space) -> None:
         nan, inf = nan + int(np.isnan(part).sum()), inf + int(np.isinf(part).sum())
         rows.append(at + np.flatnonzero(~np.isfinite(part).all(axis=1)))
     bad_rows = np.concatenate(rows)
-    found = " and ".join(f"{count:,} {name}" for count, name in ((nan, "NaN"), (inf, "Inf")) if count)
+    counts = " and ".join(f"{count:,} {name}" for count, name in ((nan, "NaN"), (inf, "Inf")) if count)
     several = f" in {len(bad_rows):,} rows" if len(bad_rows) > 1 else ""
     key = f"key '{space.source.key}' " if space.source.key else ""
     fix = "drop those rows or fix the extraction"
     if inf and space.dtype == "float16":
-        fix = "float16 ends at 65,504, save float32" + (f", and {fix}" if nan else "")
+        fix = "the largest float16 is 65,504, save float32" + (f", and {fix}" if nan else "")
     raise bad(
         space.source.path or space.name,
-        f"{key}holds {found} value{'s' * (nan + inf != 1)} (first in row {bad_rows[0]})"
+        f"{key}holds {counts} value{'s' * (nan + inf != 1)} (first in row {bad_rows[0]})"
         f"{several}{_named(space, bad_rows)}; {fix}",
     )
 

@@ -1,7 +1,7 @@
-"""What a file holds, before anything is chosen from it.
+"""The contents of a file, before an entry is chosen.
 
-A reader turns a file into `Contents`: named entries of known shape and type, none of them read yet. Opening an entry
-gives rows that never raise again: a numpy array (mostly memory-mapped), a CPU torch tensor, or stacked shards.
+A reader turns a file into `Contents`: named entries of known shape and type, not read yet. Opening an entry gives rows
+whose reading cannot fail: a numpy array (mostly memory-mapped), a CPU torch tensor, or stacked shards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 ID_NAMES = ("ids", "id")
 LABEL_NAMES = ("labels", "label")
-IN_MEMORY = ("array", "DataFrame")  # formats without a file
+IN_MEMORY_FORMATS = ("array", "DataFrame")  # formats without a file
 RESERVED = (*ID_NAMES, *LABEL_NAMES, "logits")
 
 
@@ -23,8 +23,8 @@ class Entry:
     """One array of a file.
 
     ``open()`` gives an array-like with ``shape``, ``dtype``, slicing and indexing by an integer array. ``problem``
-    completes the sentence "key 'x' ..." when the entry can be listed but not used (sparse, object, ...). Where the
-    entry is many columns of a table, ``columns`` names them and ``left`` says why other columns of numbers are none.
+    completes the sentence "key 'x' ..." if the entry can be listed but not used (sparse, object, ...). If the entry is
+    made of columns of a table, ``columns`` names them and ``left_out`` gives the reason for every other numeric column.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Entry:
     open: Callable[[], Any]
     problem: str | None = None
     columns: tuple[str, ...] = ()
-    left: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A file's path as the user typed it, its format's name and its entries in file order."""
+    """A file's path as the user typed it, the name of its format, and its entries in file order."""
 
     path: str
     format: str
     entries: dict[str, Entry]
 
-    def find(self, names: tuple[str, ...], beside: str = "") -> Entry | None:
-        """The first entry called one of ``names``, preferring the group that the entry ``beside`` lives in.
+    def find(self, names: tuple[str, ...], near: str = "") -> Entry | None:
+        """The first entry with one of ``names``, preferably in the group of the entry ``near``.
 
-        Capitals do not matter ("ID") where no entry is called so exactly.
+        An exact match is preferred to one in other capitals ("ID").
         """
-        group = beside[: len(beside) - len(last_part(beside))]
+        group = near[: len(near) - len(last_part(near))]
         lowered = {name.lower(): entry for name, entry in reversed(self.entries.items())}
         for prefix in (group, ""):
             for name in names:
@@ -68,7 +68,7 @@ class Contents:
 
 
 def array_entry(name: str, array: np.ndarray) -> Entry:
-    """An entry for a numpy array that is already there."""
+    """An entry for a numpy array in memory."""
     problem = "is a structured array: stack its fields into one (n, d) array" if array.dtype.names else None
     return Entry(name, array.shape, type_name(array.dtype), lambda: array, problem)
 
@@ -76,7 +76,7 @@ def array_entry(name: str, array: np.ndarray) -> Entry:
 def type_name(dtype: np.dtype) -> str:
     """ "float32", "int64", ...; "str" for text of any width.
 
-    NumPy writes the bfloat16 of ml_dtypes (jax, TensorFlow) as plain two bytes: no other type is stored so.
+    NumPy stores the bfloat16 of ml_dtypes (jax, TensorFlow) as two raw bytes, and no other type in this way.
 
     >>> type_name(np.dtype("<U7")), type_name(np.dtype("V2"))
     ('str', 'bfloat16')
@@ -87,7 +87,7 @@ def type_name(dtype: np.dtype) -> str:
 
 
 def is_bfloat16(dtype: np.dtype) -> bool:
-    """Whether a NumPy type is ml_dtypes' bfloat16, or what is left of it in a file."""
+    """Whether a NumPy type is ml_dtypes' bfloat16, or two raw bytes, as it is stored in a file."""
     return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None and dtype.subdtype is None
 
 

@@ -3,9 +3,9 @@
     {"shards": ["a.npy", {"file": "b.safetensors", "rows": 100, "sha256": "..."}],
      "key": "features", "ids": "ids.txt", "labels": "labels.npy", "table": "rows.csv"}
 
-Only ``shards`` is needed. Ids and labels come from the shards themselves (all or none of them), or from files of one
-value a row, or from a table of ids and labels; ``"checksums": {"ids.txt": "..."}`` may guard these files. A ``schema``
-of ours must be one that this version reads. File order on disk never matters.
+Only ``shards`` is required. Ids and labels come from the shards (all or none of them), from files of one value per row,
+or from a table of ids and labels; ``"checksums": {"ids.txt": "..."}`` may protect these files. A ``schema`` of this
+project must be one that this version reads. The file order on disk never matters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from manifold_probe.spaces.labels import of_one_kind
 from manifold_probe.spaces.stacked import Stacked
 
 MANIFEST = "manifest.json"
-FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # the schemas of our own folders
+FEATURES, RUN_FEATURES = "manifold-probe/features/1", "manifold-probe/run-features/1"  # schemas
 EXAMPLE = '{"shards": ["part-0.npy", "part-1.npy"]}'
 
 
@@ -45,8 +45,8 @@ def open_folder(path: str, key: str | None = None) -> Contents:
     key = key or manifest.get("key")
     layers = manifest.get("shapes")
     if key is None and isinstance(layers, dict) and len(layers) > 1 and "features" not in layers:
-        few = ", ".join(list(layers)[:4]) + (", ..." if len(layers) > 4 else "")
-        raise bad(path, f"holds {len(layers)} layers ({few}); pick one with {path}::{next(iter(layers))}")
+        listed = ", ".join(list(layers)[:4]) + (", ..." if len(layers) > 4 else "")
+        raise bad(path, f"holds {len(layers)} layers ({listed}); pick one with {path}::{next(iter(layers))}")
     parts: list[Entry] = []
     columns = []
     for item in manifest["shards"]:
@@ -55,8 +55,8 @@ def open_folder(path: str, key: str | None = None) -> Contents:
         columns.append(ids_labels)
     dtype, shape = parts[0].dtype, (sum(part.shape[0] for part in parts), parts[0].shape[1])
     entries = {"features": Entry("features", shape, dtype, lambda: Stacked([part.open() for part in parts], dtype))}
-    for place, role in enumerate(("ids", "labels")):
-        values = _column(path, manifest, role, [pair[place] for pair in columns], shape[0])
+    for index, role in enumerate(("ids", "labels")):
+        values = _column(path, manifest, role, [ids_labels[index] for ids_labels in columns], shape[0])
         if values is not None:
             entries[role] = array_entry(role, values)
     return Contents(path, "folder", entries)
@@ -93,7 +93,7 @@ def _manifest(path: str) -> dict[str, Any]:
 
 
 def _without_manifest(path: str) -> str:
-    """What to do about a folder of parts, or of one vector an image."""
+    """The message for a folder without a manifest, with the fix for shards, or for one vector per file."""
     names = sorted(name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in READERS)
     text = f"is a folder without {MANIFEST}"
     if not names:
@@ -103,7 +103,7 @@ def _without_manifest(path: str) -> str:
     files = f"files = sorted(Path({path!r}).glob('*{suffix}'))"
     if suffix == ".npy" and len(_npy_shape(os.path.join(path, names[0]))) == 1:
         stack = "np.savez('x.npz', features=np.stack([np.load(f) for f in files]), ids=[f.stem for f in files])"
-        return f"{text} ({count}, one vector each); stack them: {files}; {stack}"
+        return f"{text} ({count}, one vector per file); stack them: {files}; {stack}"
     listed = f"files[0].with_name('{MANIFEST}').write_text(json.dumps({{'shards': [f.name for f in files]}}))"
     return f"{text} ({count}); list them in row order (text sorting puts 10 before 9): {files}; {listed}"
 
@@ -116,15 +116,15 @@ def _npy_shape(file: str) -> tuple[int, ...]:
 
 
 def _refuse_other_schema(file: str, manifest: Any) -> None:
-    """A user's own manifest has no schema, or one that is no affair of ours; ours must be of this version."""
+    """Refuse a schema of this project that this version does not read; a user's manifest has none, or another."""
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if isinstance(schema, str) and schema.startswith("manifold-probe/") and schema not in (FEATURES, RUN_FEATURES):
-        known = RUN_FEATURES if "run-features" in schema else FEATURES
-        raise bad(file, f"has schema {schema!r}, this version reads {known!r}; extract the features again")
+        readable = RUN_FEATURES if "run-features" in schema else FEATURES
+        raise bad(file, f"has schema {schema!r}, this version reads {readable!r}; extract the features again")
 
 
 def _inside(path: str, name: str) -> str:
-    """The file ``name`` of the folder, refused when it (or what it links to) lies outside."""
+    """The path of the file ``name`` in the folder. Raises InputError if it, or the target of its link, lies outside."""
     file = os.path.join(path, name)
     with refusing(file, "a path"):
         root, real = os.path.realpath(path), os.path.realpath(file)
@@ -137,49 +137,49 @@ def _shard(path: str, item: dict[str, Any], key: str | None, first: Entry | None
     file = _inside(path, item["file"])
     contents = open_file(file)
     if item.get("sha256") is not None and file_sha256([file]) != item["sha256"]:
-        raise bad(file, "has another sha256 than the manifest says; copy it again or fix the manifest")
+        raise bad(file, "has another sha256 than in the manifest; copy it again or fix the manifest")
     entry = choose_features(contents, key)
     if item.get("rows") is not None and item["rows"] != entry.shape[0]:
-        raise bad(file, f"has {entry.shape[0]:,} rows, the manifest says {item['rows']}; fix one of them")
+        raise bad(file, f"has {entry.shape[0]:,} rows, but the manifest says {item['rows']}; fix one of them")
     if first is not None and (entry.shape[1], entry.dtype) != (first.shape[1], first.dtype):
         raise bad(
             file,
-            f"has rows of {entry.shape[1]} {entry.dtype}, the first shard {first.shape[1]} {first.dtype}; "
-            "shards must agree, extract them with one model",
+            f"has rows of {entry.shape[1]} {entry.dtype}, but the first shard {first.shape[1]} {first.dtype}; "
+            "extract all shards with one model",
         )
     return entry, attached(contents, entry.name, entry.shape[0])
 
 
 def _column(path: str, manifest: dict[str, Any], role: str, parts: list[Any], n: int) -> np.ndarray | None:
-    """Ids or labels of the whole folder of n rows: from a file that the manifest names, else from the shards."""
+    """Ids or labels of all n rows: from a file that the manifest names, else from the shards."""
     if role in manifest:
         return _read_named(path, manifest, role, ID_NAMES if role == "ids" else LABEL_NAMES, role, n)[0]
     if "table" in manifest:
         labels, ids = _read_named(path, manifest, "table", LABEL_NAMES, "labels", n)
         return ids if role == "ids" else labels
-    there = [part for part in parts if part is not None]
-    if not there:
+    present = [part for part in parts if part is not None]
+    if not present:
         return None
-    if len(there) < len(parts):
+    if len(present) < len(parts):
         file = manifest["shards"][[part is None for part in parts].index(True)]["file"]
         raise bad(os.path.join(path, file), f"has no {role} but other shards have; add them to every shard")
     if role == "labels":
-        there = of_one_kind(*there)
-    elif len({part.dtype.kind for part in there}) > 1:  # 7 and "a7": strings everywhere
-        there = [part.astype(str) for part in there]
-    return np.concatenate(there)
+        present = of_one_kind(*present)
+    elif len({part.dtype.kind for part in present}) > 1:  # 7 and "a7": all as strings
+        present = [part.astype(str) for part in present]
+    return np.concatenate(present)
 
 
 def _read_named(
     path: str, manifest: dict[str, Any], field: str, names: tuple[str, ...], role: str, n: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The column in the file that a field of the manifest names, its checksum compared where there is one."""
+    """The column, and its ids, in the file that a field of the manifest names; checks its checksum, if there is one."""
     name, _, key = manifest[field].partition("::")
-    file, known = _inside(path, name), manifest.get("checksums")
-    found = read_column_file(file, key or None, names, role, n)
-    if isinstance(known, dict) and name in known and file_sha256([file]) != known[name]:
-        raise bad(file, "has another sha256 than the manifest says; copy it again, or extract it again")
-    return found
+    file, checksums = _inside(path, name), manifest.get("checksums")
+    columns = read_column_file(file, key or None, names, role, n)
+    if isinstance(checksums, dict) and name in checksums and file_sha256([file]) != checksums[name]:
+        raise bad(file, "has another sha256 than in the manifest; copy it again, or extract it again")
+    return columns
 
 
 def file_sha256(files: list[str]) -> str:

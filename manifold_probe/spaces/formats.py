@@ -1,4 +1,4 @@
-"""Which reader opens which file."""
+"""The reader of each file extension."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ READERS = {
 
 
 def open_file(path: str) -> Contents:
-    """What the file holds, read by its extension.
+    """The contents of a file, opened by the reader of its extension.
 
     Raises
     ------
     InputError
-        When there is no such file, it is empty or damaged, or its extension is none of `READERS`.
+        If there is no such file, it is empty or damaged, or its extension is not in `READERS`.
     """
     check_file(path)
     suffix = os.path.splitext(path)[1].lower()
@@ -54,17 +54,17 @@ def open_file(path: str) -> Contents:
     if suffix in (".gz", ".bz2", ".xz", ".zst", ".zip"):
         raise bad(path, f"is compressed; unpack it first and give {os.path.splitext(os.path.basename(path))[0]}")
     if suffix not in READERS:
-        called = f"extension '{suffix}'" if suffix else "no extension"
-        raise bad(path, f"has {called}; files that are read: {', '.join(READERS)}, or a folder with manifest.json")
+        extension = f"extension '{suffix}'" if suffix else "no extension"
+        raise bad(path, f"has {extension}; give one of {', '.join(READERS)}, or a folder with manifest.json")
     return READERS[suffix](path)
 
 
 def read_column_file(
     path: str, key: str | None, names: tuple[str, ...], default: str, n: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One value a row and the ids in the same file, from a file of any format or a .txt with one value a line.
+    """One value per row and the ids in the same file, from a file of any format or a .txt with one value per line.
 
-    ``n`` is how many rows are expected, where that is known: it shows whether a text file begins with a header.
+    ``n`` is the expected number of rows, if known: it shows whether a text file has a header.
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".csv", ".tsv", ".txt"):

@@ -1,6 +1,6 @@
-"""DataFrames and Series as contents: a column of vectors is a matrix, or every column of numbers is one dimension.
+"""DataFrames and Series as contents: a column of vectors is a matrix, or columns of numbers are dimensions.
 
-Ids are the column "ids" or "id", else an index that is not just 0..n-1.
+Ids are the column "ids" or "id", else an index other than 0..n-1.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def frame_contents(frame: Any, name: str) -> Contents:
     import pandas as pd
 
     if isinstance(frame, pd.Series):
-        written = len(frame) > 0 and is_vector(frame.iloc[0])
+        is_text = len(frame) > 0 and is_vector(frame.iloc[0])
         entries = (
             frame_dimensions(frame.to_frame("features"), name)
-            if written
+            if is_text
             else entries_of({"features": frame.to_numpy()})
         )
     else:
@@ -44,7 +44,7 @@ def frame_contents(frame: Any, name: str) -> Contents:
 
 
 def _column(name: str, column: str, values: Any) -> dict[str, Entry]:
-    """One column: a matrix where its cells are vectors, else n values."""
+    """One column: a matrix if its cells are vectors, else n values."""
     array = values.to_numpy()
     if array.dtype != object or not _is_vector(
         next((cell for cell in array if cell is not None and cell is cell), None)

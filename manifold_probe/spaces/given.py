@@ -1,4 +1,4 @@
-"""Ids and labels as a caller gives them: arrays, tables with ids, files, and the codes that mean "no label"."""
+"""Ids and labels given by a caller: arrays, tables with ids, files, and the codes that mean "no label"."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TABLE_IDS, TABLE_LABELS, TABLE_SLICES = ("ids", "id"), ("labels", "label"), ("sl
 
 
 def ids_of_both(ids: Any, teacher_n: int, student_n: int) -> tuple[Any, Any]:
-    """Ids of the teacher and of the student, whose rows are ``n``; either may be None."""
-    paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings is the ids of two rows
-    paired = isinstance(ids, list | tuple) and len(ids) == 2
-    paired = paired and all(x is None or isinstance(x, paths) or _is_column(x) for x in ids)
-    return _ids(ids[0] if paired else ids, teacher_n), _ids(ids[1] if paired else ids, student_n)
+    """Ids of the teacher and of the student, from one column for both or a pair; either may be None."""
+    paths = (str, Path) if isinstance(ids, tuple) else Path  # a list of two strings holds the ids of two rows
+    is_pair = isinstance(ids, list | tuple) and len(ids) == 2
+    is_pair = is_pair and all(side is None or isinstance(side, paths) or _is_column(side) for side in ids)
+    return _ids(ids[0] if is_pair else ids, teacher_n), _ids(ids[1] if is_pair else ids, student_n)
 
 
 def _is_column(values: Any) -> bool:
-    """Whether these are values of several rows, not one id: a list, array, tensor or Series."""
+    """Whether these are values of several rows, not a single id: a list, array, tensor or Series."""
     return isinstance(values, list | tuple) or len(getattr(values, "shape", ())) == 1
 
 
 def _ids(ids: Any, n: int) -> Any:
-    """Ids as an array, from the file where it is a path; None for none."""
+    """Ids as given, or read from a file if they are a path."""
     if isinstance(ids, str | Path):
         return read_column(str(ids), TABLE_IDS, "ids", n)[0]
     return ids
@@ -41,7 +41,7 @@ def _ids(ids: Any, n: int) -> Any:
 def labels_with_ids(
     labels: Any, teacher: Space, ids: Any, names: tuple[str, ...] = TABLE_LABELS, role: str = "labels"
 ) -> tuple[Any, Any]:
-    """Labels (or slices) of the teacher's rows and, where a table gives them, the ids they belong to."""
+    """Labels (or slices) of the teacher's rows and, if a table has them, their ids."""
     if labels is None:
         return None, None
     known = teacher.ids if ids is None else ids_of_both(ids, teacher.n, teacher.n)[0]
@@ -54,19 +54,22 @@ def labels_with_ids(
         labels = labels.rename("labels").to_frame()
     if pandas is None or not isinstance(labels, pandas.DataFrame):
         return labels, None
-    found = [next((name for name in each if name in labels.columns), None) for each in (names, TABLE_IDS)]
-    if found[0] is None:
+    column, ids_column = (
+        next((name for name in choices if name in labels.columns), None) for choices in (names, TABLE_IDS)
+    )
+    if column is None:
         columns = f"{names[0]!r} or {names[1]!r}"
         raise InputError(f"{role}: the table has no column {columns}; rename the column that holds them")
-    if found[1] is not None:
-        return labels[found[0]].to_numpy(), labels[found[1]].to_numpy()
+    values = labels[column].to_numpy()
+    if ids_column is not None:
+        return values, labels[ids_column].to_numpy()
     if not labels.index.equals(pandas.RangeIndex(len(labels))):
-        return labels[found[0]].to_numpy(), labels.index.to_numpy()
-    return labels[found[0]].to_numpy(), ids_among(frame_contents(labels, role), found[0], len(labels), known)
+        return values, labels.index.to_numpy()
+    return values, ids_among(frame_contents(labels, role), column, len(labels), known)
 
 
 def codes_without_label(unlabelled: Any, spaces: list[Space], given: Any) -> list[Any]:
-    """The labels that mean none, as a list; refused where no label is one of them."""
+    """The codes that mean "no label", as a list. Raises InputError for a code that no row has."""
     codes = [] if unlabelled is None else [unlabelled] if np.ndim(unlabelled) == 0 else list(unlabelled)
     columns = [space.labels for space in spaces if space.labels is not None]
     columns += [] if given is None else [clean_column(given, "labels", "labels")]

@@ -1,7 +1,7 @@
-"""Reading .h5 and .hdf5 (extra ``formats``): datasets at the root or up to two groups down, or one dataset an image.
+"""Reading .h5 and .hdf5 (extra ``formats``): datasets at the root or up to two groups down, or one dataset per image.
 
-Nothing outside the file is followed: external links, external storage and virtual datasets are refused. A contiguous
-dataset is memory-mapped where it lies; a chunked one is decoded block by block.
+No other file is read: external links, external storage and virtual datasets are refused. A contiguous dataset is
+memory-mapped; a chunked one is decoded block by block.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from manifold_probe.spaces.values import entries_of, one_a_row
 
 REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("item", "<u4")])
 BLOCK_BYTES = 16 * 2**20
-DEPTH = 2  # groups
-MOST_ATTRIBUTES = 100  # datasets that are asked for attributes
+MAX_DEPTH = 2  # groups
+MAX_DATASETS = 100  # whose attributes are read
 
 
 def open_hdf5(path: str) -> Contents:
-    """The datasets of an HDF5 file, called by their path in it ("features", "layer4/features")."""
+    """The datasets of an HDF5 file, named by their path in it ("features", "layer4/features")."""
     h5py = _library(path)
     with refusing(path, "an HDF5 file"), h5py.File(path, "r") as file:
         entries = one_a_row(list(_entries(path, file)))
@@ -52,37 +52,37 @@ def _entries(path: str, group: Any, prefix: str = "") -> Iterator[Entry]:
         name = f"{prefix}{key}"
         link = group.get(key, getlink=True)
         if not isinstance(link, h5py.HardLink):  # a soft link may lead through an external one
-            words = "is an external link" if isinstance(link, h5py.ExternalLink) else "is a soft link"
-            yield Entry(name, (), "link", list, f"{words}, which is not followed: copy the dataset into the file")
+            kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
+            yield Entry(name, (), "link", list, f"is {kind}, which is not followed: copy the dataset into the file")
             continue
         item = group[key]
         if isinstance(item, h5py.Dataset):
             yield _entry(path, name, item)
         elif isinstance(item, h5py.Group) and key in RESERVED:
-            yield Entry(name, (), "group", list, "is a group: write one dataset of one value a row")
-        elif isinstance(item, h5py.Group) and prefix.count("/") < DEPTH:
+            yield Entry(name, (), "group", list, "is a group: write one dataset of one value per row")
+        elif isinstance(item, h5py.Group) and prefix.count("/") < MAX_DEPTH:
             yield from _entries(path, item, f"{name}/")
     yield from _attributes(group, prefix)
 
 
 def _attributes(group: Any, prefix: str) -> Iterator[Entry]:
-    """Ids and labels that are attributes of the group or of one of its datasets."""
+    """Ids and labels stored as attributes of the group or of one of its datasets."""
     h5py = sys.modules["h5py"]
     links = [key for key in group if isinstance(group.get(key, getlink=True), h5py.HardLink)]
     holders = [group, *(group[key] for key in links if group.get(key, getclass=True) is h5py.Dataset)]
     for key in RESERVED:
-        held = [holder.attrs[key] for holder in holders[:MOST_ATTRIBUTES] if key in holder.attrs]
-        if held and key not in group:
-            yield from entries_of({f"{prefix}{key}": held[0]}).values()
+        values = [holder.attrs[key] for holder in holders[:MAX_DATASETS] if key in holder.attrs]
+        if values and key not in group:
+            yield from entries_of({f"{prefix}{key}": values[0]}).values()
 
 
 def _entry(path: str, name: str, dataset: Any) -> Entry:
     h5py = _library(path)
     problem = None
     if dataset.is_virtual:
-        problem = "is a virtual dataset, which lives in other files: copy the data into this one"
+        problem = "is a virtual dataset, whose data is in other files: copy the data into this file"
     elif dataset.external:
-        problem = "is stored in an external file: copy the data into this one"
+        problem = "is stored in an external file: copy the data into this file"
     elif dataset.shape is None:
         problem = "is an empty dataset"
     text = h5py.check_string_dtype(dataset.dtype) is not None
@@ -110,20 +110,20 @@ def _opened(path: str, name: str) -> np.ndarray:
 
 
 def _check_written(path: str, name: str, dataset: Any) -> None:
-    # HDF5 reads what was never written as zeros, in silence.
+    # HDF5 reads unwritten data as zeros without an error.
     if dataset.chunks is not None:
         expected = math.prod(-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True))
         written = dataset.id.get_num_chunks()
     else:
         expected, written = dataset.size, dataset.size if dataset.id.get_storage_size() else 0
     if written < expected:
-        raise bad(path, f"key '{name}' was written only in part ({written:,} of {expected:,}); write it again")
+        raise bad(path, f"key '{name}' was only partly written ({written:,} of {expected:,}); write it again")
 
 
 def _strings(path: str, dataset: Any) -> np.ndarray:
-    """Text of variable length that lies contiguous (as h5py writes a list), looked up in its heaps by hand.
+    """Contiguous text of variable length (as h5py writes a list), read from its heaps without the library.
 
-    The library believes every size in a damaged heap, and then takes minutes, gigabytes or for ever.
+    The library trusts every size in a damaged heap, and may then take minutes or gigabytes, or never end.
     """
     references = np.memmap(path, REFERENCE, "r", dataset.id.get_offset(), dataset.shape)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -133,21 +133,18 @@ def _strings(path: str, dataset: Any) -> np.ndarray:
 
 
 def _heap(data: mmap.mmap, address: int) -> dict[int, bytes]:
-    """The items of the global heap at ``address``: 16 bytes of header each, then the bytes padded to eight."""
+    """The items of the global heap at ``address``: a header of 16 bytes per item, then its bytes, padded to eight."""
     end = address + int.from_bytes(data[address + 8 : address + 16], "little")
     if data[address : address + 4] != b"GCOL" or end > len(data):
         raise ValueError("a string heap is damaged")
     items = {}
-    place = address + 16
-    while place + 16 <= end:
-        item, size = (
-            int.from_bytes(data[place : place + 2], "little"),
-            int.from_bytes(data[place + 8 : place + 16], "little"),
-        )
+    at = address + 16
+    while at + 16 <= end:
+        item, size = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
         if item == 0:  # the free space at the end
             break
-        if place + 16 + size > end:
+        if at + 16 + size > end:
             raise ValueError("a string ends outside its heap")
-        items[item] = data[place + 16 : place + 16 + size]
-        place += 16 + -(-size // 8) * 8
+        items[item] = data[at + 16 : at + 16 + size]
+        at += 16 + -(-size // 8) * 8
     return items

@@ -1,14 +1,13 @@
-"""Class labels, one a row, with one notion of "no label" for every file format and library.
+"""Class labels, one per row, with one definition of "no label" for every file format and library.
 
-Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (the least int64) or "" (`NO_NAME`); ask
-`is_labelled`, and write labels out with `plain_labels`, which gives None for such rows. What means "no label":
+Labels are int64 or str arrays (n,). A row without a label holds `NO_INTEGER` (the lowest int64) or "" (`NO_NAME`); test
+it with `is_labelled`, and write labels with `plain_labels`, which gives None for such rows. "No label" is:
 
-- None, NaN, NaT, pd.NA, null, a masked entry, an empty or blank string, wherever a column is read (`label_column`);
-- -1 where it is the only negative integer of the whole column (also of integers written as strings), and
-  the codes that the user names (`marked`). Labels
-  that are -1 and 1 alone are two classes.
+- None, NaN, NaT, pd.NA, null, a masked entry, an empty or blank string, in any column (`label_column`);
+- -1 if it is the only negative integer of the whole column (also of integers written as strings), and the codes that
+  the user names (`marked`). A column of only -1 and 1 has two classes.
 
-Text such as "nan" or "None" is a name until the user says otherwise: `suspicious` finds it for an alarm.
+Text such as "nan" or "None" is a class name unless the user lists it: `suspicious` reports it for an alarm.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from manifold_probe.errors import InputError
 from manifold_probe.spaces.checks import bad
 
 NO_INTEGER, NO_NAME = np.iinfo(np.int64).min, ""
-WIDEST = 2 * 2**30  # bytes of a fixed-width string array: one huge string must not multiply by n
-EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # where whole numbers begin to be rounded
+MAX_STRING_BYTES = 2 * 2**30  # of a fixed-width string array, where one long string sets the width of all
+EXACT_BELOW = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # larger whole numbers may be rounded
 MISSING_AS_TEXT = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "-1"}
-IGNORED = -100  # what torch's losses ignore
+IGNORED = -100  # ignore_index of torch's losses
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER_CELL = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?|nan", re.IGNORECASE)
-MOST_CELLS = 1_000_000  # of the table of two codings that is solved exactly
+MAX_CELLS = 1_000_000  # of a table of two codings for which the best recoding is found exactly
 PERMUTATIONS = 5
 
 
 def plain_value(value: Any) -> Any:
-    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else as it is.
+    """NumPy scalars and 0-d tensors as Python values; bytes, UUIDs and paths as strings; anything else unchanged.
 
     >>> plain_value(np.int64(7)), plain_value(b"a")
     (7, 'a')
@@ -56,7 +55,7 @@ def label_column(array: np.ndarray, path: str) -> np.ndarray:
     Raises
     ------
     InputError
-        For numbers that are not whole, mixed types, and types that are no class names.
+        For numbers that are not whole, mixed types, and types that cannot be class names.
 
     Examples
     --------
@@ -83,7 +82,7 @@ def label_column(array: np.ndarray, path: str) -> np.ndarray:
 
 
 def is_labelled(labels: np.ndarray) -> np.ndarray:
-    """Which rows have a label, (n,).
+    """A mask (n,) of the rows that have a label.
 
     >>> is_labelled(np.array(["ant", "", "bee"]))
     array([ True, False,  True])
@@ -92,7 +91,7 @@ def is_labelled(labels: np.ndarray) -> np.ndarray:
 
 
 def plain_labels(labels: np.ndarray) -> list[Any]:
-    """Labels as Python's own values, None where there is none.
+    """Labels as Python values, None for rows without a label.
 
     >>> plain_labels(np.array(["ant", ""]))
     ['ant', None]
@@ -101,7 +100,7 @@ def plain_labels(labels: np.ndarray) -> list[Any]:
 
 
 def as_text(labels: np.ndarray) -> np.ndarray:
-    """Labels as strings; rows without a label stay without.
+    """Labels as strings; rows without a label still have none.
 
     >>> as_text(np.array([7, NO_INTEGER])).tolist()
     ['7', '']
@@ -110,7 +109,7 @@ def as_text(labels: np.ndarray) -> np.ndarray:
 
 
 def of_one_kind(*columns: np.ndarray) -> list[np.ndarray]:
-    """Label columns as they are where all are integers or all strings, else all as strings: 7 is "7"."""
+    """Label columns unchanged if all are integers or all strings, else all as strings: 7 becomes "7"."""
     kinds = {column.dtype.kind for column in columns if is_labelled(column).any()}
     if len(kinds) == 1 and kinds <= {"i"}:
         return [column if column.dtype.kind == "i" else np.full(len(column), NO_INTEGER) for column in columns]
@@ -118,13 +117,13 @@ def of_one_kind(*columns: np.ndarray) -> list[np.ndarray]:
 
 
 def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
-    """A whole label column (n,) with the codes that mean "no label" taken out.
+    """A whole label column (n,) with codes that mean "no label" replaced by `NO_INTEGER` or `NO_NAME`.
 
     Parameters
     ----------
     labels : np.ndarray of int64 or str, shape (n,)
     unlabelled : values
-        Further codes, compared as they are written: 255 is "255".
+        Further codes, compared as text: 255 is "255".
 
     Examples
     --------
@@ -135,42 +134,42 @@ def marked(labels: np.ndarray, unlabelled: Iterable[Any] = ()) -> np.ndarray:
     >>> plain_labels(marked(np.array(["ant", "unknown"]), ["unknown"]))
     ['ant', None]
     """
-    known = is_labelled(labels)
+    has_label = is_labelled(labels)
     codes = list(unlabelled)
-    none = known & has_code(labels, codes) if codes else np.zeros(len(labels), dtype=bool)
-    values = np.unique(labels[known & ~none]).tolist()
+    no_label = has_label & has_code(labels, codes) if codes else np.zeros(len(labels), dtype=bool)
+    values = np.unique(labels[has_label & ~no_label]).tolist()
     if labels.dtype.kind == "U" and "-1" in values and all(INTEGER.fullmatch(value) for value in values):
         values = sorted(map(int, values))
     if [value for value in values if isinstance(value, int) and value < 0] == [-1] and values != [-1, 1]:
-        none |= labels == ("-1" if labels.dtype.kind == "U" else -1)
-    return np.where(none, NO_NAME if labels.dtype.kind == "U" else NO_INTEGER, labels)
+        no_label |= labels == ("-1" if labels.dtype.kind == "U" else -1)
+    return np.where(no_label, NO_NAME if labels.dtype.kind == "U" else NO_INTEGER, labels)
 
 
 def has_code(labels: np.ndarray, codes: Iterable[Any]) -> np.ndarray:
-    """Which labels (n,) are one of ``codes``, compared as they are written: 255 is "255".
+    """A mask (n,) of the labels that are one of ``codes``, compared as text: 255 is "255".
 
     >>> has_code(np.array([0, 255]), ["255"])
     array([False,  True])
     """
-    return np.isin(labels.astype(str), sorted({_written(code) for code in codes}))
+    return np.isin(labels.astype(str), sorted({_as_code(code) for code in codes}))
 
 
 def suspicious(labels: np.ndarray) -> list[tuple[str, int]]:
-    """Labels that probably mean "no label" but are not taken so, and how many rows have each.
+    """Labels that may mean "no label" but count as classes, and the number of rows with each.
 
     >>> suspicious(np.array(["ant", "None", "bee", "nan"]))
     [('None', 1), ('nan', 1)]
     """
     names, counts = np.unique(labels[is_labelled(labels)], return_counts=True)
     if labels.dtype.kind == "U":
-        odd = np.array([name.strip().lower() in MISSING_AS_TEXT for name in names.tolist()], dtype=bool)
+        is_suspicious = np.array([name.strip().lower() in MISSING_AS_TEXT for name in names.tolist()], dtype=bool)
     else:
-        odd = (names == IGNORED) | ((names < -1) & ((names < 0).sum() == 1))
-    return [(str(name), int(count)) for name, count in zip(names[odd], counts[odd], strict=True)]
+        is_suspicious = (names == IGNORED) | ((names < -1) & ((names < 0).sum() == 1))
+    return [(str(name), int(count)) for name, count in zip(names[is_suspicious], counts[is_suspicious], strict=True)]
 
 
 def from_cells(cells: np.ndarray) -> np.ndarray:
-    """Label cells (n,) of a text file: integers where all that are not blank are whole numbers (7, 7.0, nan for none).
+    """Label cells (n,) of a text file: integers if all non-blank cells are whole numbers (7, 7.0; nan: no label).
 
     >>> plain_labels(from_cells(np.array(["1.0", "", "2.0"])))
     [1, None, 2]
@@ -178,70 +177,70 @@ def from_cells(cells: np.ndarray) -> np.ndarray:
     ['007', '7']
     """
     cells = _without_blanks(cells)
-    known = is_labelled(cells)
-    distinct, inverse = np.unique(cells[known], return_inverse=True)
+    has_label = is_labelled(cells)
+    distinct, inverse = np.unique(cells[has_label], return_inverse=True)
     matches = [NUMBER_CELL.fullmatch(cell) for cell in distinct.tolist()]
     if not all(matches) or not any(match and match[1] for match in matches):
         return cells
     numbers = np.full(len(cells), NO_INTEGER)
-    numbers[known] = np.array([int(match[1]) if match and match[1] else NO_INTEGER for match in matches])[inverse]
+    numbers[has_label] = np.array([int(match[1]) if match and match[1] else NO_INTEGER for match in matches])[inverse]
     return numbers
 
 
-def conflicts(left: np.ndarray, right: np.ndarray, vouched: bool) -> tuple[int, int]:
-    """In how many rows two label columns (n,) disagree: (as they are written, after the best one-to-one recoding).
+def conflicts(left: np.ndarray, right: np.ndarray, verified: bool) -> tuple[int, int]:
+    """The number of rows in which two label columns (n,) disagree: (as written, after the best one-to-one recoding).
 
-    The second number is that to believe. It is the first where a recoding could hide rows in the wrong order (a file
-    sorted by class and its reverse): unless the files may name the same classes differently, because their codes differ
-    or ids vouch for the rows (``vouched``), and the recoding explains at least half of the disagreement, and more than
-    it does of shuffled rows. Where no code stands in both columns, only a recoding can tell. Rows without a label on
-    either side are no conflict.
+    Use the second number. A recoding could hide rows in the wrong order (a file sorted by class and its reverse). So it
+    counts only if the files may name the same classes differently, because their codes differ or ids confirm the
+    pairing (``verified``), and if it explains at least half of the disagreement, and more than for shuffled rows;
+    otherwise the second number equals the first. If the columns share no code, a recoding always counts. Rows without a
+    label on either side are no conflict.
 
     Examples
     --------
-    >>> conflicts(np.array(["a", "b", "c"] * 20), np.array([0, 1, 2] * 20), vouched=True)
+    >>> conflicts(np.array(["a", "b", "c"] * 20), np.array([0, 1, 2] * 20), verified=True)
     (60, 0)
-    >>> conflicts(np.array([0, 1, 2] * 20), np.array([1, 2, 3] * 20), vouched=False)
+    >>> conflicts(np.array([0, 1, 2] * 20), np.array([1, 2, 3] * 20), verified=False)
     (60, 0)
     """
     both = is_labelled(left) & is_labelled(right)
     left, right = of_one_kind(left[both], right[both])
-    written = int((left != right).sum())
-    if not written:
+    as_written = int((left != right).sum())
+    if not as_written:
         return 0, 0
-    names, others = np.unique(left), np.unique(right)
-    one, two = np.searchsorted(names, left), np.searchsorted(others, right)
-    best = len(one) - _matched(one, two)
-    if not np.isin(names, others).any():
-        return written, best
+    left_names, right_names = np.unique(left), np.unique(right)
+    left_codes, right_codes = np.searchsorted(left_names, left), np.searchsorted(right_names, right)
+    recoded = len(left) - _matched(left_codes, right_codes)
+    if not np.isin(left_names, right_names).any():
+        return as_written, recoded
     rng = np.random.default_rng(0)
-    shuffled = min(len(one) - _matched(one, rng.permutation(two)) for _ in range(PERMUTATIONS))
-    possible = vouched or not np.array_equal(names, others)
-    return written, best if possible and best < shuffled and best <= written / 2 else written
+    shuffled = min(len(left) - _matched(left_codes, rng.permutation(right_codes)) for _ in range(PERMUTATIONS))
+    possible = verified or not np.array_equal(left_names, right_names)
+    return as_written, recoded if possible and recoded < shuffled and recoded <= as_written / 2 else as_written
 
 
-def _matched(one: np.ndarray, two: np.ndarray) -> int:
-    """Rows that agree after the best one-to-one recoding of codes ``two`` (n,) into codes ``one`` (n,)."""
-    wide = int(two.max()) + 1
-    cells, counts = np.unique(one * wide + two, return_counts=True)
-    rows, columns = cells // wide, cells % wide
-    if (int(one.max()) + 1) * wide <= MOST_CELLS:
+def _matched(left: np.ndarray, right: np.ndarray) -> int:
+    """Rows that agree after the best one-to-one recoding of codes ``right`` (n,) into codes ``left`` (n,)."""
+    height, width = int(left.max()) + 1, int(right.max()) + 1
+    cells, counts = np.unique(left * width + right, return_counts=True)
+    rows, columns = cells // width, cells % width
+    if height * width <= MAX_CELLS:
         from scipy.optimize import linear_sum_assignment
 
-        table = np.zeros((int(one.max()) + 1, wide))
+        table = np.zeros((height, width))
         table[rows, columns] = counts
         return int(table[linear_sum_assignment(table, maximize=True)].sum())
-    total, taken, given = 0, set(), set()  # too many classes: the most frequent pairs first
-    for place in np.argsort(-counts, kind="stable").tolist():
-        row, column = int(rows[place]), int(columns[place])
-        if row not in taken and column not in given:
-            taken.add(row)
-            given.add(column)
-            total += int(counts[place])
+    total, used_rows, used_columns = 0, set(), set()  # too many classes: greedily, the most frequent pairs first
+    for cell in np.argsort(-counts, kind="stable").tolist():
+        row, column = int(rows[cell]), int(columns[cell])
+        if row not in used_rows and column not in used_columns:
+            used_rows.add(row)
+            used_columns.add(column)
+            total += int(counts[cell])
     return total
 
 
-def _written(value: Any) -> str:
+def _as_code(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     if not isinstance(value, str | int | np.integer):
@@ -256,50 +255,50 @@ def _without_blanks(names: np.ndarray) -> np.ndarray:
 def _from_floats(array: np.ndarray, path: str) -> np.ndarray:
     limit, array = EXACT_BELOW.get(array.dtype.name, 2**53), array.astype(np.float64)
     missing = np.isnan(array)
-    off = ~missing & ~((np.floor(array) == array) & (np.abs(array) < limit))
-    if off.any():
-        row = int(np.argmax(off))
-        raise _no_class(array[row], row, path)
+    invalid = ~missing & ~((np.floor(array) == array) & (np.abs(array) < limit))
+    if invalid.any():
+        row = int(np.argmax(invalid))
+        raise _not_a_class(array[row], row, path)
     return np.where(missing, NO_INTEGER, np.where(missing, 0, array).astype(np.int64))
 
 
-def _no_class(value: float, row: int, path: str) -> InputError:
+def _not_a_class(value: float, row: int, path: str) -> InputError:
     return bad(
         path,
         f"labels hold {value} in row {row}: classes are integers or strings; "
-        "bin such targets into classes, or leave labels out with --ignore-labels (ignore_labels=True)",
+        "bin these targets into classes, or leave labels out with --ignore-labels (ignore_labels=True)",
     )
 
 
 def _from_objects(array: np.ndarray, path: str) -> np.ndarray:
     items = [plain_value(item) for item in array.tolist()]
     missing = np.array([_is_missing(item) for item in items], dtype=bool)
-    first = next((item for item, none in zip(items, missing, strict=True) if not none), None)
+    first = next((item for item, no_label in zip(items, missing, strict=True) if not no_label), None)
     kind: Any = str if isinstance(first, str) else int
     for row in np.flatnonzero(~missing).tolist():
         item = items[row]
         if isinstance(item, float) and kind is int:
             if not item.is_integer() or abs(item) >= EXACT_BELOW["float64"]:
-                raise _no_class(item, row, path)
+                raise _not_a_class(item, row, path)
             items[row] = int(item)
         elif not isinstance(item, kind):
-            found = f"labels hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}"
-            raise bad(path, f"{found}: save all integers or all strings, None for no label")
+            problem = f"labels hold {str(item)[:40]!r} ({type(item).__name__}) in row {row}"
+            raise bad(path, f"{problem}: save all integers or all strings, None for no label")
     if first is None:
         return np.full(len(items), NO_INTEGER)
     if kind is int:
-        if not all(none or -(2**63) < item < 2**63 for item, none in zip(items, missing, strict=True)):
+        if not all(no_label or -(2**63) < item < 2**63 for item, no_label in zip(items, missing, strict=True)):
             raise bad(path, "labels hold integers beyond 64 bits: save them as strings")
-        return np.array([NO_INTEGER if none else int(item) for item, none in zip(items, missing, strict=True)])
-    names = [NO_NAME if none else item for item, none in zip(items, missing, strict=True)]
+        return np.array([NO_INTEGER if no_label else int(item) for item, no_label in zip(items, missing, strict=True)])
+    names = [NO_NAME if no_label else item for item, no_label in zip(items, missing, strict=True)]
     widest = max(map(len, names))
-    if 4 * widest * len(names) > WIDEST:
-        raise bad(path, f"labels hold a string of {widest:,} characters: shorten it, labels are names")
+    if 4 * widest * len(names) > MAX_STRING_BYTES:
+        raise bad(path, f"labels hold a string of {widest:,} characters: shorten it; labels are short names")
     return _without_blanks(np.array(names, dtype=str))
 
 
 def _is_missing(item: Any) -> bool:
-    """None, NaN, NaT and pd.NA: what is nothing, or differs from itself."""
+    """Whether a value is None, NaN, NaT or pd.NA; all but None differ from themselves."""
     if item is None:
         return True
     same = item == item if not isinstance(item, list | tuple | dict) else True

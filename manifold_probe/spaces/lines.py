@@ -1,7 +1,7 @@
-"""Text files with one value a line: lists of ids and of labels.
+"""Text files with one value per line: lists of ids and of labels.
 
-Our own lists of ids hold a JSON string a line, so that ids with quotes, blanks at an end or line breaks come back as
-they were. A list that someone else wrote holds the plain values.
+Lists of ids that this package writes hold a JSON string per line, so that quotes, outer blanks and line breaks are
+kept. Other lists hold plain values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEADERS = frozenset(
 
 
 def id_lines(ids: Iterable[object]) -> str:
-    r"""Ids as the text of a file that `read_lines` reads back: a JSON string a line.
+    r"""Ids as the text of a file for `read_lines`: a JSON string per line.
 
     >>> id_lines(["a", 7, "b\n"])
     '"a"\n"7"\n"b\\n"\n'
@@ -34,9 +34,9 @@ def id_lines(ids: Iterable[object]) -> str:
 
 
 def read_lines(path: str, role: str = "ids", n: int | None = None) -> np.ndarray:
-    """The lines of a text file as a column (m,) of ids or labels: integers where all are, else strings.
+    """The lines of a text file as a column (m,) of ids or labels: integers if all are, else strings.
 
-    A first line that only names the column is left out: see `has_header`, also for ``n``.
+    A header line is left out: see `has_header`, also for ``n``.
     """
     with refusing(path, "a text file"), open(path, encoding="utf-8-sig") as file:
         lines = file.read().split("\n")  # not splitlines(), which would split ids at odd control characters
@@ -48,39 +48,39 @@ def read_lines(path: str, role: str = "ids", n: int | None = None) -> np.ndarray
 
 
 def without_blank_end(lines: list[str], n: int | None) -> list[str]:
-    """The lines without blank ones at the end that are more than the ``n`` expected: others are rows without a label.
+    """The lines without blank ones at the end beyond ``n`` expected rows; other blank lines are rows without a label.
 
     >>> without_blank_end(["cat", "", "", ""], 2), without_blank_end(["label", "cat", "", ""], 2)
     (['cat', ''], ['label', 'cat', ''])
     """
     if n is not None:
-        fewest = n + (lines[0].strip().lower() in HEADERS if lines else 0)
-        while len(lines) > fewest and not lines[-1].strip():
+        expected = n + (lines[0].strip().lower() in HEADERS if lines else 0)
+        while len(lines) > expected and not lines[-1].strip():
             lines = lines[:-1]
     return lines
 
 
 def text_column(cells: list[str], role: str, path: str) -> np.ndarray:
-    """The cells of a column of ids or labels: integers where all are, else strings."""
+    """The cells of a column of ids or labels: integers if all are, else strings."""
     return from_text(clean_column(np.array(cells, dtype=object), role, path), role)
 
 
 def _json_strings(lines: list[str]) -> list[str] | None:
-    """What the lines say where every one is a JSON string."""
+    """The strings in the lines if all lines are JSON strings, else None."""
     if not all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines):
         return None
     try:
-        found = [json.loads(line) for line in lines]
+        strings = [json.loads(line) for line in lines]
     except ValueError:
         return None
-    return found if all(isinstance(item, str) for item in found) else None
+    return strings if all(isinstance(item, str) for item in strings) else None
 
 
 def has_header(cells: list[str], n: int | None = None, count: int | None = None) -> bool:
     """Whether the first of a column's cells is its name.
 
-    Where ``n`` values are expected, the ``count`` of cells decides (by default those given). Otherwise it is a name
-    when it is a usual one ("label"), or when all the others are numbers, or vectors, and it is none.
+    If ``n`` values are expected, the ``count`` of cells decides (by default the number of ``cells``). Otherwise the
+    first cell is a name if it is a usual one ("label"), or if all other cells are numbers, or vectors, and it is not.
 
     Examples
     --------
@@ -97,13 +97,13 @@ def has_header(cells: list[str], n: int | None = None, count: int | None = None)
         return first.lower() in HEADERS
     if first.lower() in HEADERS:
         return True
-    if is_number(first):  # a lone column that pandas called 0 holds fractions
+    if is_number(first):  # pandas names a single unnamed column 0; its cells are then fractions
         return first == "0" and all(is_number(cell) and not _is_whole(cell) for cell in rest)
     return all(is_number(cell) for cell in rest) or (is_vector(rest[0]) and not is_vector(first))
 
 
 def is_number(cell: str) -> bool:
-    """Whether Python reads it as a float.
+    """Whether a cell is a number that Python's float reads.
 
     >>> is_number("-1.5e3"), is_number("1_000"), is_number("7a")
     (True, False, False)

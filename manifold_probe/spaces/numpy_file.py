@@ -1,7 +1,7 @@
 """Reading .npy (memory-mapped) and .npz (member by member).
 
-A member of an .npz that is stored uncompressed is memory-mapped inside the archive; a compressed one is unpacked by
-blocks. Every header is held against the bytes that are there before anything is allocated.
+An uncompressed member of an .npz is memory-mapped inside the archive; a compressed one is unpacked in blocks. Every
+header is compared with the size of the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from manifold_probe.spaces.values import one_a_row
 
 UNPACK_BYTES = 16 * 2**20
 OBJECTS = "is an object array: save a plain array (text as x.astype(str); rows of different lengths cannot be features)"
-PICKLED = "is an object array, a pickled dict or list, which is never opened"
+PICKLED = "is an object array, a pickled dict or list, which is not opened"
 
 
 def open_npy(path: str) -> Contents:
-    """The one array of a .npy file, as entry "features"."""
+    """The array of a .npy file, as entry "features"."""
     with refusing(path, "a .npy array"):
         with open(path, "rb") as file:
             if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
                 raise bad(
                     path,
-                    "has no .npy header; if it holds raw numbers, as np.memmap and tofile write them, give it one: "
+                    "has no .npy header; if it holds raw numbers, as np.memmap and tofile write them, add one: "
                     f"np.save('new.npy', np.fromfile({path!r}, 'float32').reshape(n, d)), with their type, n and d",
                 )
             file.seek(0)
@@ -49,7 +49,7 @@ def open_npy(path: str) -> Contents:
 
 
 def open_npz(path: str) -> Contents:
-    """The arrays of an .npz archive; each is opened only when it is chosen."""
+    """The arrays of an .npz archive, which are opened only when they are chosen."""
     with refusing(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         entries = one_a_row([_member_entry(path, archive, member) for member in members])
@@ -60,13 +60,13 @@ def open_npz(path: str) -> Contents:
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if version == (3, 0):  # version 2 in UTF-8, for names of fields outside latin-1
-        read, length = np.lib.format.read_array_header_2_0, file.read(4)
+    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if version == (3, 0):  # version 2 in UTF-8, for field names outside latin-1
+        reader, length = np.lib.format.read_array_header_2_0, file.read(4)
         file = io.BytesIO(length + file.read(int.from_bytes(length, "little")).decode().encode("latin-1"))
-    if read is None:
+    if reader is None:
         raise ValueError(f"format version {version}")
-    shape, fortran, dtype = read(file)
+    shape, fortran, dtype = reader(file)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape}")
     return shape, fortran, dtype
@@ -79,16 +79,14 @@ def _entry(name: str, shape: tuple[int, ...], dtype: np.dtype, opened: Any) -> E
     return Entry(name, shape, type_name(dtype), opened, problem)
 
 
-def _check_size(path: str, shape: tuple[int, ...], dtype: np.dtype, present: int) -> None:
+def _check_size(path: str, shape: tuple[int, ...], dtype: np.dtype, stored: int) -> None:
     if dtype.hasobject:
         return
-    claimed = math.prod(shape) * dtype.itemsize
-    if present < claimed:
-        raise bad(
-            path, f"is cut short: {shape} {dtype.name} needs {claimed:,} bytes, {present:,} are there; copy it again"
-        )
-    if present > claimed:
-        raise bad(path, f"has {present - claimed:,} bytes after its array; was np.save called twice on one file?")
+    needed = math.prod(shape) * dtype.itemsize
+    if stored < needed:
+        raise bad(path, f"is cut short: {shape} {dtype.name} needs {needed:,} bytes, it has {stored:,}; copy it again")
+    if stored > needed:
+        raise bad(path, f"has {stored - needed:,} bytes after its array; was np.save called twice on one file?")
 
 
 def mapped(path: str, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
@@ -115,7 +113,7 @@ def _member_entry(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
 
 
 def _data_offset(path: str, member: zipfile.ZipInfo) -> int:
-    # The local header repeats the name and has its own extra field, so its length is not the directory's.
+    # The local header has another extra field than the directory, so its length must be read.
     with open(path, "rb") as file:
         file.seek(member.header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
@@ -138,5 +136,5 @@ def _values(file: IO[bytes], dtype: np.dtype, size: int) -> Iterator[np.ndarray]
     step = max(1, UNPACK_BYTES // max(1, dtype.itemsize))
     for at in range(0, size, step):
         yield np.frombuffer(file.read(min(step, size - at) * dtype.itemsize), dtype)
-    if file.read(1):  # reaching the end is what makes zipfile compare the checksum
-        raise ValueError("more bytes than the header promised")
+    if file.read(1):  # zipfile compares the checksum only at the end
+        raise ValueError("more bytes than the header states")

@@ -1,7 +1,7 @@
-"""Pairing: which teacher row belongs to which student row, decided once.
+"""Pairing of teacher rows with student rows.
 
-Ids on both sides join, in the teacher's row order; without ids rows pair by position and nothing vouches for it. All
-students end on the same teacher rows, so that they can be compared row by row.
+Rows are joined by id, in the teacher's row order; without ids they are paired by position, which is unverified. All
+students get the same teacher rows, so that they can be compared row by row.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Pair:
-    """Two spaces whose i-th rows belong together.
+    """Two spaces whose i-th rows belong to the same item.
 
-    ``by`` is "id" or "position"; ``coverage`` the share of all rows (of the larger side) that are in the pair;
-    ``verified`` whether ids on both sides vouch for the pairing; ``ids`` and ``labels`` (n,) in the paired row order,
-    ``labels`` None where no row has one; ``unlabelled`` how many rows lack a label that others have, or that a column
-    was there for. ``label_conflicts`` says in how many rows the labels of the two files disagree, by the best
-    one-to-one recoding where ``recoded``; ``label_conflicts_as_written`` without one. ``copies_left_out``: how many
-    rows of both sides repeated an earlier one, id and vector, and were left out.
+    ``by`` is "id" or "position"; ``coverage`` the share of the larger side's rows that are in the pair; ``verified``
+    whether ids on both sides confirm the pairing; ``ids`` and ``labels`` (n,) in the paired row order, ``labels`` None
+    if no row has one; ``unlabelled`` the number of rows without a label if there is a column of labels.
+    ``label_conflicts`` is the number of rows in which the labels of the two files disagree, after the best one-to-one
+    recoding if ``recoded``; ``label_conflicts_as_written`` without recoding. ``copies_left_out`` is the number of rows
+    of both sides that repeated the id and the vector of an earlier row and were left out.
     """
 
     teacher: Space
@@ -53,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Match:
-    """For each paired row its place in the teacher (ascending) and in the student."""
+    """For each paired row its row in the teacher (ascending) and in the student."""
 
     teacher: np.ndarray
     student: np.ndarray
@@ -75,32 +75,32 @@ def pair(
     ignore_labels: bool = False,
     keep_first: bool = False,
 ) -> dict[str, Pair]:
-    """Each student paired with the teacher, all on the same teacher rows.
+    """Pair every student with the teacher, all with the same teacher rows.
 
     Parameters
     ----------
     teacher, students
-        The spaces; every student is named.
+        The spaces; the students by name.
     teacher_ids, student_ids : np.ndarray, shape (n,), optional
         Ids that replace those of the teacher, and of every student.
     labels : np.ndarray, shape (m,), optional
-        Labels in the teacher's row order, or joined by ``labels_ids`` (m,), which may name a part of the rows alone. By
-        default the teacher's own labels, else the student's.
+        Labels in the teacher's row order, or joined by ``labels_ids`` (m,), which may cover only some of the rows. By
+        default the teacher's labels, else the student's.
     positional : bool
         Pair by position and ignore the ids.
     allow_missing : bool
-        Go on with the rows that found a partner; otherwise every row must.
+        Keep the rows that are on both sides; by default unmatched rows are an error.
     unlabelled : values
-        Labels that mean "no label", in addition to what `spaces.labels` takes for that.
+        Labels that mean "no label", in addition to those of `spaces.labels`.
     ignore_labels : bool
-        Go on as if the spaces had no labels; ``labels`` still count.
+        Ignore the labels of the spaces; ``labels`` still count.
     keep_first : bool
-        Where one id stands on several identical rows, as the copies do that a distributed sampler adds, keep the first.
+        Keep the first of identical rows with the same id, such as the copies that a distributed sampler adds.
 
     Raises
     ------
     InputError
-        Duplicate ids (with ``keep_first``: whose rows differ), ids on one side only, unmatched rows, different row
+        Duplicate ids (with ``keep_first``: with different rows), ids on one side only, unmatched rows, different row
         counts, fewer than 2 paired rows.
 
     Examples
@@ -118,12 +118,13 @@ def pair(
             for name, space in students.items()
         }
     if ignore_labels:
-        teacher, students = _bare(teacher), {name: _bare(space) for name, space in students.items()}
+        teacher = teacher.with_labels(None)
+        students = {name: space.with_labels(None) for name, space in students.items()}
     codes = list(unlabelled)
     teacher, students = _marked(teacher, codes), {name: _marked(space, codes) for name, space in students.items()}
     given = _given_labels(teacher, labels, labels_ids, positional)
     given = None if given is None else marked(given, codes)
-    before, originals = teacher, students
+    all_of_teacher, all_of_students = teacher, students
     if keep_first:
         teacher, students, rows = _without_copies(teacher, students)
         given = None if given is None else given[rows]
@@ -133,7 +134,7 @@ def pair(
     for name, space in students.items():
         match = matches[name]
         rows = match.student[np.searchsorted(match.teacher, kept)]
-        copies = before.n - teacher.n + originals[name].n - space.n
+        copies = all_of_teacher.n - teacher.n + all_of_students[name].n - space.n
         pairs[name] = replace(_paired(teacher, space, kept, rows, match, given), copies_left_out=copies)
     return pairs
 
@@ -144,7 +145,8 @@ def _match(teacher: Space, student: Space, positional: bool, allow_missing: bool
             hint = "" if positional else "; add ids to both files, or make the row counts agree"
             raise bad(
                 student.name,
-                f"has {student.n:,} rows and {teacher.name} has {teacher.n:,}, so they cannot pair by position{hint}",
+                f"has {student.n:,} rows and {teacher.name} has {teacher.n:,}, so they cannot be paired by "
+                f"position{hint}",
             )
         both = teacher.ids is not None and student.ids is not None
         rows = np.arange(teacher.n)
@@ -164,21 +166,21 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
     for space in (teacher, student):
         _check_unique(space)
     left, right = _comparable(teacher.ids, student.ids)
-    place = locate(left, right)
-    rows = np.flatnonzero(place >= 0)
+    student_row = locate(left, right)
+    rows = np.flatnonzero(student_row >= 0)
     if not allow_missing and (len(rows) < teacher.n or len(rows) < student.n):
-        lost = np.setdiff1d(np.arange(student.n), place[rows], assume_unique=True)
+        unmatched = np.setdiff1d(np.arange(student.n), student_row[rows], assume_unique=True)
         raise bad(
             student.name,
-            f"does not match {teacher.name} by id: {_unmatched(left[place < 0])} of the teacher's and "
-            f"{_unmatched(right[lost])} of the student's are alone; fix the ids or keep the common rows "
+            f"does not match {teacher.name} by id: {_count_of(left[student_row < 0])} of the teacher's and "
+            f"{_count_of(right[unmatched])} of the student's ids are unmatched; fix the ids or keep the common rows "
             "with --allow-missing (allow_missing=True)",
         )
-    return _Match(rows, place[rows], "id", True)
+    return _Match(rows, student_row[rows], "id", True)
 
 
 def _ids_to_give(space: Space, side: str) -> str:
-    """What to do about a space without ids: name the column that may hold them."""
+    """The fix for a space without ids, with the column that may hold them."""
     key = space.source.id_candidate
     if key is None:
         return "add ids to it"
@@ -186,52 +188,53 @@ def _ids_to_give(space: Space, side: str) -> str:
     return f"'{key}' may hold them: give {option}"
 
 
-def _unmatched(ids: np.ndarray) -> str:
+def _count_of(ids: np.ndarray) -> str:
+    """ "2 ('a', 'b')"."""
     return f"{len(ids):,}" + (f" ({_named(ids)})" if len(ids) else "")
 
 
 def _named(ids: np.ndarray) -> str:
-    named = ", ".join(repr(item) for item in ids[:3].tolist())
-    return named + (", ..." if len(ids) > 3 else "")
+    first = ", ".join(repr(item) for item in ids[:3].tolist())
+    return first + (", ..." if len(ids) > 3 else "")
 
 
 def _check_unique(space: Space, of_rows: bool = True) -> None:
-    """Refuse ids that stand several times, saying of rows whether these are copies."""
+    """Refuse duplicate ids; if ``of_rows``, the message states whether rows with the same id are identical."""
     later, first = _repeated(np.asarray(space.ids))
     if not len(later):
         return
     fix = "; make every id unique"
     if of_rows and _differing(space, later, first).any():
-        fix = ", and rows under one id differ; make every id unique"
+        fix = ", and rows with the same id differ; make every id unique"
     elif of_rows:
-        fix = " whose rows are identical; keep the first of each with --keep-first (keep_first=True)"
+        fix = " whose rows are identical; keep the first of them with --keep-first (keep_first=True)"
     sample = np.asarray(space.ids)[later[:1]].tolist()[0]
     raise bad(space.name, f"ids hold {len(later):,} duplicates (such as {sample!r}){fix}")
 
 
 def _without_copies(teacher: Space, students: dict[str, Space]) -> tuple[Space, dict[str, Space], np.ndarray]:
-    """All spaces with the first of identical rows under one id, and which of the teacher's rows these are."""
+    """The spaces without rows that repeat an earlier id and vector, and the numbers of the teacher's remaining rows."""
     if teacher.ids is None and all(space.ids is None for space in students.values()):
-        raise bad(teacher.name, "has no ids, by which --keep-first (keep_first=True) knows copies; add ids")
+        raise bad(teacher.name, "has no ids, which --keep-first (keep_first=True) needs to recognise copies; add ids")
     rows = _first_rows(teacher)
     firsts = {name: _rows_of(space, _first_rows(space)) for name, space in students.items()}
     return _rows_of(teacher, rows), firsts, rows
 
 
 def _first_rows(space: Space) -> np.ndarray:
-    """The rows without those that repeat an earlier one, id and vector."""
+    """The numbers of the rows that do not repeat an earlier id and vector."""
     if space.ids is None:
         return np.arange(space.n)
     later, first = _repeated(np.asarray(space.ids))
     differing = later[_differing(space, later, first)]
     if len(differing):
-        named = _unmatched(np.unique(np.asarray(space.ids)[differing]))
-        raise bad(space.name, f"rows under one id differ for {named} ids, so none is a copy; make every id unique")
+        count = _count_of(np.unique(np.asarray(space.ids)[differing]))
+        raise bad(space.name, f"rows with the same id differ for {count} ids, so they are no copies; make ids unique")
     return np.delete(np.arange(space.n), later)
 
 
 def _repeated(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose id stood before, in ascending order, and for each the first row with that id."""
+    """The rows that repeat an earlier id, in ascending order, and for each the first row with that id."""
     _, first, group = np.unique(ids, return_index=True, return_inverse=True)
     first = first[group]
     later = np.flatnonzero(first != np.arange(len(ids)))
@@ -239,7 +242,7 @@ def _repeated(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _differing(space: Space, later: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """For each pair of rows whether they differ, a block at a time."""
+    """Whether the rows of each pair differ, computed in blocks."""
     different = np.zeros(len(later), dtype=bool)
     for start in range(0, len(later), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
@@ -248,13 +251,13 @@ def _differing(space: Space, later: np.ndarray, first: np.ndarray) -> np.ndarray
 
 
 def _comparable(left: np.ndarray | None, right: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Both as they are when of one kind, else both as strings: 7 matches "7"."""
+    """Both unchanged if they are of one kind, else both as strings: 7 matches "7"."""
     left, right = np.asarray(left), np.asarray(right)
     return (left, right) if left.dtype.kind == right.dtype.kind else (left.astype(str), right.astype(str))
 
 
 def locate(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """For each of ``wanted`` (m,) its place in the unique ``ids`` (n,), or -1.
+    """For each of ``wanted`` (m,) its position in the unique ``ids`` (n,), or -1.
 
     >>> locate(np.array([5, 7]), np.array([7, 8]))
     array([-1,  0])
@@ -264,8 +267,8 @@ def locate(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
     if not len(ids):
         return np.full(len(wanted), -1)
     order = np.argsort(ids, kind="stable")
-    place = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
-    return np.where(ids[place] == wanted, place, -1)
+    position = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[position] == wanted, position, -1)
 
 
 def _kept_rows(teacher: Space, matches: dict[str, _Match]) -> np.ndarray:
@@ -285,30 +288,26 @@ def _paired(
 ) -> Pair:
     larger = max(teacher.n, student.n)
     teacher, student = _rows_of(teacher, kept), _rows_of(student, rows)
-    known = [labels for labels in (teacher.labels, student.labels) if labels is not None]
-    known = known if given is None else [given[kept]]
-    known.sort(key=lambda labels: not is_labelled(labels).any())  # stable: the teacher's first, where it has any
-    written = conflicting = without = 0
+    columns = [labels for labels in (teacher.labels, student.labels) if labels is not None]
+    columns = columns if given is None else [given[kept]]
+    columns.sort(key=lambda labels: not is_labelled(labels).any())  # stable: the teacher's first, if it has any
+    as_written = conflicting = unlabelled = 0
     if teacher.labels is not None and student.labels is not None:
-        written, conflicting = conflicts(teacher.labels, student.labels, match.verified)
-    if known:
-        without = int((~is_labelled(known[0])).sum())
+        as_written, conflicting = conflicts(teacher.labels, student.labels, match.verified)
+    if columns:
+        unlabelled = int((~is_labelled(columns[0])).sum())
     return Pair(
         teacher=teacher,
         student=student,
         ids=teacher.ids if teacher.ids is not None else student.ids,
-        labels=known[0] if without < len(kept) and known else None,
+        labels=columns[0] if unlabelled < len(kept) and columns else None,
         by=match.by,
         coverage=len(kept) / larger,
         verified=match.verified,
         label_conflicts=conflicting,
-        label_conflicts_as_written=written,
-        unlabelled=without,
+        label_conflicts_as_written=as_written,
+        unlabelled=unlabelled,
     )
-
-
-def _bare(space: Space) -> Space:
-    return space.with_labels(None)
 
 
 def _marked(space: Space, unlabelled: list[Any]) -> Space:
@@ -318,7 +317,7 @@ def _marked(space: Space, unlabelled: list[Any]) -> Space:
 
 
 def _rows_of(space: Space, rows: np.ndarray) -> Space:
-    # Rows already in place keep their fast contiguous reads.
+    # unchanged rows keep their fast contiguous reads
     return space if np.array_equal(rows, np.arange(space.n)) else space.select(rows)
 
 
@@ -335,14 +334,14 @@ def _given_labels(
             teacher.name, "has no ids but the labels have; add ids to it, or give labels in its row order without ids"
         )
     labels = clean_column(labels, "labels", "labels")
-    known = Space(labels[:, None], ids=clean_column(labels_ids, "ids", "labels", len(labels)), name="labels")
-    _check_unique(known, of_rows=False)
-    wanted, ids = _comparable(teacher.ids, known.ids)
-    place = locate(wanted, ids)
-    if (place < 0).all():
+    table = Space(labels[:, None], ids=clean_column(labels_ids, "ids", "labels", len(labels)), name="labels")
+    _check_unique(table, of_rows=False)
+    wanted, ids = _comparable(teacher.ids, table.ids)
+    row = locate(wanted, ids)
+    if (row < 0).all():
         raise InputError(
             f"labels: none of {teacher.name}'s ids ({_named(wanted)}) is in the table, which has {_named(ids)}; "
-            "write the ids alike"
+            "write the ids the same way in both"
         )
-    none = NO_NAME if labels.dtype.kind == "U" else NO_INTEGER
-    return np.where(place < 0, none, labels[place])  # a table may cover a part of the rows
+    no_label = NO_NAME if labels.dtype.kind == "U" else NO_INTEGER
+    return np.where(row < 0, no_label, labels[row])  # a table may cover only some of the rows

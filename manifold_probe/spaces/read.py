@@ -1,4 +1,4 @@
-"""From what a user typed or holds to a Space: ``read("t.pt")``, ``read("t.npz::layer4")``, ``as_space(array)``."""
+"""A Space from a path or an object in memory: ``read("t.pt")``, ``read("t.npz::layer4")``, ``as_space(array)``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manifold_probe.spaces.bits import SUFFIX
 from manifold_probe.spaces.checks import bad
 from manifold_probe.spaces.choose import choose_features
 from manifold_probe.spaces.columns import attached, id_candidate, ids_among, pick_column
-from manifold_probe.spaces.contents import IN_MEMORY, Contents
+from manifold_probe.spaces.contents import IN_MEMORY_FORMATS, Contents
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.frame import frame_contents
@@ -26,7 +26,7 @@ from manifold_probe.spaces.values import entries_of
 
 
 def split_key(path: str) -> tuple[str, str | None]:
-    """ "t.npz::a" as ("t.npz", "a"), "t.npy?bits" as ("t.npy", "?bits"); an existing file of that name wins."""
+    """ "t.npz::a" as ("t.npz", "a"), "t.npy?bits" as ("t.npy", "?bits"); unless a file of that name exists."""
     if os.path.exists(path):
         return path, None
     if "::" in path:
@@ -36,7 +36,7 @@ def split_key(path: str) -> tuple[str, str | None]:
 
 
 def open_contents(path: str, key: str | None = None) -> Contents:
-    """What a file or a folder of shards holds; ``key`` is the features' key in the shards."""
+    """The contents of a file or a folder of shards; ``key`` is the features' key in the shards."""
     return open_folder(path, key) if os.path.isdir(path) else open_file(path)
 
 
@@ -44,8 +44,8 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     """The features in a file or folder, with the ids and labels stored with them.
 
     A .pt, .npz, HDF5 or safetensors file holds one matrix, or several under keys with the columns "ids" (or "id") and
-    "labels" (or "label") with them, or one vector an item under its id. In a .pt file a list of batches, rows or
-    values will do for an array. A key called ids, labels or logits that cannot be used is an error, never left out.
+    "labels" (or "label"), or one vector per item under its id. In a .pt file a list of batches, rows or values counts
+    as an array. A key called ids, labels or logits that cannot be used is an error.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def read(path: str, key: str | None = None, labelled: bool = True) -> Space:
     Raises
     ------
     InputError
-        For everything that cannot be used, in one line that names the file, the key and the fix.
+        For anything that cannot be used, in one line with the file, the key and the fix.
     """
-    file, typed = split_key(path)
-    key = key or typed
+    file, key_in_path = split_key(path)
+    key = key or key_in_path
     if not os.path.isdir(file):
         return _space(open_contents(file, key), key, path, labelled)
-    space = _space(open_contents(file, key), None, path, labelled)  # as a folder's contents its array is "features"
+    space = _space(open_contents(file, key), None, path, labelled)  # the contents of a folder have the key "features"
     space.source = replace(space.source, key=key or space.source.key)
     return space
 
@@ -76,36 +76,36 @@ def _space(contents: Contents, key: str | None, name: str, labelled: bool = True
     n = entry.shape[0]
     ids, labels = attached(contents, entry.name, n, labelled)
     candidate = id_candidate(contents, entry.name, n) if ids is None else None
-    source = Source(contents.path, entry.name, contents.format, candidate, entry.left)
-    if contents.format in IN_MEMORY:
-        source = Source(id_candidate=candidate, columns_left=entry.left)
+    source = Source(contents.path, entry.name, contents.format, candidate, entry.left_out)
+    if contents.format in IN_MEMORY_FORMATS:
+        source = Source(id_candidate=candidate, columns_left=entry.left_out)
     return Space(entry.open(), ids=ids, labels=labels, name=name, source=source)
 
 
-def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int = 2) -> Space:
-    """Whatever holds features as a Space.
+def as_space(data: Any, name: str = "array", labelled: bool = True, fewest: int = 2) -> Space:
+    """A Space from any object that holds features.
 
     Parameters
     ----------
-    thing
-        - a path, as `read` takes it, or a Space, which stays as it is;
-        - an (n, d) array or tensor, also of NumPy's other kinds (a masked array only without masked entries);
+    data
+        - a path, as in `read`, or a Space, which is returned unchanged;
+        - an (n, d) array or tensor, including NumPy's subclasses (a masked array only without masked entries);
         - a list of rows, of batches (n_i, d), or of records ``[{"id": ..., "embedding": [...]}, ...]``;
         - a dict ``{"features": x, "ids": ids, "labels": y}`` or one with other keys, chosen as in a file;
         - a dict ``{id: vector}``;
-        - a DataFrame: a column of vectors, or columns that are dimensions (`choose_dimensions` says which); ids are its
-          column "ids" or "id", else an index that is not just 0..n-1; a Series of vectors; anything with ``to_pandas``.
+        - a DataFrame: a column of vectors, or columns that are dimensions (see `choose_dimensions`); ids are its
+          column "ids" or "id", else an index other than 0..n-1; a Series of vectors; anything with ``to_pandas``.
     name : str
-        What messages call it.
+        Its name in messages.
     labelled : bool
-        Look at its labels.
+        Read its labels.
     fewest : int
-        Rows that are needed.
+        The required number of rows.
 
     Raises
     ------
     InputError
-        For anything else, naming ``name``, the key, its type and the fix.
+        For anything else, with ``name``, the key, its type and the fix.
 
     Examples
     --------
@@ -116,21 +116,21 @@ def as_space(thing: Any, name: str = "array", labelled: bool = True, fewest: int
     >>> as_space({"a.jpg": np.ones(4), "b.jpg": np.ones(4), "c.jpg": np.ones(4)}).n
     3
     """
-    if isinstance(thing, Space):
-        return thing
-    if isinstance(thing, str | Path):
-        return read(str(thing), labelled=labelled)
+    if isinstance(data, Space):
+        return data
+    if isinstance(data, str | Path):
+        return read(str(data), labelled=labelled)
     pandas = sys.modules.get("pandas")
-    if hasattr(thing, "to_pandas"):
-        thing = thing.to_pandas()
-    if pandas is not None and isinstance(thing, pandas.DataFrame | pandas.Series):
-        return _space(frame_contents(thing, name), None, name, labelled, fewest)
-    entries = entries_of(thing)
+    if hasattr(data, "to_pandas"):
+        data = data.to_pandas()
+    if pandas is not None and isinstance(data, pandas.DataFrame | pandas.Series):
+        return _space(frame_contents(data, name), None, name, labelled, fewest)
+    entries = entries_of(data)
     if not entries:
-        holding = f" ({', '.join(map(str, list(thing)[:4]))})" if isinstance(thing, Mapping) else ""
+        keys = f" ({', '.join(map(str, list(data)[:4]))})" if isinstance(data, Mapping) else ""
         raise bad(
             name,
-            f"is a {type(thing).__name__}{holding}; give a path, an (n, d) array, a tensor, a DataFrame, a Space, or a "
+            f"is a {type(data).__name__}{keys}; give a path, an (n, d) array, a tensor, a DataFrame, a Space, or a "
             "dict {'features': x, 'ids': ids}",
         )
     return _space(Contents(name, "array", entries), None, name, labelled, fewest)
@@ -143,26 +143,26 @@ def sha256(path: str) -> str:
 
 
 def inspect(path: str) -> dict[str, Any]:
-    """What a file holds, as plain values.
+    """A facts of a file's contents, as plain values.
 
     Returns
     -------
     dict
         ``path``, ``format``, ``bytes``, ``sha256``, ``keys`` (a list of {key, shape, dtype, problem}), ``features``
         (key, shape, dtype, ``columns`` and ``columns_left`` of a wide table, nan, inf, zero_rows, norms and range),
-        ``ids`` (count, type, unique, first), ``id_candidate`` (a column that looks like ids where there are none) and
-        ``labels`` (count, type, classes), None where there are none. ``problem`` says why the features or ids cannot be
-        used, or is None: a file with a problem can still be looked into.
+        ``ids`` (count, type, unique, first), ``id_candidate`` (a column that may hold ids, if there are none) and
+        ``labels`` (count, type, classes), None if there are none. ``problem`` states why the features or ids cannot be
+        used, or is None: a file with a problem can still be described.
 
     Raises
     ------
     InputError
-        When the file cannot be read at all.
+        If the file cannot be read at all.
     """
     file, key = split_key(path)
     contents = open_contents(file, key)
     files = shard_files(file) if os.path.isdir(file) else [file]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "path": path,
         "format": contents.format,
         "bytes": sum(os.path.getsize(part) for part in files),
@@ -181,25 +181,25 @@ def inspect(path: str) -> dict[str, Any]:
     try:
         space = _space(contents, None if os.path.isdir(file) else key, path)
     except InputError as error:
-        return found | {"problem": str(error)}
+        return facts | {"problem": str(error)}
     key = space.source.key or ""
-    found["features"] = {"key": key, "shape": [space.n, space.d], "dtype": space.dtype}
-    found["features"] |= {"columns": list(contents.entries[key].columns), "columns_left": space.source.columns_left}
-    found["features"] |= _statistics(space)
-    found["id_candidate"] = space.source.id_candidate
+    facts["features"] = {"key": key, "shape": [space.n, space.d], "dtype": space.dtype}
+    facts["features"] |= {"columns": list(contents.entries[key].columns), "columns_left": space.source.columns_left}
+    facts["features"] |= _statistics(space)
+    facts["id_candidate"] = space.source.id_candidate
     if space.ids is not None:
         unique = len(np.unique(space.ids)) == space.n
-        found["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}
+        facts["ids"] = {"count": space.n, "type": _kind(space.ids), "unique": unique, "first": space.ids[:3].tolist()}
     if space.labels is not None:
         labels = marked(space.labels)
-        known = labels[is_labelled(labels)]
-        classes = len(np.unique(known))
-        found["labels"] = {"count": len(known), "type": _kind(space.labels), "classes": classes}
-    return found
+        present = labels[is_labelled(labels)]
+        classes = len(np.unique(present))
+        facts["labels"] = {"count": len(present), "type": _kind(space.labels), "classes": classes}
+    return facts
 
 
 def _dimensions_of(contents: Contents) -> set[str]:
-    """The columns that one of the entries is made of."""
+    """The columns that are part of a matrix entry."""
     return {column for entry in contents.entries.values() for column in entry.columns}
 
 
@@ -208,7 +208,7 @@ def _kind(column: np.ndarray) -> str:
 
 
 def _statistics(space: Space) -> dict[str, Any]:
-    """Counts, norms and range in one pass; rows with NaN or Inf are left out of the norms and the range."""
+    """Counts, norms and range in one pass; norms and range leave out rows with NaN or Inf."""
     nan = inf = 0
     low, high = np.inf, -np.inf
     norms = []
@@ -218,15 +218,13 @@ def _statistics(space: Space) -> dict[str, Any]:
         if len(block):
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             norms.append(np.sqrt(np.einsum("ij,ij->i", block, block)))
-    length = np.concatenate(norms) if norms else np.zeros(0)
-    spread = (
-        {"min": float(length.min()), "median": float(np.median(length)), "max": float(length.max())} if norms else None
-    )
+    lengths = np.concatenate(norms) if norms else np.zeros(0)
+    summary = {"min": lengths.min(), "median": np.median(lengths), "max": lengths.max()} if norms else {}
     return {
         "nan": nan,
         "inf": inf,
-        "zero_rows": int((length == 0).sum()),
-        "norms": spread,
+        "zero_rows": int((lengths == 0).sum()),
+        "norms": {name: float(value) for name, value in summary.items()} or None,
         "range": {"min": low, "max": high} if norms else None,
     }
 
@@ -234,21 +232,20 @@ def _statistics(space: Space) -> dict[str, Any]:
 def read_column(
     path: str, names: tuple[str, ...], default: str, n: int | None = None, known: Any = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One value a row, from a file of any format or a .txt with one a line, and the ids in the same file if there are
-    any.
+    """One value per row, from a file of any format or a .txt with one value per line, and the ids in the same file.
 
     Parameters
     ----------
     path : str
         The file, "::key" picks the column.
     names : tuple of str
-        The keys to look for when none is given, such as ("labels", "label").
+        The keys to try if none is given, such as ("labels", "label").
     default : str
-        What the column is, "ids" or "labels": it rules which values it may have and names it in messages.
+        The kind of column, "ids" or "labels": it decides which values are allowed, and names the column in messages.
     n : int, optional
-        How many rows are expected: with one line more, the first line of a text file is its header.
+        The expected number of rows: with one more line, the first line of a text file is its header.
     known : sequence, optional
-        Ids of the rows: a column that holds them is taken for the ids where none is called so.
+        Ids of the rows: if no column is called ids, the column that holds them is used.
 
     Returns
     -------
@@ -258,7 +255,7 @@ def read_column(
     Raises
     ------
     InputError
-        When no such column is there or it is not one integer or string a row.
+        If there is no such column or it is not one integer or string per row.
     """
     file, key = split_key(path)
     if os.path.isdir(file):

@@ -1,7 +1,7 @@
 """Reading .safetensors: the library checks the header, and every tensor is memory-mapped.
 
-bfloat16 is mapped as plain two bytes (see ``type_name``); what NumPy has no type for, float8, is read by torch. Tensors
-hold no text, so text ids and labels lie in the metadata, as JSON: ``metadata={"ids": json.dumps(ids)}``.
+bfloat16 is mapped as two raw bytes (see ``type_name``); float8, for which NumPy has no type, is read by torch. Tensors
+cannot hold text, so text ids and labels are in the metadata, as JSON: ``metadata={"ids": json.dumps(ids)}``.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def open_safetensors(path: str) -> Contents:
     from safetensors import safe_open
 
     entries = []
-    with refusing(path, "a safetensors file"), safe_open(path, "numpy") as file, open(path, "rb") as same:
-        size = int.from_bytes(same.read(8), "little")
-        header = json.loads(same.read(size))  # safe_open held it against the bytes that follow
+    with refusing(path, "a safetensors file"), safe_open(path, "numpy") as file, open(path, "rb") as raw:
+        size = int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(size))  # safe_open compared it with the size of the file
         for name in file.keys():  # noqa: SIM118 (not a dict)
-            shape, written = tuple(header[name]["shape"]), header[name]["dtype"]
-            dtype = TYPES.get(written)
+            shape, stored = tuple(header[name]["shape"]), header[name]["dtype"]
+            dtype = TYPES.get(stored)
             if dtype is None:
-                entries.append(Entry(name, shape, FLOAT8.get(written, written), partial(_in_torch, path, name)))
+                entries.append(Entry(name, shape, FLOAT8.get(stored, stored), partial(_in_torch, path, name)))
             else:
                 start = 8 + size + header[name]["data_offsets"][0]
                 entries.append(Entry(name, shape, type_name(dtype), partial(mapped, path, start, shape, False, dtype)))
@@ -45,9 +45,9 @@ def open_safetensors(path: str) -> Contents:
     if not entries:
         raise bad(path, "holds no tensors; write it with save_file({'features': x}, path)")
     entries = one_a_row(entries)
-    known = {entry.name for entry in entries}
-    found = {key: _in_metadata(key, text) for key, text in texts.items() if key not in known}
-    return Contents(path, "safetensors", {entry.name: entry for entry in entries} | found)
+    by_name = {entry.name: entry for entry in entries}
+    by_name |= {key: _in_metadata(key, text) for key, text in texts.items() if key not in by_name}
+    return Contents(path, "safetensors", by_name)
 
 
 def _in_metadata(key: str, text: str) -> Entry:
@@ -58,11 +58,11 @@ def _in_metadata(key: str, text: str) -> Entry:
         values = text
     if isinstance(values, list):
         return entries_of({key: values})[key]
-    return Entry(key, (), "str", list, "in the metadata is no JSON list: write json.dumps(list), one value a row")
+    return Entry(key, (), "str", list, "in the metadata is not a JSON list: write json.dumps(list), one value per row")
 
 
 def _in_torch(path: str, name: str) -> Any:
     from safetensors import safe_open
 
     with refusing(path, "a safetensors file"), safe_open(path, "pt") as file:
-        return file.get_tensor(name)  # a view of the mapped file, read when it is sliced
+        return file.get_tensor(name)  # memory-mapped

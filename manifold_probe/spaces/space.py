@@ -20,10 +20,10 @@ BLOCK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """Where a space came from: the file (None for arrays in memory), the key in it and the format's name.
+    """The source of a space: the file (None for arrays in memory), the key in it and the name of the format.
 
-    ``id_candidate`` names a column next to the features that may hold ids, where none is called so. ``columns_left``
-    names the columns of numbers that are no dimensions, and says why.
+    ``id_candidate`` is a column stored with the features that may hold ids, if none is called ids. ``columns_left``
+    gives the numeric columns that are not dimensions, with the reason.
     """
 
     path: str | None = None
@@ -33,7 +33,7 @@ class Source:
     columns_left: dict[str, str] = field(default_factory=dict)
 
     def ids_option(self, side: str) -> str:
-        """The option that takes the candidate for ids, as a shell reads it.
+        """The command-line option that uses the candidate as ids.
 
         >>> Source("my file.csv", id_candidate="pk").ids_option("teacher")
         "--teacher-ids 'my file.csv::pk'"
@@ -42,10 +42,10 @@ class Source:
 
 
 class Space:
-    """N rows of d numbers, their ids and labels where known.
+    """N rows of d numbers, with their ids and labels if known.
 
-    Rows are fetched in blocks as float32 (from float16, bfloat16, float32 and integers up to 16 bits) or float64 (from
-    float64 and wider integers), so that no value loses precision and a memory-mapped file is never loaded whole.
+    Rows are read in blocks as float32 (from float16, bfloat16, float32 and integers up to 16 bits) or float64 (from
+    float64 and wider integers), so that no value loses precision and a memory-mapped file is never loaded as a whole.
 
     Parameters
     ----------
@@ -53,18 +53,18 @@ class Space:
         A numpy array (memory-mapped or not), a CPU torch tensor, or anything with ``shape``, ``dtype`` and slicing by
         ``rows[a:b]`` and ``rows[index_array]``.
     ids, labels : sequence of length n, optional
-        Row ids and class labels, integers or strings, in a list, array, tensor, Series or Index. Of rows without a
+        Row ids and class labels, integers or strings, in a list, array, tensor, Series or Index. For rows without a
         label see `spaces.labels`.
     name : str
-        How messages call this space: the path as the user typed it, or "teacher", "student".
+        The name of this space in messages: the path as the user typed it, or "teacher", "student".
     source : Source, optional
-        Where the rows came from.
+        The source of the rows.
 
     Raises
     ------
     InputError
-        Where rows are no matrix (`as_space` takes lists, dicts and DataFrames), or ids or labels are not one integer or
-        string a row.
+        If rows are not a matrix (`as_space` takes lists, dicts and DataFrames), or ids or labels are not one integer or
+        string per row.
 
     Examples
     --------
@@ -86,11 +86,11 @@ class Space:
         source: Source | None = None,
         order: np.ndarray | None = None,
     ) -> None:
-        odd = isinstance(rows, np.ma.MaskedArray) or type(rows).__module__.startswith("scipy.sparse")
-        is_array = hasattr(rows, "dtype") and not odd
+        unsupported = isinstance(rows, np.ma.MaskedArray) or type(rows).__module__.startswith("scipy.sparse")
+        is_array = hasattr(rows, "dtype") and not unsupported
         if not is_array or len(getattr(rows, "shape", ())) != 2:
             what = f"shape {tuple(rows.shape)}" if is_array else f"type {type(rows).__name__}"
-            raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or pass what as_space takes to as_space")
+            raise InputError(f"{name}: rows have {what}; give a matrix (n, d), or convert it with as_space")
         self._rows = rows
         self._order = order
         self.name = name
@@ -102,7 +102,7 @@ class Space:
         return f"<Space {self.name}: {self.n:,} x {self.d:,} {self.dtype}>"
 
     def _column(self, values: Any, role: str) -> np.ndarray | None:
-        """Values (n,) as integers or strings; those that are so already are not copied."""
+        """Values (n,) as int64 or str; arrays of these types are not copied."""
         if values is None:
             return None
         if (
@@ -133,7 +133,7 @@ class Space:
 
     @property
     def order(self) -> np.ndarray | None:
-        """The places (n,) of these rows among those stored; None for all, as they are."""
+        """The numbers (n,) of these rows in the stored rows; None for all rows in stored order."""
         return self._order
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -152,20 +152,20 @@ class Space:
             yield start, self.read(start, start + size)
 
     def with_ids(self, ids: np.ndarray | None) -> Space:
-        """The same rows under other ids (n,)."""
+        """The same rows with other ids (n,)."""
         return Space(self._rows, ids=ids, labels=self.labels, name=self.name, source=self.source, order=self._order)
 
     def with_labels(self, labels: np.ndarray | None) -> Space:
-        """The same rows under other labels (n,)."""
+        """The same rows with other labels (n,)."""
         return Space(self._rows, ids=self.ids, labels=labels, name=self.name, source=self.source, order=self._order)
 
     def apply(self, map: Map) -> Space:
-        """The rows as an affine `Map` has them, still read lazily.
+        """The rows mapped by an affine `Map`, still read lazily.
 
         Raises
         ------
         InputError
-            When the map takes rows of another width.
+            If the map takes rows of another width.
         """
         from manifold_probe.spaces.affine import MappedRows
 
@@ -179,7 +179,7 @@ class Space:
         )
 
     def select(self, index: np.ndarray) -> Space:
-        """The same rows in another order or fewer of them, still read lazily."""
+        """The rows at ``index``, in that order, still read lazily."""
         return Space(
             self._rows,
             ids=None if self.ids is None else self.ids[index],
@@ -191,7 +191,7 @@ class Space:
 
 
 def to_numpy(block: Any) -> np.ndarray:
-    """A numpy array of the same values; low-precision floats that numpy lacks (bfloat16, float8) become float32."""
+    """A numpy array of the same values; floats for which numpy has no type (bfloat16, float8) become float32."""
     if isinstance(block, np.ndarray):
         if is_bfloat16(block.dtype):  # the upper half of a float32
             return (np.ascontiguousarray(block).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
@@ -204,7 +204,7 @@ def to_numpy(block: Any) -> np.ndarray:
 
 
 def as_float(block: Any) -> np.ndarray:
-    """The block as float32, or float64 where its type needs it."""
+    """The block as float32, or as float64 if its type needs it."""
     block = to_numpy(block)
-    exact_in_single = block.dtype.kind in "fiu" and block.dtype.itemsize <= (4 if block.dtype.kind == "f" else 2)
-    return np.ascontiguousarray(block, dtype=np.float32 if exact_in_single else np.float64)
+    fits_float32 = block.dtype.kind in "fiu" and block.dtype.itemsize <= (4 if block.dtype.kind == "f" else 2)
+    return np.ascontiguousarray(block, dtype=np.float32 if fits_float32 else np.float64)

@@ -1,8 +1,8 @@
-"""Decoded blocks gathered into one array: in memory while little is, in an unlinked temporary file after that.
+"""Decoded blocks gathered into one array, in memory or in a temporary file.
 
-Compressed formats cannot be memory-mapped. All the arrays decoded so far may hold 512 MiB of memory together; past
-that, rows go to a temporary file that is mapped back, so that neither a big file nor a hundred shards sit in anonymous
-memory. The file has no name and is gone when the array is.
+Compressed formats cannot be memory-mapped. All decoded arrays together may use 512 MiB of memory; further rows go to a
+temporary file that is memory-mapped, so that neither a large file nor a hundred shards fill the memory. The file has no
+name and is deleted with the array.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import numpy as np
 
 from manifold_probe.spaces.checks import bad
 
-IN_MEMORY = 512 * 2**20
-_held: dict[int, int] = {}  # bytes of each decoded array that is still alive in memory
+MEMORY_BYTES = 512 * 2**20
+_bytes_in_memory: dict[int, int] = {}  # of the decoded arrays that are still alive, by their id()
 
 
 def gather(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype | str, path: str) -> np.ndarray:
-    """The blocks one after another along the first axis.
+    """The blocks concatenated along the first axis.
 
     ``shape[0]`` is an upper bound: the result ends where the blocks end. Raises InputError when the temporary disk is
     too small, ValueError when the blocks hold more rows than ``shape[0]``.
     """
     dtype = np.dtype(dtype)
     needed = math.prod(shape) * dtype.itemsize
-    if sum(_held.values()) + needed > IN_MEMORY:
+    if sum(_bytes_in_memory.values()) + needed > MEMORY_BYTES:
         return _gather_on_disk(blocks, shape, dtype, path)
     out = np.empty(shape, dtype)
-    _held[id(out)] = needed
-    weakref.finalize(out, _held.pop, id(out), None)
+    _bytes_in_memory[id(out)] = needed
+    weakref.finalize(out, _bytes_in_memory.pop, id(out), None)
     filled = 0
     for block in blocks:
         out[filled : filled + len(block)] = block
@@ -52,8 +52,8 @@ def _gather_on_disk(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype:
         for block in blocks:
             filled += len(block)
             if filled > shape[0]:
-                raise ValueError(f"more than the {shape[0]} rows promised")
-            try:  # written, not mapped: a full disk is an error here, and a crash in a mapping
+                raise ValueError(f"more than the {shape[0]} rows expected")
+            try:  # written, not memory-mapped: there a full disk would crash the process
                 file.write(np.ascontiguousarray(block, dtype=dtype).data)
             except OSError as error:
                 raise full from error

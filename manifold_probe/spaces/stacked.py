@@ -1,4 +1,4 @@
-"""Arrays one after another, read as one: the shards of a folder, the batches of a list."""
+"""Arrays concatenated along the rows, read lazily: the shards of a folder, the batches of a list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from manifold_probe.spaces.space import as_float
 
 
 class Stacked:
-    """Arrays (n_i, d) one after another, sliced and indexed as one (n, d); blocks come as float32 or float64."""
+    """Arrays (n_i, d) sliced and indexed as one (n, d); blocks are float32 or float64."""
 
     def __init__(self, parts: list[Any], dtype: str) -> None:
         self._parts = parts
@@ -28,18 +28,18 @@ class Stacked:
         shard = np.searchsorted(self._ends, rows, side="right")
         pieces = []
         for index in np.unique(shard):
-            part, places = self._parts[index], np.flatnonzero(shard == index)
-            local = rows[places] - (self._ends[index] - part.shape[0])
-            pieces.append((places, as_float(part[_as_slice(local)])))
+            part, positions = self._parts[index], np.flatnonzero(shard == index)
+            local = rows[positions] - (self._ends[index] - part.shape[0])
+            pieces.append((positions, as_float(part[_as_slice(local)])))
         if len(pieces) == 1:
             return pieces[0][1]
         out = np.empty((len(rows), self.shape[1]), pieces[0][1].dtype if pieces else np.float32)
-        for places, block in pieces:
-            out[places] = block
+        for positions, block in pieces:
+            out[positions] = block
         return out
 
 
 def _as_slice(rows: np.ndarray) -> slice | np.ndarray:
-    # Consecutive rows are read as a slice, which a memory map need not copy row by row.
+    # a memory map reads a slice faster than single rows
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if np.array_equal(rows, np.arange(first, last + 1)) else rows

@@ -1,8 +1,8 @@
 """Reading .pt and .pth: a tensor or NumPy array, a list of batches or rows, or a dict of these (see ``values.py``).
 
-Always with ``weights_only=True``, on the CPU, also where a GPU wrote it, and memory-mapped where the file is a zip
-(every torch.save since 1.6). Beyond torch's own types only NumPy's arrays, scalars and types are let in: rebuilding
-them runs no code of the file.
+Always with ``weights_only=True``, on the CPU, even if a GPU wrote it, and memory-mapped if the file is a zip (every
+torch.save since 1.6). In addition to torch's types only NumPy's arrays, scalars and types are allowed: rebuilding them
+runs no code of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from manifold_probe.spaces.checks import bad, refusing
 from manifold_probe.spaces.contents import Contents
 from manifold_probe.spaces.values import entries_of
 
-PLAIN = "save a plain tensor or a dict of tensors: torch.save({'features': x, 'ids': ids}, path)"
+FIX = "save a plain tensor or a dict of tensors: torch.save({'features': x, 'ids': ids}, path)"
 
 
 def open_torch(path: str) -> Contents:
@@ -31,7 +31,7 @@ def open_torch(path: str) -> Contents:
         loaded = _loaded(path, zipped)
         entries = entries_of(loaded)
     if not entries:
-        raise bad(path, f"holds {_description(loaded)} without tensors; {PLAIN}")
+        raise bad(path, f"holds {_description(loaded)} without tensors; {FIX}")
     return Contents(path, "torch", entries)
 
 
@@ -42,22 +42,24 @@ def _loaded(path: str, zipped: bool) -> Any:
         with torch.serialization.safe_globals(_numpy_types()):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
-        what = f" ({named[1]})" if named else " (or damaged bytes)"
-        raise bad(path, f"holds Python objects{what} beyond plain tensors; {PLAIN}") from error
+        refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+        what = f" ({refused[1]})" if refused else " (or damaged bytes)"
+        raise bad(path, f"holds Python objects{what} in addition to plain tensors; {FIX}") from error
 
 
 def _numpy_types() -> list[Any]:
-    """What a pickled NumPy array or scalar is rebuilt from, also under the names that NumPy 1 wrote."""
+    """The functions and types of pickled NumPy arrays and scalars, also under the names of NumPy 1."""
     multiarray = np._core.multiarray  # type: ignore[attr-defined]
-    rebuilt = (("_reconstruct", multiarray._reconstruct), ("scalar", multiarray.scalar))
-    named = [(made, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, made in rebuilt]
+    functions = (("_reconstruct", multiarray._reconstruct), ("scalar", multiarray.scalar))
+    named = [
+        (function, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, function in functions
+    ]
     types = [getattr(np.dtypes, name) for name in np.dtypes.__all__]
     return [*named, np.ndarray, np.dtype, *types]
 
 
 def _check_archive(path: str) -> None:
-    # torch.save never compresses, and mapping a compressed record would read garbage (or unpack a bomb).
+    # torch.save never compresses; a compressed record cannot be memory-mapped, and may be a decompression bomb
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if not any(member.filename.endswith("data.pkl") for member in members):

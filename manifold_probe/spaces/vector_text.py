@@ -1,9 +1,8 @@
 """A vector written as the text of one cell.
 
-JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), Python's way to show arrays
-(``array([0.1, 0.2], dtype=float32)``, ``tensor([[0.1, 0.2]])``, ``[np.float32(0.1), np.float32(0.2)]``), and the
-numbers alone, separated by commas, semicolons, bars or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is
-lost, and refused.
+JSON (``[0.1, 0.2]``), NumPy's print (``[0.1 0.2]``), PostgreSQL (``{0.1,0.2}``), Python's repr of arrays
+(``array([0.1, 0.2], dtype=float32)``, ``tensor([[0.1, 0.2]])``, ``[np.float32(0.1), np.float32(0.2)]``), and only the
+numbers, separated by commas, semicolons, bars or blanks. A vector that NumPy shortened to ``[0.1 ... 0.9]`` is refused.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ CLOSING = {"[": "]", "{": "}", "(": ")"}
 BRACKETED = re.compile(
     r"\s*[\[{(](?=.*\d)([\s\d.,;+-]|e[-+]?\d|nan|inf|null|none)*[\])}]\s*", re.IGNORECASE | re.DOTALL
 )
-SHOWN = re.compile(r"(?:np\.)?(?:array|tensor)\((.*?\])(?:,\s*\w+=[^,()]+)*\)", re.DOTALL)
+ARRAY_REPR = re.compile(r"(?:np\.)?(?:array|tensor)\((.*?\])(?:,\s*\w+=[^,()]+)*\)", re.DOTALL)
 SCALAR = re.compile(r"(?:np\.float\d+|tensor)\(([^()]*)\)")
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
-FEWEST = 3  # numbers without brackets, so that a pair of numbers in a text is none
+MIN_NUMBERS = 3  # without brackets: a pair of numbers in a text is not a vector
 
 
 def is_vector(cell: object) -> bool:
@@ -34,7 +33,7 @@ def is_vector(cell: object) -> bool:
     if not isinstance(cell, str):
         return False
     try:
-        return BRACKETED.fullmatch(_plain(cell)) is not None or ("." in cell and len(_numbers(cell)) >= FEWEST)
+        return BRACKETED.fullmatch(_plain(cell)) is not None or ("." in cell and len(_numbers(cell)) >= MIN_NUMBERS)
     except ValueError:
         return False
 
@@ -42,12 +41,12 @@ def is_vector(cell: object) -> bool:
 def parse_vectors(cells: Sequence[object], path: str, column: str, first_row: int, d: int | None = None) -> np.ndarray:
     """The cells as a float64 matrix (m, d).
 
-    ``first_row`` is the row of the first cell, for messages; ``d`` the length of the vectors before it.
+    ``first_row`` is the row of the first cell, for messages; ``d`` the length of the vectors in earlier rows.
 
     Raises
     ------
     InputError
-        Naming the column and the row of a cell that is empty, holds something else, or has another length.
+        For a cell that is empty, holds something else, or has another length, with its column and row.
 
     Examples
     --------
@@ -75,11 +74,11 @@ def parse_vectors(cells: Sequence[object], path: str, column: str, first_row: in
 
 
 def _plain(cell: str) -> str:
-    """The numbers in one pair of brackets, without what Python writes around them."""
+    """The numbers in one pair of brackets, without the type names of a Python repr."""
     text = cell.strip()
     if text[-1:] == ")":
-        shown = SHOWN.fullmatch(text)
-        text = shown[1] if shown else text
+        match = ARRAY_REPR.fullmatch(text)
+        text = match[1] if match else text
     if "(" in text[1:]:
         text = SCALAR.sub(r"\1", text)
     return text[1:-1].strip() if text[:2] == "[[" and text[-2:] == "]]" else text
@@ -99,7 +98,7 @@ def _numbers(cell: str) -> list[float]:
 
 def _why_not(cell: str) -> str:
     if "..." in cell:
-        return "was shortened to '...' by NumPy, its values are lost; write json.dumps(v.tolist())"
+        return "was shortened to '...' by NumPy, so its values are lost; write json.dumps(v.tolist())"
     if ";" in cell and "," in cell:
-        return "seems to have decimal commas; write decimal points"
-    return f"holds {' '.join(cell.split())[:40]!r}, which is no vector of numbers such as '[0.1, 0.2]'"
+        return "has decimal commas; write decimal points"
+    return f"holds {' '.join(cell.split())[:40]!r}, not a vector of numbers such as '[0.1, 0.2]'"

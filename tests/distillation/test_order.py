@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.order import GROUP, LISTED, in_parts, nearest_others, neighbour_batches, shuffled
+from manifold_probe.distillation.order import (
+    GROUP_SIZE,
+    NEIGHBOURS_LISTED,
+    in_parts,
+    nearest_others,
+    neighbour_batches,
+    shuffled,
+)
 from manifold_probe.distillation.schedule import rate_at
 
 GIVEN = {"teacher": "t.pt", "student": "conv4", "data": "d.npz"}
@@ -50,15 +57,15 @@ def naive_nearest(features: np.ndarray, count: int) -> list[set[int]]:
 
 def test_neighbours_are_the_nearest_by_cosine() -> None:
     features = np.random.default_rng(0).normal(size=(80, 6)) * np.arange(1, 81)[:, None]
-    found = nearest_others(features, LISTED)
-    assert [set(row.tolist()) for row in found] == naive_nearest(features, LISTED)
+    found = nearest_others(features, NEIGHBOURS_LISTED)
+    assert [set(row.tolist()) for row in found] == naive_nearest(features, NEIGHBOURS_LISTED)
 
 
 @pytest.mark.parametrize("copies", [2, 40])
 def test_a_row_is_never_its_own_neighbour(copies: int) -> None:
     features = np.random.default_rng(0).normal(size=(40, 6)).repeat(copies, axis=0)
-    found = nearest_others(features, LISTED)
-    assert found.shape == (40 * copies, LISTED)
+    found = nearest_others(features, NEIGHBOURS_LISTED)
+    assert found.shape == (40 * copies, NEIGHBOURS_LISTED)
     assert not (found == np.arange(len(features))[:, None]).any()
 
 
@@ -66,10 +73,10 @@ def test_neighbour_batches_are_anchors_with_fifteen_of_their_nearest() -> None:
     features = np.random.default_rng(0).normal(size=(100, 5))
     rows = np.arange(100) * 2 + 7
     order = neighbour_batches(rows, features, 48, seed=4)
-    nearest = naive_nearest(features, LISTED)
+    nearest = naive_nearest(features, NEIGHBOURS_LISTED)
     found = order(0)
     assert found.shape == (100 // 3, 48)
-    groups = (found.reshape(-1, GROUP) - 7) // 2
+    groups = (found.reshape(-1, GROUP_SIZE) - 7) // 2
     anchors = groups[:, 0]
     assert len(np.unique(anchors)) == len(anchors) == 99  # every row once, but for the last incomplete batch
     for anchor, *others in groups.tolist():
@@ -82,8 +89,8 @@ def test_neighbour_batches_are_anchors_with_fifteen_of_their_nearest() -> None:
 
 def test_neighbours_are_drawn_evenly() -> None:
     features = np.random.default_rng(0).normal(size=(64, 5))
-    order, nearest = neighbour_batches(np.arange(64), features, 16, 0), nearest_others(features, LISTED)
-    counts = np.zeros(LISTED)
+    order, nearest = neighbour_batches(np.arange(64), features, 16, 0), nearest_others(features, NEIGHBOURS_LISTED)
+    counts = np.zeros(NEIGHBOURS_LISTED)
     for epoch in range(200):
         for anchor, *others in order(epoch).tolist():
             counts += np.isin(nearest[anchor], others)

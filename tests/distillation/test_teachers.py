@@ -116,7 +116,7 @@ def test_data_named_by_their_content_join_with_nothing_by_number(folder: Path, c
     np.savez("unnamed.npz", images=arrays["images"], labels=arrays["labels"])
     torch.save({**teacher(), "ids": torch.arange(ROWS)}, "numbered.pt")
     error = refused(command("run", "mse", "--data", "unnamed.npz", "--teacher", "numbered.pt"), capfd)
-    assert re.search(r"has no row for 160 of the 160 ids of unnamed.npz \([0-9a-f]{16}, .*its own are 0, 1, 2", error)
+    assert re.search(r"has no row for 160 of the 160 ids of unnamed.npz \([0-9a-f]{16}, .*its ids are 0, 1, 2", error)
 
 
 def test_ids_that_do_not_fit_are_named(folder: Path, capfd: Capture) -> None:
@@ -124,7 +124,7 @@ def test_ids_that_do_not_fit_are_named(folder: Path, capfd: Capture) -> None:
     torch.save({**straight, "ids": [f"{row}.png" for row in range(ROWS)]}, "other.pt")
     error = refused(command("run", "mse", "--teacher", "other.pt"), capfd)
     assert "has no row for 160 of the 160 ids of digits.npz (d0000, d0001, d0002)" in error
-    assert "its own are 0.png, 1.png, 2.png" in error
+    assert "its ids are 0.png, 1.png, 2.png" in error
     torch.save({**straight, "ids": ["d0000", *straight["ids"][:-1]]}, "twice.pt")
     assert "has 1 duplicate ids, such as 'd0000'" in refused(command("run", "mse", "--teacher", "twice.pt"), capfd)
     part = {"features": straight["features"][:100], "ids": straight["ids"][:100]}

@@ -172,7 +172,7 @@ def test_a_run_that_dies_within_an_epoch_goes_on_there(folder: Path, monkeypatch
         train(config, "run", tell=lambda _: None)
     said: list[str] = []
     train(config, "run", tell=said.append)
-    assert "goes on at step 3 of 10" in said[0]
+    assert "resumes at step 3 of 10" in said[0]
     assert contents(folder / "run") == contents(folder / "whole")
 
 
@@ -241,7 +241,7 @@ BAD = {
     "method": (["--method", "cosss"], "--method: no method is called 'cosss'; did you mean coss"),
     "student": (
         ["--student", "conv5"],
-        "--student: 'conv5' is neither built in nor a model source; did you mean conv4",
+        "--student: 'conv5' is neither a built-in student nor a model source; did you mean conv4",
     ),
     "option": (
         ["--option", "space_wait=1"],
@@ -252,17 +252,17 @@ BAD = {
     "teacher": (["--teacher", "none.pt"], "none.pt: "),
     "data": (["--data", "none.npz"], "none.npz: "),
     "logits as features": (["--teacher", "t.pt::logits"], "t.pt::logits: holds logits, and the method needs features"),
-    "augment": (["--augment", "crop-mirror-jitter"], "holds fixed features of the plain view"),
+    "augment": (["--augment", "crop-mirror-jitter"], "holds features of the plain view only"),
     "recipe": (["--augment", "mixup"], "--augment: 'mixup' is not known"),
     "batch": (["--batch-size", "500"], "--batch-size: 500 is more than the 160 rows"),
-    "neighbours": (["--neighbour-batches", "--batch-size", "40"], "--batch-size: 40 is no multiple of 16"),
+    "neighbours": (["--neighbour-batches", "--batch-size", "40"], "--batch-size: 40 is not a multiple of 16"),
     "head": (["--head", "liner"], "no head is called 'liner'; did you mean 'linear'"),
     "widths": (["--head", "identity"], "needs a student as wide as its teacher, got 128 and 24; give it a head"),
     "epochs": (["--epochs", "0"], "--epochs: 0 is below 1"),
-    "rate": (["--rate", "-1"], "--rate: -1.0 is no number of at least 0"),
+    "rate": (["--rate", "-1"], "--rate: -1.0 is not a finite number of at least 0"),
     "held out": (["--held-out", "0.01"], "--held-out: 2 of 160 rows are too few"),
-    "contrastive": (["--method", "ckd", "--head", "linear", "--batch-size", "1"], "a row at a time cannot"),
-    "batch norm": (["--batch-size", "1"], "--batch-size: a row at a time cannot be trained on"),
+    "contrastive": (["--method", "ckd", "--head", "linear", "--batch-size", "1"], "1 row is too few to train on"),
+    "batch norm": (["--batch-size", "1"], "--batch-size: 1 row is too few to train on"),
     "config": (["--config", "none.toml"], "--config: none.toml: cannot be read"),
     "out": (["--out", "."], ".: holds other files"),
 }
@@ -341,7 +341,7 @@ def test_features_of_a_head_on_other_data(folder: Path, capfd: Capture) -> None:
     wanted = stored.read(0, ROWS)[[place[id] for id in found.ids.tolist()]]
     assert np.allclose(found.read(0, 50), wanted, atol=1e-5)
     error = refused(["extract", "--model", "no-run", "--data", "other.npz", "--out", "x"], capfd)
-    assert "no-run: names no model; write " in error
+    assert "no-run: is not a model; write " in error
     assert "or the folder of a finished run" in error
     ran([*command("again"), "--student", "run"], capfd)  # a run's student is a student like any other
     assert read("again").d == 128

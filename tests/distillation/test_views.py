@@ -15,7 +15,7 @@ from manifold_probe.distillation.run_folder import read_log
 from manifold_probe.distillation.setting import prepare
 from manifold_probe.distillation.train import train
 from manifold_probe.extraction.data import open_data
-from manifold_probe.extraction.examples import Examples, Kept
+from manifold_probe.extraction.examples import Cache, Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.work import Request, prepared
@@ -70,11 +70,11 @@ def test_pixels_that_do_not_fit_into_memory_are_read_again(folder: Path, monkeyp
     data = open_data("digits.npz")
     look, rows = ImagePreprocessing(16, 0.5, 0.25), np.array([5, 1, 5])
     kept = Examples(data, look, named_recipe("plain"), 0).batch(rows)
-    monkeypatch.setattr("manifold_probe.extraction.examples.MEMORY", 10)
+    monkeypatch.setattr("manifold_probe.extraction.examples.CACHE_BYTES", 10)
     assert torch.equal(Examples(data, look, named_recipe("plain"), 0).batch(rows), kept)
     monkeypatch.undo()
     reads: list[int] = []
-    once = Kept(lambda row: reads.append(row) or torch.zeros(2), 40)
+    once = Cache(lambda row: reads.append(row) or torch.zeros(2), 40)
     once.read([3, 4])
     count = len(reads)
     once.read([5, 6])
@@ -106,7 +106,7 @@ def test_augmented_training_runs(teacher: str, folder: Path, capfd: Capture) -> 
 @pytest.mark.parametrize(
     ("more", "changed", "message"),
     [
-        (["--views", "0"], {}, "holds the plain view alone"),
+        (["--views", "0"], {}, "holds only the plain view"),
         ([], {"seed": 4}, "holds the views of seed 3, the run has 4"),
         (["--recipe", "plain"], {}, "holds views of another recipe"),
     ],
@@ -130,4 +130,4 @@ def test_a_store_of_other_content_is_refused(folder: Path, capfd: Capture) -> No
     capfd.readouterr()
     form = ["distill", "--method", "cosine", "--teacher", "feats", "--student", "conv4", "--data", "digits.npz"]
     assert cli.run([*form, "--batch-size", "32", "--out", "run"]) == 2
-    assert "feats: was made of other content than digits.npz has under the id d0000" in capfd.readouterr().err
+    assert "feats: was made from other content than digits.npz has for the id d0000" in capfd.readouterr().err

@@ -113,7 +113,7 @@ def test_halves_are_stratified_seeded_and_apart() -> None:
     assert bank.ids is not None
     assert test.ids is not None
     assert sorted([*bank.ids, *test.ids]) == IDS.tolist()
-    assert np.abs(np.bincount(bank.known) - np.bincount(test.known)).max() <= 1
+    assert np.abs(np.bincount(bank.required_labels) - np.bincount(test.required_labels)).max() <= 1
     assert (halves(whole, seed=0)[0].ids == bank.ids).all()
     assert (halves(whole, seed=1)[0].ids != bank.ids).any()
 
@@ -123,7 +123,7 @@ def test_halves_are_stratified_seeded_and_apart() -> None:
     [
         (lambda: evaluate(["dance"], part(IDS < "9"), part(IDS < "9")), "task 'dance' is not known"),
         (lambda: evaluate(["ood"], part(IDS < "9"), part(IDS < "9")), "no unusual rows"),
-        (lambda: evaluate(["logits"], part(IDS < "9"), part(IDS < "9")), "task logits: there are none"),
+        (lambda: evaluate(["logits"], part(IDS < "9"), part(IDS < "9")), "task logits: there are no logits"),
         (lambda: evaluate(["knn"], Part(X, SMALLER), part(IDS < "9")), "has no labels"),
         (
             lambda: evaluate(["knn"], Part(X, SMALLER, np.char.add("c", LABELS.astype(str))), part(IDS < "9")),
@@ -200,7 +200,7 @@ def test_labels_from_a_table_and_chosen_tasks(folder: Path, capfd: Capture) -> N
         (["--teacher", "python:m:f", "--student", "{}/s_all.npz"], "--data: missing"),
         (
             [*TESTED, "--teacher-train", "{}/words.npz", "--student-train", "{}/words.npz"],
-            "is among the bank's",
+            "is in the bank ('a',",
         ),
         (
             [*TESTED, "--teacher-train", "{}/t_train.npz", "--student-train", "{}/t_train.npz"],
@@ -303,7 +303,7 @@ def nearest_class(bank: Part, test: Part) -> list[float]:
     found = []
     for rows, asked in zip(bank.sides, test.sides, strict=True):
         near = [np.argmax(rows @ one / np.linalg.norm(rows, axis=1) / np.linalg.norm(one)) for one in asked]
-        found.append(float((bank.known[near] == test.known).mean()))
+        found.append(float((bank.required_labels[near] == test.required_labels).mean()))
     return found
 
 
@@ -322,11 +322,11 @@ def test_leaked_rows_are_alarmed_with_numbers(by: str) -> None:
     bank = Part(
         np.append(clean.teacher, rows, axis=0),
         np.append(clean.student, copies.student, axis=0),
-        np.append(clean.known, copies.known),
+        np.append(clean.required_labels, copies.required_labels),
         names[0],
         "train",
     )
-    test = Part(test.teacher, test.student, test.known, names[1], "test")
+    test = Part(test.teacher, test.student, test.required_labels, names[1], "test")
     assert leaked(bank, test).tolist() == [False] * 300 + [True] * 50
     (alarm,) = evaluation_alarms(bank, test, k=1)
     assert alarm.code == "leaked_rows"
@@ -354,7 +354,7 @@ def test_row_numbers_as_ids_leak_nothing() -> None:
 def test_classes_that_the_bank_lacks_are_alarmed_with_numbers() -> None:
     bank, test = part(np.flatnonzero(LABELS[:400] < 8), "train"), part(np.arange(400, 700), "test")
     (alarm,) = evaluation_alarms(bank, test, k=1)
-    unknown = test.known >= 8
+    unknown = test.required_labels >= 8
     assert alarm.code == "missing_classes"
     assert alarm.message.startswith(f"{unknown.sum()} of 300 test rows are of 2 classes that the bank lacks (8, 9)")
     for judged in (test, test.only(~unknown)):
@@ -364,7 +364,7 @@ def test_classes_that_the_bank_lacks_are_alarmed_with_numbers() -> None:
 
 def test_numbers_written_as_text_are_the_same_classes() -> None:
     bank, test = part(np.arange(300)), part(np.arange(300, 400))
-    words = Part(bank.teacher, bank.student, bank.known.astype(str), bank.ids)
+    words = Part(bank.teacher, bank.student, bank.required_labels.astype(str), bank.ids)
     (here,), (there,) = evaluate(["knn"], words, test), evaluate(["knn"], bank, test)
     assert here == there
 

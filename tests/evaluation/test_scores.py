@@ -50,7 +50,7 @@ def test_a_space_finds_its_own_neighbours_and_lengths_do_not_matter() -> None:
 def test_lone_labels_are_left_out() -> None:
     x = np.array([[1.0, 0], [1, 0.1], [0, 1]])
     assert recall(x, ["a", "a", "lone"], 1) == 1
-    with pytest.raises(InputError, match="none stands twice"):
+    with pytest.raises(InputError, match="no label occurs twice"):
         recall(x, ["a", "b", "c"], 1)
     with pytest.raises(InputError, match="k = 3"):
         recall(x, ["a", "a", "b"], 3)
@@ -122,7 +122,7 @@ def test_logits_are_judged_as_scikit_learn_does() -> None:
     names = np.array(list("abcdefgh"))[labels]
     assert top_k_accuracy(logits, names) == top_k_accuracy(logits, labels)
     assert top_k_accuracy(np.zeros((4, 8)), [0, 1, 2, 3], 2) == 0.25  # equal logits know nothing
-    with pytest.raises(InputError, match="8 is no column"):
+    with pytest.raises(InputError, match="8 is not a column"):
         top_k_accuracy(logits, labels + 1)
     with pytest.raises(InputError, match="2 names for logits of width 8"):
         top_k_accuracy(logits, np.where(labels > 3, "a", "b"))

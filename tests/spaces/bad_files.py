@@ -212,7 +212,7 @@ add(
     "x.pt",
     pt([torch.ones(4), torch.ones(3)]),
 )
-add("tuple_of_two", "save each under its name", "x.pt", pt((torch.from_numpy(X), torch.arange(20))))
+add("tuple_of_two", "save them by name", "x.pt", pt((torch.from_numpy(X), torch.arange(20))))
 add("state_dict", "look like a model's weights", "x.pt", pt(torch.nn.Linear(12, 20).state_dict()))
 add("running_pickle", "Python objects", "x.pt", lambda path: path.write_bytes(pickle.dumps(_Runs(path.parent), 2)))
 
@@ -274,14 +274,14 @@ add("csv_bad_cell", "column 'b' holds 'oops' in line 3", "x.csv", put("a,b\n1,2\
 add("csv_empty_cell", "column 'a' is empty in line 3", "x.csv", put("a,b\n1,2\n,4\n"))
 add("csv_nan", "column 'b' holds 'nan' in line 2", "x.csv", put("a,b\n1,nan\n3,4\n"))
 add("csv_inf", "1 Inf value (first in row 1)", "x.csv", put("a,b\n1,2\n3,inf\n"))
-add("csv_long_line", "has 3 cells in line 3, and 2 in its first", "x.csv", put("a,b\n1,2\n3,4,5\n"))
+add("csv_long_line", "has 3 cells in line 3, but 2 in its first", "x.csv", put("a,b\n1,2\n3,4,5\n"))
 add("csv_long_first_line", "has lines of more than 2 cells", "x.csv", put("a,b\n1,2,3\n3,4,5\n"))
 add("csv_short_line", "column 'b' is empty in line 3", "x.csv", put("a,b\n1,2\n3\n"))
 add("csv_header_only", "0 rows, at least 2", "x.csv", put("a,b\n"))
 add("csv_decimal_commas", "decimal commas", "x.csv", put("a;b\n1,5;2,5\n3,5;4,5\n"))
 add("csv_shortened_vectors", "shortened to '...' by NumPy", "x.csv", put("id,v\na,[0.1 ... 0.2]\nb,[0.1 ... 0.3]\n"))
 add("json_lines_ragged", "ragged: line 2 has 1 values", "x.jsonl", put('{"v": [1, 2]}\n{"v": [3]}\n'))
-add("json_lines_cut", "line 2 is no JSON", "x.jsonl", put('{"v": [1, 2]}\n{"v": [3, 4'))
+add("json_lines_cut", "line 2 is not JSON", "x.jsonl", put('{"v": [1, 2]}\n{"v": [3, 4'))
 add("json_without_vectors", "no matrix of features", "x.json", put('{"a": 1}'))
 add("compressed", "is compressed", "x.csv.gz", put(b"\x1f\x8b\x08"))
 add("csv_not_utf8", "x.csv", "x.csv", put(b"a,b\n1,2\n\xff\xfe\x00,3\n"))
@@ -297,7 +297,7 @@ def _half_written(file: Any, path: Path) -> None:
     file.create_dataset("x", (20, 4), "f4", chunks=(5, 4))[:10] = X[:10]
 
 
-add("h5_half_written", "was written only in part (2 of 4)", "x.h5", h5(_half_written))
+add("h5_half_written", "was only partly written (2 of 4)", "x.h5", h5(_half_written))
 add("h5_soft_link", "soft link", "x.h5", h5(lambda f, p: f.update({"x": h5py.SoftLink("/y")})))
 add("h5_virtual", "virtual dataset", "x.h5", h5(lambda f, p: f.create_virtual_dataset("x", LAYOUT)))
 add("h5_empty", "holds no datasets", "x.h5", h5(lambda f, p: None))
@@ -312,7 +312,7 @@ add(
 add("short_ids", "holds 19 ids for 20 rows", "x.npz", npz(x=X, ids=np.arange(19)))
 add("float_ids", "ids hold 0.1257302165031433 in row 0 (float32)", "x.npz", npz(x=X, ids=X[:, 0]))
 add("fractional_labels", "labels hold 0.5 in row 0", "x.npz", npz(x=X, labels=np.full(20, 0.5)))
-add("one_hot_labels", "labels are one value a row", "x.npz", npz(x=X, labels=np.zeros((20, 3))))
+add("one_hot_labels", "labels are one value per row", "x.npz", npz(x=X, labels=np.zeros((20, 3))))
 add("mixed_ids", "ids hold '7' (int) in row 1", "x.pt", pt({"x": torch.from_numpy(X), "ids": ["a", 7] * 10}))
 add("object_ids", "object array", "x.npz", npz(x=X, ids=np.array(["a"] * 20, dtype=object)))
 
@@ -327,13 +327,13 @@ add("shard_outside", "outside the folder", "shards", folder({"shards": ["../../a
 add("shard_absolute", "outside the folder", "shards", folder({"shards": ["/etc/passwd.npy"]}))
 add(
     "shard_widths",
-    "rows of 3 float32, the first shard 4",
+    "rows of 3 float32, but the first shard 4",
     "shards",
     folder({"shards": ["a.npy", "b.npy"]}, a=X, b=X[:, 1:]),
 )
 add(
     "shard_types",
-    "rows of 4 float64, the first",
+    "rows of 4 float64, but the first",
     "shards",
     folder({"shards": ["a.npy", "b.npy"]}, a=X, b=X.astype("f8")),
 )

@@ -81,7 +81,7 @@ def test_a_full_temporary_disk_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     from manifold_probe.spaces import spool
 
     np.savez_compressed(tmp_path / "x.npz", x=np.ones((100, 100)))
-    monkeypatch.setattr(spool, "IN_MEMORY", 100)
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 100)
     monkeypatch.setattr(spool.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10}))
     with pytest.raises(InputError, match=r"x.npz: needs 80,000 bytes of temporary disk"):
         read(str(tmp_path / "x.npz"))

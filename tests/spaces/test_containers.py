@@ -55,7 +55,7 @@ def test_lists_that_cannot_be_joined(tmp_path: Path) -> None:
     for thing, words in (
         ([x, x[:, :3]], "batches of different widths (8 in item 0, 3 in item 1)"),
         ([x, x.double()], "mixed types (float32, float64)"),
-        ((x, torch.arange(N)), "save each under its name"),
+        ((x, torch.arange(N)), "save them by name"),
         ([x, "a"], "is a list of Tensor, str"),
         ([x[None], x[None]], "(1, 30, 8)"),
         ([x, x.to_sparse()], "item 1"),
@@ -88,7 +88,7 @@ def test_one_vector_an_item(dtype: type, tmp_path: Path) -> None:
 
 def test_columns_are_not_taken_for_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "columns.npz", **{f"emb_{i}": column for i, column in enumerate(X.T)})
-    assert "if each is a row, save np.stack" in refusal(tmp_path / "columns.npz")
+    assert "if they are the rows, save np.stack" in refusal(tmp_path / "columns.npz")
     np.savez(tmp_path / "curves.npz", loss=X[:, 0], accuracy=X[:, 1])
     refusal(tmp_path / "curves.npz")
     np.savez(tmp_path / "ids.npz", ids=np.arange(N), loss=X[:, 0], accuracy=X[:, 1], error=X[:, 2])
@@ -139,7 +139,7 @@ def test_a_folder_without_a_manifest(one_each: bool, tmp_path: Path, monkeypatch
     for i, part in enumerate(X if one_each else np.split(X, 3)):
         np.save(tmp_path / f"part-{i:02d}.npy", part)
     message = refusal(tmp_path)
-    assert ("one vector each" in message) == one_each
+    assert ("one vector per file" in message) == one_each
     monkeypatch.chdir(tmp_path.parent)
     exec(message[message.index("files = ") :], {"np": np, "json": json, "Path": Path})
     space = read("x.npz" if one_each else str(tmp_path))
@@ -213,7 +213,7 @@ def test_overflow_of_float16_is_named(tmp_path: Path) -> None:
     torch.save({"features": torch.from_numpy(half), "ids": NAMES}, tmp_path / "x.pt")
     message = finite_message(read(f"{tmp_path}/x.pt"))
     assert f"in {rows} rows" in message
-    assert "float16 ends at 65,504, save float32" in message
+    assert "the largest float16 is 65,504, save float32" in message
     assert "65,504" not in finite_message(Space(np.where(X > 1, np.inf, X), name="t"))
 
 
@@ -302,5 +302,5 @@ def test_columns_of_two_levels() -> None:
 
 
 def test_what_two_matrices_in_memory_need() -> None:
-    with pytest.raises(InputError, match=r"; give one alone, as \{'features': x, 'ids': ids\}, such as image$"):
+    with pytest.raises(InputError, match=r"; give only one, such as image, as \{'features': x, 'ids': ids\}$"):
         as_space({"image": X, "text": X})

@@ -298,7 +298,7 @@ def test_stored_npz_is_mapped_and_compressed_npz_is_not_held_twice(tmp_path: Pat
 def test_big_decoded_files_go_to_a_mapped_temporary_file(
     write: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manifold_probe.spaces.spool.IN_MEMORY", 100)
+    monkeypatch.setattr("manifold_probe.spaces.spool.MEMORY_BYTES", 100)
     monkeypatch.setattr("manifold_probe.spaces.arrow_file.BATCH_BYTES", 400)
     space = read(str(write(tmp_path, VALUES)))
     base = space._rows
@@ -311,11 +311,11 @@ def test_big_decoded_files_go_to_a_mapped_temporary_file(
 def test_memory_held_by_decoded_arrays_is_counted_and_given_back(tmp_path: Path) -> None:
     from manifold_probe.spaces import spool
 
-    before = sum(spool._held.values())
+    before = sum(spool._bytes_in_memory.values())
     space = read(str(compressed_npz(tmp_path, VALUES)))
-    assert sum(spool._held.values()) > before
+    assert sum(spool._bytes_in_memory.values()) > before
     del space
-    assert sum(spool._held.values()) == before
+    assert sum(spool._bytes_in_memory.values()) == before
 
 
 @pytest.mark.parametrize("suffix", ["npy", "safetensors"])

@@ -89,12 +89,12 @@ def test_numbers_without_a_label(values: Any) -> None:
         (np.array([1, np.inf]), "inf in row 1"),
         (["ant", 3], r"'3' \(int\) in row 1: save all integers or all strings, None for no label"),
         ([None, 3, "ant"], r"'ant' \(str\) in row 2"),
-        (np.eye(3, dtype=int), r"shape \(3, 3\): give one value a row \(of one-hot labels y.argmax\(1\)\)"),
+        (np.eye(3, dtype=int), r"shape \(3, 3\): give one value per row \(of one-hot labels y.argmax\(1\)\)"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "type datetime64"),
         ([2**63, 1], "beyond 64 bits"),
         ([[1], [[2], 3]], r"\(list\) in row 1"),
-        (torch.tensor([2.0, 0.0], dtype=torch.bfloat16), "bfloat16, exact to 256 only"),
-        (np.zeros(2, dtype="V2"), "bfloat16, exact to 256 only"),  # as .npy and .safetensors are read
+        (torch.tensor([2.0, 0.0], dtype=torch.bfloat16), "bfloat16, which rounds integers above 256"),
+        (np.zeros(2, dtype="V2"), "bfloat16, which rounds integers above 256"),  # as .npy and .safetensors are read
         (np.array([2048.0, np.nan], dtype=np.float16), "2048.* in row 0"),
     ],
 )
@@ -298,12 +298,12 @@ Y = RNG.integers(0, 5, 500)
 ANIMALS = np.array(["ant", "bee", "cow", "dog", "elk"])
 
 
-@pytest.mark.parametrize("vouched", [True, False])
+@pytest.mark.parametrize("verified", [True, False])
 @pytest.mark.parametrize(
     "other", [Y + 1, Y * 10, ANIMALS[Y], Y.astype(str)], ids=["from one", "tens", "names", "digits"]
 )
-def test_another_coding_is_no_conflict(other: np.ndarray, vouched: bool) -> None:
-    assert conflicts(Y, other, vouched)[1] == 0
+def test_another_coding_is_no_conflict(other: np.ndarray, verified: bool) -> None:
+    assert conflicts(Y, other, verified)[1] == 0
 
 
 def test_few_conflicts_are_counted_under_any_coding() -> None:
@@ -370,5 +370,5 @@ def test_labels_in_bytes_and_many_floats_beside_none() -> None:
     assert plain_labels(label_column(np.array([b"a", None, b"b"], dtype=object), "x")) == ["a", None, "b"]
     many = np.array([None, 1.0, 2.0] * 100_000, dtype=object)  # in time that grows with their number, not its square
     assert plain_labels(label_column(many, "x"))[:3] == [None, 1, 2]
-    with pytest.raises(InputError, match=r"labels hold 0.5 in row 2: .*bin such targets"):
+    with pytest.raises(InputError, match=r"labels hold 0.5 in row 2: .*bin these targets"):
         label_column(np.array([None, 1.0, 0.5], dtype=object), "x")

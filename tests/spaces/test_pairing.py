@@ -187,11 +187,11 @@ def test_keep_first_refuses_rows_that_differ_and_rows_without_ids() -> None:
     x = rows(student)
     x[np.flatnonzero(student.ids == 3)[1], 2] += 1e-9
     other = Space(x, ids=student.ids, name="s.npz")
-    with pytest.raises(InputError, match=r"s.npz: ids hold 5 duplicates \(such as 0\), and rows under one id differ"):
+    with pytest.raises(InputError, match=r"ids hold 5 duplicates \(such as 0\), and rows with the same id differ"):
         one(teacher, other)
-    with pytest.raises(InputError, match=r"s.npz: rows under one id differ for 1 \(3\) ids, so none is a copy"):
+    with pytest.raises(InputError, match=r"s.npz: rows with the same id differ for 1 \(3\) ids, so they are no copies"):
         one(teacher, other, keep_first=True)
-    with pytest.raises(InputError, match=r"t.npz: has no ids, by which --keep-first"):
+    with pytest.raises(InputError, match=r"t.npz: has no ids, which --keep-first"):
         one(teacher.with_ids(None), teacher.with_ids(None), keep_first=True)
 
 

@@ -168,13 +168,13 @@ def test_npz_and_hdf5_and_safetensors(tmp_path: Path) -> None:
     assert read(str(tmp_path / "x.safetensors")).ids.tolist() == NAMES
     assert read(str(tmp_path / "x.safetensors")).labels.tolist() == [1] * N
     save_file({"features": x}, tmp_path / "x.safetensors", {"ids": "some.txt"})
-    with pytest.raises(InputError, match="key 'ids' in the metadata is no JSON list"):
+    with pytest.raises(InputError, match="key 'ids' in the metadata is not a JSON list"):
         read(str(tmp_path / "x.safetensors"))
 
 
 def test_what_is_not_numpy_is_not_unpickled(tmp_path: Path) -> None:
     torch.save({"features": torch.from_numpy(X), "ids": [uuid.UUID(int=i) for i in range(N)]}, tmp_path / "x.pt")
-    with pytest.raises(InputError, match=r"Python objects \(uuid.UUID\) beyond plain tensors"):
+    with pytest.raises(InputError, match=r"Python objects \(uuid.UUID\) in addition to plain tensors"):
         read(str(tmp_path / "x.pt"))
 
 

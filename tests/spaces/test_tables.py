@@ -220,8 +220,8 @@ def test_vectors_as_text(style: str, way: Callable, tmp_path: Path) -> None:
         (0, "[0.1 0.2 ... 0.9]", r"in row 0 was shortened to '...' by NumPy.*; write json"),
         (9, "[0.1 0.2 ... 0.9]", r"in row 9 was shortened to '...' by NumPy"),
         (7, "[1, 2]", "is ragged: row 7 has 2 values, others 6"),
-        (7, "[1, 2, 3, null, 5, 6]", "row 7 holds '.1, 2, 3, null, 5, 6.', which is no vector"),
-        (3, "oops", "holds 'oops', which is no vector"),
+        (7, "[1, 2, 3, null, 5, 6]", "row 7 holds '.1, 2, 3, null, 5, 6.', not a vector"),
+        (3, "oops", "holds 'oops', not a vector"),
         (3, "[0,5; 1; 2; 3; 4; 5]", "decimal commas"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_short_line_is_refused(mark: str, last: str, tmp_path: Path) -> None:
     lines = (tmp_path / "t.csv").read_text().splitlines()
     lines[30] = mark.join(cell for place, cell in enumerate(lines[30].split(mark)) if place != 2)
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    words = "is empty in line 31" if last == "emb_5" else "cells in line 31, and . in others; make them equal"
+    words = "is empty in line 31" if last == "emb_5" else "cells in line 31, but . in others; make them equal"
     with pytest.raises(InputError, match=words):
         read(str(tmp_path / "t.csv"))
 
@@ -277,7 +277,7 @@ def test_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 
 def test_a_line_before_the_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("# written by hand\n" + WIDE.to_csv(index=False))
-    with pytest.raises(InputError, match="6 cells in line 2, and 1 in its first; make them equal, or remove lines"):
+    with pytest.raises(InputError, match="6 cells in line 2, but 1 in its first; make them equal, or remove lines"):
         read(str(tmp_path / "t.csv"))
 
 
@@ -529,7 +529,7 @@ def test_json(tmp_path: Path) -> None:
         ({"vector": None}, "field 'vector' is missing in line 5"),
         ({"vector": [1, 2, 3, float("nan"), 5, 6]}, "holds NaN or Inf in line 5"),
         ({"vector": [1, 2, 3, float("-inf"), 5, 6]}, "holds NaN or Inf in line 5"),
-        ({"vector": [1, 2, 3, "4", 5, 6]}, "no list of numbers, in line 5"),
+        ({"vector": [1, 2, 3, "4", 5, 6]}, "not a list of numbers, in line 5"),
         ({"id": None}, "ids hold 'None'"),
     ],
 )
