@@ -28,9 +28,14 @@ def info(
       probe info digits.npz::images
       probe info run/
     """
-    from manifold_probe.report.info import contents_blocks, run_blocks
+    from manifold_probe.report.info import contents_blocks
     from manifold_probe.report.render.terminal import plain_text
     from manifold_probe.spaces.folder import is_run
     from manifold_probe.spaces.read import inspect
 
-    write(plain_text(run_blocks(file) if is_run(file) else contents_blocks(inspect(file))))
+    if is_run(file):
+        from manifold_probe.report.run import run_blocks  # with libraries that no other file needs
+
+        write(plain_text(run_blocks(file)))
+        return
+    write(plain_text(contents_blocks(inspect(file))))

@@ -1,4 +1,5 @@
-"""Runs of our trainer: their logs read and checked, one tidy table, the figure of their curves, and what training won.
+"""Runs of our trainer: their logs read and checked, one tidy table, the figure of their curves, what training won, and
+what the folder of a run holds.
 
 The untrained student is the yardstick: a random network already keeps some neighbours, so that a value alone does not
 show that distillation helped.
@@ -13,15 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifold_probe.errors import InputError
+from manifold_probe.measures.catalogue import MEASURES, general
+from manifold_probe.report.blocks import Block, Facts, Section, Sentence
+from manifold_probe.report.document import read_document, readings, students_of
+from manifold_probe.report.info import contents_blocks
 from manifold_probe.report.records import Loss, Manifest, Measurement
 from manifold_probe.report.result import Result
 from manifold_probe.report.typed import mismatch
-from manifold_probe.report.words import number, shown
+from manifold_probe.report.words import number, quantity, shown
 from manifold_probe.spaces.folder import MANIFEST
+from manifold_probe.spaces.read import inspect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from manifold_probe.distillation.config import Config
     from manifold_probe.distillation.run_folder import RunFolder
     from manifold_probe.report.figures.look import Look
 
@@ -232,3 +239,84 @@ def gain_in_words(gain: dict[str, Any]) -> str:
         return f"training raised {gain['measure']} {raised} (by {points}) {where}{cka}"
     worse = " (worse)" if gap["high"] < 0 else ""
     return f"no better than untrained{worse}: {values} (difference {points}){cka}"
+
+
+def run_blocks(path: str) -> list[Block]:
+    """What the folder of a run holds: what was trained, on which rows, how it ended, and its features.
+
+    Raises
+    ------
+    InputError
+        Where its configuration, its log or its manifest is damaged.
+    """
+    from manifold_probe.distillation.config import read_toml, resolved  # with torch
+    from manifold_probe.distillation.run_folder import CONFIG, STUDENT, RunFolder
+
+    folder = RunFolder(path)
+    config, log = resolved(read_toml(str(folder.path / CONFIG))), read_run(path)
+    facts = [("run", _task(config, log)), ("rows", _rows(log, folder))]
+    if log.losses:
+        first, last = (quantity(log.losses[place]["loss"]) for place in (0, -1))
+        facts.append(("loss", f"{first} at first, {last} at last" if len(log.losses) > 1 else f"{first} on average"))
+    if not folder.finished:
+        measures = log.measured[-1]["measures"] if log.measured else {}
+        return [Facts([*facts, *(("measured", f"{side}: {_main(values)}") for side, values in measures.items())])]
+    manifest = manifest_of(folder)
+    facts.append(("student", f"probe extract --model {path.rstrip('/')}/{STUDENT} --data DATA --out FEATURES"))
+    training = manifest.get("training") or {}
+    for side in SIDES:
+        if training.get(side):
+            gain = {"rows": training["rows"], "held_out": training["held_out"], **training[side]}
+            facts.append(("training", f"{side}: {gain_in_words(gain)}"))
+    blocks: list[Block] = [Facts([*facts, *_compared(folder)])]
+    blocks.append(Section("backbone: the features of the folder itself", contents_blocks(inspect(path))))
+    if not manifest["head"]:
+        return [*blocks, Section("", [Sentence("no head: the loss saw the backbone's vectors")])]
+    of_head = contents_blocks(inspect(f"{path}::head"))[0]
+    assert isinstance(of_head, Facts)
+    different = Facts([fact for fact in of_head.facts if fact[0] in ("features", "values", "norms")])
+    return [*blocks, Section(f"head: the features {path}::head", [different])]
+
+
+def _task(config: Config, log: Run) -> str:
+    """What was trained from what, and how far it came."""
+    from manifold_probe.distillation.config import epochs
+
+    sides = f"student {shown(config.student)} of teacher {shown(config.teacher)} on {shown(config.data)}"
+    step = max((line["step"] for line in [*log.losses, *log.measured]), default=0)
+    how_far = f"finished: {epochs(config.epochs)}, {step:,} steps, seed {config.seed}"
+    if not log.finished:
+        how_far = f"not finished: at step {step:,}; give the same probe distill command again to go on"
+    return f"{config.method}: {sides}; {how_far}"
+
+
+def _rows(log: Run, folder: RunFolder) -> str:
+    """How many rows were trained on and measured, and how the teacher's rows were paired with them."""
+    trained = f"{len(folder.trained_ids()):,} trained on; " if folder.has_trained_ids else ""
+    probe = log.measured[-1]["probe"] if log.measured else {"rows": 0, "held_out": False}
+    kind = "held out of training" if probe["held_out"] else "that training saw"
+    paired = "paired with the teacher by id" if log.verified else "unverified: paired with the teacher by position"
+    return f"{trained}{probe['rows']:,} rows {kind} are measured; {paired}"
+
+
+def _compared(folder: RunFolder) -> list[tuple[str, str]]:
+    """The main measures of the saved comparison; nothing where there is none that this version reads."""
+    from manifold_probe.distillation.run_folder import RESULT
+
+    try:
+        students = students_of(read_document(folder.path / RESULT))
+    except InputError:
+        return []
+    facts = []
+    for name, document in students.items():
+        values = {key: reading.value for key, reading in readings(document).items()}
+        rows = f"{document['pairing']['rows']:,} rows, {RESULT}"
+        facts.append(("measured", f"{name if name in SIDES else 'backbone'}: {_main(values)} ({rows})"))
+    return facts
+
+
+def _main(values: dict[str, Any]) -> str:
+    """The main ones of the watched measures, in a line."""
+    main = [measure.key for measure in MEASURES if measure.watched and measure.headline]
+    known = [key for wanted in main for key in values if general(key) == wanted and values[key] is not None]
+    return ", ".join(f"{key} {number(values[key])}" for key in known)

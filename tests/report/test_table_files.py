@@ -179,7 +179,7 @@ def test_the_caption_is_text_and_says_what_the_table_holds() -> None:
         r"\caption{Below each value: its 95\% interval. Teacher t.pt, 500 rows, k = 10. Bold: ahead of"
     )
     assert lines[-1] == r"\end{table*}"
-    assert r"\caption{Student s.pt. Teacher t.pt, 500 rows, k = 10. Chance:" in latex_table(document())
+    assert r"\caption{Student s. Teacher t.pt, 500 rows, k = 10. Chance:" in latex_table(document())
 
 
 def test_a_column_holds_the_measures_in_blocks_below_each_other() -> None:
