@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manifold_probe import diagnosis, distillation, measures, report, spaces
+    from manifold_probe import diagnosis, distillation, evaluation, measures, models, report, spaces
     from manifold_probe.api import (
         Comparison,
         Comparisons,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from manifold_probe.measures.catalogue import MEASURES, Measure
     from manifold_probe.spaces.space import Space
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "MEASURES",
     "Comparison",
@@ -55,14 +55,16 @@ __all__ = [
     "distill",
     "distillation",
     "evaluate",
+    "evaluation",
     "extract",
     "load",
     "measures",
+    "models",
     "report",
     "spaces",
 ]
 
-_HOME = {
+_HOME = {  # all names that are not here and are no modules: manifold_probe.api
     "DemoData": "manifold_probe.demo",
     "InputError": "manifold_probe.errors",
     "MEASURES": "manifold_probe.measures.catalogue",
@@ -70,7 +72,7 @@ _HOME = {
     "Space": "manifold_probe.spaces.space",
     "demo_data": "manifold_probe.demo",
 }
-_MODULES = ("diagnosis", "distillation", "measures", "report", "spaces")  # all other names are of `manifold_probe.api`
+_MODULES = ("diagnosis", "distillation", "evaluation", "measures", "models", "report", "spaces")
 
 
 def __getattr__(name: str) -> Any:

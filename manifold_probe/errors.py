@@ -1,4 +1,4 @@
-"""The one error that means "your input, not our bug", and how to install what is missing."""
+"""The error for input that cannot be used, and the command that installs a missing package."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from importlib.metadata import PackageNotFoundError, requires
 
 PACKAGE = "manifold_probe"
 
-LONGEST = 400  # characters of a message
-SHORTENED = " ... "
+MAX_LENGTH = 400  # characters of a message
+ELLIPSIS = " ... "
 
 
 class InputError(ValueError):
-    """Something the caller gave cannot be used.
+    """An input cannot be used.
 
     The message is one line that names the file, the field and the fix, for example
     ``t.pt: key 'features' holds 3 NaN values (first in row 17); drop those rows or fix the extraction``.
-    The command line prints it as it is and exits with code 2. Of a message over 400 characters the middle is left out:
-    the file is at its beginning and the fix at its end.
+    The command line prints it unchanged and exits with code 2. A message over 400 characters is shortened in the
+    middle, because the file is at its beginning and the fix at its end.
     """
 
     def __str__(self) -> str:
@@ -31,21 +31,21 @@ def shortened(message: str) -> str:
     (400, True)
     """
     message = " ".join(line.strip() for line in message.splitlines())
-    if len(message) <= LONGEST:
+    if len(message) <= MAX_LENGTH:
         return message
     fix = max(message.rfind("; "), message.rfind(": "))
-    end = min(max(len(message) - fix, LONGEST // 4), 3 * LONGEST // 4)
-    return message[: LONGEST - len(SHORTENED) - end] + SHORTENED + message[-end:]
+    end = min(max(len(message) - fix, MAX_LENGTH // 4), 3 * MAX_LENGTH // 4)
+    return message[: MAX_LENGTH - len(ELLIPSIS) - end] + ELLIPSIS + message[-end:]
 
 
 def to_install(extra: str) -> str:
-    """The command that installs what an extra of this package needs, wherever the package itself came from.
+    """The command that installs the requirements of an extra, however this package itself was installed.
 
     >>> to_install("vision")
     "pip install 'kornia>=0.8'"
     """
     try:
-        needed = [each.split(";") for each in requires(PACKAGE) or []]
+        needed = [requirement.split(";") for requirement in requires(PACKAGE) or []]
     except PackageNotFoundError:  # run from a clone that is not installed
         needed = []
     wanted = f"extra == '{extra}'"

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and asking beforehand whether a place can be written to."""
+"""Write a file completely or not at all, and check beforehand whether a place is writable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import IO, Any
 
 from manifold_probe.errors import InputError
 
-ELSEWHERE = "choose another place"
+OTHER_PLACE = "choose another place"
 
 
-def write_whole(path: str | Path, content: str | bytes, fix: str = ELSEWHERE) -> None:
+def write_whole(path: str | Path, content: str | bytes, fix: str = OTHER_PLACE) -> None:
     """Write ``content`` under a temporary name in the folder of ``path``, then rename it, so that no half-written file
     is left.
 
@@ -28,7 +28,7 @@ def write_whole(path: str | Path, content: str | bytes, fix: str = ELSEWHERE) ->
     write_all({path: content}, fix)
 
 
-def write_all(contents: Mapping[Any, str | bytes], fix: str = ELSEWHERE) -> None:
+def write_all(contents: Mapping[Any, str | bytes], fix: str = OTHER_PLACE) -> None:
     """Write several files: every one under a temporary name, and only when all are on disk are they renamed. An
     interruption before the first is renamed leaves nothing, a later one all of them.
 
@@ -41,14 +41,14 @@ def write_all(contents: Mapping[Any, str | bytes], fix: str = ELSEWHERE) -> None
     path = Path()
     try:
         try:
-            for path, content in ((Path(each), content) for each, content in contents.items()):
+            for path, content in ((Path(name), content) for name, content in contents.items()):
                 scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
                 scratches[path] = scratch
                 with open(scratch, "xb") as out:
                     out.write(content.encode() if isinstance(content, str) else content)
                     out.flush()
                     os.fsync(out.fileno())
-            for path in scratches:  # what a rename would stumble over, before the first one
+            for path in scratches:  # a folder would make its rename fail, so check before the first rename
                 if path.is_dir():
                     raise IsADirectoryError(errno.EISDIR, "it is a folder")
             try:
@@ -67,8 +67,8 @@ def write_all(contents: Mapping[Any, str | bytes], fix: str = ELSEWHERE) -> None
 
 
 @contextmanager
-def writing_whole(path: str | Path, fix: str = ELSEWHERE) -> Iterator[IO[bytes]]:
-    """A file to write to under a temporary name in the folder of ``path``; renamed when all went well, else gone.
+def writing_whole(path: str | Path, fix: str = OTHER_PLACE) -> Iterator[IO[bytes]]:
+    """A file to write to under a temporary name in the folder of ``path``; renamed on success, removed on an error.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def writing_whole(path: str | Path, fix: str = ELSEWHERE) -> Iterator[IO[bytes]]
 
 
 def check_file(path: str | Path, option: str) -> None:
-    """Refuse a file that cannot be written, before any work; nothing is left behind.
+    """Refuse a file that cannot be written, before any work; no file is created.
 
     Raises
     ------
@@ -101,15 +101,15 @@ def check_file(path: str | Path, option: str) -> None:
         When it is a folder, or its folder is missing or cannot be written to.
     """
     path = Path(path)
-    if _asked(path.is_dir, path, option):
+    if _answer(path.is_dir, path, option):
         raise InputError(f"{option}: {path} is a folder; name a file in it")
-    if not _asked(path.parent.is_dir, path, option):
+    if not _answer(path.parent.is_dir, path, option):
         raise InputError(f"{option}: {path}: the folder {path.parent} does not exist; make it, or choose another place")
-    _try(path.parent, path, option)
+    _check_writable(path.parent, path, option)
 
 
 def check_folder(path: str | Path, option: str) -> None:
-    """Refuse a folder that cannot be made or written to, before any work; nothing is left behind.
+    """Refuse a folder that cannot be made or written to, before any work; no folder is created.
 
     Raises
     ------
@@ -117,14 +117,14 @@ def check_folder(path: str | Path, option: str) -> None:
         When it, or the nearest folder above it that exists, cannot be written to.
     """
     nearest = path = Path(path)
-    while not _asked(nearest.exists, path, option) and nearest != nearest.parent:
+    while not _answer(nearest.exists, path, option) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise InputError(f"{option}: {path}: cannot be written to ({nearest} is a file); choose another folder")
-    _try(nearest, path, option)
+    _check_writable(nearest, path, option)
 
 
-def _asked(question: Callable[[], bool], path: Path, option: str) -> bool:
+def _answer(question: Callable[[], bool], path: Path, option: str) -> bool:
     if "\0" in str(path):
         raise InputError(f"{option}: {str(path)!r} is no path (it holds a null character); choose another place")
     try:
@@ -134,7 +134,7 @@ def _asked(question: Callable[[], bool], path: Path, option: str) -> bool:
         raise InputError(f"{option}: {str(path)[:80]!r} is no path ({why}); choose another place") from error
 
 
-def _try(folder: Path, path: Path, option: str) -> None:
+def _check_writable(folder: Path, path: Path, option: str) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

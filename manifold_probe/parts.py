@@ -1,6 +1,6 @@
-"""Work in parts, seen as one: whoever does a part reports it from nothing to all, whoever watches sees the whole.
+"""The progress of work in parts: each part reports its progress from 0 to 1, and the whole is reported as one.
 
-Progress is a function ``progress(stage, done, total)``: so much of the whole work is done, and the stage is a label.
+Progress is a function ``progress(stage, done, total)``: ``done`` of ``total`` is done, and ``stage`` is a label.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ Progress = Callable[..., None]
 
 
 def silent(*_: object) -> None:
-    """The progress of work that nobody watches."""
+    """Progress that is not reported."""
 
 
 class Parts:
-    """The parts of some work, in order, and how long each takes relative to the others, roughly.
+    """The parts of some work, in order, with their approximate relative durations.
 
-    A part that has reported nothing when a later one reports was not needed, as where its result was there already. It
-    is not counted, so that the share that is done is one of what this run has to do.
+    A part that has reported nothing when a later one reports was not needed, for example because its result existed. It
+    is not counted, so that the share refers to the work of this run.
 
     Parameters
     ----------
     progress : callable, optional
-        Of the whole work. Called with what a part reports, its ``done`` and ``total`` made those of the whole.
+        Of the whole work. Called with the stage of a part, and ``done`` and ``total`` of the whole.
     shares : dict of name -> float
+        The relative duration of every part.
 
     Examples
     --------
@@ -48,15 +49,15 @@ class Parts:
 
         def report(stage: str, done: float, total: float, *note: str) -> None:
             self._reported.add(name)
-            before = sum(self._shares[each] for each in earlier if each in self._reported)
-            share, after = self._shares[name], sum(self._shares[each] for each in later)
+            before = sum(self._shares[part] for part in earlier if part in self._reported)
+            share, after = self._shares[name], sum(self._shares[part] for part in later)
             self._progress(stage, before + share * (done / total if total else 1.0), before + share + after, *note)
 
         return report
 
 
 def duration(seconds: float) -> str:
-    """A time in words, as precise as an estimate.
+    """A duration in words, rounded like an estimate.
 
     >>> duration(0.2), duration(90), duration(1800), duration(9000)
     ('1 s', '90 s', '30 min', '2.5 h')

@@ -130,7 +130,7 @@ def test_paths_keys_and_spaces(tmp_path: Path, one: Comparison) -> None:
     assert made.inputs["student"]["key"] == "layer4"
     assert made.inputs["student"]["path"] == f"{tmp_path}/s.npz"
     assert made.measures["overlap@3"].value == pytest.approx(one.measures["overlap@3"].value)
-    assert made.summary().startswith("s.npz keeps ")
+    assert made.summary().startswith("s keeps ")
     space = mp.load(tmp_path / "t.pt")
     assert isinstance(space, mp.Space)
     assert mp.compare(space, torch.from_numpy(STUDENT), positional=True, **SETTINGS).pairing["by"] == "position"

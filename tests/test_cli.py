@@ -54,7 +54,7 @@ def test_the_report(folder: Path, capfd: Capture) -> None:
     code, out, error = probe(folder, capfd)
     assert code == 0
     assert error == ""
-    assert out.startswith("a.npz keeps ")
+    assert out.startswith("a keeps ")
     assert "\x1b" not in out
     assert "60 rows paired by id. k = 4: neighbours of 60 query rows among all 60." in out
 

@@ -17,7 +17,7 @@ from manifold_probe import cli
 from manifold_probe.diagnosis.lab import HELD_OUT
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis
+from manifold_probe.report.document import DIAGNOSIS, read_result
 from manifold_probe.spaces.affine import Map
 from tests.extraction.small import world
 from tests.test_bad_input import check
@@ -80,7 +80,7 @@ def numbers(thing: Any) -> list[float]:
 def test_the_document(shifted: Any, tmp_path: Path) -> None:
     made = shifted.to_dict()
     assert set(made) == set(TOP)
-    assert made["schema"] == SCHEMA
+    assert made["schema"] == DIAGNOSIS
     assert made["settings"] == {"k": 10, "seed": 0, "classes": "labels"}
     assert made["pairing"]["by"] == "id"
     assert set(made["measures"]) == {OVERLAP.named(10), OVERLAP_EUCLIDEAN.named(10), DEBIASED_CKA.key}
@@ -100,7 +100,7 @@ def test_the_document(shifted: Any, tmp_path: Path) -> None:
     assert {each["repair"] for each in rest} >= {"centring", "orthogonal", "ridge", "nonlinear", "teacher_norms"}
     assert {each["name"] for each in made["not_assessed"]} >= {"preprocessing", "misaligned_head", "overfit"}
     shifted.save(tmp_path / "d.json")
-    assert read_diagnosis(tmp_path / "d.json") == made
+    assert read_result(tmp_path / "d.json") == made
     assert mp.load(tmp_path / "d.json").to_dict() == made
 
 
@@ -159,7 +159,7 @@ def test_rows_without_a_slice_or_label_are_no_class(folder: Path) -> None:
 
 def test_few_slices_are_said_to_be_few(folder: Path) -> None:
     found = mp.diagnose(folder / "t.npz", folder / "s.npz", slices=np.arange(N) % 2)
-    assert {"name": "slice_failure", "why": "2 slices are too few to tell one from the others"} in found.not_assessed
+    assert {"name": "slice_failure", "why": "2 slices are too few to compare one with the others"} in found.not_assessed
 
 
 def test_seen_against_unseen_rows(folder: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_repair_that_proved_itself(shifted: Any, folder: Path, tmp_path: Path)
 
 
 def test_nothing_to_repair(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="repair: no map proved itself"):
+    with pytest.raises(InputError, match="repair: no map is proved to help"):
         mp.diagnose(folder / "t.npz", folder / "s.npz").save_repair(tmp_path / "m.safetensors")
     assert not (tmp_path / "m.safetensors").exists()
 
@@ -254,7 +254,7 @@ def test_json_is_one_object_and_nothing_else(folder: Path, capfd: Capture, tmp_p
     code, out, error = probe(folder, capfd, "--json", "--seed", "3", "--k", "5")
     assert (code, error, out.count("\n")) == (0, "", 1)
     made = json.loads(out)
-    assert (made["schema"], made["settings"]["k"], made["settings"]["seed"]) == (SCHEMA, 5, 3)
+    assert (made["schema"], made["settings"]["k"], made["settings"]["seed"]) == (DIAGNOSIS, 5, 3)
     (tmp_path / "d.json").write_text(out)
     arguments = ["figures", f"{tmp_path}/d.json", "--out", f"{tmp_path}/f", "--report", f"{tmp_path}/d.html"]
     assert cli.run([*arguments, "--table", f"{tmp_path}/d.csv"]) == 0
@@ -284,7 +284,7 @@ def test_a_healthy_pair_has_no_map_but_its_report(folder: Path, capfd: Capture, 
     assert code == 2
     assert "Corrections, each judged on rows" in out
     assert error.count("\n") == 1
-    assert "no map proved itself" in error
+    assert "no map is proved to help" in error
 
 
 @pytest.mark.parametrize(
@@ -292,14 +292,14 @@ def test_a_healthy_pair_has_no_map_but_its_report(folder: Path, capfd: Capture, 
     [
         ("none.npz", (), "no such file"),
         ("nan.npz", (), "nan.npz: key 'features' holds 12 NaN values (first in row 7)"),
-        ("same.npy", ("--positional",), "all 360 rows are the same, so nothing can be assessed"),
+        ("same.npy", ("--positional",), "all 360 rows are the same, so that nothing can be assessed"),
         ("few.npz", ("--allow-missing",), "40 paired rows are too few"),
         ("few.npz", (), "does not match"),
         ("s.npz", ("--k", "100"), "at least 404 are needed for k = 100"),
         ("s.npz", ("--k", "0"), "k is 0"),
         ("s.npz", ("--seed", "-1"), "seed is -1"),
-        ("s.npz", ("--labels", "one.csv::slice"), "labels: hold one class alone"),
-        ("s.npz", ("--slices", "one.csv"), "slices: hold one class alone"),
+        ("s.npz", ("--labels", "one.csv::slice"), "labels: hold only one class"),
+        ("s.npz", ("--slices", "one.csv"), "slices: hold only one class"),
         ("s.npz", ("--slices", "lost.csv"), "slices: none of"),
         ("s.npz", ("--slices", "t.npz::nothing"), "has no key 'nothing'"),
         ("s.npz", ("--train-ids", "others.txt"), "train ids: none of the 360 rows are among them"),
@@ -340,7 +340,7 @@ def test_bad_input_in_python(folder: Path) -> None:
         ({"slices": pd.DataFrame({"id": IDS})}, "slices: the table has no column"),
         ({"slices": pd.DataFrame({"id": IDS, "slice": SLICE})}, "has no ids but the slices have"),
         ({"train_ids": IDS}, "train ids: the rows have no ids"),
-        ({"labels": np.zeros(N, int)}, "labels: hold one class alone"),
+        ({"labels": np.zeros(N, int)}, "labels: hold only one class"),
     ):
         with pytest.raises(InputError, match=words):
             mp.diagnose(TEACHER, STUDENT, **more)

@@ -62,6 +62,15 @@ def test_a_student_may_be_called_teacher() -> None:
     assert list(mp.compare(TEACHER, {"teacher": STUDENT, "student": STUDENT}, k=3)) == ["teacher", "student"]
 
 
+def test_a_dict_is_one_student_or_several() -> None:
+    vectors = {f"row {row}": STUDENT[row] for row in range(N)}
+    ids = list(vectors)
+    for one in ({"features": STUDENT}, {"embeddings": STUDENT, "ids": ids, "labels": None}, vectors):
+        assert type(mp.compare({"features": TEACHER, "ids": ids}, one, k=3, positional=True)) is mp.Comparison
+    for several in ({"a": STUDENT, "b": STUDENT}, {"student": {"features": STUDENT}}):
+        assert type(mp.compare(TEACHER, several, k=3)) is mp.Comparisons
+
+
 def test_evaluate_of_arrays_and_of_files(tmp_path: Path, capfd: Capture) -> None:
     found = mp.evaluate(TEACHER, STUDENT, labels=LABELS, tasks=["knn", "retrieval"], k=3)
     assert isinstance(found, mp.Evaluation)
@@ -136,8 +145,13 @@ import manifold_probe as mp
 import numpy as np
 
 x = np.zeros((20, 3))
+named = {"a": x, "b": x}
 reveal_type(mp.compare(x, x))
+reveal_type(mp.compare(x, {"features": x}))
+reveal_type(mp.compare(x, {"embeddings": x, "ids": range(20), "labels": None}))
 reveal_type(mp.compare(x, {"a": x, "b": x}))
+reveal_type(mp.compare(x, named))
+reveal_type(mp.compare(x, {"student": {"features": x}}))
 reveal_type(mp.diagnose(x, x))
 reveal_type(mp.evaluate(x, x))
 reveal_type(mp.extract("timm:resnet18", "images/", "out/"))
@@ -156,7 +170,8 @@ def test_type_checkers_see_the_results(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, cwd=root,
     )  # fmt: skip
     kinds = [line.rpartition(".")[2].rstrip('"') for line in done.stdout.splitlines() if "Revealed type" in line]
-    assert kinds == ["Comparison", "Comparisons", "Diagnosis", "Evaluation", "Extraction", "Distillation", "DemoData"]
+    comparisons = ["Comparison"] * 3 + ["Comparisons"] * 3
+    assert kinds == [*comparisons, "Diagnosis", "Evaluation", "Extraction", "Distillation", "DemoData"]
     errors = [line for line in done.stdout.splitlines() if "error:" in line]
-    assert all("typed.py:13:" in line for line in errors)
+    assert all("typed.py:18:" in line for line in errors)
     assert 'did you mean "queries"?' in errors[0]

@@ -1,7 +1,7 @@
-"""What goes wrong in practice: a table of failures, and for each a function that makes a pair of it.
+"""Failures that occur in practice: a table, and for each failure a function that makes a pair with it.
 
-A function is given the name of a student and whether the failure is strong, and returns a `Made`: what the student's
-features are, against which teacher, and what else a user would have at hand ("evidence").
+A function takes the name of a student and whether the failure is strong, and returns a `Made`: the student's features,
+the teacher's, and the further data that a user would have ("evidence").
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from PIL import Image
 from scipy.special import softmax
 from sources import (
     CONV,
+    CONV_OPTIONS,
     DATA,
     HELD_OUT,
-    LOOK,
-    OWN,
+    LITE_OPTIONS,
     RES,
     ROWS,
     TEXT,
@@ -43,15 +43,15 @@ from sources import (
 from manifold_probe.distillation.run_folder import LOG, STUDENT
 from manifold_probe.extraction.work import Request, prepared
 
-ITSELF = "grey-lite2"  # the student that is the teacher in bfloat16: no training of ours belongs to it
+ITSELF = "grey-lite2"  # the student that is the teacher in bfloat16, without a training
 
 
 @dataclass(frozen=True)
 class Made:
     """A pair: arrays with "features" and perhaps "ids" and "labels".
 
-    ``how`` the diagnosis is asked with all evidence: "run" (the run's folder), or "features" or "model": keywords of
-    `manifold_probe.diagnose`, in which ``student`` may be a model source that stands in place of the features.
+    ``how`` the diagnosis is called with all evidence: "run" (the run's folder), or "features" or "model": keywords of
+    `manifold_probe.diagnose`, in which ``student`` may be a model source in place of the features.
     """
 
     teacher: Arrays
@@ -60,19 +60,19 @@ class Made:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-# ---- what is measured
+# ---- measured rows
 
 
 @lru_cache
 def measured(student: str) -> np.ndarray:
-    """The rows of the data that the sound student was not trained on; of the teacher itself, those of conv4."""
+    """The rows of the data that the sound student was not trained on; for the teacher itself, those of conv4."""
     student = "grey-conv4" if student == ITSELF else student
     return np.flatnonzero(~trained(sound(student)))
 
 
 def rows_of(file: Path, rows: np.ndarray) -> Arrays:
     """Some rows of a teacher's features, with ids and labels."""
-    return {key: each[rows] for key, each in arrays(file).items()}
+    return {key: column[rows] for key, column in arrays(file).items()}
 
 
 def kind_of(student: str) -> str:
@@ -85,13 +85,13 @@ def both(student: str, key: str = "backbone") -> tuple[Arrays, Arrays]:
     rows = measured(student)
     if student == ITSELF:
         source, options = model_of(student)
-        own = arrays(features(ITSELF, source, data_of(student), **options))
-        return rows_of(teacher(kind_of(student)), rows), {each: own[each] for each in ("features", "ids")}
+        extracted = arrays(features(ITSELF, source, data_of(student), **options))
+        return rows_of(teacher(kind_of(student)), rows), {column: extracted[column] for column in ("features", "ids")}
     return rows_of(teacher(kind_of(student)), rows), of_run(sound(student), rows, key)
 
 
 def degree(strong: bool) -> str:
-    """In words."""
+    """The strength in words."""
     return "strong" if strong else "weak"
 
 
@@ -108,10 +108,10 @@ def training_of(student: str) -> dict[str, str]:
 def whole_run(folder: Path, targets: Path) -> Made:
     """A finished run, measured on the rows that it held out."""
     rows = np.flatnonzero(~trained(folder))
-    own, theirs = of_run(folder, rows), arrays(targets)
-    place = {id: row for row, id in enumerate(theirs["ids"].tolist())}
-    same = rows_of(targets, np.array([place[id] for id in own["ids"].tolist()]))
-    return Made(same, own, "run", {"run": str(folder)})
+    student_rows, targets_of_all = of_run(folder, rows), arrays(targets)
+    place = {id: row for row, id in enumerate(targets_of_all["ids"].tolist())}
+    same = rows_of(targets, np.array([place[id] for id in student_rows["ids"].tolist()]))
+    return Made(same, student_rows, "run", {"run": str(folder)})
 
 
 def data_of(student: str) -> Path:
@@ -121,27 +121,29 @@ def data_of(student: str) -> Path:
 
 
 def model_of(student: str) -> tuple[str, dict[str, str]]:
-    """The sound student as a model source, with the options that it needs."""
+    """The sound student as a model source, with its options."""
     if student == ITSELF:
-        return "python:students:lite?half=true", LOOK
+        return "python:students:lite?half=true", LITE_OPTIONS
     file = f"{sound(student)}/{STUDENT}"
     return (file, {"pooling": "mean"}) if kind_of(student) == "text" else (file, {})
 
 
 def by_model(name: str, student: str, source: str, **options: str) -> Made:
-    """A student extracted anew from a model, deployed wrongly."""
+    """A student extracted again from a model, deployed wrongly."""
     file = data_of(student)
-    found = arrays(features(name, source, file, **options))
+    extracted = arrays(features(name, source, file, **options))
     names = {"pooling": "pool"}
-    evidence = {"student": source, "data": str(file), **{names.get(key, key): each for key, each in options.items()}}
+    evidence = {"student": source, "data": str(file), **{names.get(key, key): value for key, value in options.items()}}
     evidence |= training_of(student)
-    return Made(both(student)[0], {key: found[key] for key in ("features", "ids")}, "model", evidence)
+    return Made(both(student)[0], {key: extracted[key] for key in ("features", "ids")}, "model", evidence)
 
 
 def changed(student: str, change: Callable[[np.ndarray], np.ndarray], key: str = "backbone") -> Made:
-    """The sound student's features, changed on their way into the file."""
-    theirs, own = both(student, key)
-    return Made(theirs, {**own, "features": change(own["features"])}, evidence=training_of(student))
+    """The sound student's features, changed before they are written to the file."""
+    teacher_rows, student_rows = both(student, key)
+    return Made(
+        teacher_rows, {**student_rows, "features": change(student_rows["features"])}, evidence=training_of(student)
+    )
 
 
 def recipe_of(student: str) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def undertrained(student: str, strong: bool) -> Made:
 
 
 def high_rate(student: str, strong: bool) -> Made:
-    """A learning rate far too high, never lowered."""
+    """A learning rate far too high, and constant."""
     rate = 0.1 if strong else 0.05
     return retrained(student, f"high-rate-{degree(strong)}", rate=rate, epochs=4, schedule="constant")
 
@@ -172,7 +174,7 @@ def too_small(student: str, strong: bool) -> Made:
     """A network with a handful of channels."""
     blocks = 0 if student.endswith("conv4") else 2
     source = f"python:students:tiny?width={2 if strong else 4}&blocks={blocks}"
-    return retrained(student, f"small-{degree(strong)}", student=source, **OWN)
+    return retrained(student, f"small-{degree(strong)}", student=source, **CONV_OPTIONS)
 
 
 def few_rows(student: str, strong: bool) -> Made:
@@ -207,26 +209,28 @@ def half_classes(student: str, strong: bool) -> Made:
     rows = np.setdiff1d(np.flatnonzero(np.isin(arrays(pictures(kind))["labels"], classes)), measured(student))
     data = part(pictures(kind), f"{kind}-classes-{count}", rows)
     folder = run(f"{student}-classes-{count}", kind, {**recipe_of(student), "held_out": 0.1}, data)
-    found = features(f"{student}-classes-{count}", f"{folder}/{STUDENT}", data_of(student))
-    own = {key: arrays(found)[key] for key in ("features", "ids")}
-    return Made(both(student)[0], own, evidence={**log_of(folder), "classes_trained": classes})
+    file = features(f"{student}-classes-{count}", f"{folder}/{STUDENT}", data_of(student))
+    student_rows = {key: arrays(file)[key] for key in ("features", "ids")}
+    return Made(both(student)[0], student_rows, evidence={**log_of(folder), "classes_trained": classes})
 
 
 def other_teacher(student: str, strong: bool) -> Made:
-    """Distilled from another network (Lite0, strong, or Lite1) than the one that it is compared with."""
+    """Distilled from another network (Lite0, strong, or Lite1) than the teacher of the pair."""
     kind, network = kind_of(student), "lite0" if strong else "lite1"
     folder = run(f"{student}-of-{network}", kind, recipe_of(student), targets=teacher(kind, network))
     seen = np.setdiff1d(np.arange(ROWS), measured(student))[:HELD_OUT]
-    theirs = kept(DATA / "evidence" / f"{kind}-trained-teacher.npz", lambda: rows_of(teacher(kind), seen))
-    own = kept(DATA / "evidence" / f"{student}-trained-of-{network}.npz", lambda: of_run(folder, seen))
-    evidence = {**log_of(folder), "train_teacher": str(theirs), "train_student": str(own)}
+    teacher_file = kept(DATA / "evidence" / f"{kind}-trained-teacher.npz", lambda: rows_of(teacher(kind), seen))
+    student_file = kept(DATA / "evidence" / f"{student}-trained-of-{network}.npz", lambda: of_run(folder, seen))
+    evidence = {**log_of(folder), "train_teacher": str(teacher_file), "train_student": str(student_file)}
     return Made(both(student)[0], of_run(folder, measured(student)), evidence=evidence)
 
 
 def augmentation(student: str, strong: bool) -> Made:
     """The student saw small crops, half of them upside down, while the teacher saw the whole pictures."""
     kind, name = kind_of(student), degree(strong)
-    data = part(pictures(kind), f"{kind}-cropped-{name}", np.arange(ROWS), lambda each: cropped(each, strong))
+    data = part(
+        pictures(kind), f"{kind}-cropped-{name}", np.arange(ROWS), lambda part_of_data: cropped(part_of_data, strong)
+    )
     folder = run(f"{student}-cropped-{name}", kind, recipe_of(student), data)
     made = by_model(f"{student}-cropped-{name}", student, f"{folder}/{STUDENT}")
     return Made(made.teacher, made.student, "model", {**made.evidence, **log_of(folder)})
@@ -235,13 +239,13 @@ def augmentation(student: str, strong: bool) -> Made:
 def cropped(data: Arrays, strong: bool) -> Arrays:
     """Every picture cut at random and resized; where strong, turned upside down every other time."""
     rng = np.random.default_rng(3)
-    found = []
+    images = []
     for picture in data["images"]:
         side = rng.integers(9, 16) if strong else rng.integers(16, 24)
         left, top = rng.integers(0, 29 - side, 2)
         image = Image.fromarray(picture).crop((left, top, left + side, top + side)).resize((28, 28))
-        found.append(np.asarray(image)[::-1] if strong and rng.random() < 0.5 else np.asarray(image))
-    return {**data, "images": np.stack(found)}
+        images.append(np.asarray(image)[::-1] if strong and rng.random() < 0.5 else np.asarray(image))
+    return {**data, "images": np.stack(images)}
 
 
 # ---- extraction
@@ -251,30 +255,34 @@ def normalisation(student: str, strong: bool) -> Made:
     """Pixels in 0 to 255 (strong), or ImageNet's mean and deviation, for a student trained with others."""
     source, options = model_of(student)
     look = {"mean": "0", "std": "0.003921569"} if strong else {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
-    return by_model(f"{student}-normalisation-{degree(strong)}", student, source, **{**OWN, **options, **look})
+    return by_model(f"{student}-normalisation-{degree(strong)}", student, source, **{**CONV_OPTIONS, **options, **look})
 
 
 def channels(student: str, strong: bool) -> Made:
     """Blue and red exchanged, in all pictures or (strong) in those of the last two of five shards."""
     network = student.partition("-")[2]
     source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&bgr=true"
-    made = by_model(f"{student}-bgr", student, source, **OWN)
+    made = by_model(f"{student}-bgr", student, source, **CONV_OPTIONS)
     if not strong:
         return made
-    theirs, own = both(student)
-    shard = 5 * np.arange(len(own["ids"])) // len(own["ids"])
-    mixed = np.where(shard[:, None] >= 3, made.student["features"], own["features"])
+    teacher_rows, student_rows = both(student)
+    shard = 5 * np.arange(len(student_rows["ids"])) // len(student_rows["ids"])
+    mixed = np.where(shard[:, None] >= 3, made.student["features"], student_rows["features"])
     slices = kept(
         DATA / "evidence" / f"{kind_of(student)}-shards.npz",
-        lambda: {"ids": own["ids"], "slices": np.array([f"shard {each}" for each in shard])},
+        lambda: {"ids": student_rows["ids"], "slices": np.array([f"shard {number}" for number in shard])},
     )
-    return Made(theirs, {**own, "features": mixed}, evidence={**training_of(student), "slices": f"{slices}::slices"})
+    return Made(
+        teacher_rows,
+        {**student_rows, "features": mixed},
+        evidence={**training_of(student), "slices": f"{slices}::slices"},
+    )
 
 
 def size(student: str, strong: bool) -> Made:
     """Pictures at half the size that the student was trained with (strong), or half as large again."""
     source, options = model_of(student)
-    look = {**OWN, **options}
+    look = {**CONV_OPTIONS, **options}
     side = round(int(look["size"]) * (0.5 if strong else 1.5))
     return by_model(f"{student}-size-{side}", student, source, **{**look, "size": str(side)})
 
@@ -285,8 +293,8 @@ def crop(student: str, strong: bool) -> Made:
     if kind_of(student) == "text":
         words = 4 if strong else 8
         made = by_model(f"{student}-whole", student, source, **options)
-        theirs = rows_of(teacher("text", str(words)), measured(student))
-        return Made(theirs, made.student, made.how, made.evidence)
+        teacher_rows = rows_of(teacher("text", str(words)), measured(student))
+        return Made(teacher_rows, made.student, made.how, made.evidence)
     file = DATA / "models" / f"{student}-crop-{degree(strong)}.pt"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -298,15 +306,15 @@ def crop(student: str, strong: bool) -> Made:
 
 def train_mode(student: str, strong: bool) -> Made:
     """Batch norm by the batch: extracted in train mode, from batches of 32 drawn at random or (strong) of one class."""
-    theirs, own = both(student)
-    order = np.argsort(theirs["labels"], kind="stable") if strong else np.arange(len(own["ids"]))
+    teacher_rows, student_rows = both(student)
+    order = np.argsort(teacher_rows["labels"], kind="stable") if strong else np.arange(len(student_rows["ids"]))
     return in_train_mode(student, f"train-mode-{degree(strong)}", order)
 
 
 def in_train_mode(student: str, name: str, order: np.ndarray, dropout: float | None = None) -> Made:
     """Extracted without a call of eval()."""
     source, options = model_of(student)
-    theirs, own = both(student)
+    teacher_rows, student_rows = both(student)
 
     def made() -> Arrays:
         torch.manual_seed(0)
@@ -315,19 +323,19 @@ def in_train_mode(student: str, name: str, order: np.ndarray, dropout: float | N
         for module in work.model.module.modules():
             if isinstance(module, torch.nn.Dropout) and dropout is not None:
                 module.p = dropout
-        found = None
+        outputs = None
         for start in range(0, len(order), 32):
             rows = order[start : start + 32]
             items = [work.prepare(int(row), work.data.read(int(row)).content) for row in rows]
             batch = work.outputs(work.collate(items))["features"]
-            found = np.zeros((len(order), batch.shape[1]), np.float32) if found is None else found
-            found[rows] = batch
-        assert found is not None
-        return {"features": found}
+            outputs = np.zeros((len(order), batch.shape[1]), np.float32) if outputs is None else outputs
+            outputs[rows] = batch
+        assert outputs is not None
+        return {"features": outputs}
 
     file = kept(DATA / "features" / f"{student}-{name}.npz", made)
     evidence = training_of(student)
-    return Made(theirs, {**own, **arrays(file)}, evidence=evidence)
+    return Made(teacher_rows, {**student_rows, **arrays(file)}, evidence=evidence)
 
 
 def dropout(student: str, strong: bool) -> Made:
@@ -339,7 +347,7 @@ def dropout(student: str, strong: bool) -> Made:
     network = student.partition("-")[2]
     share = 0.5 if strong else 0.1
     source = f"python:students:built?name={network}&weights={sound(student)}/{STUDENT}&dropout={share}"
-    return by_model(f"{student}-dropout-{degree(strong)}", student, source, **OWN)
+    return by_model(f"{student}-dropout-{degree(strong)}", student, source, **CONV_OPTIONS)
 
 
 def layer(student: str, strong: bool) -> Made:
@@ -351,7 +359,7 @@ def layer(student: str, strong: bool) -> Made:
     name = "layers.2" if strong else "layers.8"
     network = student.partition("-")[2]
     source = f"python:students:built?name={network}&weights={source}&layer={name}"
-    return by_model(f"{student}-{name}", student, source, **OWN)
+    return by_model(f"{student}-{name}", student, source, **CONV_OPTIONS)
 
 
 def pooling(student: str, strong: bool) -> Made:
@@ -375,8 +383,8 @@ def unit(x: np.ndarray) -> np.ndarray:
 def l2(student: str, strong: bool) -> Made:
     """One side at length one: the student's (strong) or the teacher's."""
     made = changed(student, unit if strong else np.asarray, "head")
-    theirs = made.teacher if strong else {**made.teacher, "features": unit(made.teacher["features"])}
-    return Made(theirs, made.student, evidence=made.evidence)
+    teacher_rows = made.teacher if strong else {**made.teacher, "features": unit(made.teacher["features"])}
+    return Made(teacher_rows, made.student, evidence=made.evidence)
 
 
 def overflow(student: str, strong: bool) -> Made:
@@ -430,10 +438,10 @@ def shard_order(student: str, strong: bool) -> Made:
 
 
 def padding(student: str, strong: bool) -> Made:
-    """A distributed sampler of eight processes padded every shard, and the copies were not taken out.
+    """A distributed sampler of eight processes padded every shard, and the copies were not removed.
 
-    Weak: five shards, each padded by up to seven copies of its first rows, so that all that follows is shifted. Strong:
-    the ranks' rows one rank after the other, padded and cut at the end.
+    Weak: five shards, each padded by up to seven copies of its first rows, so that all later rows are shifted. Strong:
+    the rows of one rank after the other, padded and cut at the end.
     """
     n = len(measured(student))
     if strong:
@@ -441,12 +449,12 @@ def padding(student: str, strong: bool) -> Made:
         order = whole.reshape(-1, 8).T.ravel()
     else:
         shards = np.array_split(np.arange(n), 5)
-        order = np.concatenate([np.concatenate([each, each[: (-len(each)) % 8 or 8]]) for each in shards])
+        order = np.concatenate([np.concatenate([shard, shard[: (-len(shard)) % 8 or 8]]) for shard in shards])
     return in_order(student, order[:n])
 
 
 def off_by_one(student: str, strong: bool) -> Made:
-    """All rows one place on (strong), or those of the second half, behind a row that was lost."""
+    """All rows shifted by one (strong), or those of the second half, after a row that was lost."""
     n = len(measured(student))
     order = np.arange(n) if not strong else np.roll(np.arange(n), -1)
     if not strong:
@@ -455,13 +463,13 @@ def off_by_one(student: str, strong: bool) -> Made:
 
 
 def head(student: str, strong: bool) -> Made:
-    """A classifier's ten outputs kept on top, as they are or (strong) as probabilities."""
-    theirs, own = both(student)
-    backbone = kept(DATA / "evidence" / f"{student}-backbone.npz", lambda: own)
-    found = classified(own["features"].astype(np.float64), theirs["labels"])
-    outputs = softmax(found, axis=1) if strong else found
+    """The ten outputs of a classifier in place of features, as logits or (strong) as probabilities."""
+    teacher_rows, student_rows = both(student)
+    backbone = kept(DATA / "evidence" / f"{student}-backbone.npz", lambda: student_rows)
+    decisions = classified(student_rows["features"].astype(np.float64), teacher_rows["labels"])
+    outputs = softmax(decisions, axis=1) if strong else decisions
     evidence = {**training_of(student), "student_head": str(backbone)}
-    return Made(theirs, {**own, "features": outputs.astype(np.float32)}, evidence=evidence)
+    return Made(teacher_rows, {**student_rows, "features": outputs.astype(np.float32)}, evidence=evidence)
 
 
 def classified(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -474,12 +482,12 @@ def classified(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def labels(student: str, strong: bool) -> Made:
-    """The labels of a third, or (strong) of all rows mixed up: which must not matter."""
-    theirs, own = both(student)
-    names, rng = theirs["labels"].copy(), np.random.default_rng(4)
+    """The labels of a third, or (strong) of all rows shuffled, which must not matter."""
+    teacher_rows, student_rows = both(student)
+    names, rng = teacher_rows["labels"].copy(), np.random.default_rng(4)
     rows = np.arange(len(names)) if strong else rng.permutation(len(names))[: len(names) // 3]
     names[rows] = names[rng.permutation(rows)]
-    return Made({**theirs, "labels": names}, own, evidence=training_of(student))
+    return Made({**teacher_rows, "labels": names}, student_rows, evidence=training_of(student))
 
 
 # ---- the table
@@ -503,9 +511,9 @@ SCALE, SET_ASIDE, WIDTH = ("centre_scale_norms",), ("rows_set_aside",), ("width"
 class Failure:
     """One line of the table.
 
-    ``alone``: names that are right from features alone; empty where outputs cannot tell, and no name is right there.
-    ``all``: names that are right with all evidence; empty where no name is at hand. ``parts``: where the account is
-    right to put the loss.
+    ``alone``: names that are right from features alone; empty where outputs cannot show it and no name is right.
+    ``all``: names that are right with all evidence; empty where there is none. ``parts``: the right parts of the
+    account.
     """
 
     make: Callable[[str, bool], Made]
@@ -582,13 +590,13 @@ def rotated(x: np.ndarray) -> np.ndarray:
 
 
 def int8_by_dimension(x: np.ndarray) -> np.ndarray:
-    """Eight bits used well: each dimension at its own step, put back afterwards."""
+    """Eight bits used well: with a step for each dimension, converted back to float32."""
     step = np.abs(x).max(0).clip(1e-12) / 127
     return ((x / step).round() * step).astype(np.float32)
 
 
 def ready(student: str) -> Made:
-    """A run as it is; or the model and its data."""
+    """An unchanged run; or the model and its data."""
     if student == ITSELF:
         source, options = model_of(student)
         return by_model(student, student, source, **options)
@@ -597,16 +605,20 @@ def ready(student: str) -> Made:
 
 def copies(student: str) -> Made:
     """Both files hold the same padding rows: the first twenty once more, without ids."""
-    theirs, own = both(student)
-    rows = np.concatenate([np.arange(len(own["ids"])), np.arange(20)])
-    return Made({key: theirs[key][rows] for key in ("features", "labels")}, {"features": own["features"][rows]})
+    teacher_rows, student_rows = both(student)
+    rows = np.concatenate([np.arange(len(student_rows["ids"])), np.arange(20)])
+    return Made(
+        {key: teacher_rows[key][rows] for key in ("features", "labels")}, {"features": student_rows["features"][rows]}
+    )
 
 
 def same_ids(student: str) -> Made:
-    """The student's rows in another order, with their own ids."""
-    theirs, own = both(student)
-    order = np.random.default_rng(6).permutation(len(own["ids"]))
-    return Made(theirs, {key: each[order] for key, each in own.items()}, evidence=training_of(student))
+    """The student's rows in another order, with their ids."""
+    teacher_rows, student_rows = both(student)
+    order = np.random.default_rng(6).permutation(len(student_rows["ids"]))
+    return Made(
+        teacher_rows, {key: column[order] for key, column in student_rows.items()}, evidence=training_of(student)
+    )
 
 
 STUDENTS = (

@@ -1,7 +1,7 @@
-"""Does `probe diagnose` say what is wrong with pipelines that really broke?
+"""Does `probe diagnose` find the fault of pipelines that really broke?
 
-    python experiments/broken_pipelines/run.py                  # makes what is missing, asks, writes results/
-    python experiments/broken_pipelines/run.py --make           # makes data, students and pairs, and asks nothing
+    python experiments/broken_pipelines/run.py                  # makes missing pairs, diagnoses them, writes results/
+    python experiments/broken_pipelines/run.py --make           # makes data, students and pairs only
     python experiments/broken_pipelines/run.py --ways alone     # features alone; or all: with all evidence
     python experiments/broken_pipelines/run.py --half tuning --only shard_order --workers 2
 
@@ -35,11 +35,9 @@ from sources import DATA, HERE, Arrays, kept, sound, teacher, trained
 import manifold_probe as mp
 
 WAYS, HALVES = ("alone", "all"), ("tuning", "reporting")
-SHOWS, CKA_SHOWS = (
-    0.9,
-    0.05,
-)  # a failure shows where an overlap falls below this share of the sound one's, or CKA by so much
-GAP = 0.05  # a sound student whose overlap on rows trained on is higher by this much has truly overfitted
+# a failure is visible where an overlap falls below this share of the sound student's, or CKA falls by this much
+VISIBLE_RATIO, VISIBLE_CKA = 0.9, 0.05
+OVERFIT_GAP = 0.05  # in overlap of rows trained on over others, for a sound student: above, it overfitted
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class Task:
 
 
 def tasks() -> Iterator[Task]:
-    """All pairs. Of a failure's two students one is for tuning and the other for reporting, in turn; so are those of
-    the sound pairs."""
+    """All pairs. Of a failure's two students one is for tuning and the other for reporting, in turn; sound pairs
+    alternate."""
     for row, failure in enumerate(FAILURES):
         for place, student in enumerate(failure.students):
             for strength in ("weak", "strong"):
@@ -72,7 +70,7 @@ def made(task: Task) -> Made:
     """The pair of a task."""
     if task.failure == "sound":
         return SOUND[task.strength][0](task.student)
-    failure = next(each for each in FAILURES if each.name == task.failure)
+    failure = next(one for one in FAILURES if one.name == task.failure)
     return failure.make(task.student, task.strength == "strong")
 
 
@@ -80,7 +78,7 @@ def made(task: Task) -> Made:
 
 
 def stored(task: Task) -> dict[str, Any]:
-    """The record of a pair whose arrays lie in data/pairs; made where it is missing."""
+    """The record of a pair whose arrays are in data/pairs; made if it is missing."""
     name = hashlib.sha256(task.id.encode()).hexdigest()[:10]
     file = DATA / "pairs" / f"{task.failure}-{name}.json"
     if not file.exists():
@@ -91,8 +89,8 @@ def stored(task: Task) -> dict[str, Any]:
         for side, path in paths.items():
             kept(path, partial(getattr, pair, side))
         before, after = sound_likeness(task.student), likeness(pair.teacher, pair.student)
-        falls = any(after[key] < SHOWS * before[key] for key in ("cosine", "euclidean"))
-        shows = falls or after["cka"] < before["cka"] - CKA_SHOWS
+        falls = any(after[key] < VISIBLE_RATIO * before[key] for key in ("cosine", "euclidean"))
+        shows = falls or after["cka"] < before["cka"] - VISIBLE_CKA
         record = {
             **vars(task),
             **{side: str(path) for side, path in paths.items()},
@@ -115,63 +113,70 @@ def stored(task: Task) -> dict[str, Any]:
 
 
 def digest(side: Arrays) -> str:
-    """Of one side's arrays: pairs share the files of equal ones."""
-    return hashlib.sha256(b"".join(each.tobytes() for each in side.values())).hexdigest()[:16]
+    """A digest of one side's arrays: pairs share the files of equal arrays."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in side.values())).hexdigest()[:16]
 
 
-def likeness(theirs: Arrays, own: Arrays) -> dict[str, float]:
+def likeness(teacher_rows: Arrays, student_rows: Arrays) -> dict[str, float]:
     """Overlap@10 in both metrics and debiased CKA, rows joined by id."""
-    x, y = theirs["features"].astype(np.float64), own["features"].astype(np.float64)
-    if "ids" in own:
-        place = {id: row for row, id in enumerate(own["ids"].tolist())}
-        y = y[[place[id] for id in theirs["ids"].tolist()]]
-    found = {metric: mp.measures.neighbourhood_overlap(x, y, k=10, metric=metric) for metric in ("cosine", "euclidean")}
-    return {**{key: float(each) for key, each in found.items()}, "cka": float(mp.measures.debiased_linear_cka(x, y))}
+    x, y = teacher_rows["features"].astype(np.float64), student_rows["features"].astype(np.float64)
+    if "ids" in student_rows:
+        place = {id: row for row, id in enumerate(student_rows["ids"].tolist())}
+        y = y[[place[id] for id in teacher_rows["ids"].tolist()]]
+    overlaps = {
+        metric: mp.measures.neighbourhood_overlap(x, y, k=10, metric=metric) for metric in ("cosine", "euclidean")
+    }
+    return {
+        **{key: float(value) for key, value in overlaps.items()},
+        "cka": float(mp.measures.debiased_linear_cka(x, y)),
+    }
 
 
 @lru_cache
 def sound_likeness(student: str) -> dict[str, float]:
-    """`likeness` of the student as it is."""
+    """`likeness` of the sound student."""
     return likeness(*both(student))
 
 
 @lru_cache
 def own_names(student: str) -> dict[str, list[str]]:
-    """What is true of the sound student: "own", by the planted faults' rule of visibility; and "own_trained", by its
-    training: overfit, or too small where not even half of the neighbours of rows trained on are kept."""
+    """Causes of the sound student: "own", by the planted faults' rule of visibility; and "own_trained", by its
+    training: overfit, or too small where less than half of the neighbours of rows trained on are kept."""
     from bases import own_causes
 
-    theirs, own = both(student)
-    found = own_causes(theirs["features"].astype(np.float64), own["features"].astype(np.float64))
+    teacher_rows, student_rows = both(student)
+    visible_causes = own_causes(
+        teacher_rows["features"].astype(np.float64), student_rows["features"].astype(np.float64)
+    )
     if student == ITSELF:
-        return {"own": list(found), "own_trained": []}
+        return {"own": list(visible_causes), "own_trained": []}
     folder = sound(student)
     seen = np.flatnonzero(trained(folder))[: len(measured(student))]
     unseen = measured(student)[: len(seen)]
     inside, outside = (
         likeness(rows_of(teacher(kind_of(student)), rows), of_run(folder, rows))["cosine"] for rows in (seen, unseen)
     )
-    names = {"overfit": inside - outside >= GAP, "too_small_student": inside < 0.5}
-    return {"own": list(found), "own_trained": [name for name, holds in names.items() if holds]}
+    names = {"overfit": inside - outside >= OVERFIT_GAP, "too_small_student": inside < 0.5}
+    return {"own": list(visible_causes), "own_trained": [name for name, holds in names.items() if holds]}
 
 
-# ---- asking
+# ---- answers
 
 
 def asked(pair: dict[str, Any], way: str) -> dict[str, Any]:
-    """What the diagnosis says of a pair, and how long it took."""
+    """The answer of the diagnosis to a pair, and its duration."""
     start = time.perf_counter()
     try:
         document = with_all(pair) if way == "all" else mp.diagnose(pair["teacher"], pair["student"]).to_dict()
         answer = {key: document[key] for key in ("verdict", "causes", "accounting", "benign") if key in document}
-        answer["measures"] = {key: each["value"] for key, each in document.get("measures", {}).items()}
+        answer["measures"] = {key: measure["value"] for key, measure in document.get("measures", {}).items()}
     except Exception as error:  # a diagnosis that fails is a wrong answer, not the end of the study
         answer = {"error": f"{type(error).__name__}: {error}"[:300]}
     return {**answer, "seconds": round(time.perf_counter() - start, 2)}
 
 
 def with_all(pair: dict[str, Any]) -> dict[str, Any]:
-    """The diagnosis with everything at hand."""
+    """The diagnosis with all evidence."""
     if pair["how"] == "run":
         return mp.diagnose(pair["evidence"]["run"]).to_dict()
     evidence = dict(pair["evidence"])
@@ -179,7 +184,7 @@ def with_all(pair: dict[str, Any]) -> dict[str, Any]:
 
 
 def answers(pairs: list[dict[str, Any]], ways: list[str], workers: int) -> dict[tuple[str, str], dict[str, Any]]:
-    """Answers by id and way; those known are not asked again."""
+    """Answers by id and way; stored answers are not made again."""
     folder = DATA / "answers" / version()
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -190,26 +195,26 @@ def answers(pairs: list[dict[str, Any]], ways: list[str], workers: int) -> dict[
     with ProcessPoolExecutor(workers, initializer=os.chdir, initargs=(HERE,)) as pool:
         for (pair, way), answer in zip(open_, pool.map(asked, *zip(*open_, strict=True)) if open_ else [], strict=True):
             files[pair["id"], way].write_text(json.dumps(answer) + "\n")
-            names = [each["name"] for each in answer.get("causes", [])]
+            names = [cause["name"] for cause in answer.get("causes", [])]
             print(f"{pair['id']} ({way}): {answer.get('error') or names}, {answer['seconds']} s", file=sys.stderr)
     return {key: json.loads(file.read_text()) for key, file in files.items()}
 
 
 def version() -> str:
-    """A digest of the sources that a diagnosis comes from."""
-    package, found = Path(mp.__file__).parent, hashlib.sha256()
+    """A digest of the sources of a diagnosis."""
+    package, hashed = Path(mp.__file__).parent, hashlib.sha256()
     for room in ("diagnosis", "engine", "measures", "report/diagnosis"):
         for file in sorted((package / room).rglob("*.py")):
-            found.update(file.read_bytes())
-    return found.hexdigest()[:12]
+            hashed.update(file.read_bytes())
+    return hashed.hexdigest()[:12]
 
 
 def main() -> None:
-    """Make, ask, write results/."""
+    """Make pairs, diagnose them, write results/."""
     import scoring
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--make", action="store_true", help="make the pairs and ask nothing")
+    parser.add_argument("--make", action="store_true", help="make the pairs only")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--half", choices=HALVES)
     parser.add_argument("--only", nargs="+", help="failures, or sound")
@@ -226,8 +231,8 @@ def main() -> None:
     pairs = [stored(task) for task in wanted]
     if given.make:
         return
-    found = answers(pairs, given.ways, given.workers)
-    rows = [scoring.judged(pair, way, found[pair["id"], way]) for pair, way in product(pairs, given.ways)]
+    answered = answers(pairs, given.ways, given.workers)
+    rows = [scoring.judged(pair, way, answered[pair["id"], way]) for pair, way in product(pairs, given.ways)]
     about = {
         "pairs": f"{sum(pair['failure'] != 'sound' for pair in pairs)} broken, "
         f"{sum(pair['failure'] == 'sound' for pair in pairs)} sound",

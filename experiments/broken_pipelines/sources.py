@@ -1,11 +1,11 @@
-"""Data, teachers and students: made once, kept in data/ (ignored by git), always the same.
+"""Data, teachers and students: made once, stored in data/ (ignored by git), always the same.
 
-Pictures: 7,500 of Fashion-MNIST's test set, "grey" as they are and "colour" with a garment and a background of random
-hues (independent of the class), for channels matter only where there is colour. Texts: sentences from the descriptions
-of installed Debian packages. Teachers: EfficientNet-Lite2 and MiniLM. Students: conv4 and resnet8 distilled from
-scratch, MiniLM cut to its first one or two layers and trained further; and the teacher itself with its weights rounded
-to bfloat16, as a student that is all but perfect. Some rows are held out of every training, the same wherever the data
-are the same: they are what is measured.
+Pictures: 7,500 of Fashion-MNIST's test set, "grey" unchanged and "colour" with a garment and a background of random
+hues (independent of the class), because channels matter only with colour. Texts: sentences from the descriptions of
+installed Debian packages. Teachers: EfficientNet-Lite2 and MiniLM. Students: conv4 and resnet8 distilled from scratch,
+MiniLM cut to its first one or two layers and trained further; and the teacher itself with its weights rounded to
+bfloat16, as a nearly perfect student. Some rows are held out of every training, the same for the same data: these are
+measured.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ torch.set_num_threads(1)
 DATA = Path("data")  # below HERE, where everything runs
 IMAGES = Path("/usr/share/datasets/fashion-mnist")
 ROWS, HELD_OUT = 7_500, 1_500
-LOOK = {"size": "64", "mean": "0.498039", "std": "0.501961"}  # what the Lite networks were trained with
-OWN = {"size": "28", "mean": "0.5", "std": "0.5"}  # what conv4 and resnet8 are trained with here
+LITE_OPTIONS = {"size": "64", "mean": "0.498039", "std": "0.501961"}  # as in the training of the Lite networks
+CONV_OPTIONS = {"size": "28", "mean": "0.5", "std": "0.5"}  # as in the training of conv4 and resnet8 here
 Arrays = dict[str, np.ndarray]
 
 
 def kept(path: Path, make: Callable[[], Arrays]) -> Path:
-    """An .npz, made where it is missing."""
+    """An .npz, made if it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
@@ -56,7 +56,7 @@ def kept(path: Path, make: Callable[[], Arrays]) -> Path:
 
 
 def arrays(path: Path) -> Arrays:
-    """What an .npz holds."""
+    """The arrays of an .npz."""
     with np.load(path) as file:
         return {key: file[key] for key in file.files}
 
@@ -70,7 +70,7 @@ def pictures(kind: str) -> Path:
 
 
 def grey() -> Arrays:
-    """The first test images as they are."""
+    """The first test images, unchanged."""
     images, labels = (
         np.frombuffer(gzip.decompress((IMAGES / f"t10k-{name}-ubyte.gz").read_bytes()), np.uint8, offset=skip)
         for name, skip in (("images-idx3", 16), ("labels-idx1", 8))
@@ -80,7 +80,7 @@ def grey() -> Arrays:
 
 
 def colour() -> Arrays:
-    """The same, garment and background each in a hue of its own."""
+    """The grey pictures, with garment and background each in a random hue."""
     made = grey()
     rng = np.random.default_rng(0)
     front, back = (
@@ -97,10 +97,12 @@ def named(kind: str, count: int) -> np.ndarray:
     return np.array([f"{kind}/{row:05d}" for row in range(count)])
 
 
-def part(data: Path, name: str, rows: np.ndarray, change: Callable[[Arrays], Arrays] = lambda each: each) -> Path:
+def part(
+    data: Path, name: str, rows: np.ndarray, change: Callable[[Arrays], Arrays] = lambda data_rows: data_rows
+) -> Path:
     """Some rows of pictures, changed."""
     whole = arrays(data)
-    return kept(DATA / f"{name}.npz", lambda: change({key: each[rows] for key, each in whole.items()}))
+    return kept(DATA / f"{name}.npz", lambda: change({key: column[rows] for key, column in whole.items()}))
 
 
 @lru_cache
@@ -136,7 +138,7 @@ def text_rows(rows: np.ndarray, name: str) -> Path:
 
 
 def minilm(layers: int = 6) -> Path:
-    """The first layers of MiniLM as a model folder, its vocabulary cut to the words that occur here."""
+    """The first layers of MiniLM as a model folder, with its vocabulary reduced to the words that occur here."""
     import bases
     from transformers import AutoModel, AutoTokenizer, BertTokenizerFast
 
@@ -186,7 +188,7 @@ def teacher(kind: str, network: str = "lite2") -> Path:
         words = None if network == "lite2" else int(network)
         name = "teacher-text" if words is None else f"teacher-text-{words}"
         return features(name, f"hf:{minilm()}", texts(words), pooling="mean")
-    return features(f"teacher-{kind}-{network}", f"python:students:lite?name={network}", pictures(kind), **LOOK)
+    return features(f"teacher-{kind}-{network}", f"python:students:lite?name={network}", pictures(kind), **LITE_OPTIONS)
 
 
 # ---- students
@@ -205,7 +207,7 @@ TEXT = {"method": "mse", "head": "identity", "rate": 5e-4, "epochs": 4, "pool": 
 
 
 def run(name: str, kind: str, recipe: dict[str, Any], data: Path | None = None, targets: Path | None = None) -> Path:
-    """The folder of a finished training; ``targets``: another teacher than the data's own."""
+    """The folder of a finished training; ``targets``: another teacher than that of the data."""
     folder = DATA / "runs" / name
     if not RunFolder(folder).finished:
         file = data or (texts() if kind == "text" else pictures(kind))
@@ -216,7 +218,7 @@ def run(name: str, kind: str, recipe: dict[str, Any], data: Path | None = None, 
             **ADAM,
             **recipe,
         }
-        train(resolved(given), folder, tell=lambda said: print(said, file=sys.stderr))
+        train(resolved(given), folder, tell=lambda line: print(line, file=sys.stderr))
     return folder
 
 
@@ -229,7 +231,7 @@ def sound(student: str) -> Path:
 
 
 def trained(folder: Path) -> np.ndarray:
-    """Which rows of a run's own data were trained on: (n,) of bool."""
+    """Which rows of a run's data were trained on: (n,) of bool."""
     seen = RunFolder(folder).trained_ids()
     return np.array([str(id) in seen for id in np.asarray(read(str(folder)).ids).tolist()])
 

@@ -1,7 +1,7 @@
-"""Networks as a user would deploy them, right or wrong, as sources for `probe`: ``python:students:built?name=conv4``.
+"""Networks as a user would deploy them, correctly or not, as sources for `probe`: ``python:students:built?name=conv4``.
 
-Each runs the whole network; what it gives back is the user's choice: the pooled features, the maps before pooling, or
-an earlier layer. `probe` can therefore look at every layer of it.
+Each runs the whole network and returns the pooled features, the maps before pooling, or an earlier layer. So `probe`
+can read every layer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def built(
 ) -> nn.Module:
     """A built-in student with the weights of a run (``student.pt``).
 
-    ``layer``: what is given back are this layer's maps, pooled. ``pooling``: "mean", "max", or "first" position.
-    ``dropout``: the share that is dropped, also in eval mode. ``bgr``: the channels are reversed.
+    ``layer``: returns the pooled maps of this layer. ``pooling``: "mean", "max", or "first" position. ``dropout``: the
+    share that is dropped, also in eval mode. ``bgr``: the channels are reversed.
     """
     network: Any = make_student(name)
     if weights:
@@ -40,14 +40,14 @@ def lite(name: str = "lite2", layer: str = "_bn1", pooling: str = "mean", half: 
     network: Any = EfficientNet.from_pretrained(f"efficientnet-{name}", weights_path=file)
     if half:
         network.bfloat16().float()
-    if layer == "_bn1":  # the network applies the activation behind it by itself
+    if layer == "_bn1":  # the network itself applies the activation after it
         network.forward = lambda images: pooled(network.extract_features(images), pooling)
         return network
     return deployed(network, network.extract_features, layer, pooling)
 
 
 def deployed(network: Any, run: Any, layer: str, pooling: str, dropout: float = 0.0, bgr: bool = False) -> nn.Module:
-    """The network, whose call gives back a layer's output, pooled."""
+    """The network, whose call returns the pooled output of a layer."""
     seen: dict[str, Tensor] = {}
     network.get_submodule(layer).register_forward_hook(lambda _, __, output: seen.update(maps=output))
 
@@ -71,7 +71,7 @@ class Tiny(nn.Module):
 
     def __init__(self, width: int, blocks: int = 0) -> None:
         super().__init__()
-        middle = [each for _ in range(blocks) for each in layer(width, width, 1)]
+        middle = [module for _ in range(blocks) for module in layer(width, width, 1)]
         self.convolutions = nn.Sequential(
             *layer(3, width, 2), *layer(width, width, 2), *middle, *layer(width, 2 * width, 2)
         )
@@ -87,5 +87,5 @@ def layer(before: int, after: int, stride: int) -> list[nn.Module]:
 
 
 def tiny(width: int, blocks: int = 0) -> nn.Module:
-    """See `Tiny`."""
+    """A `Tiny` network."""
     return Tiny(width, blocks)

@@ -1,10 +1,10 @@
-"""What the runs that are there say of the claims: results/runs.csv, results/tables.md, results/tables.json, figures/.
+"""Results of the finished runs: results/runs.csv, results/tables.md, results/tables.json, figures/.
 
     python experiments/claims/analyse.py [--quick]
 
-With --quick it reads results/runs.csv where runs/ is missing, so tables and figures can be drawn again from what is
-committed. Differences are paired by seed (or split): mean, 95% t-interval, p of the paired t-test, Holm's p within the
-table. A dash is what could not be computed: one pair alone has no interval.
+With --quick it reads results/runs.csv where runs/ is missing, so tables and figures can be made again from the
+committed files. Differences are paired by seed (or split): mean, 95% t-interval, p of the paired t-test, Holm's p
+within the table. A dash means that a value cannot be computed: a single pair has no interval.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if not QUICK:
     RESULTS, FIGURES = RESULTS / "full", FIGURES / "full"
 COLUMNS = ("claim", "part", "label", "seed", "rate", "encoded", "train_seconds", "cpu_seconds", "measure", "value")
 COSS = ["cosine", "CoSS 0.5", "CoSS 1"]
-LOSSES = [*COSS, *(f"{each}, neighbours" for each in COSS), "MSE", "SEED", "RKD", "SP", "PKT"]
-YARDSTICKS = ["from scratch", "untrained"]
+LOSSES = [*COSS, *(f"{loss}, neighbours" for loss in COSS), "MSE", "SEED", "RKD", "SP", "PKT"]
+BASELINES = ["from scratch", "untrained"]
 KEPT = [  # at either place
     "overlap@10 cosine",
     "overlap@10 euclidean",
@@ -61,8 +61,8 @@ def collect() -> Rows:
         record = json.loads(file.read_text())
         values = dict(record["measures"])
         if record["part"] == "rate":
-            for place, found in record["watched"].items():
-                values |= {f"held out, {place}: {key}": value for key, value in found.items()}
+            for place, measures in record["watched"].items():
+                values |= {f"held out, {place}: {key}": value for key, value in measures.items()}
         same = {key: record[key] for key in COLUMNS[:8]}
         rows += [{**same, "measure": key, "value": value} for key, value in values.items() if value is not None]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,26 +116,32 @@ def paired(first: dict[int, float], second: dict[int, float]) -> dict[str, Any] 
     gaps = np.array([first[seed] - second[seed] for seed in seeds])
     if not len(gaps):
         return None
-    found: dict[str, Any] = {"n": len(gaps), "difference": float(gaps.mean()), "low": None, "high": None, "p": None}
+    difference: dict[str, Any] = {
+        "n": len(gaps),
+        "difference": float(gaps.mean()),
+        "low": None,
+        "high": None,
+        "p": None,
+    }
     if len(gaps) > 1 and gaps.std() > 0:
         half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
         p = float(stats.ttest_1samp(gaps, 0).pvalue)
-        found |= {"low": float(gaps.mean() - half), "high": float(gaps.mean() + half), "p": p}
-    return found
+        difference |= {"low": float(gaps.mean() - half), "high": float(gaps.mean() + half), "p": p}
+    return difference
 
 
 def holm(tests: list[dict[str, Any]]) -> None:
-    """Holm's p beside each p."""
-    ordered = sorted((each for each in tests if each["p"] is not None), key=lambda each: each["p"])
-    least = 0.0
-    for place, each in enumerate(ordered):
-        least = max(least, min(1.0, each["p"] * (len(ordered) - place)))
-        each["holm"] = least
+    """Add Holm's p to each test."""
+    ordered = sorted((test for test in tests if test["p"] is not None), key=lambda test: test["p"])
+    largest = 0.0
+    for place, test in enumerate(ordered):
+        largest = max(largest, min(1.0, test["p"] * (len(ordered) - place)))
+        test["holm"] = largest
 
 
 def family(wanted: Iterable[tuple[str, str, Callable[[], dict[str, Any] | None]]]) -> list[dict[str, Any]]:
     """The tests of one table, Holm-corrected together."""
-    tests = [{"comparison": a, "measure": b, **found} for a, b, test in wanted if (found := test()) is not None]
+    tests = [{"comparison": a, "measure": b, **result} for a, b, test in wanted if (result := test()) is not None]
     holm(tests)
     return tests
 
@@ -149,10 +155,10 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def tests_table(tests: list[dict[str, Any]]) -> str:
     """Differences with their intervals."""
 
-    def shown(each: dict[str, Any]) -> list[str]:
-        inside = f"{each['low']:+.3f} to {each['high']:+.3f}" if each["low"] is not None else "-"
-        chances = [f"{each[key]:.2g}" if each.get(key) is not None else "-" for key in ("p", "holm")]
-        return [each["comparison"], each["measure"], str(each["n"]), f"{each['difference']:+.3f}", inside, *chances]
+    def shown(test: dict[str, Any]) -> list[str]:
+        inside = f"{test['low']:+.3f} to {test['high']:+.3f}" if test["low"] is not None else "-"
+        chances = [f"{test[key]:.2g}" if test.get(key) is not None else "-" for key in ("p", "holm")]
+        return [test["comparison"], test["measure"], str(test["n"]), f"{test['difference']:+.3f}", inside, *chances]
 
     return table(["difference", "measure", "pairs", "mean", "95% interval", "p", "Holm p"], [shown(t) for t in tests])
 
@@ -165,27 +171,27 @@ def claim1(study: Study) -> tuple[str, dict[str, Any]]:
 
     parts = ["## Claim 1: CoSS\n"]
     for place, measures in (("backbone", KEPT), ("head", [*KEPT, *BY_DIMENSION])):
-        labels = [each for each in [*LOSSES, *YARDSTICKS] if get(each, f"{place}: {measures[0]}")]
+        labels = [label for label in [*LOSSES, *BASELINES] if get(label, f"{place}: {measures[0]}")]
         rows = [
-            [each, str(len(get(each, f"{place}: {measures[0]}"))), f"{study.rates['claim1', 'main', each]:g}"]
-            + [spread(get(each, f"{place}: {measure}").values()) for measure in measures]
-            + [spread(study.seconds["claim1", "main", each], 0)]
-            for each in labels
+            [label, str(len(get(label, f"{place}: {measures[0]}"))), f"{study.rates['claim1', 'main', label]:g}"]
+            + [spread(get(label, f"{place}: {measure}").values()) for measure in measures]
+            + [spread(study.seconds["claim1", "main", label], 0)]
+            for label in labels
         ]
         parts += [f"At the {place}:\n", table(["loss", "seeds", "rate", *measures, "seconds"], rows)]
 
     def test(one: str, other: str, measure: str) -> tuple[str, str, Callable[[], dict[str, Any] | None]]:
         return f"{one} - {other}", measure, lambda: paired(get(one, measure), get(other, measure))
 
-    own = [f"backbone: {each}" for each in KEPT] + [f"head: {each}" for each in [*KEPT, *BY_DIMENSION]]
+    compared = [f"backbone: {label}" for label in KEPT] + [f"head: {label}" for label in [*KEPT, *BY_DIMENSION]]
     few = [f"backbone: {KEPT[place]}" for place in (0, 2, 3, 4, 5)]
     families = {
-        "space term": family(test("CoSS 1", "cosine", each) for each in own),
+        "space term": family(test("CoSS 1", "cosine", measure) for measure in compared),
         "against others": family(
-            test("CoSS 1", other, each) for other in ("MSE", "SEED", "RKD", "SP", "PKT") for each in few
+            test("CoSS 1", other, measure) for other in ("MSE", "SEED", "RKD", "SP", "PKT") for measure in few
         ),
         "neighbours": family(
-            test(f"{one}, neighbours", one, each) for one in COSS for each in [*few, "head: overlap@10 cosine"]
+            test(f"{one}, neighbours", one, measure) for one in COSS for measure in [*few, "head: overlap@10 cosine"]
         ),
     }
     for name, tests in families.items():
@@ -194,27 +200,31 @@ def claim1(study: Study) -> tuple[str, dict[str, Any]]:
 
 
 def claim2(study: Study) -> tuple[str, dict[str, Any]]:
-    """TinTeM: the student as it is built in, and the one whose features have both signs."""
+    """TinTeM: the built-in student, and the one whose features have both signs."""
     parts, families = ["## Claim 2: TinTeM\n"], {}
     for kind in ("", " signed"):
-        text, found = claim2_student(study, kind)
+        text, tests_of_student = claim2_student(study, kind)
         title = "The student without its last ReLU" if kind else "The built-in student, whose features are at least 0"
         parts += [f"### {title}\n", text]
-        families |= {f"{name}{kind}": tests for name, tests in found.items()}
+        families |= {f"{name}{kind}": tests for name, tests in tests_of_student.items()}
     return "\n".join(parts), families
 
 
 def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
     """The tables of one student."""
-    measures = [f"backbone: {each}" for each in (*KEPT[:4], "k-NN accuracy, among test", "k-NN agreement, among test")]
+    measures = [
+        f"backbone: {measure}" for measure in (*KEPT[:4], "k-NN accuracy, among test", "k-NN agreement, among test")
+    ]
     inner = ["teacher's head: overlap@10 cosine", "teacher's head: spread of singular values"]
     sizes = head_sizes(study)
     rows = []
     for size in sizes:
         for label in HEADS:
-            found = [study.get("claim2", f"heads{kind}", f"{label} {size}", each) for each in [*measures, *inner]]
-            if found[0]:
-                rows.append([f"{size:,}", label, str(len(found[0])), *(spread(each.values()) for each in found)])
+            columns = [study.get("claim2", f"heads{kind}", f"{label} {size}", values) for values in [*measures, *inner]]
+            if columns[0]:
+                rows.append(
+                    [f"{size:,}", label, str(len(columns[0])), *(spread(values.values()) for values in columns)]
+                )
     parts = ["Heads, at the backbone:\n"]
     parts.append(table(["images", "head", "seeds", *(m.removeprefix("backbone: ") for m in measures), *inner], rows))
 
@@ -245,9 +255,9 @@ def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
         )
         for label, place in places:
             whats = ("rank among known", "rank among held out", "AUROC", "FPR")
-            found = [unusual(label, place, score, what) for what in whats]
-            if found[0]:
-                rows.append([name, label, place, *(spread(found[i].values()) for i in (0, 1, 2, 3))])
+            columns = [unusual(label, place, score, what) for what in whats]
+            if columns[0]:
+                rows.append([name, label, place, *(spread(columns[i].values()) for i in (0, 1, 2, 3))])
     head = ["score", "student", "at", "rank, known classes", "rank, held-out classes", "AUROC", "FPR at 95% TPR"]
     parts += ["Unusual images, Spearman's correlation of scores with the teacher's:\n", table(head, rows)]
 
@@ -255,7 +265,7 @@ def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
         one: tuple[str, str], other: tuple[str, str], score: str, what: str
     ) -> tuple[str, str, Callable[[], dict[str, Any] | None]]:
         names = [label if place == "backbone" else f"{label} (head)" for label, place in (one, other)]
-        pair = [unusual(*each, score, what) for each in (one, other)]
+        pair = [unusual(*side, score, what) for side in (one, other)]
         return f"{names[0]} - {names[1]}", f"{SCORES[score]}, {what}", lambda: paired(*pair)
 
     families["unusual"] = family(
@@ -273,21 +283,21 @@ def claim2_student(study: Study, kind: str) -> tuple[str, dict[str, Any]]:
 
 
 def head_sizes(study: Study) -> list[int]:
-    """The numbers of images that heads were compared at."""
+    """The numbers of images in the comparison of heads."""
     labels = {key[2] for key in study.values if key[0] == "claim2" and key[1].startswith("heads")}
     return sorted({int(label.split()[-1]) for label in labels})
 
 
 def cell(study: Study, label: str, batch: int, tau: float = 1.0) -> dict[str, dict[int, float]]:
     """Measures of a cell of CKD's grid."""
-    found: dict[str, dict[int, float]] = {}
+    measures: dict[str, dict[int, float]] = {}
     grid = f"{label} B {batch}" + (f" tau {tau:g}" if label == "CKD" else "")
     where = [("main", label)] if (batch, tau) == (64, 1.0) else [("grid", grid)]
     for part, name in where:
         for key, values in study.values.items():
             if key[:3] == ("claim3", part, name):
-                found[key[3]] = values
-    return found
+                measures[key[3]] = values
+    return measures
 
 
 def claim3(study: Study) -> tuple[str, dict[str, Any]]:
@@ -298,11 +308,11 @@ def claim3(study: Study) -> tuple[str, dict[str, Any]]:
 
     measures = ["accuracy", "garment accuracy", "digit accuracy", "agreement", "agreement, excess"]
     rows = [
-        [each, str(len(get(each, "accuracy"))), f"{study.rates['claim3', 'main', each]:g}"]
-        + [spread(get(each, measure).values()) for measure in measures]
-        + [spread(study.seconds["claim3", "main", each], 0)]
-        for each in METHODS
-        if get(each, "accuracy")
+        [label, str(len(get(label, "accuracy"))), f"{study.rates['claim3', 'main', label]:g}"]
+        + [spread(get(label, measure).values()) for measure in measures]
+        + [spread(study.seconds["claim3", "main", label], 0)]
+        for label in METHODS
+        if get(label, "accuracy")
     ]
     parts = ["## Claim 3: CKD\n", table(["method", "seeds", "rate", *measures, "seconds"], rows)]
     pairs = [*(("CKD", other) for other in METHODS[:4]), *((other, "none") for other in METHODS[1:4])]
@@ -316,16 +326,16 @@ def claim3(study: Study) -> tuple[str, dict[str, Any]]:
     for batch in (16, 64, 256):
         none = cell(study, "none", batch).get("accuracy", {})
         for tau in (0.25, 1.0, 4.0):
-            found = cell(study, "CKD", batch, tau)
-            if found:
-                gap = paired(found["accuracy"], none)
-                term = np.mean(list(found["last epoch: contrastive"].values())) / 10
-                low = np.mean(list(found["floor"].values()))
+            measured = cell(study, "CKD", batch, tau)
+            if measured:
+                gap = paired(measured["accuracy"], none)
+                term = np.mean(list(measured["last epoch: contrastive"].values())) / 10
+                low = np.mean(list(measured["floor"].values()))
                 bounds = (np.log(batch), low, term)
                 shown = [*map("{:.3f}".format, bounds), f"{(np.log(batch) - term) / (np.log(batch) - low):.2f}"]
-                shown += [spread(found["accuracy"].values()), spread(none.values())]
-                shown += [f"{gap['difference']:+.3f}" if gap else "-", spread(found["agreement"].values())]
-                lines.append([str(batch), f"{tau:g}", str(len(found["accuracy"])), *shown])
+                shown += [spread(measured["accuracy"].values()), spread(none.values())]
+                shown += [f"{gap['difference']:+.3f}" if gap else "-", spread(measured["agreement"].values())]
+                lines.append([str(batch), f"{tau:g}", str(len(measured["accuracy"])), *shown])
     head = ["B", "tau", "seeds", "uniform log B", "floor", "reached", "of the way down", "accuracy", "none at this B"]
     parts.append(table([*head, "gain", "agreement"], lines))
     return "\n".join(parts), {"methods": tests}
@@ -362,13 +372,13 @@ def save(figure: Any, name: str) -> None:
 def figure1(study: Study) -> None:
     """Claim 1: what each loss keeps."""
     shown = {0: "overlap@10 (cosine)", 2: "debiased CKA", 3: "norm correlation", 5: "k-NN agreement"}
-    labels = [each for each in [*LOSSES, *YARDSTICKS] if study.has("claim1", "main", each)]
+    labels = [label for label in [*LOSSES, *BASELINES] if study.has("claim1", "main", label)]
     if not labels:
         return
     figure, axes = plt.subplots(1, 4, figsize=(10, 4.2), sharey=True)
     for axis, (place, title) in zip(axes, shown.items(), strict=True):
         for row, label in enumerate(labels):
-            colour = "blue" if "CoSS" in label else "grey" if label in YARDSTICKS else "orange"
+            colour = "blue" if "CoSS" in label else "grey" if label in BASELINES else "orange"
             if label.startswith("cosine"):
                 colour = "green"
             for where, shift, hollow in (("backbone", 0.16, False), ("head", -0.16, True)):
@@ -393,12 +403,16 @@ def figure2(study: Study) -> None:
     ]
     colours = dict(zip(HEADS, ("blue", "purple", "green", "orange"), strict=True))
     for label in HEADS:
-        found = [list(study.get("claim2", "heads", f"{label} {s}", f"backbone: {KEPT[0]}").values()) for s in sizes]
-        some = [(size, values) for size, values in zip(sizes, found, strict=True) if values]
-        if some:
-            where = [size for size, _ in some]
-            axes[0].plot(where, [np.mean(v) for _, v in some], "-", color=COLOURS[colours[label]], lw=1.5, label=label)
-            for size, values in some:
+        values_of_sizes = [
+            list(study.get("claim2", "heads", f"{label} {s}", f"backbone: {KEPT[0]}").values()) for s in sizes
+        ]
+        measured = [(size, values) for size, values in zip(sizes, values_of_sizes, strict=True) if values]
+        if measured:
+            where = [size for size, _ in measured]
+            axes[0].plot(
+                where, [np.mean(v) for _, v in measured], "-", color=COLOURS[colours[label]], lw=1.5, label=label
+            )
+            for size, values in measured:
                 axes[0].plot([size] * len(values), values, "o", ms=3.5, color=COLOURS[colours[label]], alpha=0.8)
         values = list(study.get("claim2", "heads signed", f"{label} 5000", f"backbone: {KEPT[0]}").values())
         axes[0].plot([5_000] * len(values), values, "x", ms=6, mew=1.5, color=COLOURS[colours[label]])
@@ -412,7 +426,7 @@ def figure2(study: Study) -> None:
     for side in ("top", "right"):
         axes[0].spines[side].set_visible(False)
     one = [("cosine", "backbone"), ("CoSS 1", "backbone"), ("CoSS 1", "head"), ("TinTeM", "backbone")]
-    students = [(kind, *each) for kind in ("", " signed") for each in one]
+    students = [(kind, *student) for kind in ("", " signed") for student in one]
     palette = {"cosine": "green", "CoSS 1": "orange", "TinTeM": "blue"}
     for axis, (score, name) in zip(axes[1:], SCORES.items(), strict=True):
         for row, (kind, label, place) in enumerate(students):
@@ -482,7 +496,7 @@ def figure3(study: Study) -> None:
 
 
 def machine() -> str:
-    """What this was run on."""
+    """The machine and the Python version."""
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import data
 import numpy as np
-import torch
 from measures import TEST, at_both, images
 from sizes import EPOCHS, ROWS
 from sizes import SEEDS as COUNT
@@ -38,12 +37,8 @@ def name(rows: int = ROWS) -> str:
 
 
 def no_logits(rows: int = ROWS) -> str:
-    """Ten zeros for each image: the teacher of a student that learns from labels alone."""
-    path = data.DATA / f"no-logits-{rows}.pt"
-    if not path.exists():
-        with np.load(data.DATA / f"{name(rows)}.npz") as file:
-            torch.save({"logits": torch.zeros(rows, 10), "ids": file["ids"].tolist()}, path)
-    return str(path)
+    """The teacher of a student that learns from labels alone, whose loss does not see it."""
+    return data.random_logits(name(rows), 10)
 
 
 def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS, epochs: int = EPOCHS) -> Run:
@@ -52,15 +47,15 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
     fields = {"data": str(data.DATA / f"{name(rows)}.npz"), "epochs": epochs}
     if measured:
         fields["probe_rows"] = 50  # held-out rows are watched to choose the rate, no longer afterwards
-    steps = rows * 5 // 6 // BATCH * epochs
     if label in YARDSTICKS:
         fields |= {"method": "kd", "options": {"weight": 0.0}, "teacher": no_logits(rows)}
         if label == "untrained":
-            steps, rate = 1, 0.0  # one batch at rate 0: only the batch norms' running moments see it
-            fields |= {"epochs": 1}
+            rate = 0.0  # one batch at rate 0: only the batch norms' running moments see it
+            fields |= {"epochs": 1, "samples": BATCH}
     else:
         fields |= {"teacher": str(data.DATA / "lite2-train"), **LOSSES[label]}
-    partial = label == "untrained" or fields.get("neighbour_batches", False)
+        if "neighbour_batches" in fields:  # as many steps as the other losses get
+            fields["samples"] = rows * 5 // 6
 
     def measure(run: Run, bank: dict, test: dict) -> dict[str, float]:
         if not measured:
@@ -69,7 +64,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", rows: int = ROWS
 
     return Run(
         "claim1", part, label, seed, rate, fields, lambda: images("test", TEST if measured else 10)[0], measure,
-        steps if partial else None, {"rows": rows, "epochs": epochs},
+        {"rows": rows, "epochs": epochs},
     )  # fmt: skip
 
 
@@ -79,7 +74,7 @@ def accuracy_held_out(record: dict) -> float:
 
 
 def rate_of(label: str, until: float = float("inf")) -> float | None:
-    """The learning rate chosen with a seed of its own on held-out rows, one for CoSS at either weight and for
+    """The learning rate chosen with another seed on held-out rows, one for CoSS at either weight and for
     both orders of the same loss; None while runs are missing."""
     if label == "untrained":
         return 0.0

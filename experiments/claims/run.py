@@ -1,11 +1,11 @@
-"""The three claims, tried in miniature: trains what is missing, most wanted first, then writes results/ and figures/.
+"""The three claims at a small scale: trains missing runs, the most important first, then writes results/ and figures/.
 
     python experiments/claims/run.py                          # full size: a day on two cores
-    python experiments/claims/run.py --quick                  # what is committed
-    python experiments/claims/run.py --quick --until 00:30    # begin no run after that; the next start goes on
+    python experiments/claims/run.py --quick                  # the committed size
+    python experiments/claims/run.py --quick --until 00:30    # start no run after that; the next start continues
     python experiments/claims/run.py --quick --part claim3    # one claim alone
 
-Start it a second time to have two processes share the work. `analyse.py` alone writes results/ from what is there.
+A second process shares the work. `analyse.py` alone writes results/ from the finished runs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def moment(text: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the smaller study whose results are committed")
-    parser.add_argument("--until", type=moment, default=float("inf"), metavar="HH:MM", help="begin no run after this")
+    parser.add_argument("--until", type=moment, default=float("inf"), metavar="HH:MM", help="start no run after this")
     parser.add_argument("--part", choices=["claim1", "claim2", "claim3"], help="one claim alone")
     arguments = parser.parse_args()
     data.teacher()

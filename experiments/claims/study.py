@@ -1,6 +1,6 @@
 """What all claims share: a run that is trained once and kept, its measures, and the choice of the learning rate.
 
-A run is trained by manifold_probe's own trainer, measured on test images, and leaves runs/CLAIM/NAME.json; its features
+A run is trained by manifold_probe's trainer, measured on test images, and leaves runs/CLAIM/NAME.json; its features
 and its checkpoint are then removed. A run whose JSON is there is never trained again, so a study can be stopped at any
 moment and goes on; several processes may work on the same study, each run is taken by one of them.
 """
@@ -24,13 +24,8 @@ import torch
 from safetensors.numpy import load_file
 from sizes import RUNS
 
-from manifold_probe.distillation import train as trainer
-from manifold_probe.distillation.config import Config, resolved
-from manifold_probe.distillation.run_folder import RunFolder, read_log
-from manifold_probe.distillation.setting import prepare
-from manifold_probe.extraction.processes import Processes
-from manifold_probe.models.heads import make_head
-from manifold_probe.models.load import forward, load_model
+import manifold_probe as mp
+from manifold_probe.models import forward, load_model, saved_head
 
 torch.set_num_threads(1)
 RATES = (1e-3, 3e-3, 1e-2)
@@ -52,8 +47,7 @@ class Run:
     """A configuration and a seed. ``part`` says what for; ``fields`` go to the trainer.
 
     ``measure`` makes the numbers of a trained student from (bank, test): the features of all rows of the run's data
-    and of the test images, {"backbone": ..., "head": ...}. ``test`` are the test images (n, H, W). ``steps`` stops
-    passes that encode more than an epoch (neighbour batches) after so many steps; they are spread over the epochs.
+    and of the test images, {"backbone": ..., "head": ...}. ``test`` are the test images (n, H, W).
     """
 
     claim: str
@@ -64,7 +58,6 @@ class Run:
     fields: dict[str, Any]
     test: Callable[[], np.ndarray]
     measure: Callable[[Run, dict[str, np.ndarray], dict[str, np.ndarray]], dict[str, float]]
-    steps: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -83,11 +76,11 @@ class Run:
         return RUNS / self.claim / self.name
 
     @property
-    def config(self) -> Config:
+    def settings(self) -> dict[str, Any]:
         """What the trainer is asked for."""
         given = {"student": "conv4", **OPTIMISATION, "seed": self.seed, "rate": self.rate, **self.fields}
         given.setdefault("probe_every", given["epochs"])
-        return resolved(given)
+        return given
 
 
 def done(run: Run) -> dict[str, Any] | None:
@@ -133,14 +126,11 @@ def fresh(run: Run) -> dict[str, Any]:
     """Train, measure, keep the numbers."""
     folder = run.folder
     cpu, wall = time.process_time(), time.monotonic()
-    if run.steps is None:
-        trainer.train(run.config, folder, tell=lambda _: None)
-    else:
-        train_part(run.config, folder, run.steps)
+    trained = mp.distill(folder, **run.settings)
     bank = {k: v for k, v in load_file(folder / "features-00000.safetensors").items() if k in ("backbone", "head")}
-    test = embedded(folder / "student.pt", run.test(), bank["head"].shape[1])
+    test = embedded(run, run.test())
     seconds = json.loads((folder / "seconds.json").read_text())
-    watched = read_log(folder)[-1]["measures"]
+    watched = trained.log[-1]["measures"]
     record = {
         "claim": run.claim,
         "part": run.part,
@@ -166,42 +156,21 @@ def fresh(run: Run) -> dict[str, Any]:
     return record
 
 
-def train_part(config: Config, folder: Path, steps: int) -> None:
-    """The trainer's own loop on the first steps of the first pass, cut into as many parts as there are epochs.
-
-    One pass over neighbour batches encodes 16 times the rows, more than the whole budget of the other losses.
-    """
-    processes = Processes.join()
-    out = RunFolder(folder)
-    with out.locked():
-        before = out.state()
-        setting = prepare(config, processes, lambda _: None)
-        batches, each = setting.order(0), steps // config.epochs
-        setting.order = lambda epoch: batches[epoch * each : (epoch + 1) * each]
-        run = trainer.Run(setting, out, processes, lambda _: None, None)
-        run.start(before)
-        run.train()
-        run.finish()
-
-
 @torch.no_grad()
-def embedded(student: Path, images: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    """Backbone and head (classifier's logits where there is one) of images (n, H, W), from run/student.pt."""
-    model = load_model(str(student))
-    kept = torch.load(student, map_location="cpu", weights_only=True)["head"]
-    if set(kept["state"]) == {"weight", "bias"}:  # a linear head or a classifier
-        head: torch.nn.Module = torch.nn.Linear(*kept["state"]["weight"].shape[::-1])
-    else:
-        head = torch.nn.Identity() if not kept["state"] else None
+def embedded(run: Run, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Backbone and head (classifier's logits where there is one) of images (n, H, W), from the run's student.pt."""
+    checkpoint, source = run.folder / "student.pt", run.settings["student"]
+    written_here = source.startswith("python:")  # code that a checkpoint names is not run, only code that we name
+    model = load_model(source, weights=str(checkpoint)) if written_here else load_model(str(checkpoint))
+    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    head = saved_head(**kept["head"])
+    head.load_state_dict(kept["head"]["state"])
+    head.eval()
+    mean, std = (torch.tensor(kept["preprocessing"][name])[:, None, None] for name in ("mean", "std"))
     parts: dict[str, list[torch.Tensor]] = {"backbone": [], "head": []}
     for start in range(0, len(images), 500):
         pixels = torch.from_numpy(images[start : start + 500])[:, None].expand(-1, 3, -1, -1)
-        backbone = forward(model, model.preprocessing.normalise(pixels / 255))
-        if head is None:
-            head = make_head(kept["name"], backbone.shape[1], width)
-        if not parts["head"]:
-            head.load_state_dict(kept["state"])
-            head.eval()
+        backbone = forward(model, (pixels / 255 - mean) / std)
         parts["backbone"].append(backbone)
         parts["head"].append(head(backbone))
     return {name: torch.cat(rows).numpy() for name, rows in parts.items()}

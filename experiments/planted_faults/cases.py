@@ -1,8 +1,8 @@
-"""What the benchmark asks: a list of cases, each one fault, two faults, or a healthy pair, drawn by its number alone.
+"""The cases of the benchmark: each is one fault, two faults, or a healthy pair, drawn by its number alone.
 
 The list of N cases is the beginning of every longer one. Of 20 cases 11 are single faults, 3 pairs and 6 healthy;
-every fault meets every severity, and bases in turn; a third of the faults is masked. The tuning half has its own bases
-and even seeds, the reporting half the other bases and odd ones.
+every fault occurs at every severity, and bases in turn; a third of the faults is masked. The tuning half has even
+seeds, the reporting half other bases and odd seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = "sshsspshsshspsshshph"  # of every 20: 11 single, 3 pairs, 6 healthy
 
 @dataclass(frozen=True)
 class Case:
-    """One question. ``seed`` draws the rows and everything in the fault."""
+    """One case. ``seed`` draws the rows and all random choices of the fault."""
 
     id: str
     half: str
@@ -39,7 +39,7 @@ class Case:
 
 @dataclass
 class Prepared:
-    """A case with its arrays and what is true of it."""
+    """A case with its arrays and the facts to judge an answer."""
 
     teacher: np.ndarray
     student: np.ndarray
@@ -53,7 +53,7 @@ def cases(half: str, count: int, chosen: list[str] | None = None) -> list[Case]:
     bank = [name for name in bases.names(half) if chosen is None or name in chosen]
     rng = np.random.default_rng([parity, 5])
     single, pair, base = deck(singles, rng), deck(pairs, rng), deck(lambda: bank, rng)
-    families, found = list(healthy.families()), []
+    families, listed = list(healthy.families()), []
     numbers = {"s": 0, "p": 0, "h": 0}
     for place in range(count):
         letter = KINDS[place % len(KINDS)]
@@ -63,19 +63,19 @@ def cases(half: str, count: int, chosen: list[str] | None = None) -> list[Case]:
         if letter == "h":
             family = families[number % len(families)]
             seed = 2 * (number // len(families)) + parity
-            found.append(Case(f"{start}-{family}", half, "healthy", (), 0.0, "", family, seed, False))
+            listed.append(Case(f"{start}-{family}", half, "healthy", (), 0.0, "", family, seed, False))
             continue
         if not bank:
             continue
         names, severity = next(single if letter == "s" else pair)
         kind, mask, on = "single" if letter == "s" else "pair", number % 3 == 2, next(base)
         title = f"{start}-{'+'.join(names)}-{severity:g}-{on}{'-masked' if mask else ''}"
-        found.append(Case(title, half, kind, names, severity, on, "", seed, mask))
-    return found
+        listed.append(Case(title, half, kind, names, severity, on, "", seed, mask))
+    return listed
 
 
 def deck(make: Callable[[], list[Any]], rng: np.random.Generator) -> Iterator[Any]:
-    """Everything that ``make`` lists, shuffled, again and again."""
+    """The items that ``make`` lists, shuffled, without end."""
     while True:
         cards = make()
         if not cards:
@@ -89,7 +89,7 @@ def singles() -> list[tuple[tuple[str, ...], float]]:
 
 
 def pairs() -> list[tuple[tuple[str, ...], float]]:
-    """Every two faults that can be told apart, at a severity of .5 or more."""
+    """Every two compatible faults, at a severity of .5 or more."""
     names = list(faults.FAULTS)
     return [
         ((a, b), severity)
@@ -106,15 +106,15 @@ def prepared(case: Case, rows: int = bases.ROWS) -> Prepared | None:
 
 
 def healthy_pair(case: Case, rows: int) -> Prepared:
-    """A pair of healthy.py; a fault that it truly has is visible when it shows beside the teacher itself."""
+    """A pair of healthy.py; its known fault is visible if it is visible against the teacher itself."""
     pair = healthy.pair(case.family, case.seed, case.half, rows)
-    found = visible.state(pair.teacher, pair.student)
-    before = visible.state(pair.teacher, pair.teacher) if pair.truth else found
-    overlap = float(found.overlap["cosine"].mean())
+    after = visible.state(pair.teacher, pair.student)
+    before = visible.state(pair.teacher, pair.teacher) if pair.truth else after
+    overlap = float(after.overlap["cosine"].mean())
     facts = {
         "truth": [sorted(pair.truth)] if pair.truth else [],
         "allowed": sorted(pair.allowed),
-        "visible": bool(pair.truth) and bool(visible.visible(before, found)["visible"]),
+        "visible": bool(pair.truth) and bool(visible.visible(before, after)["visible"]),
         "domain": pair.setting.split(",")[0],
         "setting": pair.setting,
         "quality": visible.quality(overlap),
@@ -125,7 +125,7 @@ def healthy_pair(case: Case, rows: int) -> Prepared:
 
 
 def faulty_pair(case: Case, rows: int) -> Prepared | None:
-    """A base with its faults. Two faults are visible when each shows alone, and each beside the other."""
+    """A base with its faults. Two faults are visible when each is visible alone and in addition to the other."""
     base = bases.base(case.base, rows, case.seed)
 
     def planted(*names: str) -> faults.Planted | None:
@@ -147,14 +147,16 @@ def faulty_pair(case: Case, rows: int) -> Prepared | None:
     show, costless = bool(signs["visible"]), [] if signs["costs"] else list(case.names)
     if len(case.names) == 2:
         alone = [planted(name) for name in case.names]
-        states = [measured(each) for each in alone if each is not None]
+        states = [measured(one_fault) for one_fault in alone if one_fault is not None]
         show = len(states) == 2
         if show:
             beside = [shown(states[1 - this], ill, alone[this]) for this in range(2)]
             show = all(
                 shown(clean, states[this], alone[this])["visible"] and beside[this]["visible"] for this in range(2)
             )
-            costless = [name for name, each in zip(case.names, beside, strict=True) if not each["costs"]]
+            costless = [
+                name for name, signs_of_one in zip(case.names, beside, strict=True) if not signs_of_one["costs"]
+            ]
     overlap = float(clean.overlap["cosine"].mean())
     facts = {
         "truth": [sorted(names) for names in whole.truth],

@@ -2,10 +2,10 @@
 
 Every function is FAULTS[name](student, labels, severity, rng) and returns the student, the rows that it touched (n,)
 (None: all of them) and the classes that it touched. Lengths are relative to the student's own spread, the root mean
-squared distance from its mean. Labels say where a fault goes; whether the diagnosis is told them is another matter.
+squared distance from its mean. Labels define the class faults; the diagnosis may be run with or without labels.
 
-`plant` adds what is true of the result. ``mask`` hides the fault behind a random rotation and noise of 2% of the
-spread; what cannot be told apart from outputs after that is accepted as a group.
+`plant` adds the right names of the result. ``mask`` hides the fault under a random rotation and noise of 2% of the
+spread; causes that outputs cannot distinguish after that are accepted as a group.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MASK_NOISE = 0.02
 
 @dataclass(frozen=True)
 class Planted:
-    """A pair with faults in it. ``truth``: for each fault the names that are right.
+    """A pair with planted faults. ``truth``: the right names of each fault.
 
     ``rows`` (n,) marks the rows concerned (None: all), ``classes`` the classes concerned.
     """
@@ -49,14 +49,12 @@ def plant(
 ) -> Planted | None:
     """Plant one fault, several in the order of FAULTS, or none; None where the student cannot have it.
 
-    ``aligned``: the student's dimensions are the teacher's, so that missing ones can be told from collapsed ones.
+    ``aligned``: the student's dimensions are the teacher's, so that missing ones differ from collapsed ones.
     """
     names = (names,) if isinstance(names, str) else names
     order, seed, n = list(FAULTS), int(rng.integers(2**32)), len(student)
     rows, classes = None, ()
-    for name in sorted(
-        names, key=order.index
-    ):  # each draws for itself, so that it is the same alone and beside another
+    for name in sorted(names, key=order.index):  # separate seeds: a fault is the same alone and with another
         made = FAULTS[name](student, labels, severity, np.random.default_rng([seed, order.index(name)]))
         if made is None:
             return None
@@ -74,7 +72,7 @@ def plant(
 def accepted(name: str, mask: bool, aligned: bool) -> frozenset[str]:
     """The names that are right for a fault."""
     if name == "truncated_dimensions" and not aligned:
-        return DIMENSIONS  # columns that stood for nothing by themselves
+        return DIMENSIONS  # single columns have no counterpart in the teacher
     if not mask:
         return frozenset({name})
     for group in GROUPS:
@@ -85,7 +83,7 @@ def accepted(name: str, mask: bool, aligned: bool) -> frozenset[str]:
     return frozenset({name})
 
 
-# ---- what they share
+# ---- shared functions
 
 
 def spread(rows: np.ndarray) -> float:
@@ -106,7 +104,7 @@ def direction(d: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def some(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Marks (n,) of that many rows."""
+    """A mask (n,) of ``count`` random rows."""
     marks = np.zeros(n, bool)
     marks[rng.choice(n, min(n, max(1, count)), replace=False)] = True
     return marks
@@ -129,48 +127,48 @@ def components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def slice_failure(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched | None:
-    """One class keeps 1 - s of what its rows say and gets s of something else that looks alike."""
-    found = large_classes(labels, rng)
-    if len(found) < 2:
+    """The rows of one class keep 1 - s of their deviations and get s of random ones with the same covariance."""
+    large = large_classes(labels, rng)
+    if len(large) < 2:
         return None
-    rows, x = labels == found[0], x.copy()
+    rows, x = labels == large[0], x.copy()
     inside = x[rows] - x[rows].mean(0)
     other = rng.normal(size=(len(inside), len(inside))) @ inside / np.sqrt(len(inside))
     x[rows] = x[rows].mean(0) + (1 - severity) * inside + severity * other
-    return x, rows, (int(found[0]),)
+    return x, rows, (int(large[0]),)
 
 
 def cluster_merge(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched | None:
-    """One class is moved on another, s of the way."""
-    found = large_classes(labels, rng)
-    if len(found) < 3:
+    """One class is moved towards another, s of the distance."""
+    large = large_classes(labels, rng)
+    if len(large) < 3:
         return None
-    mover, goal = (labels == each for each in found[:2])
+    mover, goal = (labels == name for name in large[:2])
     moved = x.copy()
     moved[mover] += severity * (x[goal].mean(0) - x[mover].mean(0))
-    return moved, mover | goal, (int(found[0]), int(found[1]))
+    return moved, mover | goal, (int(large[0]), int(large[1]))
 
 
 def cluster_tear(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched | None:
-    """A class is cut in two, by a direction of its own or by chance, and the halves part by 2 s spreads."""
-    found = large_classes(labels, rng)
-    if len(found) < 2:
+    """A class is cut in two, along one of its directions or at random, and the halves are moved 2 s spreads apart."""
+    large = large_classes(labels, rng)
+    if len(large) < 2:
         return None
-    rows, torn = labels == found[0], x.copy()
+    rows, torn = labels == large[0], x.copy()
     inside = x[rows] - x[rows].mean(0)
     along = inside @ (rng.normal(size=len(inside)) @ inside)
     half = along > np.median(along) if rng.random() < 0.5 else rng.random(len(inside)) < 0.5
     torn[rows] += np.where(half, 1, -1)[:, None] * severity * spread(x) * direction(x.shape[1], rng)
-    return torn, rows, (int(found[0]),)
+    return torn, rows, (int(large[0]),)
 
 
 def class_collapse(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched | None:
-    """All rows go towards the means of their classes, .95 s of the way, and noise of 2% is left."""
+    """All rows move towards the means of their classes, .95 s of the distance, with noise of 2%."""
     if len(np.unique(labels)) < 2:
         return None
     means = np.zeros_like(x)
-    for each in np.unique(labels):
-        means[labels == each] = x[labels == each].mean(0)
+    for name in np.unique(labels):
+        means[labels == name] = x[labels == name].mean(0)
     noise = 0.02 * spread(x) / np.sqrt(x.shape[1]) * rng.normal(size=x.shape)
     return means + (1 - 0.95 * severity) * (x - means) + noise, None, ()
 
@@ -195,7 +193,7 @@ def nonlinear_warp(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.r
 
 
 def hubness(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """15% of the rows go .9 s of the way to the mean, where they are everybody's neighbours."""
+    """15% of the rows move .9 s of the distance to the mean, where they are neighbours of many rows."""
     rows, drawn = some(len(x), round(0.15 * len(x)), rng), x.copy()
     drawn[rows] += 0.9 * severity * (x.mean(0) - x[rows])
     return drawn, rows, ()
@@ -208,7 +206,7 @@ def dimension_rescaling(x: np.ndarray, labels: np.ndarray, severity: float, rng:
 
 
 def common_direction(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """Every row is moved along one direction, each by its own amount of 3 s spreads."""
+    """Every row is moved along one direction, by a normal amount of 3 s spreads."""
     return x + 3 * severity * spread(x) * np.outer(rng.normal(size=len(x)), direction(x.shape[1], rng)), None, ()
 
 
@@ -221,7 +219,7 @@ def norm_loss(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random
     """Norms are divided by themselves to the power s."""
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if np.log(np.maximum(lengths, 1e-12)).std() < 0.03:
-        return None  # there are none to lose
+        return None  # norms do not vary
     return x * (np.exp(np.log(lengths).mean()) / lengths) ** severity, None, ()
 
 
@@ -257,7 +255,7 @@ def truncated_dimensions(x: np.ndarray, labels: np.ndarray, severity: float, rng
 
 
 def dead_dimensions(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """As many are left, drawn by chance, and the others are zero."""
+    """As many random dimensions are left, and the others are zero."""
     kept = some(x.shape[1], max(2, round(x.shape[1] ** (1 - 0.75 * severity))), rng)
     return np.where(kept, x, 0.0), None, ()
 
@@ -266,7 +264,7 @@ def dead_dimensions(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.
 
 
 def point_collapse(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """.3 s of the rows fall on one of them, exactly or to a thousandth of the spread."""
+    """.3 s of the rows move onto one of them, exactly or to a thousandth of the spread."""
     rows, fallen = some(len(x), round(0.3 * severity * len(x)), rng), x.copy()
     jitter = rng.choice([0.0, 1e-3]) * spread(x) / np.sqrt(x.shape[1])
     fallen[rows] = x[rng.choice(np.flatnonzero(rows))] + jitter * rng.normal(size=(int(rows.sum()), x.shape[1]))
@@ -274,7 +272,7 @@ def point_collapse(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.r
 
 
 def outliers(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """Six rows of a thousand go 10 to the power 1 + s times as far out, as they lie or anywhere."""
+    """Six rows of a thousand move to 10 to the power 1 + s times their distance, in their or in random directions."""
     rows, far = some(len(x), max(2, round(0.006 * len(x))), rng), x.copy()
     away = x[rows] - x.mean(0)
     if rng.random() < 0.5:
@@ -284,7 +282,7 @@ def outliers(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.
 
 
 def row_misalignment(x: np.ndarray, labels: np.ndarray, severity: float, rng: np.random.Generator) -> Touched:
-    """.4 s of the rows change places: a block that is shuffled, a block that is shifted, or rows here and there."""
+    """.4 s of the rows change places: a shuffled block, a shifted block, or scattered rows."""
     n, kind = len(x), rng.choice(["shuffled", "shifted", "scattered"])
     count = max(2, round(0.4 * severity * n))
     start = rng.integers(0, n - count + 1)
@@ -298,15 +296,15 @@ def row_misalignment(x: np.ndarray, labels: np.ndarray, severity: float, rng: np
 Fault = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], "Touched | None"]
 # in the order in which several are planted
 FAULTS: dict[str, Fault] = {
-    each.__name__: each  # type: ignore[attr-defined]
-    for each in (
+    fault.__name__: fault  # type: ignore[attr-defined]
+    for fault in (
         *(slice_failure, cluster_merge, cluster_tear, class_collapse, nonlinear_warp, hubness, dimension_rescaling),
         *(common_direction, offset, norm_loss, noise, dimensional_collapse, saturation, quantisation),
         *(truncated_dimensions, dead_dimensions, point_collapse, outliers, row_misalignment),
     )
 }
-# pairs of which one undoes or imitates the other
-APART = [
+# pairs of which one reverses or imitates the other
+INCOMPATIBLE = [
     *GROUPS,
     {"norm_loss", "offset"},
     {"norm_loss", "hubness"},
@@ -325,5 +323,5 @@ APART = [
 
 
 def compatible(a: str, b: str) -> bool:
-    """Whether two faults can be told apart when both are there."""
-    return a != b and not any({a, b} <= set(each) for each in APART)
+    """Whether two faults can be distinguished when both are planted."""
+    return a != b and not any({a, b} <= set(group) for group in INCOMPATIBLE)

@@ -1,9 +1,9 @@
-"""Healthy pairs by family, and pairs whose only fault is known: what a diagnosis must not raise an alarm over.
+"""Healthy pairs by family, for which a diagnosis must not raise an alarm, and pairs with one known fault.
 
 A family is a function of a number that returns a pair; the number draws its settings and its rows. ``truth`` is empty
-for a healthy pair. ``allowed`` are names that are no false alarm all the same: what the rule of visibility says of the
-student as it is (norms too alike, a mean direction too long), "too few effective dimensions" where a PCA image is so
-low that it shows.
+for a healthy pair. ``allowed`` are names that are no false alarm: causes that the rule of visibility finds in the
+unchanged student (norms too similar, mean too long), and "too few effective dimensions" where the rank of a PCA image
+is so low that it is visible.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def pair(family: str, number: int, half: str, rows: int = bases.ROWS) -> Pair:
     """The pair of a family with that number."""
     rng = np.random.default_rng([number, list(FAMILIES).index(family), 3])
     setting, teacher, student, labels, truth, allowed = FAMILIES[family](number, half, rows, rng)
-    own = bases.own_causes(teacher, student)
+    causes = bases.own_causes(teacher, student)
     if family == "cosine student":
-        truth, own = {each for each in own if each == "norm_loss"}, {*own, "norm_loss"}
-    return Pair(family, setting, teacher, student, labels, frozenset(truth), frozenset({*allowed, *own}))
+        truth, causes = {name for name in causes if name == "norm_loss"}, {*causes, "norm_loss"}
+    return Pair(family, setting, teacher, student, labels, frozenset(truth), frozenset({*allowed, *causes}))
 
 
 def drawn(domain: str, key: str, number: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,8 +56,8 @@ def drawn(domain: str, key: str, number: int, rows: int) -> tuple[np.ndarray, np
     whole = bases.everything(domain)
     chosen = np.random.default_rng([number, 2]).permutation(len(whole["labels"]))[:rows]
     return tuple(
-        each[chosen].astype(np.float64) if each.ndim == 2 else each[chosen]
-        for each in (whole["teacher"], whole[key], whole["labels"])
+        array[chosen].astype(np.float64) if array.ndim == 2 else array[chosen]
+        for array in (whole["teacher"], whole[key], whole["labels"])
     )
 
 
@@ -107,7 +107,7 @@ def small_noise(number: int, half: str, rows: int, rng: np.random.Generator) -> 
 
 
 def pca_image(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """The teacher's principal components that hold 95 to 99.5% of its variance, as so many columns."""
+    """The teacher's scores on the principal components that hold 95 to 99.5% of its variance."""
     domain, teacher, labels = mapped(number, rows)
     _, scores, axes = faults.components(teacher)
     share = np.cumsum(scores.var(0)) / scores.var(0).sum()
@@ -126,7 +126,7 @@ def projection(number: int, half: str, rows: int, rng: np.random.Generator) -> t
 
 
 def another_training(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """Another network of the same task: Lite0 or Lite1 beside Lite2, another seed of the digits' teacher."""
+    """Another network of the same task: Lite0 or Lite1 for Lite2, another seed of the digits' teacher."""
     domain, key = TRAININGS[half][number // 2 % len(TRAININGS[half])]
     teacher, student, labels = drawn(domain, key, number, rows)
     return f"{domain}, {key}", teacher, student, labels, (), ()
@@ -140,17 +140,17 @@ def trained_student(number: int, half: str, rows: int, rng: np.random.Generator)
 
 
 def rotated_student(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """The same, rotated and with noise of 2% of its spread."""
+    """A trained student, rotated and with noise of 2% of its spread."""
     setting, teacher, student, labels, truth, allowed = trained_student(number, half, rows, rng)
     noise = faults.MASK_NOISE * faults.spread(student) / np.sqrt(student.shape[1]) * rng.normal(size=student.shape)
     return setting, teacher, student @ faults.rotation(student.shape[1], rng) + noise, labels, truth, allowed
 
 
 def cosine_student(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """A student of the cosine alone, as it comes or, as its users take it, at unit length: that truly is norm_loss.
+    """A student of the cosine loss, unchanged or at unit length, where norm_loss is the right name.
 
-    As it comes its norms are poorer than the teacher's (.6 to .8 of the spread) but above the rule's .4: then norm_loss
-    is allowed and "healthy" is right as well.
+    Unchanged its norms vary less than the teacher's (.6 to .8 of the spread) but more than the rule's .4: then
+    norm_loss is allowed and "healthy" is right too.
     """
     domain = ("digits", "fashion")[number // 2 % 2]
     key = "cosine" if domain == "digits" else "conv-cosine"
@@ -161,7 +161,7 @@ def cosine_student(number: int, half: str, rows: int, rng: np.random.Generator) 
 
 
 def random_relu(number: int, half: str, rows: int, rng: np.random.Generator) -> tuple:
-    """A random layer of ReLUs, twice as wide: truly a nonlinear_warp."""
+    """A random layer of ReLUs, twice as wide: nonlinear_warp is the right name."""
     domain, teacher, labels = mapped(number, rows)
     d = teacher.shape[1]
     inputs = (teacher - teacher.mean(0)) / faults.spread(teacher)

@@ -1,4 +1,4 @@
-"""Run a diagnosis on the benchmark of planted faults and write what it is worth to results/.
+"""Run a diagnosis on the benchmark of planted faults and write its scores to results/.
 
     python experiments/planted_faults/run.py                       # mp.diagnose, 700 cases of the reporting half
     python experiments/planted_faults/run.py --half tuning         # the half to tune on
@@ -6,9 +6,9 @@
     python experiments/planted_faults/run.py --bases text-words digits-mse --cases 100 --out /tmp/results
 
 A diagnosis is a function (teacher (n, d), student (n, d'), labels or None) -> [(name, [names it could also be]), ...],
-ranked; an empty list says healthy. It may return two lists: the second names what it found to cost nothing. Every case
-is asked twice, with labels and without. Answers are kept in data/ as they come, under a digest of the sources that gave
-them, so a run that was stopped goes on where it was.
+ranked; an empty list means healthy. It may return two lists: the second names differences without a loss. Every case is
+diagnosed twice, with labels and without. Answers are stored in data/ at once, under a digest of the sources that gave
+them, so that a run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ Diagnosis = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], Answer]
 
 
 def package(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None) -> Answer:
-    """What manifold_probe's own diagnosis says: causes and differences of `mp.diagnose`, without the account."""
+    """The answer of manifold_probe: causes and differences of `mp.diagnose`, without the account."""
     from manifold_probe.diagnosis.diagnose import Asked, diagnosed
     from manifold_probe.spaces.pairing import pair
     from manifold_probe.spaces.space import Space
 
     first = Space(teacher, labels=labels, name="teacher")
     both = pair(first, {"student": Space(student, name="student")})["student"]
-    found = diagnosed(both, Asked(account=False), measures=UNMEASURED)
-    return [as_pair(cause) for cause in found["causes"]], [each["name"] for each in found["benign"]]
+    result = diagnosed(both, Asked(account=False), measures=UNMEASURED)
+    return [as_pair(cause) for cause in result["causes"]], [difference["name"] for difference in result["benign"]]
 
 
 def as_pair(cause: Any) -> tuple[str, list[str]]:
@@ -69,7 +69,7 @@ def dummy(teacher: np.ndarray, student: np.ndarray, labels: np.ndarray | None) -
 
 
 def named(text: str, facts: dict[str, Any]) -> Diagnosis:
-    """The diagnosis that the command line names; the oracle is told the facts."""
+    """The diagnosis that the command line names; the oracle gets the facts."""
     if text == "oracle":
         truth = facts["truth"] if facts["visible"] else []
         return lambda teacher, student, labels: [(names[0], []) for names in truth]
@@ -81,11 +81,11 @@ def named(text: str, facts: dict[str, Any]) -> Diagnosis:
 
 def digest(*paths: Path) -> str:
     """Of files, and of all Python files in folders."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            found.update(file.read_bytes())
-    return found.hexdigest()[:12]
+            hashed.update(file.read_bytes())
+    return hashed.hexdigest()[:12]
 
 
 def version_of(text: str) -> str:
@@ -125,13 +125,13 @@ class Kept:
 
 
 def asked(diagnose: Diagnosis, made: cases.Prepared, labelled: bool) -> dict[str, Any]:
-    """What a diagnosis says of a case, and how long it took."""
+    """The answer of a diagnosis to a case, and its duration."""
     start = time.perf_counter()
     try:
-        said = diagnose(made.teacher.copy(), made.student.copy(), made.labels.copy() if labelled else None)
-        causes, costless = said if isinstance(said, tuple) else (said, [])
+        result = diagnose(made.teacher.copy(), made.student.copy(), made.labels.copy() if labelled else None)
+        causes, costless = result if isinstance(result, tuple) else (result, [])
         answer: dict[str, Any] = {
-            "causes": [[str(name), [str(each) for each in others]] for name, others in causes],
+            "causes": [[str(name), [str(other) for other in others]] for name, others in causes],
             "costless": list(costless),
         }
     except Exception as error:  # a diagnosis that fails is a wrong answer, not the end of the benchmark
@@ -141,7 +141,7 @@ def asked(diagnose: Diagnosis, made: cases.Prepared, labelled: bool) -> dict[str
 
 
 def key_of(case: cases.Case, labelled: bool) -> str:
-    """What an answer is kept under."""
+    """The key under which an answer is stored."""
     return f"{case.id}|{labelled}"
 
 
@@ -151,7 +151,7 @@ def answered(job: tuple[cases.Case, int, str, tuple[bool, ...]]) -> tuple[dict[s
     made = cases.prepared(case, rows)
     if made is None:
         return None, {}
-    return made.facts, {each: asked(named(diagnosis, made.facts), made, each) for each in wanted}
+    return made.facts, {labelled: asked(named(diagnosis, made.facts), made, labelled) for labelled in wanted}
 
 
 def run_all(jobs: list[tuple], workers: int) -> Iterator[tuple[dict[str, Any] | None, dict[bool, Any]]]:
@@ -188,19 +188,24 @@ def main() -> None:
     parser.add_argument("--diagnosis", default="package", help="package, dummy, oracle or MODULE:FUNCTION")
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--quiet", action="store_true", help="say only every fiftieth case")
+    parser.add_argument("--quiet", action="store_true", help="print only every fiftieth case")
     arguments = parser.parse_args()
     halves = cases.HALVES if arguments.half == "both" else (arguments.half,)
-    todo = [each for half in halves for each in cases.cases(half, arguments.cases, arguments.bases)]
+    todo = [case for half in halves for case in cases.cases(half, arguments.cases, arguments.bases)]
     here = digest(*(HERE / f"{name}.py" for name in ("bases", "faults", "healthy", "visible", "cases")))
     version, label = version_of(arguments.diagnosis), arguments.diagnosis.replace(":", ".")
     facts_kept = Kept(bases.DATA / f"facts-{arguments.rows}-{here}.jsonl")
     kept = Kept(bases.DATA / f"answers-{label}-{version}-{arguments.rows}-{here}.jsonl")
     rows, begun, spent, impossible = [], time.perf_counter(), 0.0, 0
     jobs = [
-        (case, arguments.rows, arguments.diagnosis, tuple(each for each in LABELLED if key_of(case, each) not in kept))
+        (
+            case,
+            arguments.rows,
+            arguments.diagnosis,
+            tuple(labelled for labelled in LABELLED if key_of(case, labelled) not in kept),
+        )
         for case in todo
-        if case.id not in facts_kept or any(key_of(case, each) not in kept for each in LABELLED)
+        if case.id not in facts_kept or any(key_of(case, labelled) not in kept for labelled in LABELLED)
     ]
     waiting = {job[0].id for job in jobs}
     results = run_all(jobs, arguments.workers)
@@ -215,13 +220,13 @@ def main() -> None:
         if facts is None:
             impossible += 1
             continue
-        own = [score.judged(cases.as_dict(case), facts, kept[key_of(case, each)], each) for each in LABELLED]
-        rows += own
-        spent += sum(each["seconds"] for each in own)
+        judgements = [score.judged(cases.as_dict(case), facts, kept[key_of(case, each)], each) for each in LABELLED]
+        rows += judgements
+        spent += sum(judgement["seconds"] for judgement in judgements)
         if not arguments.quiet or place % 50 == 49:
             what = "visible" if facts["visible"] else "healthy" if case.kind == "healthy" else "hidden"
             print(
-                f"{place + 1}/{len(todo)} {case.id} [{facts['quality']}, {what}] {own[0]['said'] or 'healthy'}",
+                f"{place + 1}/{len(todo)} {case.id} [{facts['quality']}, {what}] {judgements[0]['said'] or 'healthy'}",
                 flush=True,
             )
     about = {

@@ -1,12 +1,11 @@
-"""What the answers are worth: confusion, first and second names, false alarms, against everything that was varied.
+"""The scores of the answers: confusion, first and second names, false alarms, by everything that was varied.
 
-An answer is a ranked list of names, each with others that it cannot be told apart from. It is right for a fault when
-its name is among the accepted ones, or when it stands for the stated group that the fault is of (its name and, in its
-"or", an accepted name are of one group). Names that are true of the student before anything was planted ("own") are
-set aside first: they are neither right nor wrong. A fault that loses neither neighbours nor CKA, as lost lengths or a
-long mean in a weak student may, is also right where it is named among the differences that cost nothing, behind all
-causes; the page counts these apart. A fault that is not visible, and a weak student without a fault, are
-to be answered with no name at all: the account of the loss says the rest.
+An answer is a ranked list of names, each with others from which it cannot be distinguished. It is right for a fault
+when its name is among the accepted ones, or when it names the group of the fault (its name and, in its "or", an
+accepted name are of one group). Causes of the student before anything was planted ("own") are set aside first: they are
+neither right nor wrong. A fault that loses neither neighbours nor CKA, such as lost lengths in a weak student, is also
+right where it is named among the differences without a loss, after all causes; the page counts these separately. For a
+fault that is not visible, and for a weak student without a fault, the right answer is no name.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
-    """A tidy row: what was planted, what was said, and how right it was."""
-    truth = [frozenset(each) for each in facts["truth"]] if facts["visible"] else []
+    """A row: the planted faults, the answer, and whether it was right."""
+    truth = [frozenset(names) for names in facts["truth"]] if facts["visible"] else []
     everything = frozenset().union(*truth)
-    own = set(facts["allowed"]) - everything
-    said = [(name, list(others)) for name, others in answer["causes"] if name not in SILENT]
-    ranked = [each for each in said if each[0] not in own]
-    hits = [[right(each, names) for names in truth] for each in ranked]
+    set_aside = set(facts["allowed"]) - everything
+    named_causes = [(name, list(others)) for name, others in answer["causes"] if name not in SILENT]
+    ranked = [cause for cause in named_causes if cause[0] not in set_aside]
+    hits = [[right(cause, names) for names in truth] for cause in ranked]
     wrong = [name for (name, _), hit in zip(ranked, hits, strict=True) if not any(hit)]
     costless = set(facts.get("costless", [])) & set(answer.get("costless", []))
-    hits += [[each in names for names in truth] for each in sorted(costless)]
-    found = [next((place for place, hit in enumerate(hits) if hit[number]), None) for number in range(len(truth))]
+    hits += [[name in names for names in truth] for name in sorted(costless)]
+    places = [next((place for place, hit in enumerate(hits) if hit[number]), None) for number in range(len(truth))]
     planted = {name for names in facts["truth"] for name in names}
     return {
         **{key: case[key] for key in ("id", "half", "kind", "base", "severity", "seed")},
@@ -58,12 +57,12 @@ def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
         "overlap_before": facts["overlap_before"],
         "overlap_after": facts["overlap_after"],
         "visible": facts["visible"],
-        "said": " > ".join("|".join([name, *others]) for name, others in said),
+        "said": " > ".join("|".join([name, *others]) for name, others in named_causes),
         "first": ranked[0][0] if ranked else NONE,
         "first_right": bool(hits) and any(hits[0]),
         "costless": " ".join(sorted(costless & planted)),
         "in_two": any(any(hit) for hit in hits[:2]),
-        "found": sum(place is not None and place < 3 for place in found),
+        "found": sum(place is not None and place < 3 for place in places),
         "wanted": len(truth),
         "wrong": " ".join(wrong),
         "wrong_alarm": any(name not in planted for name in wrong),
@@ -72,9 +71,9 @@ def judged(case: Row, facts: Row, answer: Row, labelled: bool) -> Row:
     }
 
 
-def right(said: tuple[str, list[str]], accepted: frozenset[str]) -> bool:
-    """Whether a name, with those that it cannot be told apart from, is right for a fault."""
-    name, others = said
+def right(cause: tuple[str, list[str]], accepted: frozenset[str]) -> bool:
+    """Whether a name, with the alternatives in its "or", is right for a fault."""
+    name, others = cause
     return name in accepted or any(name in group and group & accepted & set(others) for group in faults.GROUPS)
 
 
@@ -82,7 +81,7 @@ def right(said: tuple[str, list[str]], accepted: frozenset[str]) -> bool:
 
 
 def share(rows: Iterable[Row], holds: Callable[[Row], bool]) -> Row:
-    """How many rows there are, of how many it holds, the share and its interval."""
+    """Number of rows, number for which ``holds`` is true, the share and its interval."""
     rows = list(rows)
     count = sum(bool(holds(row)) for row in rows)
     low, high = wilson(count, len(rows))
@@ -97,12 +96,12 @@ def share(rows: Iterable[Row], holds: Callable[[Row], bool]) -> Row:
 
 def summary(rows: list[Row]) -> dict[str, Any]:
     """All shares of one half, by part, group and measure."""
-    found: dict[str, Any] = {}
+    shares: dict[str, Any] = {}
     for half in dict.fromkeys(row["half"] for row in rows):
         for labelled in (True, False):
-            these = [row for row in rows if row["half"] == half and row["labels"] == labelled]
-            found[f"{half}, {'with' if labelled else 'without'} labels"] = parts(these)
-    return found
+            chosen = [row for row in rows if row["half"] == half and row["labels"] == labelled]
+            shares[f"{half}, {'with' if labelled else 'without'} labels"] = parts(chosen)
+    return shares
 
 
 def parts(rows: list[Row]) -> dict[str, Any]:
@@ -133,9 +132,9 @@ def parts(rows: list[Row]) -> dict[str, Any]:
         "alarms": {
             "healthy pairs": share(well, lambda r: r["wrong"]),
             **{
-                each: share([r for r in well if r["planted"] == each], lambda r: r["wrong"])
-                for each in healthy.families()
-                if each not in healthy.ILL
+                name: share([r for r in well if r["planted"] == name], lambda r: r["wrong"])
+                for name in healthy.families()
+                if name not in healthy.ILL
             },
             "invisible faults, a name that is not theirs": share(hidden, lambda r: r["wrong_alarm"]),
             "invisible faults, any name": share(hidden, lambda r: r["wrong"]),
@@ -146,13 +145,13 @@ def parts(rows: list[Row]) -> dict[str, Any]:
             "a visible fault named among the differences": share(single + both, lambda r: r["costless"]),
         },
         "truly ill": {
-            each: {
+            name: {
                 "named first": share(
-                    [r for r in ill if r["planted"] == each and r["visible"]], lambda r: r["first_right"]
+                    [r for r in ill if r["planted"] == name and r["visible"]], lambda r: r["first_right"]
                 ),
-                "another name": share([r for r in ill if r["planted"] == each], lambda r: r["wrong"]),
+                "another name": share([r for r in ill if r["planted"] == name], lambda r: r["wrong"]),
             }
-            for each in healthy.ILL
+            for name in healthy.ILL
         },
         "errors": share(rows, lambda r: r["error"]),
         "seconds": float(np.median([row["seconds"] for row in rows])) if rows else float("nan"),
@@ -180,7 +179,7 @@ def pairs(rows: list[Row]) -> dict[str, Row]:
 def confusion(rows: list[Row]) -> tuple[list[str], list[str], np.ndarray]:
     """How often each name came first (columns) for each visible fault alone, for invisible ones and healthy pairs.
 
-    A name that is right because it stands for the fault's group counts as the fault's own.
+    A name that is right because it names the fault's group counts as the fault itself.
     """
     down = [*faults.FAULTS, "invisible fault", "healthy pair"]
     across = [*faults.FAULTS, NONE]
@@ -193,8 +192,8 @@ def confusion(rows: list[Row]) -> tuple[list[str], list[str], np.ndarray]:
             place = row["planted"] if row["visible"] else "invisible fault"
         else:
             continue
-        said = place if row["first_right"] and place in faults.FAULTS else row["first"]
-        table[down.index(place), across.index(said)] += 1
+        named = place if row["first_right"] and place in faults.FAULTS else row["first"]
+        table[down.index(place), across.index(named)] += 1
     return down, across, table
 
 
@@ -208,17 +207,17 @@ def write(rows: list[Row], about: Row, out: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    found = summary(rows)
-    (out / "scores.json").write_text(json.dumps({**about, "scores": found}, indent=1) + "\n", encoding="utf-8")
-    (out / "scores.md").write_text(page(found, visibility(rows), about), encoding="utf-8")
+    shares = summary(rows)
+    (out / "scores.json").write_text(json.dumps({**about, "scores": shares}, indent=1) + "\n", encoding="utf-8")
+    (out / "scores.md").write_text(page(shares, visibility(rows), about), encoding="utf-8")
     half = "reporting" if any(row["half"] == "reporting" for row in rows) else "tuning"
     draw([row for row in rows if row["half"] == half], f"{half} half, {about['diagnosis']}", out / "confusion.png")
 
 
 def visibility(rows: list[Row]) -> list[list[str]]:
-    """Of each fault at each severity, unmasked or masked: how many of how many cases are visible."""
+    """For each fault at each severity, masked or not: the number of visible cases and of all cases."""
     once = {row["id"]: row for row in rows if row["kind"] == "single"}.values()
-    table = [["fault", *(f"{each:g}" for each in SEVERITIES)]]
+    table = [["fault", *(f"{severity:g}" for severity in SEVERITIES)]]
     for name in faults.FAULTS:
         cells = [
             [row["visible"] for row in once if row["planted"] == name and row["severity"] == s] for s in SEVERITIES
@@ -227,11 +226,13 @@ def visibility(rows: list[Row]) -> list[list[str]]:
     return table
 
 
-def cell(found: Row) -> str:
-    """A share to read."""
-    if not found["n"]:
+def cell(counted: Row) -> str:
+    """A share as text."""
+    if not counted["n"]:
         return ""
-    return f"{100 * found['share']:.0f}% ({100 * found['low']:.0f} to {100 * found['high']:.0f}, n = {found['n']})"
+    return (
+        f"{100 * counted['share']:.0f}% ({100 * counted['low']:.0f} to {100 * counted['high']:.0f}, n = {counted['n']})"
+    )
 
 
 def lines_of(table: list[list[str]]) -> list[str]:
@@ -240,11 +241,11 @@ def lines_of(table: list[list[str]]) -> list[str]:
     return [lines[0], f"|{'---|' * len(table[0])}", *lines[1:], ""]
 
 
-def page(found: dict[str, Any], seen: list[list[str]], about: Row) -> str:
-    """The results to read."""
+def page(shares: dict[str, Any], seen: list[list[str]], about: Row) -> str:
+    """The results as Markdown."""
     lines = ["# Planted faults", "", "Written by `run.py`; what it means is in [the README](../README.md).", ""]
     lines += [f"- {key}: {value}" for key, value in about.items()] + [""]
-    columns = list(found)
+    columns = list(shares)
     head = ["", *columns]
     titles = {
         "first name": ("The right name", ("top-1", "top-2")),
@@ -255,16 +256,16 @@ def page(found: dict[str, Any], seen: list[list[str]], about: Row) -> str:
     for part, (title, measures) in titles.items():
         for measure in measures:
             lines += [f"## {title}: {measure}", ""]
-            keys = list(found[columns[0]][part])
-            lines += lines_of([head, *([key, *(cell(found[c][part][key][measure]) for c in columns)] for key in keys)])
+            keys = list(shares[columns[0]][part])
+            lines += lines_of([head, *([key, *(cell(shares[c][part][key][measure]) for c in columns)] for key in keys)])
     lines += ["## Names where none belongs", ""]
-    keys = list(found[columns[0]]["alarms"])
-    lines += lines_of([head, *([key, *(cell(found[c]["alarms"][key]) for c in columns)] for key in keys)])
+    keys = list(shares[columns[0]]["alarms"])
+    lines += lines_of([head, *([key, *(cell(shares[c]["alarms"][key]) for c in columns)] for key in keys)])
     lines += lines_of(
         [
             head,
-            ["diagnoses that failed", *(cell(found[c]["errors"]) for c in columns)],
-            ["seconds a diagnosis (median)", *(f"{found[c]['seconds']:.2f}" for c in columns)],
+            ["diagnoses that failed", *(cell(shares[c]["errors"]) for c in columns)],
+            ["seconds a diagnosis (median)", *(f"{shares[c]['seconds']:.2f}" for c in columns)],
         ]
     )
     lines += [
@@ -291,8 +292,8 @@ def draw(rows: list[Row], title: str, path: Path) -> None:
         totals = table.sum(1, keepdims=True)
         shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axis.set_xticks(range(len(across)), [each.replace("_", " ") for each in across], rotation=60, ha="right")
-        names = [f"{each.replace('_', ' ')} ({int(n)})" for each, n in zip(down, totals[:, 0], strict=True)]
+        axis.set_xticks(range(len(across)), [name.replace("_", " ") for name in across], rotation=60, ha="right")
+        names = [f"{name.replace('_', ' ')} ({int(n)})" for name, n in zip(down, totals[:, 0], strict=True)]
         axis.set_yticks(range(len(down)), names)
         axis.set_title(f"{'with' if labelled else 'without'} labels", loc="left")
         axis.set_xlabel("named first (its stated group counts as the fault itself)")

@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--masked", action="store_true", help="masked ones as well")
     parser.add_argument("--rows", type=int, default=bases.ROWS)
     arguments = parser.parse_args()
-    here = digest(*(HERE / f"{name}.py" for name in ("bases", "faults", "visible")))
-    kept = Kept(bases.DATA / f"visible-{arguments.rows}-{here}.jsonl")
+    benchmark = digest(*(HERE / f"{name}.py" for name in ("bases", "faults", "visible")))
+    kept = Kept(bases.DATA / f"visible-{arguments.rows}-{benchmark}.jsonl")
     for name in arguments.bases:
         for fault in faults.FAULTS:
             for severity in cases.SEVERITIES:
@@ -35,21 +35,21 @@ def main() -> None:
                         made = cases.faulty_pair(case, arguments.rows)
                         kept[key] = None if made is None else made.facts
         print(name, flush=True)
-    write(kept, here)
+    write(kept, benchmark)
 
 
-def write(kept: Kept, here: str) -> None:
+def write(kept: Kept, benchmark: str) -> None:
     """results/visible.md: over bases, by quality of the student and severity."""
     lines = [
         "# What of a planted fault is visible",
         "",
-        f"Written by `visibility.py` (benchmark {here}). Visible in so many of",
+        f"Written by `visibility.py` (benchmark {benchmark}). Visible in so many of",
     ]
     lines += ["so many bases, one draw of 1,000 rows each; the rule is in [visible.py](../visible.py).", ""]
     for mask in (False, True):
-        facts = {key: each for key, each in kept.found.items() if each and key.endswith(f"|{mask}")}
+        facts = {key: record for key, record in kept.found.items() if record and key.endswith(f"|{mask}")}
         for quality in (None, *score.QUALITIES):
-            chosen = {key: each for key, each in facts.items() if quality in (None, each["quality"])}
+            chosen = {key: record for key, record in facts.items() if quality in (None, record["quality"])}
             if not chosen:
                 continue
             title = "all students" if quality is None else f"{quality} students"
@@ -58,7 +58,7 @@ def write(kept: Kept, here: str) -> None:
             for fault in faults.FAULTS:
                 row = [fault]
                 for severity in cases.SEVERITIES:
-                    seen = [each["visible"] for key, each in chosen.items() if f"|{fault}|{severity}|" in key]
+                    seen = [record["visible"] for key, record in chosen.items() if f"|{fault}|{severity}|" in key]
                     row.append(f"{sum(seen)} of {len(seen)}")
                 table.append(row)
             lines += score.lines_of(table)

@@ -1,6 +1,6 @@
-"""Is a planted fault visible? Below that, "healthy" is the right answer.
+"""Is a planted fault visible? If not, "healthy" is the right answer.
 
-A fault is visible when, against the same student without it and on the same rows,
+A fault is visible when, compared with the same student without it on the same rows,
 
     overlap@10 with the teacher, by cosine or by Euclidean distance, falls by 5% of itself, or by 15% of itself among
     the rows of the classes concerned, and the 95% interval of the paired difference (over rows) leaves out zero;
@@ -32,7 +32,7 @@ _kept: dict[tuple, dict[str, Neighbours]] = {}
 
 @dataclass
 class State:
-    """A pair as the rule sees it: overlap per row and metric (n,), CKA, mean direction, spread of log norms."""
+    """The values of a pair for the rule: overlap per row and metric (n,), CKA, mean direction, spread of log norms."""
 
     overlap: dict[str, np.ndarray]
     cka: float
@@ -44,19 +44,19 @@ class State:
 def neighbours(rows: np.ndarray, key: tuple | None = None) -> dict[str, Neighbours]:
     """The K nearest of every row, by both metrics; kept under ``key`` where one is given."""
     if key is None or key not in _kept:
-        found = search(Cloud(Space(rows)), np.arange(len(rows)), K, dict.fromkeys(METRICS, K))
+        lists = search(Cloud(Space(rows)), np.arange(len(rows)), K, dict.fromkeys(METRICS, K))
         if key is None:
-            return found
+            return lists
         if len(_kept) > 8:
             _kept.clear()
-        _kept[key] = found
+        _kept[key] = lists
     return _kept[key]
 
 
 def state(teacher: np.ndarray, student: np.ndarray, key: tuple | None = None) -> State:
     """Measure a pair; ``key`` names the teacher's array, whose neighbours are then kept."""
-    theirs, own = neighbours(teacher, key), neighbours(student)
-    overlap = {metric: intersections(theirs[metric], own[metric]) / K for metric in METRICS}
+    teacher_lists, student_lists = neighbours(teacher, key), neighbours(student)
+    overlap = {metric: intersections(teacher_lists[metric], student_lists[metric]) / K for metric in METRICS}
     cka = debiased_linear_cka(teacher, student)
     return State(overlap, float(cka), mean_direction(student), log_spread(student), log_spread(teacher))
 
@@ -77,26 +77,26 @@ def lengths(rows: np.ndarray) -> np.ndarray:
 
 
 def visible(before: State, after: State, concerned: np.ndarray | None = None) -> dict[str, float | bool]:
-    """Whether a fault shows, and by what, and whether it ``costs`` overlap or CKA; ``concerned`` are the rows (n,) of
-    the classes that were touched."""
-    found: dict[str, float | bool] = {}
+    """Whether a fault is ``visible``, its effects, and whether it ``costs`` overlap or CKA; ``concerned`` are the rows
+    (n,) of the classes that were changed."""
+    drops: dict[str, float | bool] = {}
     shows = []
     for metric in METRICS:
-        found[f"drop {metric}"], sure = relative_drop(before.overlap[metric], after.overlap[metric])
-        shows.append(sure and found[f"drop {metric}"] >= OVERLAP)
+        drops[f"drop {metric}"], sure = relative_drop(before.overlap[metric], after.overlap[metric])
+        shows.append(sure and drops[f"drop {metric}"] >= OVERLAP)
         if concerned is not None and concerned.sum() > K:
             inside = relative_drop(before.overlap[metric][concerned], after.overlap[metric][concerned])
-            found[f"drop {metric} inside"] = inside[0]
+            drops[f"drop {metric} inside"] = inside[0]
             shows.append(inside[1] and inside[0] >= IN_CLASS)
-    found["cka"] = before.cka - after.cka
-    found["direction"] = after.direction - before.direction
-    found["norms"] = after.spread / max(after.teacher_spread, 1e-12)
-    costs = any(shows) or found["cka"] >= CKA
-    return {"visible": costs or found["direction"] >= DIRECTION or after_only(before, after), "costs": costs, **found}
+    drops["cka"] = before.cka - after.cka
+    drops["direction"] = after.direction - before.direction
+    drops["norms"] = after.spread / max(after.teacher_spread, 1e-12)
+    costs = any(shows) or drops["cka"] >= CKA
+    return {"visible": costs or drops["direction"] >= DIRECTION or after_only(before, after), "costs": costs, **drops}
 
 
 def after_only(before: State, after: State) -> bool:
-    """Whether norms have become too alike; a teacher of (nearly) equal norms asks for none."""
+    """Whether norms have become too similar; never for a teacher of (nearly) equal norms."""
     if after.teacher_spread < 0.01:
         return False
     limit = NORMS * after.teacher_spread
@@ -112,5 +112,5 @@ def relative_drop(before: np.ndarray, after: np.ndarray) -> tuple[float, bool]:
 
 @lru_cache(maxsize=64)
 def quality(overlap: float) -> str:
-    """What a student of this overlap@10 (cosine, 1,000 rows) is called."""
+    """The quality of a student by its overlap@10 (cosine, 1,000 rows)."""
     return "clean" if overlap >= 0.6 else "imperfect" if overlap >= 0.25 else "weak"

@@ -6,6 +6,7 @@
     python experiments/speed/run.py busy
     python experiments/speed/run.py students
     python experiments/speed/run.py machines --folder FOLDER     # 1.9 GB
+    python experiments/speed/run.py drawing                      # figures and page, without maps and with them
     python experiments/speed/run.py webpage                      # frames in headless Chromium
     python experiments/speed/run.py PART --quick                 # small sizes, printed only
 
@@ -22,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import busy
+import drawing
 import machines
 import million
 import scaling
@@ -30,7 +32,7 @@ import tenthousand
 import webpage
 from measuring import RESULTS, machine, said
 
-PARTS = {part.__name__: part for part in (tenthousand, million, scaling, busy, students, machines, webpage)}
+PARTS = {part.__name__: part for part in (tenthousand, million, scaling, busy, students, machines, drawing, webpage)}
 README = Path(__file__).with_name("README.md")
 
 

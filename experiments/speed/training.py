@@ -1,4 +1,4 @@
-"""How much a training step costs beside the student alone, and the loop beside a bare hand-written one.
+"""How much a training step costs compared with the student alone, and the loop compared with a bare hand-written one.
 
     python experiments/speed/training.py            # some minutes; writes results/training.json and training.md
 
@@ -23,7 +23,7 @@ from torch import nn
 
 import manifold_probe as mp
 from manifold_probe.distillation import CKD, Cosine, CoSS, TinTeM
-from manifold_probe.models.students import make_student
+from manifold_probe.models import make_student
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -164,7 +164,7 @@ def page(results: dict) -> str:
         "",
         f"{results['machine']}. Medians of timings that took turns in one process.",
         "",
-        f"- Loss and head of CoSS (MLP head), B = {results['batch']}, Dt = {results['width']}, beside a resnet18 step",
+        f"- Loss and head of CoSS (MLP head), B = {results['batch']}, Dt = {results['width']}, next to a resnet18 step",
         f"  at {results['side']} px: {step['ratio']:.1%} ({step['loss and head']:.3f} s of {step['student']:.3f} s).",
         f"- The trainer's loop: {trainer / bare_loop:.3f} of a bare loop's throughput, with the same loss and",
         f"  its tensors ready ({trainer:,.0f} and {bare_loop:,.0f} samples a second; resnet20, 32 pixels);",

@@ -17,7 +17,7 @@ import manifold_probe as mp
 
 NAMES = {
     "hover": "pointing at rows: neighbours drawn in both maps",
-    "brush": "dragging a brush over half a map",
+    "lasso": "drawing around half of a map",
     "select": "selecting all rows",
     "colour": "colouring by overlap and back",
 }
@@ -97,10 +97,11 @@ def _frames(path: Path) -> dict[str, dict[str, float]]:
                 reach = 0.45 * size * angle / (12 * np.pi)
                 page.mouse.move(left + size / 2 + reach * np.cos(angle), top + size / 2 + reach * np.sin(angle))
 
-        def brush() -> None:
-            page.mouse.move(left + 2, top + 2)
+        def lasso() -> None:
+            page.mouse.move(left + size / 2, top + 2)
             page.mouse.down()
-            page.mouse.move(left + size / 2, top + size - 2, steps=MOVES)
+            for angle in np.linspace(0, 2 * np.pi, MOVES):
+                page.mouse.move(left + size * (0.5 + 0.35 * np.sin(angle)), top + size * (0.5 - 0.35 * np.cos(angle)))
             page.mouse.up()
 
         def select() -> None:
@@ -114,7 +115,7 @@ def _frames(path: Path) -> dict[str, dict[str, float]]:
                 page.wait_for_timeout(150)
 
         found = {}
-        for action in (hover, brush, select, colour):
+        for action in (hover, lasso, select, colour):
             page.evaluate(RECORD)
             action()
             frames = np.array(page.evaluate(TAKE))
@@ -124,7 +125,7 @@ def _frames(path: Path) -> dict[str, dict[str, float]]:
                 "p95_ms": round(float(np.quantile(frames, 0.95)), 1),
                 "longest_ms": round(float(frames.max()), 1),
             }
-            if action is brush:
+            if action is lasso:
                 page.evaluate("probePage.select([])")
         browser.close()
     return found

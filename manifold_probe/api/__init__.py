@@ -7,10 +7,9 @@ from manifold_probe.api.arguments import check_settings
 from manifold_probe.api.comparison import compare, merged
 from manifold_probe.api.diagnosis import diagnose
 from manifold_probe.api.distillation import Distillation, compare_run, distill, plan_distillation
-from manifold_probe.api.evaluation import Evaluation, evaluate
+from manifold_probe.api.evaluation import evaluate
 from manifold_probe.api.extraction import Extraction, extract
-from manifold_probe.api.results import Comparison, Comparisons, load, of_document
-from manifold_probe.report.diagnosis.result import Diagnosis
+from manifold_probe.api.results import Comparison, Comparisons, Diagnosis, Evaluation, load, of_document
 
 __all__ = [
     "Comparison",

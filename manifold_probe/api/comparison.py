@@ -17,14 +17,21 @@ from manifold_probe.api.arguments import (
     check_settings,
     model_options,
 )
+from manifold_probe.api.documents import (
+    comparison_document,
+    comparisons_document,
+    findings,
+    run_of,
+    training_alarms,
+    training_of,
+)
+from manifold_probe.api.provenance import describe_input, provenance_of
 from manifold_probe.api.results import Comparison, Comparisons
 from manifold_probe.engine.executors import check_executor, on_dask
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.sides import features_of_models
 from manifold_probe.measures.request import Opened, Request, check_rows
 from manifold_probe.parts import Parts, Progress, silent
-from manifold_probe.report import document as documents
-from manifold_probe.report.provenance import describe_input, provenance_of
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.values import is_one_space
 
@@ -57,8 +64,20 @@ class CompareOptions(TypedDict, total=False):
     progress: OnProgress | None
 
 
+class FeatureDict(TypedDict, total=False):
+    """A dict that is one space, for type checkers; every other dict with names as keys is a dict of students."""
+
+    features: Any
+    embeddings: Any
+    ids: Any
+    labels: Any
+    logits: Any
+
+
 @overload
-def compare(teacher: Any, student: dict[str, Any], **options: Unpack[CompareOptions]) -> Comparisons: ...
+def compare(teacher: Any, student: FeatureDict, **options: Unpack[CompareOptions]) -> Comparison: ...
+@overload
+def compare(teacher: Any, student: Mapping[str, Any], **options: Unpack[CompareOptions]) -> Comparisons: ...
 @overload
 def compare(teacher: Any, student: Any, **options: Unpack[CompareOptions]) -> Comparison: ...
 def compare(
@@ -99,7 +118,8 @@ def compare(
     student : the same, or a dict of named students
         The student may have another width; rows pair by id where both have ids, else by position. A dict is one student
         where it has an array under "features", "embeddings", "ids", "labels" or "logits", or where all its values are
-        vectors ``{id: vector}``; else every value is a student of that name.
+        vectors ``{id: vector}``; else every value is a student of that name. Type checkers see names and no values: to
+        them ``{id: vector}`` is a dict of students, unless it is given as ``manifold_probe.spaces.as_space(vectors)``.
     labels : sequence of length n, path, or table with ids, optional
         Class labels (integers or strings) in the teacher's row order, or joined by id. By default the teacher's file's.
         Rows without one (None, NaN, "", -1 where no other integer is negative, ids that the table lacks) are left out
@@ -228,19 +248,18 @@ class _Plan:
             student = describe_input(opened.students[name], name if self.several else None)
             settings = self.settings | {"executor": executor}
             inputs = {"teacher": teacher, "student": student}
-            made[name] = documents.comparison_document(opened.pairs[name], measurement, inputs, settings, provenance)
+            made[name] = comparison_document(opened.pairs[name], measurement, inputs, settings, provenance)
             _add_origins(made[name], opened, name)
         if self.diagnose:
             _add_diagnoses(made, opened.pairs, self.settings["seed"], parts["diagnosis"])
         if self.several:
-            return Comparisons(documents.comparisons_document(made, measurements))
+            return Comparisons(comparisons_document(made, measurements))
         return Comparison(next(iter(made.values())))
 
 
 def _add_origins(document: dict[str, Any], opened: Opened, name: str) -> None:
     """Put into a student's document what its folder says: other preprocessing than the teacher's, and its training."""
     from manifold_probe.extraction.agree import different_preprocessing
-    from manifold_probe.report.training import run_of, training_alarms, training_of
 
     student = opened.students[name]
     for sentence in different_preprocessing(opened.teacher.source.path, student.source.path):
@@ -254,16 +273,19 @@ def _add_origins(document: dict[str, Any], opened: Opened, name: str) -> None:
 
 def _add_diagnoses(made: dict[str, dict[str, Any]], pairs: dict[str, Pair], seed: int, progress: Progress) -> None:
     """Put every student's diagnosis into its document, where it can be diagnosed."""
-    from manifold_probe.report.diagnosis.make import within_comparison
+    from manifold_probe.diagnosis.diagnose import Asked
+    from manifold_probe.diagnosis.of_pair import NEEDED, parts_of
 
     parts = Parts(progress, dict.fromkeys(made, 1.0))
     for name, document in made.items():
-        diagnosis = within_comparison(pairs[name], document, seed, parts[name])
-        if diagnosis is None:
+        k, measures = document["settings"]["k"], document["measures"]
+        needed = {measure.named(k): measures[measure.named(k)] for measure in NEEDED}
+        if any(measure["value"] is None for measure in needed.values()):  # as of a student that holds one vector
             why = "overlap or CKA is undefined for this student; see the notes of its measures"
             document["alarms"].append({"code": "not_diagnosed", "message": why})
-        else:
-            document["diagnosis"] = diagnosis
+            continue
+        found, _ = parts_of(pairs[name], Asked(k=k, seed=seed), needed, parts[name])
+        document["diagnosis"] = findings(found, measures, k, document["inputs"]["student"]["shape"][1])
 
 
 def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:

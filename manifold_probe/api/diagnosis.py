@@ -17,12 +17,13 @@ from manifold_probe.api.arguments import (
     check_settings,
     model_options,
 )
+from manifold_probe.api.documents import diagnosis_document
+from manifold_probe.api.provenance import describe_input
+from manifold_probe.api.results import Diagnosis
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.sides import features_of_models
 from manifold_probe.measures.request import Opened, Request
 from manifold_probe.parts import Parts, silent
-from manifold_probe.report.diagnosis.result import Diagnosis
-from manifold_probe.report.provenance import describe_input
 from manifold_probe.spaces.given import TABLE_SLICES, labels_with_ids
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
@@ -123,7 +124,7 @@ def diagnose(
     from manifold_probe.diagnosis import given
     from manifold_probe.diagnosis.causes import CAUSES
     from manifold_probe.diagnosis.diagnose import Asked
-    from manifold_probe.report.diagnosis.make import made
+    from manifold_probe.diagnosis.of_pair import check, parts_of
 
     check_settings(k, queries, seed)
     training = {"train_ids": train_ids, "train_teacher": train_teacher, "train_student": train_student}
@@ -151,7 +152,12 @@ def diagnose(
     )
     inputs = {"teacher": describe_input(opened.teacher, None)}
     inputs |= {name: describe_input(space, None) for name, space in opened.students.items()}
-    return made(opened.pairs["student"], asked, inputs, parts["diagnosis"])
+    pair = opened.pairs["student"]
+    check(pair, asked)
+    found, unaligned = parts_of(pair, asked, None, parts["diagnosis"])
+    settings = {"k": asked.k, "seed": asked.seed, "classes": "labels" if pair.labels is not None else "k-means"}
+    document = diagnosis_document(found, pair, inputs, settings)
+    return Diagnosis(document, pair, np.array(found["aside"], dtype=np.int64), unaligned)
 
 
 def _of_sides(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,90 +18,19 @@ from manifold_probe.api.arguments import (
     check_settings,
     model_options,
 )
+from manifold_probe.api.provenance import describe_input, provenance_of
+from manifold_probe.api.results import Evaluation
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.sides import features_of_models, is_model
 from manifold_probe.parts import Parts, silent
-from manifold_probe.report.document import left_out, plain, to_json
-from manifold_probe.report.provenance import describe_input, provenance_of
+from manifold_probe.report.document import EVALUATION
+from manifold_probe.report.records import Pairing
+from manifold_probe.report.typed import plain
 
 if TYPE_CHECKING:
     from manifold_probe.evaluation.outcome import Outcome, Part
 
 Sides = tuple[Any, Any]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One score of both models, and how far their decisions agree.
-
-    ``fidelity`` has the keys "agreement", "expected" (what the two accuracies alone would give) and "excess", or those
-    of retrieval and OOD detection. None is undefined, and ``note`` says why. ``by_severity``, of corruptions, is what
-    the score is a mean of.
-    """
-
-    teacher: float | None
-    student: float | None
-    n: int
-    note: str | None
-    fidelity: dict[str, float | None]
-    by_severity: dict[str, Any] = field(default_factory=dict)
-
-
-class Evaluation:
-    """What the features of teacher and student are good for, and whether both err on the same rows.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> x, labels = np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 2
-    >>> x[:, 0] += 16 * labels - 8
-    >>> evaluation = evaluate({"features": x, "labels": labels}, x[:, :2], tasks=["knn"])
-    >>> evaluation.scores["knn_accuracy@10"].student
-    1.0
-    """
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
-
-    @property
-    def scores(self) -> dict[str, Score]:
-        """The scores by key, such as ``scores["knn_accuracy@10"].student``."""
-        tasks, fidelity = copy.deepcopy((self._document["tasks"], self._document["fidelity"]))
-        return {key: Score(**task, fidelity=fidelity[key]) for key, task in tasks.items()}
-
-    @property
-    def alarms(self) -> list[dict[str, str]]:
-        """What in the data would mislead a reader, such as test rows that are also in the bank: {"code", "message"}."""
-        return self._document["alarms"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """A copy of the JSON document; undefined values are None."""
-        return copy.deepcopy(self._document)
-
-    def to_json(self) -> str:
-        """The JSON document as one line of strict JSON."""
-        return to_json(self._document)
-
-    def summary(self) -> str:
-        """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.evaluation import evaluation_lines
-
-        return "".join(line.plain.rstrip() + "\n" for line in evaluation_lines(self._document, None))
-
-    def save(self, path: str | Path) -> None:
-        """Write the JSON document, whole or not at all.
-
-        Raises
-        ------
-        InputError
-            When the place cannot be written to.
-        """
-        from manifold_probe.files import write_whole
-
-        write_whole(path, self.to_json() + "\n")
-
-    def __repr__(self) -> str:
-        return f"<Evaluation: {', '.join(self._document['tasks'])}>"
 
 
 def evaluate(
@@ -277,8 +204,14 @@ class _Reader:
         for side, space, model in zip(("teacher", "student"), (pair.teacher, pair.student), self.models, strict=True):
             called = str(model).partition(":")[2] if isinstance(model, str) and has_kind(model) else None
             self.inputs[name] = (self.inputs[name] or {}) | {side: describe_input(space, called)}
-        pairing = {"by": pair.by, "rows": pair.teacher.n, "coverage": pair.coverage, "verified": pair.verified}
-        self.pairing[name] = pairing | {"unlabelled": pair.unlabelled} | left_out(pair)
+        self.pairing[name] = Pairing(
+            by=pair.by,
+            rows=pair.teacher.n,
+            coverage=pair.coverage,
+            verified=pair.verified,
+            unlabelled=pair.unlabelled,
+            copies_left_out=pair.copies_left_out or None,
+        )
         return part_of(pair, name)
 
     def logits(self, labels: Any) -> Part | None:
@@ -324,7 +257,6 @@ class _Reader:
 def _document(reader: _Reader, outcomes: list[Outcome], settings: dict[str, Any], alarms: list[Any]) -> dict[str, Any]:
     """The JSON document of an evaluation."""
     from manifold_probe.extraction.agree import different_preprocessing, same_features
-    from manifold_probe.report.evaluation import SCHEMA
 
     paths = [str(side) if isinstance(side, str | Path) else None for side in reader.tested]
     warnings = {
@@ -338,7 +270,7 @@ def _document(reader: _Reader, outcomes: list[Outcome], settings: dict[str, Any]
     }
     return plain(
         {
-            "schema": SCHEMA,
+            "schema": EVALUATION,
             "inputs": reader.inputs,
             "pairing": reader.pairing,
             "settings": settings,

@@ -50,7 +50,7 @@ from manifold_probe.cli.options import (
     measuring,
     output,
 )
-from manifold_probe.cli.shell import complain, judge, show, show_lines, tell, write
+from manifold_probe.cli.shell import complain, judge, show, tell, write
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Parts
 
@@ -121,7 +121,10 @@ def compare(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Measure how faithfully each student kept the teacher's neighbourhoods, shape and classes.
+    """Measure how faithfully a student kept its teacher's space.
+
+    Each point's neighbours, the overall shape and the classes, with intervals and what chance would give; several
+    students in one table.
 
     \b
     Examples:
@@ -140,7 +143,7 @@ def compare(
     if layers:
         refuse_with_layers([teacher, *students.values()], context)
         rules = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-        compare_layers(teacher, students, rules, json=json, table=table, figures=figures)
+        show_layers(teacher, students, rules, json=json, table=table, figures=figures)
         return
     outputs = Outputs(report=report, table=table, figures=figures, width=width, thumbnails=thumbnails)
     outputs.check([teacher, *students.values(), labels, teacher_ids, student_ids, baseline])
@@ -183,7 +186,7 @@ def compare(
             if json:
                 write(result.to_json() + "\n")
             else:
-                show(document)
+                show(result.lines)
         parts["files"]("writing the files", 0, 1)
         written = outputs.write(result)
     outcomes = gates.outcomes(document)
@@ -270,7 +273,7 @@ def refuse_with_layers(sides: list[str], context: typer.Context) -> None:
             raise InputError(f"{name}: does not go with --layers, which gives the matrix of CKA alone; leave it out")
 
 
-def compare_layers(
+def show_layers(
     teacher: str,
     students: dict[str, str],
     rules: dict[str, bool],
@@ -280,20 +283,20 @@ def compare_layers(
     figures: str | None,
 ) -> None:
     """The matrix of every teacher layer against every student layer, shown and written where asked."""
-    from manifold_probe.report import layers
-    from manifold_probe.report.document import to_json
+    from manifold_probe.api.layers import compare_layers
+    from manifold_probe.report.layers import Layers
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
     if len(students) > 1:
         raise InputError("--layers: compares one student at a time; give one student")
-    outputs = Outputs(table=table, figures=figures, kind=layers.Layers)
+    outputs = Outputs(table=table, figures=figures, kind=Layers)
     outputs.check()
     student = next(iter(students.values()))
     with Progress() as progress:
-        document = layers.compare_layers(teacher, student, **rules, progress=progress)
+        result = compare_layers(teacher, student, **rules, progress=progress)
     if json:
-        write(to_json(document) + "\n")
+        write(result.to_json() + "\n")
     else:
-        show_lines(lambda width: layers.layer_lines(document, width))
-    tell(outputs.write(document))
+        show(result.lines)
+    tell(outputs.write(result))

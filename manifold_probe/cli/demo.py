@@ -21,7 +21,9 @@ def demo(
     ] = "probe-demo",
     debug: Debug = False,
 ) -> None:
-    """Train a small teacher and two students on digits, compare and diagnose them, and write the page.
+    """Train a teacher and two students on digits, and compare them.
+
+    Half a minute, without a download. The students are also diagnosed; the page and all files of the tour are written.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def demo(
         parts["page"]("writing the page", 0, 1)
         page = data.folder / PAGE
         result.to_html(page, thumbnails=data.images)
-    show(result.to_dict())
+    show(result.lines)
     write(f"\nThe same as a page, with linked maps: {page}\n")
     write(f"The features, and all files of the tour, are in {out}. To compare them again:\n")
     # a command of an environment that is not activated is only found by its path

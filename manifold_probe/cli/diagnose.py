@@ -36,7 +36,7 @@ from manifold_probe.cli.options import (
     output,
     training,
 )
-from manifold_probe.cli.shell import complain, show_lines, tell, write
+from manifold_probe.cli.shell import complain, show, tell, write
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Parts
 
@@ -108,7 +108,9 @@ def diagnose(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Say where a student lost its teacher's neighbourhoods, and why: what each cause explains, its proof, what to do.
+    """Show where a student lost its teacher's neighbours, and why.
+
+    An account of the whole loss; then the causes, with what each explains, its proof and what to do.
 
     \b
     Examples:
@@ -118,7 +120,6 @@ def diagnose(
       probe diagnose --teacher t.pt --student run/ --train-ids run/train_ids.txt --log run/log.jsonl
     """
     from manifold_probe import api
-    from manifold_probe.report.diagnosis.lines import diagnosis_lines
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
@@ -168,7 +169,7 @@ def diagnose(
             if json:
                 write(result.to_json() + "\n")
             else:
-                show_lines(lambda width: diagnosis_lines(result.to_dict(), width))
+                show(result.lines)
         parts["files"]("writing the files", 0, 1)
         tell(outputs.write(result))
         if rows is not None:
@@ -239,8 +240,8 @@ def check_files(rows: str | None, save_repair: str | None, save_order: str | Non
     """Refuse what cannot be written, and what would overwrite an input, before any work."""
     import os
 
+    from manifold_probe.api.results import check_order, check_rows
     from manifold_probe.files import check_file
-    from manifold_probe.report.diagnosis.rows import check_order, check_rows
 
     if rows is not None:
         check_rows(rows)

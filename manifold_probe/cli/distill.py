@@ -100,7 +100,7 @@ def distill(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a student on its teacher's embedding, and report how faithful it became.
+    """Train a student on its teacher's embedding, and compare them.
 
     The rows that were held out of training are compared with the teacher, and with the untrained student.
 
@@ -132,7 +132,7 @@ def distill(
     if json:
         write(run.comparison.to_json() + "\n")
     else:
-        show(run.comparison.to_dict())
+        show(run.comparison.lines)
 
 
 def named_options(texts: list[str]) -> dict[str, Any]:

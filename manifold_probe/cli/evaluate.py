@@ -32,7 +32,7 @@ from manifold_probe.cli.options import (
     output,
     pairing,
 )
-from manifold_probe.cli.shell import complain, show_lines, write
+from manifold_probe.cli.shell import complain, show, write
 
 tasks_group = partial(typer.Option, rich_help_panel="Tasks")
 
@@ -95,10 +95,10 @@ def evaluate(
     batch_size: BatchSize = None,
     debug: Debug = False,
 ) -> None:
-    """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?
+    """Classify, retrieve and detect with both models' features.
 
-    Without training features half of the test rows are the bank. Test and training rows of a data set that the student
-    was not distilled on make it a test of transfer.
+    How good are both, and do they err on the same rows? Without training features half of the test rows are the bank.
+    Test and training rows of a data set that the student was not distilled on make it a test of transfer.
 
     \b
     Examples:
@@ -107,7 +107,6 @@ def evaluate(
     """
     from manifold_probe import api
     from manifold_probe.files import check_file
-    from manifold_probe.report.evaluation import evaluation_lines
     from manifold_probe.report.progress import Progress
 
     teacher, student = two_sides_of_one(sides, teacher, student)
@@ -150,6 +149,6 @@ def evaluate(
     if json:
         write(result.to_json() + "\n")
     else:
-        show_lines(lambda width: evaluation_lines(result.to_dict(), width))
+        show(result.lines)
     if out is not None:
         complain(f"wrote {out}")

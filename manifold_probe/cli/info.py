@@ -16,7 +16,9 @@ def info(
     ],
     debug: Debug = False,
 ) -> None:
-    """Print what a file holds: keys, shapes, types, ids, labels, norms, NaN count and a hash.
+    """Print what a file of features, or the folder of a run, holds.
+
+    Keys, shapes, types, ids, labels, norms, the count of NaN and a hash.
 
     Of a run folder of probe distill also what was trained, the rows held out, and how the training went.
 
@@ -26,13 +28,14 @@ def info(
       probe info digits.npz::images
       probe info run/
     """
-    from manifold_probe.report.contents import contents_lines
+    from manifold_probe.report.info import contents_blocks
+    from manifold_probe.report.render.terminal import plain_text
     from manifold_probe.spaces.folder import is_run
     from manifold_probe.spaces.read import inspect
 
     if is_run(file):
-        from manifold_probe.report.run import run_lines  # with torch, which no other file needs
+        from manifold_probe.report.run import run_blocks  # with libraries that no other file needs
 
-        write("\n".join(run_lines(file)) + "\n")
+        write(plain_text(run_blocks(file)))
         return
-    write("\n".join(contents_lines(inspect(file))) + "\n")
+    write(plain_text(contents_blocks(inspect(file))))

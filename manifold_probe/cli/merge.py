@@ -24,9 +24,10 @@ def merge(
     width: Width = None,
     debug: Debug = False,
 ) -> None:
-    """Merge the shares of a comparison: the same result, bit by bit, as that of one machine.
+    """Merge what probe partial wrote into the comparison.
 
-    Ranks and alarms need the rows a second time. They are read here, unless --second-round shares that out too.
+    The result is the same, bit by bit, as that of one machine. Ranks and alarms need the rows a second time. They are
+    read here, unless --second-round shares that out too.
 
     \b
     Examples:
@@ -65,5 +66,5 @@ def merge(
     if json:
         write(result.to_json() + "\n")
     else:
-        show(result.to_dict())
+        show(result.lines)
     tell(outputs.write(result))

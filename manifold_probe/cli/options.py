@@ -20,7 +20,7 @@ training = partial(typer.Option, rich_help_panel="Training")
 Sides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="TEACHER STUDENT", help="Teacher and students, in this order, without the names of the options."
+        metavar="TEACHER STUDENT", help="The teacher, then each student, in place of --teacher and --student."
     ),
 ]
 Teacher = Annotated[
@@ -69,7 +69,8 @@ Width = Annotated[
     str | None,
     output(
         metavar="WIDTH",
-        help="Of figures and .tex tables: neurips, icml-column, icml-page, cvpr-column, cvpr-page, or inches.",
+        help="Of figures and .tex tables: column, page, neurips, icml-column, icml-page, cvpr-column, cvpr-page, "
+        "inches, or points as in 240pt.",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -59,7 +59,7 @@ def partial(
     measures: Measures = None,
     debug: Debug = False,
 ) -> None:
-    """Read one share of the rows of a comparison, and write what was found.
+    """Read one share of the rows of a comparison, on one machine.
 
     Every machine reads the files under the same paths. When all shares are written, probe merge gives the result.
 

@@ -118,14 +118,7 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     return 0
 
 
-def show(document: dict[str, Any]) -> None:
-    """The report: styled and wrapped on a terminal, plain and unwrapped elsewhere."""
-    from manifold_probe.report.terminal import report_lines
-
-    show_lines(lambda width: report_lines(document, width))
-
-
-def show_lines(lines: Callable[[int | None], list[Any]]) -> None:
+def show(lines: Callable[[int | None], list[Any]]) -> None:
     """Lines made for a width: styled and wrapped on a terminal, plain and unwrapped (a width of None) elsewhere."""
     if not sys.stdout.isatty():
         write("".join(line.plain.rstrip() + "\n" for line in lines(None)))

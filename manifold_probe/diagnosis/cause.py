@@ -1,12 +1,12 @@
 """A cause: why a student may diverge, declared once.
 
-    signs(lab)             what speaks for it: `Signs`, several of them, or None where nothing does
+    signs(lab)             its evidence: `Signs`, several of them, or None where there is none
     undo(lab, signs)       a repair of the student, (n, d') -> (n, d''); the lab judges it
-    inflict(lab, signs)    damage to the teacher, (n, d) -> (n, d''); the lab holds the student against it
+    inflict(lab, signs)    damage to the teacher, (n, d) -> (n, d''); the lab compares the student with it
 
-A cause has ``undo`` where the fault can be taken back, ``inflict`` where it cannot. A cause that concerns single rows
-may return `LeftOut` from ``undo``, and one that proves itself in its own way `Proved`: a trial, and what the pair is
-afterwards. What neither says anything of is suspected at most.
+A cause has ``undo`` where the fault can be reversed, ``inflict`` where it cannot. A cause that concerns single rows may
+return `LeftOut` from ``undo``, and one with a proof of another kind `Proved`: a trial, and the pair afterwards. A cause
+without either is suspected at most.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from manifold_probe.errors import InputError
 
 @dataclass(frozen=True)
 class Signs:
-    """What speaks for a cause.
+    """The evidence of a cause.
 
-    ``where`` names what it concerns: {"rows": numbers, "dimensions": numbers, "classes": names}. ``facts`` is what
-    the repair or the damage needs to know. ``share`` is that of the whole loss where no experiment measures it.
+    ``where`` names what it concerns: {"rows": numbers, "dimensions": numbers, "classes": names}. ``facts`` is passed to
+    the repair or the damage. ``share`` is the share of the whole loss, where no experiment measures it.
     """
 
     evidence: list[Evidence]
@@ -38,9 +38,9 @@ class Signs:
 
 @dataclass(frozen=True)
 class Repair:
-    """A change of the student: what it does in words, and which measures and rows it is judged by; see `Lab.undo`.
+    """A change of the student: its name in words, and the measures and rows that judge it; see `Lab.undo`.
 
-    ``kind`` is "mapped" where a whole map is fitted to the teacher, which takes back many faults.
+    ``kind`` is "mapped" where a whole map is fitted to the teacher, which reverses many faults.
     """
 
     name: str
@@ -62,7 +62,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Damage:
-    """A change of the teacher, or of what it predicts of the student (``on_image``); see `Lab.inflict`."""
+    """A change of the teacher, or of its prediction of the student (``on_image``); see `Lab.inflict`."""
 
     name: str
     change: Change
@@ -73,7 +73,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Proved:
-    """A trial that a cause made of its own, and the pair once the cause is out of the way."""
+    """A trial made by the cause itself, and the pair once the cause is removed."""
 
     trial: Trial
     after: Lab
@@ -90,34 +90,34 @@ class Cause:
     Parameters
     ----------
     name : str
-        As the document names it, such as "offset".
+        Its name in the document, such as "offset".
     words : str
-        What it says, such as "a shared offset hides the differences from cosines".
+        Its description, such as "a shared offset hides the differences from cosines".
     advice : str
         What to do about it.
     falsified_by : str
-        What would show that it is not this.
+        An observation that would disprove it.
     signs : callable
         Lab -> Signs, a sequence of them, or None.
     undo, inflict : callable, optional
         See the module.
     confusable : tuple of str
-        Causes that outputs alone cannot tell from it.
+        Causes that outputs alone cannot distinguish from it.
     general : bool
-        Whether it would explain part of any loss: such a cause is asked once no other explains anything.
+        Whether it would explain part of any loss: such a cause is tried once no other explains anything.
     harmless : str
-        What to say of it where its signs are there and nothing is lost to it; empty where that is not worth a word.
+        A note for a student with its signs that loses nothing to it; empty for no note.
 
     Examples
     --------
-    A cause of your own, in addition to those of the package:
+    A user's cause, in addition to those of the package:
 
     >>> import numpy as np
     >>> import manifold_probe as mp
     >>> from manifold_probe.diagnosis import CAUSES, Cause, Evidence, Repair, Signs
     >>> def signs(lab):
-    ...     own, theirs = (float((x[lab.keep] < 0).mean()) for x in (lab.student, lab.teacher))
-    ...     return Signs([Evidence("share of negative values", own, theirs)]) if own == 0 < theirs else None
+    ...     student, teacher = (float((x[lab.keep] < 0).mean()) for x in (lab.student, lab.teacher))
+    ...     return Signs([Evidence("share of negative values", student, teacher)]) if student == 0 < teacher else None
     >>> def undo(lab, signs):
     ...     def logarithm(rows):
     ...         logs = np.log(np.maximum(rows, 1e-12))
@@ -143,7 +143,7 @@ class Cause:
 
 
 def check_causes(causes: Any) -> None:
-    """Refuse what is no list of causes. Raises InputError."""
+    """Refuse anything but a list of causes. Raises InputError."""
     if not isinstance(causes, Sequence) or isinstance(causes, str):
         raise InputError(f"causes: is a {type(causes).__name__}; give a list such as [*CAUSES, mine]")
     names: set[str] = set()
@@ -156,7 +156,7 @@ def check_causes(causes: Any) -> None:
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"causes: number {place}: {part} is {text!r}; give a text")
         if not callable(cause.signs):
-            raise InputError(f"cause {cause.name}: signs is no function; give one of the lab")
+            raise InputError(f"cause {cause.name}: signs is not a function; give a function of the lab")
         if cause.name in names:
             raise InputError(f"cause {cause.name}: is given twice; give one of the two another name")
         names.add(cause.name)

@@ -1,5 +1,5 @@
-"""Copies: rows that are identical to an earlier row in both spaces. They are each other's neighbours in any
-student does, and a copy in the other half is not held out, so a diagnosis reads every distinct row once."""
+"""Copies: rows that are identical to an earlier row in both spaces. They are each other's neighbours in any student,
+and a copy in the other half is not held out, so a diagnosis uses every distinct row once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manifold_probe.engine.rows import hash_rows
 from manifold_probe.spaces.pairing import Pair
 
 BLOCK = 8192
-FELL = 0.5  # of the teacher's distinct rows
+COLLAPSED_SHARE = 0.5  # of the teacher's distinct rows
 
 
 def distinct_rows(pair: Pair) -> np.ndarray:
@@ -27,6 +27,6 @@ def hashes_of(pair: Pair) -> np.ndarray:
 
 
 def fell_together(pair: Pair) -> bool:
-    """Whether most rows of the student are copies that are none in the teacher: a collapse, not another order."""
-    theirs, own = (len(np.unique(column)) for column in hashes_of(pair).T)
-    return own < FELL * theirs
+    """Whether most rows of the student are copies but not in the teacher: a collapse, not another order."""
+    teacher_count, student_count = (len(np.unique(column)) for column in hashes_of(pair).T)
+    return student_count < COLLAPSED_SHARE * teacher_count

@@ -1,7 +1,7 @@
-"""The course of a training: its log read, and what the curve of its loss says.
+"""The course of a training: its log, and what the curve of its loss shows.
 
-Logs are noisy, a line a step or a line an epoch, and a schedule that ends at a rate of zero makes every loss flat at
-its very end. So the course is read as a whole, by levels at a quarter, at half and at the end of the steps.
+Logs are noisy, with a line a step or a line an epoch, and a schedule that ends at a rate of zero makes every loss flat
+at its end. So the whole course is used: the levels at a quarter, at half and at the end of the steps.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.diagnosis.lab import CORRECTION
+from manifold_probe.diagnosis.lab import QUERY_ERROR_FACTOR
 from manifold_probe.errors import InputError
 
-FALLING = 2.33  # Mann-Kendall's z: without a trend it is passed once in 100 times
-TO_GO = 0.05  # of the fall so far; runs that were long enough show at most .02, a tenth as long .07 and more
-ROSE = 0.1  # of the fall so far
-NOISE = 5.0  # standard errors of a difference of levels: noise alone passes it somewhere in 300 points once in 1,000
-JUMPED = 0.25  # of the fall so far
-FEWEST = 4  # points: of fewer no rate of the fall is read
-FEW = 12  # points: of fewer no noise is known, and nothing is proved but an explosion
-EXPLODED = 2.0  # times the first loss
-HALVED = 0.5  # of what the doubling before won, where the course is too short to show more
-MOST_HALVED = 0.8
+MIN_TREND_Z = 2.33  # Mann-Kendall's z: chance exceeds it once in 100 times
+MIN_TO_GO = 0.05  # of the fall so far; runs that were long enough show at most .02, a tenth as long .07 and more
+MIN_RISE = 0.1  # of the fall so far
+NOISE_ERRORS = 5.0  # standard errors of a difference of levels: chance exceeds it in 300 points once in 1,000 times
+MIN_JUMP = 0.25  # of the fall so far
+MIN_RATE_POINTS = 4  # for a rate of the fall
+MIN_NOISE_POINTS = 12  # for an estimate of noise; with fewer points only an explosion is proved
+EXPLOSION_RATIO = 2.0  # of the first loss
+DEFAULT_RATE = 0.5  # the gain of a doubling over that of the one before, where the course is too short to estimate it
+MAX_RATE = 0.8  # the largest such rate
 
 
 @dataclass(frozen=True)
 class Course:
-    """A curve that falls as a student learns, read as a whole.
+    """A curve that falls as a student learns, described as a whole.
 
-    ``kind`` is "falling", "flat", "rising", "jumping" or "not finite", and ``sure`` whether chance makes such a course
-    less than once in 100 times. ``to_go`` is how much further it would fall, in units of the fall so far, had training
-    gone on for four times as long: every doubling of the steps is taken to win the same share of what the doubling
-    before it won. A schedule that ends at zero makes the very end flat, so that the last half is looked at and not the
-    last steps. ``learned`` is whether it fell at all, beyond its noise.
+    ``kind`` is "falling", "flat", "rising", "jumping" or "not finite"; ``sure``: chance makes such a course less than
+    once in 100 times. ``to_go`` is the further fall, in units of the fall so far, if training had taken four times as
+    long: every doubling of the steps is assumed to gain the same share of the gain of the doubling before it. A
+    schedule that ends at zero makes the end flat, so that the last half is used and not the last steps. ``learned`` is
+    whether it fell at all, beyond its noise.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Course:
 
 
 def read_course(curve: Sequence[tuple[float, float]]) -> Course | None:
-    """The course of a curve of (step, value); None where it has too few points to be read.
+    """The course of a curve of (step, value); None for fewer than two points.
 
     >>> read_course([(step, 1 / step) for step in range(1, 41)]).kind
     'flat'
@@ -74,51 +74,51 @@ def read_course(curve: Sequence[tuple[float, float]]) -> Course | None:
     first = float(values[: max(1, n // 16)].mean())
     lowest = min(quarter, half, last)
     fall = max(first, quarter, half) - lowest
-    noise = NOISE * noise_of(values)
+    noise = NOISE_ERRORS * noise_of(values)
     facts: dict[str, Any] = {"points": n, "first": first, "half": half, "last": last, "learned": bool(fall > noise)}
-    at = jump(steps, values, max(JUMPED * fall, noise))
-    if n < FEW and last > EXPLODED * max(abs(first), 1e-12):
+    at = jump(steps, values, max(MIN_JUMP * fall, noise))
+    if n < MIN_NOISE_POINTS and last > EXPLOSION_RATIO * max(abs(first), 1e-12):
         return Course("rising", True, at=at, **facts)
     rise, falls = last - lowest, trend(binned(values[steps >= steps[-1] / 2]))
-    if n >= FEW and rise > max(ROSE * fall, noise) and falls < -FALLING:
+    if n >= MIN_NOISE_POINTS and rise > max(MIN_RISE * fall, noise) and falls < -MIN_TREND_Z:
         return Course("rising", True, at=at, **facts)
     if at is not None:
         return Course("jumping", True, at=at, **facts)
     won, before = half - last, quarter - half
-    ratio = HALVED if n < FEWEST else float(np.clip(won / max(before, 1e-12), 0, MOST_HALVED))
+    ratio = DEFAULT_RATE if n < MIN_RATE_POINTS else float(np.clip(won / max(before, 1e-12), 0, MAX_RATE))
     facts["to_go"] = max(won, 0.0) * (ratio + ratio**2) / max(fall, 1e-12)
-    sure = n >= FEW and falls > FALLING
-    if facts["to_go"] >= TO_GO and (sure or n < FEW):
+    sure = n >= MIN_NOISE_POINTS and falls > MIN_TREND_Z
+    if facts["to_go"] >= MIN_TO_GO and (sure or n < MIN_NOISE_POINTS):
         return Course("falling", sure, **facts)
-    return Course("flat", n >= FEW, **facts)
+    return Course("flat", n >= MIN_NOISE_POINTS, **facts)
 
 
 def noise_of(values: np.ndarray) -> float:
-    """The standard error of the difference between two levels, medians of a sixteenth of the points each: from the
-    steps between neighbours; 0 of few points."""
-    if len(values) < FEW:
+    """The standard error of the difference between two levels, medians of a sixteenth of the points each, from the
+    differences between neighbouring points; 0 for few points."""
+    if len(values) < MIN_NOISE_POINTS:
         return 0.0
     changes = np.diff(values[len(values) // 2 :])
     spread = 1.4826 * float(np.median(np.abs(changes - np.median(changes)))) / np.sqrt(2)
-    return CORRECTION * spread * np.sqrt(2 / window_of(values))
+    return QUERY_ERROR_FACTOR * spread * np.sqrt(2 / window_of(values))
 
 
 def window_of(values: np.ndarray) -> int:
-    """How many points make a level."""
+    """The number of points of a level."""
     return max(3, len(values) // 16)
 
 
 def level(steps: np.ndarray, values: np.ndarray, part: float) -> float:
-    """The value at a part of the course: the median of the last quarter of the steps up to there, or, of few points,
-    the value between neighbours."""
+    """The value at a part of the course: the median of the last quarter of the steps up to there, or, for few points,
+    an interpolated value."""
     end = part * steps[-1]
     inside = values[(steps > 0.75 * end) & (steps <= end)]
     return float(np.median(inside)) if len(inside) > 2 else float(np.interp(end, steps, values))
 
 
-def binned(values: np.ndarray, most: int = 12) -> np.ndarray:
-    """Means of at most so many equal parts, so that neighbouring steps are not counted as independent."""
-    parts = np.array_split(values, min(most, len(values)))
+def binned(values: np.ndarray, count: int = 12) -> np.ndarray:
+    """Means of at most ``count`` equal parts, so that neighbouring steps are not counted as independent."""
+    parts = np.array_split(values, min(count, len(values)))
     return np.array([part.mean() for part in parts])
 
 
@@ -137,21 +137,21 @@ def trend(values: np.ndarray) -> float:
     return float(np.sign(score) * max(abs(score) - 1, 0) / spread)
 
 
-def jump(steps: np.ndarray, values: np.ndarray, least: float) -> float | None:
-    """The step at which the curve jumps up for a while: its largest rise, where that is larger than ``least``."""
-    if len(values) < 2 * FEW:
+def jump(steps: np.ndarray, values: np.ndarray, smallest: float) -> float | None:
+    """The step at which the curve jumps up and stays up: its largest rise, where that exceeds ``smallest``."""
+    if len(values) < 2 * MIN_NOISE_POINTS:
         return None
     window = window_of(values)
     levels = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
     rises = levels[window:] - levels[:-window]
     place = int(np.argmax(rises))
-    return float(steps[place + window]) if rises[place] > least else None
+    return float(steps[place + window]) if rises[place] > smallest else None
 
 
 # ---- the log
 
-LOSSES = ("loss", "train_loss", "train/loss", "training_loss")  # as trainers commonly call it
-LINES = 'lines such as step,loss in a .csv, or {"step": 100, "loss": 0.5} in a .jsonl'
+LOSS_KEYS = ("loss", "train_loss", "train/loss", "training_loss")  # common names
+LOG_FORMAT = 'lines such as step,loss in a .csv, or {"step": 100, "loss": 0.5} in a .jsonl'
 
 
 def read_log(given: Any) -> list[tuple[float, float]]:
@@ -160,13 +160,13 @@ def read_log(given: Any) -> list[tuple[float, float]]:
     Parameters
     ----------
     given : path to a .csv, .tsv or .jsonl, list of (step, loss), list of dicts, or DataFrame
-        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, as of
-        evaluations, are passed over. A loss may be NaN or infinite: that is a finding.
+        Columns or keys ``loss`` (or ``train_loss``), and ``step`` or ``epoch``. Lines without a loss, such as those of
+        evaluations, are skipped. A loss may be NaN or infinite: that is a finding.
 
     Raises
     ------
     InputError
-        In one line: no such file, no line with a loss, a loss or step that is no number, or no step.
+        For a file that cannot be read, no line with a loss, a loss or step that is not a number, or no step.
 
     Examples
     --------
@@ -175,51 +175,53 @@ def read_log(given: Any) -> list[tuple[float, float]]:
     """
     name, lines = _lines(given)
     if not lines:
-        raise InputError(f"{name}: holds no line; give {LINES}")
-    found, epochs = [], []
+        raise InputError(f"{name}: holds no line; give {LOG_FORMAT}")
+    points, epochs = [], []
     for place, line in lines:
-        key = next((key for key in LOSSES if line.get(key) not in (None, "")), None)
+        key = next((key for key in LOSS_KEYS if line.get(key) not in (None, "")), None)
         if key is None:
             continue
         loss = _number(line[key], "loss", name, place)
         step, epoch = (line.get(key) for key in ("step", "epoch"))
         if step in (None, "") and epoch in (None, ""):
-            raise InputError(f"{name}: line {place} has a loss but no step; give {LINES}")
+            raise InputError(f"{name}: line {place} has a loss but no step; give {LOG_FORMAT}")
         at = _number(epoch if step in (None, "") else step, "step", name, place)
         if not math.isfinite(at):
-            raise InputError(f"{name}: line {place}: step is {at}, no finite number; give {LINES}")
-        found.append((at, loss))
+            raise InputError(f"{name}: line {place}: step is {at}, not a finite number; give {LOG_FORMAT}")
+        points.append((at, loss))
         epochs.append(epoch)
-    if not found:
+    if not points:
         keys = ", ".join(list(dict.fromkeys(str(key) for _, line in lines for key in line))[:8]) or "nothing"
-        raise InputError(f"{name}: no line has a loss, only {keys}; give {LINES}")
-    if _counts_anew([at for at, _ in found], epochs):
-        return [(float(place), loss) for place, (_, loss) in enumerate(found, 1)]
-    return sorted(found, key=lambda each: each[0])
+        raise InputError(f"{name}: no line has a loss, only {keys}; give {LOG_FORMAT}")
+    if _counts_anew([at for at, _ in points], epochs):
+        return [(float(place), loss) for place, (_, loss) in enumerate(points, 1)]
+    return sorted(points, key=lambda point: point[0])
 
 
 def _counts_anew(steps: list[float], epochs: list[Any]) -> bool:
-    """Whether the steps are counted anew in every epoch: the order of the lines says more then."""
+    """Whether the steps start again in every epoch, so that the order of the lines must be used."""
     if sorted(steps) == steps:
         return False
     try:
-        known = [float(each) for each in epochs]
+        numbers = [float(epoch) for epoch in epochs]
     except (TypeError, ValueError):
         return False
-    return sorted(known) == known
+    return sorted(numbers) == numbers
 
 
-def _number(value: Any, what: str, name: str, place: int) -> float:
+def _number(value: Any, column: str, name: str, place: int) -> float:
     try:
         if isinstance(value, bool):
             raise ValueError
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name}: line {place}: {what} is {str(value)[:40]!r}, no number; give {LINES}") from None
+        raise InputError(
+            f"{name}: line {place}: {column} is {str(value)[:40]!r}, not a number; give {LOG_FORMAT}"
+        ) from None
 
 
 def _lines(given: Any) -> tuple[str, list[tuple[int, Mapping[str, Any]]]]:
-    """What a log is called, and its lines with their numbers."""
+    """The name of a log, and its lines with their numbers."""
     if isinstance(given, str | Path):
         return str(given), _lines_of_file(str(given))
     if hasattr(given, "to_dict"):
@@ -239,13 +241,13 @@ def _lines(given: Any) -> tuple[str, list[tuple[int, Mapping[str, Any]]]]:
 def _lines_of_file(path: str) -> list[tuple[int, Mapping[str, Any]]]:
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        raise InputError(f"{path}: a log is a .csv, .tsv or .jsonl; give {LINES}")
+        raise InputError(f"{path}: a log is a .csv, .tsv or .jsonl; give {LOG_FORMAT}")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise InputError(f"{path}: is no text ({error}); give {LINES}") from error
+        raise InputError(f"{path}: is not text ({error}); give {LOG_FORMAT}") from error
     if suffix in (".csv", ".tsv"):
         try:
             rows = csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ",")
@@ -253,16 +255,16 @@ def _lines_of_file(path: str) -> list[tuple[int, Mapping[str, Any]]]:
                 (place, {str(key).strip(): value for key, value in row.items()}) for place, row in enumerate(rows, 2)
             ]
         except csv.Error as error:
-            raise InputError(f"{path}: is no table ({error}); give {LINES}") from error
-    found: list[tuple[int, Mapping[str, Any]]] = []
+            raise InputError(f"{path}: is not a table ({error}); give {LOG_FORMAT}") from error
+    lines: list[tuple[int, Mapping[str, Any]]] = []
     for place, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {place} is no JSON ({error}); give {LINES}") from error
+            raise InputError(f"{path}: line {place} is not JSON ({error}); give {LOG_FORMAT}") from error
         if not isinstance(record, dict):
-            raise InputError(f"{path}: line {place} is no object of keys; give {LINES}")
-        found.append((place, record))
-    return found
+            raise InputError(f"{path}: line {place} is not a JSON object; give {LOG_FORMAT}")
+        lines.append((place, record))
+    return lines

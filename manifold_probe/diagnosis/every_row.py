@@ -1,4 +1,4 @@
-"""What every row of a pair kept, how both spaces would classify it, and how far away its lost neighbours are now."""
+"""Every row of a pair: the neighbours it kept, its class in both spaces, and the ranks of its lost neighbours."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from manifold_probe.parts import Progress
 from manifold_probe.spaces.labels import plain_labels
 from manifold_probe.spaces.pairing import Pair
 
-MOST = 20_000  # of more rows than these, so many are drawn
+MAX_ROWS = 20_000  # of more rows a sample is drawn
 
 
 def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -> dict[str, Any]:
     """The rows, worst first, as columns: ``row``, ``id``, ``label``, ``overlap@k``, ``teacher_vote``, ``student_vote``,
-    ``lost_neighbours`` and ``lost_ranks`` (nearest first, a list a row). Of more than 20,000 rows that many are drawn;
-    neighbours are searched among all rows.
+    ``lost_neighbours`` and ``lost_ranks`` (nearest first, a list a row). Of more than 20,000 rows a sample of that size
+    is drawn; neighbours are searched among all rows.
 
-    Votes are by those of the k nearest others (cosine) that have a label, and null where none has; a rank is 1
-    for the nearest row in the student.
+    The k nearest other rows (cosine) with a label vote; a vote is null where none has a label. A rank is 1 for the
+    nearest row in the student.
     """
     n = pair.teacher.n
-    queries = sample(n, MOST, seed)
+    queries = sample(n, MAX_ROWS, seed)
     clouds = [Cloud(space) for space in (pair.teacher, pair.student)]
     read = 0
 
@@ -42,9 +42,9 @@ def row_table(pair: Pair, k: int, seed: int, progress: Progress | None = None) -
         if progress is not None:
             progress("every row", read, 3 * n)
 
-    with threads() as each:
-        near, in_student = (search(cloud, queries, k, {"cosine": k}, each, advance)["cosine"] for cloud in clouds)
-        nearer, _ = places(clouds[1], queries, near.members, "cosine", each, advance)
+    with threads() as parallel:
+        near, in_student = (search(cloud, queries, k, {"cosine": k}, parallel, advance)["cosine"] for cloud in clouds)
+        nearer, _ = places(clouds[1], queries, near.members, "cosine", parallel, advance)
     kept = intersections(near, in_student) / k
     lost = (near.members >= 0) & (near.weights > 0) & (nearer >= k)
     order = np.argsort(kept, kind="stable")
@@ -69,12 +69,12 @@ def _votes(pair: Pair, near: Any, in_student: Any, order: np.ndarray) -> dict[st
         return {f"{side}_vote": [None] * len(order) for side in ("teacher", "student")}
     codes, names = codes_of(np.asarray(pair.labels))
     return {
-        f"{side}_vote": _voted(found, codes, names, order)
-        for side, found in (("teacher", near), ("student", in_student))
+        f"{side}_vote": _voted(neighbours, codes, names, order)
+        for side, neighbours in (("teacher", near), ("student", in_student))
     }
 
 
-def _voted(found: Neighbours, codes: np.ndarray, names: np.ndarray, order: np.ndarray) -> list[Any]:
-    voting = found.weights * ((found.members >= 0) & (codes[found.members] >= 0))
-    votes = names[predictions(replace(found, weights=voting), codes)[order]].tolist()
-    return [vote if known else None for vote, known in zip(votes, voting[order].any(1).tolist(), strict=True)]
+def _voted(neighbours: Neighbours, codes: np.ndarray, names: np.ndarray, order: np.ndarray) -> list[Any]:
+    voting = neighbours.weights * ((neighbours.members >= 0) & (codes[neighbours.members] >= 0))
+    votes = names[predictions(replace(neighbours, weights=voting), codes)[order]].tolist()
+    return [vote if labelled else None for vote, labelled in zip(votes, voting[order].any(1).tolist(), strict=True)]

@@ -1,5 +1,5 @@
-"""What is given to a diagnosis in addition to the two sides, made into `Training`: ids, features, classes and a log of
-the training, models in place of features, or the folder of a run, which knows all of these.
+"""The inputs of a diagnosis in addition to the two sides, made into `Training`: ids, features, classes and a log of
+the training, models in place of features, or the folder of a run, which contains all of these.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from manifold_probe.spaces.lines import read_lines
 from manifold_probe.spaces.pairing import Pair, locate
 from manifold_probe.spaces.read import as_space, read_column
 
-Tell = Callable[[str], None]
-CODE = "python:"
+Report = Callable[[str], None]
+CODE_SOURCE = "python:"
 
 
 def training_given(
@@ -43,21 +43,23 @@ def training_given(
     classes_trained: Any = None,
     positional: bool = False,
 ) -> Training | None:
-    """What a caller knows of the training; None where nothing is given.
+    """The caller's information on the training; None where nothing is given.
 
     Raises
     ------
     InputError
-        For input that cannot be used, in one line.
+        For input that cannot be used.
     """
     if (train_teacher is None) != (train_student is None):
-        there, missing = ("teacher", "student") if train_student is None else ("student", "teacher")
+        given, missing = ("teacher", "student") if train_student is None else ("student", "teacher")
         raise InputError(
-            f"train {missing}: missing, although train {there} is given; give the features of both, of the same rows"
+            f"train {missing}: missing, although train {given} is given; give the features of both, of the same rows"
         )
     if train_ids is not None and train_teacher is not None:
-        raise InputError("train ids: do not go with features of rows trained on; give the ids, or the features")
-    if all(each is None for each in (head, train_ids, train_teacher, log, classes_trained)):
+        raise InputError(
+            "train ids: cannot be combined with features of rows trained on; give either the ids or the features"
+        )
+    if all(value is None for value in (head, train_ids, train_teacher, log, classes_trained)):
         return None
     return Training(
         trained=None if train_ids is None else trained_rows(train_ids, pair),
@@ -72,13 +74,13 @@ def trained_rows(train_ids: Any, pair: Pair) -> np.ndarray:
     """(n,) of bool: which paired rows were trained on."""
     if isinstance(train_ids, str | Path):
         train_ids = read_column(str(train_ids), TABLE_IDS, "ids")[0]
-    known = np.unique(clean_column(np.asarray(train_ids), "ids", "train ids"))
+    trained_ids = np.unique(clean_column(np.asarray(train_ids), "ids", "train ids"))
     if pair.ids is None:
-        raise InputError("train ids: the rows have no ids to know them by; add ids to both files")
+        raise InputError("train ids: the rows have no ids to match; add ids to both files")
     rows = np.asarray(pair.ids)
-    if rows.dtype.kind != known.dtype.kind:  # 7 matches "7"
-        rows, known = rows.astype(str), np.unique(known.astype(str))
-    seen = locate(rows, known) >= 0
+    if rows.dtype.kind != trained_ids.dtype.kind:  # 7 matches "7"
+        rows, trained_ids = rows.astype(str), np.unique(trained_ids.astype(str))
+    seen = locate(rows, trained_ids) >= 0
     if not seen.any() or seen.all():
         which = "none" if not seen.any() else "all"
         raise InputError(f"train ids: {which} of the {len(seen):,} rows are among them; give rows of both kinds")
@@ -86,7 +88,7 @@ def trained_rows(train_ids: Any, pair: Pair) -> np.ndarray:
 
 
 def seen_rows(teacher: Any, student: Any, pair: Pair, positional: bool) -> Pair:
-    """The pair of rows that were trained on, from features of their own."""
+    """The pair of rows that were trained on, from separate features."""
     sides = as_space(teacher, "train teacher"), as_space(student, "train student")
     for side, space, measured in (("teacher", sides[0], pair.teacher), ("student", sides[1], pair.student)):
         if space.d != measured.d:
@@ -95,11 +97,11 @@ def seen_rows(teacher: Any, student: Any, pair: Pair, positional: bool) -> Pair:
             )
     seen = Request(sides[0], {"student": sides[1]}, positional=positional).open().pairs["student"]
     if pair.ids is not None and seen.ids is not None:
-        both = np.intersect1d(np.asarray(pair.ids).astype(str), np.asarray(seen.ids).astype(str))
-        if len(both):
+        common = np.intersect1d(np.asarray(pair.ids).astype(str), np.asarray(seen.ids).astype(str))
+        if len(common):
             raise InputError(
-                f"train teacher: {len(both):,} of its rows are among those that are diagnosed ({both[0]}); give other "
-                "rows, or their ids as train ids"
+                f"train teacher: {len(common):,} of its rows are also diagnosed ({common[0]}); give other rows, or "
+                "their ids as train ids"
             )
     return seen
 
@@ -112,14 +114,14 @@ def class_names(given: Any) -> list[str]:
     """
     if isinstance(given, str | Path):
         if os.path.isfile(given):
-            return [str(each).strip() for each in read_lines(str(given), "labels").tolist() if str(each).strip()]
+            return [str(name).strip() for name in read_lines(str(given), "labels").tolist() if str(name).strip()]
         if isinstance(given, Path) or os.sep in given:
             raise InputError(f"classes trained: {given}: no such file; give a,b,c or a file of names, one a line")
         given = given.split(",")
     if not isinstance(given, Sequence) and not hasattr(given, "tolist"):
         raise InputError(f"classes trained: is a {type(given).__name__}; give a list of names, a,b,c or a file of them")
     values = given.tolist() if hasattr(given, "tolist") else given
-    return [str(each).strip() for each in values if str(each).strip()]
+    return [str(name).strip() for name in values if str(name).strip()]
 
 
 # ---- models in place of features
@@ -128,7 +130,7 @@ def class_names(given: Any) -> list[str]:
 def with_models(
     training: Training | None, sides: Mapping[str, Any], data: Any, options: Mapping[str, Any], opened: Opened
 ) -> Training | None:
-    """The training with the models that were given in place of features, where the student is one of them."""
+    """The training with the models given in place of features, where the student is a model."""
     if not is_model(sides["student"]):
         return training
     from manifold_probe.diagnosis.interventions import Models, places_in
@@ -146,7 +148,7 @@ def with_models(
 
 
 def recipe_of(folder: str | None) -> Any:
-    """How the images of a folder of features were prepared; None where the folder does not say, or for texts."""
+    """How the images of a folder of features were prepared; None where that is unknown, or for texts."""
     from manifold_probe.models.preprocessing import ImagePreprocessing
 
     try:
@@ -166,24 +168,24 @@ def of_run(
     labels: Any = None,
     unlabelled: Any = (),
     ignore_labels: bool = False,
-    tell: Tell = silent,
+    tell: Report = silent,
     progress: Progress = silent,
 ) -> tuple[Opened, Training]:
-    """A run of our trainer as the sides of a diagnosis and all that is known of the training.
+    """A run of our trainer as the sides of a diagnosis and the information on its training.
 
-    The rows are those that were held out, or all of them where too few were. A run that is not finished is read at its
-    last saved state.
+    The rows are those that were held out, or all rows where too few were. An unfinished run is read at its last saved
+    state.
 
     Raises
     ------
     InputError
-        Where the folder holds no run, nothing was saved yet, or what the run read is gone.
+        Where the folder holds no run, nothing was saved yet, or the inputs of the run are missing.
     """
     from manifold_probe.distillation import run_folder
 
     if not is_run(str(folder)):
         raise InputError(
-            f"{folder}: is no folder of a run; give one that probe distill wrote, or --teacher and --student"
+            f"{folder}: is not the folder of a run; give one that probe distill wrote, or --teacher and --student"
         )
     run = run_folder.RunFolder(folder)
     lines = run_folder.read_log(folder)
@@ -202,47 +204,53 @@ def of_run(
             sides, facts["step"], facts["steps"] = run.last_sides(tell, progress)
         except InputError as problem:
             course = read_course(losses or [(step, 1 - value) for step, value in watched])
-            said = "" if course is None else f" (of its log alone: the loss was {course.kind} when it stopped)"
-            problem_said = f"{folder}: is not finished, and its last state is of no use: {problem}{said}"
-            raise InputError(problem_said) from problem
+            log_note = "" if course is None else f" (its log shows that the loss was {course.kind} when it stopped)"
+            message = f"{folder}: is not finished, and its last state cannot be used: {problem}{log_note}"
+            raise InputError(message) from problem
     n, trained = sides.backbone.n, sides.trained
     held = np.flatnonzero(~trained)
     enough = len(held) >= max(60, 4 * (k + 1))
     rows = held if enough else np.arange(n)
     facts |= {"trained_rows": int(trained.sum()), "measured": "rows held out of training" if enough else "all rows"}
     students = {"student": sides.backbone} | ({} if sides.head is None else {"student_head": sides.head})
-    own = sides.backbone.labels if labels is None else labels
+    run_labels = sides.backbone.labels if labels is None else labels
 
-    def opened(some: np.ndarray) -> Opened:
-        chosen = None if own is None else own if isinstance(own, str | Path) else np.asarray(own)[some]
+    def opened(subset: np.ndarray) -> Opened:
+        chosen = (
+            None
+            if run_labels is None
+            else run_labels
+            if isinstance(run_labels, str | Path)
+            else np.asarray(run_labels)[subset]
+        )
         return Request(
-            sides.teacher.select(some),
-            {name: side.select(some) for name, side in students.items()},
+            sides.teacher.select(subset),
+            {name: side.select(subset) for name, side in students.items()},
             chosen,
             unlabelled=unlabelled,
             ignore_labels=ignore_labels,
             positional=sides.positional,
         ).open()
 
-    found = opened(rows)
+    opened_rows = opened(rows)
     training = Training(
         trained=None if enough or len(held) > 0 else np.ones(n, bool),
         seen=opened(np.flatnonzero(trained)).pairs["student"] if enough else None,
         log=losses,
         watched=watched,
-        head=found.pairs.get("student_head"),
+        head=opened_rows.pairs.get("student_head"),
         finished=run.finished,
         facts=facts,
     )
     if not run.finished:
-        facts["not_tried"] = ["there is none yet to extract features with"]
-        return found, training
+        facts["not_tried"] = ["the run is not finished, so there is no model to extract features with"]
+        return opened_rows, training
     ids = np.asarray(sides.backbone.ids)[rows]
-    return found, replace(training, models=models_of_run(run.path, ids, facts))
+    return opened_rows, replace(training, models=models_of_run(run.path, ids, facts))
 
 
 def models_of_run(folder: Path, ids: np.ndarray, facts: dict[str, Any]) -> Any:
-    """The models of a finished run, where its data and student can be opened again; else ``facts`` say why not."""
+    """The models of a finished run, where its data and student can be opened; else ``facts`` hold the reason."""
     from manifold_probe.diagnosis.interventions import Models, places_in
     from manifold_probe.distillation.config import read_toml, resolved
     from manifold_probe.distillation.run_folder import CONFIG, STUDENT
@@ -252,10 +260,10 @@ def models_of_run(folder: Path, ids: np.ndarray, facts: dict[str, Any]) -> Any:
 
     try:
         config = resolved(read_toml(str(folder / CONFIG)))
-        asked = Extraction(
+        request = Extraction(
             str(folder / STUDENT), config.data, pooling=config.pool, ids=config.ids, labels=config.labels
         )
-        student = prepared(asked)
+        student = prepared(request)
         rows = places_in(student, ids, len(ids))
     except InputError as problem:
         facts["not_tried"] = [str(problem)]
@@ -263,12 +271,14 @@ def models_of_run(folder: Path, ids: np.ndarray, facts: dict[str, Any]) -> Any:
     teacher = None
     if is_source(config.teacher):
         try:
-            if config.teacher.startswith(CODE):
-                raise InputError(f"{config.teacher}: is code, which no folder may have run")
-            asked = replace(asked, model=config.teacher, pooling=config.teacher_pool)
-            own = load_model(config.teacher).preprocessing is not None
-            look = {} if own else {name: getattr(config, name) for name in ("size", "mean", "std")}
-            teacher = prepared(replace(asked, **look))
+            if config.teacher.startswith(CODE_SOURCE):
+                raise InputError(f"{config.teacher}: is code, which is never run because a folder names it")
+            request = replace(request, model=config.teacher, pooling=config.teacher_pool)
+            has_preprocessing = load_model(config.teacher).preprocessing is not None
+            image_options = (
+                {} if has_preprocessing else {name: getattr(config, name) for name in ("size", "mean", "std")}
+            )
+            teacher = prepared(replace(request, **image_options))
         except InputError as problem:
             facts["not_tried"] = [str(problem)]
     return Models(student, rows, teacher)

@@ -1,10 +1,10 @@
-"""A pair in two random halves: every correction of the student is fitted on one half and read on the other.
+"""A pair in two random halves: every correction of the student is fitted on one half and evaluated on the other.
 
-    overlap     of sampled queries, neighbours looked up among all rows of their own half, never among a sample
+    overlap     of sampled queries, neighbours searched among all rows of their half, never among a sample
     CKA         debiased, of up to 1,000 rows of each half, with a jackknife over groups of them
 
-A half holds n / 2 of the n rows, so that k n_half / n of its rows lie as near as k of all rows do: that many neighbours
-are asked for. Both spaces are read side by side, block by block, once for all corrections.
+A half holds n / 2 of the n rows, so that k n_half / n of its rows lie as near as k of all rows: that is the number of
+neighbours used. Both spaces are read side by side, block by block, once for all corrections.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from manifold_probe.diagnosis.lab import METRICS, QUERY_ERROR_FACTOR
 from manifold_probe.engine.cloud import BLOCK, Cloud
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.neighbours import Candidates, Neighbours
@@ -33,15 +34,13 @@ Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (student rows, teacher 
 Correction = Mapping[bool, Step]  # of the rows of each half, fitted on the other
 Reading = tuple[Estimate, Estimate]  # of each half
 
-COSINE, EUCLIDEAN = METRICS = ("cosine", "euclidean")
-CORRECTION = 1.25  # a per-query standard error is .72 to .86 of the truth, because queries share neighbours
 SIDES = (False, True)
 TEACHER = "teacher"
-QUERIES = 500  # of each half
-COMPARED = 1000  # rows of each half that CKA is read on
-FITTED = 50_000  # rows that a nonlinear map is fitted on
-GROUPS = 20
-FEWEST = 6  # rows of a half
+QUERIES_A_HALF = 500
+CKA_ROWS = 1000  # of each half
+NONLINEAR_ROWS = 50_000  # on which a nonlinear map is fitted
+JACKKNIFE_GROUPS = 20
+MIN_HALF_ROWS = 6
 
 
 class Halves:
@@ -51,15 +50,15 @@ class Halves:
     ----------
     pair : Pair
     k : int
-        Neighbours among all rows; ``self.k`` is how many are asked for in a half.
+        Neighbours among all rows; ``self.k`` is the number used in a half.
     seed : int
     without : np.ndarray of int, optional
-        Rows that nothing is fitted on or read from.
+        Rows that are left out of fits and evaluations.
 
     Raises
     ------
     InputError
-        Where fewer than six rows of a half are left.
+        Where a half has fewer than six rows left.
     """
 
     def __init__(self, pair: Pair, k: int, seed: int, without: np.ndarray | None = None) -> None:
@@ -67,105 +66,108 @@ class Halves:
         self.exponents = space_exponent(pair.teacher), space_exponent(pair.student)
         teacher, student = map(space_divided, (pair.teacher, pair.student), self.exponents)
         self.widths = student.d, teacher.d
-        self.both = Space(_Beside(student, teacher), name=f"{pair.student.name}, {pair.teacher.name}")
+        self.joint = Space(_SideBySide(student, teacher), name=f"{pair.student.name}, {pair.teacher.name}")
         self.fold = np.zeros(self.n, bool)
         self.fold[np.random.default_rng([seed, 1]).permutation(self.n)[: self.n // 2]] = True
         self.keep = np.ones(self.n, bool)
         if without is not None:
             self.keep[without] = False
-        self.rows, self.apart = (
+        self.rows, self.excluded = (
             [np.flatnonzero(mask & (self.fold == side)) for side in SIDES] for mask in (self.keep, ~self.keep)
         )
-        least = min(map(len, self.rows))
-        if least < FEWEST:
+        smallest = min(map(len, self.rows))
+        if smallest < MIN_HALF_ROWS:
             raise InputError(
                 f"{pair.student.name}: {self.keep.sum()} of {self.n} rows are left once the others are set aside; "
                 "too few for two halves, give more rows"
             )
-        self.k, self.k_of_all = (max(1, min(round(k * rows / self.n), rows - 1)) for rows in (least, self.n // 2))
-        self.asked = [sample(len(rows), QUERIES, seed) for rows in self.rows]
-        self.queries = np.concatenate([rows[asked] for rows, asked in zip(self.rows, self.asked, strict=True)])
-        self.compared = [rows[evenly(len(rows), COMPARED)] for rows in self.rows]
+        self.k, self.k_of_all = (max(1, min(round(k * rows / self.n), rows - 1)) for rows in (smallest, self.n // 2))
+        self.query_places = [sample(len(rows), QUERIES_A_HALF, seed) for rows in self.rows]
+        self.queries = np.concatenate([rows[asked] for rows, asked in zip(self.rows, self.query_places, strict=True)])
+        self.compared = [rows[evenly(len(rows), CKA_ROWS)] for rows in self.rows]
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """(row numbers, student rows, teacher rows) of the rows that count."""
-        for start, block in self.both.blocks(BLOCK):
+        """(row numbers, student rows, teacher rows) of the kept rows, block by block."""
+        for start, block in self.joint.blocks(BLOCK):
             kept = self.keep[start : start + len(block)]
             block = block if kept.all() else block[kept]
             yield start + np.flatnonzero(kept), *self._apart(block)
 
     def _apart(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        own = self.widths[0]
-        return rows[:, :own], rows[:, own:]
+        student_width = self.widths[0]
+        return rows[:, :student_width], rows[:, student_width:]
 
     def moments(
-        self, of: Callable[[np.ndarray], np.ndarray] | None = None, most: int | None = None
+        self, function: Callable[[np.ndarray], np.ndarray] | None = None, limit: int | None = None
     ) -> dict[bool, Moments]:
-        """Of each half, the moments of its student rows, or of a function of them, and teacher rows; of ``most`` rows
-        of the pair drawn at random, where given."""
+        """For each half, the moments of its student rows, or of a ``function`` of them, and teacher rows; with
+        ``limit``, of that many rows of the pair, drawn at random."""
         drawn = np.ones(self.n, bool)
-        if most is not None and most < self.n:
+        if limit is not None and limit < self.n:
             drawn = np.zeros(self.n, bool)
-            drawn[sample(self.n, most, self.seed)] = True
-        found = {side: Moments() for side in SIDES}
+            drawn[sample(self.n, limit, self.seed)] = True
+        by_half = {side: Moments() for side in SIDES}
         for rows, student, teacher in self.blocks():
-            for side, moments in found.items():
+            for side, moments in by_half.items():
                 chosen = (self.fold[rows] == side) & drawn[rows]
-                moments.update(student[chosen] if of is None else of(student[chosen]), teacher[chosen])
-        return found
+                moments.update(student[chosen] if function is None else function(student[chosen]), teacher[chosen])
+        return by_half
 
     @cached_property
-    def whole(self) -> dict[bool, Moments]:
-        """The moments of each half as it is."""
+    def half_moments(self) -> dict[bool, Moments]:
+        """The moments of each half, without a correction."""
         return self.moments()
 
     def overlaps(
         self, corrections: Mapping[str, Correction], progress: Progress = silent
     ) -> dict[str, dict[str, list[np.ndarray]]]:
         """By correction and metric, the overlap of every query of each half, (q,) in 0..1."""
-        return self._overlaps(corrections, self.rows, self.asked, self.k, progress)
+        return self._overlaps(corrections, self.rows, self.query_places, self.k, progress)
 
     def of_all(
-        self, corrections: Mapping[str, Correction], asked: list[np.ndarray], progress: Progress = silent
+        self, corrections: Mapping[str, Correction], queries: list[np.ndarray], progress: Progress = silent
     ) -> dict[str, dict[str, list[np.ndarray]]]:
-        """The same for some rows (q,) of each half among all rows, those that were left out too."""
+        """The same for some rows (q,) of each half, among all rows including those that were left out."""
         rows = [np.flatnonzero(self.fold == side) for side in SIDES]
-        places = [np.searchsorted(own, some) for own, some in zip(rows, asked, strict=True)]
+        places = [
+            np.searchsorted(half_rows, half_queries) for half_rows, half_queries in zip(rows, queries, strict=True)
+        ]
         return self._overlaps(corrections, rows, places, self.k_of_all, progress)
 
     def _overlaps(
         self,
         corrections: Mapping[str, Correction],
         rows: list[np.ndarray],
-        asked: list[np.ndarray],
+        places: list[np.ndarray],
         k: int,
         progress: Progress,
     ) -> dict[str, dict[str, list[np.ndarray]]]:
         wanted: dict[str, Correction] = {**corrections, TEACHER: dict.fromkeys(SIDES, the_teacher)}
-        found = self.neighbours(wanted, rows, asked, k, progress)
-        theirs = found.pop(TEACHER)
+        lists = self.neighbours(wanted, rows, places, k, progress)
+        teacher_lists = lists.pop(TEACHER)
         return {
             name: {
-                metric: [intersections(a[metric], b[metric]) / k for a, b in zip(theirs, own, strict=True)]
+                metric: [
+                    intersections(a[metric], b[metric]) / k for a, b in zip(teacher_lists, student_lists, strict=True)
+                ]
                 for metric in METRICS
             }
-            for name, own in found.items()
+            for name, student_lists in lists.items()
         }
 
     def neighbours(
         self,
         corrections: Mapping[str, Correction],
         rows: list[np.ndarray],
-        asked: list[np.ndarray],
+        places: list[np.ndarray],
         k: int,
         progress: Progress = silent,
     ) -> dict[str, list[dict[str, Neighbours]]]:
-        """By correction, for each half, the neighbours by metric of those rows of it at the places ``asked``, in one
-        pass."""
+        """By correction, for each half, the neighbours by metric of its rows at the ``places``, in one pass."""
         summaries = {
             f"{name} {side}": Candidates(
-                _Half(self.both, rows[side], self._made(correction[side])),
-                asked[side],
+                _Half(self.joint, rows[side], self._made(correction[side])),
+                places[side],
                 k,
                 dict.fromkeys(METRICS, k),
                 distances=False,
@@ -180,17 +182,19 @@ class Halves:
             done += count
             progress("reading corrections", done, self.n)
 
-        with threads() as each:
-            states = read(Pass({_Half.name: self.both}, summaries), in_this_process(each), advance)
-            settled = {key: summary.settled(states[key], each) for key, summary in summaries.items()}
+        with threads() as parallel:
+            states = read(Pass({_Half.name: self.joint}, summaries), in_this_process(parallel), advance)
+            settled = {key: summary.settled(states[key], parallel) for key, summary in summaries.items()}
         return {name: [settled[f"{name} {side}"] for side in SIDES] for name in corrections}
 
     def _made(self, step: Step) -> Callable[[np.ndarray], np.ndarray]:
         return lambda rows: step(*self._apart(rows))
 
     def corrected(self, correction: Correction, rows: list[np.ndarray]) -> list[np.ndarray]:
-        """Some rows of each half as a correction has them."""
-        return [correction[side](*self._apart(self.both.take(some))) for side, some in zip(SIDES, rows, strict=True)]
+        """Some rows of each half after a correction."""
+        return [
+            correction[side](*self._apart(self.joint.take(chosen))) for side, chosen in zip(SIDES, rows, strict=True)
+        ]
 
     def likeness(self, correction: Correction) -> Reading:
         """Debiased linear CKA of each half."""
@@ -213,13 +217,16 @@ def the_teacher(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def error_of(values: np.ndarray) -> float:
-    """The standard error of the mean of one value a query, of queries that share neighbours."""
-    return CORRECTION * float(values.std(ddof=1)) / float(np.sqrt(len(values))) if len(values) > 1 else 0.0
+    """The standard error of the mean of one value a query, for queries that share neighbours."""
+    return QUERY_ERROR_FACTOR * float(values.std(ddof=1)) / float(np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def mean_of_halves(values: list[np.ndarray]) -> Reading:
     """The mean of one value a query in each half, with the same errors."""
-    first, second = (over_queries(float(each.mean()), each, (0.0, 1.0)).widened(CORRECTION) for each in values)
+    first, second = (
+        over_queries(float(half_values.mean()), half_values, (0.0, 1.0)).widened(QUERY_ERROR_FACTOR)
+        for half_values in values
+    )
     return first, second
 
 
@@ -233,15 +240,15 @@ def joined(reading: Reading) -> Estimate:
 
 
 def chosen(readings: Mapping[str, Reading], names: list[tuple[str, ...]]) -> tuple[str, str]:
-    """For each half the best of its ``names`` by what the other half reads, so that the choice favours nobody."""
+    """For each half the best of its ``names`` by the value on the other half, so that the choice is unbiased."""
 
-    def other(side: bool) -> Callable[[str], float]:
+    def value_in_other_half(side: bool) -> Callable[[str], float]:
         return lambda name: -np.inf if (value := readings[name][not side].value) is None else value
 
-    return max(names[0], key=other(False)), max(names[1], key=other(True))
+    return max(names[0], key=value_in_other_half(False)), max(names[1], key=value_in_other_half(True))
 
 
-class _Beside:
+class _SideBySide:
     """The rows of two spaces side by side, (n, ds + dt)."""
 
     def __init__(self, *spaces: Space) -> None:
@@ -258,8 +265,8 @@ class _Beside:
         return np.concatenate([space.take(index) for space in self.spaces], axis=1)
 
 
-class _Made:
-    """Rows of a space through a function."""
+class _FunctionOfRows:
+    """A function of the rows of a space."""
 
     def __init__(self, space: Space, function: Callable[[np.ndarray], np.ndarray]) -> None:
         self.space, self.function = space, function
@@ -275,16 +282,16 @@ class _Made:
 
 
 class _Half(Cloud):
-    """Some rows of both spaces through a function, made from the blocks of a pass over both."""
+    """A function of some rows of both spaces, computed from the blocks of a pass over both."""
 
     name = "pair"
 
-    def __init__(self, both: Space, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        super().__init__(Space(_Made(both, function), name=both.name), self.name, rows=rows)
+    def __init__(self, joint: Space, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(Space(_FunctionOfRows(joint, function), name=joint.name), self.name, rows=rows)
         self.function = function
 
     def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
-        """The rows made of those of a block, and the number of the first."""
+        """The function of the rows in a block, and the number of the first."""
         assert self.rows is not None
         first, last = np.searchsorted(self.rows, [start, start + len(block)])
         return int(first), self.view(self.function(block[self.rows[first:last] - start]))
@@ -297,26 +304,26 @@ class Likeness:
 
         HSIC = [<K, L> + (1'k)(1'l) / ((n - 1)(n - 2)) - 2 k'l / (n - 2)] / (n (n - 3))
 
-    (Song et al. 2012), which `measures.debiased_linear_cka` takes from moments: for few rows of many dimensions
-    products are quicker, and rows are left out by a mask.
+    (Song et al. 2012). `measures.debiased_linear_cka` computes it from moments; for few rows of many dimensions
+    products are faster, and a mask leaves out rows.
     """
 
     def __init__(self, teacher: np.ndarray) -> None:
         n = len(teacher)
-        groups = min(GROUPS, n // 2)
+        groups = min(JACKKNIFE_GROUPS, n // 2)
         without = np.arange(n)[:, None] % groups != np.arange(groups)
         self.masks = np.column_stack([np.ones(n), without])
-        self.theirs = self._products(teacher)
-        self.square = self._hsic(self.theirs, self.theirs)
+        self.teacher_products = self._products(teacher)
+        self.square = self._hsic(self.teacher_products, self.teacher_products)
 
     def of(self, student: np.ndarray) -> Estimate:
         """The CKA of rows (n, d') with its interval; undefined where a space does not vary."""
-        own = self._products(student)
-        squares = self.square * self._hsic(own, own)
+        student_products = self._products(student)
+        squares = self.square * self._hsic(student_products, student_products)
         if not (squares > 0).all():
             return Estimate(None)
-        found = self._hsic(self.theirs, own) / np.sqrt(squares)
-        return jackknife(found[0], found[1:], (-1.0, 1.0))
+        values = self._hsic(self.teacher_products, student_products) / np.sqrt(squares)
+        return jackknife(values[0], values[1:], (-1.0, 1.0))
 
     def _products(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """K (n, n), and its sums over the rows that each mask keeps (n, masks)."""
@@ -327,9 +334,11 @@ class Likeness:
         np.fill_diagonal(products, 0)
         return products, products @ self.masks * self.masks
 
-    def _hsic(self, one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        (first, ones), (second, others) = one, other
+    def _hsic(self, left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        (first, left_sums), (second, right_sums) = left, right
         n = self.masks.sum(0)
         together = ((first * second) @ self.masks * self.masks).sum(0)
-        sums = ones.sum(0) * others.sum(0) / ((n - 1) * (n - 2)) - 2 * (ones * others).sum(0) / (n - 2)
+        sums = left_sums.sum(0) * right_sums.sum(0) / ((n - 1) * (n - 2)) - 2 * (left_sums * right_sums).sum(0) / (
+            n - 2
+        )
         return (together + sums) / (n * (n - 3))

@@ -1,5 +1,4 @@
-"""The diagnosis of a pair: refused before any work where it cannot be made, and with the way to pair rows whose order
-was wrong."""
+"""The diagnosis of a pair: checked before any work, and with instructions to pair rows whose order was wrong."""
 
 from __future__ import annotations
 
@@ -23,8 +22,8 @@ NEEDED = (OVERLAP, OVERLAP_EUCLIDEAN, DEBIASED_CKA)
 
 
 def check_measures(keys: Iterable[str], k: int) -> None:
-    """Refuse a comparison without the measures that a diagnosis accounts for. Raises InputError."""
-    missing = [each.named(k) for each in NEEDED if each.named(k) not in keys]
+    """Refuse a comparison without the measures that a diagnosis needs. Raises InputError."""
+    missing = [measure.named(k) for measure in NEEDED if measure.named(k) not in keys]
     if missing:
         raise InputError(f"measures: a diagnosis needs {', '.join(missing)} too; add them, or leave the diagnosis out")
 
@@ -32,18 +31,18 @@ def check_measures(keys: Iterable[str], k: int) -> None:
 def parts_of(
     pair: Pair, asked: diagnose.Asked, measures: dict[str, Any] | None, progress: Progress | None = None
 ) -> tuple[dict[str, Any], Unaligned | None]:
-    """What is found about a pair, and its rows' order where that is wrong; ``measures`` are those of a comparison, None
-    where they are still to be measured."""
+    """The parts of a diagnosis, and the order of the rows where that is wrong; ``measures`` are those of a comparison,
+    None where they are not measured yet."""
     parts = diagnose.diagnosed(pair, asked, measures=measures, progress=progress)
-    wrong = parts["unaligned"]
-    if wrong is not None and wrong.order is not None:
-        parts["causes"] = [{**cause, "advice": reordering(pair, wrong)} for cause in parts["causes"]]
-    return parts, wrong
+    wrong_order = parts["unaligned"]
+    if wrong_order is not None and wrong_order.order is not None:
+        parts["causes"] = [{**cause, "advice": reordering(pair, wrong_order)} for cause in parts["causes"]]
+    return parts, wrong_order
 
 
-def reordering(pair: Pair, wrong: Unaligned) -> str:
-    """How to pair the rows of a pair in the order that was found: two commands, or two lines of Python."""
-    missing = "" if wrong.complete else ", allow_missing=True"
+def reordering(pair: Pair, wrong_order: Unaligned) -> str:
+    """How to pair the rows in the order that was found: two commands, or a line of Python."""
+    missing = "" if wrong_order.complete else ", allow_missing=True"
     if pair.teacher.source.path is None or pair.student.source.path is None:
         return (
             "Pair by the order that was found: mp.compare(teacher, student, ids=diagnosis.order()"
@@ -51,7 +50,7 @@ def reordering(pair: Pair, wrong: Unaligned) -> str:
         )
     sides = f"--teacher {shlex.quote(pair.teacher.name)} --student {shlex.quote(pair.student.name)}"
     by_position = "" if pair.ids is None else " --positional"
-    missing = "" if wrong.complete else " --allow-missing"
+    missing = "" if wrong_order.complete else " --allow-missing"
     return (
         f"Save the order and pair by it: `probe diagnose {sides}{by_position} --save-order order.csv`, then "
         f"`probe compare {sides} --teacher-ids order.csv::teacher --student-ids order.csv::student{missing}`. "
@@ -60,7 +59,7 @@ def reordering(pair: Pair, wrong: Unaligned) -> str:
 
 
 def check(pair: Pair, asked: diagnose.Asked) -> None:
-    """Refuse what cannot be diagnosed, before any work. Raises InputError."""
+    """Refuse inputs that cannot be diagnosed, before any work. Raises InputError."""
     check_count(pair, asked.k)
     if asked.slices is not None:
         _check_groups(asked.slices, "slices")
@@ -78,7 +77,7 @@ def check_count(pair: Pair, k: int) -> None:
 
 def _check_groups(labels: Any, name: str) -> None:
     if len(codes_of(np.asarray(labels))[1]) < 2:
-        raise InputError(f"{name}: hold one class alone; give {name} of at least two, or none")
+        raise InputError(f"{name}: hold only one class; give {name} of at least two, or none")
 
 
 def _check_rows(space: Space) -> None:
@@ -89,5 +88,6 @@ def _check_rows(space: Space) -> None:
         varied = varied or bool((block != first).any())
     if not varied:
         raise InputError(
-            f"{space.name}: all {space.n:,} rows are the same, so nothing can be assessed; extract the features again"
+            f"{space.name}: all {space.n:,} rows are the same, so that nothing can be assessed; "
+            "extract the features again"
         )

@@ -1,10 +1,10 @@
-"""The orders in which files lose their common row order, each by its name.
+"""The usual ways in which two files lose their common row order, by name.
 
 An order is given by ``partner`` (n,): student row i belongs to teacher row ``partner[i]``, -1 where it has none.
 
     shift        a row was lost or added at the start: row i is row i + s
     reverse      last row first
-    ranks        a sampler deals rows out to R processes and their results are joined process by process: 0, R, 2R, ...
+    ranks        a sampler distributes rows over R processes, whose results are joined rank by rank: 0, R, 2R, ...
     batches      the same, joined after every batch of B rows
     text         names sorted as text: 0, 1, 10, 100, 101, ..., 11, ...; of rows, or of shards of equal size
     sorted       by class label, or by id
@@ -26,7 +26,7 @@ BATCHES = (*(2**power for power in range(1, 11)), 10, 20, 25, 50, 100, 200, 250,
 
 @dataclass(frozen=True)
 class Order:
-    """A named order; ``doubtful`` are student rows that have a partner only if rows were moved, not lost."""
+    """A named order; ``doubtful`` are student rows that have a partner only if rows were moved and not lost."""
 
     name: str
     partner: np.ndarray
@@ -34,7 +34,7 @@ class Order:
 
 
 def named_orders(n: int, labels: np.ndarray | None = None, ids: np.ndarray | None = None) -> Iterator[Order]:
-    """Every named order of n rows but the identity; ``labels`` and ``ids`` (n,) add the orders that sort by them."""
+    """Every named order of n rows except the identity; ``labels`` and ``ids`` (n,) add the orders sorted by them."""
     yield from _shifts(n)
     yield Order("the student's rows are in reverse order", np.arange(n)[::-1])
     for ranks in RANKS:
@@ -59,7 +59,7 @@ def named_orders(n: int, labels: np.ndarray | None = None, ids: np.ndarray | Non
 
 
 def both_ways(rows: np.ndarray, name: str) -> Iterator[Order]:
-    """The orders in which the student, or else the teacher, holds the samples ``rows`` (n,) in this sequence."""
+    """Two orders: the student, or the teacher, holds the samples ``rows`` (n,) in this sequence."""
     yield Order(f"the student's rows are {name}", first_only(rows))
     yield Order(f"the teacher's rows are {name}", _inverse(rows))
 
@@ -88,35 +88,35 @@ def _dealt(n: int, ranks: int) -> Iterator[Order]:
 
 
 def in_batches(n: int, ranks: int, batch: int) -> np.ndarray:
-    """The samples (n,) as ranks give them that each take every R-th sample and join after ``batch`` of them.
+    """The samples (n,) in the order of ranks that each take every R-th sample and are joined every ``batch`` samples.
 
     >>> in_batches(8, 2, 2)
     array([0, 2, 1, 3, 4, 6, 5, 7])
     """
-    size = -(-n // ranks)  # rows of every rank, the last ones padded with the first samples
-    whole = size // batch * batch
+    size = -(-n // ranks)  # rows of every rank; the last ones are padded with the first samples
+    full_batches = size // batch * batch
     samples = np.arange(size * ranks) % n
-    steps = samples[: whole * ranks].reshape(-1, batch, ranks).transpose(0, 2, 1).ravel()
-    rest = samples[whole * ranks :].reshape(-1, ranks).T.ravel()
-    return np.concatenate([steps, rest])[:n]
+    steps = samples[: full_batches * ranks].reshape(-1, batch, ranks).transpose(0, 2, 1).ravel()
+    remainder = samples[full_batches * ranks :].reshape(-1, ranks).T.ravel()
+    return np.concatenate([steps, remainder])[:n]
 
 
 def _in_text_order(n: int) -> Iterator[Order]:
-    """By names from 0 or from 1 that end in a digit or in a character before it ("7.jpg"), or after it ("7_a")."""
-    found: list[np.ndarray] = []
+    """Sorted by names, from 0 or 1, that end in a digit or in a character before it ("7.jpg") or after it ("7_a")."""
+    orders: list[np.ndarray] = []
     for first in (0, 1):
         for ending in ("", "_"):
             names = np.char.add(np.arange(first, n + first).astype(str), ending)
             rows = np.argsort(names, kind="stable")
-            if any(np.array_equal(rows, known) for known in found):
+            if any(np.array_equal(rows, earlier) for earlier in orders):
                 continue
-            found.append(rows)
+            orders.append(rows)
             listed = ", ".join((rows[:4] + first).astype(str))
             yield from both_ways(rows, f"in text order ({listed}, ...)")
 
 
 def first_only(rows: np.ndarray) -> np.ndarray:
-    """``rows`` (n,) where each row number stands once; -1 for its copies further on."""
+    """``rows`` (n,) with each row number once; -1 for its later copies."""
     partner = np.full(len(rows), -1)
     _, first = np.unique(rows, return_index=True)
     partner[first] = rows[first]
@@ -124,8 +124,8 @@ def first_only(rows: np.ndarray) -> np.ndarray:
 
 
 def _inverse(rows: np.ndarray) -> np.ndarray:
-    """Where in ``rows`` (n,) each of 0..n-1 stands first; -1 for one that is not there."""
+    """The first place in ``rows`` (n,) of each of 0..n-1; -1 for one that is missing."""
     partner = np.full(len(rows), -1)
-    known, first = np.unique(rows, return_index=True)
-    partner[known] = first
+    numbers, first = np.unique(rows, return_index=True)
+    partner[numbers] = first
     return partner

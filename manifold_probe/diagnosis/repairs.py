@@ -7,7 +7,7 @@ teacher's deviation  (x - m) t / s + c
 orthogonal           (x - m) Q + c      (Procrustes, at one scale)
 ridge                (x - m) W + c
 
-and one that is not affine: ridge from the normal scores of the dimensions.
+and one correction that is not affine: ridge from the normal scores of the dimensions.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri  # scipy.stats would take half a second to import
 
-from manifold_probe.diagnosis.halves import FITTED, SIDES, Correction, Halves, Step, as_it_is, the_teacher
+from manifold_probe.diagnosis.halves import NONLINEAR_ROWS, SIDES, Correction, Halves, Step, as_it_is, the_teacher
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures import linear_maps
 
 Affine = tuple[np.ndarray, np.ndarray]
 Fit = Callable[[Moments], Affine]
-FLOOR = 0.05  # of the median deviation: below, a dimension is noise that dividing would blow up
-CONSTANT = 1e-6  # of the largest deviation: below, a dimension is rounding
+DEVIATION_FLOOR = 0.05  # of the median deviation: below, a dimension is noise, which division would amplify
+MIN_DEVIATION = 1e-6  # of the largest deviation: below, a dimension is rounding error
 QUANTILES = 64
-TOLD = 0.5  # of correlation
+MIN_LENGTH_CORRELATION = 0.5
 
 
 def deviations(moments: Moments) -> Affine:
     """The standard deviations of the dimensions of x and y."""
     xx, _, yy = moments.covariance
-    return tuple(np.sqrt(np.maximum(np.diag(each), 0) / moments.n) for each in (xx, yy))  # type: ignore[return-value]
+    return tuple(np.sqrt(np.maximum(np.diag(products), 0) / moments.n) for products in (xx, yy))  # type: ignore[return-value]
 
 
 def centring(moments: Moments) -> Affine:
@@ -43,27 +43,29 @@ def centring(moments: Moments) -> Affine:
 def unit_deviation(moments: Moments) -> Affine:
     """Every dimension at unit deviation, floored."""
     spread = deviations(moments)[0]
-    spread = np.maximum(spread, max(FLOOR * float(np.median(spread)), CONSTANT * float(spread.max()), 1e-300))
+    spread = np.maximum(
+        spread, max(DEVIATION_FLOOR * float(np.median(spread)), MIN_DEVIATION * float(spread.max()), 1e-300)
+    )
     return np.diag(1 / spread), -moments.means[0] / spread
 
 
 def teacher_mean(moments: Moments) -> Affine:
     """At the teacher's mean and size, where both have the same dimensions."""
-    own, theirs = moments.means
+    student_mean, mean = moments.means
     variances = moments.variances
     scale = float(np.sqrt(variances[1] / max(variances[0], 1e-300)))
-    return np.eye(len(own)) * scale, theirs - own * scale
+    return np.eye(len(student_mean)) * scale, mean - student_mean * scale
 
 
 def teacher_deviations(moments: Moments) -> Affine:
     """Every dimension at the teacher's mean and deviation, where both have the same dimensions."""
     weights, offset = unit_deviation(moments)
-    theirs = deviations(moments)[1]
-    return weights * theirs, offset * theirs + moments.means[1]
+    spread = deviations(moments)[1]
+    return weights * spread, offset * spread + moments.means[1]
 
 
 def orthogonal(moments: Moments) -> Affine:
-    """Turned onto the teacher, at one scale."""
+    """A rotation onto the teacher, at one scale."""
     turn, reached = linear_maps.turn_of(moments)
     return _onto_teacher(moments, turn * (reached / max(moments.variances[0], 1e-300)))
 
@@ -80,70 +82,80 @@ def _onto_teacher(moments: Moments, weights: np.ndarray) -> Affine:
 
 def affine_steps(fit: Fit, halves: Halves) -> Correction:
     """An affine correction of the rows of each half, fitted on the other."""
-    return {side: affine_step(fit(halves.whole[not side]), halves.whole[not side].means[0]) for side in SIDES}
+    return {
+        side: affine_step(fit(halves.half_moments[not side]), halves.half_moments[not side].means[0]) for side in SIDES
+    }
 
 
-def affine_step(affine: Affine, centre: np.ndarray, of: Callable[[np.ndarray], np.ndarray] | None = None) -> Step:
-    """Rows, or a function ``of`` them, through an affine map: about their ``centre``, so that single precision will
-    do."""
+def affine_step(affine: Affine, centre: np.ndarray, function: Callable[[np.ndarray], np.ndarray] | None = None) -> Step:
+    """An affine map of rows, or of a ``function`` of them, about their ``centre``, so that single precision is
+    enough."""
     weights, offset = affine
     at_centre = centre @ weights + offset
     diagonal = np.diag(weights)
-    if of is None and weights.shape == (len(diagonal),) * 2 and np.count_nonzero(weights) == np.count_nonzero(diagonal):
+    if (
+        function is None
+        and weights.shape == (len(diagonal),) * 2
+        and np.count_nonzero(weights) == np.count_nonzero(diagonal)
+    ):
         return lambda student, teacher: (student - centre) * diagonal + at_centre
     single = weights.astype(np.float32)
 
     def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-        centred = (student if of is None else of(student)) - centre
+        centred = (student if function is None else function(student)) - centre
         return centred.astype(np.float32) @ single + at_centre
 
     return step
 
 
-def lengths_told(halves: Halves) -> bool:
-    """Whether the lengths of the student's rows say something of the teacher's."""
-    own, theirs = (
-        np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(each, halves.compared)])
-        for each in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
+def lengths_correlate(halves: Halves) -> bool:
+    """Whether the lengths of the student's rows are correlated with those of the teacher's."""
+    student_lengths, teacher_lengths = (
+        np.concatenate([np.linalg.norm(rows, axis=1) for rows in halves.corrected(correction, halves.compared)])
+        for correction in (dict.fromkeys(SIDES, as_it_is), dict.fromkeys(SIDES, the_teacher))
     )
-    scale = float(own.std() * theirs.std())
-    return scale > 0 and float(((own - own.mean()) * (theirs - theirs.mean())).mean()) > TOLD * scale
+    scale = float(student_lengths.std() * teacher_lengths.std())
+    return (
+        scale > 0
+        and float(((student_lengths - student_lengths.mean()) * (teacher_lengths - teacher_lengths.mean())).mean())
+        > MIN_LENGTH_CORRELATION * scale
+    )
 
 
 def at_lengths(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """The student's directions at the teacher's lengths."""
-    own, theirs = (np.linalg.norm(x, axis=1, keepdims=True) for x in (student, teacher))
-    return student * (theirs / np.maximum(own, 1e-30))
+    student_lengths, teacher_lengths = (np.linalg.norm(x, axis=1, keepdims=True) for x in (student, teacher))
+    return student * (teacher_lengths / np.maximum(student_lengths, 1e-30))
 
 
 def nonlinear(halves: Halves) -> Correction:
     """Any linear map of the normal scores of the student's dimensions, fitted on at most 50,000 rows."""
     scores = Scores(np.concatenate(halves.corrected(dict.fromkeys(SIDES, as_it_is), halves.compared)))
-    scored = halves.moments(scores, FITTED)
+    scored = halves.moments(scores, NONLINEAR_ROWS)
     return {side: affine_step(ridge(scored[not side]), scored[not side].means[0], scores) for side in SIDES}
 
 
 def leading(halves: Halves, width: int) -> Correction:
-    """The teacher on its first principal components (n, width) and what is constant in addition, in one column."""
-    return {side: _leading(halves.whole[not side], width) for side in SIDES}
+    """The teacher on its first principal components (n, width), and the rest of the mean in one more column."""
+    return {side: _leading(halves.half_moments[not side], width) for side in SIDES}
 
 
 def _leading(moments: Moments, width: int) -> Step:
     mean, axes = moments.means[1], np.linalg.eigh(moments.covariance[2])[1][:, ::-1][:, :width]
-    rest = float(np.linalg.norm(mean - axes @ (axes.T @ mean)))
-    single, middle = axes.astype(np.float32), np.append(mean @ axes, rest)
+    residual_length = float(np.linalg.norm(mean - axes @ (axes.T @ mean)))
+    single, constant = axes.astype(np.float32), np.append(mean @ axes, residual_length)
 
     def step(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-        return np.pad((teacher - mean).astype(np.float32) @ single, ((0, 0), (0, 1))) + middle
+        return np.pad((teacher - mean).astype(np.float32) @ single, ((0, 0), (0, 1))) + constant
 
     return step
 
 
 class Scores:
-    """The normal scores of every dimension: what undoes any rising curve in it.
+    """The normal scores of every dimension, which reverse any increasing curve in it.
 
-    A score is the quantile of a normal distribution at the place that a value has among those of some rows (m, d), at
-    the deviation of the dimension.
+    A score is the quantile of a normal distribution at the rank of a value among those of some rows (m, d), times the
+    deviation of the dimension.
     """
 
     def __init__(self, x: np.ndarray) -> None:
@@ -154,6 +166,6 @@ class Scores:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, d)."""
         scored = np.empty(x.shape)
-        for column, (known, scores) in enumerate(zip(self.known, self.scores, strict=True)):
-            scored[:, column] = np.interp(x[:, column], known, scores)
+        for column, (quantiles, scores) in enumerate(zip(self.known, self.scores, strict=True)):
+            scored[:, column] = np.interp(x[:, column], quantiles, scores)
         return scored

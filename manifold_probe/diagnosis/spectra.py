@@ -1,4 +1,4 @@
-"""What dimensions and directions a space has in use."""
+"""The dimensions and directions that a space uses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 from manifold_probe.engine.moments import Moments
 from manifold_probe.measures.linear_maps import partners
 
-RELATED = 0.1  # of the student's variance that the teacher predicts: of trained students it is .3 or more
-NARROW_LOSS = 0.05  # of the overlap: a student that is narrower on purpose loses less
+MIN_PREDICTED = 0.1  # of the student's variance, by the teacher: for trained students it is .3 or more
+MIN_WIDTH_LOSS = 0.05  # of the overlap: students that are narrow on purpose lose less
 
 
 def alive(x: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def alive(x: np.ndarray) -> np.ndarray:
 
 
 def participation(values: np.ndarray) -> float:
-    """(sum of eigenvalues)^2 over the sum of their squares: how many directions are in use.
+    """(sum of eigenvalues)^2 over the sum of their squares: the effective number of directions.
 
     >>> participation(np.array([1.0, 1.0, 1.0, 0.0]))
     3.0
@@ -29,27 +29,27 @@ def participation(values: np.ndarray) -> float:
 
 
 def cut_to(count: int, keep: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The rows x (n, d) on the first principal directions of those that count, the mean put back."""
+    """The rows x (n, d) on the first principal directions of the kept rows, with the mean added back."""
     axes, centre = main_axes(x[keep], count), x[keep].mean(0)
     return ((x - centre) @ axes @ axes.T + centre).astype(np.float32)
 
 
 def lost_by_width(lab: Lab, count: int) -> float:
-    """The overlap that the reference loses on that many of its principal directions."""
+    """The overlap that the reference loses on ``count`` of its principal directions."""
     return mean(lab.kept(lab.reference)[COSINE]) - mean(lab.kept(cut_to(count, lab.keep, lab.reference))[COSINE])
 
 
 def matched_columns(lab: Lab) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(student columns, their teacher columns one to one, |correlation|)."""
     keep = lab.keep
-    own, theirs = (np.flatnonzero(alive(x[keep])) for x in (lab.student, lab.reference))
-    moments = Moments().update(lab.student[keep][:, own], lab.reference[keep][:, theirs])
+    student_columns, teacher_columns = (np.flatnonzero(alive(x[keep])) for x in (lab.student, lab.reference))
+    moments = Moments().update(lab.student[keep][:, student_columns], lab.reference[keep][:, teacher_columns])
     partner, correlation = partners(moments, mirrored=True)
     paired = partner >= 0
-    return own[paired], theirs[partner[paired]], np.abs(correlation[paired])
+    return student_columns[paired], teacher_columns[partner[paired]], np.abs(correlation[paired])
 
 
 def ceiling(lab: Lab) -> float:
-    """The share of the teacher's own variance that a cross-fitted map from itself predicts: below 1 for few rows."""
+    """The share of the teacher's variance that a cross-fitted map from the teacher predicts: below 1 for few rows."""
     again = cross_fitted(lab.reference, lab.reference, lab.fold, lab.keep)
     return explained(lab.reference[lab.keep].astype(np.float64), again[lab.keep])

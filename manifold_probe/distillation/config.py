@@ -35,10 +35,11 @@ class Config:
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
     share of rows that are kept out of training and measured instead; None is replaced once the number of rows is known,
     see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs. ``log_every`` counts steps.
+    ``samples`` limits the samples of an epoch; the next epoch goes on in the same pass over the rows.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
-    ``samples`` limits the samples of an epoch. ``accumulate`` is the number of parts in which a batch runs through the
-    student, ``clip`` the largest norm of the gradient, and ``ema`` the decay of the averaged weights, which are then
-    measured and saved in place of the last ones; None for each of them turns it off.
+    ``accumulate`` is the number of parts in which a batch runs through the student, ``clip`` the largest norm of the
+    gradient, and ``ema`` the decay of the averaged weights, which are then measured and saved in place of the last
+    ones; None for each of them turns it off.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Config:
     options: dict[str, Any] = field(default_factory=dict)
     augment: str = "plain"
     neighbour_batches: bool = False
+    samples: int | None = None
     held_out: float | None = None
     probe_rows: int = 2000
     probe_every: int = 1
@@ -75,7 +77,6 @@ class Config:
     positional: bool = False
     teacher_ids: str | None = None
     compile: bool = False
-    samples: int | None = None
     accumulate: int | None = None
     clip: float | None = None
     ema: float | None = None
@@ -257,14 +258,20 @@ def _short(value: Any) -> str:
 
 def _check(config: Config) -> None:
     for name in ("epochs", "batch_size", "probe_every", "log_every", "samples", "accumulate"):
-        if getattr(config, name) is not None and getattr(config, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')}: {getattr(config, name)} is below 1; give at least 1")
+        count = getattr(config, name)
+        if count is not None and count < 1:
+            raise InputError(f"--{name.replace('_', '-')}: {count} is below 1; give at least 1")
     for name in ("rate", "weight_decay", "momentum", "warmup_epochs", "warmup_rate", "final_rate"):
         if not 0 <= getattr(config, name) < float("inf"):
             option = name.replace("_", "-")
             raise InputError(f"--{option}: {getattr(config, name)} is not a finite number of at least 0; give one")
     if config.held_out is not None and not 0 <= config.held_out <= 0.9:
         raise InputError(f"--held-out: {config.held_out} is not a share of the rows; give a number from 0 to 0.9")
+    if config.samples is not None and config.samples < config.batch_size:
+        raise InputError(
+            f"--samples: {config.samples} samples an epoch are less than one batch of {config.batch_size}; give more, "
+            "or a smaller --batch-size"
+        )
     if config.probe_rows < MIN_PROBE_ROWS:
         raise InputError(
             f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {MIN_PROBE_ROWS}"
@@ -277,11 +284,6 @@ def _check(config: Config) -> None:
         raise InputError(
             f"--accumulate: a batch of {config.batch_size} rows has no {config.accumulate} parts; give at most "
             f"{config.batch_size}"
-        )
-    if config.samples is not None and config.samples < config.batch_size:
-        raise InputError(
-            f"--samples: {config.samples} samples an epoch are less than one batch of {config.batch_size}; give more, "
-            "or a smaller --batch-size"
         )
     if TOKENS in (config.pool, config.teacher_pool):
         if config.pool != config.teacher_pool:

@@ -4,7 +4,8 @@ Shuffled: a permutation, cut into batches; the last incomplete batch is dropped.
 
 Neighbour batches (CoSS, released code): the 31 nearest other rows of every row are searched once, in the teacher's
 normalised space. A batch of B is B/16 anchors, each with 15 of its 31 neighbours drawn without replacement. An epoch
-has every row as an anchor once. It encodes 16 times as many samples as a shuffled epoch: compare methods by samples.
+has every row as an anchor once. It encodes 16 times as many samples as a shuffled epoch: compare methods by samples,
+and cut a pass into shorter epochs (`in_parts`) to give both as many.
 """
 
 from __future__ import annotations
@@ -64,6 +65,25 @@ def neighbour_batches(rows: np.ndarray, teacher: np.ndarray, batch_size: int, se
         ]
         groups = np.concatenate([centres[:, None], np.take_along_axis(nearest[centres], chosen, axis=1)], axis=1)
         return rows[groups.reshape(-1, batch_size)]
+
+    return epoch_order
+
+
+def in_parts(order: Order, steps: int) -> Order:
+    """epoch -> (steps, batch_size): every pass of ``order`` cut into epochs of ``steps``; the rest of it is dropped.
+
+    A pass that is no longer than that stays whole.
+
+    >>> halves = in_parts(shuffled(np.arange(5), 1, seed=0), 2)
+    >>> whole = shuffled(np.arange(5), 1, seed=0)
+    >>> np.array_equal(halves(1), whole(0)[2:4]), np.array_equal(halves(2), whole(1)[:2])
+    (True, True)
+    """
+    parts = max(1, len(order(0)) // steps)
+
+    def epoch_order(epoch: int) -> np.ndarray:
+        whole, part = divmod(epoch, parts)
+        return order(whole)[part * steps : (part + 1) * steps]
 
     return epoch_order
 

@@ -20,7 +20,7 @@ from manifold_probe.distillation.config import MIN_PROBE_ROWS, Config, warm_up_w
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
-from manifold_probe.distillation.order import Order, neighbour_batches, shuffled
+from manifold_probe.distillation.order import Order, in_parts, neighbour_batches, shuffled
 from manifold_probe.distillation.targets import Targets, constant_kind, live_targets, only_logits, stored_targets
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
@@ -447,13 +447,11 @@ def _order(config: Config, rows: np.ndarray, targets: Targets, processes: Proces
             f"--batch-size: {config.batch_size} is not a multiple of the {processes.count} processes; give one"
         )
     if config.neighbour_batches:
-        order = neighbour_batches(rows, targets.plain[torch.from_numpy(rows)].numpy(), config.batch_size, config.seed)
+        features = targets.plain[torch.from_numpy(rows)].numpy()
+        order = neighbour_batches(rows, features, config.batch_size, config.seed)
     else:
         order = shuffled(rows, config.batch_size, config.seed)
-    if config.samples is None:
-        return order
-    steps = config.samples // config.batch_size
-    return lambda epoch: order(epoch)[:steps]
+    return order if config.samples is None else in_parts(order, config.samples // config.batch_size)
 
 
 def _digest(tensor: Tensor) -> str:

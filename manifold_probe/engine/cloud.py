@@ -1,6 +1,6 @@
-"""A space as a cloud of points: what distances are taken between, centred and scaled so that nothing cancels.
+"""A space as a cloud of points for distances, centred and scaled to avoid cancellation.
 
-Scale, centre and shift come from a sample of the rows, so that one pass over all rows can use them.
+Scale, centre and shift come from a sample of the rows, so that a single pass over all rows can use them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from manifold_probe.spaces.space import Space
 if TYPE_CHECKING:
     from manifold_probe.engine.profile import Profile
 
-SAMPLE, CENTRAL = 20_000, 1_000
+SAMPLE_ROWS, CENTRE_ROWS = 20_000, 1_000
 BLOCK = 8192  # rows that are read together
-IN_MEMORY = 256 * 2**20  # bytes of projected rows that are kept
-FAR = 1e15  # in units of the spread: float32 squares and products of rows up to here are finite
+CACHE_BYTES = 256 * 2**20  # of projected rows
+FAR = 1e15  # in units of the spread: up to this length float32 squares and products of rows are finite
 
 
 class Terms(NamedTuple):
-    """What float32 scores are made of, per row and in units of the spread:
+    """The terms of float32 scores, per row and in units of the spread (see scores.py):
 
-    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,), and |z|. Of rows farther than `FAR`, z, r and e are scaled."""
+    z (m, d), |z|^2 / 2, |x|, r, r_j - r, h and e (m,), and |z|. For rows farther than `FAR`, z, r and e are scaled."""
 
     z: np.ndarray
     half: np.ndarray
@@ -44,12 +44,12 @@ class Terms(NamedTuple):
 class Cloud:
     """A space at unit scale (see scale.py), with a centre and a spread.
 
-    ``name`` is that of the stored space in a pass, ``view`` leads from its rows to those of ``space``, ``rows`` (n,)
-    are their numbers where only some belong to the cloud. Rows of ``asked``, numbered from n on, can be queries and are
-    nobody's neighbours: the cloud is then a bank, and its own rows are no queries. ``mean`` (d,) is that of up to
-    20,000 rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from it and from
-    the origin: medians, so that a few far rows do not decide how finely the others are resolved. ``profile`` is known
-    after the first pass.
+    ``name`` is that of the stored space in a pass, ``view`` maps its rows to those of ``space``, ``rows`` (n,) are the
+    row numbers of the cloud if it has only some of the rows. Rows of ``asked``, numbered from n on, are queries only
+    and not neighbours: the cloud is then a bank, and its rows are not queries. ``mean`` (d,) is that of up to 20,000
+    rows; ``centre`` (d,) the median of up to 1,000, ``spread`` and ``size`` the median distance from the centre and
+    from the origin. They are medians, so that a few far rows do not reduce the precision of the others. ``profile`` is
+    set after the first pass.
     """
 
     profile: Profile
@@ -62,27 +62,28 @@ class Cloud:
         rows: np.ndarray | None = None,
         asked: Space | None = None,
     ) -> None:
-        self.name, self.stored, self.rows, self.called = name, space, rows, space.name
-        own = space if rows is None else space.select(rows)
-        sampled = sample(own.n, SAMPLE, 0, SAMPLING)
-        some = own.take(sampled) if own.n > SAMPLE else own.read(0, own.n)
+        self.name, self.stored, self.rows, self.space_name = name, space, rows, space.name
+        selected = space if rows is None else space.select(rows)
+        drawn = sample(selected.n, SAMPLE_ROWS, 0, SAMPLING)
+        some = selected.take(drawn) if selected.n > SAMPLE_ROWS else selected.read(0, selected.n)
         if not np.isfinite(some).all():
-            for start, block in own.blocks():
-                check_finite(block, start, own)
+            for start, block in selected.blocks():
+                check_finite(block, start, selected)
         view = view or View()
         self.view = view if view.exponent else replace(view, exponent=exponent_of(largest_of(view(some))))
-        self.space = viewed(own, self.view)
+        self.space = viewed(selected, self.view)
         self.asked = None if asked is None else viewed(asked, self.view)
         self.d = self.space.d
-        if self.view.directions is not None and own.n * self.space.d * 8 <= IN_MEMORY:
-            self.space = Space(np.concatenate([self.view(block) for _, block in own.blocks(BLOCK)]), name=space.name)
-        some = self.space.take(sampled) if self.view.directions is not None else self.view(some)
+        if self.view.directions is not None and selected.n * self.space.d * 8 <= CACHE_BYTES:
+            projected = np.concatenate([self.view(block) for _, block in selected.blocks(BLOCK)])
+            self.space = Space(projected, name=space.name)
+        some = self.space.take(drawn) if self.view.directions is not None else self.view(some)
         low, high = some.min(0), some.max(0)
-        # the mean of equal numbers may differ from them in its last digit, and be taken for a spread
+        # the mean of equal numbers may differ from them in its last digit, which would count as a spread
         self.mean = np.where(low == high, low, some.mean(0, dtype=np.float64)).astype(np.float64)
         self.sampled_norms = norms = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
-        few = self.space.take(sample(own.n, CENTRAL, 0, SAMPLING)).astype(np.float64)
-        self.centre = np.median(few.T.copy(), axis=1)  # quicker than down the columns
+        few = self.space.take(sample(selected.n, CENTRE_ROWS, 0, SAMPLING)).astype(np.float64)
+        self.centre = np.median(few.T.copy(), axis=1)  # faster than along the columns
         overall = float(np.sqrt(np.mean(norms**2))) or 1.0
         self.spread = float(np.median(np.linalg.norm(few - self.centre, axis=1))) or overall
         self.size = float(np.median(norms)) or overall
@@ -93,35 +94,35 @@ class Cloud:
         return self.view.exponent
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the rows, which whoever receives the cloud reads itself."""
+        """The state without the rows, which the receiving process reads."""
         return {key: value for key, value in vars(self).items() if key not in ("space", "stored", "profile")}
 
     @property
     def others(self) -> int:
-        """How many rows can be neighbours of a query."""
+        """The number of rows that can be neighbours of a query."""
         return self.space.n - (self.asked is None)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """The rows (m, d) of some numbers (m,), those of ``asked`` from n on."""
+        """The rows (m, d) with some numbers (m,); those of ``asked`` are numbered from n on."""
         if self.asked is None:
             return self.space.take(rows)
-        beside = rows >= self.space.n
-        own, theirs = self.space.take(rows[~beside]), self.asked.take(rows[beside] - self.space.n)
-        if len(own) and len(theirs):
-            taken = np.empty((len(rows), self.space.d), np.result_type(own, theirs))
-            taken[~beside], taken[beside] = own, theirs
+        is_asked = rows >= self.space.n
+        bank, asked = self.space.take(rows[~is_asked]), self.asked.take(rows[is_asked] - self.space.n)
+        if len(bank) and len(asked):
+            taken = np.empty((len(rows), self.space.d), np.result_type(bank, asked))
+            taken[~is_asked], taken[is_asked] = bank, asked
             return taken
-        return theirs if len(theirs) else own
+        return asked if len(asked) else bank
 
     def part(self, start: int, block: np.ndarray) -> tuple[int, np.ndarray]:
-        """The cloud's rows among those of ``block``, stored from ``start`` on, and the number of the first."""
+        """(number of the first, rows) of the cloud in ``block``, the stored rows from ``start`` on."""
         if self.rows is None:
             return start, self.view(block)
         first, last = np.searchsorted(self.rows, [start, start + len(block)])
         return int(first), self.view(block[self.rows[first:last] - start])
 
     def of_rows(self, rows: np.ndarray) -> Cloud:
-        """The cloud of some rows (m,) alone."""
+        """The cloud of only some rows (m,)."""
         return Cloud(self.stored, self.name, self.view, rows if self.rows is None else self.rows[rows])
 
     def without(self, columns: np.ndarray) -> Cloud:
@@ -132,8 +133,8 @@ class Cloud:
         return Cloud(self.stored, self.name, View(columns=kept), self.rows)
 
     def principal(self, width: int) -> tuple[Cloud, np.ndarray]:
-        """The cloud in the first principal directions (d, width) of up to 20,000 rows, the mean put back, and these."""
-        z = self.space.take(sample(self.space.n, SAMPLE, 0, SAMPLING)) - self.mean
+        """The cloud in the first principal directions of up to 20,000 rows, not centred, and these (d, width)."""
+        z = self.space.take(sample(self.space.n, SAMPLE_ROWS, 0, SAMPLING)) - self.mean
         directions = linalg.eigh(z.T @ z)[1][:, ::-1][:, :width]
         rest = float(np.linalg.norm(self.mean - directions @ (directions.T @ self.mean)))
         return Cloud(
@@ -145,7 +146,7 @@ class Cloud:
         return self.spread**2 if metric == "euclidean" else (self.spread / self.size) ** 2
 
     def terms(self, rows: np.ndarray) -> Terms:
-        """What the float32 scores of rows (m, d) are made of."""
+        """The terms of the float32 scores of rows (m, d)."""
         wide = rows.astype(np.float64, copy=False)
         z, centre = (wide - self.centre) / self.spread, self.centre / self.spread
         norm = np.sqrt(np.einsum("ij,ij->i", wide, wide)) / self.spread
@@ -161,7 +162,7 @@ class Cloud:
 
     def points(self, rows: np.ndarray, metric: str) -> np.ndarray:
         """Float64 points near the origin whose squared distances (halved for cosine) are the metric's distances."""
-        wide = rows.astype(np.float64)  # a copy, changed in place: at most one more matrix is held
+        wide = rows.astype(np.float64)  # a copy, changed in place to save memory
         if metric == "euclidean":
             wide -= self.centre
             return wide

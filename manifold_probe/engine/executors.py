@@ -1,7 +1,7 @@
-"""Who reads the spans of a pass: this process, or the workers of a Dask cluster, which read their rows themselves.
+"""Executors read the spans of a pass on the workers of a Dask cluster, which open the files themselves.
 
-Every worker gets the summaries once; a span's states come back and are merged here. A worker that dies costs the spans
-it had in hand: these are read again by the others.
+Every worker gets the summaries once; the states of spans are sent back and merged here. If a worker dies, other workers
+read its unfinished spans again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from manifold_probe.spaces.space import Space
 Opening = Callable[[str], dict[str, Space]]
 ANSWER_SECONDS = 10
 ATTEMPTS = 3
-AHEAD = 2  # spans in hand for every worker: as many results wait here at most
-LOSSES = ("distributed", "concurrent", "asyncio")  # whose exceptions tell of a worker or a connection that is gone
+SPANS_PER_WORKER = 2  # submitted at a time, so that few results wait here
+LOST_WORKER = ("distributed", "concurrent", "asyncio")  # modules whose exceptions mean a lost worker or connection
 ADDRESS = re.compile(r"dask://([^:/\s]+|\[[^\]]+\]):(\d+)")
 
 
 def check_executor(executor: Any) -> None:
-    """Refuse what names no executor. Raises InputError."""
+    """Raise InputError for a value that is not an executor."""
     if executor in (None, "dask") or (isinstance(executor, str) and ADDRESS.fullmatch(executor)):
         return
-    raise InputError(f"executor: {executor!r} is not known; give 'dask' for workers here, or 'dask://HOST:PORT'")
+    raise InputError(
+        f"executor: {executor!r} is not known; give 'dask' for workers on this machine, or 'dask://HOST:PORT'"
+    )
 
 
 @contextmanager
@@ -45,14 +47,14 @@ def on_dask(executor: str, request: str, opening: Opening) -> Iterator[Executor]
     ----------
     executor : str
     request : str
-        What the workers read, as text.
+        A text that describes the spaces.
     opening : callable
-        Makes the spaces, by name, of such a text; a function of a module, which the workers import.
+        Opens the spaces, by name, from this text; a module's function, which the workers import.
 
     Raises
     ------
     InputError
-        Where dask is not installed, no scheduler answers, or a worker lacks the package or has another version of it.
+        If dask is not installed, no scheduler answers, or a worker lacks the package or has another version of it.
     """
     try:
         from distributed import Client, LocalCluster
@@ -81,19 +83,19 @@ def on_dask(executor: str, request: str, opening: Opening) -> Iterator[Executor]
 
 def _check_workers(client: Any, where: str) -> None:
     """Refuse a cluster without workers, and workers without this package or with another version of it."""
-    found = client.run(importlib.import_module, "manifold_probe.engine.executors", on_error="return")
-    if not found:
+    answers = client.run(importlib.import_module, "manifold_probe.engine.executors", on_error="return")
+    if not answers:
         raise InputError(f"executor: the scheduler at {where} has no workers; start some with 'dask worker {where}'")
-    for worker, answer in found.items():
+    for worker, answer in answers.items():
         if isinstance(answer, Exception):
-            why = " ".join(str(answer).split())[:160]
+            reason = " ".join(str(answer).split())[:160]
             raise InputError(
-                f"executor: worker {worker} cannot import manifold_probe ({why}); install it there, in the same version"
+                f"executor: worker {worker} cannot import manifold_probe ({reason}); install the same version there"
             )
     for worker, version in client.run(version_here).items():
         if version != manifold_probe.__version__:
             raise InputError(
-                f"executor: worker {worker} has manifold_probe {version}, and this process has "
+                f"executor: worker {worker} has manifold_probe {version}, but this process has "
                 f"{manifold_probe.__version__}; install the same version there"
             )
 
@@ -116,29 +118,31 @@ class _OnClient:
         summaries = pickle.dumps(work.summaries, protocol=5)
         error: BaseException | None = None
         for _ in range(ATTEMPTS):
-            for index, found in self._read(summaries, dict(left)):
-                if isinstance(found, BaseException):
-                    error = found
+            for index, states in self._read(summaries, dict(left)):
+                if isinstance(states, BaseException):
+                    error = states
                     continue
                 first, last = left.pop(index)
-                yield (0, index), found
+                yield (0, index), states
                 advance(last - first)
             if not left:
                 return
         first, last = next(iter(left.values()))
-        why = " ".join(str(error).split())[:200]
-        raise InputError(f"executor: rows {first:,} to {last:,} could not be read in {ATTEMPTS} attempts: {why}")
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"executor: rows {first:,} to {last:,} could not be read in {ATTEMPTS} attempts ({reason}); check them"
+        )
 
     def _read(self, summaries: bytes, left: dict[int, tuple[int, int]]) -> Iterator[tuple[int, Any]]:
-        """Each span's states, or what went wrong with it."""
+        """(index, states) of every span, or (index, error)."""
         from distributed import as_completed
 
         sent = self.client.scatter(summaries, broadcast=True, hash=False)
-        waiting = iter(left.items())
+        pending = iter(left.items())
         futures: dict[Any, int] = {}
 
         def submit() -> Any:
-            index, span = next(waiting, (None, None))
+            index, span = next(pending, (None, None))
             if index is None:
                 return None
             future = self.client.submit(_read_there, self.request, self.opening, sent, span, pure=False)
@@ -146,22 +150,24 @@ class _OnClient:
             return future
 
         workers = max(len(self.client.scheduler_info()["workers"]), 1)
-        done = as_completed([future for future in (submit() for _ in range(AHEAD * workers)) if future is not None])
+        done = as_completed(
+            [future for future in (submit() for _ in range(SPANS_PER_WORKER * workers)) if future is not None]
+        )
         for future in done:
             index = futures.pop(future)
             try:
-                found = future.result()
+                states = future.result()
             except InputError:
                 raise
             except Exception as error:
-                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LOSSES:
+                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LOST_WORKER:
                     raise
-                found = error
+                states = error
             future.release()
             following = submit()
             if following is not None:
                 done.add(following)
-            yield index, found
+            yield index, states
 
 
 def _read_there(request: str, opening: Opening, summaries: bytes, span: tuple[int, int]) -> Found:
@@ -177,7 +183,7 @@ def _read_there(request: str, opening: Opening, summaries: bytes, span: tuple[in
 
 @lru_cache(maxsize=1)
 def _one_thread() -> threadpool_limits:
-    """Products of one thread from now on, as in every other process: their bits depend on it."""
+    """Use one thread for matrix products, as in every other process, because their bits depend on it."""
     return threadpool_limits(1)
 
 

@@ -4,8 +4,8 @@ With x' = x - shift_x, y' = y - shift_y (fixed shifts near the means, so that no
 
     n,  sum x', sum y',  X'X, X'Y, Y'Y,  sum a^2, sum ab, sum b^2,  sum a x', sum b x', sum a y', sum b y'
 
-is all that linear CKA (biased and debiased), Procrustes, ridge maps, spectra and per-dimension correlations need. The
-sums are taken in float64 and add up, so moments of blocks, groups or machines merge, and a group can be left out again.
+are enough for linear CKA (biased and debiased), Procrustes, ridge maps, spectra and per-dimension correlations. The
+sums are in float64 and additive, so moments of blocks, groups or machines merge, and a group can be subtracted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Moments:
     Parameters
     ----------
     shift_x, shift_y : np.ndarray, shape (dx,) and (dy,), optional
-        Points near the means; taken from the first block's means where absent.
+        Points near the means; by default the means of the first block.
 
     Examples
     --------
@@ -38,8 +38,8 @@ class Moments:
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(100, 5)), rng.normal(size=(100, 3))
     >>> first, second = Moments().update(x[:40], y[:40]), Moments().update(x[40:], y[40:])
-    >>> whole = Moments().update(x, y)
-    >>> bool(np.allclose(first.merge(second).covariance[1], whole.covariance[1]))
+    >>> together = Moments().update(x, y)
+    >>> bool(np.allclose(first.merge(second).covariance[1], together.covariance[1]))
     True
     """
 
@@ -73,7 +73,7 @@ class Moments:
         return self.add(np.concatenate([x - self.shift_x, y - self.shift_y], axis=1))
 
     def add(self, z: np.ndarray) -> Moments:
-        """Add rows already shifted and joined, z = [x', y'] (m, dx + dy): one symmetric product does it all."""
+        """Add rows that are shifted and concatenated, z = [x', y'] (m, dx + dy), with one symmetric product."""
         dx = len(self.sx)
         x, y = z[:, :dx], z[:, dx:]
         products = z.T @ z
@@ -92,7 +92,7 @@ class Moments:
         return self
 
     def merge(self, other: Moments) -> Moments:
-        """The moments of both sets of rows; another shift is brought to this one's first."""
+        """The moments of both sets of rows, about the shifts of this one."""
         if not other.n:
             return self
         if not self.n:
@@ -102,7 +102,7 @@ class Moments:
         return self + other.shifted(self.shift_x, self.shift_y)
 
     def shifted(self, shift_x: np.ndarray, shift_y: np.ndarray) -> Moments:
-        """The same rows' moments about other shifts."""
+        """The moments of the same rows about other shifts."""
         if np.array_equal(shift_x, self.shift_x) and np.array_equal(shift_y, self.shift_y):
             return self
         n, u, v = self.n, self.shift_x - shift_x, self.shift_y - shift_y
@@ -170,7 +170,7 @@ class Moments:
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means of the rows as they were given."""
+        """Means of the rows without shift."""
         return self.shift_x + self.sx / self.n, self.shift_y + self.sy / self.n
 
     def swapped(self) -> Moments:
@@ -190,7 +190,7 @@ class Moments:
 
     @classmethod
     def load(cls, path: str | Path) -> Moments:
-        """Read what ``save`` wrote."""
+        """Read moments that ``save`` wrote."""
         new = cls.__new__(cls)
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -198,17 +198,17 @@ class Moments:
                     value = stored[name]
                     setattr(new, name, value if value.ndim else value.item())
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path}: not saved moments ({error}); write them again with Moments.save") from None
+            raise InputError(f"{path}: is not a file of moments ({error}); write it again with Moments.save") from None
         return new
 
 
 def moments_of(x: np.ndarray, y: np.ndarray) -> Moments:
-    """Moments of two whole matrices (n, dx) and (n, dy), each at unit scale (see scale.py)."""
+    """Moments of two matrices (n, dx) and (n, dy) at unit scale (see scale.py)."""
     return Moments().update(*map(at_unit_scale, as_matrices(x, y)))
 
 
 def grouped(x: np.ndarray, y: np.ndarray, groups: np.ndarray, count: int) -> list[Moments]:
-    """One Moments a group, all about the same shifts: what a grouped jackknife and held-out halves need."""
+    """The Moments of every group about the same shifts, for a grouped jackknife and held-out halves."""
     parts = [Moments(x.mean(0), y.mean(0)) for _ in range(count)]
     add_grouped(parts, x, y, groups)
     return parts
@@ -225,8 +225,8 @@ def add_grouped(parts: list[Moments], x: np.ndarray, y: np.ndarray, groups: np.n
 
 
 def total(parts: list[Moments]) -> Moments:
-    """The sum of moments that share their shifts."""
-    whole = Moments(parts[0].shift_x, parts[0].shift_y)
+    """The sum of moments with the same shifts."""
+    sums = Moments(parts[0].shift_x, parts[0].shift_y)
     for part in parts:
-        whole.accumulate(part)
-    return whole
+        sums.accumulate(part)
+    return sums

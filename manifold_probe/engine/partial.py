@@ -1,7 +1,7 @@
-"""Partial files: what a pass found in some spans of the rows, to be merged on another machine.
+"""Partial files: the states of some spans of a pass, to be merged on another machine.
 
-A file is an .npz: a header in JSON, and the states of nodes of the merging tree (passes.py). Spans are shared out in
-runs, so that most of a shard's spans are merged before they are written.
+A file is an .npz: a header in JSON, and the states of nodes of the merge tree (passes.py). A shard has consecutive
+spans, so that most of them are merged before they are written.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ Nodes = dict[tuple[int, int], Found]
 
 @dataclass(frozen=True)
 class Partial:
-    """A partial file: where it lies, its header and what was found."""
+    """A partial file: its path, its header and the states of its nodes."""
 
     path: str
     header: dict[str, Any]
     nodes: Nodes = field(repr=False)
 
 
-def read_shard(work: Pass, shard: tuple[int, int], each: Each, advance: Advance) -> Nodes:
-    """What shard i of N finds: the spans from i S / N to (i + 1) S / N of all S."""
+def read_shard(work: Pass, shard: tuple[int, int], mapper: Each, advance: Advance) -> Nodes:
+    """The merged states of shard i of N: the spans from i S / N to (i + 1) S / N of all S."""
     tree = Tree(work.summaries, len(spans(work.n)))
     for index, span in spans_of(work.n, shard).items():
-        tree.add(index, read_span(work, span, each, advance))
+        tree.add(index, read_span(work, span, mapper, advance))
     return tree.nodes()
 
 
 def spans_of(n: int, shard: tuple[int, int]) -> dict[int, tuple[int, int]]:
-    """The spans of n rows that shard i of N reads, by their numbers."""
-    wanted = spans(n)
-    first, last = (len(wanted) * place // shard[1] for place in (shard[0], shard[0] + 1))
-    return {index: wanted[index] for index in range(first, last)}
+    """The spans of n rows in shard i of N, by their index."""
+    all_spans = spans(n)
+    first, last = (len(all_spans) * index // shard[1] for index in (shard[0], shard[0] + 1))
+    return {index: all_spans[index] for index in range(first, last)}
 
 
 def save(path: str | Path, header: dict[str, Any], nodes: Nodes) -> None:
-    """Write a partial file, whole or not at all.
+    """Write a partial file, as a whole or not at all.
 
     Raises
     ------
     InputError
-        Where the place cannot be written to.
+        If the path cannot be written to.
     """
     names: list[list[Any]] = []
     arrays: dict[str, np.ndarray] = {}
-    for (level, index), found in nodes.items():
-        for summary, state in found.items():
+    for (level, index), states in nodes.items():
+        for summary, state in states.items():
             for name, value in state.items():
                 arrays[f"array{len(names)}"] = np.asarray(value)
                 names.append([level, index, summary, name])
@@ -68,12 +68,12 @@ def save(path: str | Path, header: dict[str, Any], nodes: Nodes) -> None:
 
 
 def load(path: str | Path) -> Partial:
-    """Read what ``save`` wrote.
+    """Read a partial file.
 
     Raises
     ------
     InputError
-        Where the file is missing, damaged, or something else.
+        If the file is missing, damaged, or not a partial file.
     """
     nodes: Nodes = {}
     try:
@@ -81,21 +81,21 @@ def load(path: str | Path) -> Partial:
             header = json.loads(stored["header"].tobytes().decode())
             if header.get("format") != FORMAT:
                 raise ValueError("another format")
-            for place, (level, index, summary, name) in enumerate(header.pop("arrays")):
-                found = nodes.setdefault((level, index), {})
-                found.setdefault(summary, {})[name] = stored[f"array{place}"]
+            for number, (level, index, summary, name) in enumerate(header.pop("arrays")):
+                states = nodes.setdefault((level, index), {})
+                states.setdefault(summary, {})[name] = stored[f"array{number}"]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; write it with probe partial") from None
     except Exception as error:
-        why = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not a partial file, or damaged ({why}); write it with probe partial") from None
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: not a partial file, or damaged ({reason}); write it with probe partial") from None
     return Partial(str(path), header, nodes)
 
 
 class FromPartials:
-    """An executor whose states come from files: of the first pass, then of the second.
+    """An executor that takes states from files, of the first pass and then of the second.
 
-    Where a second pass is asked for and there are no files of it, ``otherwise`` makes it; without that,
+    If there are no files for a second pass, the executor ``otherwise`` runs it; without ``otherwise``,
     `SecondPassNeeded` is raised.
     """
 
@@ -110,21 +110,21 @@ class FromPartials:
     ) -> Iterator[tuple[tuple[int, int], Found]]:
         if not self.passes and self.otherwise is not None:
             if self.tell:
-                self.tell("the rows are read a second time here, for ranks or alarms (--second-round shares that out)")
+                self.tell("the rows are read a second time here, for ranks or alarms (--second-round distributes this)")
             yield from self.otherwise(work, wanted, advance)
             return
         if not self.passes:
             raise SecondPassNeeded(self.merged)
         tree = Tree(work.summaries, len(wanted))
-        for (level, index), found in self.passes.pop(0).items():
-            tree.add(index, found, level)
+        for (level, index), states in self.passes.pop(0).items():
+            tree.add(index, states, level)
         self.merged = tree.nodes()
         yield from self.merged.items()
         advance(work.n)
 
 
 class SecondPassNeeded(Exception):
-    """What follows from the first pass needs another one; ``first`` is what the first found, merged."""
+    """Raised if the result needs a second pass; ``first`` holds the merged states of the first."""
 
     def __init__(self, first: Nodes) -> None:
         super().__init__("a second pass is needed")

@@ -1,7 +1,7 @@
-"""Which rows go together at random: jackknife groups, query samples and permutations, all from one seed.
+"""Random choices of rows from one seed: jackknife groups, query samples and permutations.
 
-Groups follow a seeded hash of the row's id, or of its number where there are no ids: neighbours in the file fall into
-different groups, and no change of the values (an offset, another type) changes them.
+Groups follow a seeded hash of the row's id, or of its number without ids: adjacent rows of a file are in different
+groups, and a change of the values (an offset, another type) does not change the groups.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 GROUPS = 20
-MOVED = 0.5  # of the rows with a class: the least share that can move within classes for class chance to be read
+MOVED = 0.5  # class chance is defined if at least this share of the rows with a class can move within classes
 QUERIES, GROUPING, HALVING, PERMUTING, SAMPLING, MAPPING = range(6)
 
 
@@ -19,7 +19,7 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
 
 
 def hash_rows(rows: np.ndarray) -> np.ndarray:
-    """A 64-bit hash (n,) of each row's bytes: a sum of its 32-bit words times fixed odd numbers."""
+    """A 64-bit hash (n,) of the bytes of every row: a sum of its 32-bit words times fixed odd numbers."""
     rows = np.ascontiguousarray(rows)
     if rows.dtype.kind == "f":
         rows = rows + rows.dtype.type(0)  # -0.0 and 0.0 are the same value
@@ -54,7 +54,7 @@ def groups_of(hashes: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
 
 
 def random_groups(n: int, seed: int) -> tuple[np.ndarray, int]:
-    """Groups for rows known only by their number."""
+    """Groups for rows without ids."""
     return groups_of(hash_ids(np.arange(n)), seed)
 
 
@@ -66,12 +66,12 @@ def sample(n: int, size: int, seed: int, purpose: int = QUERIES) -> np.ndarray:
 
 
 def cycled_within(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A permutation (n,) of row numbers: one random cycle through each class, so that every row moves within its class.
+    """A permutation (n,) of row numbers: a random cycle through every class, so that every row moves within its class.
 
-    Only the one row of a class of one stays.
+    Only the row of a class of one row stays.
     """
     shuffled = rng.permutation(len(codes))
-    circle = shuffled[np.argsort(codes[shuffled], kind="stable")]  # classes one after another, each in random order
+    circle = shuffled[np.argsort(codes[shuffled], kind="stable")]  # sorted by class, in random order within a class
     starts = np.flatnonzero(np.diff(codes[circle], prepend=codes[circle[0]] - 1))
     following = np.append(circle[1:], circle[0])
     following[np.append(starts[1:], len(codes)) - 1] = circle[starts]
@@ -81,13 +81,13 @@ def cycled_within(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def has_company(codes: np.ndarray) -> np.ndarray:
-    """Which rows (n,) share their class with another; -1 is no class."""
+    """A mask (n,) of the rows that share their class with another row; -1 is no class."""
     counts = np.bincount(codes + 1, minlength=1)
     return (counts[codes + 1] > 1) & (codes >= 0)
 
 
 def evenly(n: int, most: int) -> np.ndarray:
-    """At most ``most`` of n row numbers, evenly in their order, the first and the last among them.
+    """At most ``most`` of n row numbers, evenly spaced, including the first and the last.
 
     >>> evenly(9, 3)
     array([0, 4, 8])

@@ -1,7 +1,7 @@
-"""Powers of two: no measure depends on a space's scale, and no square of a very large or small value is ever formed.
+"""Scaling by powers of two, so that squares of very large or small values neither overflow nor underflow.
 
-A space whose largest absolute value is m 2^e (1/2 <= m < 1) is measured as its rows times 2^-e. That multiplication is
-exact, so that the results are those of the space itself, bit by bit. Spaces of ordinary size are left as they are.
+A space whose largest absolute value is m 2^e (1/2 <= m < 1) is measured as its rows times 2^-e. This multiplication is
+exact, so the results are the same, bit for bit. Spaces of ordinary size are not scaled.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import numpy as np
 
 from manifold_probe.spaces.space import Space
 
-ORDINARY = 16  # of the exponent: float32 holds the fourth powers of values between 2^-16 and 2^16
+ORDINARY_EXPONENT = 16  # float32 can represent the fourth powers of values between 2^-16 and 2^16
 
 
 def exponent_of(largest: float) -> int:
-    """The e by whose power of two values up to ``largest`` are divided; 0 where they are of ordinary size.
+    """The exponent of the power of two by which values up to ``largest`` are divided; 0 for ordinary sizes.
 
     >>> exponent_of(3e38), exponent_of(0.01), exponent_of(0.0)
     (128, 0, 0)
     """
     exponent = int(np.frexp(largest)[1])
-    return exponent if abs(exponent) > ORDINARY else 0
+    return exponent if abs(exponent) > ORDINARY_EXPONENT else 0
 
 
 def largest_of(rows: np.ndarray) -> float:
@@ -29,12 +29,12 @@ def largest_of(rows: np.ndarray) -> float:
 
 
 def divided(rows: np.ndarray, exponent: int) -> np.ndarray:
-    """The rows over 2^exponent in float64; the rows themselves for an exponent of 0."""
+    """The rows divided by 2^exponent in float64; the rows unchanged for an exponent of 0."""
     return np.ldexp(rows.astype(np.float64, copy=False), -exponent) if exponent else rows
 
 
 def at_unit_scale(rows: np.ndarray) -> np.ndarray:
-    """The rows (n, d), divided by a power of two where they are not of ordinary size.
+    """The rows (n, d), divided by a power of two if they are not of ordinary size.
 
     >>> at_unit_scale(np.array([[3e38, -1e38]])).round(3)
     array([[ 0.882, -0.294]])

@@ -1,8 +1,8 @@
-"""Threads: several of our own, each with products of one thread, in place of threads inside every product.
+"""A pool of threads with single-threaded matrix products, instead of threads inside every product.
 
-Threads of a matrix library wait for each other at the end of every product, small ones too: where other processes want
-the cores that costs several times the work. Ours take the next piece when they are free, and the result of a piece does
-not depend on how many there are.
+Threads of a matrix library wait for each other at the end of every product. If other processes use the cores, this
+takes several times longer. Threads of a pool take the next piece when they are free, and the result of a piece does not
+depend on their number.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
-LARGE = 1024  # of matrices: decompositions below gain nothing from threads
+LARGE_MATRIX = 1024  # decompositions of smaller matrices do not gain from threads
 
 
 def one_by_one(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """The function of every item, in order."""
+    """The results of the function for all items, in order."""
     return [function(item) for item in items]
 
 
 def thread_count() -> int:
-    """OMP_NUM_THREADS where it is set, else the cores that this process may use."""
+    """OMP_NUM_THREADS if set, else the number of cores that this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
@@ -34,7 +34,7 @@ def thread_count() -> int:
 
 @contextmanager
 def threads(count: int | None = None) -> Iterator[Each]:
-    """A way to do pieces of work on ``count`` threads, by default `thread_count`; products use one thread meanwhile."""
+    """A map over items on ``count`` threads, by default `thread_count`; matrix products use one thread meanwhile."""
     count = count or thread_count()
     with threadpool_limits(1):
         if count == 1:
@@ -49,6 +49,6 @@ def threads(count: int | None = None) -> Iterator[Each]:
 
 @contextmanager
 def threads_for(size: int) -> Iterator[None]:
-    """Half of the cores for each decomposition of a large matrix, of which two may run at once."""
-    with threadpool_limits(max(thread_count() // 2, 1) if size > LARGE else 1, user_api="blas"):
+    """Half of the cores for the decomposition of a large matrix, because two may run at a time."""
+    with threadpool_limits(max(thread_count() // 2, 1) if size > LARGE_MATRIX else 1, user_api="blas"):
         yield

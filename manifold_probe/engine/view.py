@@ -1,6 +1,6 @@
-"""A view: the rows of a space as they are measured, made block by block from the rows as stored.
+"""A view: the rows of a space as they are measured, computed block by block from the stored rows.
 
-rows over 2^exponent -> some of the columns -> onto directions, with one more constant column
+rows / 2^exponent -> some of the columns -> projection on directions, with one more constant column
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from manifold_probe.spaces.space import Space
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is done to rows (m, d) as stored.
+    """The map of stored rows (m, d).
 
-    ``exponent``: they are divided by this power of two (see scale.py). ``columns`` are those kept, all by default.
-    ``directions`` (d, r): they are projected there, and ``rest`` is put behind as a column.
+    They are divided by 2^``exponent`` (see scale.py). ``columns`` are selected, by default all. With ``directions``
+    (d, r) they are projected, and ``rest`` is appended as a constant column.
     """
 
     exponent: int = 0
@@ -36,14 +36,14 @@ class View:
         return rows
 
     def width(self, d: int) -> int:
-        """Columns of what is made from ``d``."""
+        """The number of columns for ``d`` stored ones."""
         if self.directions is not None:
             return self.directions.shape[1] + 1
         return d if self.columns is None else len(self.columns)
 
 
 def viewed(space: Space, view: View) -> Space:
-    """The space through a view, still read lazily; the space itself where the view changes nothing."""
+    """The space through a view, still read lazily; the space itself if the view changes nothing."""
     if not view.exponent and view.columns is None and view.directions is None:
         return space
     rows = _ViewedRows(space, view)
@@ -51,12 +51,12 @@ def viewed(space: Space, view: View) -> Space:
 
 
 def space_divided(space: Space, exponent: int) -> Space:
-    """The space with its rows over 2^exponent."""
+    """The space with its rows divided by 2^exponent."""
     return viewed(space, View(exponent))
 
 
 class _ViewedRows:
-    """Rows of a space through a view; ``dtype`` is the stored one, whose rounding they have."""
+    """Rows of a space through a view; ``dtype`` is the stored one, because they have its rounding."""
 
     def __init__(self, space: Space, view: View) -> None:
         self.space, self.view = space, view

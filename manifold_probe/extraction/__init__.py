@@ -1,1 +1,1 @@
-"""From models and data to features on disk: once, resumable, and proven to be what they say."""
+"""Extraction of features from models and data to disk: cached, resumable, and verified with checksums."""

@@ -1,4 +1,4 @@
-"""Batches read ahead by threads while the model works: decoding and resizing release Python's lock."""
+"""Batches that threads read ahead while the model runs: decoding and resizing release Python's lock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from manifold_probe.extraction.data import Data, Unreadable
 
-AHEAD = 2  # batches
+BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of a batch that could be read, their digests, the model's input, and what could not be read."""
+    """The readable rows of a batch, their digests, the model's input, and the unreadable items."""
 
     rows: list[int]
     digests: list[str]
@@ -26,29 +26,29 @@ class Batch:
 def batches(
     data: Data, rows: range, size: int, prepare: Callable[[int, Any], Any], collate: Callable[[list[Any]], Any]
 ) -> Iterator[Batch]:
-    """Batches of ``rows`` in order, always cut at the same places; ``prepare(row, content)`` runs in the threads."""
+    """Batches of ``rows`` in order, always cut at the same rows; ``prepare(row, content)`` runs in the threads."""
     with ThreadPoolExecutor(workers()) as pool:
-        waiting: list[list[Future[Any]]] = []
+        pending: list[list[Future[Any]]] = []
         starts = iter(range(rows.start, rows.stop, size))
 
-        def ask() -> None:
+        def submit() -> None:
             start = next(starts, None)
             if start is not None:
                 part = range(start, min(start + size, rows.stop))
-                waiting.append([pool.submit(_one, data, row, prepare) for row in part])
+                pending.append([pool.submit(_one, data, row, prepare) for row in part])
 
         try:
-            for _ in range(AHEAD + 1):
-                ask()
-            while waiting:
-                yield _batch([future.result() for future in waiting.pop(0)], collate)
-                ask()
+            for _ in range(BATCHES_AHEAD + 1):
+                submit()
+            while pending:
+                yield _batch([future.result() for future in pending.pop(0)], collate)
+                submit()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def workers() -> int:
-    """Threads that read: one a core, at most eight."""
+    """The number of reading threads: one per core, at most eight."""
     return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
@@ -60,8 +60,10 @@ def _one(data: Data, row: int, prepare: Callable[[int, Any], Any]) -> Any:
         return problem
 
 
-def _batch(found: list[Any], collate: Callable[[list[Any]], Any]) -> Batch:
-    good = [each for each in found if not isinstance(each, Unreadable)]
-    bad = [each for each in found if isinstance(each, Unreadable)]
-    prepared = collate([each[2] for each in good]) if good else None
-    return Batch([each[0] for each in good], [each[1] for each in good], prepared, bad)
+def _batch(results: list[Any], collate: Callable[[list[Any]], Any]) -> Batch:
+    unreadable = [result for result in results if isinstance(result, Unreadable)]
+    items = [result for result in results if not isinstance(result, Unreadable)]
+    if not items:
+        return Batch([], [], None, unreadable)
+    rows, digests, prepared = map(list, zip(*items, strict=True))
+    return Batch(rows, digests, collate(prepared), unreadable)

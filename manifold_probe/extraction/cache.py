@@ -1,4 +1,4 @@
-"""Features of a model on data, extracted where they are not there yet: the store that a comparison keeps."""
+"""The cache of features of models on data, which comparisons use."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ FOLDER = "probe-features"
 
 
 def features_of(request: Request, *, tell: Tell, progress: Progress | None = None, folder: str = FOLDER) -> Path:
-    """The folder of the features that a request asks for: found finished, resumed, or made.
+    """The folder of the features for a request: from the cache, resumed, or extracted.
 
-    It lies in ``folder`` under a name that follows from the plan, weights and preprocessing included, and from the
-    data's content, so that the same request finds it again, and that of another model, of the same file with other
-    weights, or of other data under the same names, never does.
+    Its name in ``folder`` is a hash of the plan, including weights and preprocessing, and of the data's content. So the
+    same request finds it again, but not a request with another model, the same file with other weights, or other data
+    under the same names.
     """
     processes, parts = Processes.join(), Parts(progress, SHARES)
     with processes.together():
         work = prepared(request, processes.local)
         content = content_digest(work.data.ids.tolist(), work.digests(range(work.data.n), parts["checking"]))
-    decided = {**work.plan, "batch_size": request.batch_size, "content": content}
-    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
+    key = {**work.plan, "batch_size": request.batch_size, "content": content}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     name = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-.")[-40:].strip("-.")
-    place = Path(folder) / f"{name}-{digest}"
-    run(work, Store(place), processes, tell=tell, progress=parts["extracting"])
-    return place
+    path = Path(folder) / f"{name}-{digest}"
+    run(work, Store(path), processes, tell=tell, progress=parts["extracting"])
+    return path

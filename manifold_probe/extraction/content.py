@@ -1,5 +1,4 @@
-"""What the data holds now: a digest of every row, from its bytes alone, which costs little compared with decoding
-them."""
+"""Digests of the current content of the data, from the bytes of every row, without decoding them."""
 
 from __future__ import annotations
 
@@ -11,25 +10,25 @@ from manifold_probe.extraction.batches import workers
 from manifold_probe.extraction.data import Data
 from manifold_probe.parts import Progress
 
-PIECE = 256  # rows that a thread takes at a time
+ROWS_AT_ONCE = 256  # of a thread
 
 
 def digests(data: Data, rows: Sequence[int], progress: Progress | None = None) -> list[str | None]:
-    """The digest of each of some rows, as `Data.read` gives it; None where there are no bytes to be had."""
-    pieces = [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)]
-    found: list[str | None] = []
+    """The digests of ``rows``, as `Data.read` gives them; None for rows without readable bytes."""
+    pieces = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+    done: list[str | None] = []
     with ThreadPoolExecutor(workers()) as pool:
         try:
             for piece in pool.map(lambda piece: [data.digest(row) for row in piece], pieces):
-                found += piece
+                done += piece
                 if progress is not None:
-                    progress("checking the data", len(found), len(rows))
+                    progress("checking the data", len(done), len(rows))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    return found
+    return done
 
 
 def content_digest(ids: Iterable[str], digests: Iterable[str | None]) -> str:
-    """One sha256 for the content of all rows, in any order."""
+    """One sha256 for the content of all rows, independent of their order."""
     lines = sorted(f"{id}\t{digest}" for id, digest in zip(ids, digests, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

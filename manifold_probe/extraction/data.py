@@ -1,6 +1,6 @@
-"""From what a user typed to data: ``open_data("images/")``, ``open_data("texts.jsonl::body")``.
+"""Data from a path: ``open_data("images/")``, ``open_data("texts.jsonl::body")``.
 
-Every source comes down to `Data`: a kind, ids that stay, labels and slices where known, and one item at a time.
+Every source becomes `Data`: a kind, stable ids, labels and slices if known, and items that are read one at a time.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from manifold_probe.spaces.read import split_key
 
 __all__ = ["Data", "Item", "Unreadable", "open_data"]
 
-READ = (
+SOURCES = (
     "a folder of images, .csv, .tsv or .parquet with a column 'path' or 'text', .npz or idx arrays of images, "
     ".txt, or .jsonl"
 )
 
 
 def open_data(text: str, *, ids: str | None = None, labels: str | None = None) -> Data:
-    """Images or texts, listed but not read yet.
+    """The images or texts of a source; only their list is read.
 
     Parameters
     ----------
     text : str
-        - a folder of images: ids are the relative paths, labels the first folders of these;
-        - a table (.csv, .tsv, .parquet) with a column ``path`` (images; the id is the path where there is no ``id``),
-          or with columns ``text`` and ``id``; further columns become slices; ``FILE.csv::column`` picks the texts;
+        - a folder of images: ids are the relative paths, labels their first folders;
+        - a table (.csv, .tsv, .parquet) with a column ``path`` (images; without a column ``id`` the path is the id), or
+          with columns ``text`` and ``id``; further columns become slices; ``FILE.csv::column`` picks the texts;
         - ``FILE.npz`` with ``images`` (N, H, W) or (N, H, W, 3) uint8, or ``FILE.npz::key``;
-        - the images of an idx pair (``train-images-idx3-ubyte.gz``), whose labels are found by their name;
-        - .txt with a text a line, or .jsonl with a field ``text`` (``FILE.jsonl::field`` picks another).
+        - the images of an idx pair (``train-images-idx3-ubyte.gz``), with the labels in the file of the matching name;
+        - .txt with a text per line, or .jsonl with a field ``text`` (``FILE.jsonl::field`` picks another).
 
-        Rows of arrays, lines of .txt and JSON lines without an id are named by their content, so that they keep their
-        names when others are dropped or moved.
+        Rows of arrays, lines of .txt and JSON lines without an id get ids from their content, so that ids stay the same
+        when other rows are dropped or moved.
     ids, labels : str, optional
-        The columns, keys or fields that hold ids and labels where they are not called so.
+        The columns, keys or fields of ids and labels, if they have other names.
 
     Raises
     ------
     InputError
-        When the source is missing, damaged, of an unknown kind, holds nothing, lacks a column that was asked for, or
-        has ids that are empty or stand twice. Whether an item can be read shows when it is read: see `Data.read`.
+        If the source is missing, damaged, of an unknown kind, or empty, lacks a given column, or has ids that are empty
+        or not unique. Items are checked when they are read: see `Data.read`.
 
     Examples
     --------
@@ -76,13 +76,11 @@ def open_data(text: str, *, ids: str | None = None, labels: str | None = None) -
         case ".txt":
             _refuse(text, "a text file", key, ids, labels)
             return open_lines(text, path)
-    raise bad(path, f"is not a kind of data that is read; give {READ}")
+    raise bad(path, f"is not a supported kind of data; give {SOURCES}")
 
 
 def _refuse(text: str, what: str, *columns: str | None) -> None:
-    """Sources without columns cannot be asked for one."""
+    """Raise InputError for a column of a source that has no columns."""
     for column in columns:
         if column is not None:
-            raise bad(
-                text, f"has no column '{column}', being {what}; list its items in a .csv with their ids and labels"
-            )
+            raise bad(text, f"is {what} and has no column '{column}'; list its items in a .csv with ids and labels")

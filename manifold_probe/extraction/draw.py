@@ -1,10 +1,10 @@
-"""Numbers that look random and are a pure function of their names: the one source of chance in views.
+"""Pseudo-random numbers as a pure function of their arguments: the only random numbers in views.
 
     u(seed, id, view, name) = top 53 bits of SHA-256("manifold-probe/draw/1" LF seed LF view LF name LF id) / 2^53
 
-A counter-based generator in the sense of Salmon et al. ("Parallel random numbers: as easy as 1, 2, 3", 2011): no state,
-so any value can be had at any time, in any order, in any process. It is ours because the streams of torch and numpy
-differ between versions and devices, and SHA-256 does not. The id stands last, so that no id can imitate another field.
+A counter-based generator as in Salmon et al. ("Parallel random numbers: as easy as 1, 2, 3", 2011): without state, so
+that any process can compute any value in any order. The streams of torch and numpy differ between versions and
+devices, SHA-256 does not. The id comes last, so that no id can imitate another field.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def uniform(seed: int, id: str, view: int, name: str) -> float:
     id : str
         The sample's id.
     name : str
-        What the number is for ("mirror"), so that another parameter more does not move those that were there.
+        The purpose of the number ("mirror"), so that a new parameter does not change the others.
 
     Examples
     --------

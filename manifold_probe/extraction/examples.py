@@ -1,10 +1,10 @@
-"""Training examples: any rows of the data, in any view, as a batch that a model takes.
+"""Training examples: any rows of the data, in any view, as a batch for a model.
 
     examples = Examples(data, preprocessing, recipe, seed)
     batch = examples.batch(rows, view)            # view 0 is plain
 
-A batch is a pure function of rows and view. Pixels are kept in memory, as bytes, where they fit, so that an epoch costs
-no decoding; otherwise threads read them again.
+A batch is a pure function of rows and view. Pixels are cached in memory, as bytes, if all fit, so that they are decoded
+once; otherwise threads read them again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from manifold_probe.extraction.recipe import Recipe, view_parameters
 from manifold_probe.extraction.views import apply_views
 from manifold_probe.models.preprocessing import ImagePreprocessing, TextPreprocessing
 
-MEMORY = 2 * 2**30
-Read = Callable[[int], Any]
+CACHE_BYTES = 2 * 2**30
 
 
 class Examples:
@@ -35,13 +34,13 @@ class Examples:
     ----------
     data : Data
     preprocessing : ImagePreprocessing or TextPreprocessing
-        The model's.
+        Of the model.
     recipe : Recipe
-        How views differ.
+        Of the views.
     seed : int
-        Seed of the views.
+        Of the views.
     device : torch.device
-        Where batches go.
+        For the batches.
     """
 
     def __init__(
@@ -54,16 +53,16 @@ class Examples:
     ) -> None:
         self.data, self.preprocessing, self.recipe, self.seed = data, preprocessing, recipe, seed
         self.device = device or torch.device("cpu")
-        self._plain = Kept(self._pixels, data.n)
-        self._originals = Kept(self._original, data.n)
+        self._plain = Cache(self._pixels, data.n)
+        self._originals = Cache(self._original, data.n)
 
     def batch(self, rows: np.ndarray, view: int = 0) -> Any:
-        """The rows (B,) as the model takes them: pictures (B, C, size, size), or a dict of a tokenizer's tensors.
+        """The rows (B,) as input of the model: images (B, C, size, size), or a dict of a tokenizer's tensors.
 
         Raises
         ------
         InputError
-            Naming what cannot be read.
+            For an item that cannot be read.
         """
         if isinstance(self.preprocessing, TextPreprocessing):
             texts = [self._content(row) for row in rows.tolist()]
@@ -74,7 +73,7 @@ class Examples:
         return self.preprocessing.normalise(self._views(rows.tolist(), view, self.preprocessing.size))
 
     def keeps(self, view: int) -> bool:
-        """Whether the pixels behind a view fit into memory; reads them all where they do."""
+        """Whether the pixels for a view fit into memory; if so, reads all of them."""
         if isinstance(self.preprocessing, TextPreprocessing):
             return False
         return (self._plain if view == 0 else self._originals).fill()
@@ -82,12 +81,12 @@ class Examples:
     def _views(self, rows: list[int], view: int, size: int) -> Tensor:
         parameters = [view_parameters(self.seed, str(self.data.ids[row]), view, self.recipe) for row in rows]
         originals = self._originals.read(rows)
-        shown = torch.empty(len(rows), 3, size, size, device=self.device)
-        for shape in {each.shape for each in originals}:  # pictures of one shape change together
-            places = [place for place, each in enumerate(originals) if each.shape == shape]
-            images = torch.stack([originals[place] for place in places]).to(self.device) / 255
-            shown[places] = apply_views(images, [parameters[place] for place in places], size)
-        return shown
+        views = torch.empty(len(rows), 3, size, size, device=self.device)
+        for shape in {original.shape for original in originals}:  # images of one shape are processed together
+            same = [index for index, original in enumerate(originals) if original.shape == shape]
+            images = torch.stack([originals[index] for index in same]).to(self.device) / 255
+            views[same] = apply_views(images, [parameters[index] for index in same], size)
+        return views
 
     def _pixels(self, row: int) -> Tensor:
         assert isinstance(self.preprocessing, ImagePreprocessing)
@@ -103,27 +102,27 @@ class Examples:
             raise InputError(f"{self.data.source}: {error}; fix it or leave it out of the data") from error
 
 
-class Kept:
-    """Tensors by row, read once where all of them fit into memory."""
+class Cache:
+    """Tensors by row, read once if all fit into memory."""
 
     def __init__(self, read: Callable[[int], Tensor], rows: int) -> None:
         self._read, self._rows = read, rows
-        self._kept: list[Tensor] | None = None
+        self._tensors: list[Tensor] | None = None
         self._fits: bool | None = None
 
     def read(self, rows: list[int]) -> list[Tensor]:
-        """The tensors of some rows; the first call reads them all where they fit."""
-        if self.fill() and self._kept is not None:
-            return [self._kept[row] for row in rows]
+        """The tensors of some rows; the first call reads all rows if they fit."""
+        if self.fill() and self._tensors is not None:
+            return [self._tensors[row] for row in rows]
         with ThreadPoolExecutor(workers()) as pool:
             return list(pool.map(self._read, rows))
 
     def fill(self) -> bool:
-        """Whether all of them fit, and are in memory now."""
+        """Whether all tensors fit into memory; if so, they are read now."""
         if self._fits is None:
             with ThreadPoolExecutor(workers()) as pool:
                 sample = list(pool.map(self._read, range(0, self._rows, max(1, self._rows // 16))))
-                self._fits = sum(each.nbytes for each in sample) / len(sample) * self._rows <= MEMORY
+                self._fits = sum(tensor.nbytes for tensor in sample) / len(sample) * self._rows <= CACHE_BYTES
                 if self._fits:
-                    self._kept = list(pool.map(self._read, range(self._rows)))
+                    self._tensors = list(pool.map(self._read, range(self._rows)))
         return self._fits

@@ -1,6 +1,6 @@
-"""Images that are rows of one array: .npz archives, and the idx files in which MNIST and its kin are published.
+"""Images as rows of one array: .npz archives, and the idx files of MNIST and similar data sets.
 
-Such rows have no names. Unless the archive holds ids, they are made from the pixels: see `content_names`.
+Unless the archive holds ids, they are made from the pixels: see `content_names`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from manifold_probe.extraction.images import MOST_PIXELS, from_array
+from manifold_probe.extraction.images import MAX_PIXELS, from_array
 from manifold_probe.extraction.items import Data, Unreadable, content_names, make_data
 from manifold_probe.spaces.checks import bad, check_file, check_inflation, refusing
 from manifold_probe.spaces.columns import open_column
@@ -24,14 +24,14 @@ from manifold_probe.spaces.contents import ID_NAMES, LABEL_NAMES, Contents
 from manifold_probe.spaces.numpy_file import open_npz
 from manifold_probe.spaces.spool import gather
 
-CHUNK = 16 * 2**20
+CHUNK_BYTES = 16 * 2**20
 
 
 def open_npz_images(source: str, path: str, key: str, ids: str | None, labels: str | None) -> Data:
     """The images (N, H, W) or (N, H, W, 3) uint8 at ``key``, with the ids and labels in the same archive.
 
-    Memory-mapped where the archive is not compressed, else unpacked once in each process. Raises InputError for
-    anything else.
+    Memory-mapped if the archive is not compressed, else unpacked once in each process. Raises InputError for anything
+    else.
     """
     contents = open_npz(path)
     if key not in contents.entries:
@@ -52,23 +52,23 @@ def open_npz_images(source: str, path: str, key: str, ids: str | None, labels: s
 
 
 def open_idx_images(source: str, path: str) -> Data:
-    """The images of an idx3 file, plain or .gz, with the labels of its idx1 neighbour where there is one.
+    """The images of an idx3 file, plain or .gz, with the labels of the matching idx1 file, if there is one.
 
-    The neighbour of "train-images-idx3-ubyte.gz" is "train-labels-idx1-ubyte", with or without .gz. Plain files are
-    memory-mapped, the others unpacked once in each process. Raises InputError for damaged files and unequal lengths.
+    "train-images-idx3-ubyte.gz" matches "train-labels-idx1-ubyte", with or without .gz. Plain files are memory-mapped,
+    others unpacked once in each process. Raises InputError for damaged files and unequal lengths.
     """
     images = _array(path, "", _stamp(path))
     _check_images(path, images.shape, "uint8")
     folder, name = os.path.split(path)
-    beside = name.removesuffix(".gz").replace("idx3", "idx1").replace("images", "labels")
-    found = [file for end in ("", ".gz") if os.path.exists(file := os.path.join(folder, beside + end))]
+    labels_name = name.removesuffix(".gz").replace("idx3", "idx1").replace("images", "labels")
+    paths = [file for end in ("", ".gz") if os.path.exists(file := os.path.join(folder, labels_name + end))]
     labels = None
-    if found and beside != name:
-        check_file(found[0])
-        labels = read_idx(found[0], 1).astype(np.int64)
+    if paths and labels_name != name:
+        check_file(paths[0])
+        labels = read_idx(paths[0], 1).astype(np.int64)
         if len(labels) != len(images):
             raise bad(
-                found[0], f"holds {len(labels):,} labels for {len(images):,} images; give the file of the same set"
+                paths[0], f"holds {len(labels):,} labels for {len(images):,} images; give the file of the same set"
             )
     ids = content_names(map(_bytes, images))
     readers = partial(_read, path, "", _stamp(path)), partial(_row_bytes, path, "", _stamp(path))
@@ -76,18 +76,16 @@ def open_idx_images(source: str, path: str) -> Data:
 
 
 def read_idx(path: str, axes: int) -> np.ndarray:
-    """The unsigned bytes in an idx file of that many axes (the format is described on the MNIST page).
+    """The unsigned bytes in an idx file with ``axes`` axes (the format is described on the MNIST page).
 
-    Raises InputError when the header is another, or the file is cut short or too long.
+    Raises InputError if the header is wrong, or the file is too short or too long.
     """
     with refusing(path, "an idx file"):
         packed = path.lower().endswith(".gz")
         with gzip.open(path) if packed else open(path, "rb") as file:
             head = file.read(4 + 4 * axes)
             if len(head) < 4 + 4 * axes or head[:4] != bytes((0, 0, 8, axes)):
-                raise bad(
-                    path, f"does not begin like an idx file of unsigned bytes with {axes} axes; check the download"
-                )
+                raise bad(path, f"does not start as an idx file of unsigned bytes with {axes} axes; check the download")
             shape = struct.unpack(f">{axes}I", head[4:])
             size = math.prod(shape)
             if not packed:
@@ -100,16 +98,16 @@ def read_idx(path: str, axes: int) -> np.ndarray:
 
 
 def _chunks(file: IO[bytes] | Any, size: int) -> Iterator[np.ndarray]:
-    while size and (chunk := file.read(min(CHUNK, size))):
+    while size and (chunk := file.read(min(CHUNK_BYTES, size))):
         size -= len(chunk)
         yield np.frombuffer(chunk, np.uint8)
 
 
-def _check_length(path: str, claimed: int, present: int) -> None:
-    if present < claimed:
-        raise bad(path, f"is cut short: {claimed:,} bytes are promised, {present:,} are there; copy it again")
-    if present > claimed:
-        raise bad(path, f"goes on after the {claimed:,} bytes that it promises; copy it again")
+def _check_length(path: str, expected: int, stored: int) -> None:
+    if stored < expected:
+        raise bad(path, f"is cut short: its header states {expected:,} bytes, it has {stored:,}; copy it again")
+    if stored > expected:
+        raise bad(path, f"has more than the {expected:,} bytes that its header states; copy it again")
 
 
 def _check_images(where: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -117,16 +115,16 @@ def _check_images(where: str, shape: tuple[int, ...], dtype: str) -> None:
         raise bad(where, f"is {dtype}: images are uint8 in 0..255; scale and convert it")
     if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
         raise bad(where, f"has shape {shape}: images are (N, H, W) or (N, H, W, 3); move the axes")
-    if not 0 < shape[1] * shape[2] <= MOST_PIXELS:
-        raise bad(where, f"has shape {shape}: images have 1 to {MOST_PIXELS:,} pixels; check the array")
+    if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
+        raise bad(where, f"has shape {shape}: images have 1 to {MAX_PIXELS:,} pixels; check the array")
 
 
 def _column(
-    contents: Contents, beside: str, asked: str | None, names: tuple[str, ...], role: str, n: int
+    contents: Contents, images: str, key: str | None, names: tuple[str, ...], role: str, n: int
 ) -> np.ndarray | None:
-    if asked is not None and asked not in contents.entries:
-        raise bad(contents.path, f"has no key '{asked}' for the {role}; it holds {contents.listing()}")
-    entry = contents.entries[asked] if asked is not None else contents.find(names, beside)
+    if key is not None and key not in contents.entries:
+        raise bad(contents.path, f"has no key '{key}' for the {role}; it holds {contents.listing()}")
+    entry = contents.entries[key] if key is not None else contents.find(names, images)
     return None if entry is None else open_column(contents, entry.name, role, n)
 
 
@@ -141,7 +139,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=8)
 def _array(path: str, key: str, stamp: tuple[int, int]) -> np.ndarray:
-    """The array, opened once in each process: what travels between processes is its name, not its bytes."""
+    """The array, opened once in each process: only its name is sent between processes."""
     return np.asarray(open_npz(path).entries[key].open()) if key else read_idx(path, 3)
 
 
@@ -156,7 +154,7 @@ def _row_bytes(path: str, key: str, stamp: tuple[int, int], row: int, id: str) -
 
 def _row(path: str, key: str, stamp: tuple[int, int], row: int, id: str) -> np.ndarray:
     try:
-        if _stamp(path) != stamp:  # mapped rows would change, or vanish, under the reader
+        if _stamp(path) != stamp:  # memory-mapped rows would change
             raise Unreadable(id, f"{os.path.basename(path)} was changed after it was opened; start again")
     except OSError as error:
         raise Unreadable(id, f"{os.path.basename(path)} is no longer there") from error

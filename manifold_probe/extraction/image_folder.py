@@ -1,4 +1,4 @@
-"""A folder of images: the relative path is the id, the first folder of it the label."""
+"""A folder of images: the relative path is the id, its first folder the label."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from manifold_probe.spaces.checks import bad
 def open_image_folder(path: str) -> Data:
     """All images below a folder, sorted by the bytes of their relative paths (with forward slashes).
 
-    Hidden files and folders and other suffixes are skipped. There are labels when every image lies in some folder.
-    Links to folders are followed. Raises InputError when there are no images, a folder cannot be listed, or a link
-    leads back to a folder above it.
+    Hidden files and folders and other suffixes are skipped. There are labels if every image is in a folder. Links to
+    folders are followed. Raises InputError if there are no images, a folder cannot be listed, or a link leads to a
+    folder above it.
     """
-    found = sorted(_walk(path, "", frozenset()), key=os.fsencode)
-    if not found:
-        raise bad(path, f"holds no images ({', '.join(SUFFIXES)}); give the folder that they or their folders are in")
-    ids = np.array(found, dtype=str)
-    folders = [name.partition("/")[0] if "/" in name else None for name in found]
+    paths = sorted(_walk(path, "", frozenset()), key=os.fsencode)
+    if not paths:
+        raise bad(path, f"holds no images ({', '.join(SUFFIXES)}); give the folder of the images or of their folders")
+    ids = np.array(paths, dtype=str)
+    folders = [name.partition("/")[0] if "/" in name else None for name in paths]
     labels = None if None in folders else np.array(folders, dtype=str)
     return make_data("images", path, ids, labels, {}, partial(read_file, path, None), partial(file_bytes, path, None))
 
@@ -37,7 +37,7 @@ def read_file(folder: str, paths: list[str] | None, row: int, id: str) -> tuple[
 
 
 def file_bytes(folder: str, paths: list[str] | None, row: int, id: str) -> bytes:
-    """The bytes of the same file, not decoded."""
+    """The bytes of the same file."""
     return read_bytes(os.path.join(folder, id if paths is None else paths[row]), id)
 
 
@@ -50,9 +50,9 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
         raise bad(folder, f"cannot be listed ({error.strerror or error}); check its permissions") from error
     here = (status.st_dev, status.st_ino)
     if here in above:
-        raise bad(folder, "is a link to a folder that holds it; remove the link")
+        raise bad(folder, "is a link to a folder that contains it; remove the link")
     for name, is_folder in entries:
         if is_folder:
             yield from _walk(os.path.join(folder, name), f"{prefix}{name}/", above | {here})
-        elif name.lower().endswith(SUFFIXES):  # a broken link too, so that it is not lost in silence
+        elif name.lower().endswith(SUFFIXES):  # including broken links, which are reported as unreadable
             yield prefix + name

@@ -1,9 +1,9 @@
-"""From the bytes of an image file, or a row of an array, to a PIL image in RGB.
+"""A PIL image in RGB from the bytes of an image file, or from a row of an array.
 
-What is done, so that every run sees the same pixels: the EXIF orientation is applied; of an animation or a pile of
-pages the first counts; palettes are looked up; transparency is laid over white, so that colours hidden under it never
-show; CMYK, YCbCr and the like are converted as Pillow does, colour profiles ignored; 16-bit greys are scaled to 8 bits
-(65535 becomes 255). Greys of 32 bits and floats are refused, because their scale is unknown.
+So that every run sees the same pixels: the EXIF orientation is applied; of animations and multi-page files the first
+image is used; palettes are expanded; transparency is blended with white, so that hidden colours do not show; CMYK,
+YCbCr and similar modes are converted as Pillow does, without colour profiles; 16-bit greys are scaled to 8 bits (65535
+becomes 255). Greys of 32 bits and floats are refused, because their scale is unknown.
 """
 
 from __future__ import annotations
@@ -20,24 +20,32 @@ from manifold_probe.extraction.items import Unreadable
 from manifold_probe.spaces.checks import LFS_POINTER
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # Pillow's others run programs, or are hardly tested
-MOST_PIXELS = 89_478_485  # a quarter GiB of RGB, where Pillow begins to warn of decompression bombs
-MOST_BYTES = 2**30
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "WEBP",
+    "PPM",
+)  # other formats of Pillow run programs, or are hardly tested
+MAX_PIXELS = 89_478_485  # a quarter GiB of RGB, from which Pillow warns of decompression bombs
+MAX_BYTES = 2**30
 
-# `decode` refuses what Pillow would warn of. Not `catch_warnings`, which is not safe in threads.
+# `decode` refuses the images that Pillow warns about. `catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_bytes(path: str, id: str) -> bytes:
-    """The bytes of a file. Raises Unreadable when it is gone, no regular file, empty, huge or a git-lfs pointer."""
+    """The bytes of a file. Raises Unreadable if it is missing, not regular, empty, too large or a git-lfs pointer."""
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for ever.
+        # without O_NONBLOCK, opening a named pipe would block
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise Unreadable(id, "is not a regular file")
-            if status.st_size > MOST_BYTES:
-                raise Unreadable(id, f"has {status.st_size:,} bytes, more than {MOST_BYTES:,}")
+            if status.st_size > MAX_BYTES:
+                raise Unreadable(id, f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}")
             raw = file.read()
     except FileNotFoundError as error:
         raise Unreadable(id, "no such file") from error
@@ -53,8 +61,8 @@ def read_bytes(path: str, id: str) -> bytes:
 def decode(raw: bytes, id: str) -> Image.Image:
     """The image in RGB, upright.
 
-    Raises Unreadable when the bytes are no image, damaged or cut short, claim more than `MOST_PIXELS`, have no pixels,
-    or a mode whose scale is unknown.
+    Raises Unreadable if the bytes are not an image, or damaged, or state more than `MAX_PIXELS`, no pixels, or a mode
+    of unknown scale.
 
     Examples
     --------
@@ -66,8 +74,8 @@ def decode(raw: bytes, id: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise Unreadable(id, f"claims {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}; shrink it")
+            if width * height > MAX_PIXELS:
+                raise Unreadable(id, f"claims {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}; shrink it")
             if not width * height:
                 raise Unreadable(id, f"has no pixels ({width} x {height})")
             image.load()
@@ -75,19 +83,19 @@ def decode(raw: bytes, id: str) -> Image.Image:
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
-        raise Unreadable(id, f"claims more than {MOST_PIXELS:,} pixels; shrink it") from error
+        raise Unreadable(id, f"claims more than {MAX_PIXELS:,} pixels; shrink it") from error
     except Image.UnidentifiedImageError as error:
-        raise Unreadable(id, "is no image, or of a kind that is not read") from error
-    except Exception as error:  # given broken bytes, Pillow's readers raise anything, SyntaxError too
+        raise Unreadable(id, "is not an image of a supported format") from error
+    except Exception as error:  # on broken bytes Pillow's readers raise all kinds, such as SyntaxError
         raise Unreadable(
             id, f"cannot be decoded; it may be damaged or cut short ({error or type(error).__name__})"
         ) from error
 
 
 def to_rgb(image: Image.Image, format: str, id: str) -> Image.Image:
-    """A decoded image of any mode in RGB. Raises Unreadable for modes whose scale is unknown."""
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and format in ("PNG", "PPM"))
-    if sixteen:
+    """A decoded image of any mode in RGB. Raises Unreadable for modes of unknown scale."""
+    is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and format in ("PNG", "PPM"))
+    if is_16_bit:
         greys = np.asarray(image).astype(np.int64).clip(0, 65535)
         image = Image.fromarray(((greys + 128) // 257).astype(np.uint8))
     elif image.mode in ("I", "F"):

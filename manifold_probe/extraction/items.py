@@ -1,4 +1,4 @@
-"""What a data source comes down to: named items of one kind, whose content is read one at a time."""
+"""The items of a data source: named images or texts, whose content is read one at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from manifold_probe.spaces.checks import bad
 
 Content = Any  # a PIL image in RGB, or a str
 Reader = Callable[[int, str], tuple[Content, bytes]]  # (row, id) -> content and the bytes it was made from; picklable
-RawReader = Callable[[int, str], bytes]  # those bytes alone, not decoded
+RawReader = Callable[[int, str], bytes]  # only the bytes
 
 
 class Unreadable(InputError):
-    """One item that cannot be used: ``id`` says which and ``reason`` why."""
+    """An item that cannot be used, with its ``id`` and the ``reason``."""
 
     def __init__(self, id: str, reason: str) -> None:
-        super().__init__(id, reason)  # both, so that it survives pickling
+        super().__init__(id, reason)  # both, for pickling
         self.id = id
         self.reason = " ".join(reason.split())[:200]
 
@@ -47,15 +47,15 @@ class Data:
     ----------
     kind : "images" or "texts"
     source : str
-        The source as it was typed.
+        The source as the user typed it.
     ids : np.ndarray of str, shape (n,)
-        Unique names that stay the same when the data is opened again, elsewhere, or with more rows.
+        Unique names that stay the same if the data is opened again, in another folder, or with more rows.
     labels : np.ndarray of int64 or str, shape (n,), or None
     slices : dict of np.ndarray, each of shape (n,)
         Further columns, by name.
     listing : str
-        SHA-256 over kind, ids, labels and slices: what is known without reading the content. The same data in another
-        folder or format has the same listing.
+        SHA-256 of kind, ids, labels and slices, without the content. The same data in another folder or format has the
+        same listing.
     """
 
     kind: str
@@ -73,12 +73,12 @@ class Data:
         return len(self.ids)
 
     def read(self, row: int) -> Item:
-        """The item at ``row``. Raises Unreadable when its content cannot be used."""
+        """The item at ``row``. Raises Unreadable if its content cannot be used."""
         content, raw = self.reader(row, str(self.ids[row]))
         return Item(content, hashlib.sha256(raw).hexdigest())
 
     def digest(self, row: int) -> str | None:
-        """What `read` gives as digest, without decoding; None where there are no bytes to be had."""
+        """The digest of `read`, without decoding; None if the bytes cannot be read."""
         try:
             return hashlib.sha256(self.raw(row, str(self.ids[row]))).hexdigest()
         except Unreadable:
@@ -94,9 +94,9 @@ def make_data(
     reader: Reader,
     raw: RawReader,
 ) -> Data:
-    """The data, after its ids were checked.
+    """The data, after a check of its ids.
 
-    Raises InputError when there are none, one is empty or stands twice, or a name is not UTF-8, as a table must be.
+    Raises InputError if there are none, one is empty or not unique, or a name is not UTF-8, which tables need.
     """
     if not len(ids):
         raise bad(source, f"holds no {kind}; give data with at least one row")
@@ -107,10 +107,10 @@ def make_data(
         raise bad(source, f"has an empty id in row {int(np.argmax(ids == ''))}; give every row a name")
     names, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if len(names) < len(ids):
-        twice = np.flatnonzero(counts > 1)
-        at = twice[np.argmin(first[twice])]
+        repeated = np.flatnonzero(counts > 1)
+        at = repeated[np.argmin(first[repeated])]
         raise bad(
-            source, f"has {len(twice):,} duplicate ids, such as '{names[at]}' ({counts[at]} times); make them unique"
+            source, f"has {len(repeated):,} duplicate ids, such as '{names[at]}' ({counts[at]} times); make them unique"
         )
     return Data(kind, source, ids, labels, slices, _listing(kind, ids, labels, slices), reader, raw)
 
@@ -133,9 +133,9 @@ def _listing(kind: str, ids: np.ndarray, labels: np.ndarray | None, slices: dict
 
 
 def content_names(contents: Iterable[bytes]) -> np.ndarray:
-    """Ids for rows that bring none: 16 digits of their content's SHA-256, and "-2" and so on behind those of copies.
+    """Ids for rows without ids: 16 digits of the SHA-256 of their content, with "-2" and so on for copies.
 
-    A row's number would name another row as soon as one is dropped or moved.
+    Row numbers would change if a row is dropped or moved.
 
     >>> content_names([b"cat", b"dog", b"cat"]).tolist()
     ['77af778b51abd4a3', 'cd6357efdd966de8', '77af778b51abd4a3-2']

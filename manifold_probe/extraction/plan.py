@@ -1,11 +1,10 @@
-"""What an extraction is of: everything that decides the features, and what differs between two such plans."""
+"""The plan of an extraction, all that determines the features, and the differences between two plans."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# What a reader calls each part of a plan, and the option or the thing that decides it.
-CALLED = {
+PART_NAMES = {  # in messages
     "model": "the model",
     "weights": "the model's weights",
     "architecture": "the model's architecture",
@@ -25,23 +24,22 @@ CALLED = {
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Every part in which two plans differ, the two values side by side.
+    """Every part in which two plans differ, with both values.
 
     >>> differences({"pooling": "cls"}, {"pooling": "mean"})
     ["the pooling ('cls' there, 'mean' now)"]
     """
-    found = []
-    for key in CALLED:
+    changes = []
+    for key, name in PART_NAMES.items():
         there, now = old.get(key), new.get(key)
         if isinstance(there, dict) and isinstance(now, dict):
             parts = [part for part in {**there, **now} if there.get(part) != now.get(part)]
-            found += [
-                f"{CALLED[key]}: {part} ({_short(there.get(part))} there, {_short(now.get(part))} now)"
-                for part in parts
+            changes += [
+                f"{name}: {part} ({_short(there.get(part))} there, {_short(now.get(part))} now)" for part in parts
             ]
         elif there != now:
-            found.append(f"{CALLED[key]} ({_short(there)} there, {_short(now)} now)")
-    return found
+            changes.append(f"{name} ({_short(there)} there, {_short(now)} now)")
+    return changes
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The processes that share a run: this one alone, or those that torchrun started."""
+"""The processes of a run: a single one, or those that torchrun started."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 from manifold_probe.errors import InputError
 
-PATIENCE = timedelta(days=30)  # one process may have long finished what another is still at
+TIMEOUT = timedelta(days=30)  # processes may finish their shards at very different times
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among them."""
+    """The rank of this process, the number of processes, and its rank on this machine."""
 
     rank: int = 0
     count: int = 1
@@ -25,55 +25,55 @@ class Processes:
 
     @classmethod
     def join(cls) -> Processes:
-        """As torchrun's environment says; joins the group when there are several."""
+        """From torchrun's environment; joins the process group if there are several processes."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
         import torch.distributed as dist
 
         if not dist.is_initialized():
-            dist.init_process_group("gloo", timeout=PATIENCE)
+            dist.init_process_group("gloo", timeout=TIMEOUT)
             atexit.register(_leave)
         return cls(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
 
     @property
     def first(self) -> bool:
-        """Whether this one writes what there is only one of."""
+        """Whether this is the process that writes shared files and prints."""
         return self.rank == 0
 
     def mine(self, count: int) -> list[int]:
-        """The shards that are this process's to make."""
+        """The shards that this process makes, of ``count`` shards."""
         return list(range(self.rank, count, self.count))
 
     def wait(self) -> None:
-        """For all others."""
+        """Wait for all other processes."""
         if self.count > 1:
             import torch.distributed as dist
 
             dist.barrier()
 
     def only_first(self, context: Callable[[], AbstractContextManager[Any]]) -> AbstractContextManager[Any]:
-        """A context that only the first process enters, for all."""
+        """A context that only the first process enters."""
         return context() if self.first else nullcontext()
 
     def gathered(self, value: Any) -> list[Any]:
-        """What each process has, by rank."""
+        """The values of all processes, by rank."""
         if self.count == 1:
             return [value]
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, value)
-        return found
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Around work that all do: where one fails, all stop. The first says why; the others leave quietly.
+        """A context for work of all processes: if one fails, all stop, and only the first raises the error.
 
         Raises
         ------
         InputError
-            In the first process, with the message of whichever it is that failed.
+            In the first process, with the message of the process that failed.
         """
         if self.count == 1:
             yield
@@ -83,19 +83,20 @@ class Processes:
             yield
         except Exception as error:
             failed = error
-        told = None if failed is None else (isinstance(failed, InputError), str(failed) or type(failed).__name__)
-        problem = next((each for each in self.gathered(told) if each is not None), None)
-        if problem is None:
+        problem = None if failed is None else (isinstance(failed, InputError), str(failed) or type(failed).__name__)
+        problems = [problem for problem in self.gathered(problem) if problem is not None]
+        if not problems:
             return
+        is_input_error, message = problems[0]
         if self.first:
-            raise failed or (InputError if problem[0] else RuntimeError)(problem[1])
-        with suppress(Exception):  # stay until the first has spoken: torchrun ends all as soon as one has gone
+            raise failed or (InputError if is_input_error else RuntimeError)(message)
+        with suppress(Exception):  # wait for the first process to print: torchrun stops all when one exits
             self.wait()
-        raise SystemExit(2 if problem[0] else 70) from failed
+        raise SystemExit(2 if is_input_error else 70) from failed
 
 
 def _leave() -> None:
-    """Leave the group in order: its threads would otherwise abort the process as Python ends."""
+    """Leave the process group: its threads would otherwise abort the process when Python exits."""
     import torch.distributed as dist
 
     if dist.is_initialized():

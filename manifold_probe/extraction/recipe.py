@@ -1,9 +1,9 @@
-"""What a view may do to an image, and what it does: ranges (`Recipe`) and the numbers drawn from them.
+"""The ranges of views (`Recipe`) and the parameters of a view, which are drawn from them.
 
-    view_parameters(seed, id, view, recipe)     the same numbers at any time, in any order, on any machine
+    view_parameters(seed, id, view, recipe)     the same numbers in any order, on any machine
 
-View 0 is the plain view: no change at all. Only +, -, *, / and the square root turn draws into parameters, because
-IEEE 754 rounds those the same everywhere, and no library promises that of exp and log.
+View 0 is the plain view, without any change. Parameters are computed from draws only with +, -, *, / and the square
+root, because IEEE 754 defines their rounding, unlike that of exp and log.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from manifold_probe.errors import InputError
 from manifold_probe.extraction.draw import uniform
 
 GRID = 32  # steps of a shift on a view's side: a pixel of CIFAR's pictures
-WIDEST_BLUR = 1 / 60  # of the view's side; beyond three sigma the kernel of `views` would cut it
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+MAX_BLUR = 1 / 60  # sigma as share of the view's side: the kernel of `views` covers three sigma of it
+FULL_CROP = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Ranges from which views are drawn; the defaults change nothing.
 
-    ``scale`` is the share of the image's area that a crop keeps and ``ratio`` its width against its height, relative to
-    the image's own (the low end at most 1, the high end at least 1). ``mirror``, ``jitter``, ``blur`` and ``grey`` are
-    chances. A jittered view has brightness, contrast and saturation multiplied by 1 +- their strength (0..1) and its
-    hue turned by +- ``hue`` (0..0.5 of a full turn). ``blur_sigma`` is a range in shares of the view's side. A view is
-    moved each way by up to ``shift`` (0..32) 32nds of its side, in whole 32nds; what moves in is black.
+    ``scale`` is the share of the image's area in a crop, and ``ratio`` its aspect ratio (width / height) relative to
+    that of the image (the low end at most 1, the high end at least 1). ``mirror``, ``jitter``, ``blur`` and ``grey``
+    are probabilities. A jittered view has brightness, contrast and saturation multiplied by 1 +- their strength (0..1)
+    and its hue rotated by +- ``hue`` (0..0.5 of a full turn). ``blur_sigma`` is a range in shares of the view's side.
+    A view is moved each way by up to ``shift`` (0..32) 32nds of its side, in whole 32nds; what moves in is black.
 
-    Raises InputError when a range is impossible.
+    Raises InputError if a range is impossible.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class Recipe:
         _within("hue", self.hue, 0, 0.5)
         _within("shift", self.shift, 0, GRID)
         _ordered("scale", self.scale, 1e-4, 1)
-        _ordered("blur_sigma", self.blur_sigma, 0, WIDEST_BLUR)
+        _ordered("blur_sigma", self.blur_sigma, 0, MAX_BLUR)
         _ordered("ratio", self.ratio, 0.01, 100)
         if not self.ratio[0] <= 1 <= self.ratio[1]:
             raise InputError(f"recipe: ratio is {self.ratio}; give a range that holds 1, such as (0.75, 1.33)")
@@ -70,9 +70,9 @@ class Recipe:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Recipe:
-        """The recipe that `record` described. Raises InputError for missing, unknown or impossible fields."""
-        if off := sorted((set(record) | {"shift"}) ^ {field.name for field in fields(cls)}):
-            raise InputError(f"recipe: {', '.join(off)} missing or unknown; was it written by another version?")
+        """The recipe of a `record`. Raises InputError for missing, unknown or impossible fields."""
+        if wrong := sorted((set(record) | {"shift"}) ^ {field.name for field in fields(cls)}):
+            raise InputError(f"recipe: {', '.join(wrong)} missing or unknown; was it written by another version?")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }
@@ -80,8 +80,8 @@ class Recipe:
 
 
 def _within(name: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high:  # a NaN is not within either
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:  # NaN is not within the range
         raise InputError(f"recipe: {name} is {value!r}; give a number from {low:g} to {high:.4g}")
 
 
@@ -97,7 +97,7 @@ def _ordered(name: str, values: Any, low: float, high: float) -> None:
 RECIPES = {
     "plain": Recipe(),
     # MoCo v2 (Chen, Fan, Girshick & He, arXiv:2003.04297; the aug_plus branch of its published training script), which
-    # also serves SEED, CompRess and SimReg. Its blur of 0.1 to 2 pixels is of a 224-pixel view.
+    # SEED, CompRess and SimReg also use. Its blur of 0.1 to 2 pixels is for a view of 224 pixels.
     "crop-mirror-jitter": Recipe(
         scale=(0.2, 1.0),
         ratio=(3 / 4, 4 / 3),
@@ -127,7 +127,7 @@ RECIPES = {
 
 
 def named_recipe(name: str) -> Recipe:
-    """The recipe of this name, one of `RECIPES`. Raises InputError for another name."""
+    """The recipe called ``name``, one of `RECIPES`. Raises InputError for another name."""
     if name not in RECIPES:
         raise InputError(f"recipe: no recipe is called {name!r}; choose one of {', '.join(RECIPES)}")
     return RECIPES[name]
@@ -135,14 +135,14 @@ def named_recipe(name: str) -> Recipe:
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """What one view does, in this order: crop, shift, mirror, the jitter, grey, blur; the defaults change nothing.
+    """The changes of a view, in this order: crop, shift, mirror, jitter, grey, blur; the defaults change nothing.
 
     ``crop`` is (left, top, width, height) as fractions of the image, ``hue`` a fraction of a full turn, ``blur`` the
-    sigma as a fraction of the view's side, ``shift`` whole 32nds of that side to the right and down. The rest are
+    sigma as a fraction of the view's side, ``shift`` whole 32nds of that side to the right and down. The others are
     factors and switches.
     """
 
-    crop: tuple[float, float, float, float] = WHOLE
+    crop: tuple[float, float, float, float] = FULL_CROP
     mirror: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
@@ -156,12 +156,12 @@ class ViewParameters:
 def view_parameters(seed: int, id: str, view: int, recipe: Recipe) -> ViewParameters:
     """The parameters of one view of one sample, a pure function of its arguments.
 
-    View 0 changes nothing in any recipe. The crop's area is uniform in ``scale``, as in Szegedy et al. (2015).
-    Its ratio lies where the crop fits into the image, so nothing is rejected and drawn again; its median is 1, and
-    wide and tall are equally likely for a range such as (3/4, 4/3): close to the usual log-uniform draw, without a
+    View 0 changes nothing in any recipe. The crop's area is uniform in ``scale``, as in Szegedy et al. (2015). Its
+    ratio is drawn so that the crop always fits into the image, without rejection. The median ratio is 1, and wide and
+    tall crops are equally likely for a range such as (3/4, 4/3): close to the usual log-uniform draw, without a
     logarithm.
 
-    Raises InputError when the view is negative.
+    Raises InputError if the view is negative.
 
     Examples
     --------
@@ -206,8 +206,8 @@ def _crop(
     area: float, shape: float, left: float, top: float, limits: tuple[float, float]
 ) -> tuple[float, float, float, float]:
     """The box (left, top, width, height) from its area and three draws."""
-    tall, wide = max(limits[0], area), min(limits[1], 1 / area)  # beyond these a side would exceed the image's
-    lean = 2 * shape - 1
-    ratio = 1 + lean * (wide - 1) if lean >= 0 else 1 / (1 - lean * (1 / tall - 1))
+    tall, wide = max(limits[0], area), min(limits[1], 1 / area)  # within these a side fits into the image
+    signed = 2 * shape - 1
+    ratio = 1 + signed * (wide - 1) if signed >= 0 else 1 / (1 - signed * (1 / tall - 1))
     width, height = min(1.0, math.sqrt(area * ratio)), min(1.0, math.sqrt(area / ratio))
     return left * (1 - width), top * (1 - height), width, height

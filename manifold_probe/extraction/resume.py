@@ -1,4 +1,4 @@
-"""Whether a run may go on in a folder: the same request, the same content, nothing damaged."""
+"""Checks that a run can be resumed in a folder: the same request, the same content, no damage."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from manifold_probe.parts import Progress
 Tell = Callable[[str], None]
 
 
-def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progress: Progress | None) -> None:
-    """Refuse to go on in a store, or to call it finished, where anything is other than it was.
+def check_unchanged(work: Work, store: Store, before: dict[str, Any], progress: Progress | None) -> None:
+    """Check that a store, begun with the plan ``before``, can be resumed, or is the finished result of this request.
 
     Raises
     ------
     InputError
         Another request, a finished store that is damaged, or data whose content changed.
     """
-    refuse_other(store, before, work.plan)
-    if store.whole:
+    check_plan(store, before, work.plan)
+    if store.finished:
         store.check_files()
     notes = store.notes(len(work.shards))
-    lost = left_out(store, notes)
-    if lost and not work.request.skip_bad:
+    skipped = left_out(store, notes)
+    if skipped and not work.request.skip_bad:
         raise InputError(
-            f"{store.folder}: {len(lost):,} rows were left out with --skip-bad, because they cannot be read "
-            f"({named(lost)}); give it again, or fix the data and {FIX}"
+            f"{store.folder}: {len(skipped):,} rows were left out with --skip-bad, because they cannot be read "
+            f"({named(skipped)}); give --skip-bad again, or fix the data and {FIX}"
         )
     changed = changed_rows(work, contents(store, notes, work.data.ids), progress)
-    changed += [id for id in lost if readable(work, id)]
+    changed += [id for id in skipped if readable(work, id)]
     if changed:
         raise InputError(
             f"{store.folder}: the content of {len(changed):,} rows of {work.request.data} changed since "
@@ -46,26 +46,26 @@ def refuse_unless_same(work: Work, store: Store, before: dict[str, Any], progres
         )
 
 
-def refuse_other(store: Store, before: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Refuse to mix: every difference, side by side.
+def check_plan(store: Store, before: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Check that a store was begun with the same plan.
 
     Raises
     ------
     InputError
-        Where the plans differ.
+        With every difference.
     """
-    found = differences(before, plan)
-    if found:
+    changes = differences(before, plan)
+    if changes:
         raise InputError(
-            f"{store.folder}: holds another extraction, which differs in {'; '.join(found)}; give another --out"
+            f"{store.folder}: holds another extraction, which differs in {'; '.join(changes)}; give another --out"
         )
 
 
 def contents(store: Store, notes: list[Shard], ids: np.ndarray) -> dict[str, str]:
-    """The digest of the content behind every id that is done: in a finished store, or in the noted shards of one that
-    is not, whose data has these ``ids``.
+    """The digest of the content of every extracted id: from a finished store, or from the notes of an unfinished one,
+    whose data has the ``ids``.
     """
-    if store.whole:
+    if store.finished:
         table = read_table(store.folder / ROWS, ["id", "content"])
         return dict(zip(table["id"].astype(str).tolist(), table["content"].tolist(), strict=True))
     pairs = ((row, digest) for note in notes for row, digest in zip(note.rows, note.digests, strict=True))
@@ -73,9 +73,9 @@ def contents(store: Store, notes: list[Shard], ids: np.ndarray) -> dict[str, str
 
 
 def left_out(store: Store, notes: list[Shard]) -> list[str]:
-    """The ids of what could not be read, in a finished store or in the noted shards of one that is not."""
-    if not store.whole:
-        return [str(each[0]) for note in notes for each in note.unreadable]
+    """The ids of items that could not be read, from a finished store, or from the notes of an unfinished one."""
+    if not store.finished:
+        return [id for note in notes for id, _ in note.unreadable]
     if not store.manifest()["quarantined"]:
         return []
     import pandas as pd
@@ -84,15 +84,15 @@ def left_out(store: Store, notes: list[Shard]) -> list[str]:
 
 
 def changed_rows(work: Work, known: dict[str, str], progress: Progress | None = None) -> list[str]:
-    """The ids whose content is no longer what it was."""
+    """The ids whose content changed; ``known`` are their earlier digests."""
     rows = [row for row, id in enumerate(work.data.ids.tolist()) if id in known]
-    now = work.digests(rows, progress)
+    digests = work.digests(rows, progress)
     ids = [str(work.data.ids[row]) for row in rows]
-    return [id for id, digest in zip(ids, now, strict=True) if known[id] != digest]
+    return [id for id, digest in zip(ids, digests, strict=True) if known[id] != digest]
 
 
 def readable(work: Work, id: str) -> bool:
-    """Whether an item that could not be read can be now."""
+    """Whether an item can be read now."""
     try:
         work.data.read(work.places[id])
     except (Unreadable, KeyError):
@@ -101,13 +101,13 @@ def readable(work: Work, id: str) -> bool:
 
 
 def warn_of_versions(store: Store, tell: Tell) -> None:
-    """Say which libraries have changed since the store was begun: they may, but features may differ a little."""
-    if found := other_versions(store.recorded(), versions()):
-        tell(f"warning: {store.folder}: was made with other libraries than there are now ({', '.join(found)})")
+    """Warn of libraries that changed since the store was begun: features may differ slightly."""
+    if changes := other_versions(store.recorded(), versions()):
+        tell(f"warning: {store.folder}: was made with other versions of libraries ({', '.join(changes)})")
 
 
 def named(ids: list[str]) -> str:
-    """The first few of some ids.
+    """The first three of some ids.
 
     >>> named(["a", "b", "c", "d"])
     'a, b, c, ...'

@@ -1,8 +1,8 @@
-"""One shard of a feature store: its rows go through the model batch by batch, and what is done is saved as it grows.
+"""One shard of a feature store: the model runs on its rows batch by batch, and unfinished shards are saved in parts.
 
-A shard is a file of a fixed range of rows, however often its run was interrupted. So that little is lost where 4,096
-rows take minutes, the batches of every `SAVE_EVERY` seconds are saved as a part: the model's outputs in float32, which
-the finished shard is made from as if it had never stopped. Parts go when their shard is done.
+A shard is a file of a fixed range of rows. Because 4,096 rows may take minutes, the batches of every `SAVE_EVERY`
+seconds are saved as a part: the model's outputs in float32, so that the finished shard does not depend on
+interruptions. Parts are deleted when their shard is done.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from manifold_probe.extraction.store import Store
 from manifold_probe.extraction.work import DTYPES, Work
 
 SAVE_EVERY = 30.0  # seconds
-LISTED, LINE = 3, 80  # items that a message names, and characters about each
+LISTED, MAX_CHARACTERS = 3, 80  # unreadable items in a message, and characters per item
 clock = time.monotonic
 
 
-class Growing:
-    """The rows of a shard as they are made: what was saved in parts, and the batches since."""
+class UnfinishedShard:
+    """The rows of a shard while it is made: the saved parts, and the batches since."""
 
     def __init__(self, work: Work, store: Store, place: int) -> None:
         self.work, self.store, self.place = work, store, place
@@ -35,34 +35,35 @@ class Growing:
         self.outputs: list[dict[str, np.ndarray]] = []
         self.parts = 0
         for part in store.parts(place):
-            if part.batch_size != work.batch_size:  # memory ran out: other batches, and so a shard of its own
+            if part.batch_size != work.batch_size:  # memory ran out: the shard is made again with the new size
                 store.drop_parts(place)
                 break
             self._extend(part.rows, part.digests, part.unreadable, store.arrays(part))
             self.parts += 1
         self._saved = (len(self.rows), len(self.unreadable), len(self.outputs))
-        self.found = len(self.rows)
-        self._when = clock()
+        self.resumed_rows = len(self.rows)
+        self._saved_at = clock()
 
     @property
     def seen(self) -> int:
-        """Items that the model saw, or that could not be read."""
+        """Number of items done, including unreadable ones."""
         return len(self.rows) + len(self.unreadable)
 
     def add(self, batch: Batch) -> None:
-        """Run the model on a batch; save a part where the last is `SAVE_EVERY` seconds old."""
+        """Run the model on a batch; save a part if the last is `SAVE_EVERY` seconds old."""
         outputs = self.work.outputs(batch.input) if batch.rows else {}
-        unreadable = [[each.id, each.reason] for each in batch.unreadable]
+        unreadable = [[item.id, item.reason] for item in batch.unreadable]
         self._extend(batch.rows, batch.digests, unreadable, outputs)
-        if clock() - self._when >= SAVE_EVERY and self.seen < len(self.work.shards[self.place]):
-            rows, lost, outputs_before = self._saved
-            arrays = joined(self.work, self.outputs[outputs_before:])
-            self._write(self.rows[rows:], self.digests[rows:], self.unreadable[lost:], arrays, {}, self.parts)
+        if clock() - self._saved_at >= SAVE_EVERY and self.seen < len(self.work.shards[self.place]):
+            saved_rows, saved_unreadable, saved_outputs = self._saved
+            arrays = joined(self.work, self.outputs[saved_outputs:])
+            new_rows, digests = self.rows[saved_rows:], self.digests[saved_rows:]
+            self._write(new_rows, digests, self.unreadable[saved_unreadable:], arrays, {}, self.parts)
             self.parts += 1
-            self._saved, self._when = (len(self.rows), len(self.unreadable), len(self.outputs)), clock()
+            self._saved, self._saved_at = (len(self.rows), len(self.unreadable), len(self.outputs)), clock()
 
     def finish(self) -> None:
-        """Write the shard, and drop its parts."""
+        """Write the shard, and delete its parts."""
         arrays, rounding = {}, {}
         for name, values in joined(self.work, self.outputs).items():
             arrays[name], rounding[name] = stored(self.work, values, name, self.rows)
@@ -90,50 +91,50 @@ class Growing:
 
 
 def make_shard(work: Work, store: Store, place: int, progress: Callable[[int], None]) -> tuple[int, float]:
-    """Make one shard, from where an earlier run left it; rows that were made now, and the seconds that writing took."""
-    growing = Growing(work, store, place)
+    """Make or resume one shard; returns the new rows, and the seconds spent on writing."""
+    shard = UnfinishedShard(work, store, place)
     rows = work.shards[place]
-    for batch in work.batches(range(rows.start + growing.seen, rows.stop)):
+    for batch in work.batches(range(rows.start + shard.seen, rows.stop)):
         if batch.unreadable and not work.request.skip_bad:
             refuse_unreadable(work, batch.unreadable)
-        growing.add(batch)
-        progress(growing.seen)
+        shard.add(batch)
+        progress(shard.seen)
     start = time.perf_counter()
-    growing.finish()
-    return len(growing.rows) - growing.found, time.perf_counter() - start
+    shard.finish()
+    return len(shard.rows) - shard.resumed_rows, time.perf_counter() - start
 
 
 def joined(work: Work, outputs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays of several batches as one of each.
+    """The arrays of several batches, concatenated by name.
 
     Raises
     ------
     InputError
-        Where they differ in width.
+        If they differ in width.
     """
-    found = {}
+    arrays = {}
     for name in outputs[0] if outputs else []:
-        if len({each[name].shape[1:] for each in outputs}) > 1:
+        if len({batch[name].shape[1:] for batch in outputs}) > 1:
             refuse_widths(work, name)
-        found[name] = np.concatenate([each[name] for each in outputs])
-    return found
+        arrays[name] = np.concatenate([batch[name] for batch in outputs])
+    return arrays
 
 
 def stored(work: Work, values: np.ndarray, name: str, rows: list[int]) -> tuple[np.ndarray, float]:
-    """The array as it is stored, and the largest rounding error over the largest value.
+    """The array in the stored type, and the largest rounding error divided by the largest value.
 
     Raises
     ------
     InputError
-        For NaN and infinite values, and values that float16 cannot hold, naming some of the ids.
+        For NaN and infinite values, and values that float16 cannot hold, with some of the ids.
     """
     dtype = work.plan["dtype"]
-    refuse_infinite(work, values, name, rows, "holds NaN or infinite values", "look at its weights and at these inputs")
+    refuse_infinite(work, values, name, rows, "holds NaN or infinite values", "check its weights and these inputs")
     with np.errstate(over="ignore"):
-        kept = values.astype(DTYPES[dtype])
-    refuse_infinite(work, kept, name, rows, f"exceeds what {dtype} holds (65,504)", "give --dtype float32")
+        rounded = values.astype(DTYPES[dtype])
+    refuse_infinite(work, rounded, name, rows, f"exceeds the largest {dtype} (65,504)", "give --dtype float32")
     largest = float(np.abs(values).max(initial=0))
-    return kept, float(np.abs(values - kept.astype(np.float32)).max(initial=0)) / largest if largest else 0.0
+    return rounded, float(np.abs(values - rounded.astype(np.float32)).max(initial=0)) / largest if largest else 0.0
 
 
 def refuse_infinite(work: Work, values: np.ndarray, name: str, rows: list[int], problem: str, fix: str) -> None:
@@ -142,13 +143,13 @@ def refuse_infinite(work: Work, values: np.ndarray, name: str, rows: list[int], 
     Raises
     ------
     InputError
-        Naming output, ids and fix.
+        With output, ids and fix.
     """
     if np.isfinite(values).all():
         return
-    off = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
-    ids = named([str(work.data.ids[rows[place]]) for place in off[:4]])
-    raise InputError(f"{work.called(name)} {problem} for {len(off):,} of {len(rows):,} rows ({ids}); {fix}")
+    affected = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
+    ids = named([str(work.data.ids[rows[index]]) for index in affected[:4]])
+    raise InputError(f"{work.called(name)} {problem} for {len(affected):,} of {len(rows):,} rows ({ids}); {fix}")
 
 
 def refuse_widths(work: Work, name: str) -> None:
@@ -162,19 +163,19 @@ def refuse_widths(work: Work, name: str) -> None:
     raise InputError(f"{work.called(name)} differs in width between inputs; choose a pooling such as --pool mean")
 
 
-def refuse_unreadable(work: Work, found: list[Unreadable]) -> None:
-    """Look through the rest of the data, and stop with the list.
+def refuse_unreadable(work: Work, items: list[Unreadable]) -> None:
+    """Check all data, and raise an error that lists the unreadable items.
 
     Raises
     ------
     InputError
         Always.
     """
-    bad = {each.id: each.reason for each in found}
-    for batch in batches(work.data, range(work.data.n), 64, lambda *_: None, lambda items: items):
-        bad |= {each.id: each.reason for each in batch.unreadable}
+    bad = {item.id: item.reason for item in items}
+    for batch in batches(work.data, range(work.data.n), 64, lambda *_: None, lambda prepared: prepared):
+        bad |= {item.id: item.reason for item in batch.unreadable}
     lines = [f"{id}: {reason}" for id, reason in list(bad.items())[:LISTED]]
-    listed = "; ".join(line if len(line) <= LINE else f"{line[:LINE]}..." for line in lines)
+    listed = "; ".join(line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..." for line in lines)
     more = f"; and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
     raise InputError(
         f"{work.request.data}: {len(bad):,} of {work.data.n:,} cannot be read ({listed}{more}); fix them, or leave "

@@ -1,6 +1,6 @@
-"""Models in place of features: every side of a comparison as a file or folder of features.
+"""Models instead of features: every side of a comparison becomes a file or folder of features.
 
-Nothing is imported that runs models unless there is one.
+Code that runs models is imported only if there is a model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from manifold_probe.parts import Parts, Progress
 def features_of_models(
     sides: Mapping[str, Any], data: Any, options: Mapping[str, Any], tell: Callable[[str], None], progress: Progress
 ) -> dict[str, Any]:
-    """Every side as it is, or, of a model, the folder of its features on ``data``, extracted first or found.
+    """The sides, with every model replaced by the folder of its features on ``data``, extracted or cached.
 
     Raises
     ------
@@ -27,23 +27,23 @@ def features_of_models(
     models = [name for name, side in sides.items() if is_model(side)]
     if data is None:
         if models:
-            raise InputError(f"--data: missing; {sides[models[0]]} is a model, give what it shall see")
+            raise InputError(f"--data: missing; {sides[models[0]]} is a model; give the data for it")
         given = [f"--{name.replace('pooling', 'pool').replace('_', '-')}" for name, value in options.items() if value]
         if given:
-            raise InputError(f"{given[0]}: there is nothing to extract; it goes with --data and a model source")
+            raise InputError(f"{given[0]}: there is nothing to extract; give it only with --data and a model source")
         return dict(sides)
     if not models:
         raise InputError("--data: no side is a model; give a source such as python:module:callable for one of them")
     from manifold_probe.extraction import work
     from manifold_probe.extraction.cache import features_of
 
-    found, parts = dict(sides), Parts(progress, dict.fromkeys(models, 1))
+    paths, parts = dict(sides), Parts(progress, dict.fromkeys(models, 1))
     for name in models:
         request = work.Request(str(sides[name]), str(data), **options)
-        found[name] = str(features_of(request, tell=tell, progress=parts[name]))
-    return found
+        paths[name] = str(features_of(request, tell=tell, progress=parts[name]))
+    return paths
 
 
 def is_model(side: Any) -> bool:
-    """Whether a side is given as a model source."""
+    """Whether a side is a model source."""
     return isinstance(side, str | Path) and is_source(str(side))

@@ -1,15 +1,15 @@
-"""The feature store: a folder that holds one model's features of one data set, once, and proves what they are.
+"""The feature store: a folder with the features of one model on one data set, and their provenance.
 
-    manifest.json            what was extracted from what, a checksum for every other file; written last, so that a
-                             folder with it is whole
-    shard-00000.safetensors  rows of a fixed range of the data: "features" (n, d), or an array a layer
-    rows.parquet             id, label, slices and a digest of the content, a row for every row of the shards
-    quarantine.csv           what could not be read, where that was allowed
+    manifest.json            the plan, and a checksum of every other file; written last, so that a folder with a
+                             manifest is finished
+    shard-00000.safetensors  rows of a fixed range of the data: "features" (n, d), or an array per layer
+    rows.parquet             id, label, slices and a digest of the content, for every row of the shards
+    quarantine.csv           items that could not be read, with --skip-bad
 
-While it grows there is ``unfinished.json`` (the plan) in place of the manifest, ``shard-00000.json`` next to each shard
-that is done, and ``shard-00001.part-000.safetensors`` and ``.json`` and so on for the first rows of one that is not. A
-file appears under its name only when it is whole and on disk, so that a run killed at any moment
-goes on at the first shard that is missing and ends with the same bytes. A shard that is damaged meanwhile is missing.
+An unfinished store has ``unfinished.json`` (the plan) instead of the manifest, a note ``shard-00000.json`` for every
+shard that is done, and ``shard-00001.part-000.safetensors`` and ``.json`` and so on for the first rows of a shard that
+is not. A file gets its name only when it is complete and on disk, so a run killed at any time is resumed at the first
+missing shard and ends with the same bytes. A damaged shard counts as missing.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ SCRATCH = re.compile(  # what `write_whole` calls a file until it is whole
 
 @dataclass(frozen=True)
 class Shard:
-    """What is known of a shard that is done: its rows of the data, digests of their content, what could not be read
-    (id and reason), its arrays' file, and how many rows the model saw at a time. Of an unfinished one, a ``part``.
+    """The note of a shard that is done: its rows of the data, digests of their content, unreadable items (id and
+    reason), the sha256 and shapes of its arrays, and the batch size. ``part`` is the number of a part of an unfinished
+    shard. The fields are the keys of the note's JSON file.
     """
 
     place: int
@@ -67,29 +68,29 @@ class Shard:
 
 
 class Store:
-    """A folder of features that is being written, or has been.
+    """A folder of features, finished or not.
 
     Parameters
     ----------
     folder : path
-        Made on `begin`.
+        `locked` creates it.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     @property
-    def whole(self) -> bool:
+    def finished(self) -> bool:
         """Whether the folder is finished."""
         return (self.folder / MANIFEST).exists()
 
     def plan(self) -> dict[str, Any] | None:
-        """The plan that the folder was begun with; None where no shard is done yet.
+        """The plan that the folder was begun with; None if no shard is done yet.
 
         Raises
         ------
         InputError
-            Where the folder holds something else, or was written by another version.
+            If the folder holds something else, or was written by another version.
         """
         for name in (MANIFEST, UNFINISHED):
             path = self.folder / name
@@ -99,24 +100,26 @@ class Store:
                     fix = "give another --out, or extract again with this version"
                     raise InputError(f"{path}: schema is {record.get('schema')!r}, not {SCHEMA!r}; {fix}")
                 checked(record, {"plan": dict}, path)
-                return record["plan"] if name == MANIFEST or self._own(NOTE) else None
+                return record["plan"] if name == MANIFEST or self._files(NOTE) else None
         if self.folder.is_dir() and any(not name.startswith(".") for name in os.listdir(self.folder)):
             raise InputError(f"{self.folder}: holds other files and no features; give an empty folder or a new one")
         return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out of the folder; in the end nothing is left of it where nothing was done.
+        """Lock the folder against other processes; at the end, remove it if no shard was made.
 
         Raises
         ------
         InputError
-            When another process is at work in it, or it cannot be written to.
+            If another process extracts into it, or it cannot be written to.
         """
         from filelock import FileLock, Timeout
 
         if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"--out: {self.folder} is a file; name a folder that is new or holds such features")
+            raise InputError(
+                f"--out: {self.folder} is a file; give a new folder, or one with features of the same request"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / LOCK, timeout=0)
@@ -126,7 +129,9 @@ class Store:
                 f"{self.folder}: another process is extracting into it; wait for it, or give another --out"
             ) from error
         except OSError as error:
-            raise InputError(f"--out: {self.folder}: cannot be written to ({error.strerror}); give another") from error
+            raise InputError(
+                f"--out: {self.folder}: cannot be written to ({error.strerror}); give another --out"
+            ) from error
         try:
             yield
         finally:
@@ -135,52 +140,52 @@ class Store:
                     (self.folder / UNFINISHED).unlink(missing_ok=True)
                 (self.folder / LOCK).unlink(missing_ok=True)
             lock.release()
-            with suppress(OSError):  # only an empty folder can be removed
+            with suppress(OSError):  # removes the folder only if it is empty
                 self.folder.rmdir()
 
     def recorded(self) -> dict[str, str]:
-        """The versions of the libraries that the folder was begun with."""
-        path = self.folder / (MANIFEST if self.whole else UNFINISHED)
-        found = read_json(path).get("recorded")
-        return found if isinstance(found, dict) else {}
+        """The library versions that the folder was begun with."""
+        path = self.folder / (MANIFEST if self.finished else UNFINISHED)
+        recorded = read_json(path).get("recorded")
+        return recorded if isinstance(recorded, dict) else {}
 
     def begin(self, plan: dict[str, Any], recorded: dict[str, str]) -> None:
-        """Write the plan, and drop what a killed run left half-written."""
-        for leftover in self._own(SCRATCH):
+        """Write the plan, and delete incomplete files of a killed run."""
+        for leftover in self._files(SCRATCH):
             leftover.unlink()
         self._write_json(UNFINISHED, {"schema": SCHEMA, "plan": plan, "recorded": recorded})
 
     def note(self, place: int, part: int | None = None) -> Shard | None:
-        """What is known of the shard in this place, or of a part of it; None where there is none."""
+        """The note of a shard, or of a part of it; None if there is none or it is damaged."""
         path = self.folder / f"{_name(place, part)}.json"
         try:
             record = read_json(path)
         except InputError:
             return None
-        known = record.pop("check", None)
-        same = known == _check(record) and (record["place"], record.get("part")) == (place, part)
-        return Shard(**record) if same else None
+        check = record.pop("check", None)
+        valid = check == _check(record) and (record["place"], record.get("part")) == (place, part)
+        return Shard(**record) if valid else None
 
     def notes(self, places: int) -> list[Shard]:
-        """What is known of every shard that is done, and of the parts of the others."""
-        found = []
+        """The notes of all shards that are done, and of the parts of the others."""
+        notes = []
         for place in range(places):
-            whole = self.note(place)
-            found += self.parts(place) if whole is None else [whole]
-        return found
+            note = self.note(place)
+            notes += self.parts(place) if note is None else [note]
+        return notes
 
     def done(self, place: int, part: int | None = None) -> Shard | None:
-        """The shard in this place, or a part of it, if it is there, whole and undamaged."""
+        """The shard, or a part of it, if it is complete and undamaged; else None."""
         shard = self.note(place, part)
-        good = shard is not None and file_digest(self.folder / f"{_name(place, part)}.safetensors") == shard.sha256
-        return shard if good else None
+        valid = shard is not None and file_digest(self.folder / f"{_name(place, part)}.safetensors") == shard.sha256
+        return shard if valid else None
 
     def parts(self, place: int) -> list[Shard]:
         """The parts of an unfinished shard, in order, up to the first that is missing or damaged."""
-        found: list[Shard] = []
-        while (part := self.done(place, len(found))) is not None:
-            found.append(part)
-        return found
+        parts: list[Shard] = []
+        while (part := self.done(place, len(parts))) is not None:
+            parts.append(part)
+        return parts
 
     def arrays(self, shard: Shard) -> dict[str, np.ndarray]:
         """The arrays of a shard or part."""
@@ -189,8 +194,8 @@ class Store:
         return dict(load_file(self.folder / f"{_name(shard.place, shard.part)}.safetensors"))
 
     def drop_parts(self, place: int) -> None:
-        """Drop the parts of a shard."""
-        for file in self._own(PART):
+        """Delete the parts of a shard."""
+        for file in self._files(PART):
             if file.name.startswith(f"{_name(place)}."):
                 file.unlink()
 
@@ -205,7 +210,7 @@ class Store:
         batch_size: int,
         part: int | None = None,
     ) -> Shard:
-        """Write a shard, or a part of one, and, once it is on disk, the note that it is done."""
+        """Write a shard, or a part of one, and then the note that it is done."""
         from safetensors.numpy import save
 
         name = _name(place, part)
@@ -218,11 +223,11 @@ class Store:
         return shard
 
     def finish(self, plan: dict[str, Any], shards: list[Shard], data: Any, recorded: dict[str, Any]) -> None:
-        """Write the table of rows and, last, the manifest; then drop what only an unfinished run needs."""
+        """Write the table of rows and, last, the manifest; then `tidy`."""
         full = [shard for shard in shards if shard.rows]
         rows = [row for shard in full for row in shard.rows]
         digests = [digest for shard in full for digest in shard.digests]
-        unreadable = [each for shard in shards for each in shard.unreadable]
+        unreadable = [item for shard in shards for item in shard.unreadable]
         tables = {ROWS: write_rows(data, rows, digests)}
         if unreadable:
             import pandas as pd
@@ -259,13 +264,13 @@ class Store:
         self.tidy()
 
     def tidy(self) -> None:
-        """Drop what only an unfinished run needs."""
-        for file in {*self._own(NOTE), *self._own(PART)}:
+        """Delete the files that only an unfinished run needs."""
+        for file in {*self._files(NOTE), *self._files(PART)}:
             file.unlink()
         (self.folder / UNFINISHED).unlink(missing_ok=True)
 
     def discard(self, places: int) -> None:
-        """Drop an unfinished run of so many shards."""
+        """Delete an unfinished run of ``places`` shards."""
         for place in range(places):
             (self.folder / f"{_name(place)}.safetensors").unlink(missing_ok=True)
         self.tidy()
@@ -276,14 +281,14 @@ class Store:
         Raises
         ------
         InputError
-            When it is damaged.
+            If it is damaged.
         """
         path = self.folder / MANIFEST
         manifest = checked(read_json(path), FIELDS, path)
         for shard in manifest["shards"]:
             checked(shard if isinstance(shard, dict) else {}, SHARD_FIELDS, path)
         if sum(shard["rows"] for shard in manifest["shards"]) != manifest["rows"]:
-            raise InputError(f"{path}: its shards have not as many rows as it says; {FIX}")
+            raise InputError(f"{path}: the rows of its shards do not add up to its number of rows; {FIX}")
         return manifest
 
     def check_files(self) -> None:
@@ -292,32 +297,32 @@ class Store:
         Raises
         ------
         InputError
-            Naming the first that is missing or damaged.
+            With the first file that is missing or damaged.
         """
         manifest = self.manifest()
-        known = {shard["file"]: shard["sha256"] for shard in manifest["shards"]} | manifest["checksums"]
-        for name, digest in known.items():
-            found = file_digest(self.folder / name)
-            if found != digest:
-                problem = "is missing" if found is None else "is damaged: it has another sha256 than the manifest says"
+        checksums = {shard["file"]: shard["sha256"] for shard in manifest["shards"]} | manifest["checksums"]
+        for name, expected in checksums.items():
+            digest = file_digest(self.folder / name)
+            if digest != expected:
+                problem = "is missing" if digest is None else "is damaged: it has another sha256 than in the manifest"
                 raise InputError(f"{self.folder / name}: {problem}; {FIX}")
 
-    def _own(self, names: re.Pattern[str]) -> list[Path]:
-        """The files whose whole name is like this: others in the folder are not ours to delete."""
-        found = os.listdir(self.folder) if self.folder.is_dir() else []
-        return [self.folder / name for name in sorted(found) if names.fullmatch(name)]
+    def _files(self, pattern: re.Pattern[str]) -> list[Path]:
+        """The files whose full name matches, so that no other file is deleted."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return [self.folder / name for name in sorted(names) if pattern.fullmatch(name)]
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         self._write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
         write_whole(
-            self.folder / name, content, "free some space and give the same command again: what is done is kept"
+            self.folder / name, content, "free some space and give the same command again: finished work is kept"
         )
 
 
 def _check(record: dict[str, Any]) -> str:
-    """The sha256 of a note, which says whether it is still what was written."""
+    """The sha256 of a note, which shows damage."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,9 +1,9 @@
-"""Manifests and texts in tables: .csv, .tsv and .parquet files with one row an item.
+"""Manifests and texts in tables: .csv, .tsv and .parquet files with one row per item.
 
-A column ``path`` makes the table a manifest of images, a column ``text`` a table of texts. ``id`` (or ``ids``) names
-the items and ``label`` (or ``labels``) their classes; every further column becomes a slice. Where other columns were
-chosen for ids and labels, a slice that is called ``id``, ``label`` or ``content`` is stored as ``id_``, ``label_`` or
-``content_``: the plain names are the store's own.
+A column ``path`` makes the table a manifest of images, a column ``text`` a table of texts. ``id`` (or ``ids``) holds
+the ids and ``label`` (or ``labels``) the classes; every further column becomes a slice. A slice called ``id``,
+``label`` or ``content`` (if other columns hold ids and labels) is stored as ``id_``, ``label_`` or ``content_``,
+because the store uses these names.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Columns = dict[str, np.ndarray]
 def open_table_data(source: str, path: str, text: str | None, ids: str | None, labels: str | None) -> Data:
     """The images or texts that a table lists; ``text``, ``ids`` and ``labels`` name its columns.
 
-    A manifest's paths are relative to its folder and may not leave it; normalised ("a//b/../c.png" is "a/c.png") they
-    are the ids where there is no id column, so that a manifest and its folder pair. An absolute path is taken as the
-    deliberate choice it is, but holds on one machine only, so that it needs an id as well. Texts always need ids.
+    A manifest's paths are relative to its folder and may not leave it. Without an id column the normalised paths
+    ("a//b/../c.png" is "a/c.png") are the ids, so that a manifest and its folder pair. An absolute path is allowed, but
+    needs an id, because it is valid on one machine only. Texts always need ids.
 
     A text that is null is `Unreadable` later. Raises InputError for a table that is damaged, has neither column, lacks
-    a column that was asked for, or holds empty cells where a path or an id should be.
+    a given column, or has empty cells for a path or an id.
     """
     columns = _read_csv(path) if path.lower().endswith((".csv", ".tsv")) else _read_parquet(path, text or "text")
     images = text is None and "path" in columns
@@ -56,10 +56,12 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
         if name not in (content, id_column, label_column)
     }
     cells = columns[content].tolist()
-    _refuse_other_than_text(path, content, cells, null_is_fine=not images)
+    _check_text(path, content, cells, allow_nulls=not images)
     if not images:
         if names is None:
-            raise bad(path, "has no column 'id': texts in a table need ids that stay; add one, or name it")
+            raise bad(
+                path, "has no column 'id': texts in a table need stable ids; add one, or give its name with --ids"
+            )
         packed = pack(path, cells)
         return make_data(
             "texts", source, names, classes, slices, partial(read_text, packed), partial(text_bytes, packed)
@@ -72,12 +74,12 @@ def open_table_data(source: str, path: str, text: str | None, ids: str | None, l
 
 
 def _role(
-    path: str, columns: Columns, asked: str | None, names: tuple[str, ...], role: str, content: str
+    path: str, columns: Columns, given: str | None, names: tuple[str, ...], role: str, content: str
 ) -> str | None:
-    """The column for ids or labels: the one that was asked for, else the first of its usual names, if any."""
-    if asked is not None and asked not in columns:
-        raise bad(path, f"has no column '{asked}' for the {role}; it holds {_listed(columns)}")
-    return asked if asked is not None else next((name for name in names if name in columns and name != content), None)
+    """The column for ids or labels: the ``given`` one, else the first of its usual names, if any."""
+    if given is not None and given not in columns:
+        raise bad(path, f"has no column '{given}' for the {role}; it holds {_listed(columns)}")
+    return given if given is not None else next((name for name in names if name in columns and name != content), None)
 
 
 def _listed(columns: Columns) -> str:
@@ -86,7 +88,7 @@ def _listed(columns: Columns) -> str:
 
 
 def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
-    """A column of labels or of a slice as integers or strings: floats, dates and truth values as they are written."""
+    """A column of labels or of a slice as integers or strings; floats, dates and booleans of slices become text."""
     if role == "labels":
         cleaned = clean_column(column, role, path)
         return from_text(cleaned, role) if cleaned.dtype.kind == "U" else cleaned
@@ -96,26 +98,26 @@ def _plain(path: str, column: np.ndarray, role: str) -> np.ndarray:
     return from_text(cleaned) if cleaned.dtype.kind == "U" else cleaned
 
 
-def _refuse_other_than_text(path: str, name: str, cells: list[Any], null_is_fine: bool) -> None:
-    if null_is_fine and cells and all(cell is None for cell in cells):
-        raise bad(path, f"column '{name}' holds nothing but nulls; give texts")
+def _check_text(path: str, name: str, cells: list[Any], allow_nulls: bool) -> None:
+    if allow_nulls and cells and all(cell is None for cell in cells):
+        raise bad(path, f"column '{name}' holds only nulls; give texts")
     for row, cell in enumerate(cells):
-        if cell is None and not null_is_fine:
-            nulls = sum(each is None for each in cells)
+        if cell is None and not allow_nulls:
+            nulls = cells.count(None)
             raise bad(path, f"column '{name}' holds {nulls:,} nulls (first in row {row}); drop those rows")
         if not isinstance(cell, str) and cell is not None:
             raise bad(path, f"column '{name}' holds {str(cell)[:40]!r} ({type(cell).__name__}) in row {row}: save text")
 
 
-def _inside(table: str, cell: str, row: int, named: bool) -> str:
+def _inside(table: str, cell: str, row: int, has_ids: bool) -> str:
     """The path in a manifest's cell, normalised and checked."""
     if not cell or "\0" in cell:
         raise bad(table, f"column 'path' holds {cell!r} in row {row}; write the file's path there, or drop the row")
     if os.path.isabs(cell):
-        if not named:
+        if not has_ids:
             raise bad(
                 table,
-                f"column 'path' holds the absolute {cell!r} in row {row}: it is no id on another machine; "
+                f"column 'path' holds the absolute path {cell!r} in row {row}, which is not an id on other machines; "
                 "add a column 'id', or make the paths relative to the table's folder",
             )
         return cell
@@ -129,34 +131,34 @@ def _read_csv(path: str) -> Columns:
     with refusing(path, "a table"):
         separator = separator_of(path)
     if separator == BLANKS:
-        raise bad(path, "holds numbers separated by blanks, and neither paths nor texts; give a table of these")
+        raise bad(path, "holds numbers separated by blanks, not paths or texts; give a table of paths or texts")
     with refusing(path, "a table"), open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator, strict=True)
         names = [name.strip() for name in next(reader, [])]
-        _refuse_twice(path, names)
+        _check_unique(path, names)
         rows = []
         for row in reader:
             if row and len(row) != len(names):
                 raise bad(
                     path,
-                    f"has {len(row)} cells in line {reader.line_num}, its first line {len(names)}; make them equal",
+                    f"has {len(row)} cells in line {reader.line_num}, but {len(names)} in its first; make them equal",
                 )
-            rows += [row] if row else []  # a blank line is no row
+            rows += [row] if row else []  # skip blank lines
     cells = list(zip(*rows, strict=True)) or [()] * len(names)
     # An unnamed column is the row number that pandas writes.
     return {name: np.array(column, dtype=object) for name, column in zip(names, cells, strict=True) if name}
 
 
 def _read_parquet(path: str, text: str) -> Columns:
-    """The columns of a Parquet file; of the column ``text`` alone nulls are taken, as None."""
+    """The columns of a Parquet file; only the column ``text`` may hold nulls, as None."""
     contents = open_parquet(path)
     columns = {}
     for name, entry in contents.entries.items():
-        if name == "features" and len(entry.shape) == 2:  # the reader's own name for all numeric columns together
+        if name == "features" and len(entry.shape) == 2:  # the reader's entry for all numeric columns
             continue
         readable = entry.dtype == "str" or entry.dtype.startswith(("int", "uint", "float", "bool", "timestamp", "date"))
         if len(entry.shape) != 1 or entry.problem is not None or not readable:
-            raise bad(path, f"column '{name}' holds {entry.dtype}, neither text nor numbers; drop it")
+            raise bad(path, f"column '{name}' holds {entry.dtype}, not text or numbers; drop it")
         columns[name] = _with_nulls(path, name) if name == text and entry.dtype == "str" else entry.open()
     return columns
 
@@ -168,7 +170,7 @@ def _with_nulls(path: str, name: str) -> np.ndarray:
         return np.array(pq.read_table(path, columns=[name]).column(0).to_pylist(), dtype=object)
 
 
-def _refuse_twice(path: str, names: list[str]) -> None:
+def _check_unique(path: str, names: list[str]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise bad(path, f"has two columns called '{twice[0]}'; rename one")

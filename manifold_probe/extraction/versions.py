@@ -1,4 +1,4 @@
-"""Which versions of the libraries features were made with: recorded, warned about, never refused."""
+"""The versions of the libraries that features were made with: recorded, and warned about if they differ."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ LIBRARIES = ("manifold_probe", "torch", "numpy", "pillow", "kornia", "transforme
 
 
 def versions() -> dict[str, str]:
-    """Python's version and that of every library that features may depend on and that is installed."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of every installed library that features may depend on."""
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def other_versions(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """Every library that is in both and differs, the two versions side by side.
+def other_versions(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Every library that is in both and differs, with both versions.
 
     >>> other_versions({"torch": "2.10.0", "timm": "1.0"}, {"torch": "2.13.0"})
     ['torch 2.10.0 and 2.13.0']
     """
-    return [f"{name} {one[name]} and {other[name]}" for name in one if name in other and one[name] != other[name]]
+    return [f"{name} {old[name]} and {new[name]}" for name in old if name in new and old[name] != new[name]]

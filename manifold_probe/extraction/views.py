@@ -1,13 +1,13 @@
-"""Stateless views: images and plain parameters in, changed images out, the same pixels whoever recomputes them.
+"""Stateless views: changed images from images and parameters, with the same pixels whenever they are recomputed.
 
     parameters = [view_parameters(seed, id, view, recipe) for id in ids]
     pixels = apply_views(images, parameters, size)
 
-A teacher's cached features and the student must see the very same pixels, so a sample's view must not depend on the
-batch it stands in. Every step therefore works on each pixel alone, or adds up in an order that is fixed (the blur's
-taps) or does not matter (an integer sum): convolutions, matrix products and float means pick other algorithms, and
-round otherwise, for other batch sizes and thread counts. Rows that a step does not touch keep their bits. CPU and GPU
-agree to float32 rounding, not to the bit.
+A teacher's cached features and the student must be computed from the same pixels, so a view of a sample must not depend
+on its batch. Every step therefore works on single pixels, or sums in an order that is fixed (the blur's taps) or does
+not matter (an integer sum). Convolutions, matrix products and float means are not used, because their algorithms and
+rounding change with batch size and thread count. A step does not change the bits of other rows. CPU and GPU agree up to
+float32 rounding, not to the bit.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manifold_probe.errors import InputError, to_install
-from manifold_probe.extraction.recipe import GRID, WHOLE, Recipe, ViewParameters, named_recipe, view_parameters
+from manifold_probe.extraction.recipe import FULL_CROP, GRID, Recipe, ViewParameters, named_recipe, view_parameters
 
 __all__ = ["Recipe", "ViewParameters", "apply_views", "named_recipe", "view_parameters"]
 
 Views = Sequence[ViewParameters]
-Step = tuple[Callable[[ViewParameters], bool], Callable[[Tensor, Views], Tensor]]  # (touches the view?, the change)
-GREY_STEPS = 2**24  # greys counted in these are integers, which add up exactly
+Step = tuple[
+    Callable[[ViewParameters], bool], Callable[[Tensor, Views], Tensor]
+]  # (whether it changes a view, the change)
+GREY_STEPS = 2**24  # greys in these units are integers, whose sum is exact
 
 
 @torch.no_grad()
 def apply_views(images: Tensor, parameters: Views, size: int) -> Tensor:
-    """The images as their views show them.
+    """The views of images.
 
     Parameters
     ----------
     images : Tensor, shape (B, 3, H, W)
-        RGB in 0..1, floating; computed in float32 on the device where they are.
+        RGB in 0..1, floating; computed in float32 on their device.
     parameters : sequence of ViewParameters, length B
         From `view_parameters`.
     size : int
@@ -46,17 +48,17 @@ def apply_views(images: Tensor, parameters: Views, size: int) -> Tensor:
     Returns
     -------
     Tensor, shape (B, 3, size, size)
-        float32 in 0..1. A plain view of an image that has this size already is the image, bit for bit.
+        float32 in 0..1. A plain view of an image of this size is the image, bit for bit.
 
     Raises
     ------
     InputError
-        When kornia is missing, or images and parameters are not as above.
+        If kornia is missing, or images and parameters are not as above.
 
     Notes
     -----
-    Crops are read bilinearly at ``round(max(H, W) / size)`` points a pixel each way, which are averaged, so that large
-    images do not alias. Brightness, contrast, saturation and hue follow in this order, each clipped to 0..1.
+    Crops are sampled bilinearly at ``round(max(H, W) / size)`` points per pixel and axis, which are averaged, so that
+    large images do not alias. Brightness, contrast, saturation and hue follow in this order, clipped to 0..1.
 
     Examples
     --------
@@ -67,23 +69,23 @@ def apply_views(images: Tensor, parameters: Views, size: int) -> Tensor:
     """
     _check(images, parameters, size)
     kornia = _kornia()
-    x = images.float().contiguous()  # another memory layout would round otherwise
+    x = images.float().contiguous()  # rounding depends on the memory layout
     fits = tuple(x.shape[2:]) == (size, size)
     if not fits:
         x = _resampled(x, parameters, size)
     steps: list[Step] = [
-        (lambda view: fits and view.crop != WHOLE, lambda rows, views: _resampled(rows, views, size)),
+        (lambda view: fits and view.crop != FULL_CROP, lambda rows, views: _resampled(rows, views, size)),
         (lambda view: view.shift != (0, 0), _moved),
         (lambda view: view.mirror, lambda rows, _: kornia.geometry.transform.hflip(rows)),
-        (lambda view: view.brightness != 1, _brightened),
-        (lambda view: view.contrast != 1, _contrasted),
-        (lambda view: view.saturation != 1, _saturated),
-        (lambda view: view.hue != 0, _turned),
+        (lambda view: view.brightness != 1, _with_brightness),
+        (lambda view: view.contrast != 1, _with_contrast),
+        (lambda view: view.saturation != 1, _with_saturation),
+        (lambda view: view.hue != 0, _with_hue),
         (lambda view: view.grey, lambda rows, _: kornia.color.rgb_to_grayscale(rows).expand(-1, 3, -1, -1)),
         (lambda view: view.blur > 0, _blurred),
     ]
-    for touches, change in steps:
-        rows = [row for row, view in enumerate(parameters) if touches(view)]
+    for applies, change in steps:
+        rows = [row for row, view in enumerate(parameters) if applies(view)]
         if rows:
             index = torch.tensor(rows, device=x.device)
             x = x.index_copy(0, index, change(x[index], [parameters[row] for row in rows]))
@@ -109,15 +111,15 @@ def _kornia() -> Any:
     return kornia
 
 
-def _each(like: Tensor, values: list[float]) -> Tensor:
-    """One number a sample, on the samples' device."""
+def _per_sample(like: Tensor, values: list[float]) -> Tensor:
+    """One number per sample, on the device and in the dtype of ``like``."""
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def _resampled(images: Tensor, views: Views, size: int) -> Tensor:
-    """The crops (B, 3, size, size), read at several points a pixel where the image is larger than the view."""
+    """The crops (B, 3, size, size), sampled at several points per pixel if the image is larger than the view."""
     points = max(1, round(max(images.shape[2:]) / size))
-    # Positions in float64 on the CPU: the same for every device before they are rounded once.
+    # positions in float64 on the CPU, so that all devices round the same values
     centres = (torch.arange(size * points, dtype=torch.float64) + 0.5) / (size * points)
     left, top, width, height = torch.tensor([view.crop for view in views], dtype=torch.float64).reshape(-1, 4).T
     columns, rows = (
@@ -125,7 +127,7 @@ def _resampled(images: Tensor, views: Views, size: int) -> Tensor:
         for start, extent in ((left, width), (top, height))
     )
     shape = (-1, size * points, size * points)
-    read = _kornia().geometry.transform.remap(
+    sampled = _kornia().geometry.transform.remap(
         images,
         columns[:, None, :].expand(shape),
         rows[:, :, None].expand(shape),
@@ -133,7 +135,7 @@ def _resampled(images: Tensor, views: Views, size: int) -> Tensor:
         align_corners=False,
         normalized_coordinates=True,
     )
-    return F.avg_pool2d(read, points) if points > 1 else read
+    return F.avg_pool2d(sampled, points) if points > 1 else sampled
 
 
 def _moved(images: Tensor, views: Views) -> Tensor:
@@ -148,35 +150,35 @@ def _moved(images: Tensor, views: Views) -> Tensor:
     return moved
 
 
-def _brightened(images: Tensor, views: Views) -> Tensor:
-    factors = _each(images, [view.brightness for view in views])
+def _with_brightness(images: Tensor, views: Views) -> Tensor:
+    factors = _per_sample(images, [view.brightness for view in views])
     return _kornia().enhance.adjust_brightness_accumulative(images, factors)
 
 
-def _contrasted(images: Tensor, views: Views) -> Tensor:
-    # kornia's adjust_contrast_with_mean_subtraction but for the mean, whose order of summation depends on the batch.
-    factors = _each(images, [view.contrast for view in views])[:, None, None, None]
+def _with_contrast(images: Tensor, views: Views) -> Tensor:
+    # as kornia's adjust_contrast_with_mean_subtraction, except for its mean, whose summation depends on the batch
+    factors = _per_sample(images, [view.contrast for view in views])[:, None, None, None]
     grey = (_kornia().color.rgb_to_grayscale(images) * GREY_STEPS).round().long()
     mean = grey.sum((2, 3), keepdim=True).float() / (GREY_STEPS * grey[0].numel())
     return (images * factors + mean * (1 - factors)).clamp(0, 1)
 
 
-def _saturated(images: Tensor, views: Views) -> Tensor:
-    factors = _each(images, [view.saturation for view in views])
+def _with_saturation(images: Tensor, views: Views) -> Tensor:
+    factors = _per_sample(images, [view.saturation for view in views])
     return _kornia().enhance.adjust_saturation_with_gray_subtraction(images, factors)
 
 
-def _turned(images: Tensor, views: Views) -> Tensor:
-    radians = _each(images, [2 * math.pi * view.hue for view in views])
+def _with_hue(images: Tensor, views: Views) -> Tensor:
+    radians = _per_sample(images, [2 * math.pi * view.hue for view in views])
     return _kornia().enhance.adjust_hue(images, radians).clamp(0, 1)
 
 
 def _blurred(images: Tensor, views: Views) -> Tensor:
-    # kornia's gaussian_blur2d but for its convolution, which promises no order of summation. The kernel's reach depends
-    # on the size alone, and holds three sigma of the widest blur that a recipe may ask for.
+    # as kornia's gaussian_blur2d, except for its convolution, which has no fixed order of summation. The kernel's reach
+    # depends only on the size, and covers three sigma of the widest blur of a recipe.
     size = images.shape[-1]
     reach = size // 20
-    weights = _each(images, [weight for view in views for weight in _half_gaussian(view.blur * size, reach)])
+    weights = _per_sample(images, [weight for view in views for weight in _half_gaussian(view.blur * size, reach)])
     weights = weights.reshape(len(views), reach + 1)[:, :, None, None, None]
     for axis, padding in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
         padded = F.pad(images, padding, mode="reflect")
@@ -188,7 +190,7 @@ def _blurred(images: Tensor, views: Views) -> Tensor:
 
 
 def _half_gaussian(sigma: float, reach: int) -> list[float]:
-    """The weights at 0, 1, ..., ``reach`` of a kernel that adds up to 1 over both sides."""
+    """The weights at 0, 1, ..., ``reach`` of a symmetric kernel with sum 1."""
     values = [math.exp(-(tap / sigma) * (tap / sigma) / 2) for tap in range(reach + 1)]
     total = values[0] + 2 * math.fsum(values[1:])
     return [value / total for value in values]

@@ -12,17 +12,17 @@ from manifold_probe.spaces.pairing import Pair
 
 Held = tuple[tuple[str, np.ndarray], ...]
 SCAN_PERMUTATIONS = 200
-SHORTEST = 20
-NESTED = 4
-ONE_CLASS = 0.8
-NESTED_SCORE = -4.0
+MIN_WINDOW = 20  # queries
+MAX_NESTED_SEARCHES = 4
+MAX_NESTED_SCORE = -4.0  # standard errors: a window within a window must lie this far below the rest
+MAIN_CLASS_SHARE = 0.8  # of a block, above which it is one class
 
 
 def pairing(pair: Pair) -> list[Alarm]:
     """What is known, or not, about which rows belong together."""
     alarms = []
     if not pair.verified:
-        by = f"no ids vouch for it; {_ids_to_give(pair)}"
+        by = f"no ids confirm it; {_ids_to_give(pair)}"
         if pair.teacher.ids is not None and pair.student.ids is not None:
             by = contradicted(pair.teacher.ids, pair.student.ids)
         alarms.append(Alarm("unverified_pairing", f"rows were paired by position and {by}."))
@@ -43,14 +43,14 @@ def pairing(pair: Pair) -> list[Alarm]:
 
 
 def contradicted(teacher: np.ndarray, student: np.ndarray) -> str:
-    """What the ids (n,) of both sides say against a pairing by position.
+    """How far the ids (n,) of both sides contradict a pairing by position.
 
     >>> contradicted(np.array(["a", "b", "c"]), np.array(["a", "c", "b"]))
-    'ids say otherwise: those of 2 of 3 rows differ; pair by id, without --positional (positional=True)'
+    'ids contradict it: those of 2 of 3 rows differ; pair by id, without --positional (positional=True)'
     """
-    other = int((teacher.astype(str) != student.astype(str)).sum())
+    different = int((teacher.astype(str) != student.astype(str)).sum())
     fix = "pair by id, without --positional (positional=True)"
-    return f"ids say otherwise: those of {other:,} of {len(teacher):,} rows differ; {fix}"
+    return f"ids contradict it: those of {different:,} of {len(teacher):,} rows differ; {fix}"
 
 
 def _label_conflicts(pair: Pair) -> str:
@@ -67,11 +67,11 @@ def _label_conflicts(pair: Pair) -> str:
 
 
 def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
-    """Labels (n,) that may mean "no label" but are taken as classes, such as the text 'nan'; ``where`` they are."""
+    """Labels (n,) that may mean "no label" but are read as classes, such as the text 'nan'; ``where`` they are."""
     return [
         Alarm(
             "suspicious_label",
-            f"{count:,} {where + ' ' if where else ''}rows have the label {name!r}, which is taken as a class; if it "
+            f"{count:,} {where + ' ' if where else ''}rows have the label {name!r}, which is read as a class; if it "
             f"means 'no label', give --unlabelled {name!r} (unlabelled={name!r}).",
         )
         for name, count in suspicious(labels)
@@ -81,15 +81,15 @@ def suspicious_labels(labels: np.ndarray, where: str = "") -> list[Alarm]:
 def _ids_to_give(pair: Pair) -> str:
     """Which columns may be ids, and the options that take them."""
     sides = (("teacher", pair.teacher), ("student", pair.student))
-    found = {side: space for side, space in sides if space.ids is None and space.source.id_candidate}
-    if not found:
+    without_ids = {side: space for side, space in sides if space.ids is None and space.source.id_candidate}
+    if not without_ids:
         return "give ids on both sides"
-    named = {side: f"{side}['{space.source.id_candidate}']" for side, space in found.items()}
-    as_argument = f"ids=({', '.join(named.get(side, f'ids of the {side}') for side, _ in sides)})"
-    if not all(space.source.path for space in found.values()):
+    arguments = {side: f"{side}['{space.source.id_candidate}']" for side, space in without_ids.items()}
+    as_argument = f"ids=({', '.join(arguments.get(side, f'ids of the {side}') for side, _ in sides)})"
+    if not all(space.source.path for space in without_ids.values()):
         return f"a column may hold them: give {as_argument}"
-    options = [space.source.ids_option(side) for side, space in found.items()]
-    options += [f"--{side}-ids FILE" for side, space in sides if side not in found and space.ids is None]
+    options = [space.source.ids_option(side) for side, space in without_ids.items()]
+    options += [f"--{side}-ids FILE" for side, space in sides if side not in without_ids and space.ids is None]
     return f"a column may hold them: give {' and '.join(options)} (ids=(teacher's, student's))"
 
 
@@ -103,11 +103,11 @@ def same_file(pair: Pair, teacher: Profile, student: Profile) -> list[Alarm]:
 
 
 def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray, names: np.ndarray) -> list[Alarm]:
-    """A run of rows whose overlap (q,) is at what their classes ``names`` (q,) give by chance (q,), unlike the rest.
+    """A run of rows whose overlap (q,) is at chance (q,) for their classes ``names`` (q,), unlike the rest.
 
-    Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest; the lowest counts where
-    it lies beyond all of 200 random row orders and its overlap is no longer far above chance. A window that is low but
-    not at chance may hold one that is (rows of a class whose neighbours were shuffled away), so it is searched again.
+    Every window of 1/64 to 1/2 of the queries, in row order, is compared with the rest. The lowest one is reported
+    where it lies below those of all 200 random row orders and its overlap is near chance. A window that is low but not
+    at chance may contain one that is (rows of a class whose neighbours were shuffled away), so it is searched again.
     """
     q = len(terms)
     if q < 100:
@@ -118,34 +118,35 @@ def misaligned_block(queries: np.ndarray, terms: np.ndarray, chance: np.ndarray,
     null = [_lowest_window(rng.permutation(excess))[0] for _ in range(SCAN_PERMUTATIONS)]
     if score >= min(null):
         return []
-    for _ in range(NESTED):
+    for _ in range(MAX_NESTED_SEARCHES):
         inside = np.zeros(q, dtype=bool)
         inside[start:stop] = True
         rest, block = excess[~inside].mean(), excess[inside].mean()
         if rest > 0 and block <= 0.1 * rest + 2 * excess[inside].std() / np.sqrt(stop - start):
             message = (
                 f"rows {queries[start]:,} to {queries[stop - 1]:,} keep {terms[inside].mean():.1%} of their "
-                f"neighbours, no more than their classes alone give, where the rest keep {terms[~inside].mean():.1%}: "
+                f"neighbours, no more than chance within their classes; the rest keep {terms[~inside].mean():.1%}: "
                 f"check their order{_or_one_class(names[inside])}."
             )
             return [Alarm("misaligned_rows", message)]
         part = excess[start:stop]
-        if len(part) < 2 * SHORTEST:
+        if len(part) < 2 * MIN_WINDOW:
             return []
         score, first, last = _sharpened(part, *_lowest_window(part))
-        if score >= NESTED_SCORE or last - first == len(part):
+        if score >= MAX_NESTED_SCORE or last - first == len(part):
             return []
         start, stop = start + first, start + last
     return []
 
 
 def _or_one_class(names: np.ndarray) -> str:
-    """The other reading of a block that is one class: the student may have lost that class."""
-    found, counts = np.unique(names, return_counts=True)
-    most = int(counts.argmax())
-    if counts[most] < ONE_CLASS * len(names):
+    """The other explanation of a block that is one class: the student may have lost that class."""
+    classes, counts = np.unique(names, return_counts=True)
+    largest = int(counts.argmax())
+    share = counts[largest] / len(names)
+    if share < MAIN_CLASS_SHARE:
         return ""
-    return f"; if it is right, the student lost class {found[most]}, which {counts[most] / len(names):.0%} of them are"
+    return f"; if it is right, the student lost class {classes[largest]}, which {share:.0%} of them are"
 
 
 def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
@@ -155,7 +156,7 @@ def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
     spread = values.std() or 1.0
     best = (0.0, 0, q)
     length = q // 2
-    while length >= max(SHORTEST, q // 64):
+    while length >= max(MIN_WINDOW, q // 64):
         step = max(1, length // 16)
         starts = np.append(np.arange(0, q - length, step), q - length)
         scores = (sums[starts + length] - sums[starts]) / (spread * np.sqrt(length * (1 - length / q)))
@@ -167,7 +168,7 @@ def _lowest_window(values: np.ndarray) -> tuple[float, int, int]:
 
 
 def _sharpened(values: np.ndarray, score: float, start: int, stop: int) -> tuple[float, int, int]:
-    """The same window with both ends moved to where it stands out most."""
+    """The same window with both ends moved to where its score is lowest."""
     q, reach = len(values), max(1, (stop - start) // 8)
     sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
     starts = np.arange(max(0, start - reach), start + reach + 1)[:, None]

@@ -1,9 +1,9 @@
 """Alignment of two spaces, from their moments: CKA, Procrustes and ridge regression.
 
-All are invariant to rotation, to one global scale and to offsets of either space (R2 of the student to any invertible
-map, up to its ridge). What they do not see: CKA is quadratic in variance, so a few directions or a few far rows decide
-it (Davari 2022, Nguyen 2022); a high Procrustes similarity implies a high CKA but not the converse (Cloos 2024); a
-linear map can succeed on noise when dimensions are many, hence the cross-fitting.
+All are invariant to rotation, to one global scale and to offsets of either space (R2 also to any invertible map of the
+student, up to its ridge). Limits: CKA is quadratic in variance, so a few directions or a few far rows decide it (Davari
+2022, Nguyen 2022); a high Procrustes similarity implies a high CKA but not the converse (Cloos 2024); a linear map can
+succeed on noise when dimensions are many, hence the cross-fitting.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from manifold_probe.engine.rows import random_groups
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.measures.linear_maps import Half, halves, turn_of
 
-CANCELS = 0.01  # share of a sum of squares that is left: below, its rounding is no longer small
+MIN_SHARE_LEFT = 0.01  # of a sum of squares: below, the rounding of the difference is no longer small
 
 
 def linear_cka(x: Any, y: Any) -> float:
     """Linear centred kernel alignment, |X'Y|_F^2 / (|X'X|_F |Y'Y|_F) of the centred matrices.
 
-    Range 0 to 1, higher is better. Biased upwards: independent Gaussians, 768 against 384 dimensions, score .83 at
-    n = 100 and .05 at n = 10,000; prefer ``debiased_linear_cka`` or read it together with its chance.
+    Range 0 to 1, higher is better. Biased upwards: independent Gaussians, 768 and 384 dimensions, score .83 at n = 100
+    and .05 at n = 10,000; prefer ``debiased_linear_cka`` or compare it with its chance value.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def debiased_linear_cka(x: Any, y: Any) -> float:
 def procrustes_similarity(x: Any, y: Any) -> float:
     """Nuclear norm of X'Y over |X|_F |Y|_F, centred: the largest cosine any rotation of y can reach with x.
 
-    Range 0 to 1, higher is better. Its chance is large: independent 768 against 384 dimensions score .55 at n = 1,000.
+    Range 0 to 1, higher is better. Its chance value is large: independent Gaussians, 768 and 384 dimensions, score .55
+    at n = 1,000.
 
     Parameters
     ----------
@@ -105,9 +106,9 @@ def procrustes_similarity(x: Any, y: Any) -> float:
 def linear_r2(x: Any, y: Any, seed: int = 0) -> float:
     """Share of x's variance that a ridge map from y predicts on rows it was not fitted on.
 
-    R2 = 1 - sum of squared errors / sum of squares about the other half's mean (what is predicted without y), over both
+    R2 = 1 - sum of squared errors / sum of squares about the other half's mean (the prediction without y), over both
     halves of a seeded split, all dimensions together (variance-weighted); the ridge strength is chosen inside each
-    training half. At most 1, higher is better; about 0 where y says nothing about x.
+    training half. At most 1, higher is better; about 0 where y holds no linear information about x.
 
     Parameters
     ----------
@@ -141,13 +142,13 @@ def ckas_without(m: Moments, parts: list[Moments]) -> tuple[np.ndarray, np.ndarr
     """Biased and debiased linear CKA, (G,) each, with each part left out."""
     whole = _products(m)
     squares = [float(np.vdot(p, p)) for p, *_ in whole]
-    left = [(m.n - part.n, list(map(_squared_without, squares, whole, _products(part)))) for part in parts]
-    return np.array([_cka(*each) for each in left]), np.array([_debiased(*each) for each in left])
+    left_out = [(m.n - part.n, list(map(_squared_without, squares, whole, _products(part)))) for part in parts]
+    return np.array([_cka(*terms) for terms in left_out]), np.array([_debiased(*terms) for terms in left_out])
 
 
 def cka_chance(m: Moments) -> float:
     """Expected biased linear CKA when one space's rows are permuted: tr(X'X) tr(Y'Y) / ((n - 1) |X'X| |Y'Y|)."""
-    return _share(float(np.prod(m.variances)), (m.n - 1) * _own_lengths(m.n, _terms(m)))
+    return _share(float(np.prod(m.variances)), (m.n - 1) * _self_norms(m.n, _terms(m)))
 
 
 def _products(m: Moments) -> tuple[tuple, tuple, tuple]:
@@ -164,7 +165,7 @@ def _products(m: Moments) -> tuple[tuple, tuple, tuple]:
 
 
 def _terms(m: Moments) -> list[tuple]:
-    return [_squared(*each) for each in _products(m)]
+    return [_squared(*products) for products in _products(m)]
 
 
 def _squared(p: np.ndarray, s: np.ndarray, t: np.ndarray, *rest: Any) -> tuple:
@@ -172,19 +173,19 @@ def _squared(p: np.ndarray, s: np.ndarray, t: np.ndarray, *rest: Any) -> tuple:
     return np.vdot(p, p), s @ p @ t, s, t, *rest
 
 
-def _squared_without(square: float, whole: tuple, part: tuple) -> tuple:
+def _squared_without(square: float, products: tuple, part_products: tuple) -> tuple:
     """`_squared` of the whole less the part: |P - Q|^2 = |P|^2 - 2 <P, Q> + |Q|^2, without forming P - Q.
 
-    Where next to nothing is left of |P|^2, as of a part that holds a row far out, P - Q is formed all the same: the
-    rounding of |P|^2 would be large relative to it.
+    Where the part holds nearly all of |P|^2, as one with a far row does, P - Q is formed: the rounding of |P|^2 would
+    be large relative to the difference.
     """
-    (p, *sums), (q, *others) = whole, part
-    rest = [own - other for own, other in zip(sums, others, strict=True)]
-    left = square - 2 * np.vdot(p, q) + np.vdot(q, q)
-    if left < CANCELS * square:
-        return _squared(p - q, *rest)
-    s, t = rest[:2]
-    return left, s @ p @ t - s @ q @ t, *rest
+    (p, *sums), (q, *part_sums) = products, part_products
+    sums_left = [total - taken for total, taken in zip(sums, part_sums, strict=True)]
+    square_left = square - 2 * np.vdot(p, q) + np.vdot(q, q)
+    if square_left < MIN_SHARE_LEFT * square:
+        return _squared(p - q, *sums_left)
+    s, t = sums_left[:2]
+    return square_left, s @ p @ t - s @ q @ t, *sums_left
 
 
 def _centred_square(n: int, square: float, between: float, s: np.ndarray, t: np.ndarray, *_: Any) -> float:
@@ -199,20 +200,20 @@ def _hsic(n, square, between, s, t, sum_a, sum_b, bu, av, ab) -> float:  # type:
 
 
 def _cka(n: int, products: list[tuple]) -> float:
-    return _share(_centred_square(n, *products[1]), _own_lengths(n, products))
+    return _share(_centred_square(n, *products[1]), _self_norms(n, products))
 
 
-def _own_lengths(n: int, products: list[tuple]) -> float:
+def _self_norms(n: int, products: list[tuple]) -> float:
     """|X'X| |Y'Y| of the centred matrices; two roots, because the product of the squares may be too large."""
-    own = [_centred_square(n, *each) for each in (products[0], products[2])]
-    return float(np.prod(np.sqrt(np.maximum(own, 0.0))))
+    squares = [_centred_square(n, *terms) for terms in (products[0], products[2])]
+    return float(np.prod(np.sqrt(np.maximum(squares, 0.0))))
 
 
 def _debiased(n: int, products: list[tuple]) -> float:
     if n < 4:
         return float("nan")
-    own_x, cross, own_y = (_hsic(n, *each) for each in products)
-    return min(_ratio(cross, np.sqrt(own_x) * np.sqrt(own_y)), 1.0) if own_x > 0 and own_y > 0 else float("nan")
+    xx, xy, yy = (_hsic(n, *terms) for terms in products)
+    return min(_ratio(xy, np.sqrt(xx) * np.sqrt(yy)), 1.0) if xx > 0 and yy > 0 else float("nan")
 
 
 def procrustes(m: Moments) -> float:
@@ -226,7 +227,7 @@ def procrustes_of(xy: np.ndarray, square_x: float, square_y: float) -> float:
 
 
 def procrustes_jackknifed(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:
-    """Procrustes similarity, and with each part left out (G,) to first order in the part: the best turn is kept."""
+    """Procrustes similarity, and with each part left out (G,) to first order in the part: the best rotation is kept."""
     turn, reached = turn_of(m)
     whole = np.vdot(turn, m.xy)
     values = []
@@ -251,8 +252,8 @@ def _errors_and_squares(both: tuple[Half, Half]) -> tuple[float, float]:
 def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
     """R2 with each group left out in turn, in the order of the parts, to first order in the group.
 
-    A group that one half is fitted on is one that the other is read on: there its own errors go. The ridge strengths
-    stay those of the whole.
+    A group on which one half is fitted is one on which the other is evaluated: there its errors are subtracted. The
+    ridge strengths stay those of the whole.
     """
     errors, squares = _errors_and_squares(both)
     left_out = []
@@ -262,8 +263,8 @@ def ridge_r2_without(both: tuple[Half, Half]) -> np.ndarray:
                 left_out.append(float("nan"))
                 continue
             moved, moved_squares = half.moved(group)
-            left = errors + moved - other.errors(group), squares + moved_squares - other.squares(group)
-            left_out.append(1 - _ratio(*left))
+            sums_left = errors + moved - other.errors(group), squares + moved_squares - other.squares(group)
+            left_out.append(1 - _ratio(*sums_left))
     return np.array(left_out)
 
 
@@ -272,5 +273,5 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _share(numerator: float, denominator: float) -> float:
-    """The ratio of what lies between 0 and 1 but for rounding."""
+    """A ratio that lies between 0 and 1 up to rounding."""
     return float(np.clip(_ratio(numerator, denominator), 0.0, 1.0))

@@ -1,8 +1,8 @@
 """The catalogue: every measure, declared once.
 
-A declaration says what a measure is called, what it means, how it is made and where reports show it. Whatever computes,
-shows, checks or documents measures (results, terminal, page, figures, tables, gates, logs, the README) goes through the
-declarations and names no measure of its own. To add a measure is to declare it here, of one summary of a pair:
+A declaration holds a measure's name, its meaning, how it is computed and where reports show it. All code that computes,
+shows, checks or documents measures (results, terminal, page, figures, tables, gates, logs, the README) iterates over
+the declarations and names no measure itself. To add a measure, declare it here, on one summary of a pair:
 
     needs         its functions take
     moments       from_moments.Sums         sums of products of all rows, in groups, and the rows' lengths
@@ -10,7 +10,7 @@ declarations and names no measure of its own. To add a measure is to declare it 
     classes       from_neighbours.Lists     the classes for which these neighbours vote
     ranks         from_neighbours.Ranked    where the neighbours in one space stand in the other
 
-A measure of your own is one more declaration, with its function of two arrays:
+A user's measure is one more declaration, with a function of two arrays:
 
     mine = Measure("spread_ratio", "spread ratio", "Overall shape", "spread of the student over the teacher's",
                    function=lambda x, y: y.std() / x.std(), higher_is_better=None)
@@ -38,44 +38,44 @@ Steps = tuple[tuple[float, str], ...]
 UNBOUNDED = (-np.inf, np.inf)
 NEEDS = ("moments", "neighbours", "ranks", "classes")
 UNIT, SIGNED, AT_MOST_ONE = (0.0, 1.0), (-1.0, 1.0), (-np.inf, 1.0)
-NEVER = -np.inf  # the last of some steps: what holds where no other does
-OFTEN: Steps = (
+LOWEST = -np.inf  # the last step: it applies where no other does
+FREQUENCY_WORDS: Steps = (
     (1.0, "always"),
     (0.99, "almost always"),
     (0.95, "mostly"),
     (0.8, "often"),
     (0.6, "not always"),
-    (NEVER, "no more often than at random"),
+    (LOWEST, "no more often than at random"),
 )
-LIKENESS: Steps = (
+SIMILARITY_WORDS: Steps = (
     (0.95, "nearly coincide"),
     (0.8, "agree well"),
     (0.5, "agree in part"),
     (0.2, "agree little"),
-    (NEVER, "hardly agree"),
+    (LOWEST, "hardly agree"),
 )
-CLOSELY: Steps = (
+CLOSENESS_WORDS: Steps = (
     (0.95, "almost exactly"),
     (0.8, "closely"),
     (0.5, "loosely"),
     (0.2, "weakly"),
     (-0.2, "hardly at all"),
-    (NEVER, "with the opposite sign"),
+    (LOWEST, "with the opposite sign"),
 )
-HUBS: Steps = (
+HUB_WORDS: Steps = (
     (4.0, "a few hubs dominate"),
     (2.0, "some points are hubs"),
     (1.0, "somewhat unevenly spread"),
     (-1.0, "evenly spread"),
-    (NEVER, "some points are rarely neighbours"),
+    (LOWEST, "some points are rarely neighbours"),
 )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a measure is and how it is made; not yet a value.
+    """What a measure is and how it is computed; it holds no value.
 
-    A measure of your own has a `function` of two arrays. A built-in one says in `needs` from which summary it is made,
+    A user's measure has a `function` of two arrays. A built-in one names in `needs` the summary it is computed from,
     and its functions take that summary: `from_moments.Sums`, `from_neighbours.Lists` or `from_neighbours.Ranked`.
 
     Parameters
@@ -89,58 +89,58 @@ class Measure:
     gloss : str
         What it is, in a few words, for any value.
     function : callable, optional
-        For a measure of your own: ``function(teacher, student) -> float`` of aligned float64 arrays (n, dt) and
-        (n, ds).
+        For a user's measure: ``function(teacher, student) -> float`` of aligned float64 arrays (n, dt) and (n, ds).
     chance : float or callable, optional
-        What unrelated rows give; a function of what `function` or `value` takes.
+        The value for unrelated rows; a function with the arguments of `function` or `value`.
     higher_is_better : bool or None
-        None for a measure that describes, and does not judge.
+        None for a measure that describes and does not judge.
     bounds : pair of float
-        The least and the largest value it can take.
+        The smallest and the largest value it can take.
     reading : str
-        The sentence that says a value: may hold {share}, {degree}, {about}, {width}, {neighbours} and {class}.
+        The sentence that explains a value: may hold {share}, {degree}, {about}, {width}, {neighbours} and {class}.
     steps : tuple of (bound, words)
         The words for {degree}, the highest bound first.
     needs : str
-        What a built-in measure is made from: "moments" (also norms), "neighbours", "ranks" (of neighbours in the other
+        The summary of a built-in measure: "moments" (also norms), "neighbours", "ranks" (of neighbours in the other
         space) or "classes" (votes of neighbours).
     headline : bool
         Whether small tables and crowded figures show it.
     watched : bool
-        Whether training is watched by it: of moments, neighbours or classes.
+        Whether it is logged during training; only for moments, neighbours or classes.
     short : str
         A title where there is little room.
     value : callable, optional
-        ``value(summary)``: a number, or an array. Of moments, a value a dimension (d,), whose median is the measure; of
-        neighbours, ranks and classes, a term a query (q,), whose mean is the measure.
+        ``value(summary)``: a number, or an array. For moments, one value a dimension (d,), whose median is the measure;
+        for neighbours, ranks and classes, one term a query (q,), whose mean is the measure.
     interval : callable, optional
-        Where the interval is not the summary's own. Of moments, the values without each group in turn, (G,) or (G, d):
-        without it `value` is made again from the other groups. Else ``interval(lists, estimate)`` corrects the estimate
-        from half-splits or queries.
+        Where the summary's default interval does not fit. For moments, the values without each group in turn, (G,) or
+        (G, d); by default `value` is computed again from the other groups. Else ``interval(lists, estimate)`` corrects
+        the estimate from half-splits or queries.
     class_chance : callable, optional
-        Of neighbours and classes: what the student's rows give when they move within their classes, or None. Of
-        moments that is `value` itself, of moved rows.
+        For neighbours and classes: the value after the student's rows moved within their classes, or None. For moments
+        that is `value` of the moved rows.
     undefined : callable, optional
-        Why a summary has no value, in a sentence; None where it has one. Of moments and ranks.
+        Why a summary has no value, in a sentence; None where it has one. For moments and ranks.
     note : callable, optional
         ``note(summary, value)``: a caveat in a sentence, or None.
     at_most : callable, optional
-        Of moments: the largest value that these spaces allow.
+        For moments: the largest value that these spaces allow.
     itself : float, optional
-        The value of the teacher against itself, where it is known: the reference of a student as wide as the teacher.
+        The value of the teacher compared with itself, where it is known: the reference of a student as wide as the
+        teacher.
     referred : bool
-        Whether the teacher's principal components say what to expect.
+        Whether it has a reference, the teacher reduced to its principal components.
     metric : str or None
-        "cosine" or "euclidean" for what neighbours give.
+        "cosine" or "euclidean" for measures of neighbours.
     side : str
-        "teacher" or "student" where it is of that space alone.
+        "teacher" or "student" for a measure of that space alone.
     detail : str
-        The name in details under which its values stand: of every dimension, or of every class.
+        The name in details of its values for every dimension, or for every class.
 
     Attributes
     ----------
     place : int
-        Its place among all declarations: results hold measures in that order, reports in that of `MEASURES`.
+        Its position among all declarations: results list measures in that order, reports in that of `MEASURES`.
 
     Examples
     --------
@@ -181,9 +181,9 @@ class Measure:
                 raise InputError(f"measure {self.key!r}: {part} is {value!r}; give a text that is not empty")
         for part in ("function", "value", "interval", "class_chance", "undefined", "note", "at_most"):
             if (value := getattr(self, part)) is not None and not callable(value):
-                raise InputError(f"measure {self.key!r}: {part} is no function; give one")
+                raise InputError(f"measure {self.key!r}: {part} is not a function; give one")
         if self.function is not None and self.chance is not None and not callable(self.chance):
-            raise InputError(f"measure {self.key!r}: chance is no function; give one of two arrays")
+            raise InputError(f"measure {self.key!r}: chance is not a function; give one of two arrays")
         if self.needs not in NEEDS:
             raise InputError(f"measure {self.key!r}: needs is {self.needs!r}; give one of {', '.join(NEEDS)}")
 
@@ -197,13 +197,13 @@ class Measure:
         return self.value(summary)
 
     def declared(self) -> dict[str, Any] | None:
-        """What a saved result holds of a declaration that is not built in, so that it can be shown; else None."""
+        """The fields of a user's declaration that a saved result needs to show it; None for a built-in one."""
         if self in MEASURES:
             return None
         return {part: getattr(self, part) for part in ("title", "group", "gloss", "higher_is_better")}
 
 
-# Of moments: a number, or a value a dimension
+# From moments: a number, or one value a dimension
 
 
 def _ckas(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
@@ -222,22 +222,24 @@ def _columns(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _procrustes_chance(sums: Sums) -> float:
-    """Of rows in random order; nuclear norms of independent rows fall with the square root of their number."""
+    """The value for rows in random order; nuclear norms of independent rows fall with the square root of n."""
     permuted = sums.permuted
     return alignment.procrustes(permuted) * ((permuted.n - 1) / (sums.m.n - 1)) ** 0.5
 
 
 def _procrustes_note(sums: Sums, value: float | None) -> str | None:
-    asked, n = sums.permuted.n, sums.m.n
-    if value is None or asked == n:
+    permuted, n = sums.permuted.n, sums.m.n
+    if value is None or permuted == n:
         return None
-    return f"chance from {asked:,} rows, scaled to {n:,}; class chance from {sums.most_moved:,}"
+    return f"chance from {permuted:,} rows, scaled to {n:,}; class chance from {sums.most_moved:,}"
 
 
 def _rankme(side: str) -> Measure:
     def ranks(sums: Sums) -> tuple[float, np.ndarray]:
-        own = sums.of(side)
-        return sums.once(f"ranks of the {side}", lambda: dimensions.effective_ranks(own.m, own.parts), side)
+        space_sums = sums.of(side)
+        return sums.once(
+            f"ranks of the {side}", lambda: dimensions.effective_ranks(space_sums.m, space_sums.parts), side
+        )
 
     return Measure(
         f"rankme_{side}",
@@ -261,7 +263,7 @@ def _widths_differ(sums: Sums) -> str | None:
 
 
 def _after_map(kind: str, title: str, gloss: str, reading: str, referred: bool = True) -> Measure:
-    """The correlation of every dimension after a map of this kind."""
+    """The measure of per-dimension correlation after a map of this kind."""
 
     def held_out(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
         return sums.once(kind, lambda: dimensions.held_out_correlations(sums.halves, kind, leave_out=sums.enough))
@@ -273,7 +275,7 @@ def _after_map(kind: str, title: str, gloss: str, reading: str, referred: bool =
         gloss,
         bounds=SIGNED,
         reading=reading,
-        steps=CLOSELY,
+        steps=CLOSENESS_WORDS,
         value=lambda sums: held_out(sums)[0],
         interval=lambda sums: held_out(sums)[1],
         chance=0.0,
@@ -302,7 +304,7 @@ DEBIASED_CKA = Measure(
     "likeness of the overall shape: 0 for unrelated spaces, 1 for equal up to rotation and scale",
     bounds=AT_MOST_ONE,
     reading="the overall shapes {degree}; unrelated spaces score 0, rotation and scale do not count",
-    steps=LIKENESS,
+    steps=SIMILARITY_WORDS,
     value=lambda sums: alignment.debiased_cka(sums.m),
     interval=lambda sums: _ckas(sums)[1],
     chance=0.0,
@@ -318,7 +320,7 @@ PROCRUSTES = Measure(
     "fit after the best rotation and scaling of the student",
     bounds=UNIT,
     reading="after the best rotation and scaling, the spaces match {degree}; compare it with chance, not with 0",
-    steps=CLOSELY,
+    steps=CLOSENESS_WORDS,
     value=lambda sums: _procrustes(sums)[0] if sums.enough else alignment.procrustes(sums.m),
     interval=lambda sums: _procrustes(sums)[1],
     chance=_procrustes_chance,
@@ -347,7 +349,7 @@ PER_DIMENSION = Measure(
     "correlation of each student dimension with the same teacher dimension (median)",
     bounds=SIGNED,
     reading="the median dimension follows the same dimension of the teacher {degree}",
-    steps=CLOSELY,
+    steps=CLOSENESS_WORDS,
     value=lambda sums: dimensions.correlations(sums.m),
     interval=lambda sums: _columns(sums)[0],
     chance=0.0,
@@ -364,7 +366,7 @@ SPACE_SIMILARITY = Measure(
     "cosine of the two columns of a dimension, mean included (median)",
     bounds=SIGNED,
     reading="the columns of the median dimension agree {degree} in direction, mean included",
-    steps=CLOSELY,
+    steps=CLOSENESS_WORDS,
     value=lambda sums: dimensions.column_cosines(sums.m),
     interval=lambda sums: _columns(sums)[1],
     chance=lambda sums: dimensions.column_cosine_chance(sums.m),
@@ -400,7 +402,7 @@ NORM_CORRELATION = Measure(
     "correlation of the vectors' lengths",
     bounds=SIGNED,
     reading="the student's vector lengths follow the teacher's {degree}",
-    steps=CLOSELY,
+    steps=CLOSENESS_WORDS,
     value=lambda sums: geometry.pearson(*sums.norms),
     chance=0.0,
     undefined=lambda sums: geometry.equal_norms(sums.equal_norms),
@@ -410,15 +412,15 @@ NORM_CORRELATION = Measure(
     short="norm corr.",
 )
 
-# Of neighbours: a number, or a term a query
+# From neighbours: a number, or one term a query
 
 
 def _moved_overlap(metric: str) -> Callable[[Lists], float | None]:
-    """Class chance of an overlap."""
+    """A function that gives the class chance of an overlap."""
 
     def chance(lists: Lists) -> float | None:
         sides = getattr(lists.teacher, metric), getattr(lists.student, metric)
-        return classes.mean_of_moved(overlap.class_overlap(*sides, lists.codes), lists.own)
+        return classes.mean_of_moved(overlap.class_overlap(*sides, lists.codes), lists.query_codes)
 
     return chance
 
@@ -431,13 +433,13 @@ def _hubness(side: str) -> Measure:
         f"how unevenly the {side}'s points serve as neighbours: 0 evenly, above 2 a few hubs dominate",
         higher_is_better=None,
         reading=f"how often each point is a neighbour in the {side}: {{degree}}",
-        steps=HUBS,
+        steps=HUB_WORDS,
         needs="neighbours",
         metric="cosine",
         side=side,
         value=lambda lists: geometry.skewness(*lists.occurrences(side)),
         interval=lambda lists, estimate: geometry.hub_errors(lists, side, estimate),
-        note=geometry.said_of_hubness,
+        note=geometry.hubness_note,
         referred=side == "student",
     )
 
@@ -507,7 +509,7 @@ JACCARD = Measure(
 HUBNESS_TEACHER, INTRINSIC_DIMENSION_TEACHER = _hubness("teacher"), _intrinsic_dimension("teacher")
 HUBNESS_STUDENT, INTRINSIC_DIMENSION_STUDENT = _hubness("student"), _intrinsic_dimension("student")
 
-# Of the votes of neighbours
+# From the votes of neighbours
 KNN_AGREEMENT = Measure(
     "knn_agreement@{k}",
     "k-NN agreement@{k}",
@@ -517,11 +519,11 @@ KNN_AGREEMENT = Measure(
     reading="for {share} of the points, neighbours vote for the same {class} in both spaces",
     needs="classes",
     metric="cosine",
-    value=lambda votes: votes.first == votes.second,
+    value=lambda votes: votes.teacher_votes == votes.student_votes,
     interval=classes.agreement_error,
     chance=lambda votes: votes.chance.agreement,
-    class_chance=lambda votes: classes.agreement_within(votes.first, votes.second, votes.own),
-    note=classes.said_of_agreement,
+    class_chance=lambda votes: classes.agreement_within(votes.teacher_votes, votes.student_votes, votes.query_codes),
+    note=classes.agreement_note,
     itself=1.0,
     headline=True,
     watched=True,
@@ -537,10 +539,10 @@ KNN_KAPPA = Measure(
     reading="beyond what the class sizes alone give, {share} of the possible agreement is there",
     needs="classes",
     metric="cosine",
-    value=lambda votes: classes.kappa(votes.first, votes.second),
+    value=lambda votes: classes.kappa(votes.teacher_votes, votes.student_votes),
     interval=classes.kappa_error,
     chance=lambda votes: votes.chance.kappa,
-    class_chance=lambda votes: classes.kappa_within(votes.first, votes.second, votes.own),
+    class_chance=lambda votes: classes.kappa_within(votes.teacher_votes, votes.student_votes, votes.query_codes),
     itself=1.0,
 )
 KNN_ACCURACY_TEACHER = Measure(
@@ -554,7 +556,7 @@ KNN_ACCURACY_TEACHER = Measure(
     needs="classes",
     metric="cosine",
     side="teacher",
-    value=lambda votes: votes.first == votes.own,
+    value=lambda votes: votes.teacher_votes == votes.query_codes,
     interval=classes.accuracy_error,
     chance=lambda votes: votes.chance.teacher,
     referred=False,
@@ -571,14 +573,14 @@ KNN_ACCURACY_STUDENT = Measure(
     needs="classes",
     metric="cosine",
     side="student",
-    value=lambda votes: votes.second == votes.own,
+    value=lambda votes: votes.student_votes == votes.query_codes,
     interval=classes.accuracy_error,
     chance=lambda votes: votes.chance.student,
     watched=True,
     detail="knn_accuracy_student",
 )
 
-# Of ranks: a term a query
+# From ranks: one term a query
 TRUSTWORTHINESS = Measure(
     "trustworthiness@{k}",
     "trustworthiness@{k}",
@@ -586,7 +588,7 @@ TRUSTWORTHINESS = Measure(
     "1: all that is near in the student was near in the teacher",
     bounds=UNIT,
     reading="what is near in the student was {degree} near in the teacher",
-    steps=OFTEN,
+    steps=FREQUENCY_WORDS,
     needs="ranks",
     metric="cosine",
     value=lambda ranked: 1 - overlap.penalties(ranked.student, *ranked.in_teacher),
@@ -601,7 +603,7 @@ CONTINUITY = Measure(
     "1: all that was near in the teacher is still near in the student",
     bounds=UNIT,
     reading="what was near in the teacher is {degree} near in the student",
-    steps=OFTEN,
+    steps=FREQUENCY_WORDS,
     needs="ranks",
     metric="cosine",
     value=lambda ranked: 1 - overlap.penalties(ranked.teacher, *ranked.in_student),
@@ -640,22 +642,22 @@ MEASURES: tuple[Measure, ...] = (
 
 
 def made_from(measures: Iterable[Measure], *needs: str) -> list[Measure]:
-    """The measures among them that are made from these summaries, in the order of results.
+    """The built-in measures that are computed from these summaries, in the order of results.
 
-    >>> [each.key for each in made_from(MEASURES, "ranks")]
+    >>> [measure.key for measure in made_from(MEASURES, "ranks")]
     ['trustworthiness@{k}', 'continuity@{k}']
     """
-    kept = (each for each in measures if each.function is None and each.needs in needs)
-    return sorted(kept, key=lambda each: each.place)
+    kept = (measure for measure in measures if measure.function is None and measure.needs in needs)
+    return sorted(kept, key=lambda measure: measure.place)
 
 
 def detailed(needs: str) -> dict[str, Measure]:
-    """The measures of which details hold more than one value, by their names there.
+    """The measures that have a value for every dimension or class in the details, by their names there.
 
     >>> list(detailed("classes"))
     ['knn_agreement', 'knn_accuracy_teacher', 'knn_accuracy_student']
     """
-    return {each.detail: each for each in made_from(MEASURES, needs) if each.detail}
+    return {measure.detail: measure for measure in made_from(MEASURES, needs) if measure.detail}
 
 
 def general(key: str) -> str:
@@ -673,7 +675,7 @@ def declaration(key: str) -> Measure | None:
     >>> declaration("overlap@10").bounds
     (0.0, 1.0)
     """
-    return next((each for each in MEASURES if each.key == general(key)), None)
+    return next((measure for measure in MEASURES if measure.key == general(key)), None)
 
 
 def printed(key: str, short: bool = False) -> str:

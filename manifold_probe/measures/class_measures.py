@@ -1,8 +1,8 @@
-"""The class measures of a pair with chance, class chance and notes: what voting neighbours say, and what they cannot.
+"""The class measures of a pair with chance, class chance and notes.
 
-Only rows with a class vote and are judged, so that the measures are exactly those of these rows alone. They are
-undefined where no two rows share a class; of a class of one row the accuracies count its row as wrong, which no other
-row could vote for, and say how many such rows there are.
+Only rows with a class vote and are counted, so that the measures are exactly those of these rows alone. They are
+undefined where no two rows share a class. The only row of a class counts as wrong in the accuracies, since no other row
+can vote for its class; a note gives the number of such rows.
 
 Class chance moves every row of the student to another row's place within its class (`rows.cycled_within`). A row that
 is the only one of its class cannot move and is left out; where that is more than half of the rows with a class, there
@@ -26,38 +26,40 @@ from manifold_probe.measures.uncertainty import Estimate
 if TYPE_CHECKING:
     from manifold_probe.measures.from_neighbours import Lists
 
-STAND_IN = "no labels: classes are the teacher's k-means clusters, which the interval takes as given"
+CLUSTERS_NOTE = "no labels: classes are the teacher's k-means clusters, which the interval takes as given"
 
 
 def measure_classes(
-    teacher: Teacher, k: int, votes: Lists | None, found: Mapping[str, Estimate], wanted: Sequence[Measure]
+    teacher: Teacher, k: int, votes: Lists | None, estimates: Mapping[str, Estimate], wanted: Sequence[Measure]
 ) -> dict[str, Measured]:
     """The wanted class measures, from their estimates by key on the rows with a class.
 
     ``votes`` are the neighbours among these rows, None where they are too few.
     """
     voters = teacher.voters
-    why = None
+    undefined = None
     if votes is None:
-        why = f"{len(voters.rows):,} rows with a label are too few for k = {k}"
+        undefined = f"{len(voters.rows):,} rows with a label are too few for k = {k}"
     elif not has_company(voters.codes).any():
-        why = "every class has one row, so that no other row can vote for it"
-    if votes is None or why:
-        nothing = Measured(Estimate(None), len(voters.rows), note=why)
-        return {each.named(k): replace(nothing, metric=each.metric, declared=each.declared()) for each in wanted}
-    moves = has_company(votes.own)
+        undefined = "every class has one row, so that no other row can vote for it"
+    if votes is None or undefined:
+        nothing = Measured(Estimate(None), len(voters.rows), note=undefined)
+        return {
+            measure.named(k): replace(nothing, metric=measure.metric, declared=measure.declared()) for measure in wanted
+        }
+    moves = has_company(votes.query_codes)
     moved = votes.only(moves) if moves.mean() >= MOVED else None
     return {
-        each.named(k): Measured(
-            found[each.key],
-            len(votes.own),
-            _finite(each.chance(votes) if callable(each.chance) else each.chance),
-            _finite(each.class_chance(moved)) if each.class_chance and moved else None,
-            metric=each.metric,
-            note=_note(each, found[each.key].value, votes, teacher),
-            declared=each.declared(),
+        measure.named(k): Measured(
+            estimates[measure.key],
+            len(votes.query_codes),
+            _finite(measure.chance(votes) if callable(measure.chance) else measure.chance),
+            _finite(measure.class_chance(moved)) if measure.class_chance and moved else None,
+            metric=measure.metric,
+            note=_note(measure, estimates[measure.key].value, votes, teacher),
+            declared=measure.declared(),
         )
-        for each in wanted
+        for measure in wanted
     }
 
 
@@ -66,7 +68,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def moved_note(teacher: Teacher) -> str | None:
-    """Which rows class chance leaves out, None where it is read on all."""
+    """A note on the rows that class chance leaves out; None where it uses all rows."""
     voters = teacher.voters
     alone = int((~has_company(voters.codes)).sum())
     if alone > (1 - MOVED) * len(voters.rows):
@@ -92,11 +94,11 @@ def _note(measure: Measure, value: float | None, votes: Lists, teacher: Teacher)
     lonely = int((~has_company(voters.codes)).sum())
     if lonely and measure.side:
         notes.append(f"{lonely:,} rows are the only one of their class and count as wrong")
-    return "; ".join(said for said in [*notes, None if labelled else STAND_IN] if said) or None
+    return "; ".join(note for note in [*notes, None if labelled else CLUSTERS_NOTE] if note) or None
 
 
 def class_rows(teacher: Teacher) -> dict[str, int]:
-    """How many classes there are, rows with and without one, and rows that are the only one of theirs."""
+    """Number of classes, of rows with and without a class, and of rows that are the only one of their class."""
     rows, n = len(teacher.voters.rows), len(teacher.codes)
     alone = int((~has_company(teacher.voters.codes)).sum())
     return {"classes": len(teacher.class_names), "labelled": rows, "unlabelled": n - rows, "alone": alone}

@@ -1,7 +1,7 @@
-"""What a k-nearest-neighbour classifier makes of a space: accuracy, and agreement between two spaces.
+"""A k-nearest-neighbour classifier on a space: its accuracy, and its agreement between two spaces.
 
 The class of a row is the uniform majority of its k nearest other rows (cosine), ties going to the lowest label.
-Agreement says whether two spaces would decide alike; it is blind to everything inside a class.
+Agreement measures whether two spaces give the same classes; it does not see structure inside a class.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from manifold_probe.measures.from_neighbours import Lists
 
 VOTES_AT_ONCE = 20_000_000
-MANY_CLASSES = 256  # beyond, few of the cells (query, class) hold a vote
-DRAWS, FEWEST_DRAWS = 20_000, 8  # of votes at random, over all queries; and rounds of them
+MANY_CLASSES = 256  # above, few of the cells (query, class) hold a vote
+CHANCE_VOTES, MIN_CHANCE_ROUNDS = 20_000, 8  # random votes over all queries: an error of at most .0035 for a share
 
 
 def knn_accuracy(x: Any, labels: Any, k: int = 10) -> float:
@@ -74,11 +74,11 @@ def knn_agreement(x: Any, y: Any, labels: Any, k: int = 10) -> float:
     return float((first == second).mean())
 
 
-def predictions(found: Neighbours, codes: np.ndarray) -> np.ndarray:
+def predictions(neighbours: Neighbours, codes: np.ndarray) -> np.ndarray:
     """The class (q,) that each query's neighbours vote for; tied rows vote with the share they hold."""
-    query, place = np.nonzero(found.weights)
-    votes, weights = codes[found.members[query, place]], found.weights[query, place]
-    return majority(query, votes, weights, len(found.queries), int(codes.max()) + 1)
+    query, place = np.nonzero(neighbours.weights)
+    votes, weights = codes[neighbours.members[query, place]], neighbours.weights[query, place]
+    return majority(query, votes, weights, len(neighbours.queries), int(codes.max()) + 1)
 
 
 def majority(
@@ -86,7 +86,7 @@ def majority(
 ) -> np.ndarray:
     """The class (queries,) with the most weight among the votes of each query; the lowest where several have it.
 
-    ``query`` (m,) ascending, says whose vote each of ``votes`` (m,) is.
+    ``query`` (m,), ascending, is the query of each of ``votes`` (m,).
     """
     if classes > MANY_CLASSES:
         return _majority_of_many(query, votes, weights, queries, classes)
@@ -118,40 +118,40 @@ def _majority_of_many(
 def expected_agreement(first: np.ndarray, second: np.ndarray) -> float:
     """Agreement (of predicted classes, both (q,)) that the frequencies of the classes alone give: kappa's p_e."""
     classes = int(max(first.max(), second.max())) + 1
-    shares = (np.bincount(each, minlength=classes) / len(each) for each in (first, second))
+    shares = (np.bincount(predicted, minlength=classes) / len(predicted) for predicted in (first, second))
     return float(np.prod(list(shares), axis=0).sum())
 
 
-def agreement_within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> float:
-    """Expected agreement when every row takes the second prediction of another row of its class ``own`` (q,).
+def agreement_within(first: np.ndarray, second: np.ndarray, codes: np.ndarray) -> float:
+    """Expected agreement when every row takes the second prediction of another row of its class ``codes`` (q,).
 
     Of classes of at least two rows; all (q,).
     """
     classes = int(max(first.max(), second.max())) + 1
-    keys, counts = np.unique(own * classes + second, return_counts=True)
-    wanted = own * classes + first
+    keys, counts = np.unique(codes * classes + second, return_counts=True)
+    wanted = codes * classes + first
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    alike = np.where(keys[place] == wanted, counts[place], 0) - (first == second)
-    return float((alike / (np.bincount(own)[own] - 1)).mean())
+    agreeing = np.where(keys[place] == wanted, counts[place], 0) - (first == second)
+    return float((agreeing / (np.bincount(codes)[codes] - 1)).mean())
 
 
-def kappa_within(first: np.ndarray, second: np.ndarray, own: np.ndarray) -> float:
-    """Kappa of that agreement; what it expects stays, since rows only change places. NaN where that is all."""
+def kappa_within(first: np.ndarray, second: np.ndarray, codes: np.ndarray) -> float:
+    """Kappa of `agreement_within`; rows only change places, so the expected agreement stays. NaN where that is 1."""
     expected = expected_agreement(first, second)
-    return (agreement_within(first, second, own) - expected) / (1 - expected) if expected < 1 else float("nan")
+    return (agreement_within(first, second, codes) - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
-def mean_of_moved(terms: np.ndarray, own: np.ndarray) -> float | None:
+def mean_of_moved(terms: np.ndarray, codes: np.ndarray) -> float | None:
     """The mean of expected terms (q,), NaN for queries that cannot move; None where most of those with a class cannot.
 
-    ``own`` (q,) are the queries' classes, -1 for none.
+    ``codes`` (q,) are the queries' classes, -1 for none.
     """
     moved = np.isfinite(terms)
-    return float(terms[moved].mean()) if moved.any() and moved.sum() >= MOVED * (own >= 0).sum() else None
+    return float(terms[moved].mean()) if moved.any() and moved.sum() >= MOVED * (codes >= 0).sum() else None
 
 
 class VoteChance(NamedTuple):
-    """What the class measures would be by chance: agreement, kappa, and the accuracies of teacher and student."""
+    """Chance values of the class measures: agreement, kappa, and the accuracies of teacher and student."""
 
     agreement: float
     kappa: float
@@ -160,58 +160,60 @@ class VoteChance(NamedTuple):
 
 
 def vote_chance(first: Neighbours, second: Neighbours, codes: np.ndarray, seed: int) -> VoteChance:
-    """What the class measures of two spaces would be, had the rows of one been exchanged at random.
+    """The class measures of two spaces when the rows of one are exchanged at random.
 
-    Leave-one-out voting is not blind to the row's own class: it is the one class of which a row is missing, so that
-    accuracy, agreement and Cohen's kappa (-.03 for 60 rows of 10 classes) fall below what class frequencies give.
-    Expectations are means over seeded permutations of the classes among the rows of the second space (and of the first
-    space for its accuracy), its neighbour lists staying what they are.
+    Leave-one-out voting depends on the row's class, of which one row is missing, so that accuracy, agreement and
+    Cohen's kappa (-.03 for 60 rows of 10 classes) fall below the values from class frequencies. Expectations are means
+    over seeded permutations of the classes among the rows of the second space (and of the first space for its
+    accuracy); its neighbour lists do not change.
     """
     queries, n = second.queries, second.n
     rest = np.setdiff1d(np.arange(n), queries, assume_unique=True)
     voted, rng, rounds = predictions(first, codes), generator(seed, PERMUTING), []
-    for _ in range(max(FEWEST_DRAWS, -(-DRAWS // len(queries)))):
+    for _ in range(max(MIN_CHANCE_ROUNDS, -(-CHANCE_VOTES // len(queries)))):
         place, moved = rng.permutation(len(queries)), np.empty_like(codes)
         moved[queries], moved[rest] = codes[queries[place]], codes[rng.permutation(rest)]
-        there, here, own = voted[place], predictions(second, moved), moved[queries]
-        accuracies = ((each == own).mean() for each in (predictions(first, moved), here))
-        rounds.append([(there == here).mean(), kappa(there, here), *accuracies])
+        voted_teacher, voted_student, true = voted[place], predictions(second, moved), moved[queries]
+        accuracies = ((predicted == true).mean() for predicted in (predictions(first, moved), voted_student))
+        rounds.append([(voted_teacher == voted_student).mean(), kappa(voted_teacher, voted_student), *accuracies])
     return VoteChance(*np.mean(rounds, axis=0).tolist())
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa: agreement beyond what the spaces' class frequencies alone give, as a share of what is possible."""
+    """Cohen's kappa: agreement beyond that of the class frequencies, as a share of the largest possible."""
     expected = expected_agreement(first, second)
     agreed = float((first == second).mean())
     return (agreed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
 def agreement_from_accuracies(first: float, second: float, classes: int) -> float:
-    """What two accuracies alone would give: both right, or both wrong and, by luck, with the same wrong class."""
+    """Agreement of independent votes: both right, or both wrong and by chance with the same wrong class."""
     return first * second + (1 - first) * (1 - second) / max(classes - 1, 1)
 
 
-def said_of_agreement(votes: Lists, value: float | None) -> str:
-    """What the accuracies explain of an agreement."""
-    teacher, student = (float((predicted == votes.own).mean()) for predicted in (votes.first, votes.second))
+def agreement_note(votes: Lists, value: float | None) -> str:
+    """A note on the agreement that the two accuracies alone would give."""
+    teacher, student = (
+        float((predicted == votes.query_codes).mean()) for predicted in (votes.teacher_votes, votes.student_votes)
+    )
     alone = agreement_from_accuracies(teacher, student, int(votes.codes.max()) + 1)
     return f"the two accuracies alone would give {alone:.3f}"
 
 
 def accuracy_error(votes: Lists, estimate: Estimate) -> Estimate:
-    """An accuracy with the error of independent rows at least."""
-    return estimate.at_least(error_of_share(estimate.value or 0.0, len(votes.own)))
+    """An accuracy with at least the error of independent rows."""
+    return estimate.at_least(error_of_share(estimate.value or 0.0, len(votes.query_codes)))
 
 
 def agreement_error(votes: Lists, estimate: Estimate) -> Estimate:
-    """An agreement with the error of independent rows at least, or with none where all neighbours are kept."""
+    """An agreement with at least the error of independent rows, unchanged where all neighbours are kept."""
     return estimate if votes.kept_all else accuracy_error(votes, estimate)
 
 
 def kappa_error(votes: Lists, estimate: Estimate) -> Estimate:
-    """Kappa with the error that its agreement has."""
-    expected = expected_agreement(votes.first, votes.second)
+    """Kappa with at least the error of its agreement."""
+    expected = expected_agreement(votes.teacher_votes, votes.student_votes)
     if votes.kept_all or not expected < 1:
         return estimate
-    agreed = float((votes.first == votes.second).mean())
-    return estimate.at_least(error_of_share(agreed, len(votes.own)) / (1 - expected))
+    agreed = float((votes.teacher_votes == votes.student_votes).mean())
+    return estimate.at_least(error_of_share(agreed, len(votes.query_codes)) / (1 - expected))

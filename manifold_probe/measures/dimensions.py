@@ -1,8 +1,8 @@
-"""What happened to each dimension, and how many are left: correlations, space similarity, spectra, RankMe.
+"""Dimensions one by one, and their effective number: correlations, space similarity, spectra, RankMe.
 
-Per-dimension correlation is read raw where widths agree, and after a map fitted on one half of the rows and read on the
-other (permutation by assignment, orthogonal, ridge), so that a rotated but faithful student is not called a failure.
-Neither sees neighbourhoods: a noise dimension counts as much as one that carries the classes.
+Per-dimension correlation is computed raw where widths agree, and after a map fitted on one half of the rows and applied
+to the other (permutation by assignment, orthogonal, ridge), so that a rotated but faithful student scores well.
+Neither measures neighbourhoods: a noise dimension counts as much as one that separates the classes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.measures.linear_maps import Half, orthogonal, partners
 
 MAPS = ("permutation", "orthogonal", "ridge")
-Sums = tuple  # (n, sx, sy, xx, xy, yy): the rows, and for each dimension of x and its own of y their sums and products
+Sums = tuple  # (n, sx, sy, xx, xy, yy): the rows, and for each dimension of x and its partner of y sums and products
 
 
 def per_dimension_correlation(x: Any, y: Any) -> np.ndarray:
@@ -46,8 +46,8 @@ def per_dimension_correlation(x: Any, y: Any) -> np.ndarray:
 def space_similarity(x: Any, y: Any) -> np.ndarray:
     """CoSS's space similarity: the uncentred cosine of each column of x with the same column of y, shape (d,).
 
-    Range -1 to 1, 1 is good; NaN where a column is all zero. Large means make it large: read it together with its
-    chance.
+    Range -1 to 1, 1 is good; NaN where a column is all zero. Large means make it large: compare it with its chance
+    value.
 
     References
     ----------
@@ -66,7 +66,7 @@ def space_similarity(x: Any, y: Any) -> np.ndarray:
 def rankme(x: Any) -> float:
     """RankMe: the exponential of the entropy of the normalised singular values, uncentred; an effective rank.
 
-    exp(-sum p ln p) with p = sigma / sum sigma + 1e-7. Range 1 to min(n, d). It counts uninformative directions too.
+    exp(-sum p ln p) with p = sigma / sum sigma + 1e-7. Range 1 to min(n, d). Uninformative directions count too.
 
     References
     ----------
@@ -109,13 +109,13 @@ def column_cosines(m: Moments) -> np.ndarray:
 def each_without(m: Moments, parts: list[Moments]) -> tuple[np.ndarray, np.ndarray]:
     """`correlations` and `column_cosines` with each part left out, (G, d) each."""
     whole = _matched(m)
-    left = [_minus(whole, _matched(part)) for part in parts]
-    cosines = [_cosine(m.shift_x, m.shift_y, *sums) for sums in left]
-    return np.array([_correlation(*sums) for sums in left]), np.array(cosines)
+    sums_left = [_minus(whole, _matched(part)) for part in parts]
+    cosines = [_cosine(m.shift_x, m.shift_y, *sums) for sums in sums_left]
+    return np.array([_correlation(*sums) for sums in sums_left]), np.array(cosines)
 
 
 def column_cosine_chance(m: Moments) -> np.ndarray:
-    """Expected column cosines (d,) when rows are paired at random: what the means alone give."""
+    """Expected column cosines (d,) when rows are paired at random: those of the means alone."""
     _, sx, sy, xx, _, yy = _matched(m)
     return _cosine(m.shift_x, m.shift_y, m.n, sx, sy, xx, sx * sy / m.n, yy)
 
@@ -141,9 +141,9 @@ def effective_ranks(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray
 
 
 def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Per-dimension correlations (dx,) after a map fitted on one half and read on the other, averaged over both ways.
+    """Per-dimension correlations (dx,) after a map fitted on one half and applied to the other, averaged over both.
 
-    Also, where asked, the same with each group left out of the half that is read, (G, dx), in the order of the parts.
+    With ``leave_out`` also without each group of the half it is applied to, (G, dx), in the order of the parts.
     """
     read, without = [], []
     for half in both:
@@ -161,7 +161,7 @@ def held_out_correlations(both: tuple[Half, Half], kind: str, leave_out: bool) -
 
 
 def _after_map(half: Half, kind: str) -> Callable[[Moments], Sums]:
-    """The sums of other rows after the map that the half fits."""
+    """A function that gives the sums of other rows after the map fitted on the half."""
     if kind == "permutation":
         partner, _ = partners(half.fit_total)
         return lambda m: _matched(m, partner)
@@ -170,15 +170,15 @@ def _after_map(half: Half, kind: str) -> Callable[[Moments], Sums]:
 
 
 def _matched(m: Moments, partner: np.ndarray | None = None) -> Sums:
-    """Of each dimension of x and the same of y, or its ``partner`` (dx,), -1 for none."""
+    """The sums of each dimension of x and the same dimension of y, or its ``partner`` (dx,), -1 for none."""
     at = np.arange(len(m.sx)) if partner is None else partner
-    there = at >= 0
-    xy, yy = (np.where(there, values, 0.0) for values in (m.xy[np.arange(len(at)), at], np.diag(m.yy)[at]))
-    return m.n, m.sx, np.where(there, m.sy[at], 0.0), np.diag(m.xx), xy, yy
+    matched = at >= 0
+    xy, yy = (np.where(matched, values, 0.0) for values in (m.xy[np.arange(len(at)), at], np.diag(m.yy)[at]))
+    return m.n, m.sx, np.where(matched, m.sy[at], 0.0), np.diag(m.xx), xy, yy
 
 
 def _mapped(m: Moments, weights: np.ndarray) -> Sums:
-    """Of each dimension of x and the same of y mapped by ``weights`` (dy, dx)."""
+    """The sums of each dimension of x and the same dimension of y mapped by ``weights`` (dy, dx)."""
     xy = np.einsum("ij,ji->i", m.xy, weights)
     return m.n, m.sx, m.sy @ weights, np.diag(m.xx), xy, _along(weights, m.yy)
 
@@ -186,8 +186,8 @@ def _mapped(m: Moments, weights: np.ndarray) -> Sums:
 def _along(vectors: np.ndarray, products: np.ndarray) -> np.ndarray:
     """v'P v of every column v of V (d, r), P symmetric: from its lower triangle, which is half of the work of P V."""
     lower = linalg.blas.dtrmm(1.0, products.T, vectors, lower=True)
-    found: np.ndarray = 2 * np.einsum("ij,ij->j", vectors, lower) - np.diag(products) @ np.square(vectors)
-    return found
+    squares: np.ndarray = 2 * np.einsum("ij,ij->j", vectors, lower) - np.diag(products) @ np.square(vectors)
+    return squares
 
 
 def _minus(whole: Sums, part: Sums) -> Sums:
@@ -198,7 +198,7 @@ def _correlation(n, sx, sy, xx, xy, yy) -> np.ndarray:  # type: ignore[no-untype
     if n < 2:
         return np.full(len(xx), np.nan)
     var_x, var_y = xx - sx * sx / n, yy - sy * sy / n
-    # what rounding leaves of a constant dimension is not variance
+    # the rounding error of a constant dimension is not variance
     var_x, var_y = (np.where(v > 1e-12 * np.maximum(raw, 0), v, 0) for v, raw in ((var_x, xx), (var_y, yy)))
     return np.clip(_divide(xy - sx * sy / n, np.sqrt(var_x) * np.sqrt(var_y)), -1, 1)
 

@@ -24,19 +24,19 @@ from manifold_probe.measures.results import Measured
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 
-FEW = 10
-ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+MIN_ROWS = 10
+RELATIVE_PRECISION = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-UNKNOWN = np.full(2, np.nan)
+UNKNOWN_NORMS = np.full(2, np.nan)
 Norms = tuple[np.ndarray, np.ndarray]
 T = TypeVar("T")
 
 
 class Sums:
-    """What measures of moments are made from.
+    """The summary that measures of moments are computed from.
 
     ``parts`` are the moments of the groups of rows and ``m`` those of all; ``norms`` the rows' lengths (n,) in both
-    spaces, with their ``groups`` (n,). Without norms, what is made from them is NaN.
+    spaces, with their ``groups`` (n,). Without norms, measures of norms are NaN.
     """
 
     most_moved = NULL_ROWS
@@ -44,7 +44,7 @@ class Sums:
     def __init__(
         self,
         parts: Sequence[Moments],
-        norms: Norms = (UNKNOWN, UNKNOWN),
+        norms: Norms = (UNKNOWN_NORMS, UNKNOWN_NORMS),
         groups: np.ndarray | None = None,
         m: Moments | None = None,
         equal_norms: Sequence[str] = (),
@@ -59,9 +59,9 @@ class Sums:
         self._of_teacher = {} if of_teacher is None else of_teacher
 
     def once(self, name: Hashable, make: Callable[[], T], side: str = "") -> T:
-        """What ``make`` gives, made once: a value and its interval often share their work.
+        """The result of ``make``, computed once: a value and its interval often share their work.
 
-        What is made of the "teacher" ``side`` alone is made once for all students.
+        A result of the "teacher" ``side`` alone is computed once for all students.
         """
         made = self._of_teacher if side == "teacher" else self._made
         if name not in made:
@@ -75,7 +75,7 @@ class Sums:
 
     @property
     def enough(self) -> bool:
-        """Whether there are groups enough for an interval."""
+        """Whether there are enough groups for an interval."""
         return len(self.parts) >= FEWEST_GROUPS
 
     @cached_property
@@ -110,50 +110,54 @@ class Sums:
 def values(
     parts: Sequence[Moments],
     wanted: Iterable[Measure] = MEASURES,
-    norms: Norms = (UNKNOWN, UNKNOWN),
+    norms: Norms = (UNKNOWN_NORMS, UNKNOWN_NORMS),
 ) -> dict[str, float]:
-    """The wanted measures of both spaces by key, without intervals: of moved rows, and of the reference."""
+    """The wanted measures of both spaces by key, without intervals: for moved rows and for the reference."""
     sums = Sums(parts, norms)
-    return {each.key: _middle(each.made(sums)) for each in _defined(sums, wanted) if not each.side}
+    return {measure.key: _middle(measure.made(sums)) for measure in _defined(sums, wanted) if not measure.side}
 
 
 def _defined(sums: Sums, wanted: Iterable[Measure]) -> list[Measure]:
-    return [each for each in made_from(wanted, "moments") if each.undefined is None or each.undefined(sums) is None]
+    return [
+        measure
+        for measure in made_from(wanted, "moments")
+        if measure.undefined is None or measure.undefined(sums) is None
+    ]
 
 
 def _middle(value: Any) -> float:
-    """A value, or the median of those of the dimensions."""
+    """A number as it is, or the median over dimensions."""
     return median(value) if np.ndim(value) else float(value)
 
 
 def estimates(
     sums: Sums, wanted: Iterable[Measure] = MEASURES, wider: float = 1.0
 ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """The wanted measures by key with their intervals, and the values of every dimension behind those that are medians.
+    """The wanted measures by key with their intervals, and for medians the values of every dimension.
 
-    ``wider``: what heavy tails widen the errors by, see `uncertainty.tail_factor`.
+    ``wider``: the factor by which heavy tails widen the errors, see `uncertainty.tail_factor`.
     """
     measures = _defined(sums, wanted)
-    whole = {each.key: each.made(sums) for each in measures}
-    left_out: dict[str, Any] = {key: [] for key in whole}
-    for each in measures if sums.enough else ():
-        if each.interval is not None:
-            left_out[each.key] = each.interval(sums)
-    exact = [each for each in measures if each.interval is None]
-    for group in range(len(sums.parts) if sums.enough and exact else 0):
+    values_by_key = {measure.key: measure.made(sums) for measure in measures}
+    left_out: dict[str, Any] = {key: [] for key in values_by_key}
+    for measure in measures if sums.enough else ():
+        if measure.interval is not None:
+            left_out[measure.key] = measure.interval(sums)
+    recomputed = [measure for measure in measures if measure.interval is None]
+    for group in range(len(sums.parts) if sums.enough and recomputed else 0):
         without = sums.without(group)
-        for each in exact:
-            left_out[each.key].append(each.made(without))
-    found = {}
-    for each in measures:
-        value, (least, most) = _middle(whole[each.key]), each.bounds
+        for measure in recomputed:
+            left_out[measure.key].append(measure.made(without))
+    by_key = {}
+    for measure in measures:
+        value, (lowest, highest) = _middle(values_by_key[measure.key]), measure.bounds
         if not sums.enough:
-            found[each.key] = Estimate(value)
+            by_key[measure.key] = Estimate(value)
             continue
-        bounds = (least, most if each.at_most is None else each.at_most(sums))
-        found[each.key] = jackknife(value, np.array([_middle(row) for row in left_out[each.key]]), bounds)
-    by_dimension = {key: np.asarray(value) for key, value in whole.items() if np.ndim(value)}
-    return {key: defined(estimate).widened(wider) for key, estimate in found.items()}, by_dimension
+        bounds = (lowest, highest if measure.at_most is None else measure.at_most(sums))
+        by_key[measure.key] = jackknife(value, np.array([_middle(row) for row in left_out[measure.key]]), bounds)
+    by_dimension = {key: np.asarray(value) for key, value in values_by_key.items() if np.ndim(value)}
+    return {key: defined(estimate).widened(wider) for key, estimate in by_key.items()}, by_dimension
 
 
 def defined(estimate: Estimate) -> Estimate:
@@ -170,7 +174,7 @@ def measure_moments(
 ) -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
     """The wanted measures of moments with interval, chance and class chance, and the values of every dimension by key.
 
-    Debiased CKA is always there: it costs little, and alarms read it.
+    Debiased CKA is always included: it costs little, and alarms need it.
     """
     wanted = made_from(dict.fromkeys([*settings.measures, DEBIASED_CKA]), "moments")
     rng = generator(settings.seed, PERMUTING)
@@ -184,29 +188,30 @@ def measure_moments(
         lambda: _permuted(teacher, cloud, order),
         teacher.made,
     )
-    found, by_dimension = estimates(sums, wanted, wider)
+    by_key, by_dimension = estimates(sums, wanted, wider)
     within = _within_classes(teacher, cloud, wanted, settings.seed, rng)
-    still = None if within else "no class chance: too few rows share their label with another"
+    fixed_note = None if within else "no class chance: too few rows share their label with another"
     measures = {}
-    for each in sorted(wanted, key=lambda each: each.key not in found):  # what these spaces cannot have comes last
-        estimate, of_dimensions = found.get(each.key, Estimate(None)), by_dimension.get(each.key)
-        note = each.note(sums, estimate.value) if each.note else None
+    undefined_last = sorted(wanted, key=lambda measure: measure.key not in by_key)
+    for measure in undefined_last:
+        estimate, of_dimensions = by_key.get(measure.key, Estimate(None)), by_dimension.get(measure.key)
+        note = measure.note(sums, estimate.value) if measure.note else None
         if estimate.value is None:
-            why = (each.undefined and each.undefined(sums)) or note or _undefined(teacher.cloud, cloud, m.n)
-            measures[each.named(settings.k)] = Measured(estimate, m.n, note=why, declared=each.declared())
+            why = (measure.undefined and measure.undefined(sums)) or note or _undefined(teacher.cloud, cloud, m.n)
+            measures[measure.named(settings.k)] = Measured(estimate, m.n, note=why, declared=measure.declared())
             continue
         left_out = 0 if of_dimensions is None else int(np.isnan(of_dimensions).sum())
         if left_out:
             note = f"{left_out} of {len(m.sx)} dimensions are constant or without a partner and left out"
-        notes = [note, None if each.side else still]
-        measures[each.named(settings.k)] = Measured(
+        notes = [note, None if measure.side else fixed_note]
+        measures[measure.named(settings.k)] = Measured(
             estimate,
             m.n,
-            _finite(_middle(each.chance(sums)) if callable(each.chance) else each.chance),
-            _finite(within.get(each.key)),
-            note="; ".join(said for said in notes if said) or None,
+            _finite(_middle(measure.chance(sums)) if callable(measure.chance) else measure.chance),
+            _finite(within.get(measure.key)),
+            note="; ".join(part for part in notes if part) or None,
             quantiles=None if of_dimensions is None else quantiles(of_dimensions),
-            declared=each.declared(),
+            declared=measure.declared(),
         )
     return measures, by_dimension
 
@@ -217,13 +222,13 @@ def _undefined(teacher: Cloud, student: Cloud, n: int) -> str:
     if equal:
         zero = not (teacher if equal == ["teacher"] else student).profile.norms.any()
         return f"all vectors of the {' and of the '.join(equal)} are {'zero' if zero and len(equal) == 1 else 'equal'}"
-    return f"{n:,} rows are too few" if n < FEW else "too few of the dimensions vary, or too few rows are distinct"
+    return f"{n:,} rows are too few" if n < MIN_ROWS else "too few of the dimensions vary, or too few rows are distinct"
 
 
 def _equal_norms(cloud: Cloud) -> bool:
     """Whether the rows' lengths differ by no more than the rounding of their stored type."""
     norms = cloud.profile.norms
-    return float(np.ptp(norms)) <= 4 * ROUNDING.get(cloud.space.dtype, 1e-12) * float(norms.max())
+    return float(np.ptp(norms)) <= 4 * RELATIVE_PRECISION.get(cloud.space.dtype, 1e-12) * float(norms.max())
 
 
 def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:
@@ -243,15 +248,15 @@ def _within_classes(
 ) -> dict[str, float]:
     """The measures of up to 2,000 query rows, the student's moved within their classes.
 
-    Rows that cannot move, or have no class, are left out; nothing is known where they are most.
+    Rows that cannot move, or have no class, are left out; the result is empty where these are most.
     """
     few = teacher.queries[sample(len(teacher.queries), NULL_ROWS, seed)]
     moved = few[has_company(teacher.codes)[few]]
-    if len(moved) < max(FEW, MOVED * len(few)):
+    if len(moved) < max(MIN_ROWS, MOVED * len(few)):
         return {}
-    other = cycled_within(teacher.codes, rng)[moved]
-    x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(other).astype(np.float64)
-    norms = teacher.cloud.profile.norms[moved], cloud.profile.norms[other]
+    partner = cycled_within(teacher.codes, rng)[moved]
+    x, y = teacher.cloud.space.take(moved).astype(np.float64), cloud.space.take(partner).astype(np.float64)
+    norms = teacher.cloud.profile.norms[moved], cloud.profile.norms[partner]
     return values(grouped(x, y, *teacher.quarters(moved)), wanted, norms)
 
 

@@ -1,4 +1,4 @@
-"""The shape of one space, and what a cosine cannot see: intrinsic dimension, hubness, norms."""
+"""The shape of one space, and lengths, which a cosine does not measure: intrinsic dimension, hubness, norms."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from manifold_probe.measures.uncertainty import Estimate, jackknife
 if TYPE_CHECKING:
     from manifold_probe.measures.from_neighbours import Lists
 
-TWONN_KEPT = 0.9
+TWONN_KEPT = 0.9  # of the ratios, as in Facco et al.
 MLE_NEIGHBOURS = 20
-HUBBY = 1.0
+HUB_SKEWNESS = 1.0  # above, the jackknife's error is right, see `hub_errors`
 
 
 def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
@@ -29,7 +29,7 @@ def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
     - "mle": 1 / mean of ln(T_20 / T_j) over rows and j < 20 (T_j the j-th distance; fewer where n is small).
 
     Rows at distance 0 are not counted as neighbours. Invariant to rotation, offset and one global scale. Both estimates
-    fall below the truth in high dimensions at any practical n: compare the two spaces, do not read it as a truth.
+    are too low in high dimensions at any practical n: use them to compare two spaces, not as absolute values.
 
     Raises
     ------
@@ -52,8 +52,8 @@ def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
     if method not in ("twonn", "mle"):
         raise InputError(f"method {method!r} is not known; give 'twonn' or 'mle'")
     k = min(len(x) - 1, MLE_NEIGHBOURS if method == "mle" else 2)
-    found = Neighbours.search(at_unit_scale(x), k, "euclidean")
-    dimension = twonn(found.distances) if method == "twonn" else maximum_likelihood(found.distances[:, :k])
+    neighbours = Neighbours.search(at_unit_scale(x), k, "euclidean")
+    dimension = twonn(neighbours.distances) if method == "twonn" else maximum_likelihood(neighbours.distances[:, :k])
     if not np.isfinite(dimension):
         raise InputError(
             "x has too few distinct rows for an intrinsic dimension; give at least three, not all equidistant"
@@ -102,60 +102,59 @@ def hubness_skewness(x: Any, k: int = 10) -> float:
     >>> hubness_skewness(np.stack([ring.real, ring.imag], 1), k=2)
     0.0
     """
-    found = Neighbours.search(as_matrix(x), k)
-    return skewness(occurrences(found), found.n)
+    neighbours = Neighbours.search(as_matrix(x), k)
+    return skewness(occurrences(neighbours), neighbours.n)
 
 
-def skewness(counts: np.ndarray, asked: int) -> float:
-    """Skewness of the k-occurrences (n,) of n rows, counted over the neighbours of ``asked`` of them.
+def skewness(counts: np.ndarray, queries: int) -> float:
+    """Skewness of the k-occurrences (n,) of n rows, counted over the neighbours of ``queries`` of them.
 
-    Where only some rows were asked the counts are thinned; factorial moments, which thinning only scales (by
-    n_(r) / asked_(r)), give back those of the full counts.
+    Where only some rows are queries the counts are thinned. Thinning only scales factorial moments (by
+    queries_(r) / n_(r)), so that those of the full counts follow.
     """
     n = len(counts)
-    mean = counts.sum() / asked
-    pairs = (counts * (counts - 1)).mean() * n * (n - 1) / (asked * max(asked - 1, 1))
+    mean = counts.sum() / queries
+    pairs = (counts * (counts - 1)).mean() * n * (n - 1) / (queries * max(queries - 1, 1))
     triples = (counts * (counts - 1) * (counts - 2)).mean()
-    triples *= n * (n - 1) * (n - 2) / (asked * max(asked - 1, 1) * max(asked - 2, 1))
+    triples *= n * (n - 1) * (n - 2) / (queries * max(queries - 1, 1) * max(queries - 2, 1))
     variance = pairs + mean - mean**2
     third = triples + 3 * pairs + mean - 3 * mean * (pairs + mean) + 2 * mean**3
     if variance <= 1e-12 * mean:
-        return 0.0 if asked == n else float("nan")
+        return 0.0 if queries == n else float("nan")
     return float(third / variance**1.5)
 
 
-def occurrences(found: Neighbours) -> np.ndarray:
+def occurrences(neighbours: Neighbours) -> np.ndarray:
     """How often each of the n rows (n,) is among the queries' neighbours, by the shares they hold."""
-    held = found.members >= 0
-    return np.bincount(found.members[held], found.weights[held], minlength=found.n)
+    present = neighbours.members >= 0
+    return np.bincount(neighbours.members[present], neighbours.weights[present], minlength=neighbours.n)
 
 
 def hub_errors(lists: Lists, side: str, estimate: Estimate) -> Estimate:
     """The skewness of k-occurrences with the error of halves or, where hubs decide it and it is larger, a jackknife's.
 
-    A half holds such a hub or not: there halves find .6 to .75 of the error (n = 200 and 400, an offset of five
-    deviations), the grouped jackknife .97 to 1.05. Below a skewness of 1 it is the jackknife that is wrong (1.5 to 2.4
-    times).
+    A half contains such a hub or not: there halves give .6 to .75 of the error (n = 200 and 400, an offset of five
+    deviations), the grouped jackknife .97 to 1.05. Below a skewness of 1 the jackknife is wrong (1.5 to 2.4 times).
     """
-    if lists.sparse or not (estimate.value or 0.0) > HUBBY:
+    if lists.sparse or not (estimate.value or 0.0) > HUB_SKEWNESS:
         return estimate
     left_out = [skewness(*counted) for counted in lists.occurrences_without(side)]
-    other = jackknife(estimate.value or 0.0, np.array(left_out))
-    return max(estimate, other, key=lambda each: each.standard_error or 0.0)
+    from_jackknife = jackknife(estimate.value or 0.0, np.array(left_out))
+    return max(estimate, from_jackknife, key=lambda candidate: candidate.standard_error or 0.0)
 
 
-def said_of_hubness(lists: Lists, value: float | None) -> str | None:
-    """What the queries, where they are not all rows, tell of hubness."""
-    asked, n = len(lists.queries), lists.n
-    if asked == n:
+def hubness_note(lists: Lists, value: float | None) -> str | None:
+    """A note on hubness where not all rows are queries."""
+    query_count, n = len(lists.queries), lists.n
+    if query_count == n:
         return None
     if value is None:
-        return f"{asked:,} queries are too few of {n:,} rows for it"
-    return f"from {asked:,} of {n:,} queries, corrected for thinning"
+        return f"{query_count:,} queries are too few of {n:,} rows for it"
+    return f"from {query_count:,} of {n:,} queries, corrected for thinning"
 
 
 def norm_correlation(x: Any, y: Any) -> float:
-    """Pearson correlation of the raw row norms |x_i| and |y_i|: exactly what a cosine cannot see.
+    """Pearson correlation of the raw row norms |x_i| and |y_i|, which a cosine does not measure.
 
     Range -1 to 1, higher is better; NaN where a space's norms are all equal. Sensitive to offsets.
 
@@ -184,5 +183,5 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def equal_norms(sides: Sequence[str]) -> str | None:
-    """Why lengths have no correlation: the spaces in which all rows have one length; None where there is none."""
+    """Why lengths have no correlation: the spaces whose rows all have the same length; None where there are none."""
     return f"the rows of the {' and of the '.join(sides)} all have the same length" if sides else None

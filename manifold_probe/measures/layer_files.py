@@ -25,7 +25,7 @@ from manifold_probe.spaces.stacked import Stacked
 
 @dataclass(frozen=True)
 class PairedLayers:
-    """The layers of both sides as they were read, how their rows were paired, and the paired rows in one order."""
+    """The layers of both sides as they were read, how their rows were paired, and the layers with paired rows."""
 
     read: dict[str, dict[str, Space]]
     pair: Pair
@@ -46,9 +46,9 @@ def paired_layers(
     Parameters
     ----------
     positional : bool
-        Pair by position, without regard to the ids.
+        Pair by position, and ignore the ids.
     allow_missing : bool
-        Go on with the rows that found a partner.
+        Use only the rows that have a partner.
     keep_first : bool
         Keep the first of identical rows under one id.
 
@@ -60,28 +60,28 @@ def paired_layers(
     layers = {"teacher": open_layers(teacher_path), "student": open_layers(student_path)}
     first = {side: next(iter(spaces.values())) for side, spaces in layers.items()}
     check_same_content(first["teacher"].source.path, first["student"].source.path)
-    found = pair(
+    pairing = pair(
         _called(first["teacher"], teacher_path),
         {"student": _called(first["student"], student_path)},
         positional=positional,
         allow_missing=allow_missing,
         keep_first=keep_first,
     )["student"]
-    teacher = {name: _ordered(space, found.teacher.order) for name, space in layers["teacher"].items()}
-    student = {name: _ordered(space, found.student.order) for name, space in layers["student"].items()}
-    return PairedLayers(layers, found, teacher, student)
+    teacher = {name: _ordered(space, pairing.teacher.order) for name, space in layers["teacher"].items()}
+    student = {name: _ordered(space, pairing.student.order) for name, space in layers["student"].items()}
+    return PairedLayers(layers, pairing, teacher, student)
 
 
 def open_layers(path: str) -> dict[str, Space]:
-    """The layers in a feature folder or file, none of them read yet, each with its ids and labels.
+    """The layers in a feature folder or file, opened but not read, each with its ids and labels.
 
-    Of a folder the layers of its manifest, in its order, or its only array; of a file (.npz, .safetensors, ...) every
-    matrix (n, d) that is not ids, labels or logits and has a row for every id; "path::layer" is that layer alone.
+    From a folder the layers of its manifest, in its order, or its only array; from a file (.npz, .safetensors, ...)
+    every matrix (n, d) that is not ids, labels or logits and has a row for every id; "path::layer" is that layer alone.
 
     Raises
     ------
     InputError
-        Where nothing can be read, no layer is there, or row counts or ids differ between layers.
+        Where nothing can be read, there is no layer, or row counts or ids differ between layers.
     """
     file, key = split_key(path)
     if key is not None:
@@ -142,7 +142,7 @@ def _file_layers(contents: Contents) -> dict[str, Space]:
             raise bad(
                 contents.path,
                 f"key '{entry.name}' has {entry.shape[0]:,} rows and '{matrices[0].name}' {matrices[0].shape[0]:,}; "
-                "save layers of the same rows, or add 'ids' that say which arrays are meant",
+                "save layers of the same rows, or add 'ids' to select the arrays with one row for every id",
             )
         row_ids, labels = attached(contents, entry.name, entry.shape[0])
         source = Source(contents.path, entry.name, contents.format)
@@ -166,7 +166,7 @@ def _named(space: Space, name: str) -> Space:
 
 
 def _called(space: Space, path: str) -> Space:
-    """The first layer under the name of its file or folder, for messages about ids."""
+    """The first layer with the name of its file or folder, for messages about ids."""
     return _named(space.with_ids(space.ids), path)
 
 

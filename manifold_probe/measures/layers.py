@@ -1,7 +1,7 @@
 """Every layer of one model against every layer of another: CKA from one pass over the rows.
 
-A block of rows is read once a layer and feeds the sums of every pair that the layer is part of. What belongs to one
-layer alone (X'X and the sums of its rows) is kept once; only X'Y and its companions are kept for each pair.
+A block of rows is read once a layer and added to the sums of every pair that contains the layer. Sums of one layer
+(X'X and the sums of its rows) are kept once; only X'Y and the other joint sums are kept for each pair.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import BLOCK_BYTES, Space
 
 LARGEST = 1e70  # in units of the first rows' largest value: float64 holds its fourth power
-FEWEST_ROWS = 256  # of a block: with fewer the products cost more to add up than to form
+MIN_BLOCK_ROWS = 256  # with fewer the products cost more to add up than to compute
 
 
 def layer_matrix(
@@ -61,14 +61,14 @@ def layer_matrix(
     Examples
     --------
     >>> x = np.random.default_rng(0).normal(size=(50, 4))
-    >>> found = layer_matrix({"a": Space(x)}, {"b": Space(3 * x[:, ::-1] + 7), "flat": Space(np.ones((50, 2)))})
-    >>> [round(value, 6) if value is not None else None for value in found["linear_cka"][0]]
+    >>> matrix = layer_matrix({"a": Space(x)}, {"b": Space(3 * x[:, ::-1] + 7), "flat": Space(np.ones((50, 2)))})
+    >>> [round(value, 6) if value is not None else None for value in matrix["linear_cka"][0]]
     [1.0, None]
     """
     spaces = [*teacher.values(), *student.values()]
     n = _rows(teacher, student)
     _check_memory(layer_bytes(teacher, student), len(teacher), len(student))
-    size = max(FEWEST_ROWS, BLOCK_BYTES // (8 * sum(space.d for space in spaces)))
+    size = max(MIN_BLOCK_ROWS, BLOCK_BYTES // (8 * sum(space.d for space in spaces)))
     left, right = [_Layer(space) for space in teacher.values()], [_Layer(space) for space in student.values()]
     pairs = [[_Products(x, y) for y in right] for x in left]
     report = silent if progress is None else progress
@@ -102,7 +102,7 @@ def layer_bytes(teacher: dict[str, Space], student: dict[str, Space]) -> int:
 
 
 class _Layer:
-    """One layer: the sums that need no other layer, and its rows of the block at hand.
+    """One layer: the sums that need no other layer, and its rows of the current block.
 
     ``z`` (m, d) are the block's rows, divided by a power of two (see scale.py), less a fixed shift near the mean;
     ``a`` (m,) are their squared lengths.
@@ -120,7 +120,7 @@ class _Layer:
         """Fetch the rows start..stop and add them up."""
         block = self.space.read(start, stop)
         check_finite(block, start, self.space)
-        if not self.largest:  # what came before was all zero
+        if not self.largest:  # all earlier rows were zero
             self.exponent = exponent_of(largest_of(block))
         block = divided(block, self.exponent)
         self.largest = max(self.largest, largest_of(block))
@@ -136,7 +136,7 @@ class _Layer:
         self.aa += float(self.a @ self.a)
 
     def check_size(self) -> None:
-        """Refuse what float64 cannot hold the fourth power of."""
+        """Refuse values whose fourth power float64 cannot hold."""
         if self.largest > LARGEST:
             raise InputError(
                 f"{self.space.name}: the largest absolute value is {self.largest:.3g} times those of the first rows; "
@@ -145,7 +145,7 @@ class _Layer:
 
 
 class _Products:
-    """The sums of one pair of layers that need both."""
+    """The joint sums of one pair of layers."""
 
     def __init__(self, x: _Layer, y: _Layer) -> None:
         self.x, self.y = x, y
@@ -153,7 +153,7 @@ class _Products:
         self.bx, self.ay = np.zeros(x.space.d), np.zeros(y.space.d)
 
     def add(self) -> None:
-        """Add the block that both layers hold."""
+        """Add the current block of both layers."""
         x, y = self.x, self.y
         self.xy += x.z.T @ y.z
         self.ab += float(x.a @ y.a)
@@ -161,7 +161,7 @@ class _Products:
         self.ay += x.a @ y.z
 
     def moments(self) -> Moments:
-        """The pair's moments, sharing each layer's own sums."""
+        """The pair's moments; the sums of single layers are shared."""
         x, y, m = self.x, self.y, Moments()
         m.shift_x, m.shift_y, m.n = x.shift, y.shift, x.space.n
         m.sx, m.xx, m.ax, m.aa = x.s, x.xx, x.ax, x.aa
@@ -171,11 +171,11 @@ class _Products:
 
 
 def _rows(teacher: dict[str, Space], student: dict[str, Space]) -> int:
-    """The number of rows, which is that of every layer."""
+    """The number of rows, the same in every layer."""
     if not teacher or not student:
         raise InputError(f"{'student' if teacher else 'teacher'}: has no layers; give at least one on each side")
-    first, *others = [*teacher.values(), *student.values()]
-    for space in others:
+    first, *rest = [*teacher.values(), *student.values()]
+    for space in rest:
         if space.n != first.n:
             raise InputError(
                 f"{space.name}: has {space.n:,} rows and {first.name} has {first.n:,}; pair the rows of all layers"
@@ -184,11 +184,11 @@ def _rows(teacher: dict[str, Space], student: dict[str, Space]) -> int:
 
 
 def _check_memory(wanted: int, teachers: int, students: int) -> None:
-    # numpy would be given the memory and the process killed once it is written to
-    if hasattr(os, "sysconf") and wanted > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    # numpy would allocate the memory, and the process would be killed when it writes to it
+    if hasattr(os, "sysconf") and wanted > (available := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise InputError(
             f"{teachers} x {students} layers: their sums take {wanted / 2**30:,.1f} GiB and this machine has "
-            f"{there / 2**30:,.1f}; compare fewer layers at a time, or pool them to fewer dimensions"
+            f"{available / 2**30:,.1f}; compare fewer layers at a time, or pool them to fewer dimensions"
         )
 
 

@@ -4,16 +4,16 @@ Rows y (n, dy), the student's, are mapped onto rows x (n, dx), the teacher's, by
 centred products X'Y and Y'Y,
 
     ridge         W = (Y'Y + a I)^-1 Y'X = V (V'Y'X / (s + a)),  Y'Y = V diag(s) V'
-    orthogonal    W = V U',  X'Y = U diag(s) V': the turn that brings y nearest to x (Procrustes)
-    permutation   every dimension of y in the place of the one of x that it correlates with, one to one
+    orthogonal    W = V U',  X'Y = U diag(s) V': the rotation that brings y nearest to x (Procrustes)
+    permutation   every dimension of y moves to the dimension of x that it correlates with, one to one
 
 and the squared errors on other rows follow from their moments, with products about the means that W was fitted with:
 
     E = tr X'X - 2 <W, Y'X> + <W W', Y'Y>
 
-A map of many dimensions fits noise, so that it is fitted on one half of the rows and read on the other: see `halves`.
-The strength a of a ridge map is chosen by what it predicts of held-out groups of its own half (`held_out_strength`), or
-by generalised cross-validation, which needs no groups (`generalised_ridge`).
+A map of many dimensions fits noise, so that it is fitted on one half of the rows and evaluated on the other: see
+`halves`. The strength a of a ridge map is chosen by its errors on held-out groups of the training half
+(`held_out_strength`), or by generalised cross-validation, which needs no groups (`generalised_ridge`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from scipy import linalg, optimize
 
 from manifold_probe.engine.moments import Moments, total
 
-HELD_OUT = 10.0 ** np.arange(-8, 5)  # strengths over y's mean variance; the strongest is no map at all
-GENERALISED = np.logspace(-6, 1, 22)  # strengths over the largest eigenvalue
-LEAST_FREE = 0.2  # share of free rows: below, generalised cross-validation divides nothing by nothing
-DETERMINED = 1e-10  # of the largest eigenvalue: below, a direction is rounding
-VARIES = 1e-12  # of the largest deviation: below, a dimension is constant
+HELD_OUT_STRENGTHS = 10.0 ** np.arange(-8, 5)  # over y's mean variance; the strongest maps everything to the mean
+GENERALISED_STRENGTHS = np.logspace(-6, 1, 22)  # over the largest eigenvalue
+MIN_FREE_SHARE = 0.2  # of free rows: below, generalised cross-validation divides two numbers that are nearly 0
+MIN_EIGENVALUE = 1e-10  # of the largest: below, a direction is rounding error
+MIN_DEVIATION = 1e-12  # of the largest: below, a dimension is constant
 
 
 class Basis(NamedTuple):
@@ -69,10 +69,10 @@ class RidgePath(NamedTuple):
 
     @staticmethod
     def basis(y: np.ndarray) -> Basis:
-        """What the paths from centred rows y (n, dy) share; for few rows from their products, YY' = U diag(s) U'."""
+        """The decomposition of centred rows y (n, dy); for few rows from their products, YY' = U diag(s) U'."""
         few = len(y) <= y.shape[1]
         values, vectors = linalg.eigh(y @ y.T if few else y.T @ y)
-        kept = values > DETERMINED * values[-1]
+        kept = values > MIN_EIGENVALUE * values[-1]
         lengths = np.sqrt(np.maximum(values[kept], 1e-300))
         if few:
             left = vectors[:, kept]
@@ -80,8 +80,8 @@ class RidgePath(NamedTuple):
         return Basis(values[kept], vectors[:, kept], y @ (vectors[:, kept] / lengths))
 
     def determined(self) -> RidgePath:
-        """Without the directions of y that are rounding."""
-        kept = self.values > DETERMINED * self.values[-1]
+        """The maps without the directions of y that are rounding error."""
+        kept = self.values > MIN_EIGENVALUE * self.values[-1]
         return RidgePath(self.values[kept], self.vectors[:, kept], self.products[kept])
 
     def weights(self, strength: float) -> np.ndarray:
@@ -89,18 +89,18 @@ class RidgePath(NamedTuple):
         return self.vectors @ (self.products / (self.values + strength)[:, None])
 
     def generalised_strength(self, n: int, squares: float) -> float:
-        """The strength with the least generalised cross-validation |x - x^|^2 / (free rows)^2 (Golub et al. 1979).
+        """The strength with the lowest generalised cross-validation |x - x^|^2 / (free rows)^2 (Golub et al. 1979).
 
         ``n`` rows whose x has ``squares`` = tr X'X; 0 where y does not vary.
         """
         if not len(self.values):
             return 0.0
-        strengths = GENERALISED * self.values.max()
+        strengths = GENERALISED_STRENGTHS * self.values.max()
         power = np.square(self.products).sum(1) / self.values
         shrink = self.values / (self.values + strengths[:, None])
-        left = squares - (2 * shrink - shrink**2) @ power
+        residual = squares - (2 * shrink - shrink**2) @ power
         free = 1 - (shrink.sum(1) + 1) / n
-        scores = np.divide(left, free**2, out=np.full(len(free), np.inf), where=free > LEAST_FREE)
+        scores = np.divide(residual, free**2, out=np.full(len(free), np.inf), where=free > MIN_FREE_SHARE)
         return float(strengths[int(np.argmin(scores))])
 
 
@@ -121,7 +121,7 @@ def _factor(yy: np.ndarray, strength: float) -> tuple:
 
 
 def held_out_strength(fit: list[Moments]) -> float:
-    """The ridge strength chosen inside a training half: fitted on one half of its groups, read on the other."""
+    """The ridge strength chosen inside a training half: fitted on half of its groups, evaluated on the other."""
     middle = (len(fit) + 1) // 2
     if middle == len(fit):
         return 1e-6 * _mean_square(total(fit))
@@ -130,9 +130,9 @@ def held_out_strength(fit: list[Moments]) -> float:
     xy, yy = _about(test, train)
     gains = np.einsum("ij,ij->i", path.products, path.vectors.T @ xy.T)
     costs = (path.vectors.T @ yy @ path.vectors) * (path.products @ path.products.T)
-    shrunk = [1 / (path.values + strength) for strength in HELD_OUT * _mean_square(train)]
+    shrunk = [1 / (path.values + strength) for strength in HELD_OUT_STRENGTHS * _mean_square(train)]
     errors = [f @ costs @ f - 2 * f @ gains for f in shrunk]
-    return float(HELD_OUT[int(np.argmin(errors))] * _mean_square(total(fit)))
+    return float(HELD_OUT_STRENGTHS[int(np.argmin(errors))] * _mean_square(total(fit)))
 
 
 def _mean_square(m: Moments) -> float:
@@ -154,7 +154,7 @@ def orthogonal(m: Moments) -> np.ndarray:
 
 
 def turn_of(m: Moments) -> tuple[np.ndarray, float]:
-    """U V' (dx, dy) of X'Y = U diag(s) V', and sum s, the nuclear norm: the <X, Y V U'> that the turn reaches."""
+    """U V' (dx, dy) of X'Y = U diag(s) V', and its nuclear norm sum s = <X, Y V U'>."""
     u, values, vt = linalg.svd(m.covariance[1], full_matrices=False)
     return u @ vt, float(values.sum())
 
@@ -162,29 +162,29 @@ def turn_of(m: Moments) -> tuple[np.ndarray, float]:
 def partners(m: Moments, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(dx,) dimensions of y, one to one, that together correlate most with those of x, and their correlations (dx,).
 
-    -1 for a dimension of x that is left without. What does not vary correlates with nothing. ``mirrored``: the size of
-    a correlation counts, with either sign.
+    -1 for a dimension of x without a partner. A constant dimension correlates with none. ``mirrored``: correlations
+    count by their absolute value.
     """
     xx, xy, yy = m.covariance
-    own, other = (_spreads(products) for products in (xx, yy))
-    scale = np.outer(own, other)
+    spread_x, spread_y = (_spreads(products) for products in (xx, yy))
+    scale = np.outer(spread_x, spread_y)
     correlation = np.divide(xy, scale, out=np.zeros(xy.shape), where=scale > 0)
     rows, columns = optimize.linear_sum_assignment(np.abs(correlation) if mirrored else correlation, maximize=True)
-    found, reached = np.full(len(xx), -1), np.zeros(len(xx))
-    found[rows], reached[rows] = columns, correlation[rows, columns]
-    return found, reached
+    partner, correlations = np.full(len(xx), -1), np.zeros(len(xx))
+    partner[rows], correlations[rows] = columns, correlation[rows, columns]
+    return partner, correlations
 
 
 def _spreads(products: np.ndarray) -> np.ndarray:
-    """Square roots of the diagonal; 0 for what is rounding relative to the largest."""
+    """Square roots of the diagonal; 0 for values that are rounding errors of the largest."""
     spreads = np.sqrt(np.maximum(np.diag(products), 0))
-    return np.where(spreads > VARIES * spreads.max(), spreads, 0.0)
+    return np.where(spreads > MIN_DEVIATION * spreads.max(), spreads, 0.0)
 
 
 class Half:
-    """One direction of a cross-fit: the groups a map is fitted on and those it is read on, and their sums.
+    """One direction of a cross-fit: the groups on which a map is fitted, those on which it is read, and their sums.
 
-    The ridge map W and what follows from it are made when they are first asked for.
+    The ridge map W and its derived quantities are computed on first use.
     """
 
     def __init__(self, fit: list[Moments], read: list[Moments], fit_total: Moments, read_total: Moments) -> None:
@@ -193,7 +193,7 @@ class Half:
 
     @cached_property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Fitted means of x and y, about the shift of the moments."""
+        """Fitted means of x and y, relative to the shift of the moments."""
         return self.fit_total.sx / self.fit_total.n, self.fit_total.sy / self.fit_total.n
 
     @cached_property
@@ -230,8 +230,10 @@ class Half:
     def errors(self, m: Moments) -> float:
         """Sum of squared errors of the ridge map on the rows of ``m``."""
         x, y = self.means
-        told = _inner(self._square, m.yy, m.sy, m.sy, m.n, y, y) - 2 * _inner(self.ridge.T, m.xy, m.sx, m.sy, m.n, x, y)
-        return max(told + self.squares(m), 0.0)  # a map without errors leaves rounding
+        explained = _inner(self._square, m.yy, m.sy, m.sy, m.n, y, y) - 2 * _inner(
+            self.ridge.T, m.xy, m.sx, m.sy, m.n, x, y
+        )
+        return max(explained + self.squares(m), 0.0)  # rounding may be negative where there are no errors
 
     def squares(self, m: Moments) -> float:
         """Sum of squares of the rows x of ``m`` about the fitted mean."""
@@ -239,25 +241,25 @@ class Half:
         return m.variances[0] + float(m.n * away @ away)
 
     def moved(self, group: Moments) -> tuple[float, float]:
-        """What `errors` and `squares` of the half that is read change by, to first order in a ``group`` of the
-        training half, where the map is fitted without it.
+        """Changes of `errors` and `squares` of the half that is read, to first order, when the map is fitted without a
+        ``group`` of the training half.
 
-        The map moves by -A^-1 (Y'X - Y'Y W) of the group, and the errors by the product of that with dE/dW; the fitted
-        means move too.
+        The map changes by -A^-1 (Y'X - Y'Y W) of the group, and the errors by the product of that with dE/dW; the
+        fitted means change too.
         """
         (x, y), (slope, slope_square), fit = self.means, self._slope, self.fit_total
         trained = _inner(slope_square, group.yy, group.sy, group.sy, group.n, y, y)
         trained -= _inner(slope.T, group.xy, group.sx, group.sy, group.n, x, y)
         fewer = (fit.sx - group.sx) / (fit.n - group.n), (fit.sy - group.sy) / (fit.n - group.n)
-        (errors, squares), (errors_now, squares_now) = (self._of_means(*each) for each in (fewer, self.means))
+        (errors, squares), (errors_now, squares_now) = (self._of_means(*means) for means in (fewer, self.means))
         return trained + errors - errors_now, squares - squares_now
 
     def _of_means(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """The parts of `errors` and `squares` of the half that is read that come from fitted means."""
+        """The parts of `errors` and `squares`, on the half that is read, that come from fitted means."""
         read = self.read_total
         away = read.sx / read.n - x
-        left = away - (read.sy / read.n - y) @ self.ridge
-        return float(read.n * left @ left), float(read.n * away @ away)
+        residual = away - (read.sy / read.n - y) @ self.ridge
+        return float(read.n * residual @ residual), float(read.n * away @ away)
 
 
 def halves(parts: list[Moments]) -> tuple[Half, Half]:

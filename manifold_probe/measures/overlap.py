@@ -1,12 +1,13 @@
 """Neighbourhoods of two spaces against each other: overlap, Jaccard, trustworthiness, continuity.
 
 All are invariant to rotation and one global scale; cosine ones also to a scale per row, Euclidean ones to offsets.
-They see only who is near, not how far: a student may stretch the space between clusters unseen. Overlap falls as rows
-are added (more rivals for the same k places), so n and k belong to every value.
+They measure which rows are near, not how near: stretched space between clusters does not change them. Overlap falls as
+rows are added (more candidates for the same k places), so n and k belong to every value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def neighbourhood_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -
 def jaccard_overlap(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
     """Mean over rows of I / (2k - I), with I the (tie-sharing) intersection of ``neighbourhood_overlap``.
 
-    Range 0 to 1, higher is better; a harsher reading of the same sets.
+    Range 0 to 1, higher is better; stricter than the overlap of the same sets.
 
     Examples
     --------
@@ -69,7 +70,7 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
 
     The sum runs over every row i and each of its k nearest rows j in y whose rank by distance in x exceeds k; rows
     that tie share ranks. Range 0 to 1, higher is better, about .5 by chance; the same metric in both spaces.
-    It saturates: at a million rows nearly everything is .999, so read the rank quantiles as well.
+    It saturates: at a million rows nearly every value is .999, so look at the rank quantiles too.
 
     Raises
     ------
@@ -93,13 +94,13 @@ def trustworthiness(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> floa
         raise InputError(
             f"k = {k} is not below half of {len(x)} rows, where trustworthiness is defined; give a smaller k"
         )
-    found = Neighbours.search(y, k, metric)
-    nearer, tied = places(Cloud(Space(x)), found.queries, found.members, metric)
-    return float(1 - penalties(found, nearer, tied).mean())
+    neighbours = Neighbours.search(y, k, metric)
+    nearer, tied = places(Cloud(Space(x)), neighbours.queries, neighbours.members, metric)
+    return float(1 - penalties(neighbours, nearer, tied).mean())
 
 
 def continuity(x: Any, y: Any, k: int = 10, metric: str = "cosine") -> float:
-    """How far the teacher's neighbours x are from being the student's y: trustworthiness with the spaces exchanged.
+    """How far the teacher's neighbours x are from being the student's y: trustworthiness with exchanged spaces.
 
     Examples
     --------
@@ -118,8 +119,8 @@ def _both(x: Any, y: Any, k: int, metric: str) -> tuple[Neighbours, Neighbours]:
 
 def intersections(a: Neighbours, b: Neighbours) -> np.ndarray:
     """Sum over rows of the smaller share (q,), for the same queries in two spaces."""
-    query, here, there = shared(a.members, b.members, a.n)
-    smaller = np.minimum(a.weights.ravel()[here], b.weights.ravel()[there])
+    query, place_a, place_b = shared(a.members, b.members, a.n)
+    smaller = np.minimum(a.weights.ravel()[place_a], b.weights.ravel()[place_b])
     return np.bincount(query, smaller, minlength=len(a.queries)).round(12)  # shares add up with rounding
 
 
@@ -129,7 +130,7 @@ def jaccard(common: np.ndarray, k: int) -> np.ndarray:
 
 
 def _keys(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """One number a (query, row) and where it stands in the flattened array; padding left out."""
+    """One number for each (query, row) and its place in the flattened array; padding is left out."""
     flat = np.flatnonzero(rows.ravel() >= 0)
     return flat // rows.shape[1] * np.int64(n) + rows.ravel()[flat], flat
 
@@ -138,34 +139,36 @@ def shared(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray
     """Rows that the lists a (q, da) and b (q, db) of a query share: the query and the flat places in a and in b."""
     first, second = _keys(a, n), _keys(b, n)
     _, i, j = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
-    here, there = first[1][i], second[1][j]
-    return here // a.shape[1], here, there
+    place_a, place_b = first[1][i], second[1][j]
+    return place_a // a.shape[1], place_a, place_b
 
 
-def overlap_curve(a: np.ndarray, b: np.ndarray, n: int, ks: list[int]) -> list[float | None]:
-    """Overlap at each k of ``ks`` from ordered lists (q, depth), None beyond; ties broken by the lists' order."""
-    _, here, there = shared(a, b, n)
-    last = np.maximum(here % a.shape[1], there % b.shape[1])
-    within = np.cumsum(np.bincount(last, minlength=max(a.shape[1], b.shape[1])))
-    depth = min(a.shape[1], b.shape[1])
-    return [float(within[k - 1] / (k * len(a))) if k <= depth else None for k in ks]
+def overlap_by_k(query: np.ndarray, ranks: np.ndarray, queries: int, ks: Sequence[int]) -> np.ndarray:
+    """The share (queries, len(ks)) of its k nearest that each query has in both spaces, for ascending ``ks``.
+
+    ``query`` (m,) is the query of every shared row and ``ranks`` (m,), from 1, the larger of its two places.
+    """
+    first = np.searchsorted(ks, np.arange(max(ranks.max(initial=0), ks[-1]) + 1))  # of the ks that reach a rank
+    cells = query * (len(ks) + 1) + first[ranks]
+    counts = np.bincount(cells, minlength=queries * (len(ks) + 1)).reshape(queries, -1)
+    return counts[:, :-1].cumsum(1) / np.asarray(ks)
 
 
-def penalties(found: Neighbours, nearer: np.ndarray, tied: np.ndarray) -> np.ndarray:
+def penalties(neighbours: Neighbours, nearer: np.ndarray, tied: np.ndarray) -> np.ndarray:
     """Per query (q,) the share of the worst possible rank excess; trustworthiness is 1 minus their mean.
 
     A neighbour with ``nearer`` strictly nearer rows in the other space, tied with ``tied`` - 1 more, holds a share of
-    the first k places there; only what it holds here beyond that counts, at the mean excess of the tied ranks past k.
-    So a space is at no distance from itself however many rows repeat, and a space that holds one point scores chance.
+    the first k places there. Only the share it holds here beyond that counts, at the mean excess of the tied ranks past
+    k. So a space has no penalty against itself, however many rows repeat, and a space of one point scores chance.
     """
-    n, k = found.n, found.k
-    inside = np.minimum(found.weights, np.clip((k - nearer) / tied, 0, 1))
+    n, k = neighbours.n, neighbours.k
+    inside = np.minimum(neighbours.weights, np.clip((k - nearer) / tied, 0, 1))
     excess = np.where(nearer >= k, nearer + (tied + 1) / 2 - k, (nearer + tied - k + 1) / 2)
-    return 2 * ((found.weights - inside) * excess).sum(1) / (k * (2 * n - 3 * k - 1))
+    return 2 * ((neighbours.weights - inside) * excess).sum(1) / (k * (2 * n - 3 * k - 1))
 
 
 def no_ranks(n: int, k: int) -> str | None:
-    """Why trustworthiness is undefined, None where it is not."""
+    """Why trustworthiness is undefined; None where it is defined."""
     return f"k must be below n / 2 (k = {k}, n = {n})" if 2 * k >= n else None
 
 
@@ -193,9 +196,9 @@ def trustworthiness_chance(n: int, k: int) -> float:
 def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> np.ndarray:
     """Expected intersection over k (q,) when b's rows move along a random cycle through each class of ``codes`` (n,).
 
-    Every row moves, so that none keeps its own neighbours; NaN for queries that cannot: of a class (or the only query
-    of a class) of one row, and rows without a class (code -1). Rows without a class exchange places among themselves; a
-    class of one row stays where it is.
+    Every row moves, so that none keeps its neighbours. NaN for queries that cannot move: the only row or the only query
+    of a class, and rows without a class (code -1). Rows without a class exchange places among themselves; a class of
+    one row stays in place.
 
     Query i of class c takes the list of another query s of c, and row j the place of another row of its class. With
     W_s(j) the share of j in b's list of s, M(j) its sum over s, and T that of M over the class of j, the chance that j
@@ -204,27 +207,27 @@ def class_overlap(a: Neighbours, b: Neighbours, codes: np.ndarray) -> np.ndarray
     """
     n, classes = len(codes), int(codes.max()) + 2
     codes = np.where(codes < 0, classes - 1, codes)
-    own, sizes = codes[b.queries], np.bincount(codes, minlength=classes)
+    query_codes, sizes = codes[b.queries], np.bincount(codes, minlength=classes)
     query, place = np.nonzero(b.members >= 0)
     near, shares = b.members[query, place], b.weights[query, place]
-    by_class = _Sums(own[query] * classes + codes[near], shares)
+    by_class = _Sums(query_codes[query] * classes + codes[near], shares)
     of_query = _Sums(query * classes + codes[near], shares)
-    by_row = _Sums(own[query] * n + near, shares)
+    by_row = _Sums(query_codes[query] * n + near, shares)
     alone = _Sums(query * n + near, shares)
 
     query, place = np.nonzero(a.members >= 0)
-    near, mine, theirs = a.members[query, place], own[query], codes[a.members[query, place]]
-    whole = by_class.at(mine * classes + theirs) - of_query.at(query * classes + theirs)
-    same = by_row.at(mine * n + near) - alone.at(query * n + near)
-    asked = np.minimum(np.searchsorted(a.queries, near), len(a.queries) - 1)
-    back = np.where(a.queries[asked] == near, alone.at(asked * n + a.queries[query]), 0.0)
-    rows = sizes[theirs]
+    near, query_class, near_class = a.members[query, place], query_codes[query], codes[a.members[query, place]]
+    whole = by_class.at(query_class * classes + near_class) - of_query.at(query * classes + near_class)
+    same = by_row.at(query_class * n + near) - alone.at(query * n + near)
+    position = np.minimum(np.searchsorted(a.queries, near), len(a.queries) - 1)
+    returned = np.where(a.queries[position] == near, alone.at(position * n + a.queries[query]), 0.0)
+    rows = sizes[near_class]
     chance = np.where(rows > 1, (whole - same) / np.maximum(rows - 1, 1), same)
-    inside = np.where(rows > 2, (whole - same - back) / np.maximum(rows - 2, 1), back)
-    terms = a.weights[query, place] * np.where(mine == theirs, inside, chance)
-    others = np.bincount(own, minlength=classes)[own] - 1
-    found = np.bincount(query, terms, minlength=len(own)) / (np.maximum(others, 1) * a.k)
-    return np.where((others > 0) & (own < classes - 1), found, np.nan)
+    inside = np.where(rows > 2, (whole - same - returned) / np.maximum(rows - 2, 1), returned)
+    terms = a.weights[query, place] * np.where(query_class == near_class, inside, chance)
+    companions = np.bincount(query_codes, minlength=classes)[query_codes] - 1
+    expected = np.bincount(query, terms, minlength=len(query_codes)) / (np.maximum(companions, 1) * a.k)
+    return np.where((companions > 0) & (query_codes < classes - 1), expected, np.nan)
 
 
 class _Sums:

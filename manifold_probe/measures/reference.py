@@ -1,8 +1,8 @@
-"""The yardstick: the teacher against its own first principal components, as many as the student has dimensions.
+"""The reference: the teacher against its first principal components, as many as the student has dimensions.
 
-The mean is put back, so that cosines keep their meaning. It bounds CKA from above for that width; other measures can
-beat it (a PCA of normalised rows can score a higher overlap). Directions are those of up to 20,000 rows; moment
-measures come from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
+The mean is added back, so that cosines keep their meaning. It bounds CKA from above for that width; other measures can
+exceed it (a PCA of normalised rows can score a higher overlap). Directions come from up to 20,000 rows, moment
+measures from 2,000 rows, neighbours from 1,000 queries above 5,000 rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from manifold_probe.measures.catalogue import RANKME_STUDENT, Measure, made_from
 from manifold_probe.measures.dimensions import effective_ranks
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Side, Teacher
 
-MANY_ROWS = 5_000
-FEW_QUERIES = 1_000
-FEW_RANKS = 500
+SEARCH_ALL_ROWS = 5_000  # up to so many rows every query is searched
+REFERENCE_QUERIES = 1_000
+REFERENCE_RANKS = 500
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,30 @@ class Reference:
 
 
 def queries_of(count: int, n: int, seed: int) -> np.ndarray:
-    """Which of ``count`` queries among n rows the reference is searched for."""
-    return sample(count, FEW_QUERIES, seed) if n > MANY_ROWS else np.arange(count)
+    """Positions of the reference's queries among ``count`` queries of n rows."""
+    return sample(count, REFERENCE_QUERIES, seed) if n > SEARCH_ALL_ROWS else np.arange(count)
 
 
 def ranked_of(count: int, seed: int) -> np.ndarray:
-    """For which of these ranks are counted."""
-    return sample(count, FEW_RANKS, seed)
+    """Positions of the queries whose ranks are counted, among the reference's ``count`` queries."""
+    return sample(count, REFERENCE_RANKS, seed)
 
 
 def same_width(teacher: Teacher, settings: Settings) -> Reference:
     """The reference of a student as wide as the teacher: the teacher itself."""
-    perfect = {each.key: each.itself for each in settings.measures if each.itself is not None}
-    unknown = [each for each in made_from(settings.measures, "classes") if each.referred and each.itself is None]
-    if unknown and (own := teacher.voters.side) is not None:
-        made = from_neighbours.values(own, own, teacher.voters.codes, unknown)
-        perfect |= {each.key: made[each.key] for each in unknown}
+    perfect = {measure.key: measure.itself for measure in settings.measures if measure.itself is not None}
+    unknown = [
+        measure for measure in made_from(settings.measures, "classes") if measure.referred and measure.itself is None
+    ]
+    if unknown and (voting_side := teacher.voters.side) is not None:
+        made = from_neighbours.values(voting_side, voting_side, teacher.voters.codes, unknown)
+        perfect |= {measure.key: made[measure.key] for measure in unknown}
     return Reference({from_neighbours.named(key, settings.k): value for key, value in perfect.items()}, None, None)
 
 
 def referred(settings: Settings) -> list[Measure]:
     """The measures that have a reference."""
-    return [each for each in settings.measures if each.referred]
+    return [measure for measure in settings.measures if measure.referred]
 
 
 def moment_values(
@@ -63,10 +65,10 @@ def moment_values(
 ) -> tuple[dict[str, float], float]:
     """The moment measures of the reference ``cloud``, and its effective rank."""
     centre, rows = teacher.cloud.mean, teacher.queries
-    few = rows[sample(len(rows), NULL_ROWS, settings.seed)]
-    x = teacher.cloud.space.take(few).astype(np.float64)
-    put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's own dimensions
-    parts = grouped(x, put_back, *teacher.quarters(few))
+    rows_sampled = rows[sample(len(rows), NULL_ROWS, settings.seed)]
+    x = teacher.cloud.space.take(rows_sampled).astype(np.float64)
+    put_back = centre + (x - centre) @ directions @ directions.T  # in the teacher's dimensions
+    parts = grouped(x, put_back, *teacher.quarters(rows_sampled))
     norms = teacher.cloud.sampled_norms, cloud.sampled_norms
     values = from_moments.values(parts, referred(settings), norms)
     values[RANKME_STUDENT.key] = rank = effective_ranks(total(parts).swapped(), [])[0]

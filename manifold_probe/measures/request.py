@@ -1,6 +1,6 @@
-"""What a comparison was asked for: the two sides as given, how their rows pair, and the spaces and pairs that follow.
+"""The request of a comparison: the two sides as given, how their rows pair, and the resulting spaces and pairs.
 
-Given as paths, a request can be sent to another machine, which reads the rows itself.
+With paths as sides, a request can be sent to another machine, which reads the rows itself.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 from manifold_probe.spaces.tokens import check_same_tokens
 
-FEWEST_QUERIES = 20  # of fewer, no half of them nor a reference can be measured
+MIN_QUERIES = 20  # of fewer, neither halves nor a reference can be measured
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The spaces of a request and their pairs; ``again`` pairs them once more, with other labels."""
+    """The spaces of a request and their pairs; ``again`` pairs them again, with other labels."""
 
     teacher: Space
     students: dict[str, Space]
@@ -35,7 +35,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Request:
-    """Two sides and how they pair: the arguments of `compare` of the same names, with students by name."""
+    """Two sides and how they pair: the arguments of `compare` with the same names, and students by name."""
 
     teacher: Any
     students: Mapping[str, Any]
@@ -49,12 +49,12 @@ class Request:
     rows: str | None = None
 
     def open(self) -> Opened:
-        """Read what says which rows there are, and pair them.
+        """Open the spaces, read their ids and labels, and pair them.
 
         Raises
         ------
         InputError
-            When something given cannot be used.
+            When an input cannot be used.
         """
         from manifold_probe.spaces.read import as_space
 
@@ -77,8 +77,8 @@ class Request:
         from manifold_probe.spaces.pairing import pair
 
         if not self.positional:
-            for each in students.values():
-                check_same_content(teacher.source.path, each.source.path)
+            for student in students.values():
+                check_same_content(teacher.source.path, student.source.path)
         teacher_ids, student_ids = ids_of_both(self.ids, teacher, next(iter(students.values())))
         rules: dict[str, Any] = {
             "positional": self.positional,
@@ -94,14 +94,14 @@ class Request:
         Raises
         ------
         InputError
-            Where a side is no path: its rows are in this process alone.
+            Where a side is not a path: its rows are in this process alone.
         """
         parts = {part.name: _plain(part.name, getattr(self, part.name)) for part in fields(self)}
         return json.dumps(parts, sort_keys=True)
 
     @classmethod
     def of_text(cls, text: str) -> Request:
-        """What `to_text` wrote."""
+        """The request that `to_text` wrote."""
         parts = json.loads(text)
         ids = parts["ids"]
         return cls(**parts | {"ids": tuple(ids) if isinstance(ids, list) else ids})
@@ -121,9 +121,9 @@ def _plain(name: str, given: Any) -> Any:
 
 
 def check_rows(pairs: dict[str, Pair], settings: dict[str, Any]) -> None:
-    """Refuse settings that do not fit the rows that were paired. Raises InputError."""
+    """Refuse settings that do not fit the number of paired rows. Raises InputError."""
     rows, k, queries = next(iter(pairs.values())).teacher.n, settings["k"], settings["queries"]
     if k >= rows:
         raise InputError(f"k is {k} but {rows:,} rows are paired; give a k below {rows} or more rows")
-    if queries < min(rows, FEWEST_QUERIES):
-        raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {FEWEST_QUERIES}")
+    if queries < min(rows, MIN_QUERIES):
+        raise InputError(f"queries is {queries} of {rows:,} rows; give a whole number of at least {MIN_QUERIES}")

@@ -1,4 +1,4 @@
-"""Plain results: what a measurement is, before anyone shows or saves it."""
+"""The results of a measurement, before they are shown or saved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from manifold_probe.measures.uncertainty import Estimate
 
 @dataclass(frozen=True)
 class Measured:
-    """One measured number with everything needed to read it.
+    """One measured number with everything needed to interpret it.
 
     Attributes
     ----------
@@ -23,16 +23,15 @@ class Measured:
     chance : float or None
         Expected value when the student's rows are paired at random.
     class_chance : float or None
-        Expected value when every row of the student moves to another row's place within its class: what class structure
-        alone explains. Rows that are the only one of their class, or have no label, are left out; None, with a note,
-        where these are most.
+        Expected value when every row of the student moves to another row's place within its class: the part explained
+        by class structure alone. Rows that are the only one of their class, or have no label, are left out; None, with
+        a note, where these are most.
     reference : float or None
-        The same measure for the teacher against its own first principal components, as many as the student has
-        dimensions.
+        The same measure for the teacher against its first principal components, as many as the student has dimensions.
     metric : str or None
         "cosine" or "euclidean" for neighbour measures.
     note : str or None
-        A caveat in one sentence: why the value is undefined, or what it was estimated from.
+        A caveat in one sentence: why the value is undefined, or from what it was estimated.
     quantiles : dict or None
         For measures with a value per dimension: {"0.05": ..., "0.25": ..., "0.5": ..., "0.75": ..., "0.95": ...}.
     declared : dict or None
@@ -73,7 +72,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something about the data that would mislead a reader: a code and its evidence in one sentence."""
+    """A property of the data that would mislead a reader: a code and its evidence in one sentence."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""The two sides of a measurement: a space, its neighbour lists, and what the teacher's side is asked once for all."""
+"""The two sides of a measurement: a space, its neighbour lists, and the teacher's results that all students share."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from manifold_probe.engine.rows import SAMPLING, sample
 from manifold_probe.engine.threads import Each, one_by_one
 from manifold_probe.measures.catalogue import MEASURES, Measure
 
-DEPTH, DEPTH_MORE = 3, 12
-DEEPEST = 200
+DEPTH_FACTOR, EXTRA_DEPTH = 3, 12  # see `half_depth`
+DEEPEST = 200  # the largest k of the overlap curve
 NULL_ROWS = 2_000
-STAND_IN_CLASSES = 20
-STAND_IN_ROWS = 2_000
+CLUSTER_COUNT = 20
+CLUSTERED_ROWS = 2_000  # on which the clusters are fitted
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose: neighbours k, rows sampled as queries, the seed of every random choice, and the measures."""
+    """The user's settings: neighbours k, rows sampled as queries, the seed of every random choice, and the measures."""
 
     k: int = 10
     queries: int = 5_000
@@ -35,15 +35,15 @@ class Settings:
     @property
     def keys(self) -> frozenset[str]:
         """The measures' keys for this k."""
-        return frozenset(each.named(self.k) for each in self.measures)
+        return frozenset(measure.named(self.k) for measure in self.measures)
 
     def asks(self, *needs: str) -> bool:
-        """Whether a built-in measure among them is made from one of these: "moments", "neighbours", ..."""
-        return any(each.function is None and each.needs in needs for each in self.measures)
+        """Whether a built-in measure among them needs one of these summaries: "moments", "neighbours", ..."""
+        return any(measure.function is None and measure.needs in needs for measure in self.measures)
 
     @property
     def searches(self) -> bool:
-        """Whether neighbours have to be searched."""
+        """Whether a measure needs neighbours."""
         return self.asks("neighbours", "ranks", "classes")
 
 
@@ -76,10 +76,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Voters:
-    """The rows that have a class, all others left out: ``rows`` (m,) are their numbers, ``codes`` (m,) their classes.
+    """The rows that have a class: ``rows`` (m,) are their numbers, ``codes`` (m,) their classes.
 
     ``side`` holds the neighbours of queries among these rows alone, by their places in ``rows``; None where there are
-    no more than k of them.
+    at most k of them.
     """
 
     rows: np.ndarray
@@ -93,7 +93,7 @@ class Teacher:
 
     ``queries`` (q,) are the rows sampled as queries; ``side`` their neighbours, None where no measure needs them.
     ``codes`` (n,) index ``class_names``, -1 for rows without a label; ``class_source``: "labels" or "k-means";
-    ``voters`` the rows with a class; ``groups`` (n,) the jackknife's; ``made`` what was made of its moments.
+    ``voters`` the rows with a class; ``groups`` (n,) the jackknife's; ``made`` the results from its moments alone.
     """
 
     cloud: Cloud
@@ -114,8 +114,8 @@ class Teacher:
 
 
 def half_depth(k: int) -> int:
-    """How deep lists must go for k of their rows to lie in a random half, but for a chance below one in 2,000."""
-    return DEPTH * k + DEPTH_MORE
+    """List depth at which k rows lie in a random half, with a probability above 1 - 1 / 2,000."""
+    return DEPTH_FACTOR * k + EXTRA_DEPTH
 
 
 def candidates(cloud: Cloud, queries: np.ndarray, k: int) -> Candidates:
@@ -123,21 +123,21 @@ def candidates(cloud: Cloud, queries: np.ndarray, k: int) -> Candidates:
     return Candidates(cloud, queries, k, {"cosine": max(DEEPEST, half_depth(k)), "euclidean": half_depth(k)})
 
 
-def settled(asked: Candidates, state: State, each: Each = one_by_one) -> Side:
-    """The sides that a pass found candidates for."""
-    return Side(**asked.settled(state, each))
+def settled(summary: Candidates, state: State, parallel: Each = one_by_one) -> Side:
+    """The neighbours of a pass's candidates."""
+    return Side(**summary.settled(state, parallel))
 
 
-def search_side(cloud: Cloud, queries: np.ndarray, k: int, each: Each = one_by_one) -> Side:
-    """Neighbours in both metrics, from a pass of their own."""
-    asked = candidates(cloud, queries, k)
-    found = read(Pass({cloud.name: cloud.stored}, {"best": asked}), in_this_process(each), unwatched)
-    return settled(asked, found["best"], each)
+def search_side(cloud: Cloud, queries: np.ndarray, k: int, parallel: Each = one_by_one) -> Side:
+    """Neighbours in both metrics, from a separate pass."""
+    summary = candidates(cloud, queries, k)
+    states = read(Pass({cloud.name: cloud.stored}, {"best": summary}), in_this_process(parallel), unwatched)
+    return settled(summary, states["best"], parallel)
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The summary of which k-means cluster each row of a cloud is in, by unit rows; ``centres`` (c, d)."""
+    """The summary that assigns each row of a cloud, at unit length, to a k-means cluster; ``centres`` (c, d)."""
 
     cloud: Cloud
     centres: np.ndarray = field(repr=False)
@@ -148,16 +148,16 @@ class Clusters:
         from scipy.cluster.vq import kmeans2
 
         n = cloud.space.n
-        count = max(2, min(STAND_IN_CLASSES, n // 50))
-        rows = cloud.points(cloud.space.take(sample(n, STAND_IN_ROWS, seed, SAMPLING)), "cosine")
+        count = max(2, min(CLUSTER_COUNT, n // 50))
+        rows = cloud.points(cloud.space.take(sample(n, CLUSTERED_ROWS, seed, SAMPLING)), "cosine")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty cluster among repeated rows is only one class fewer
+            warnings.simplefilter("ignore")  # an empty cluster among repeated rows means one class fewer
             centres, _ = kmeans2(rows, count, minit="++", seed=seed, missing="warn")
         return cls(cloud, centres)
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The space whose rows are distinguished."""
+        """The space whose rows are read."""
         return (self.cloud.name,)
 
     def start(self, first: int, last: int) -> _Assigned:
@@ -176,15 +176,15 @@ class Clusters:
 class _Assigned:
     """The clusters of a span's rows."""
 
-    def __init__(self, of: Clusters) -> None:
-        self.of = of
-        self.halves = (of.centres**2).sum(1) / 2
+    def __init__(self, clusters: Clusters) -> None:
+        self.clusters = clusters
+        self.halves = (clusters.centres**2).sum(1) / 2
         self.codes: list[np.ndarray] = []
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], each: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], parallel: Each) -> None:
         """Find the nearest centres of a block."""
-        points = self.of.cloud.points(self.of.cloud.part(start, blocks[0])[1], "cosine")
-        self.codes.append((points @ self.of.centres.T - self.halves).argmax(1))
+        points = self.clusters.cloud.points(self.clusters.cloud.part(start, blocks[0])[1], "cosine")
+        self.codes.append((points @ self.clusters.centres.T - self.halves).argmax(1))
 
     def state(self) -> State:
         """The clusters in row order."""
@@ -192,7 +192,7 @@ class _Assigned:
 
 
 def stand_in_classes(cloud: Cloud, seed: int) -> np.ndarray:
-    """k-means clusters (n,) of a cloud's rows, from a pass of their own."""
+    """k-means clusters (n,) of a cloud's rows, from a separate pass."""
     clusters = Clusters.of(cloud, seed)
-    found = read(Pass({cloud.name: cloud.stored}, {"classes": clusters}), in_this_process(one_by_one), unwatched)
-    return clusters.result(found["classes"])
+    states = read(Pass({cloud.name: cloud.stored}, {"classes": clusters}), in_this_process(one_by_one), unwatched)
+    return clusters.result(states["classes"])

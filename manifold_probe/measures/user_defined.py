@@ -24,41 +24,43 @@ MOST_ROWS = 20_000
 
 
 def chosen(measures: Any, k: int) -> list[Measure]:
-    """The declarations that a user asks for: keys such as "overlap@10", and declarations; all of `MEASURES` for None.
+    """The declarations of keys such as "overlap@10" and of declarations themselves; all of `MEASURES` for None.
 
     Raises
     ------
     InputError
-        For a key that the catalogue lacks, a declaration without a function, or a key that is there twice.
+        For a key that is not in the catalogue, a declaration without a function, or a key that is given twice.
     """
     if measures is None:
         return list(MEASURES)
     if isinstance(measures, str | Measure) or not hasattr(measures, "__iter__"):
         example = MEASURES[0].named(k)
         raise InputError(f"measures is {measures!r}; give a list of keys or declarations, such as [{example!r}]")
-    known = {each.named(k): each for each in MEASURES} | {each.key: each for each in MEASURES}
-    found: dict[str, Measure] = {}
-    for each in measures:
-        if isinstance(each, str) and each not in known:
-            near = get_close_matches(each, _keys(k), n=1)
+    known = {measure.named(k): measure for measure in MEASURES} | {measure.key: measure for measure in MEASURES}
+    measures_by_key: dict[str, Measure] = {}
+    for asked in measures:
+        if isinstance(asked, str) and asked not in known:
+            near = get_close_matches(asked, _keys(k), n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_keys(k))}"
-            raise InputError(f"measures: {each!r} is not known with k = {k}; {hint}")
-        measure = known[each] if isinstance(each, str) else each
+            raise InputError(f"measures: {asked!r} is not known with k = {k}; {hint}")
+        measure = known[asked] if isinstance(asked, str) else asked
         if not isinstance(measure, Measure):
-            raise InputError(f"measures: {each!r} is a {type(each).__name__}; give keys or manifold_probe.Measure")
+            raise InputError(f"measures: {asked!r} is a {type(asked).__name__}; give keys or manifold_probe.Measure")
         key = measure.named(k)
-        if key in found or (measure not in MEASURES and key in known):
-            raise InputError(f"measures: {key!r} is there twice or is a built-in measure's key; choose another key")
+        if key in measures_by_key or (measure not in MEASURES and key in known):
+            raise InputError(
+                f"measures: {key!r} is given twice or is the key of a built-in measure; choose another key"
+            )
         if measure.function is None and measure.value is None:
             raise InputError(f"measures: {key!r} has no function; give function=..., of two arrays (n, d)")
-        found[key] = measure
-    if not found:
+        measures_by_key[key] = measure
+    if not measures_by_key:
         raise InputError("measures: the list is empty; give at least one key or declaration")
-    return list(found.values())
+    return list(measures_by_key.values())
 
 
 def _keys(k: int) -> list[str]:
-    return [each.named(k) for each in MEASURES]
+    return [measure.named(k) for measure in MEASURES]
 
 
 def measure_user_defined(
@@ -75,19 +77,19 @@ def measure_user_defined(
     groups, count : np.ndarray, shape (n,), and int
         The jackknife's groups of the rows.
     seed : int
-        Of the rows that are drawn where there are more than 20,000.
+        Seed of the sample of rows where there are more than 20,000.
 
     Raises
     ------
     InputError
-        Where a function raises, or gives no finite number.
+        Where a function raises, or does not return a finite number.
     """
     if not measures:
         return {}
     rows = sample(teacher.n, MOST_ROWS, seed, SAMPLING)
     x, y = (space.take(rows).astype(np.float64) for space in (teacher, student))
     note = None if len(rows) == teacher.n else f"from {len(rows):,} of {teacher.n:,} rows, drawn at random"
-    return {each.key: _measured(each, x, y, groups[rows], count, note) for each in measures}
+    return {measure.key: _measured(measure, x, y, groups[rows], count, note) for measure in measures}
 
 
 def _measured(
@@ -104,7 +106,7 @@ def _measured(
 
 
 def _number(measure: Measure, function: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray) -> float:
-    """What a user's function gives, of copies, so that it cannot change the rows for the next one."""
+    """The value of a user's function, called with copies so that it cannot change the rows for the next one."""
     try:
         value = float(function(x.copy(), y.copy()))
     except Exception as error:

@@ -1,6 +1,6 @@
 """Modules from Python callables and from timm.
 
-A builder takes a source and returns what it built; errors of foreign code become one line that names the source.
+A builder takes a source and returns a `Built` model; errors of foreign code become one line with the source.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from manifold_probe.spaces.checks import bad
 
 
 class Built(NamedTuple):
-    """A module, what it takes, and the preprocessing that it brings, where it brings one.
+    """A module, the kind of data it takes, and its preprocessing, if it has one.
 
-    ``run`` is called with a batch in place of the module, where it is not the module itself that gives the features.
-    ``unused`` are weights in its file that the module has no place for, ``missing`` those that it drew at random.
-    ``projected``: it gives an embedding behind a projection; ``unprojected``: it is the tower of a family whose
-    embeddings are, without its projection.
+    ``run`` is called with a batch instead of the module, if given. ``unused`` are weights of its file that the module
+    does not use, ``missing`` weights that are not in the file and are random. ``projected``: its features are a
+    projected embedding; ``unprojected``: its family has projected embeddings, but this module has no projection.
     """
 
     module: torch.nn.Module
@@ -50,11 +49,11 @@ def from_python(source: ModelSource) -> Built:
     Raises
     ------
     InputError
-        An unknown module or name, an exception inside either, or something else than a torch.nn.Module returned.
+        An unknown module or name, an exception in one of them, or a result that is not a torch.nn.Module.
     """
     module_name, _, name = source.name.partition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as with `python -m`; left there for what the module imports later
+        sys.path.insert(0, os.getcwd())  # as with `python -m`; not removed, because the module may import more later
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -63,31 +62,31 @@ def from_python(source: ModelSource) -> Built:
         fix = "it is searched in the current folder, on PYTHONPATH and among installed packages"
         raise bad(source.text, f"there is no module {error.name!r}; {fix}") from error
     except (Exception, SystemExit) as error:
-        raise failure(source, error, f"importing {module_name} has to work first") from error
+        raise failure(source, error, f"fix the import of {module_name}") from error
     try:
         make = reduce(getattr, name.split("."), module)
     except AttributeError as error:
-        near = get_close_matches(name, [each for each in vars(module) if not each.startswith("_")], 3)
+        near = get_close_matches(name, [attribute for attribute in vars(module) if not attribute.startswith("_")], 3)
         fix = f"did you mean {' or '.join(near)}?" if near else "check the name"
         raise bad(source.text, f"{module_name} has no {name!r}; {fix}") from error
     if not callable(make) or isinstance(make, torch.nn.Module):
         raise bad(source.text, f"{name} is a {type(make).__name__}; name a callable that returns a torch.nn.Module")
-    torch.default_generator.manual_seed(0)  # anew, because a first import may have drawn, and a second does not
+    torch.default_generator.manual_seed(0)  # again, because the import may have drawn numbers
     try:
-        made = make(**source.arguments)
+        model = make(**source.arguments)
     except (Exception, SystemExit) as error:
         raise failure(source, error, f"check {name} and its arguments") from error
-    if not isinstance(made, torch.nn.Module):
-        raise bad(source.text, f"{name} returned a {type(made).__name__}; it must return a torch.nn.Module")
-    if any(torch.nn.parameter.is_lazy(each) for each in [*made.parameters(), *made.buffers()]):
+    if not isinstance(model, torch.nn.Module):
+        raise bad(source.text, f"{name} returned a {type(model).__name__}; it must return a torch.nn.Module")
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
         raise bad(source.text, f"{name} returned lazy layers without shapes; run one batch before returning the module")
-    return Built(made, "images")
+    return Built(model, "images")
 
 
 def from_timm(source: ModelSource, pretrained: bool) -> Built:
-    """A timm model without its classifier, and the preprocessing of its own data configuration."""
+    """A timm model without its classifier, and the preprocessing of its data configuration."""
     timm = needed("timm", "timm", source)
-    if ":" not in source.name and not timm.is_model(source.name):  # "hf-hub:..." and "local-dir:..." are timm's own
+    if ":" not in source.name and not timm.is_model(source.name):  # timm accepts "hf-hub:..." and "local-dir:..." too
         near = get_close_matches(source.name, timm.list_models(), 3)
         fix = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise bad(source.text, f"timm knows no model of this name; {fix}")
@@ -98,7 +97,7 @@ def from_timm(source: ModelSource, pretrained: bool) -> Built:
 
 
 def timm_preprocessing(config: Mapping[str, Any]) -> ImagePreprocessing | None:
-    """A timm data configuration as ours; None where it asks for what ours has not (oblong inputs, borders)."""
+    """The preprocessing of a timm data configuration; None for unsupported ones (non-square inputs, borders)."""
     channels, height, width = config["input_size"]
     shorter = math.floor(height / config["crop_pct"])
     squeezed = config["crop_mode"] == "squash" and shorter == height
@@ -124,7 +123,7 @@ def needed(package: str, extra: str, source: ModelSource) -> Any:
     Raises
     ------
     InputError
-        Naming what to install; or, where the package is there and broken, what it said.
+        With the package to install; or, if an installed package cannot be imported, with its error.
     """
     try:
         return importlib.import_module(package)
@@ -133,12 +132,12 @@ def needed(package: str, extra: str, source: ModelSource) -> Any:
             raise bad(
                 source.text, f"needs the package {package}, which is not installed; {to_install(extra)}"
             ) from error
-        raise failure(source, error, f"{package} is installed but cannot be imported, repair that first") from error
+        raise failure(source, error, f"{package} is installed but cannot be imported; fix that first") from error
 
 
 @contextmanager
 def loading(source: ModelSource, fix: str) -> Iterator[None]:
-    """Around a library's loading calls: any exception becomes one InputError with this fix."""
+    """A context for a library's loading calls: any exception becomes an InputError with this fix."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -150,7 +149,7 @@ def loading(source: ModelSource, fix: str) -> Iterator[None]:
 
 
 def failure(source: ModelSource, error: BaseException, fix: str) -> InputError:
-    """What foreign code said while a model was loaded, with the fix."""
+    """The InputError for an exception of foreign code while a model was loaded."""
     return bad(source.text, f"cannot be loaded ({reason(error)}); {fix}")
 
 
@@ -160,5 +159,5 @@ def reason(error: BaseException) -> str:
     >>> reason(ValueError("no\\nsuch thing"))
     'ValueError: no such thing'
     """
-    said = textwrap.shorten(str(error), 160, placeholder=" ...")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = textwrap.shorten(str(error), 160, placeholder=" ...")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,14 +1,14 @@
-"""Heads: the small maps between a student's width and its teacher's.
+"""Heads: small maps from a student's width to its teacher's, or the reverse.
 
     identity           x                                            equal widths
     linear             W x + b
     mlp                W2 relu(W1 x + b1) + b2                       2048 hidden units, no batch norm: CoSS
-    layernorm_linear   W layernorm(x) + b                           TinTeM's, on the teacher's side; Proteus's
-    orthogonal         W x, with W'W = 1 or W W' = 1                exactly, at every step: the hard constraint
-    pca                C x, with C the first principal directions   fixed, from a sample; the mean is put back
+    layernorm_linear   W layernorm(x) + b                           TinTeM, on the teacher's side; Proteus
+    orthogonal         W x, with W'W = 1 or W W' = 1                a hard constraint: exact at every step
+    pca                C x, with C the first principal directions   fixed, from a sample; rows are not centred
 
-A head is rebuilt from its name and widths and filled with ``load_state_dict``; `saved_head` reads the widths off the
-weights.
+A head is rebuilt from its name and widths, and gets its weights from ``load_state_dict``; `saved_head` takes the widths
+from the weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from manifold_probe.errors import InputError
 
 HEADS = ("identity", "linear", "mlp", "layernorm_linear", "orthogonal", "pca")
-HIDDEN = 2048
+HIDDEN_UNITS = 2048
 
 
 def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = None) -> nn.Module:
@@ -34,11 +34,11 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
     name : str
         identity, linear, mlp, layernorm_linear, orthogonal or pca.
     width_in, width_out : int
-        Dimensions of its input and output. An orthogonal head takes either direction: it keeps lengths and angles on
-        the way up, and is a rotation followed by a projection on the way down.
+        Dimensions of its input and output. To more dimensions an orthogonal head keeps lengths and angles; to fewer
+        dimensions it is a rotation followed by a projection.
     sample : Tensor, shape (n, width_in), optional
-        What a pca head is fitted on; more rows than ``width_out``. Without it the head holds NaN until
-        ``load_state_dict`` fills it.
+        The sample for a pca head; more rows than ``width_out``. Without it the head holds NaN until
+        ``load_state_dict``.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
     Raises
     ------
     InputError
-        An unknown name (with the nearest one), or widths that the head cannot join.
+        An unknown name (the message suggests the nearest), or widths that the head cannot have.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
         case "linear":
             return nn.Linear(width_in, width_out)
         case "mlp":
-            return nn.Sequential(nn.Linear(width_in, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width_out))
+            return nn.Sequential(nn.Linear(width_in, HIDDEN_UNITS), nn.ReLU(), nn.Linear(HIDDEN_UNITS, width_out))
         case "layernorm_linear":
             return nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width_out))
         case "orthogonal":
@@ -81,13 +81,13 @@ def make_head(name: str, width_in: int, width_out: int, sample: Tensor | None = 
 
 
 def saved_head(name: str, state: Mapping[str, Tensor]) -> nn.Module:
-    """The head whose name and weights a run saved, not filled yet; a classifier's weights alone are a linear layer.
+    """The head for a saved name and its weights, before the weights are loaded; a classifier is a linear layer.
 
     >>> saved_head("mlp", make_head("mlp", 3, 5).state_dict())(torch.ones(2, 3)).shape
     torch.Size([2, 5])
     """
-    matrices = [each for each in state.values() if isinstance(each, Tensor) and each.ndim == 2]
-    matrices = matrices[:1] if name == "orthogonal" else matrices  # a square base follows
+    matrices = [weight for weight in state.values() if isinstance(weight, Tensor) and weight.ndim == 2]
+    matrices = matrices[:1] if name == "orthogonal" else matrices  # its second matrix is a square base
     if not matrices:
         return nn.Identity()
     return make_head(
@@ -96,13 +96,13 @@ def saved_head(name: str, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 class Headed(nn.Module):
-    """A backbone, run and pooled, and the head on it: (B, d').
+    """A backbone with pooling, and the head on it: (B, d').
 
     Parameters
     ----------
     backbone, head : torch.nn.Module
     embed : callable
-        The backbone's vectors (B, d) of what the module is called with.
+        The backbone's vectors (B, d) of the module's input.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, embed: Callable[..., Tensor]) -> None:
@@ -111,15 +111,15 @@ class Headed(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
         """The head's output (B, d') for a batch."""
-        found: Tensor = self.head(self.embed(*inputs, **named).float())
-        return found
+        output: Tensor = self.head(self.embed(*inputs, **named).float())
+        return output
 
 
 class PCA(nn.Module):
-    """Projection on the first principal directions of a sample; nothing is trained.
+    """Projection on the first principal directions of a sample, without trained parameters.
 
-    The directions are those of the centred sample, and the rows are projected with their mean, because cosines are
-    taken from the origin.
+    The directions are those of the centred sample, but rows are projected without centring, because cosines are
+    relative to the origin.
 
     Parameters
     ----------
@@ -160,6 +160,6 @@ def _principal_directions(sample: Tensor, width_in: int, width_out: int) -> Tens
     rows = sample.detach().double()
     rows = rows - rows.mean(0)
     directions = torch.linalg.eigh(rows.mT @ rows).eigenvectors.mT.flip(0)[:width_out]
-    # An eigenvector's sign is the solver's whim: the largest entry is made positive, so that every machine agrees.
+    # The sign of an eigenvector depends on the solver: make the largest entry positive, for the same result everywhere.
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     return (directions * largest.sign()).float()

@@ -1,4 +1,4 @@
-"""Modules from transformers and sentence-transformers, by hub name or from a local folder, which needs no network.
+"""Modules from transformers and sentence-transformers, by hub name or from a local folder without network.
 
 Code stored with a model is never run (trust_remote_code=False).
 """
@@ -23,28 +23,28 @@ from manifold_probe.models.source import ModelSource
 from manifold_probe.spaces.checks import bad
 
 LIBRARIES = ("transformers", "sentence_transformers", "huggingface_hub")
-SAMPLES = ((61, 83), (90, 47))  # heights and widths, odd and even, tall and wide
-# Architectures that AutoModel would load as another class: towers with their projection, encoders saved alone, DPR's.
-OWN_CLASS = ("WithProjection", "EncoderModel", "ContextEncoder", "QuestionEncoder")
-POOLED = ("siglip", "siglip2")  # models whose pooled output is the embedding, without a projection behind it
-UNBOUNDED = 10**6  # tokenizers without a limit claim about 1e30
+SAMPLE_SIZES = ((61, 83), (90, 47))  # heights and widths, odd and even, tall and wide
+# architectures that AutoModel would load as another class: towers with their projection, single encoders, DPR
+SPECIAL_CLASSES = ("WithProjection", "EncoderModel", "ContextEncoder", "QuestionEncoder")
+POOLED_EMBEDDING = ("siglip", "siglip2")  # models whose pooled output is the embedding, without a projection
+UNLIMITED = 10**6  # tokenizers without a limit state about 1e30
 
 
 def from_hf(source: ModelSource, pretrained: bool, takes: str | None = None) -> Built:
     """The model of a folder or hub name, and its image processor or tokenizer.
 
     - A model with a projection gives the projected embedding (``image_embeds``, ``text_embeds``), SigLIP its pooled
-      output; `one_tensor` says when the hidden states are taken instead.
-    - A model of images and texts (CLIP, SigLIP, ALIGN, ...) is run on the side that ``takes`` names, "images" or
-      "texts"; images where it is None.
-    - An encoder-decoder (T5, BART, Marian, ...) is run as its encoder alone.
+      output; see `one_tensor` for when hidden states are used instead.
+    - A model of images and texts (CLIP, SigLIP, ALIGN, ...) is run on the side ``takes``, "images" or "texts"; by
+      default on images.
+    - Of an encoder-decoder (T5, BART, Marian, ...) only the encoder is run.
 
-    ``pretrained`` False builds from the configuration alone.
+    With ``pretrained`` False the model is built from the configuration, with random weights.
 
     Raises
     ------
     InputError
-        An unknown name or folder, weights that are not all there, or a model of neither images nor texts.
+        An unknown name or folder, missing weights, or a model of neither images nor texts.
     """
     transformers = needed("transformers", "text", source)
     name, options, fix = _located(source)
@@ -80,20 +80,21 @@ def _loaded(
 ) -> tuple[Any, dict[str, Any]]:
     """The module, and transformers' report on its weights.
 
-    The class is AutoModel's choice, or the one that the configuration names where AutoModel knows none, it is one of
-    `OWN_CLASS` or an encoder-decoder; and where the file holds weights of a projection, the class that has one.
+    The class is AutoModel's choice. It is the class named in the configuration if AutoModel knows none, or if it is one
+    of `SPECIAL_CLASSES` or an encoder-decoder; and the class with a projection if the file holds its weights.
     """
-    named = next(iter(getattr(config, "architectures", None) or ()), "")
+    class_name = next(iter(getattr(config, "architectures", None) or ()), "")
     by_name = type(config) not in transformers.MODEL_MAPPING or getattr(config, "is_encoder_decoder", False)
-    own: Any = getattr(transformers, named, None) if by_name or named.endswith(OWN_CLASS) else None
-    if not (isinstance(own, type) and issubclass(own, transformers.PreTrainedModel)):  # a file may name anything
-        own = None
+    named: Any = getattr(transformers, class_name, None) if by_name or class_name.endswith(SPECIAL_CLASSES) else None
+    if not (isinstance(named, type) and issubclass(named, transformers.PreTrainedModel)):  # a file may name anything
+        named = None
     if not pretrained:
-        made = transformers.AutoModel.from_config(config, trust_remote_code=False) if own is None else own(config)
-        return made, {}
-    # Weights of another shape are let through, and refused by their name in `_check_complete`.
+        if named is None:
+            return transformers.AutoModel.from_config(config, trust_remote_code=False), {}
+        return named(config), {}
+    # weights of another shape are accepted here, and refused with their name in `_check_complete`
     options = {**options, "config": config, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    module, report = (own or transformers.AutoModel).from_pretrained(name, **options)
+    module, report = (named or transformers.AutoModel).from_pretrained(name, **options)
     projected = getattr(transformers, f"{type(module).__name__}WithProjection", None)
     if projected is not None and any("projection" in key for key in report["unexpected_keys"]):
         module, report = projected.from_pretrained(name, **options)
@@ -101,15 +102,15 @@ def _loaded(
 
 
 def _entry(source: ModelSource, module: Any, config: Any, takes: str | None) -> tuple[Callable[..., Any] | None, str]:
-    """What to call in place of the module itself, if anything, and the name of the input that it reads."""
+    """(what to call instead of the module, or None; the name of its input)."""
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
         if not (hasattr(module, "get_image_features") and hasattr(module, "get_text_features")):
-            raise bad(source.text, "holds an image and a text model; save the wanted one in a folder of its own")
+            raise bad(source.text, "holds an image and a text model; save the one you need in a separate folder")
         if takes == "texts":
             return partial(_joint, module.get_text_features, "text_embeds"), "input_ids"
         return partial(_joint, module.get_image_features, "image_embeds"), "pixel_values"
     reads = str(module.main_input_name)
-    if str(getattr(config, "model_type", "")).startswith(POOLED):
+    if str(getattr(config, "model_type", "")).startswith(POOLED_EMBEDDING):
         return partial(_joint, module, "image_embeds" if reads == "pixel_values" else "text_embeds"), reads
     if getattr(config, "is_encoder_decoder", False):
         return module.get_encoder(), reads
@@ -117,7 +118,7 @@ def _entry(source: ModelSource, module: Any, config: Any, takes: str | None) -> 
 
 
 def _joint(call: Callable[..., Any], name: str, *inputs: Any, **named: Any) -> Any:
-    """What ``call`` returns, with its pooled output, which is the embedding, under this name."""
+    """The result of ``call``, with its pooled output, which is the embedding, under ``name``."""
     output = call(*inputs, **named)
     if isinstance(output, torch.Tensor):
         return {name: output}
@@ -126,7 +127,7 @@ def _joint(call: Callable[..., Any], name: str, *inputs: Any, **named: Any) -> A
 
 
 def from_st(source: ModelSource) -> Built:
-    """A SentenceTransformer, with its own tokenizer, maximal length and default prompt."""
+    """A SentenceTransformer, with its tokenizer, maximal length and default prompt."""
     sentence_transformers = needed("sentence_transformers", "text", source)
     name, options, fix = _located(source)
     with _quiet(), loading(source, fix):
@@ -139,13 +140,13 @@ def from_st(source: ModelSource) -> Built:
 
 
 def _sentences(module: Any, **batch: Any) -> Any:
-    return module({"modality": "text", **batch})  # a copy: its modules write into what they get
+    return module({"modality": "text", **batch})  # a copy, because its modules write into the batch
 
 
 def renamed(module: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """A state dict under the names that the module uses: files that transformers wrote may hold those of old versions.
+    """A state dict with the module's names: files of transformers may have names of old versions.
 
-    Where it does not fit all the same it comes back as it was.
+    A state dict that does not fit is returned unchanged.
     """
     if state.keys() == module.state_dict().keys():
         return state
@@ -154,23 +155,23 @@ def renamed(module: Any, state: dict[str, Any]) -> dict[str, Any]:
             filled, report = type(module).from_pretrained(
                 None, config=module.config, state_dict=state, output_loading_info=True
             )
-    except Exception:  # other sizes, for one, of which `fit` says more
+    except Exception:  # such as other sizes, which `fit` reports
         return state
     return state if any(report.values()) else filled.state_dict()
 
 
 def _sentence_batch(module: Any, prompt: str | None, texts: list[str]) -> dict[str, Any]:
     batch = module.preprocess(texts, prompt=prompt)
-    if "prompt_length" in batch:  # a number, which pooling reads where the prompt's tokens are to be left out
+    if "prompt_length" in batch:  # a number, for pooling that leaves out the prompt's tokens
         batch["prompt_length"] = torch.full((len(texts),), int(batch["prompt_length"]))
     return batch
 
 
 def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
-    """Folder or hub name, the loading options, and the fix where loading fails."""
-    strange = source.arguments.keys() - {"revision"}
-    if strange:
-        raise bad(source.text, f"argument {min(strange)} is not known; only ?revision=... is read here")
+    """Folder or hub name, the loading options, and the fix if loading fails."""
+    unknown = source.arguments.keys() - {"revision"}
+    if unknown:
+        raise bad(source.text, f"argument {min(unknown)} is not known; the only one is ?revision=...")
     options: dict[str, Any] = {"trust_remote_code": False}
     folder = os.path.expanduser(source.name)
     if os.path.isdir(folder):
@@ -183,10 +184,10 @@ def _located(source: ModelSource) -> tuple[str, dict[str, Any], str]:
 
 
 def _check_complete(source: ModelSource, report: Mapping[str, Any]) -> tuple[str, ...]:
-    """The missing weights that do no harm by themselves; others, and weights of another shape, are refused.
+    """The missing weights of poolers. Raises InputError for other missing weights, and for weights of another shape.
 
-    transformers fills in what is missing at random and only warns. Poolers come after the last hidden state, and many
-    files of weights leave them out.
+    transformers fills missing weights with random numbers and only warns. Poolers come after the last hidden state, and
+    many files of weights leave them out.
     """
     if mismatched := sorted(report.get("mismatched_keys", ())):
         key, stored, wanted = mismatched[0]
@@ -197,15 +198,15 @@ def _check_complete(source: ModelSource, report: Mapping[str, Any]) -> tuple[str
             "or save the model again",
         )
     missing = report.get("missing_keys", ())
-    lost = sorted(key for key in missing if "pooler." not in key)
-    if lost:
-        few = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
-        raise bad(source.text, f"its weights lack {len(lost)} keys ({few}); download or save the model again")
+    needed_keys = sorted(key for key in missing if "pooler." not in key)
+    if needed_keys:
+        first = ", ".join(needed_keys[:3]) + (", ..." if len(needed_keys) > 3 else "")
+        raise bad(source.text, f"its weights lack {len(needed_keys)} keys ({first}); download or save the model again")
     return tuple(sorted(missing))
 
 
 def _image_preprocessing(transformers: Any, name: str, options: dict[str, Any]) -> ImagePreprocessing | None:
-    """The image processor as ours, where ours does the same to sample pictures; else None, and nothing is guessed."""
+    """Our preprocessing for a model's image processor, if both give the same result on sample images; else None."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -213,11 +214,11 @@ def _image_preprocessing(transformers: Any, name: str, options: dict[str, Any]) 
         with _quiet():
             processor = transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **options)
             ours = _translated(processor.to_dict())
-            for height, width in SAMPLES:
-                picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-                theirs = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0])
-                np.testing.assert_allclose(ours(picture).numpy(), theirs, atol=1e-4)
-    except Exception:  # no processor, one that needs another package, or one that does what ours does not
+            for height, width in SAMPLE_SIZES:
+                image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+                theirs = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
+                np.testing.assert_allclose(ours(image).numpy(), theirs, atol=1e-4)
+    except Exception:  # no processor, one that needs another package, or one with other steps
         return None
     return ours
 
@@ -228,28 +229,30 @@ def _translated(facts: Mapping[str, Any]) -> ImagePreprocessing:
     edge = facts["size"].get("shortest_edge")
     size = facts["crop_size"]["height"] if facts.get("do_center_crop") else edge or facts["size"]["height"]
     shorter = edge
-    if facts.get("crop_pct"):  # ConvNeXt: small pictures are cut from larger ones, large ones squeezed
+    if facts.get(
+        "crop_pct"
+    ):  # ConvNeXt: small inputs are cropped from larger images, large inputs resized without a crop
         shorter = int(edge / facts["crop_pct"]) if edge < 384 else None
     mean, std = (facts["image_mean"], facts["image_std"]) if facts.get("do_normalize") else (0.0, 1.0)
-    how = Image.Resampling(facts["resample"]).name.lower()
-    return ImagePreprocessing(size, mean, std, interpolation=how, shorter=shorter)
+    interpolation = Image.Resampling(facts["resample"]).name.lower()
+    return ImagePreprocessing(size, mean, std, interpolation=interpolation, shorter=shorter)
 
 
 def _text_preprocessing(tokenizer: Any, config: Any) -> TextPreprocessing:
-    tokenizer.padding_side = "right"  # harmless to every model; on the left it would shift learned positions
+    tokenizer.padding_side = "right"  # on the left padding would shift learned positions
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # as in GPT-2; the mask hides it
-    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or UNBOUNDED)
-    limit = min(limits) if min(limits) < UNBOUNDED else None
-    facts = _facts(tokenizer, limit)  # before its first use, which would leave settings of truncation in it
-    # SigLIP reads its last position, padded as in its training; elsewhere padding changes nothing and only costs time.
-    padding = "max_length" if limit and str(getattr(config, "model_type", "")).startswith(POOLED) else True
+    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or UNLIMITED)
+    limit = min(limits) if min(limits) < UNLIMITED else None
+    facts = _facts(tokenizer, limit)  # before its first use, which changes its truncation settings
+    # SigLIP reads its last position, with padding as in its training; for other models padding only costs time.
+    padding = "max_length" if limit and str(getattr(config, "model_type", "")).startswith(POOLED_EMBEDDING) else True
     call = partial(tokenizer, padding=padding, truncation=limit is not None, max_length=limit, return_tensors="pt")
     return TextPreprocessing(call, facts, _first_token(tokenizer))
 
 
 def _first_token(tokenizer: Any) -> bool:
-    """Whether the tokenizer knows a token that stands before every text."""
+    """Whether the tokenizer has a token that starts every text."""
     return getattr(tokenizer, "cls_token", None) is not None or getattr(tokenizer, "bos_token", None) is not None
 
 
@@ -258,7 +261,7 @@ def _facts(tokenizer: Any, limit: int | None) -> dict[str, Any]:
 
 
 def _vocabulary_hash(tokenizer: Any) -> str:
-    """SHA-256 of the tokenizer's whole rules where it can write them down, else of its vocabulary."""
+    """SHA-256 of all rules of the tokenizer if it can export them, else of its vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     rules = json.loads(backend.to_str()) if hasattr(backend, "to_str") else dict(tokenizer.get_vocab())
     rules |= {"padding": None, "truncation": None}
@@ -268,7 +271,7 @@ def _vocabulary_hash(tokenizer: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the libraries' warnings and progress bars on stderr: what matters is checked and said by us."""
+    """A context without the libraries' warnings and progress bars on stderr; this package does the checks."""
     from transformers.utils import logging as bars
 
     loggers = [logging.getLogger(name) for name in LIBRARIES]

@@ -1,4 +1,4 @@
-"""What modules return: the one tensor that is meant, or a line that says why it is not clear which."""
+"""The outputs of modules: the tensor that holds the features, or an error if it is ambiguous."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 from manifold_probe.errors import InputError
 
-PROJECTED = ("image_embeds", "text_embeds")  # the embedding behind a projection, in transformers
+PROJECTED = ("image_embeds", "text_embeds")  # projected embeddings in transformers
 HIDDEN = "last_hidden_state"
-NAMES = ("features", "sentence_embedding", *PROJECTED, HIDDEN)  # what the output is called, by us and by others
+NAMES = ("features", "sentence_embedding", *PROJECTED, HIDDEN)  # names of the features, in order of preference
 
 
 def is_projected(output: Any) -> bool:
@@ -20,15 +20,15 @@ def is_projected(output: Any) -> bool:
 
 
 def one_tensor(output: Any, where: str, pooling: str | None = None) -> torch.Tensor:
-    """The tensor a model returned: itself, the entry with a known name, or the only one of floats.
+    """The tensor that a model returned: the output, its entry with a known name, or its only float tensor.
 
-    Where the model returns a projected embedding (`PROJECTED`) and the hidden states before it, ``pooling`` decides:
-    None and "projection" take the embedding, every other pooling the hidden states (B, N, D), which it then pools.
+    If the model returns a projected embedding (`PROJECTED`) and the hidden states before it, ``pooling`` decides: None
+    and "projection" take the embedding, any other pooling the hidden states (B, N, D), which it then pools.
 
     Raises
     ------
     InputError
-        No such tensor, several that could be meant, or "projection" of a model without one.
+        No such tensor, several candidates, or "projection" for a model without one.
 
     >>> one_tensor({"features": torch.ones(2, 3), "logits": torch.ones(2, 10)}, "model").shape
     torch.Size([2, 3])
@@ -40,23 +40,23 @@ def one_tensor(output: Any, where: str, pooling: str | None = None) -> torch.Ten
         raise InputError(f"{where}: has no projection; leave --pool projection out, or choose another pooling")
     if is_projected(output) and pooling not in (None, "projection") and output.get(HIDDEN) is not None:
         output = output[HIDDEN]
-    found = list(_features(output))
-    if len(found) != 1:
+    tensors = list(_features(output))
+    if len(tensors) != 1:
         fix = "return one tensor of floating-point numbers, or {'features': x}, or choose --layers"
         raise InputError(f"{where}: returned {describe(output)}; {fix}")
-    return found[0]
+    return tensors[0]
 
 
 def token_states(output: Any) -> torch.Tensor | None:
-    """The hidden states of a text's tokens (B, N, D) among what a model returned; None where there are none."""
-    found = [output] if isinstance(output, torch.Tensor) else []
+    """The hidden states of a text's tokens (B, N, D) in a model's output; None if there are none."""
+    tensors = [output] if isinstance(output, torch.Tensor) else []
     if isinstance(output, Mapping):
-        found = [output[name] for name in (HIDDEN, "token_embeddings") if output.get(name) is not None]
-    return next((tensor for tensor in found if tensor.ndim == 3), None)
+        tensors = [output[name] for name in (HIDDEN, "token_embeddings") if output.get(name) is not None]
+    return next((tensor for tensor in tensors if tensor.ndim == 3), None)
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
-    """The first tensor of floating-point numbers in a layer's output, depth first; None where there is none."""
+    """The first float tensor in a layer's output, depth first; None if there is none."""
     return next(_features(output), None)
 
 
@@ -83,7 +83,7 @@ def describe(value: Any) -> str:
         return f"{kind}tensor{tuple(value.shape)}"
     name = type(value).__name__
     if isinstance(value, Mapping):
-        return f"{name}({', '.join(f'{key}: {describe(each)}' for key, each in list(value.items())[:6])})"
+        return f"{name}({', '.join(f'{key}: {describe(item)}' for key, item in list(value.items())[:6])})"
     if isinstance(value, list | tuple):
-        return f"{name}({', '.join(describe(each) for each in value[:6])})"
+        return f"{name}({', '.join(describe(item) for item in value[:6])})"
     return name

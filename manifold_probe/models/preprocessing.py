@@ -1,7 +1,7 @@
-"""From a picture or a text to what a model reads, the same on every machine, and recorded so that it can be compared.
+"""Preprocessing of an image or a text to a model's input, the same on every machine, with a record for comparison.
 
-Pictures: Pillow resizes 8-bit pixels in integer arithmetic, then x / 255, then (x - mean) / std in float32. Nothing is
-guessed: a model that brings no preprocessing needs ``--size --mean --std``.
+Images: Pillow resizes 8-bit pixels in integer arithmetic, then x / 255, then (x - mean) / std in float32. Preprocessing
+is never guessed: a model without one needs ``--size --mean --std``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ MARGINS: dict[str, Callable[[float], int]] = {"down": math.floor, "even": round}
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """A picture as a float32 tensor (channels, size, size).
+    """An image as a float32 tensor (channels, size, size).
 
-    The whole picture is squeezed to size x size; or, where ``shorter`` is given, its shorter side is resized to
-    ``shorter`` and the centre cut out, ``margin`` saying how half a pixel at its side is rounded: "down", as
-    transformers does, or "even", as torchvision and timm do. ``mean`` and ``std``: one number, or one a channel, of
-    pixels in 0..1. Transparency is dropped and the orientation an EXIF tag asks for is not applied, as in the models'
-    own training.
+    The image is resized to size x size without keeping its aspect ratio; or, with ``shorter``, its shorter side is
+    resized to ``shorter`` and the centre cropped, where ``margin`` is the rounding of half a pixel at its side: "down",
+    as in transformers, or "even", as in torchvision and timm. ``mean`` and ``std``: one number, or one per channel, of
+    pixels in 0..1. Transparency is dropped and EXIF orientation is not applied, as in the training of the models.
 
     >>> ImagePreprocessing(2, mean=0.5, std=0.5)(np.full((4, 3), 255, np.uint8)).shape
     torch.Size([3, 2, 2])
@@ -52,42 +51,44 @@ class ImagePreprocessing:
         if self.shorter is not None:
             _check_pixels("shorter", self.shorter, self.size)
         if self.interpolation not in INTERPOLATIONS:
-            raise InputError(f"interpolation: {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+            raise InputError(
+                f"interpolation: {self.interpolation!r} is not known; choose one of {', '.join(INTERPOLATIONS)}"
+            )
         if self.margin not in MARGINS:
-            raise InputError(f"margin: {self.margin!r} is none of {', '.join(MARGINS)}")
-        for name in ("mean", "std"):  # a tuple, one a channel, so that equal settings have equal records
+            raise InputError(f"margin: {self.margin!r} is not known; choose one of {', '.join(MARGINS)}")
+        for name in ("mean", "std"):  # a tuple with one number per channel, so that equal settings have equal records
             object.__setattr__(self, name, _per_channel(name, getattr(self, name), self.channels))
 
-    def __call__(self, picture: Any) -> torch.Tensor:
+    def __call__(self, image: Any) -> torch.Tensor:
         """(channels, size, size) float32 from a PIL image or a uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4)."""
-        return self.normalise(self.pixels(picture) / 255)
+        return self.normalise(self.pixels(image) / 255)
 
-    def pixels(self, picture: Any) -> torch.Tensor:
-        """What `__call__` normalises, before that: (channels, size, size) uint8."""
-        pixels = np.asarray(self._resized(_picture(picture, MODES[self.channels])))
+    def pixels(self, image: Any) -> torch.Tensor:
+        """(channels, size, size) uint8, before normalisation."""
+        pixels = np.asarray(self._resized(_as_image(image, MODES[self.channels])))
         shaped = pixels.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
         return torch.from_numpy(np.array(shaped, order="C"))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """(x - mean) / std of pixels (..., channels, H, W) in 0..1."""
         mean, std = (
-            torch.tensor(each, dtype=torch.float32, device=pixels.device)[:, None, None]
-            for each in (self.mean, self.std)
+            torch.tensor(values, dtype=torch.float32, device=pixels.device)[:, None, None]
+            for values in (self.mean, self.std)
         )
         return (pixels - mean) / std
 
-    def collate(self, pictures: list[torch.Tensor]) -> torch.Tensor:
-        """(B, channels, size, size) from B prepared pictures."""
-        return torch.stack(pictures)
+    def collate(self, images: list[torch.Tensor]) -> torch.Tensor:
+        """(B, channels, size, size) from B prepared images."""
+        return torch.stack(images)
 
     def record(self) -> dict[str, Any]:
-        """Plain values for a manifest; `from_record` reads them back."""
+        """Plain values for a manifest, for `from_record`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {"kind": "images"} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ImagePreprocessing:
-        """The preprocessing that `record` described.
+        """The preprocessing of a `record`.
 
         Raises
         ------
@@ -100,8 +101,8 @@ class ImagePreprocessing:
             if name not in values:
                 raise InputError(f"preprocessing: {name} is missing; it needs size, mean and std")
         if record.get("kind", "images") != "images" or not values.keys() <= known:
-            strange = sorted(str(name) for name in values.keys() - known) or [f"kind {record.get('kind')!r}"]
-            raise InputError(f"preprocessing: {', '.join(strange)} is not known; give {', '.join(sorted(known))}")
+            unknown = sorted(str(name) for name in values.keys() - known) or [f"kind {record.get('kind')!r}"]
+            raise InputError(f"preprocessing: {', '.join(unknown)} is not known; give {', '.join(sorted(known))}")
         return cls(**values)
 
     @property
@@ -109,24 +110,24 @@ class ImagePreprocessing:
         """SHA-256 of the record."""
         return record_fingerprint(self.record())
 
-    def _resized(self, picture: Any) -> Any:
+    def _resized(self, image: Any) -> Any:
         from PIL import Image
 
-        how = Image.Resampling[self.interpolation.upper()]
+        resampling = Image.Resampling[self.interpolation.upper()]
         if self.shorter is None:
-            return picture.resize((self.size, self.size), how)
-        width, height = picture.size
-        least = min(width, height)
-        width, height = self.shorter * width // least, self.shorter * height // least
+            return image.resize((self.size, self.size), resampling)
+        width, height = image.size
+        shorter = min(width, height)
+        width, height = self.shorter * width // shorter, self.shorter * height // shorter
         left, top = (MARGINS[self.margin]((side - self.size) / 2) for side in (width, height))
-        return picture.resize((width, height), how).crop((left, top, left + self.size, top + self.size))
+        return image.resize((width, height), resampling).crop((left, top, left + self.size, top + self.size))
 
 
 @dataclass(frozen=True)
 class TextPreprocessing:
-    """Texts as the batch of tensors that a tokenizer makes of them; ``facts`` are plain values that identify it.
+    """A tokenizer that turns texts into a batch of tensors; ``facts`` are plain values that identify it.
 
-    ``has_first_token``: whether it knows a token (CLS, or one that begins a text) that stands before every text.
+    ``has_first_token``: whether it has a token (CLS, or a start token) that starts every text.
     """
 
     tokenize: Callable[[list[str]], Mapping[str, Any]]
@@ -144,12 +145,12 @@ class TextPreprocessing:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the record, which holds the hash of the vocabulary."""
+        """SHA-256 of the record, which contains the hash of the vocabulary."""
         return record_fingerprint(self.record())
 
 
 def record_fingerprint(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's values, in any order.
+    """SHA-256 of a record, independent of the order of its keys.
 
     >>> record_fingerprint({"a": 1, "b": 2}) == record_fingerprint({"b": 2, "a": 1})
     True
@@ -160,16 +161,16 @@ def record_fingerprint(record: Mapping[str, Any]) -> str:
 def image_preprocessing(
     size: str | int | None, mean: str | float | None, std: str | float | None, channels: int = 3
 ) -> ImagePreprocessing:
-    """The preprocessing that ``--size 32 --mean 0.5 --std 0.229,0.224,0.225`` asks for, for 3 channels or 1 (grey).
+    """The preprocessing for ``--size 32 --mean 0.5 --std 0.229,0.224,0.225``, for 3 channels or 1 (grey).
 
     Raises
     ------
     InputError
-        One of them missing, not a number, out of range, or with neither one number nor one a channel.
+        One of them missing, not a number, out of range, or neither one number nor one per channel.
     """
     for name, value in (("size", size), ("mean", mean), ("std", std)):
         if value is None:
-            raise InputError(f"--{name}: missing; the three go together, as in --size 224 --mean 0.5 --std 0.5")
+            raise InputError(f"--{name}: missing; give all three, such as --size 224 --mean 0.5 --std 0.5")
     try:
         pixels = int(str(size))
     except ValueError as error:
@@ -186,21 +187,21 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         fix = f"write --{name} 0.5 or --{name} 0.485,0.456,0.406"
-        raise InputError(f"--{name}: {text!r} is not one number or one a channel; {fix}") from error
+        raise InputError(f"--{name}: {text!r} is not one number or one per channel; {fix}") from error
 
 
-def _check_pixels(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**14:
-        raise InputError(f"{name}: {value!r} is not a number of pixels from {least} to {2**14}; give 224, for example")
+def _check_pixels(name: str, value: Any, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= 2**14:
+        raise InputError(f"{name}: {value!r} is not a number of pixels from {low} to {2**14}; give 224, for example")
 
 
 def _per_channel(name: str, value: Any, channels: int) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(each) for each in (value if isinstance(value, Sequence) else (value,)))
+        numbers = tuple(float(number) for number in (value if isinstance(value, Sequence) else (value,)))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {value!r} is not a number; give one number or one a channel") from error
+        raise InputError(f"{name}: {value!r} is not a number; give one number or one per channel") from error
     if len(numbers) not in (1, channels):
-        raise InputError(f"{name}: {len(numbers)} numbers for {channels} channels; give one number or one a channel")
+        raise InputError(f"{name}: {len(numbers)} numbers for {channels} channels; give one number or one per channel")
     for number in numbers:
         if not math.isfinite(number) or (name == "std" and number <= 0):
             wanted = "a number above 0" if name == "std" else "a finite number"
@@ -208,17 +209,17 @@ def _per_channel(name: str, value: Any, channels: int) -> tuple[float, ...]:
     return numbers * (channels // len(numbers))
 
 
-def _picture(picture: Any, mode: str) -> Any:
+def _as_image(image: Any, mode: str) -> Any:
     """A PIL image of the mode, from a PIL image or a uint8 array."""
     from PIL import Image
 
-    if not isinstance(picture, Image.Image):
-        picture = Image.fromarray(_pixels(np.asarray(picture)))
-    if picture.mode.startswith("I;16"):  # Pillow's own conversion would clip 16-bit grey at 255: white
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise InputError(f"image of mode {picture.mode}: its white is unknown; save it with 8 or 16 bits a channel")
-    return picture if picture.mode == mode else picture.convert(mode)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(_pixels(np.asarray(image)))
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"image of mode {image.mode}: its scale is unknown; save it with 8 or 16 bits per channel")
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _pixels(pixels: np.ndarray) -> np.ndarray:

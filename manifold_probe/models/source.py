@@ -1,7 +1,7 @@
-"""Where a model comes from, as one string: ``KIND:NAME?key=value&key=value``, or a checkpoint of our trainer.
+"""The source of a model as one string: ``KIND:NAME?key=value&key=value``, or a checkpoint of the trainer.
 
-A checkpoint is ``FILE.pt``, or the folder of a run that holds a `STUDENT`; ``::head`` behind either means the backbone
-and the head on it. Nothing is imported, opened or downloaded before `load_model`.
+A checkpoint is ``FILE.pt``, or the folder of a run with a `STUDENT`; with ``::head`` appended it is the backbone and
+the head on it. Nothing is imported or downloaded before `load_model`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from manifold_probe.spaces.checks import bad
 
 CHECKPOINT = "manifold-probe/checkpoint/1"
-BUILT_IN = "manifold_probe.models.students:make"  # what a checkpoint may name of Python
+BUILT_IN = "manifold_probe.models.students:make"  # the only Python code that a checkpoint may name
 EXAMPLES = {
     "timm": "timm:vit_small_patch14_dinov2.lvd142m",
     "hf": "hf:facebook/dinov2-small or hf:FOLDER",
@@ -24,16 +24,16 @@ EXAMPLES = {
     "python": "python:package.module:callable?seed=1",
 }
 SUFFIXES = (".pt", ".pth")
-STUDENT = "student.pt"  # what a finished run's folder keeps its student in
+STUDENT = "student.pt"  # in the folder of a finished run
 OUTPUTS = ("backbone", "head")
 Value = int | float | bool | str
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A parsed model source: ``kind`` is a key of `EXAMPLES` or "checkpoint", ``text`` is what was typed.
+    """A parsed model source: ``kind`` is a key of `EXAMPLES` or "checkpoint", ``text`` is the string as typed.
 
-    ``output``, of a checkpoint, is "backbone" or "head".
+    ``output`` is "backbone" or "head", for a checkpoint.
     """
 
     kind: str
@@ -49,7 +49,7 @@ def parse_source(text: str) -> ModelSource:
     Raises
     ------
     InputError
-        An unknown kind, a missing part or an argument that is not key=value; the message shows how it is written.
+        An unknown kind, a missing part or an argument that is not key=value; the message shows the form.
 
     >>> parse_source("python:tinymodel:make?seed=1&width=0.5&act=relu").arguments
     {'seed': 1, 'width': 0.5, 'act': 'relu'}
@@ -58,24 +58,24 @@ def parse_source(text: str) -> ModelSource:
     if kind not in EXAMPLES or not colon:
         path, output = _checkpoint(text)
         if path is None:
-            run, colons, asked = text.rpartition("::")
+            run, colons, requested = text.rpartition("::")
             if colons and _checkpoint(run)[0] is not None:
-                raise bad(text, f"names no output '{asked}'; give {run} for the backbone or {run}::head for the head")
-            raise bad(text, f"names no model; {_forms(kind if colon else '')}")
+                raise bad(text, f"has no output '{requested}'; give {run} for the backbone or {run}::head for the head")
+            raise bad(text, f"is not a model; {_forms(kind if colon else '')}")
         return ModelSource("checkpoint", path, {}, text, output)
-    name, query, asked = rest.partition("?")
+    name, question_mark, query = rest.partition("?")
     if not name:
-        raise bad(text, f"names no model after '{kind}:'; write {EXAMPLES[kind]}")
+        raise bad(text, f"has no model after '{kind}:'; write {EXAMPLES[kind]}")
     if kind == "python":
         _check_python(text, name)
-    return ModelSource(kind, name, _arguments(text, asked) if query else {}, text)
+    return ModelSource(kind, name, _arguments(text, query) if question_mark else {}, text)
 
 
 def is_source(text: str) -> bool:
-    """Whether a string names a model rather than a feature file: a known kind, or a .pt that our trainer wrote.
+    """Whether a string names a model and not a feature file: a known kind, or a checkpoint of the trainer.
 
-    Reads no more of a .pt than its structure; a damaged one is no model, and whoever reads it as features says why. A
-    run's folder holds features too, and means those here; its ``student.pt`` means the model.
+    Reads only the structure of a .pt; a damaged one is not a model, and reading it as features raises the error. A
+    run's folder counts as features here; its ``student.pt`` is the model.
 
     >>> is_source("timm:resnet18"), is_source("features.npy")
     (True, False)
@@ -84,7 +84,7 @@ def is_source(text: str) -> bool:
 
 
 def names_model(text: str) -> bool:
-    """Whether a string can name a model where only a model is asked for: a known kind, a .pt or a run's folder.
+    """Whether a string can name a model where only models are allowed: a known kind, a .pt or a run's folder.
 
     >>> names_model("runs/a/student.pt::head"), names_model("vit-tiny")
     (True, False)
@@ -93,7 +93,7 @@ def names_model(text: str) -> bool:
 
 
 def has_kind(text: str) -> bool:
-    """Whether a string opens with a known kind of model, without a look at any file.
+    """Whether a string starts with a known kind of model; no file is read.
 
     >>> has_kind("python:nets:make?seed=1"), has_kind("checkpoint.pt")
     (True, False)
@@ -108,7 +108,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _checkpoint(text: str) -> tuple[str | None, str]:
-    """The file of a checkpoint, if the string names one, and which of its outputs is meant."""
+    """(the file of a checkpoint, if the string names one, else None; its output)."""
     path, output = _split(text)
     if os.path.isfile(os.path.join(path, STUDENT)):
         path = os.path.join(path, STUDENT)
@@ -122,7 +122,7 @@ def _is_checkpoint(path: str) -> bool:
 
     try:
         with open(path, "rb") as file:
-            if file.read(4) != b"PK\x03\x04":  # our trainer writes the zip format; others would be read whole
+            if file.read(4) != b"PK\x03\x04":  # the trainer writes the zip format; others cannot be memory-mapped
                 return False
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError):
@@ -139,14 +139,14 @@ def _forms(kind: str) -> str:
 def _check_python(text: str, name: str) -> None:
     module, colon, function = name.partition(":")
     if not colon or not function:
-        raise bad(text, f"names no callable; write {EXAMPLES['python']}")
+        raise bad(text, f"has no callable; write {EXAMPLES['python']}")
     if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
-        raise bad(text, f"is not a dotted module and a callable, as an import names them; write {EXAMPLES['python']}")
+        raise bad(text, f"is not a dotted module and a callable; write {EXAMPLES['python']}")
 
 
-def _arguments(text: str, asked: str) -> dict[str, Value]:
+def _arguments(text: str, query: str) -> dict[str, Value]:
     arguments: dict[str, Value] = {}
-    for part in asked.split("&"):
+    for part in query.split("&"):
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise bad(text, f"argument {part!r} is not key=value; write ?key=value&key=value")
@@ -157,7 +157,7 @@ def _arguments(text: str, asked: str) -> dict[str, Value]:
 
 
 def _value(text: str) -> Value:
-    # Not int() and float() alone: they would also take "1_0", "nan" and "infinity", which may well be names.
+    # int() and float() would also accept "1_0", "nan" and "infinity", which may be names
     if text in ("true", "false"):
         return text == "true"
     if re.fullmatch(r"[+-]?[0-9]+", text):

@@ -22,7 +22,8 @@ from manifold_probe.measures.catalogue import (
     ROTATED,
 )
 from manifold_probe.report.diagnosis.verdict import explaining
-from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.document import class_word, classes_of, readings
+from manifold_probe.report.records import Reading
 from manifold_probe.report.verdict import copies_decide
 from manifold_probe.report.words import number, one_line, percent, shown
 
@@ -103,7 +104,7 @@ def next_steps(document: dict[str, Any]) -> list[str]:
     if "constant_space" in codes:
         return [CONSTANT]
     verified, k = document["pairing"]["verified"], document["settings"]["k"]
-    measures = {key: each for key, each in readings(document).items() if each.value is not None}
+    measures = {key: measure for key, measure in readings(document).items() if measure.value is not None}
     if document.get("diagnosis") and (causes := explaining(document["diagnosis"]["causes"])):
         return [one_line(cause["advice"]) for cause in causes[:MOST_CAUSES]]
     overlap = measures.get(OVERLAP.named(k))
@@ -139,8 +140,8 @@ def _near_chance(overlap: Reading) -> bool:
 
 
 def _value(measures: dict[str, Reading], key: str) -> float:
-    found = measures.get(key)
-    return float("nan") if found is None or found.value is None else found.value
+    measure = measures.get(key)
+    return float("nan") if measure is None or measure.value is None else measure.value
 
 
 def _lost(measures: dict[str, Reading], k: int) -> float:
@@ -180,42 +181,41 @@ def _share(message: str) -> float:
     >>> _share("teacher: 2 of 1,280 dimensions are constant (0, 1)."), _share("the mean is 4 times as long")
     (0.0015625, 1.0)
     """
-    found = re.search(r"([\d,]+) of ([\d,]+) ", message)
-    if found is None:
+    counts = re.search(r"([\d,]+) of ([\d,]+) ", message)
+    if counts is None:
         return 1.0
-    part, whole = (float(each.replace(",", "") or "nan") for each in found.groups())
+    part, whole = (float(count.replace(",", "") or "nan") for count in counts.groups())
     return part / whole if whole > 0 else 1.0
 
 
 def _of_training(document: dict[str, Any], measures: dict[str, Reading], k: int, won: float) -> Iterator[Step]:
     """What training may win: the neighbours between what is kept and what the width allows, without those ``won`` by
     other steps."""
-    found, kept = measures.get(OVERLAP.named(k)), _value(measures, OVERLAP.named(k))
-    if found is None or math.isnan(kept):
+    overlap, kept = measures.get(OVERLAP.named(k)), _value(measures, OVERLAP.named(k))
+    if overlap is None or math.isnan(kept):
         return
-    if _at_chance(found) and kept < 2 * (found.chance or 0.0):
+    reference, chance, floor = overlap.reference or 0.0, overlap.chance or 0.0, overlap.class_chance or 0.0
+    if _at_chance(overlap) and kept < 2 * chance:
         yield FIRST, AT_CHANCE + (BY_ID if document["pairing"]["verified"] else ".")
         return
     codes = {alarm["code"] for alarm in document["alarms"]}
     if "misaligned_rows" in codes or _is_linear_image(measures, k):  # the rows, or a map, come before all training
         return
-    possible = (found.reference or 0.0) - kept - won
+    possible = reference - kept - won
     width = document["inputs"]["student"]["shape"][1]
     allows = f"{percent(kept)} of neighbours are kept"
     if width < document["inputs"]["teacher"]["shape"][1]:
-        allows += f", where a PCA of the teacher to {width:,} dimensions keeps {percent(found.reference or 0.0)}"
+        allows += f", where a PCA of the teacher to {width:,} dimensions keeps {percent(reference)}"
     if "no_better_than_untrained" in codes:
         text = "Train longer, or with another learning rate or method: training has gained no neighbours so far"
         yield FIRST, f"{text}; {allows}." if possible >= 0.05 else f"{text}."
         return
     if possible < 0.05:
-        reference = found.reference or 1.0
-        if reference <= 0.9 and 0.7 * reference <= kept <= reference + 0.05:
+        if 0 < reference <= 0.9 and 0.7 * reference <= kept <= reference + 0.05:
             yield 1 - reference, f"Give the student more dimensions if it must keep more: {allows} itself."
         return
-    floor = found.class_chance or 0.0
-    if floor > 2 * (found.chance or 0) and kept < LITTLE_MORE * floor:
-        kind = "clusters" if document["settings"].get("classes") == "k-means" else "classes"
+    if floor > 2 * chance and kept < LITTLE_MORE * floor:
+        kind = "clusters" if class_word(document) == "cluster" else "classes"
         text = f"Train on neighbours within {kind}: what survives is little more than the {kind} themselves give"
         yield possible, f"{text} ({percent(floor)}); {allows}."
     else:
@@ -238,7 +238,7 @@ def _of_rotation(measures: dict[str, Reading]) -> Iterator[Step]:
 
 def _of_map(measures: dict[str, Reading], k: int) -> Iterator[Step]:
     """What a linear map brings back: coordinates that it lifts, or nearly all of the variance where none is lifted."""
-    raw, mapped = (_value(measures, each.key) for each in (PER_DIMENSION, MAPPED))
+    raw, mapped = (_value(measures, measure.key) for measure in (PER_DIMENSION, MAPPED))
     r2, kept = _value(measures, LINEAR_R2.key), _value(measures, OVERLAP.named(k))
     if r2 >= 0.9 and kept < 0.7 and (not mapped - raw < 0.05 or _is_linear_image(measures, k)):
         yield (
@@ -285,7 +285,7 @@ def _loss_of_lengths(name: str | None) -> str:
 
 def _of_classes(document: dict[str, Any]) -> Iterator[Step]:
     """The class that keeps least, where it falls clearly behind the median: what its rows would win there."""
-    rows = [row for row in document["details"].get("per_class") or [] if row.get("overlap") is not None]
+    rows = classes_of(document)
     overlaps = sorted(row["overlap"] for row in rows)
     if len(rows) < 3:
         return
@@ -295,7 +295,7 @@ def _of_classes(document: dict[str, Any]) -> Iterator[Step]:
     if not behind:
         return
     worst = max(behind, key=lambda row: row["n"] * (middle - row["overlap"]))
-    kind = "cluster" if document["settings"].get("classes") == "k-means" else "class"
+    kind = class_word(document)
     won = worst["n"] * (middle - worst["overlap"]) / total
     yield (
         max(won, WORTH),
@@ -313,11 +313,11 @@ def _of_rows(document: dict[str, Any], measures: dict[str, Reading], k: int) -> 
     named = rows[0].get("id") is not None
     names = ", ".join(shown(row["id"] if named else row["row"], 24) for row in rows)
     most = max(row["overlap"] for row in rows)
-    kind, keep = "id" if named else "row", f"{percent(most)} at most" if most else "none"
-    what = f"points whose neighbours moved furthest, {kind}s {names}: they keep {keep} of their neighbours"
-    if len(rows) == 1:
-        keep = percent(most) if most else "none"
-        what = f"point whose neighbours moved furthest, {kind} {names}: it keeps {keep} of its neighbours"
+    kind, keep, moved = "id" if named else "row", percent(most) if most else "none", "whose neighbours moved furthest"
+    what = f"point {moved}, {kind} {names}: it keeps {keep} of its neighbours"
+    if len(rows) > 1:
+        keep += " at most" if most else ""
+        what = f"points {moved}, {kind}s {names}: they keep {keep} of their neighbours"
     yield WORTH, f"Look at the {what}, the average point {percent(kept)}."
 
 

@@ -1,31 +1,34 @@
-"""The report of an evaluation: a table of tasks, the scores of both models and how far their decisions agree."""
+"""The report of an evaluation: a table for each kind of task, with the scores of both models and how far they agree."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
 from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table
-from manifold_probe.report.render.terminal import lines
-from manifold_probe.report.sections import alarms_raised
+from manifold_probe.report.comparison import alarms_raised
 from manifold_probe.report.words import number, one_line, shown
 
-SCHEMA = "manifold-probe/evaluation/1"
-SHORT = {
-    "agreement": "agree",
-    "expected": "by accuracy alone",
-    "excess": "excess",
-    "neighbour_recall": "teacher's nearest found",
-    "cross_recall": "student's queries in the teacher's space",
-    "rank_correlation_in": "rank correlation inside",
-    "rank_correlation_out": "outside",
+# The kinds of tasks by how their keys begin: title, the headings of the numbers of fidelity, and what those mean.
+KINDS: dict[str, tuple[str, dict[str, str], str]] = {
+    "recall@": (
+        "Retrieval",
+        {"neighbour_recall": "nearest found", "cross_recall": "across"},
+        "nearest found: share of rows whose nearest row in the teacher is among the nearest in the student; across: "
+        "recall of the student's queries among the teacher's rows.",
+    ),
+    "ood_": (
+        "Unusual rows (OOD)",
+        {"rank_correlation_in": "ranks inside", "rank_correlation_out": "ranks outside"},
+        "ranks: rank correlation of the two models' scores inside the distribution, and outside. Of ood_fpr95 lower is "
+        "better, of all else higher.",
+    ),
+    "": (
+        "Classification",
+        {"agreement": "agree", "expected": "by accuracy", "excess": "excess"},
+        "agree: share of rows on which the two decide alike; by accuracy: what their accuracies alone would give; "
+        "excess: what is above that, 1 where they always decide alike.",
+    ),
 }
-LEGEND = (
-    "fidelity: share of rows on which the two decide alike; what their accuracies alone would give; the excess over "
-    "that, 1 where they always decide alike. Of OOD scores the rank correlation inside the distribution, and outside. "
-    "ood_fpr95: lower is better; all else: higher."
-)
 
 
 def evaluation_blocks(document: dict[str, Any]) -> list[Block]:
@@ -34,24 +37,39 @@ def evaluation_blocks(document: dict[str, Any]) -> list[Block]:
     names = " and ".join(f"{side} {shown(test[side]['name'])}" for side in ("teacher", "student"))
     bank = "training rows" if settings["bank"] == "train" else "others of the same file, halved at random"
     head = f"{names}: {settings['test_rows']:,} test rows compared with {settings['bank_rows']:,} {bank}."
-    without = {name: how["unlabelled"] for name, how in document["pairing"].items() if how and how["unlabelled"]}
-    if without:
-        counts = ", ".join(f"{count:,} {name} rows" for name, count in without.items())
+    unlabelled = {name: how["unlabelled"] for name, how in document["pairing"].items() if how and how["unlabelled"]}
+    if unlabelled:
+        counts = ", ".join(f"{count:,} {name} rows" for name, count in unlabelled.items())
         head += f" Without a label, and left out of what asks for labels: {counts}."
-    rows = []
-    for key, task in document["tasks"].items():
-        agreements = document["fidelity"][key].items()
-        fidelity = ", ".join(f"{SHORT[name]} {number(value)}" for name, value in agreements if value is not None)
-        cells = (key, number(task["teacher"]), number(task["student"]))
-        rows.append(Row(cells, fidelity or one_line(task["note"] or "-")))
+    kinds = {key: next(kind for kind in KINDS if key.startswith(kind)) for key in document["tasks"]}
+    tables = {kind: [key for key in kinds if kinds[key] == kind] for kind in kinds.values()}
     return [
         Sentence(head),
-        Section("", [Table(("task", "teacher", "student"), rows, "fidelity")]),
+        *(_tasks(document, kind, keys) for kind, keys in tables.items()),
         alarms_raised(document["alarms"]),
-        Section("", [Sentence(LEGEND, "faint")]),
     ]
 
 
-def evaluation_lines(document: dict[str, Any], width: int | None) -> list[Text]:
-    """The whole report as styled lines."""
-    return lines(evaluation_blocks(document), width)
+def _tasks(document: dict[str, Any], kind: str, keys: list[str]) -> Section:
+    """The tasks of one kind; the note of a task where a number is undefined."""
+    title, headings, legend = KINDS[kind]
+    rows = []
+    for key in keys:
+        task, fidelity = document["tasks"][key], document["fidelity"][key]
+        values = [task["teacher"], task["student"], *(fidelity.get(name) for name in headings)]
+        note = one_line(task.get("note") or "") if None in values else ""
+        rows.append(Row((shown(key), *map(number, values)), note))
+    table = Table(("task", "teacher", "student", *headings.values()), rows)
+    return Section(title, [table, Sentence(legend, "faint")])
+
+
+def evaluation_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tidy rows: the scores of "teacher" and "student" for every task, and each number of fidelity."""
+    return [
+        {"task": key, "measure": measure, "value": value, "n": task["n"], "note": task.get("note")}
+        for key, task in document["tasks"].items()
+        for measure, value in {
+            **{side: task[side] for side in ("teacher", "student")},
+            **document["fidelity"][key],
+        }.items()
+    ]

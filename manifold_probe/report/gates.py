@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -11,6 +12,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, OVERLAP
 from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.readings import faithful
+from manifold_probe.report.records import Reading
 from manifold_probe.report.words import shown
 
 
@@ -41,7 +43,7 @@ def parse_gates(text: str, k: int, measured: list[str] | None = None) -> list[Ga
     InputError
         For a wrong form, an unknown measure or a threshold that is no number.
     """
-    known = [each.named(k) for each in MEASURES] if measured is None else measured
+    known = [measure.named(k) for measure in MEASURES] if measured is None else measured
     gates = []
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -66,19 +68,17 @@ def parse_gates(text: str, k: int, measured: list[str] | None = None) -> list[Ga
 def check_gates(document: dict[str, Any], gates: list[Gate]) -> list[Outcome]:
     """Every gate for every student."""
     outcomes = []
-    for name, student in students_of(document).items():
+    for prefix, student, _ in _students(document, document):
         measures = readings(student)
-        prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
         for gate in gates:
             measure = measures.get(gate.measure)
             if measure is None or measure.value is None:
-                why = measure.note if measure is not None and measure.note else "it was not measured"
-                outcomes.append(_outcome(False, f"{prefix}{gate.measure} is undefined: {why}"))
+                outcomes.append(_outcome(False, f"{prefix}{gate.measure} is undefined: {_why(measure)}"))
                 continue
             bound = measure.value if measure.low is None else measure.low
             passed = bound >= gate.threshold
-            called = "value (no interval)" if measure.low is None else "lower bound"
-            result = f"{called} {bound:.6g} {'>=' if passed else '<'} {gate.threshold:g} (value {measure.value:.6g})"
+            kind = "value (no interval)" if measure.low is None else "lower bound"
+            result = f"{kind} {bound:.6g} {'>=' if passed else '<'} {gate.threshold:g} (value {measure.value:.6g})"
             outcomes.append(_outcome(passed, f"{prefix}{gate.measure} {result}"))
     return outcomes
 
@@ -109,45 +109,51 @@ def check_drops(
     Of some measures alone where not all were ``measured``.
     """
     outcomes = []
-    for name, student in students_of(document).items():
-        before, now = readings(baseline_of(baseline, name)), readings(student)
-        prefix = f"{shown(name)}: " if document["schema"] == SEVERAL else ""
-        for key in faithful(baseline_of(baseline, name)):
-            old, new = before.get(key), now.get(key)
+    for prefix, student, before in _students(document, baseline):
+        old_measures, new_measures = readings(before), readings(student)
+        for key in faithful(before):
+            old, new = old_measures.get(key), new_measures.get(key)
             if old is None or old.value is None or (measured is not None and key not in measured):
                 continue
             if new is None or new.value is None:
-                why = new.note if new is not None and new.note else "it was not measured"
-                outcomes.append(_outcome(False, f"{prefix}{key} is undefined ({why}), baseline {old.value:.6g}"))
+                outcomes.append(_outcome(False, f"{prefix}{key} is undefined ({_why(new)}), baseline {old.value:.6g}"))
                 continue
             drop = old.value - new.value
-            line = f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: "
-            line += f"{'down ' if drop > 0 else 'up '}{abs(drop):.6g}" if drop else "unchanged"
-            line += f", at most {most:g} down is allowed"
+            change = f"{'down ' if drop > 0 else 'up '}{abs(drop):.6g}" if drop else "unchanged"
+            line = (
+                f"{prefix}{key} {new.value:.6g}, baseline {old.value:.6g}: {change}, at most {most:g} down is allowed"
+            )
             outcomes.append(_outcome(drop <= most, line))
     return outcomes
 
 
 def baseline_warnings(document: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
     """What makes the baseline less comparable: another teacher, number of rows, queries or seed."""
-    warnings: dict[str, None] = {}
-    for name, student in students_of(document).items():
-        before = baseline_of(baseline, name)
+    warnings = []
+    for _, student, before in _students(document, baseline):
         if before["inputs"]["teacher"].get("sha256") != student["inputs"]["teacher"]["sha256"]:
-            warnings["the baseline was measured against another teacher (its sha256 differs)"] = None
+            warnings.append("the baseline was measured against another teacher (its sha256 differs)")
         rows, now = before["pairing"].get("rows"), student["pairing"]["rows"]
         if rows != now:
-            warnings[f"the baseline has {rows} rows, this comparison {now}: overlap depends on that number"] = None
+            warnings.append(f"the baseline has {rows} rows, this comparison {now}: overlap depends on that number")
         for setting in ("queries", "seed"):
             was, given = before["settings"].get(setting), student["settings"][setting]
             if was != given:
-                warnings[f"the baseline has {setting} {was}, this comparison {given}: sampling differs"] = None
-    return list(warnings)
+                warnings.append(f"the baseline has {setting} {was}, this comparison {given}: sampling differs")
+    return list(dict.fromkeys(warnings))
 
 
-def baseline_of(baseline: dict[str, Any], name: str) -> dict[str, Any]:
-    """The baseline of one student: that of the same name, or the only one."""
-    return baseline["students"][name] if baseline["schema"] == SEVERAL else baseline
+def _students(
+    document: dict[str, Any], baseline: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(how lines about it begin, a student, its baseline): the one of the same name, or the only one."""
+    for name, student in students_of(document).items():
+        before = baseline["students"][name] if baseline["schema"] == SEVERAL else baseline
+        yield f"{shown(name)}: " * (document["schema"] == SEVERAL), student, before
+
+
+def _why(measure: Reading | None) -> str:
+    return measure.note if measure is not None and measure.note else "it was not measured"
 
 
 def _outcome(passed: bool, line: str) -> Outcome:

@@ -39,7 +39,7 @@ def merged(documents: dict[str, dict[str, Any]], names: dict[str, str] | None = 
     students: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
     for path, document in documents.items():
-        for name, student in _called(path, document, (names or {}).get(path)).items():
+        for name, student in _students(path, document, (names or {}).get(path)).items():
             if name in students:
                 fix = f"name them, as in {name}1={origin[name]} {name}2={path}"
                 raise InputError(f"{path}: a student of {origin[name]} is called {name!r} too; {fix}")
@@ -51,7 +51,7 @@ def merged(documents: dict[str, dict[str, Any]], names: dict[str, str] | None = 
     return {"schema": SEVERAL, "students": students, "differences": differences}
 
 
-def _called(path: str, document: dict[str, Any], name: str | None) -> dict[str, dict[str, Any]]:
+def _students(path: str, document: dict[str, Any], name: str | None) -> dict[str, dict[str, Any]]:
     if name is None:
         return students_of(document)
     if document["schema"] != ONE:
@@ -68,7 +68,7 @@ def _check_shared(students: dict[str, dict[str, Any]], origin: dict[str, str]) -
         for part, key, meaning in SHARED:
             mine, theirs = here[part], student[part]
             for step in key.split("."):
-                mine, theirs = (each.get(step) if isinstance(each, dict) else None for each in (mine, theirs))
+                mine, theirs = (side.get(step) if isinstance(side, dict) else None for side in (mine, theirs))
             if mine != theirs or (mine is None and key == "teacher.sha256"):
                 raise InputError(
                     f"{where} {meaning} {first!r} of {origin[first]} ({part}.{key} {_short(theirs)}, not "

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder
-from manifold_probe.report.result import Result
+from manifold_probe.report.result import ComparisonResult, Result
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Outputs:
     width: str | None = None
     figures_option: str = "--figures"
     thumbnails: str | None = None
-    kind: type[Result] = Result
+    kind: type[Result] = ComparisonResult
 
     def check(self, inputs: Iterable[str | None] = ()) -> None:
         """Refuse what cannot be written, and what would overwrite one of the inputs ("FILE" or "FILE::KEY").
@@ -56,25 +55,24 @@ class Outputs:
                 if path and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(self.table):
                     raise InputError(f"--table: {self.table} is an input of this command; choose another file")
 
-    def write(self, result: Any) -> list[str]:
-        """Write them, of a result or of its document; a line about each.
+    def write(self, result: Result) -> list[str]:
+        """Write them; a line about each.
 
         Raises
         ------
         InputError
             When a place cannot be written to any more.
         """
-        made = result if isinstance(result, Result) else self.kind(result)
         lines = []
         if self.figures is not None:
-            written = made.figures(self.figures, style=self.style, width=self.width)
+            written = result.figures(self.figures, style=self.style, width=self.width)
             count = len({path.stem for path in written})
             plural = "" if count == 1 else "s"
             lines.append(f"wrote {count} figure{plural}, as PDF, SVG and PNG, to {self.figures}")
         if self.table is not None:
-            made.to_table(self.table, **({} if self.width is None else {"width": self.width}))
+            result.to_table(self.table, **({} if self.width is None else {"width": self.width}))
             lines.append(f"wrote the table {self.table}")
         if self.report is not None:
-            made.to_html(self.report, **({} if self.thumbnails is None else {"thumbnails": self.thumbnails}))
+            result.to_html(self.report, **({} if self.thumbnails is None else {"thumbnails": self.thumbnails}))
             lines.append(f"wrote the page {self.report}")
         return lines

@@ -74,8 +74,8 @@ class Progress:
         'neighbours 25%, about 90 s left'
         """
         stage, share, left, note = self._state()
-        said = f"{stage} {int(100 * share)}%{left and ', '}{left}"
-        return f"{said}; {note}" if note else said
+        text = f"{stage} {int(100 * share)}%{left and ', '}{left}"
+        return f"{text}; {note}" if note else text
 
     @contextmanager
     def aside(self) -> Iterator[None]:

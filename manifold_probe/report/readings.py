@@ -1,13 +1,23 @@
-"""The measures of a result in the words of their declarations: names, headings, and what each value says."""
+"""A comparison in words: what was compared, and the measures by their declarations, with what each value says."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from manifold_probe.measures.catalogue import MEASURES, PER_DIMENSION, Measure
-from manifold_probe.report.document import Reading, readings, students_of
-from manifold_probe.report.words import degree, fraction, neighbours, number
+from manifold_probe.measures.catalogue import MEASURES, OVERLAP, PER_DIMENSION, Measure
+from manifold_probe.report.document import class_word, readings, students_of
+from manifold_probe.report.records import Reading
+from manifold_probe.report.words import (
+    degree,
+    file_named,
+    fraction,
+    neighbours,
+    number,
+    paired_rows,
+    shown,
+    teacher_name,
+)
 
 OTHERS = "Others"  # the heading of measures that this version does not know
 
@@ -19,9 +29,9 @@ def catalogue(document: dict[str, Any]) -> dict[str, Measure]:
     """
     students = list(students_of(document).values())
     k = students[0]["settings"]["k"]
-    held: dict[str, dict[str, Any]] = {key: each for student in students for key, each in student["measures"].items()}
-    known = {each.named(k): each for each in MEASURES if each.named(k) in held}
-    rest = {key: _declared(key, each) for key, each in held.items() if key not in known}
+    measured: dict[str, dict[str, Any]] = {key: one for student in students for key, one in student["measures"].items()}
+    known = {measure.named(k): measure for measure in MEASURES if measure.named(k) in measured}
+    rest = {key: _declared(key, one) for key, one in measured.items() if key not in known}
     return known | dict(sorted(rest.items(), key=lambda item: item[1].group == OTHERS))
 
 
@@ -36,10 +46,10 @@ def _declared(key: str, measure: dict[str, Any]) -> Measure:
 
 def grouped(document: dict[str, Any]) -> dict[str, list[str]]:
     """{heading: measure keys} in the order of the report."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for key, measure in catalogue(document).items():
-        found.setdefault(measure.group, []).append(key)
-    return found
+        groups.setdefault(measure.group, []).append(key)
+    return groups
 
 
 def faithful(document: dict[str, Any]) -> list[str]:
@@ -78,7 +88,7 @@ def reading(key: str, document: dict[str, Any]) -> str:
     measure, declared = readings(document)[key], catalogue(document)[key]
     if measure.value is None:
         return f"undefined: {measure.note}" if measure.note else "undefined"
-    words = _said(declared, measure.value, document) if declared.reading else gloss(key, document)
+    words = _sentence(declared, measure.value, document) if declared.reading else gloss(key, document)
     return words + _spread(measure) + _noted(measure.note, shared_notes(document))
 
 
@@ -86,8 +96,8 @@ def shared_notes(document: dict[str, Any]) -> list[str]:
     """The notes that more than one value of a student has: reports say each once, as "note 1: ...",
     in the order of their measures."""
     measures = readings(document)
-    shown = [measures[key] for key in catalogue(document)]
-    notes = [measure.note for measure in shown if measure.value is not None and measure.note]
+    in_order = [measures[key] for key in catalogue(document)]
+    notes = [measure.note for measure in in_order if measure.value is not None and measure.note]
     counts = Counter(part for note in notes for part in note.split("; "))
     return [part for part, count in counts.items() if count > 1]
 
@@ -100,20 +110,19 @@ def _noted(note: str | None, shared: list[str]) -> str:
     """
     parts = note.split("; ") if note else []
     numbers = [str(shared.index(part) + 1) for part in parts if part in shared]
-    said = [part for part in parts if part not in shared] + ([f"note {', '.join(numbers)}"] if numbers else [])
-    return f" ({'; '.join(said)})" if said else ""
+    texts = [part for part in parts if part not in shared] + ([f"note {', '.join(numbers)}"] if numbers else [])
+    return f" ({'; '.join(texts)})" if texts else ""
 
 
-def _said(declared: Measure, value: float, document: dict[str, Any]) -> str:
+def _sentence(declared: Measure, value: float, document: dict[str, Any]) -> str:
     """The sentence of a declaration, with its words filled in."""
-    clusters = document["settings"].get("classes") == "k-means"
     words = {
         "share": fraction(value),
         "degree": degree(value, *declared.steps, otherwise=""),
         "about": f"{value:.0f}",
         "width": document["inputs"][declared.side or "student"]["shape"][1],
         "neighbours": neighbours(document["settings"]["k"]),
-        "class": "cluster" if clusters else "class",
+        "class": class_word(document),
     }
     return declared.reading.format(**words)
 
@@ -123,3 +132,21 @@ def _spread(measure: Reading) -> str:
     if quantiles.get("0.05") is None or quantiles.get("0.95") is None:
         return ""
     return f"; 90% of the dimensions lie between {number(quantiles['0.05'])} and {number(quantiles['0.95'])}"
+
+
+def pairing(document: dict[str, Any]) -> str:
+    """How the rows were paired and how many queries the neighbour measures are from."""
+    how, k = document["pairing"], document["settings"]["k"]
+    queries = (document["measures"].get(OVERLAP.named(k)) or {}).get("n")
+    known = "" if queries is None else f": neighbours of {queries:,} query rows among all {how['rows']:,}"
+    return f"{paired_rows(how)}. k = {k}{known}."
+
+
+def size(document: dict[str, Any], side: str, named: bool = True) -> str:
+    """ "t.pt (10,000 x 512 float32)", of a student with its name: "s = s.pt (10,000 x 384 float32)"."""
+    space = document["inputs"][side]
+    rows, dimensions = space["shape"]
+    name = teacher_name(document) if side == "teacher" else shown(space["name"])
+    file = file_named(space)
+    called = f"{name} = {file} " if file not in ("", name) else f"{name} " * (name != side)
+    return f"{called * named}({rows:,} x {dimensions:,} {space['dtype']})"

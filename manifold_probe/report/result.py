@@ -1,4 +1,4 @@
-"""A result: a JSON document and the ways to show and save it."""
+"""A result: a JSON document and the ways to show and save it, the same for every kind of result."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from manifold_probe.errors import InputError
+from manifold_probe.files import write_whole
 from manifold_probe.report.blocks import Block
 from manifold_probe.report.document import to_json
+from manifold_probe.report.frame import COLUMNS, tidy_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.text import Text
 
     from manifold_probe.report.figures.look import Look
 
 
 class Result:
-    """A document, with the ways to show and save it that a comparison of one or of several students has."""
+    """A document with the ways to show and save it; a kind of result says what its blocks, rows and figures are."""
 
-    tables: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".tex", ".md")
-    called: ClassVar[str] = "a comparison"
+    tables: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".md")
+    columns: ClassVar[tuple[str, ...]] = ()  # of the tidy rows
+    called: ClassVar[str] = "a result"
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -34,21 +38,20 @@ class Result:
         return to_json(self._document)
 
     def to_frame(self) -> Any:
-        """A tidy pandas DataFrame: a row for every measure, k, metric and class."""
+        """A tidy pandas DataFrame: a row for every number."""
         import pandas as pd
 
-        from manifold_probe.report.frame import COLUMNS, tidy_rows
-
-        rows = tidy_rows(self._document)
-        frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"k": "Int64", "n": "Int64"})
-        frame["class"] = pd.Series([row["class"] for row in rows], dtype=object)  # pandas makes integers floats
-        return frame
+        return pd.DataFrame(self._tidy_rows(), columns=list(self.columns))
 
     def summary(self) -> str:
         """The report of the terminal as plain text, nothing wrapped."""
-        from manifold_probe.report.render.terminal import plain_text
+        return "".join(line.plain.rstrip() + "\n" for line in self.lines())
 
-        return plain_text(self._blocks())
+    def lines(self, width: int | None = None) -> list[Text]:
+        """The report of a terminal of this width as styled lines; nothing is wrapped without a width."""
+        from manifold_probe.report.render.terminal import lines
+
+        return lines(self._blocks(), width)
 
     def save(self, path: str | Path) -> None:
         """Write the JSON document, whole or not at all; ``load(path)`` reads it again.
@@ -58,23 +61,18 @@ class Result:
         InputError
             When the place cannot be written to.
         """
-        from manifold_probe.files import write_whole
-
         write_whole(path, self.to_json() + "\n")
 
     def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
-        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
-
-        ``width``, as for `figures`, is what a .tex table must fit into.
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md to be read; no ``width`` is needed.
 
         Raises
         ------
         InputError
             For another suffix, or when the place cannot be written to.
         """
-        from manifold_probe.report.tables.write import write_table
-
-        write_table(self._document, path, width)
+        self.check_table(path)
+        write_whole(path, self._table(Path(path).suffix.lower()))
 
     @classmethod
     def check_table(cls, path: str | Path, option: str = "table") -> None:
@@ -87,17 +85,14 @@ class Result:
     def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
         """Write the report as one page that needs no network.
 
-        ``thumbnails`` is data as for ``mp.extract``: the page then shows the rows' images or texts.
+        ``thumbnails`` is data as for ``mp.extract``: the page of a comparison then shows the rows' images or texts.
 
         Raises
         ------
         InputError
             When the place cannot be written to, or the data cannot be read.
         """
-        from manifold_probe.files import write_whole
-        from manifold_probe.report.page import render
-
-        write_whole(path, render(self._document, thumbnails=thumbnails))
+        write_whole(path, self._page(thumbnails))
 
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
@@ -130,17 +125,83 @@ class Result:
         drawn = self._draw(look)
         return drawn if folder is None else write_figures(drawn, folder, look)
 
-    def _draw(self, look: Look) -> dict[str, Figure]:
-        from manifold_probe.report.figures import draw
-
-        return draw(self._document, look)
-
     def _repr_html_(self) -> str:
         from manifold_probe.report.render.html import html
 
         return f"<div>{html(self._blocks())}</div>"
 
     def _blocks(self) -> list[Block]:
-        from manifold_probe.report.terminal import report_blocks
+        """The report."""
+        raise NotImplementedError
 
-        return report_blocks(self._document)
+    def _tidy_rows(self) -> list[dict[str, Any]]:
+        """The rows of `to_frame`, all with the ``columns``."""
+        raise NotImplementedError
+
+    def _table(self, suffix: str) -> str | bytes:
+        """The file of a table of one of the kinds in ``tables``."""
+        from manifold_probe.report.render.markdown import markdown
+        from manifold_probe.report.tables.write import columns_as
+
+        if suffix == ".md":
+            return markdown(self._blocks())
+        rows = self._tidy_rows()
+        return columns_as(suffix, {name: [row[name] for row in rows] for name in self.columns})
+
+    def _page(self, thumbnails: Any) -> str:
+        """The page, by default of the blocks."""
+        from manifold_probe.report.page.blocks import render_blocks
+
+        return render_blocks(self.called.partition(" ")[2].capitalize(), self._blocks(), self._document)
+
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        raise InputError(f"figures: {self.called} has none; write its page or its table")
+
+
+class ComparisonResult(Result):
+    """A comparison of one or of several students."""
+
+    tables = (".csv", ".parquet", ".tex", ".md")
+    columns = COLUMNS
+    called = "a comparison"
+
+    def to_frame(self) -> Any:
+        """A tidy pandas DataFrame: a row for every measure, k, metric and class."""
+        import pandas as pd
+
+        frame = super().to_frame().astype({"k": "Int64", "n": "Int64"})
+        # pandas makes integers floats
+        frame["class"] = pd.Series([row["class"] for row in self._tidy_rows()], dtype=object)
+        return frame
+
+    def to_table(self, path: str | Path, *, width: str | float | None = None) -> None:
+        """Write a table, by suffix: .csv and .parquet tidy for machines, .md and .tex as a paper prints it.
+
+        ``width``, as for `figures`, is what a .tex table must fit into.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or when the place cannot be written to.
+        """
+        from manifold_probe.report.tables.write import write_table
+
+        write_table(self._document, path, width)
+
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.comparison import comparison_blocks
+
+        return comparison_blocks(self._document)
+
+    def _tidy_rows(self) -> list[dict[str, Any]]:
+        return tidy_rows(self._document)
+
+    def _page(self, thumbnails: Any) -> str:
+        from manifold_probe.report.page import render
+
+        return render(self._document, thumbnails=thumbnails)
+
+    def _draw(self, look: Look) -> dict[str, Figure]:
+        from manifold_probe.report.figures import draw
+
+        return draw(self._document, look)

@@ -9,11 +9,10 @@ import io
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from manifold_probe.errors import InputError, to_install
 from manifold_probe.files import write_whole
-from manifold_probe.report.curves import SIDES, Run, read_run
+from manifold_probe.report.run import Run, read_run
 
 FOLDER, FILE = "tensorboard", "events.out.tfevents.0.manifold_probe"
 HEADER, CHECKSUM = "<Q", 4  # a record: its length, a checksum, its bytes, a checksum
@@ -54,16 +53,13 @@ def write_events(folder: str | Path) -> Path:
 
 def scalars(run: Run) -> list[tuple[str, float, int]]:
     """(tag, value, step) of everything that is defined, in the order of the steps."""
-    found: list[tuple[str, float, int]] = []
-    for line in sorted([*run.losses, *run.measured], key=lambda line: line["step"]):
-        named: dict[str, Any] = {}
-        if "loss" in line:
-            named = {"loss/total": line["loss"], "rate": line["rate"]}
-            named |= {f"loss/{term}": value for term, value in line["terms"].items()}
-        else:
-            named = {f"{key}/{side}": value for side in SIDES for key, value in line["measures"][side].items()}
-        found += [(tag, value, line["step"]) for tag, value in named.items() if value is not None]
-    return found
+    tags = {"loss": "loss/total", "rate": "rate"}
+    named = []
+    for row in run.numbers():
+        side, measure = row["side"], row["measure"]
+        tag = f"{measure}/{side}" if side else tags.get(measure) or measure.replace("loss:", "loss/", 1)
+        named.append((tag, row["value"], row["step"]))
+    return [scalar for scalar in named if scalar[1] is not None]
 
 
 def _events(run: Run) -> bytes:

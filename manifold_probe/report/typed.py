@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, cast, dataclass_transform, get_args, get_origin, get_type_hints
 
 LARGEST = 1e100  # beyond the squares of what features hold; nothing larger can be drawn
 SCALARS = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
@@ -45,19 +45,19 @@ class Record(Mapping[str, Any]):
     @classmethod
     def from_json(cls, thing: Mapping[str, Any]) -> Self:
         """The record that a sound JSON object is."""
-        types = _types(cls)
-        return cls(**{name: _record(thing.get(key), types[name]) for name, key in _keys(cls).items()})
+        return cls(**{name: _record(thing.get(key), kind) for name, key, kind in _layout(cls)})
 
     def __getitem__(self, key: str) -> Any:
-        name = next((name for name, known in _keys(type(self)).items() if known == key), None)
-        if name is None:
-            raise KeyError(key)
-        return getattr(self, name)
+        for name, known, _ in _layout(type(self)):
+            if known == key:
+                return getattr(self, name)
+        raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        for field in _fields(type(self)):
-            if field.default is MISSING or getattr(self, field.name) is not None:
-                yield key_of(field.name)
+        optional = {field.name for field in fields(cast(Any, self)) if field.default is not MISSING}
+        for name, key, _ in _layout(type(self)):
+            if name not in optional or getattr(self, name) is not None:
+                yield key
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -65,12 +65,14 @@ class Record(Mapping[str, Any]):
 
 def names(kind: type[Record]) -> tuple[str, ...]:
     """The keys of a record's JSON object, in their order."""
-    return tuple(_keys(kind).values())
+    return tuple(key for _, key, _ in _layout(kind))
 
 
-def key_of(name: str) -> str:
-    """The key of a field."""
-    return name.removesuffix("_")
+@cache
+def _layout(kind: Any) -> list[tuple[str, str, Any]]:
+    """(name, key, type) of every field."""
+    types = get_type_hints(kind, include_extras=True)
+    return [(field.name, field.name.removesuffix("_"), types[field.name]) for field in fields(kind)]
 
 
 def plain(thing: Any) -> Any:
@@ -103,11 +105,10 @@ def mismatch(thing: Any, kind: Any, where: str = "") -> str | None:
     if kind is Any or (thing is None and NoneType in of):
         return None
     if origin is UnionType:
-        kinds = [each for each in of if each is not NoneType]
+        kinds = [kind for kind in of if kind is not NoneType]
         if len(kinds) == 1:
             return mismatch(thing, kinds[0], where)
-        fits = any(mismatch(thing, each) is None for each in kinds)
-        return None if fits else _wrong(where, "a name")
+        return None if any(mismatch(thing, kind) is None for kind in kinds) else _wrong(where, "a name")
     if origin is Annotated:
         wrong = mismatch(thing, of[0], where)
         return wrong or (f"'{where}' is below {of[1]}" if thing < of[1] else None)
@@ -116,25 +117,26 @@ def mismatch(thing: Any, kind: Any, where: str = "") -> str | None:
             return _wrong(where, "a list")
         if origin is tuple and len(thing) != len(of):
             return f"'{where}' has not {len(of)} numbers"
-        return _first(mismatch(each, of[0], f"{where}[{place}]") for place, each in enumerate(thing))
+        return _first(mismatch(item, of[0], f"{where}[{place}]") for place, item in enumerate(thing))
     if origin is dict or _is_record(kind):
         if not isinstance(thing, dict):
             return _wrong(where, "an object")
-        if origin is dict:
-            return _first(mismatch(each, of[1], _below(where, key)) for key, each in thing.items())
-        return _mismatch_of_record(thing, kind, where)
+        if _is_record(kind):
+            return _mismatch_of_record(thing, kind, where)
+        return _first(mismatch(item, of[1], _below(where, key)) for key, item in thing.items())
     return None if _is_scalar(thing, kind) else _wrong(where, SCALARS[kind])
 
 
 def _mismatch_of_record(thing: dict[str, Any], kind: Any, where: str) -> str | None:
-    types = _types(kind)
-    for name, key in _keys(kind).items():
-        if key not in thing and NoneType not in get_args(types[name]):
+    others = set(thing)
+    for _, key, of_field in _layout(kind):
+        others.discard(key)
+        if key not in thing and NoneType not in get_args(of_field):
             return f"{_below(where, key)!r} is missing"
-        if wrong := mismatch(thing.get(key), types[name], _below(where, key)):
+        if wrong := mismatch(thing.get(key), of_field, _below(where, key)):
             return wrong
-    rest = (key for key in thing if key not in _keys(kind).values())
-    wrong = _first(mismatch(thing[key], kind.others, _below(where, key)) for key in rest) or kind.inconsistent(thing)
+    wrong = _first(mismatch(thing[key], kind.others, _below(where, key)) for key in thing if key in others)
+    wrong = wrong or kind.inconsistent(thing)
     return None if wrong is None else wrong.replace("{where}", f"'{where}'")
 
 
@@ -152,11 +154,11 @@ def _record(thing: Any, kind: Any) -> Any:
         return None
     if _is_record(kind):
         return kind.from_json(thing)
-    origin, of = get_origin(kind), [each for each in get_args(kind) if each is not NoneType]
+    origin, of = get_origin(kind), [kind for kind in get_args(kind) if kind is not NoneType]
     if origin is UnionType and len(of) == 1:
         return _record(thing, of[0])
     if origin is list:
-        return [_record(each, of[0]) for each in thing]
+        return [_record(item, of[0]) for item in thing]
     return dict(thing) if isinstance(thing, dict) else thing
 
 
@@ -173,20 +175,4 @@ def _wrong(where: str, wanted: str) -> str:
 
 
 def _first(problems: Iterator[str | None]) -> str | None:
-    return next((each for each in problems if each is not None), None)
-
-
-@cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
-
-
-@cache
-def _fields(kind: Any) -> tuple[Field[Any], ...]:
-    return fields(kind)
-
-
-@cache
-def _keys(kind: Any) -> dict[str, str]:
-    """{field name: key}."""
-    return {field.name: key_of(field.name) for field in fields(kind)}
+    return next((problem for problem in problems if problem is not None), None)

@@ -1,20 +1,19 @@
-"""The verdict: one honest sentence from overlap, its yardsticks and CKA."""
+"""The verdict: one honest sentence from overlap, its yardsticks and CKA; and which of several students is ahead."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
-from manifold_probe.report.document import Reading, readings
-from manifold_probe.report.words import degree, neighbours, number, percent, percents, student_name, teacher_name
+from manifold_probe.report.document import class_word, readings
+from manifold_probe.report.records import Reading
+from manifold_probe.report.words import degree, neighbours, number, percent, percents, shown, student_name, teacher_name
 
 BROKEN = "misaligned_rows"
-DECIDING = (
-    "same_file",
-    "packed_bits",
-    "copied_rows",
-    "dominating_dimension",
-)  # alarms that say what the numbers before them rest on
+# Alarms that say what the numbers before them rest on.
+DECIDING = ("same_file", "packed_bits", "copied_rows", "dominating_dimension")
+APART = "Not all students were compared together, so who is ahead is not known: give them all to one probe compare."
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -28,8 +27,50 @@ def verdict(document: dict[str, Any]) -> str:
 
 def copies_decide(document: dict[str, Any]) -> bool:
     """Whether the overlap is that of copies: the distinct rows alone have another, or are too few to have one."""
-    said = [alarm["message"] for alarm in document["alarms"] if alarm["code"] == "copied_rows"]
-    return any("copies decide" in message or "too few" in message for message in said)
+    messages = [alarm["message"] for alarm in document["alarms"] if alarm["code"] == "copied_rows"]
+    return any("copies decide" in message or "too few" in message for message in messages)
+
+
+def ranking(document: dict[str, Any]) -> str:
+    """Whether one student keeps more neighbours than every other, in a sentence; empty for a single student."""
+    names = list(document["students"])
+    k = document["students"][names[0]]["settings"]["k"]
+    if len(names) < 2:
+        return ""
+    if not paired(document):
+        return APART
+    first = best(document, OVERLAP.named(k))
+    if first is None:
+        return "No student clearly keeps more neighbours than every other."
+    gaps = [
+        row for row in document["differences"] if row["measure"] == OVERLAP.named(k) and first in (row["a"], row["b"])
+    ]
+    nearest = min(gaps, key=lambda row: abs(row["value"]))
+    other = nearest["b"] if nearest["a"] == first else nearest["a"]
+    low, high = sorted((abs(nearest["low"]), abs(nearest["high"])))
+    return (
+        f"{shown(first)} keeps the most neighbours: {100 * abs(nearest['value']):.1f} percentage points more than "
+        f"{shown(other)} (95% interval {100 * low:.1f} to {100 * high:.1f})."
+    )
+
+
+def paired(document: dict[str, Any]) -> bool:
+    """Whether every two students were compared together, so that their differences are known."""
+    known = {frozenset((row["a"], row["b"])) for row in document["differences"]}
+    return all(frozenset(two) in known for two in combinations(document["students"], 2))
+
+
+def best(document: dict[str, Any], key: str) -> str | None:
+    """The student ahead of every other one in a measure, where each paired interval excludes zero."""
+    names = list(document["students"])
+    ahead: dict[str, set[str]] = {name: set() for name in names}
+    for row in document["differences"]:
+        if row["measure"] == key and row["low"] is not None and row["high"] is not None:
+            if row["low"] > 0:
+                ahead[row["a"]].add(row["b"])
+            elif row["high"] < 0:
+                ahead[row["b"]].add(row["a"])
+    return next((name for name in names if len(names) > 1 and len(ahead[name]) == len(names) - 1), None)
 
 
 def _equal_vectors(document: dict[str, Any]) -> str | None:
@@ -63,14 +104,13 @@ def _sentence(document: dict[str, Any]) -> str:
 
 
 def _numbers(document: dict[str, Any], overlap: Reading, value: float) -> str:
-    classes = "cluster" if document["settings"].get("classes") == "k-means" else "class"
     context = []
     if overlap.low is not None and overlap.high is not None:
         context.append(f"95% interval {percents(overlap.low, overlap.high)}")
     if overlap.chance is not None:
         context.append(f"chance {percent(overlap.chance)}")
     if overlap.class_chance is not None:
-        context.append(f"{classes} structure alone {percent(overlap.class_chance)}")
+        context.append(f"{class_word(document)} structure alone {percent(overlap.class_chance)}")
     if overlap.reference is not None and overlap.reference < 1:
         context.append(f"a PCA of the teacher to the same width keeps {percent(overlap.reference)}")
     head = f"{student_name(document)} keeps {percent(value)} of each point's {neighbours(document['settings']['k'])}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+HALF = 0.0005  # of the last decimal that is printed
+ROUNDING, TINY = 1e-7, 1e-12  # of computed values: closer to 1, or to 0, than this is 1 or 0
 COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 FRACTIONS = (
     (1 / 10, "a tenth"),
@@ -34,28 +36,56 @@ def neighbours(k: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three decimals, fewer for large values, more where three would read as nothing or as everything.
+    """A measured value, as every report, table and figure prints it.
 
-    >>> number(0.1612), number(345.2), number(0.00001), number(0.99998), number(None)
-    ('0.161', '345', '1e-05', '0.99998', '-')
+    The rule: three decimals below 10, one below 100, none above. What is not quite 0 or 1 never reads as 0 or 1: it is
+    "<0.001" or ">0.999". A value just below 0, which is noise around it, is "0.000". CSV, Parquet and JSON hold full
+    precision.
+
+    >>> [number(value) for value in (0.1612, 12.34, 1345.2, 0.00006, -0.00006, 0.99988, 1.0, None)]
+    ['0.161', '12.3', '1,345', '<0.001', '0.000', '>0.999', '1.000', '-']
     """
     if value is None:
         return "-"
-    size = abs(value)
-    if size >= 99.95:
-        return f"{value:,.0f}" if size < 1e7 else f"{value:.2g}"
-    if size >= 9.9995:
-        return f"{value:.1f}"
-    if 0.9995 <= size < 1 - 1e-7:
-        return f"{value:.7f}".rstrip("0") if size > 0.999995 else f"{value:.5f}"
-    if 0 < size < 0.0005:
-        return f"{value:.1g}" if size > 1e-12 else "0.000"
-    return f"{value:.3f}"
+    if TINY < value < HALF:
+        return "<0.001"
+    if 1 - HALF <= value < 1 - ROUNDING:
+        return ">0.999"
+    return _rounded(value)
+
+
+def quantity(value: float | None) -> str:
+    """A number of no known scale, such as a loss or a norm: as `number`, but a small one keeps its size.
+
+    >>> quantity(0.1612), quantity(-0.00006), quantity(0.99988)
+    ('0.161', '-6e-05', '1.000')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.1g}" if TINY < abs(value) < HALF else _rounded(value)
+
+
+def ends(low: float, high: float) -> tuple[str, str]:
+    """The ends of an interval as numbers; outwards where they would read as 1 or 0 without being it.
+
+    >>> ends(0.1581, 0.1642), ends(0.99961, 0.99988), ends(-0.00006, 0.00006)
+    (('0.158', '0.164'), ('0.999', '1.000'), ('0.000', '0.001'))
+    """
+    below_one, above_zero = 1 - HALF <= low < 1 - ROUNDING, TINY < high < HALF
+    return "0.999" if below_one else _rounded(low), "0.001" if above_zero else _rounded(high)
 
 
 def interval(low: float | None, high: float | None) -> str:
     """ "0.158 to 0.164", or "-" where there is none."""
-    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
+    return "-" if low is None or high is None else " to ".join(ends(low, high))
+
+
+def _rounded(value: float) -> str:
+    size = abs(value)
+    if size >= 99.95:
+        return f"{value:,.0f}" if size < 1e7 else f"{value:.2g}"
+    text = f"{value:.1f}" if size >= 9.9995 else f"{value:.3f}"
+    return text.removeprefix("-") if text == "-0.000" else text
 
 
 def percent(share: float) -> str:
@@ -119,13 +149,13 @@ def shown(thing: Any, limit: int = 48) -> str:
     return "".join(_visible(character) for character in text)
 
 
-def listed(things: list[Any], most: int = 5, each: int = 24) -> str:
-    """The first few of a list, ``each`` shortened to so many characters, and how many more there are.
+def listed(things: list[Any], most: int = 5, limit: int = 24) -> str:
+    """The first few of a list, none longer than ``limit`` characters, and how many more there are.
 
     >>> listed([1, 2, 3], most=2)
     '1, 2 and 1 more'
     """
-    text = ", ".join(shown(thing, each) for thing in things[:most])
+    text = ", ".join(shown(thing, limit) for thing in things[:most])
     return text if len(things) <= most else f"{text} and {len(things) - most:,} more"
 
 
@@ -135,19 +165,25 @@ def one_line(text: str) -> str:
 
 
 def student_name(document: dict[str, Any]) -> str:
-    """How the report calls the student: its file's name where that is where the name came from."""
-    return _called(document["inputs"]["student"])
+    """How reports call the student: the name it was given, by default its file's without what follows the dot."""
+    return shown(document["inputs"]["student"]["name"])
 
 
 def teacher_name(document: dict[str, Any]) -> str:
-    """How the report calls the teacher."""
-    return _called(document["inputs"]["teacher"])
+    """How reports call the teacher: its file's name where that is where the name came from."""
+    space = document["inputs"]["teacher"]
+    return file_named(space) or shown(space["name"])
 
 
-def _called(space: dict[str, Any]) -> str:
-    base = str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1]
-    same = base and base.split(".", 1)[0] == str(space["name"]).split(".", 1)[0]
-    return shown(base if same else space["name"])
+def file_named(space: dict[str, Any]) -> str:
+    """The name of the file that one side was read from and named after; empty for any other side."""
+    file = file_of(space)
+    return file if file.split(".", 1)[0] == shown(space["name"]).split(".", 1)[0] else ""
+
+
+def file_of(space: dict[str, Any]) -> str:
+    """The name of the file or folder that one side was read from; empty for arrays."""
+    return shown(str(space.get("path") or "").rstrip("/").rsplit("/", 1)[-1])
 
 
 def paired_rows(how: dict[str, Any]) -> str:

@@ -289,7 +289,7 @@ def test_the_best_of_a_stage_is_chosen_on_the_other_half() -> None:
         "orthogonal": reading(0.6, 0.7),
         "ridge": reading(0.55, 0.9),
     }
-    climbed = accounting._climbed(readings)
+    climbed = accounting._stage_gains(readings)
     assert climbed.gains["centre_scale_norms"] == (0.0, pytest.approx(0.01 * np.hypot(1, 1) / 2, abs=0.01))
     assert climbed.gains["rotation"][0] == pytest.approx(0.15)
     assert climbed.best == ("orthogonal", "orthogonal")  # ridge, chosen for the first half, reads less there

@@ -99,7 +99,7 @@ def test_a_killed_run_without_its_data_says_what_its_log_says(folder: Path, tmp_
     check(code, out, error)
     assert "is not finished" in error
     assert "gone.npz" in error
-    assert "of its log alone: the loss was " in error
+    assert "its log shows that the loss was " in error
 
 
 def test_a_run_whose_teacher_is_not_found_from_here_says_so(
@@ -143,7 +143,7 @@ def test_what_a_reader_must_know_of_a_run(folder: Path, capfd: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["t.pt"], "t.pt: is no folder of a run"),
+        (["t.pt"], "t.pt: is not the folder of a run"),
         (["run", "--teacher", "t.pt"], "the folder of a run goes without --teacher and --student"),
         (["run", "--log", "run/log.jsonl"], "log: is known of the run run; leave it out"),
         (["run", "--train-ids", "run/train_ids.txt"], "train ids: is known of the run run"),
@@ -223,7 +223,7 @@ def test_class_names_in_every_form(tmp_path: Path) -> None:
     [
         ({"train_teacher": TEACHER}, "train student: missing, although train teacher is given"),
         ({"train_student": TEACHER}, "train teacher: missing, although train student is given"),
-        ({"train_teacher": TEACHER, "train_student": STUDENT, "train_ids": [1]}, "train ids: do not go with features"),
+        ({"train_teacher": TEACHER, "train_student": STUDENT, "train_ids": [1]}, "train ids: cannot be combined"),
         (
             {"train_teacher": TEACHER[:, :4], "train_student": STUDENT},
             "train teacher: has 4 dimensions, the teacher 10",
@@ -252,7 +252,7 @@ def test_what_cannot_be_used(more: dict[str, Any], words: str) -> None:
 def test_rows_trained_on_must_be_others() -> None:
     ids = np.arange(N)
     teacher, student = ({"features": each, "ids": ids} for each in (TEACHER, STUDENT))
-    with pytest.raises(InputError, match="train teacher: 400 of its rows are among those that are diagnosed"):
+    with pytest.raises(InputError, match="train teacher: 400 of its rows are also diagnosed"):
         mp.diagnose(teacher, student, train_teacher=teacher, train_student=student)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from manifold_probe.diagnosis import halves, proved, repairs
 from manifold_probe.diagnosis.accounting import affine_fits, corrections_of
-from manifold_probe.diagnosis.halves import COSINE, METRICS, SIDES, Correction, Halves, Likeness, chosen, joined
+from manifold_probe.diagnosis.halves import SIDES, Correction, Halves, Likeness, chosen, joined
+from manifold_probe.diagnosis.lab import COSINE, METRICS
 from manifold_probe.diagnosis.proved import proved_map
 from manifold_probe.engine import passes
 from manifold_probe.engine.moments import moments_of
@@ -96,14 +97,14 @@ def test_a_half_asks_for_as_many_neighbours_as_lie_as_near(k: int, expected: int
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_queries_are_sampled_and_the_database_is_not(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(halves, "QUERIES", 10)
+    monkeypatch.setattr(halves, "QUERIES_A_HALF", 10)
     teacher, student = rows()
     made = Halves(paired(teacher, student), K, 0, LEFT_OUT)
     assert len(made.queries) == 20
     assert not np.isin(made.queries, LEFT_OUT).any()
     found = made.overlaps({"": dict.fromkeys(SIDES, halves.as_it_is)})[""][metric]
     for side in SIDES:
-        asked = made.rows[side][made.asked[side]]
+        asked = made.rows[side][made.query_places[side]]
         assert np.allclose(found[side], naive_overlap(teacher, student, asked, made.rows[side], metric, made.k))
 
 
@@ -111,8 +112,8 @@ def test_queries_are_sampled_and_the_database_is_not(metric: str, monkeypatch: p
 def test_rows_that_were_left_out_can_be_asked_among_all(metric: str) -> None:
     teacher, student = rows()
     made = Halves(paired(teacher, student), K, 0, LEFT_OUT)
-    asked = [np.concatenate([made.rows[side][:5], made.apart[side]]) for side in SIDES]
-    assert sorted(np.concatenate(made.apart)) == LEFT_OUT.tolist()
+    asked = [np.concatenate([made.rows[side][:5], made.excluded[side]]) for side in SIDES]
+    assert sorted(np.concatenate(made.excluded)) == LEFT_OUT.tolist()
     found = made.of_all({"": dict.fromkeys(SIDES, halves.as_it_is)}, asked)[""][metric]
     for side in SIDES:
         among = np.flatnonzero(made.fold == side)
@@ -159,12 +160,12 @@ def test_moments_are_those_of_each_half() -> None:
     keep = ~np.isin(np.arange(N), LEFT_OUT)
     for side in SIDES:
         mine = keep & (made.fold == side)
-        for of, found in ((student, made.whole[side]), (student**2, made.moments(np.square)[side])):
+        for of, found in ((student, made.half_moments[side]), (student**2, made.moments(np.square)[side])):
             expected = moments_of(of[mine], teacher[mine])
             assert found.n == mine.sum()
             for first, second in zip(found.covariance, expected.covariance, strict=True):
                 assert np.allclose(first, second, rtol=1e-4, atol=1e-4)
-    assert sum(each.n for each in made.moments(most=30).values()) == 30 - np.isin(LEFT_OUT, _drawn(30)).sum()
+    assert sum(each.n for each in made.moments(limit=30).values()) == 30 - np.isin(LEFT_OUT, _drawn(30)).sum()
 
 
 def _drawn(count: int) -> np.ndarray:
@@ -287,7 +288,7 @@ def test_no_map_proves_itself_where_nothing_helps(what: str) -> None:
         "longer": 4 * teacher,
         "unrelated": np.random.default_rng(1).normal(size=(200, 16)),
     }[what]
-    with pytest.raises(InputError, match="no map proved itself"):
+    with pytest.raises(InputError, match="no map is proved to help"):
         proved_map(paired(teacher, student), K, 0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from manifold_probe.diagnosis.lab import CKA, CORRECTION, COSINE, EUCLIDEAN, Lab, Trial, of_groups, paired
+from manifold_probe.diagnosis.lab import CKA, COSINE, EUCLIDEAN, QUERY_ERROR_FACTOR, Lab, Trial, of_groups, paired
 from manifold_probe.diagnosis.linear import fit_ridge
 from manifold_probe.measures import debiased_linear_cka, neighbourhood_overlap
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
@@ -50,7 +50,7 @@ def test_a_paired_trial_by_hand() -> None:
     trial = paired("t", "undo", KEY, np.array([0.2, 0.4, 0.6]), np.array([0.5, 0.5, 0.8]), 0.6, healthy=0.05)
     assert (trial.before, trial.after) == pytest.approx((0.4, 0.6))
     assert trial.gain == pytest.approx(0.15)
-    assert trial.error == pytest.approx(CORRECTION * 0.1 / np.sqrt(3))
+    assert trial.error == pytest.approx(QUERY_ERROR_FACTOR * 0.1 / np.sqrt(3))
     assert trial.z == pytest.approx(0.15 / trial.error)
     assert trial.p == pytest.approx(norm.sf(trial.z))
     assert (trial.low, trial.high) == pytest.approx((0.6 - 1.96 * trial.error, 0.6 + 1.96 * trial.error))
@@ -83,7 +83,7 @@ def test_a_trial_of_too_few_rows_proves_nothing(known: int) -> None:
 def test_a_trial_of_two_groups_by_hand() -> None:
     trial = of_groups("t", "left out", KEY, np.array([0.1, 0.3]), np.array([0.5, 0.7, 0.9]), 0.8, weight=0.25)
     assert (trial.before, trial.after, trial.n) == (pytest.approx(0.2), pytest.approx(0.7), 2)
-    assert trial.error == pytest.approx(CORRECTION * np.sqrt(0.02 / 2 + 0.04 / 3))
+    assert trial.error == pytest.approx(QUERY_ERROR_FACTOR * np.sqrt(0.02 / 2 + 0.04 / 3))
     assert trial.share == pytest.approx(0.5 * 0.25 / 0.8)
 
 
@@ -315,8 +315,8 @@ def test_rows_that_are_left_out_teach_nothing() -> None:
         (lambda x: x[:, 0], rf"it returned an array of shape \({N},\); return one of shape \({N}, d\)"),
         (lambda x: x[:-1], rf"it returned an array of shape \({N - 1}, {D}\); return one of shape \({N}, d\)"),
         (lambda x: x[:, :0], rf"it returned an array of shape \({N}, 0\); return one of shape \({N}, d\)"),
-        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are no finite float32; return float rows"),
-        (lambda x: x.astype(str), "it returned values that are no finite float32; return float rows without NaN"),
+        (lambda x: np.where(x > 0, np.nan, x), "it returned values that are not finite float32; return float rows"),
+        (lambda x: x.astype(str), "it returned values that are not finite float32; return float rows without NaN"),
     ],
 )
 def test_what_a_change_returns_is_checked(change: Callable[[Rows], Rows], message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from manifold_probe.diagnosis.linear import cross_fitted, explained, fit_ridge, predicted_by_others
-from manifold_probe.measures.linear_maps import GENERALISED, LEAST_FREE
+from manifold_probe.measures.linear_maps import GENERALISED_STRENGTHS, MIN_FREE_SHARE
 
 
 def rows(n: int, p: int, q: int = 5, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -26,11 +26,11 @@ def naive_strength(x: np.ndarray, y: np.ndarray) -> float:
     products = centred.T @ centred
     largest = np.linalg.eigvalsh(products)[-1]
     scores = []
-    for strength in GENERALISED * largest:
+    for strength in GENERALISED_STRENGTHS * largest:
         hat = centred @ np.linalg.solve(products + strength * np.eye(x.shape[1]), centred.T)
         free = 1 - (np.trace(hat) + 1) / len(x)
-        scores.append(np.square(target - hat @ target).sum() / free**2 if free > LEAST_FREE else np.inf)
-    return float(GENERALISED[np.argmin(scores)] * largest)
+        scores.append(np.square(target - hat @ target).sum() / free**2 if free > MIN_FREE_SHARE else np.inf)
+    return float(GENERALISED_STRENGTHS[np.argmin(scores)] * largest)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,10 +14,10 @@ from manifold_probe.diagnosis.cause import Cause, Damage, LeftOut, Proved, Repai
 from manifold_probe.diagnosis.causes import CAUSES
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial
 from manifold_probe.diagnosis.search import (
-    LEAST,
-    LEVEL,
-    OF_A_MAP,
-    SPECIFIC,
+    FAMILY_ERROR,
+    MIN_POINTS,
+    SHARE_OF_A_MAP,
+    SHARE_OF_GENERAL,
     Finding,
     passes,
     pursue,
@@ -102,7 +102,7 @@ def test_a_mimic_gets_nothing_afterwards() -> None:
 def test_a_healthy_pair_has_no_cause() -> None:
     proved, suspected, after, _ = pursue(lab_of(), [OFFSET, CENTRED, SCALES, BOTH])
     assert (proved, suspected) == ([], [])
-    assert after.whole is None
+    assert after.original is None
 
 
 def test_a_cause_is_named_once() -> None:
@@ -141,7 +141,7 @@ def test_general_causes_are_asked_when_nothing_else_explains() -> None:
 
 def test_what_has_no_trial_is_suspected_and_repairs_nothing() -> None:
     much = cause("much", signs=lambda lab: Signs(SAID, share=0.5))
-    little = cause("little", signs=lambda lab: Signs(SAID, share=LEAST / 2))
+    little = cause("little", signs=lambda lab: Signs(SAID, share=MIN_POINTS / 2))
     lab = lab_of()
     proved, suspected, after, _ = pursue(lab, [much, little])
     assert proved == []
@@ -161,15 +161,15 @@ def finding(z: float = 10.0, share: float = 0.5, gain: float = 0.2, kind: str = 
 
 @pytest.mark.parametrize("tried", [1, 7, 100])
 def test_a_trial_passes_for_everything_that_was_tried(tried: int) -> None:
-    limit = norm.isf(LEVEL / tried)
+    limit = norm.isf(FAMILY_ERROR / tried)
     assert passes(finding(limit + 1e-6), tried)
     assert not passes(finding(limit - 1e-6), tried)
 
 
 def test_a_trial_that_explains_nothing_does_not_pass() -> None:
     loss = 1 - lab_of().overlap
-    assert passes(finding(share=1.01 * LEAST / loss), 1)
-    assert not passes(finding(share=0.99 * LEAST / loss), 1)
+    assert passes(finding(share=1.01 * MIN_POINTS / loss), 1)
+    assert not passes(finding(share=0.99 * MIN_POINTS / loss), 1)
     assert not passes(Finding(cause("c"), Signs(SAID, share=1.0), None, lab_of()), 1)
 
 
@@ -216,7 +216,7 @@ def test_what_is_specific() -> None:
 def test_a_specific_repair_goes_before_one_that_takes_back_many_faults(kind: str) -> None:
     lab = lab_of(stretched)
     whole = finding(share=0.8, kind=kind, lab=lab)
-    least = OF_A_MAP if kind == "mapped" else SPECIFIC
+    least = SHARE_OF_A_MAP if kind == "mapped" else SHARE_OF_GENERAL
     enough, little = (finding(share=0.8 * part, lab=lab) for part in (least + 0.01, least - 0.01))
     assert winner([whole, enough]) is enough
     assert winner([whole, little]) is whole
@@ -259,7 +259,7 @@ def damaged(change: Callable[[Rows], Any]) -> Callable[[Lab, Signs], Damage]:
 
 
 SHAPE = f"ValueError: it returned an array of shape {{}}; return one of shape ({N}, d)"
-FINITE = "ValueError: it returned values that are no finite float32; return float rows without NaN"
+FINITE = "ValueError: it returned values that are not finite float32; return float rows without NaN"
 BAD: dict[str, tuple[Cause, str]] = {
     "signs raise": (cause("mine", signs=boom), "KeyError: 'no\\nsuch thing'"),
     "undo raises": (cause("mine", boom), "KeyError: 'no\\nsuch thing'"),

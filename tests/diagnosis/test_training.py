@@ -11,7 +11,14 @@ import pytest
 
 from manifold_probe.diagnosis.course import read_course, read_log, trend
 from manifold_probe.diagnosis.lab import EXAMINED
-from manifold_probe.diagnosis.training import Found, Rows, Training, evidence_of_training, leading, spread_of_classes
+from manifold_probe.diagnosis.training import (
+    Rows,
+    Training,
+    TrainingEvidence,
+    evidence_of_training,
+    leading,
+    spread_of_classes,
+)
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.spaces.pairing import Pair, pair
@@ -41,11 +48,11 @@ def worse(mask: np.ndarray, by: float = 2.0) -> np.ndarray:
     return SOUND + by * mask[:, None] * NOISE[::-1]
 
 
-def pieces(found: Found) -> dict[str, float]:
+def pieces(found: TrainingEvidence) -> dict[str, float]:
     return {piece.name: piece.fraction for piece in found.pieces}
 
 
-def names(found: Found) -> list[str]:
+def names(found: TrainingEvidence) -> list[str]:
     return [cause["name"] for cause in found.causes]
 
 
@@ -166,14 +173,14 @@ def test_steps_that_are_counted_anew_in_every_epoch() -> None:
         ("log.csv", "step,loss\n", "holds no line"),
         ("log.csv", "step,error\n1,2\n", "no line has a loss, only step, error"),
         ("log.csv", "loss\n0.5\n", "line 2 has a loss but no step"),
-        ("log.csv", "step,loss\n1,low\n", "line 2: loss is 'low', no number"),
-        ("log.csv", "step,loss\nfirst,2\n", "line 2: step is 'first', no number"),
-        ("log.csv", "step,loss\nnan,2\n", "step is nan, no finite number"),
+        ("log.csv", "step,loss\n1,low\n", "line 2: loss is 'low', not a number"),
+        ("log.csv", "step,loss\nfirst,2\n", "line 2: step is 'first', not a number"),
+        ("log.csv", "step,loss\nnan,2\n", "step is nan, not a finite number"),
         ("log.jsonl", "", "holds no line"),
-        ("log.jsonl", '{"step": 1, "loss": true}', "line 1: loss is 'True', no number"),
-        ("log.jsonl", "step 1 loss 2", "line 1 is no JSON"),
-        ("log.jsonl", "[1, 2]", "line 1 is no object"),
-        ("log.jsonl", '{"step": 1, "loss": [1]}', "no number"),
+        ("log.jsonl", '{"step": 1, "loss": true}', "line 1: loss is 'True', not a number"),
+        ("log.jsonl", "step 1 loss 2", "line 1 is not JSON"),
+        ("log.jsonl", "[1, 2]", "line 1 is not a JSON object"),
+        ("log.jsonl", '{"step": 1, "loss": [1]}', "not a number"),
     ],
 )
 def test_logs_that_cannot_be_read(name: str, text: str | None, words: str, tmp_path: Path) -> None:
@@ -335,7 +342,7 @@ def test_classes_that_are_the_split_say_nothing_of_overfit() -> None:
     ("classes", "labelled", "words"),
     [
         (["c0", "cat"], True, "no row has the label 'cat'; the labels are c0, c1, c2"),
-        (sorted(CENTRES), True, "all classes are among them"),
+        (sorted(CENTRES), True, "holds all classes of the rows"),
         (["c0"], False, "the rows have no labels"),
     ],
 )
@@ -379,4 +386,4 @@ def test_a_side_that_keeps_less_is_no_cause() -> None:
 
 
 def test_nothing_known_is_nothing_found() -> None:
-    assert evidence_of_training(pair_of(SOUND), Training(), K, 0) == Found()
+    assert evidence_of_training(pair_of(SOUND), Training(), K, 0) == TrainingEvidence()

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifold_probe.distillation.config import resolved
-from manifold_probe.distillation.order import GROUP_SIZE, NEIGHBOURS_LISTED, nearest_others, neighbour_batches, shuffled
+from manifold_probe.distillation.order import (
+    GROUP_SIZE,
+    NEIGHBOURS_LISTED,
+    in_parts,
+    nearest_others,
+    neighbour_batches,
+    shuffled,
+)
 from manifold_probe.distillation.schedule import rate_at
 
 GIVEN = {"teacher": "t.pt", "student": "conv4", "data": "d.npz"}
@@ -31,6 +38,14 @@ def test_epochs_and_seeds_differ() -> None:
     order = shuffled(np.arange(100), 10, 0)
     assert not np.array_equal(order(0), order(1))
     assert not np.array_equal(order(0), shuffled(np.arange(100), 10, 1)(0))
+
+
+def test_short_epochs_cut_a_pass_and_drop_the_rest() -> None:
+    whole = shuffled(np.arange(70), 10, 0)
+    parts = in_parts(whole, 3)
+    assert np.array_equal(np.concatenate([parts(0), parts(1)]), whole(0)[:6])
+    assert np.array_equal(parts(3), whole(1)[3:6])
+    assert np.array_equal(in_parts(whole, 100)(2), whole(2))
 
 
 def naive_nearest(features: np.ndarray, count: int) -> list[set[int]]:

@@ -341,7 +341,7 @@ def test_features_of_a_head_on_other_data(folder: Path, capfd: Capture) -> None:
     wanted = stored.read(0, ROWS)[[place[id] for id in found.ids.tolist()]]
     assert np.allclose(found.read(0, 50), wanted, atol=1e-5)
     error = refused(["extract", "--model", "no-run", "--data", "other.npz", "--out", "x"], capfd)
-    assert "no-run: names no model; write " in error
+    assert "no-run: is not a model; write " in error
     assert "or the folder of a finished run" in error
     ran([*command("again"), "--student", "run"], capfd)  # a run's student is a student like any other
     assert read("again").d == 128

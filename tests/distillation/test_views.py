@@ -15,7 +15,7 @@ from manifold_probe.distillation.run_folder import read_log
 from manifold_probe.distillation.setting import prepare
 from manifold_probe.distillation.train import train
 from manifold_probe.extraction.data import open_data
-from manifold_probe.extraction.examples import Examples, Kept
+from manifold_probe.extraction.examples import Cache, Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.work import Request, prepared
@@ -70,11 +70,11 @@ def test_pixels_that_do_not_fit_into_memory_are_read_again(folder: Path, monkeyp
     data = open_data("digits.npz")
     look, rows = ImagePreprocessing(16, 0.5, 0.25), np.array([5, 1, 5])
     kept = Examples(data, look, named_recipe("plain"), 0).batch(rows)
-    monkeypatch.setattr("manifold_probe.extraction.examples.MEMORY", 10)
+    monkeypatch.setattr("manifold_probe.extraction.examples.CACHE_BYTES", 10)
     assert torch.equal(Examples(data, look, named_recipe("plain"), 0).batch(rows), kept)
     monkeypatch.undo()
     reads: list[int] = []
-    once = Kept(lambda row: reads.append(row) or torch.zeros(2), 40)
+    once = Cache(lambda row: reads.append(row) or torch.zeros(2), 40)
     once.read([3, 4])
     count = len(reads)
     once.read([5, 6])

@@ -1,5 +1,8 @@
 """The commands that a user reads, in the README, in docs/ and in every ``probe VERB --help``, and how a test runs them.
 
+Output that a page shows, below a command in a ``console`` block or in a ``text`` block right after a ``python`` block,
+is compared with what the command prints: see `not_printed`.
+
 A command is taken as it is written. What may be changed before it runs is in three tables: `PLACEHOLDERS` (a model that
 the reader has to bring), `SHORTER` (hours of training) and, in the default suite alone, `QUICKER`. A file or folder
 that another page makes is made first, by the first command on any page that writes it.
@@ -18,7 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,7 @@ class Command:
     text: str
     place: str
     python: bool = False
+    shown: tuple[str, ...] = ()  # lines of output that the page shows
 
     @property
     def slow(self) -> bool:
@@ -98,6 +102,7 @@ def commands_of(text: str, place: str) -> list[Command]:
     found: list[Command] = []
     lines = iter(text.splitlines())
     prose: list[str] = []
+    after_python = False  # with nothing but empty lines in between
 
     def end_of_paragraph() -> None:
         spans = re.findall(r"`([^`]+)`", " ".join(prose))
@@ -107,6 +112,7 @@ def commands_of(text: str, place: str) -> list[Command]:
     for line in lines:
         if not line.startswith("```"):
             prose.append(line.strip())
+            after_python &= not line.strip()
             if not line.strip():
                 end_of_paragraph()
             continue
@@ -117,12 +123,17 @@ def commands_of(text: str, place: str) -> list[Command]:
         if language == "python":
             found.append(Command("\n".join(block), place, python=True))
         elif language == "console":
-            found += [Command(line[2:], place) for line in block if line.startswith("$ ")]
+            for part in re.split(r"^\$ ", "\n".join(block), flags=re.MULTILINE)[1:]:
+                command, *shown = part.replace("\\\n", "").splitlines()
+                found.append(Command(command, place, shown=tuple(shown)))
+        elif language == "text" and after_python:
+            found[-1] = replace(found[-1], shown=tuple(block))
         elif language == "sh":
             found += [Command(line, place) for line in joined(block)]
         elif language == "yaml":
             steps = [step for job in yaml.safe_load("\n".join(block))["jobs"].values() for step in job["steps"]]
             found += [Command(line, place) for step in steps for line in joined(step.get("run", "").splitlines())]
+        after_python = language == "python"
     end_of_paragraph()
     return found
 
@@ -167,6 +178,7 @@ class Runner:
     everything: Sequence[Command]
     quick: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)  # files and folders of commands that ran with less work
 
     def run(self, commands: Sequence[Command]) -> list[str]:
         """What is wrong with how the commands went, in order; nothing where all is well."""
@@ -219,7 +231,51 @@ class Runner:
             name for name in command.writes if not written(Path(name), 0 if "--verify" in words else start)
         ]:
             fault = f"does not write {absent[0]}"
+        elif self.as_written(command, text) and (line := not_printed(command.shown, out)) is not None:
+            fault = f"does not print {line!r}, but\n{out}"
         return fault and f"{command.place}: {command.text}\n    {fault}: {error[-1500:].strip()}"
+
+    def as_written(self, command: Command, text: str) -> bool:
+        """Whether what ran is what the page says, and read nothing of a command that ran with less work."""
+        if text != command.text:
+            self.changed.update(command.writes)
+            return False
+        return not any(word.rstrip("/") in self.changed for word in command.words)
+
+
+def not_printed(shown: Sequence[str], printed: str) -> str | None:
+    """The first line of ``shown`` that is not in ``printed``; None where all are, in this order.
+
+    A page may break lines anywhere, leave lines and the ends of lines out, and write "..." there. Words are compared
+    one by one, numbers to half a unit of the last digit that is shown, and bars by their length.
+    """
+    words, place = printed.split(), 0
+    for line in shown:
+        wanted = line.split()
+        if wanted in ([], ["..."]):
+            continue
+        last = len(words) - len(wanted)
+        while place <= last and not all(map(same, wanted, words[place : place + len(wanted)])):
+            place += 1
+        if place > last:
+            return line
+        place += len(wanted)
+    return None
+
+
+def same(shown: str, printed: str) -> bool:
+    """Whether a word that a page shows is the one that was printed.
+
+    >>> same("0.744", "0.7441"), same("0.744", "0.7447"), same("(0.731", "(0.731"), same("##.", "#.."), same("a", "b")
+    (True, False, True, True, False)
+    """
+    if set(shown) | set(printed) <= set("#|."):
+        return len(shown) == len(printed)
+    try:
+        number, value = float(shown), float(printed)
+    except ValueError:
+        return shown == printed
+    return abs(number - value) <= 0.5 * 10.0 ** -len(shown.partition(".")[2])
 
 
 def written(path: Path, start: float) -> bool:

@@ -15,7 +15,17 @@ from filelock import FileLock
 
 from manifold_probe import cli
 from tests.docs.brought import brought_models
-from tests.docs.commands import PAGES, Command, Runner, commands_of, documented, help_commands, verbs, written
+from tests.docs.commands import (
+    PAGES,
+    Command,
+    Runner,
+    commands_of,
+    documented,
+    help_commands,
+    not_printed,
+    verbs,
+    written,
+)
 
 ALL = documented()
 HELP = [command for verb in verbs() for command in help_commands(verb)]
@@ -77,6 +87,21 @@ def test_a_command_without_a_runner_is_a_fault(tmp_path: Path, monkeypatch: pyte
     assert not written(tmp_path, start=time.time() + 60)
 
 
+def test_shown_output_is_held_against_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = "the first line, which\nis wrapped\n\nvalue  1.24  0.1 to 2  ##..\nlast  3\n"
+    assert not_printed(["the first", "line, which is", "...", "value 1.2 0.1 to 2", "last  3"], printed) is None
+    assert not_printed(["last 3", "the first"], printed) == "the first"
+    assert not_printed(["value 1.3"], printed) == "value 1.3"
+    assert not_printed(["value 1.24 0.1 to 2 #..."], printed) is None
+    block = "```console\n$ probe info \\\n    t.pt\nfile  t.pt\n...\n$ probe info s.pt\n```"
+    text = f"{block}\n\n```python\nprint(1)\n```\n\n```text\n2\n```\n\nprose\n\n```text\nanything\n```"
+    first, second, third = commands_of(text, "page")
+    assert (first.text.split(), first.shown) == (["probe", "info", "t.pt"], ("file  t.pt", "..."))
+    assert (second.shown, third.shown) == ((), ("2",))
+    monkeypatch.chdir(tmp_path)
+    assert "does not print '2', but\n1" in str(Runner([], quick=True).fault_of(third))
+
+
 def test_what_a_command_reads_is_made_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first, second, third = commands_of(
@@ -106,5 +131,5 @@ def test_every_verb_has_an_example_and_every_option_a_meaning(verb: str) -> None
 def test_every_option_that_a_page_names_exists(page: str) -> None:
     known = {option for verb in verbs().values() for parameter in verb.params for option in parameter.opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page].read_text(encoding="utf-8")))
-    elsewhere = {"--nproc-per-node", "--no-deps", "--quick", "--help"}
+    elsewhere = {"--nproc-per-node", "--no-deps", "--quick", "--help", "--install-completion"}
     assert named <= known | elsewhere, named - known

@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+import manifold_probe
 from manifold_probe.diagnosis import CAUSES, accounting, training, unaligned
 from manifold_probe.measures.catalogue import MEASURES
-from tests.docs.commands import PAGES, ROOT, commands_of
+from tests.docs.commands import PAGES, ROOT, commands_of, not_printed
 
 DIAGNOSIS = PAGES["docs/diagnosis.md"].read_text(encoding="utf-8")
 NUMBERS = PAGES["docs/numbers.md"].read_text(encoding="utf-8")
@@ -61,6 +63,30 @@ def test_every_alarm_of_a_comparison_has_a_row() -> None:
     table = NUMBERS.partition("| code | what it means |")[2].partition("\n\n")[0]
     assert raised
     assert raised <= set(re.findall(r"`(\w+)`", table))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_output_that_is_cut_from_a_file_is_in_it(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    for name, block in re.findall(r"`([\w./]+\.txt)`:\n\n```text\n(.*?)```", text, re.DOTALL):
+        assert not_printed(block.splitlines(), (ROOT / name).read_text(encoding="utf-8")) is None
+    assert "report.txt`" in NUMBERS
+
+
+def test_releases_are_dated_and_the_newest_is_this_version() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.+)$", changes, re.MULTILINE)
+    releases = [re.fullmatch(r"(\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)", title) for title in titles]
+    assert all(releases), titles
+    dated = [release.groups() for release in releases if release]
+    days = [day for _, day in dated]
+    assert days == sorted(days, reverse=True)
+    version, day = dated[0]
+    assert version == manifold_probe.__version__
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", changes, re.MULTILINE)) <= kinds
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], str(citation["date-released"])) == (version, day)
 
 
 def test_the_readme_is_short() -> None:

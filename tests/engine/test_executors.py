@@ -272,12 +272,12 @@ class Workers:
         (
             {"tcp://b:2": None, "tcp://c:3": ModuleNotFoundError("No module named 'manifold_probe'")},
             {},
-            r"worker tcp://c:3 cannot import manifold_probe \(No module named 'manifold_probe'\); install it there",
+            r"worker tcp://c:3 cannot import manifold_probe \(No module named 'manifold_probe'\); install the same",
         ),
         (
             {"tcp://b:2": None},
             {"tcp://b:2": "0.0.1"},
-            "worker tcp://b:2 has manifold_probe 0.0.1, and this process has",
+            "worker tcp://b:2 has manifold_probe 0.0.1, but this process has",
         ),
     ],
 )

@@ -53,18 +53,18 @@ def idx(array: np.ndarray) -> bytes:
 PNG, JPEG = encoded(picture(), "PNG"), encoded(picture(), "JPEG")
 BAD_IMAGES = {
     "empty.png": (b"", "is empty (0 bytes)"),
-    "text.png": (b"this is no image\n" * 20, "is no image"),
+    "text.png": (b"this is no image\n" * 20, "is not an image"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
     "cut.png": (PNG[: len(PNG) // 2], "damaged or cut short"),
     "header.png": (PNG[:20], "damaged or cut short"),
     "garbled.png": (PNG[:60] + bytes(40) + PNG[100:], "damaged or cut short"),
     "bomb.png": (png_header(50_000, 50_000), "claims more than 89,478,485 pixels"),
     "small_bomb.png": (png_header(10_000, 10_000), "claims 10,000 x 10,000 pixels"),
-    "flat.png": (png_header(0, 10), "is no image"),
+    "flat.png": (png_header(0, 10), "is not an image"),
     "pointer.png": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "run git lfs pull"),
     "floats.tif": (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "holds floats"),
     "long.tif": (encoded(Image.new("I", (4, 4), 7), "TIFF"), "holds 32-bit integers"),
-    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
+    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
 }
 
 
@@ -122,7 +122,7 @@ def _idx_pair(images: bytes, labels: bytes) -> Callable[[Path], None]:
 
 # Not data at all.
 add("missing", "no such file", "images", lambda path: None)
-add("one_image", "is not a kind of data that is read", "x.png", put(PNG))
+add("one_image", "is not a supported kind of data", "x.png", put(PNG))
 add("empty_file", "is empty (0 bytes)", "x.csv", put(""))
 add("named_pipe", "not a regular file", "x.csv", lambda path: os.mkfifo(path))
 add("lfs", "git-lfs pointer", "x.csv", put(BAD_IMAGES["pointer.png"][0]))
@@ -130,7 +130,7 @@ add("lfs", "git-lfs pointer", "x.csv", put(BAD_IMAGES["pointer.png"][0]))
 # Folders.
 add("no_images", "holds no images", "images", images(".hidden.png", ".hidden/x.png", "notes.txt"))
 add("empty_folder", "holds no images", "images", lambda path: path.mkdir())
-add("link_loop", "is a link to a folder that holds it", "images", _link_loop)
+add("link_loop", "is a link to a folder that contains it", "images", _link_loop)
 add("not_utf8", "is not UTF-8; rename it", "images", images(b"a\xff.png"))
 add("folder_key", "has no column 'x'", "images::x", images("a.png"))
 
@@ -151,15 +151,13 @@ add("no_id", "has an empty id in row 1", "x.csv", put("id,text\na,x\n,y\n"))
 add("no_path", "column 'path' holds '' in row 0", "x.csv", put("path,label\n,1\n"))
 add("climbing", "which leaves the table's folder", "x.csv", put("path\na/../../secret.png\n"))
 add("absolute", "add a column 'id'", "x.csv", put("path\n/data/a.png\n"))
-add("long_line", "has 3 cells in line 3, its first line 2", "x.csv", put("id,text\na,x\nb,y,z\n"))
-add("short_line", "has 1 cells in line 2, its first line 2", "x.tsv", put("id\ttext\na\n"))
+add("long_line", "has 3 cells in line 3, but 2 in its first", "x.csv", put("id,text\na,x\nb,y,z\n"))
+add("short_line", "has 1 cells in line 2, but 2 in its first", "x.tsv", put("id\ttext\na\n"))
 add("open_quote", "cannot be read as a table", "x.csv", put('id,text\na,"x\n'))
 add("latin_1", "cannot be read as a table", "x.csv", put("id,text\na,Zürich\n".encode("latin-1")))
 add("column_twice", "has two columns called 'id'", "x.csv", put("id,id,text\na,b,x\n"))
 add("null_id", "column 'id' holds 1 nulls", "x.parquet", table(id=["a", None], text=["x", "y"]))
-add(
-    "null_texts", "column 'text' holds nothing but nulls", "x.parquet", table(id=["a"], text=pa.array([None], "string"))
-)
+add("null_texts", "column 'text' holds only nulls", "x.parquet", table(id=["a"], text=pa.array([None], "string")))
 add("null_lines", "line 1 holds no text in a field 'text', 'None'", "x.jsonl", put('{"id": "a", "text": null}\n'))
 add("null_line_without_id", "line 2 is empty", "x.jsonl", put('{"text": "a"}\n{"text": null}\n'))
 add("number_text", "column 'text' holds '1' (int) in row 0", "x.parquet", table(id=["a", "b"], text=[1, 2]))
@@ -177,11 +175,11 @@ add("no_array_rows", "holds no images", "x.npz", npz(images=GREYS[:0]))
 add("few_labels", "holds 3 labels for 4 rows", "x.npz", npz(images=GREYS, labels=np.arange(3)))
 add("array_id_twice", "duplicate ids", "x.npz", npz(images=GREYS, ids=np.array(["a", "b", "c", "a"])))
 add("cut_idx", "is cut short", "t-images-idx3-ubyte", put(idx(GREYS)[:-1]))
-add("long_idx", "goes on after", "t-images-idx3-ubyte", put(idx(GREYS) + b"x"))
-add("long_idx_gz", "goes on after", "t-images-idx3-ubyte.gz", put(gzip.compress(idx(GREYS) + b"x")))
+add("long_idx", "more than the", "t-images-idx3-ubyte", put(idx(GREYS) + b"x"))
+add("long_idx_gz", "more than the", "t-images-idx3-ubyte.gz", put(gzip.compress(idx(GREYS) + b"x")))
 add("short_idx_gz", "is cut short", "t-images-idx3-ubyte.gz", put(gzip.compress(idx(GREYS)[:-3])))
 add("cut_idx_gz", "cannot be read as an idx file", "t-images-idx3-ubyte.gz", put(gzip.compress(idx(GREYS))[:-9]))
-add("no_idx", "does not begin like an idx file", "t-images-idx3-ubyte", put(PNG))
+add("no_idx", "does not start as an idx file", "t-images-idx3-ubyte", put(PNG))
 bomb = gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">III", 2**22, 32, 32))
 add("idx_bomb", "decompression bomb", "t-images-idx3-ubyte.gz", put(bomb))
 few = idx(np.arange(3, dtype=np.uint8))
@@ -190,9 +188,9 @@ add("few_idx_labels", "holds 3 labels for 4 images", "t-images-idx3-ubyte", _idx
 # Texts.
 add("empty_lines", "line 2, 4 is empty", "x.txt", put("a\n\nb\n  \n"))
 add("utf16", "cannot be read as lines of UTF-8 text", "x.txt", put("hello\n".encode("utf-16")))
-add("no_json", "line 2 is no JSON", "x.jsonl", put('{"text": "a"}\n{"text":\n'))
-add("deep_json", "line 1 is no JSON", "x.jsonl", put("[" * 100_000))
-add("json_list", "line 1 is no JSON object", "x.jsonl", lines(["a"]))
+add("no_json", "line 2 is not JSON", "x.jsonl", put('{"text": "a"}\n{"text":\n'))
+add("deep_json", "line 1 is not JSON", "x.jsonl", put("[" * 100_000))
+add("json_list", "line 1 is not a JSON object", "x.jsonl", lines(["a"]))
 add("no_field", "line 1 holds no text in a field 'text', only body", "x.jsonl", lines({"body": "a"}))
 add("no_such_field", "no text in a field 'title'", "x.jsonl::title", lines({"text": "a"}))
 add("number_field", "no text in a field 'text', '7'", "x.jsonl", lines({"text": 7}))

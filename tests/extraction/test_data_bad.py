@@ -120,7 +120,7 @@ def test_a_null_text_is_one_item_that_cannot_be_read(file: str, tmp_path: Path) 
     [
         ("x.csv", "path,label\na.png,1\n", "has no column 'group' for the {}"),
         ("x.jsonl", '{"text": "a", "label": 1}\n', "has no field 'group' for the {}"),
-        ("x.txt", "a\nb\n", "has no column 'group', being a text file"),
+        ("x.txt", "a\nb\n", "is a text file and has no column 'group'"),
     ],
 )
 @pytest.mark.parametrize("role", ["ids", "labels"])
@@ -136,7 +136,7 @@ def test_keys_and_folders_that_lack_labels(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no key 'group' for the labels; it holds images"):
         open_data(str(tmp_path / "x.npz"), labels="group")
     picture().save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="has no column 'group', being a folder of images"):
+    with pytest.raises(InputError, match="is a folder of images and has no column 'group'"):
         open_data(str(tmp_path), labels="group")
 
 

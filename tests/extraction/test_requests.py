@@ -42,14 +42,14 @@ def test_chosen_columns_are_kept_and_slices_step_aside(folder: Path, capfd: Capt
 @pytest.mark.parametrize(
     ("model", "more", "words"),
     [
-        ("first", (), "python:smallnet:first: its output has shape (1, 3) for 7 inputs, not a row for each"),
+        ("first", (), "python:smallnet:first: its output has shape (1, 3) for 7 inputs, not one row per input"),
         ("leaves", (), "python:smallnet:leaves: cannot take tensor(7, 3, 32, 32) (SystemExit: 3)"),
         ("odd", (), "(KeyError: 'nothing')"),
         ("broken", (), "python:smallnet:broken: its output holds NaN or infinite values for 7 of 7 rows (cat/000.png,"),
         ("huge", (), "rows (cat/000.png, cat/002.png, cat/004.png, ...); give --dtype float32"),
         ("make", ("--layers", "0"), "python:smallnet:make: layer 0: output of shape (7, 6, 7, 7): choose how to pool"),
         ("make", ("--layers", "[3]x*"), "no layer is called '[3]x*'"),
-        ("make", ("--out", "smallnet.py"), "--out: smallnet.py is a file; name a folder"),
+        ("make", ("--out", "smallnet.py"), "--out: smallnet.py is a file; give a new folder"),
         ("make", ("--out", "smallnet.py/x"), "--out: smallnet.py/x: cannot be written to"),
     ],
 )
@@ -63,7 +63,7 @@ def test_what_a_model_gives_is_refused_by_name(
 def test_sequences_first_are_told_by_the_last_batch(folder: Path, capfd: Capture) -> None:
     assert cli.run(command("x", "smallnet:sequence", "--pool", "mean")) == 2
     error = capfd.readouterr().err.splitlines()[-1]
-    assert "its output has shape (7, 1, 3) for 1 inputs, not a row for each" in error
+    assert "its output has shape (7, 1, 3) for 1 inputs, not one row per input" in error
     assert not (folder / "x").exists()
 
 

@@ -283,5 +283,5 @@ def test_ids_that_contradict_a_pairing_by_position_are_said_to() -> None:
     other = np.r_[ids[:90], np.roll(ids[90:], 1)]
     found = mp.compare(x, x + 0.1 * draw.normal(size=x.shape), ids=(ids, other), positional=True).alarms
     message = next(alarm["message"] for alarm in found if alarm["code"] == "unverified_pairing")
-    assert "ids say otherwise: those of 30 of 120 rows differ; pair by id, without --positional" in message
+    assert "ids contradict it: those of 30 of 120 rows differ; pair by id, without --positional" in message
     assert "no ids vouch" not in message

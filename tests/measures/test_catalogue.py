@@ -12,9 +12,9 @@ import pytest
 import manifold_probe as mp
 from manifold_probe.evaluation import watch
 from manifold_probe.measures.catalogue import MEASURES, declaration, general
-from manifold_probe.report.curves import Run
 from manifold_probe.report.figures import curves
 from manifold_probe.report.gates import check_gates, parse_gates
+from manifold_probe.report.run import Run
 from tests.docs.commands import ROOT
 
 K = 5
@@ -52,7 +52,7 @@ MINE = [
         bounds=(0.0, 1.0),
         needs="classes",
         metric="cosine",
-        value=lambda votes: (votes.first == votes.own) & (votes.second == votes.own),
+        value=lambda votes: (votes.teacher_votes == votes.query_codes) & (votes.student_votes == votes.query_codes),
         watched=True,
     ),
     mp.Measure(
@@ -168,11 +168,11 @@ def declared(key: str) -> mp.Measure:
 
 
 def test_a_declaration_is_refused_where_it_is_wrong() -> None:
-    with pytest.raises(mp.InputError, match="value is no function"):
+    with pytest.raises(mp.InputError, match="value is not a function"):
         mp.Measure("key", "title", "group", "gloss", value=3)  # type: ignore[arg-type]
     with pytest.raises(mp.InputError, match="needs is 'votes'; give one of moments, neighbours, ranks, classes"):
         mp.Measure("key", "title", "group", "gloss", needs="votes")
-    with pytest.raises(mp.InputError, match="'overlap@5' is there twice or is a built-in"):
+    with pytest.raises(mp.InputError, match="'overlap@5' is given twice or is the key of a built-in"):
         mp.compare(np.eye(30), np.eye(30), k=K, measures=[mp.Measure("overlap@{k}", "t", "g", "g", value=lambda _: 1)])
 
 

@@ -42,7 +42,7 @@ def matrix(teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("n", [4, 63, 64, 65, 200])
 def test_equals_a_loop_over_pairs_at_any_block_boundary(n: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "FEWEST_ROWS", 64)
+    monkeypatch.setattr(layers, "MIN_BLOCK_ROWS", 64)
     monkeypatch.setattr(layers, "BLOCK_BYTES", 1)
     teacher, student = spaces(n, dtype)
     found = matrix(teacher, student)
@@ -53,7 +53,7 @@ def test_equals_a_loop_over_pairs_at_any_block_boundary(n: int, dtype: str, monk
 
 
 def test_every_row_of_every_layer_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "FEWEST_ROWS", 50)
+    monkeypatch.setattr(layers, "MIN_BLOCK_ROWS", 50)
     monkeypatch.setattr(layers, "BLOCK_BYTES", 1)
     both = [{name: Counted(rows) for name, rows in side.items()} for side in spaces(120)]
     seen: list[tuple[str, int, int]] = []
@@ -116,7 +116,7 @@ def test_refusals_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
             layer_matrix(teacher, student)
         assert str(refused.value).startswith(words)
         assert "\n" not in str(refused.value)
-    monkeypatch.setattr(layers, "FEWEST_ROWS", 5)
+    monkeypatch.setattr(layers, "MIN_BLOCK_ROWS", 5)
     monkeypatch.setattr(layers, "BLOCK_BYTES", 1)
     grown = Space(np.concatenate([x[:5], 1e80 * x[5:]]), name="s::b")
     with pytest.raises(InputError, match=r"^s::b: the largest absolute value is .* times those of the first rows"):

@@ -15,7 +15,7 @@ from manifold_probe.diagnosis.linear import fit_ridge
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.measures import alignment, dimensions
 from manifold_probe.measures.linear_maps import (
-    HELD_OUT,
+    HELD_OUT_STRENGTHS,
     RidgePath,
     generalised_ridge,
     halves,
@@ -88,9 +88,9 @@ def test_the_strength_predicts_held_out_groups_best(offset: float, count: int, n
     train = groups < (count + 1) // 2
     losses = [
         np.square(x[~train] - ridge_predict(y[train], x[train], y[~train], grid * mean_power(y[train]))).sum()
-        for grid in HELD_OUT
+        for grid in HELD_OUT_STRENGTHS
     ]
-    assert held_out_strength(parts) == pytest.approx(HELD_OUT[np.argmin(losses)] * mean_power(y), rel=1e-9)
+    assert held_out_strength(parts) == pytest.approx(HELD_OUT_STRENGTHS[np.argmin(losses)] * mean_power(y), rel=1e-9)
 
 
 def test_one_group_cannot_choose_a_strength() -> None:

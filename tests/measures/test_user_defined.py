@@ -84,8 +84,8 @@ def test_what_a_function_may_not_do(function: object, words: str) -> None:
         ([], "is empty"),
         ("overlap@10", "give a list"),
         (["overlap@7"], "'overlap@7' is not known with k = 10"),
-        (["overlap@10", "overlap@10"], "'overlap@10' is there twice"),
-        ([declared(lambda a, b: 1.0, key="linear_cka")], "'linear_cka' is there twice or is a built-in"),
+        (["overlap@10", "overlap@10"], "'overlap@10' is given twice"),
+        ([declared(lambda a, b: 1.0, key="linear_cka")], "'linear_cka' is given twice or is the key of a built-in"),
         ([declared(None)], "'mean_gap' has no function"),
         ([3], "3 is a int"),
     ],
@@ -99,7 +99,7 @@ def test_what_cannot_be_asked_for(asked: object, words: str) -> None:
 def test_a_declaration_needs_its_texts() -> None:
     with pytest.raises(mp.InputError, match="title is ''"):
         mp.Measure("key", "", "Overall shape", "gloss")
-    with pytest.raises(mp.InputError, match="function is no function"):
+    with pytest.raises(mp.InputError, match="function is not a function"):
         mp.Measure("key", "title", "Overall shape", "gloss", function=3)  # type: ignore[arg-type]
 
 

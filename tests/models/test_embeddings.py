@@ -94,7 +94,7 @@ def test_a_projection_is_used_unless_another_pooling_is_asked_for(family: str, t
         assert model.notes(pooling) == []
     close(pool(forward(model, PIXELS, "cls"), "cls"), wanted.last_hidden_state[:, 0])
     (note,) = model.notes("cls")
-    assert "hidden states before the projection, as --pool cls asks" in note
+    assert "hidden states before the projection, because of --pool cls" in note
     texts = built(f"{family}TextModelWithProjection", config(f"{family}TextConfig", **CLIP_TEXT))
     folder = saved(texts, tmp_path / "texts")
     close(texts_through(load_model(f"hf:{folder}")), one_by_one(folder, lambda **batch: texts(**batch).text_embeds))
@@ -175,7 +175,7 @@ def test_an_encoder_decoder_is_its_encoder(name: str, tmp_path: Path) -> None:
     wanted = one_by_one(folder, lambda input_ids, **_: encoder(input_ids=input_ids).last_hidden_state.mean(1))
     close(texts_through(model, "mean"), wanted)
     assert model.notes("mean") == []
-    with pytest.raises(InputError, match="its tokenizer puts no CLS token before a text; choose --pool last"):
+    with pytest.raises(InputError, match="its tokenizer adds no CLS token before a text; choose --pool last"):
         check_pooling(model, "cls")
 
 
@@ -234,7 +234,7 @@ def test_what_is_not_used_or_not_there_is_named_and_recorded(tmp_path: Path) -> 
     assert plan["missing_weights"] == ["pooler.dense.bias", "pooler.dense.weight"]
     assert "cls.predictions.transform.dense.weight" in unused
     assert f"{len(unused)} weights in its file are not used by BertModel (cls.predictions" in said[0]
-    assert "2 weights are not in its file and were drawn at random, which the last hidden state does not see" in said[1]
+    assert "2 weights are not in its file and are random; the last hidden state does not depend on them" in said[1]
     wanted = one_by_one(folder, lambda **batch: module.bert(**batch).last_hidden_state[:, 0])
     close(torch.from_numpy(read(str(store.folder)).read(0, 4)).float(), wanted.half().float())
     with pytest.raises(InputError, match=r"layer pooler.dense has no weights in its file; choose another layer"):

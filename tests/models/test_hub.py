@@ -270,7 +270,7 @@ def test_folders_that_are_no_models(kind: str, tmp_path: Path, dino: Path, monke
         ("file", "there is no folder file"),
         ("empty", "cannot be loaded (ValueError: Unrecognized model"),
         ("nobody/nothing", "check the name on the hub and the network"),
-        (f"{dino}?trust_remote_code=true", "argument trust_remote_code is not known; only ?revision=... is read here"),
+        (f"{dino}?trust_remote_code=true", "argument trust_remote_code is not known; the only one is ?revision=..."),
     ):
         refused(f"{kind}:{name}", words)
 

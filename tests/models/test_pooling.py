@@ -80,8 +80,13 @@ def test_float32_comes_out() -> None:
         (TOKENS, "mean", MASK[:, :4], "mask of shape (3, 4): choose a layer that keeps the tokens"),
         (TOKENS, "flat", MASK, "--pool flat: texts differ in their number of tokens"),
         (TOKENS, "tokens", MASK, "--pool tokens: texts differ"),
-        (TOKENS, "last", None, "--pool last: it is for texts alone; choose --pool cls or --pool mean"),
-        (TOKENS, "projection", MASK, "it is no projected embedding; choose --pool cls or --pool last or --pool mean"),
+        (TOKENS, "last", None, "--pool last: it is only for texts; choose --pool cls or --pool mean"),
+        (
+            TOKENS,
+            "projection",
+            MASK,
+            "it is not a projected embedding; choose --pool cls or --pool last or --pool mean",
+        ),
     ],
 )
 def test_refused(output: torch.Tensor, how: str | None, mask: torch.Tensor | None, words: str) -> None:

@@ -110,14 +110,14 @@ def test_from_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("size", "mean", "std", "words"),
     [
-        (None, "0.5", "0.5", "--size: missing; the three go together"),
+        (None, "0.5", "0.5", "--size: missing; give all three"),
         ("32", None, "0.5", "--mean: missing"),
         ("32", "0.5", None, "--std: missing"),
         ("big", "0.5", "0.5", "--size: 'big' is not a whole number of pixels"),
         ("3.5", "0.5", "0.5", "--size: '3.5' is not a whole"),
         ("0", "0.5", "0.5", "--size: 0 is not a number of pixels from 1"),
         ("99999999", "0.5", "0.5", "--size: 99999999 is not"),
-        ("32", "half", "0.5", "--mean: 'half' is not one number or one a channel"),
+        ("32", "half", "0.5", "--mean: 'half' is not one number or one per channel"),
         ("32", "0.5,", "0.5", "--mean: '0.5,' is not"),
         ("32", "0.5,0.5", "0.5", "--mean: 2 numbers for 3 channels"),
         ("32", "nan", "0.5", "--mean: nan is not a finite number"),
@@ -140,7 +140,7 @@ GOOD = CASES[0].record()
     [
         ({"size": None}, "size: None is not a number of pixels"),
         ({"size": True}, "size: True is not"),
-        ({"interpolation": "cubic"}, "interpolation: 'cubic' is none of nearest"),
+        ({"interpolation": "cubic"}, "interpolation: 'cubic' is not known; choose one of nearest"),
         ({"shorter": 8}, "shorter: 8 is not a number of pixels from 16"),
         ({"channels": 4}, "channels: 4 is not 1 (grey) or 3"),
         ({"mean": "half"}, "mean: 'half' is not a number"),
@@ -165,7 +165,7 @@ def test_bad_records(changes: dict, words: str) -> None:
         (PIXELS[:, :, :2], "image of shape (37, 52, 2): give (H, W)"),
         (PIXELS[None], "image of shape (1, 37, 52, 3)"),
         (PIXELS[:0], "image of shape (0, 52, 3)"),
-        (Image.new("F", (4, 4)), "image of mode F: its white is unknown"),
+        (Image.new("F", (4, 4)), "image of mode F: its scale is unknown"),
         (Image.new("I", (4, 4)), "image of mode I:"),
     ],
 )

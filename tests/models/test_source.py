@@ -38,21 +38,21 @@ def test_parts(text: str, kind: str, name: str, arguments: dict) -> None:
     ("text", "words"),
     [
         ("tim:resnet18", "did you mean timm:?"),
-        ("resnet18", "names no model; write timm:"),
-        ("", "names no model; write timm:"),
-        ("timm", "names no model; write timm:"),
-        ("features.npy", "names no model; write timm:"),
-        ("timm:", "names no model after 'timm:'; write timm:vit"),
-        ("hf:?revision=a", "names no model after 'hf:'"),
-        ("python:tinymodel", "names no callable; write python:package.module:callable?seed=1"),
-        ("python:tinymodel:", "names no callable"),
+        ("resnet18", "is not a model; write timm:"),
+        ("", "is not a model; write timm:"),
+        ("timm", "is not a model; write timm:"),
+        ("features.npy", "is not a model; write timm:"),
+        ("timm:", "has no model after 'timm:'; write timm:vit"),
+        ("hf:?revision=a", "has no model after 'hf:'"),
+        ("python:tinymodel", "has no callable; write python:package.module:callable?seed=1"),
+        ("python:tinymodel:", "has no callable"),
         ("python::make", "is not a dotted module"),
         ("python:./tiny.py:make", "is not a dotted module"),
         ("python:a:b?seed", "argument 'seed' is not key=value"),
         ("python:a:b?", "argument '' is not key=value"),
         ("python:a:b?1=2", "argument '1=2' is not key=value"),
         ("python:a:b?s=1&s=2", "gives s twice"),
-        ("hf\n:x", "names no model"),
+        ("hf\n:x", "is not a model"),
     ],
 )
 def test_refused(text: str, words: str) -> None:
@@ -66,7 +66,7 @@ def test_another_output_of_a_run_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     torch.save({"format": CHECKPOINT}, tmp_path / "run" / "student.pt")
     assert parse_source(f"{tmp_path}/run::head").output == "head"
-    with pytest.raises(InputError, match=r"names no output 'nose'; give .*run for the backbone or .*run::head for the"):
+    with pytest.raises(InputError, match=r"has no output 'nose'; give .*run for the backbone or .*run::head for the"):
         parse_source(f"{tmp_path}/run::nose")
 
 

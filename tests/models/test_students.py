@@ -141,7 +141,7 @@ def test_strides(name: str, left: int) -> None:
 def test_oblong_pictures(name: str) -> None:
     oblong = images(28)[:, :, :20]
     if name == "vit-ti":
-        with pytest.raises(InputError, match=r"pictures of 28 x 28 pixels, got 20 x 28; resize them"):
+        with pytest.raises(InputError, match=r"images of 28 x 28 pixels, got 20 x 28; resize them"):
             small(name)(oblong)
     else:
         assert small(name)(oblong).shape == (4, FEATURES[name])
@@ -299,7 +299,7 @@ def test_other_spellings(name: str) -> None:
         ("vit-ti", {"size": 31}, r"do not fill a side of 31; choose another size"),
         ("vit-ti", {"patch": 0}, r"patch must be a whole number of at least 1, got 0"),
         ("vit-ti", {"tokens": "yes"}, r"tokens must be true or false, got 'yes'"),
-        ("vit-ti", {"tokens": True, "classes": 10}, r"tokens and classes exclude each other"),
+        ("vit-ti", {"tokens": True, "classes": 10}, r"give either tokens or classes"),
     ],
 )
 def test_what_is_refused(name: str, arguments: dict[str, int | float | bool | str], message: str) -> None:

@@ -67,9 +67,9 @@ MISFITS: dict[str, tuple[Callable[[State], State], str]] = {
     "many": (lambda s: {"a": torch.ones(1)}, "9 missing (conv.weight, conv.bias, norm.weight, ...), 1 unexpected (a)"),
     "prefix": (
         lambda s: {f"module.{key}": value for key, value in s.items()},
-        "its keys only have the prefix 'module.' too many: drop it",
+        "its keys have the extra prefix 'module.': remove it",
     ),
-    "no tensors": (lambda s: {"epoch": 3}, "holds a dict without weights; save the state dict alone"),
+    "no tensors": (lambda s: {"epoch": 3}, "holds a dict without weights; save only the state dict"),
     "empty": (lambda s: {}, "holds a dict without weights"),
 }
 
@@ -98,8 +98,8 @@ BAD_FILES: dict[str, tuple[str, Callable[[str], object], str]] = {
     "lfs": ("w.pt", lambda path: Path(path).write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs"),
     "format": ("w.bin", lambda path: Path(path).write_bytes(b"abc"), "give .pt, .pth or .safetensors"),
     "tensor": ("w.pt", lambda path: torch.save(torch.ones(3), path), "holds a Tensor without weights"),
-    "module": ("w.pt", lambda path: torch.save(torch.nn.Linear(2, 2), path), "save the state dict alone"),
-    "running": ("w.pt", lambda path: torch.save({"a": Runs()}, path), "save the state dict alone"),
+    "module": ("w.pt", lambda path: torch.save(torch.nn.Linear(2, 2), path), "save only the state dict"),
+    "running": ("w.pt", lambda path: torch.save({"a": Runs()}, path), "save only the state dict"),
     "safetensors": ("w.safetensors", lambda path: Path(path).write_bytes(b"\xff" * 50), "cannot be read as a safetens"),
 }
 
@@ -177,34 +177,34 @@ def test_a_checkpoint_runs_no_code_that_it_names(state: State) -> None:
     torch.save(record(state, model="python:os:mkdir", arguments={"path": "owned"}), "c.pt")
     with pytest.raises(InputError) as caught:
         load_model("c.pt")
-    assert "c.pt: model python:os:mkdir: is code, which no file may have run" in str(caught.value)
+    assert "c.pt: model python:os:mkdir: is Python code, which is not run because a file names it" in str(caught.value)
     assert "--model 'python:...' --weights c.pt" in str(caught.value)
     assert not Path("owned").exists()
     assert load_model(SOURCE, "c.pt").fingerprint == load_model(TRAINED).fingerprint  # the fix works
     for name in ("os.path:join", "manifold_probe.models.students.conv:conv4", "manifold_probe.files:write_whole"):
         torch.save(record(state, model=f"python:{name}"), "c.pt")
-        with pytest.raises(InputError, match="which no file may have run"):
+        with pytest.raises(InputError, match="which is not run because a file names it"):
             load_model("c.pt")
     torch.save(record(state, arguments={"name": "conv4", "more": {"file": "evil.pt"}}), "c.pt")
-    with pytest.raises(InputError, match="argument 'more' is no number, truth value or text"):
+    with pytest.raises(InputError, match="argument 'more' is not a number, boolean or string"):
         load_model("c.pt")
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": None}, "is no checkpoint of ours"),
+        ({"format": None}, "is not a checkpoint of probe distill"),
         ({"format": "manifold-probe/checkpoint/2"}, "has format 'manifold-probe/checkpoint/2', this version reads"),
-        ({"model": None}, "key 'model' is missing or no str"),
-        ({"state": None}, "key 'state' is missing or no dict"),
-        ({"model": "resnet18"}, "model resnet18: names no model"),
-        ({"model": "c.pt"}, "c.pt: is a checkpoint itself"),
+        ({"model": None}, "key 'model' is missing or not of type str"),
+        ({"state": None}, "key 'state' is missing or not of type dict"),
+        ({"model": "resnet18"}, "model resnet18: is not a model"),
+        ({"model": "c.pt"}, "c.pt: is a checkpoint;"),
         ({"arguments": {"name": "conv5"}}, "no student is called 'conv5'"),
         ({"arguments": {"name": "conv4", "channels": 1}}, f"c.pt: does not fit {CONV4}: of "),
         ({"arguments": {"name": "conv4", "depth": 4}}, "student conv4 takes no argument 'depth'"),
-        ({"arguments": [4]}, "key 'arguments' is missing or no dict"),
+        ({"arguments": [4]}, "key 'arguments' is missing or not of type dict"),
         ({"preprocessing": {"size": 8}}, "preprocessing: mean is missing"),
-        ({"preprocessing": "no"}, "key 'preprocessing' is missing or no dict"),
+        ({"preprocessing": "no"}, "key 'preprocessing' is missing or not of type dict"),
     ],
 )
 def test_bad_checkpoints(conv4: State, tiny: Path, changes: dict[str, Any], words: str) -> None:

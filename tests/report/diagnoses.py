@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold_probe.report.diagnosis.document import SCHEMA, Findings
 from manifold_probe.report.diagnosis.verdict import verdict
 from manifold_probe.report.diagnosis.words import RUNGS
+from manifold_probe.report.document import DIAGNOSIS
+from manifold_probe.report.records import Findings
 from manifold_probe.report.typed import names
 from tests.report.hand import DIGEST
 
@@ -168,7 +169,7 @@ def document(overlap: float = 0.39, cka: float = 0.61, reference: float = 0.84, 
         for side, d in (("teacher", 512), ("student", 384))
     }
     made = {
-        "schema": SCHEMA,
+        "schema": DIAGNOSIS,
         "verdict": "",
         "measures": measures(overlap, cka, reference),
         "accounting": account(overlap),
@@ -192,7 +193,7 @@ def document(overlap: float = 0.39, cka: float = 0.61, reference: float = 0.84, 
             "copies": 0,
             "labels": False,
             "set_aside": 0,
-            "causes": {"tried": 21, "level": 0.01, "correction": "Holm"},
+            "causes": {"tried": 21, "level": 0.01, "correction": "Bonferroni"},
         },
         "inputs": sides,
         "pairing": {"by": "id", "rows": 5000, "coverage": 0.5, "verified": True, "label_conflicts": 0},

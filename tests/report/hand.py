@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from rich.text import Text
 
+from manifold_probe.api.documents import comparison_document, comparisons_document
 from manifold_probe.measures.results import Alarm, Measured, Measurement
 from manifold_probe.measures.uncertainty import Estimate
-from manifold_probe.report.document import comparison_document, comparisons_document
+from manifold_probe.report.comparison import comparison_blocks
+from manifold_probe.report.render.terminal import lines, plain_text
 from manifold_probe.spaces.pairing import Pair
 from manifold_probe.spaces.space import Space
 
@@ -59,6 +62,16 @@ def document(made: Measurement | None = None, name: str = "s", **pairing: Any) -
     }
     settings = {"k": 10, "queries": 5000, "seed": 0}
     return comparison_document(pair, made or measurement(), inputs, settings, {"versions": {}, "when": "now"})
+
+
+def report_lines(made: dict[str, Any], width: int | None = None) -> list[Text]:
+    """The report as styled lines."""
+    return lines(comparison_blocks(made), width)
+
+
+def plain_report(made: dict[str, Any], width: int | None = None) -> str:
+    """The report as plain text."""
+    return plain_text(comparison_blocks(made), width)
 
 
 def documents(**made: Measurement) -> dict[str, Any]:

@@ -24,9 +24,8 @@ from manifold_probe.report.figures.captions import caption
 from manifold_probe.report.figures.look import look_of
 from manifold_probe.report.page import render
 from manifold_probe.report.tables.markdown import markdown_table
-from manifold_probe.report.terminal import plain_report, report_lines
 from tests.report.diagnoses import BROKEN, FAITHFUL, UNALIGNED, UNSPECIFIC, account, within
-from tests.report.hand import document, documents, measurement
+from tests.report.hand import document, documents, measurement, plain_report, report_lines
 from tests.report.test_page import Page
 
 DIAGNOSES = {"broken": BROKEN, "faithful": FAITHFUL, "plain": UNSPECIFIC, "shifted": UNALIGNED}
@@ -219,7 +218,7 @@ def test_a_student_of_one_vector_is_compared_and_not_diagnosed(told: list[dict[s
     [
         ({"measures": ["overlap@10"]}, "a diagnosis needs overlap@10:euclidean, debiased_linear_cka too"),
         ({"k": 40}, "120 paired rows are too few"),
-        ({"labels": ["one"] * 120}, "labels: hold one class alone"),
+        ({"labels": ["one"] * 120}, "labels: hold only one class"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_refused(options: dict[str, Any], words: str, told: list[dict[str, Any]]) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from manifold_probe.cli.shell import run as command
 from manifold_probe.cli.verbs import app
+from manifold_probe.distillation.run_folder import RunFolder
 from manifold_probe.errors import InputError
-from manifold_probe.report.curves import COLUMNS, SIDES, Run, curves_table, read_run, read_runs, run_folders
 from manifold_probe.report.figures.curves import MOST, draw, layout, said_of_rows
 from manifold_probe.report.figures.look import MAP_COLOURS, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
+from manifold_probe.report.run import SIDES, Run, Runs, manifest_of, read_run, read_runs, run_folders
 from manifold_probe.report.tensorboard import FILE, write_events
 from tests.report.figures.drawn import faults, words
 
@@ -84,6 +85,11 @@ def as_run(lines: list[dict[str, Any]], name: str = "run", finished: bool = True
     )
 
 
+def table(runs: list[Run], path: Path) -> str:
+    Runs(runs).to_table(path / "runs.csv")
+    return (path / "runs.csv").read_text()
+
+
 def runs_of(kind: str) -> list[Run]:
     return [as_run(log(place), name) for place, name in enumerate(NAMES[kind])]
 
@@ -91,8 +97,8 @@ def runs_of(kind: str) -> list[Run]:
 def test_the_table_holds_every_number_of_the_log(tmp_path: Path) -> None:
     lines = log()
     [run] = read_runs({folder(tmp_path / "runs" / "coss", lines): None})
-    rows = list(csv.DictReader(io.StringIO(curves_table([run]))))
-    assert tuple(rows[0]) == COLUMNS
+    rows = list(csv.DictReader(io.StringIO(table([run], tmp_path))))
+    assert tuple(rows[0]) == ("run", "step", "epoch", "encoded", "side", "measure", "value")
     assert {row["run"] for row in rows} == {"coss"}
     got = {
         (int(row["step"]), row["side"], row["measure"]): float(row["value"]) if row["value"] else None for row in rows
@@ -111,10 +117,10 @@ def test_the_table_holds_every_number_of_the_log(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
 
 
-def test_a_measure_that_is_undefined_throughout_is_left_out() -> None:
+def test_a_measure_that_is_undefined_throughout_is_left_out(tmp_path: Path) -> None:
     lines = log(head=False)
     run = as_run(lines)
-    assert "space_similarity" not in curves_table([run])
+    assert "space_similarity" not in table([run], tmp_path)
     said = words(draw([run], look_of())["training"])
     assert "space similarity" not in said
     assert "overlap@10" in said
@@ -234,7 +240,10 @@ def test_the_verb_draws_runs_and_writes_their_table(tmp_path: Path, capsys: pyte
     one, two = folder(tmp_path / "a" / "run", log(1)), folder(tmp_path / "b" / "run", log(2), finished=False)
     out, table = tmp_path / "drawn", tmp_path / "x.csv"
     assert command(app, ["figures", one, f"other={two}", "--out", str(out), "--table", str(table)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["training.pdf", "training.png", "training.svg"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("captions.md", "captions.tex"),
+        *(f"training.{kind}" for kind in ("pdf", "png", "svg")),
+    ]
     assert {row["run"] for row in csv.DictReader(io.StringIO(table.read_text()))} == {"run", "other"}
     assert "wrote 1 figure, as PDF, SVG and PNG" in capsys.readouterr().err
 
@@ -329,3 +338,20 @@ def test_a_run_of_targets_paired_by_position_says_so() -> None:
     )
     lines[0]["pairing"] = {"by": "id", "verified": True}
     assert said_of_rows([as_run(lines)]) == "Measured on 180 rows held out of training."
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"head": "yes"}, "'head' is not true or false"),
+        ({"training": {"rows": 180, "held_out": True, "head": {"measure": 3}}}, "'training.head.measure' is not text"),
+        ({"pairing": {"by": "id"}}, "'pairing.verified' is missing"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_in_a_line(changed: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    manifest = {"schema": "manifold-probe/run-features/1", "teacher": "t.pt", "head": True, "training": None}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert manifest_of(RunFolder(tmp_path)) == manifest
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | changed))
+    with pytest.raises(InputError, match=rf"manifest\.json: .*{expected}"):
+        manifest_of(RunFolder(tmp_path))

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from manifold_probe.api import Diagnosis
+from manifold_probe.api.documents import shortened
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.diagnosis.document import SCHEMA, read_diagnosis, shortened
-from manifold_probe.report.diagnosis.frame import COLUMNS, tidy_rows
-from manifold_probe.report.diagnosis.lines import diagnosis_blocks, diagnosis_lines
-from manifold_probe.report.diagnosis.result import Diagnosis
-from manifold_probe.report.document import to_json
+from manifold_probe.report.diagnosis.blocks import diagnosis_blocks
+from manifold_probe.report.document import DIAGNOSIS, read_result, to_json
 from manifold_probe.report.figures import draw_diagnosis
 from manifold_probe.report.figures.look import PAGE, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
+from manifold_probe.report.frame import OF_DIAGNOSIS, diagnosis_rows
 from manifold_probe.report.page.diagnosis import render_diagnosis
 from manifold_probe.report.render.markdown import markdown
-from manifold_probe.report.render.terminal import plain_text, span
+from manifold_probe.report.render.terminal import lines, plain_text, span
 from manifold_probe.report.words import shown
 from tests.report.diagnoses import BROKEN, FAITHFUL, MAPPED, UNALIGNED, UNSPECIFIC, account, cause, document, step
 from tests.report.figures.drawn import faults
@@ -95,7 +95,7 @@ OF_FIGURE = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_saved_document_is_read_again(name: str, tmp_path: Path) -> None:
     Diagnosis(DOCUMENTS[name]).save(tmp_path / "d.json")
-    assert read_diagnosis(tmp_path / "d.json") == DOCUMENTS[name]
+    assert read_result(tmp_path / "d.json") == DOCUMENTS[name]
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,7 @@ def test_a_damaged_document_is_refused(path: tuple[Any, ...], value: Any, words:
     place[path[-1]] = value
     (tmp_path / "d.json").write_text(to_json(made))
     with pytest.raises(InputError, match=re.escape(words)):
-        read_diagnosis(tmp_path / "d.json")
-
-
-def test_another_document_is_none_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('{"schema": "manifold-probe/comparison/1"}')
-    assert read_diagnosis(tmp_path / "d.json") is None
+        read_result(tmp_path / "d.json")
 
 
 def test_at_most_a_thousand_rows_are_kept_and_counted() -> None:
@@ -188,7 +183,7 @@ def test_the_account_of_the_terminal_adds_up() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_lines_fit_and_hide_nothing_hostile(name: str, width: int) -> None:
-    found = [line.plain for line in diagnosis_lines(DOCUMENTS[name], width)]
+    found = [line.plain for line in lines(diagnosis_blocks(DOCUMENTS[name]), width)]
     if width >= 60 and name != "hostile":
         assert max(map(cell_len, found)) <= width
     assert not any(sign in line for line in found for sign in "\u202e\u2028\x1b\n")
@@ -222,8 +217,8 @@ def test_what_tells_causes_apart() -> None:
 
 
 def test_tidy_rows() -> None:
-    rows = tidy_rows(BROKEN)
-    assert all(tuple(row) == COLUMNS for row in rows)
+    rows = diagnosis_rows(BROKEN)
+    assert all(tuple(row) == OF_DIAGNOSIS for row in rows)
     lost = [row for row in rows if row["part"] == "account"]
     for key, value in ((OVERLAP.named(10), 0.39), (DEBIASED_CKA.key, 0.61)):
         assert abs(sum(row["value"] for row in lost if row["measure"] == key) - (1 - value)) < 1e-9
@@ -254,8 +249,8 @@ def test_tables(name: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"d{suffix}"
     Diagnosis(DOCUMENTS[name]).to_table(path)
     frame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
-    assert list(frame) == list(COLUMNS)
-    assert len(frame) == len(tidy_rows(DOCUMENTS[name]))
+    assert list(frame) == list(OF_DIAGNOSIS)
+    assert len(frame) == len(diagnosis_rows(DOCUMENTS[name]))
 
 
 def test_what_needs_features_is_refused_of_a_loaded_one(tmp_path: Path) -> None:
@@ -290,7 +285,7 @@ def test_the_page(name: str) -> None:
     assert not re.findall(r'(?:src|href)="(?!#|data:)', text)
     for target in re.findall(r'<a href="#([^"]+)"', text):
         assert f'id="{target}"' in text
-    assert json.loads(page.json)["schema"] == SCHEMA
+    assert json.loads(page.json)["schema"] == DIAGNOSIS
     assert render_diagnosis(DOCUMENTS[name]) == text
     assert len(text.encode()) < 400_000
 

@@ -49,3 +49,19 @@ def test_it_is_quiet_and_fits(browser: Any, tmp_path: Path, name: str, width: in
     )
     assert smallest >= 12
     page.close()
+
+
+def test_bars_have_one_scale_on_a_phone(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.html"
+    path.write_text(render(ONE), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    page.goto(path.as_uri())
+    for table in ("account", "main"):
+        edges = page.evaluate(
+            """table => [...document.querySelectorAll(`table.${table} .on-axis`)].filter(each => each.checkVisibility())
+                .map(each => `${each.getBoundingClientRect().left} ${each.getBoundingClientRect().right}`)""",
+            table,
+        )
+        assert len(edges) > 2
+        assert len(set(edges)) == 1
+    page.close()

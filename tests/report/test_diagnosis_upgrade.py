@@ -13,7 +13,8 @@ import pytest
 import manifold_probe as mp
 from manifold_probe import cli
 from manifold_probe.errors import InputError
-from manifold_probe.report.diagnosis.document import DiagnosisDocument, read_diagnosis
+from manifold_probe.report.document import read_result
+from manifold_probe.report.records import DiagnosisDocument
 from manifold_probe.report.typed import mismatch
 from tests.report.diagnoses import BROKEN
 
@@ -65,7 +66,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_it_is_read_in_the_form_of_today(file: Path) -> None:
-    made = read_diagnosis(file)
+    made = read_result(file)
     assert made is not None
     assert mismatch(made, DiagnosisDocument) is None
     assert [(each["status"], each["share"], each["words"]) for each in made["causes"]] == [
@@ -112,4 +113,4 @@ def test_the_command_line_draws_it(file: Path, tmp_path: Path) -> None:
 def test_a_damaged_one_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text(json.dumps({**copy.deepcopy(OLD), **change}))
     with pytest.raises(InputError, match=re.escape(words)):
-        read_diagnosis(tmp_path / "d.json")
+        read_result(tmp_path / "d.json")

@@ -94,7 +94,7 @@ def _broken(change: object) -> str:
         ('{"schema": "manifold-probe/comparison/1"}', "'inputs' is missing"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {}, "differences": []}', "'students' is empty"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {}}', "'differences' is missing"),
-        ('{"schema": "manifold-probe/comparisons/1", "students": {"a": 1}, "differences": []}', "student 'a'"),
+        ('{"schema": "manifold-probe/comparisons/1", "students": {"a": 1}, "differences": []}', "'students.a' is not"),
         (
             _broken(lambda d: d["measures"]["overlap@10"].update(value="high")),
             "'measures.overlap@10.value' is not a number",

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from manifold_probe.api.layers import compare_layers
 from manifold_probe.errors import InputError
 from manifold_probe.measures import debiased_linear_cka, linear_cka
 from manifold_probe.measures.layer_files import open_layers
-from manifold_probe.report.document import to_json
+from manifold_probe.report.document import LAYERS, to_json
 from manifold_probe.report.figures.layers import draw
 from manifold_probe.report.figures.look import look_of
 from manifold_probe.report.figures.save import contents
-from manifold_probe.report.layers import LAYERS, compare_layers, layer_lines, layers_table
+from manifold_probe.report.layers import Layers
 from tests.report.figures.drawn import faults, words
 
 N = 40
@@ -84,7 +85,7 @@ def pair(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_rows_join_by_id_and_the_numbers_are_those_of_each_pair(pair: tuple[str, str]) -> None:
-    document = compare_layers(*pair)
+    document = compare_layers(*pair).to_dict()
     teacher, student = features(1, ["stem", "block", *ODD]), features(2, ["z", "a.0"])
     assert document["schema"] == LAYERS
     assert (document["teacher"], document["student"]) == (list(teacher), list(student))
@@ -104,35 +105,37 @@ def test_a_file_gives_its_matrices_of_the_ids_rows(tmp_path: Path, pair: tuple[s
     assert list(open_layers(file)) == ["z", "a.0"]
     assert list(open_layers(f"{file}::a.0")) == ["a.0"]
     assert list(open_layers(f"{pair[0]}::block")) == ["block"]
-    by_file, by_folder = compare_layers(pair[0], file), compare_layers(*pair)
+    by_file, by_folder = (compare_layers(pair[0], teacher).to_dict() for teacher in (file, pair[1]))
     np.testing.assert_allclose(by_file["linear_cka"], by_folder["linear_cka"], rtol=1e-12)
 
 
 def test_a_folder_of_one_array_is_one_layer(tmp_path: Path, pair: tuple[str, str]) -> None:
     one = folder(tmp_path / "one", features(2, ["features"]))
     assert {name: space.d for name, space in open_layers(one).items()} == {"features": 3}
-    assert np.shape(compare_layers(one, pair[1])["linear_cka"]) == (1, 2)
+    assert np.shape(compare_layers(one, pair[1]).to_dict()["linear_cka"]) == (1, 2)
 
 
 def test_rows_without_a_partner_are_refused_or_left_out(tmp_path: Path, pair: tuple[str, str]) -> None:
     fewer = folder(tmp_path / "fewer", features(2, ["z", "a.0"]), np.arange(N)[::-2])
     with pytest.raises(InputError, match=r"does not match .*A by id: 20 "):
         compare_layers(pair[0], fewer)
-    document = compare_layers(pair[0], fewer, allow_missing=True)
+    layers = compare_layers(pair[0], fewer, allow_missing=True)
+    document = layers.to_dict()
     rows = np.arange(1, N, 2)
     wanted = linear_cka(features(1, ["stem"])["stem"][rows], features(2, ["z"])["z"][rows])
     assert document["linear_cka"][0][0] == pytest.approx(wanted, rel=1e-9)
     assert (document["n"], document["pairing"]["coverage"]) == (20, 0.5)
-    assert "50% of the larger side" in layer_lines(document, None)[1].plain
+    assert "50% of the larger side" in layers.lines()[1].plain
 
 
 def test_position_only_when_asked(tmp_path: Path, pair: tuple[str, str]) -> None:
     np.savez(tmp_path / "s.npz", **features(2, ["z", "a.0"]))
     with pytest.raises(InputError, match=r"s\.npz: has no ids but .*A has"):
         compare_layers(pair[0], str(tmp_path / "s.npz"))
-    document = compare_layers(pair[0], str(tmp_path / "s.npz"), positional=True)
-    np.testing.assert_allclose(document["linear_cka"], compare_layers(*pair)["linear_cka"], rtol=1e-9)
-    assert "unverified" in layer_lines(document, None)[1].plain
+    layers = compare_layers(pair[0], str(tmp_path / "s.npz"), positional=True)
+    by_id = compare_layers(*pair).to_dict()
+    np.testing.assert_allclose(layers.to_dict()["linear_cka"], by_id["linear_cka"], rtol=1e-9)
+    assert "unverified" in layers.lines()[1].plain
 
 
 def test_what_holds_no_layers_is_refused(tmp_path: Path, pair: tuple[str, str]) -> None:
@@ -164,28 +167,33 @@ def test_what_holds_no_layers_is_refused(tmp_path: Path, pair: tuple[str, str]) 
 
 def test_lines_mark_the_best_match_and_fit_the_width() -> None:
     values = np.array([[0.2, 0.9, np.nan], [0.5, -0.1, 0.4], [np.nan] * 3])
-    lines = [line.plain for line in layer_lines(made(3, 3, values), None)]
+    lines = [line.plain for line in Layers(made(3, 3, values)).lines(None)]
     assert [line.split() for line in lines if line.startswith("blocks")] == [
         ["blocks.0.mlp", "0.200", "0.900*", "-"],
         ["blocks.1.mlp", "0.500*", "-0.100", "0.400"],
         ["blocks.2.mlp", "-", "-", "-"],
     ]
-    wide = layer_lines(made(4, 30), 80)
+    wide = Layers(made(4, 30)).lines(80)
     assert max(len(line.plain) for line in wide) <= 80
-    odd = layer_lines(made(9, 9, names=ODD), None)
+    odd = Layers(made(9, 9, names=ODD)).lines(None)
     assert not any("\x1b" in line.plain for line in odd)
 
 
-def test_the_table_holds_every_pair_in_full_precision(pair: tuple[str, str]) -> None:
-    document = compare_layers(*pair)
-    rows = list(csv.DictReader(io.StringIO(layers_table(document))))
+def table(document: dict[str, Any], path: Path) -> str:
+    Layers(document).to_table(path / "layers.csv")
+    return (path / "layers.csv").read_text()
+
+
+def test_the_table_holds_every_pair_in_full_precision(pair: tuple[str, str], tmp_path: Path) -> None:
+    document = compare_layers(*pair).to_dict()
+    rows = list(csv.DictReader(io.StringIO(table(document, tmp_path))))
     assert [(row["teacher"].removeprefix("'"), row["student"]) for row in rows] == [
         (teacher, student) for teacher in document["teacher"] for student in document["student"]
     ]
     for name in ("linear_cka", "debiased_linear_cka"):
         assert [float(row[name]) for row in rows] == [value for line in document[name] for value in line]
-    assert "'=1+1" in layers_table(document)
-    assert layers_table(made(1, 1, np.array([[np.nan]]))).splitlines()[1] == "blocks.0.mlp,layer0.0.conv,,"
+    assert "'=1+1" in table(document, tmp_path)
+    assert table(made(1, 1, np.array([[np.nan]])), tmp_path).splitlines()[1] == "blocks.0.mlp,layer0.0.conv,,"
 
 
 @pytest.mark.parametrize("look", list(LOOKS))

@@ -7,7 +7,7 @@ import pytest
 from manifold_probe.errors import InputError
 from manifold_probe.report.document import SEVERAL
 from manifold_probe.report.merge import merged
-from manifold_probe.report.students import APART, paired, ranking
+from manifold_probe.report.verdict import APART, paired, ranking
 from tests.report.hand import document, documents, measurement
 
 

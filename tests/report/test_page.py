@@ -8,7 +8,8 @@ import json
 import re
 from functools import cache
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ from manifold_probe.report.page.embed import LEFT_OUT
 from manifold_probe.report.page.room import most_classes
 from manifold_probe.report.page.rows import MOST_ROWS, worst_rows
 from manifold_probe.report.page.svg import inline
-from manifold_probe.report.readings import reading
-from manifold_probe.report.sections import pairing
+from manifold_probe.report.readings import pairing, reading
 from manifold_probe.report.verdict import verdict
 from manifold_probe.report.words import number, shown
 from tests.report.hand import CLASSES, document, documents, measurement
@@ -306,7 +306,7 @@ def test_an_undefined_measure_is_a_dash_with_its_note() -> None:
         documents(**{f"s{i}": measurement() for i in range(9)}),
     ],
 )
-def test_it_renders_whatever_is_missing(made: dict[str, Any]) -> None:
+def test_it_renders_where_parts_are_missing(made: dict[str, Any]) -> None:
     page = Page(render(made))
     assert not page.open
     assert "None" not in page.text
@@ -317,6 +317,32 @@ def test_rows_without_ids_are_named_by_number() -> None:
     text = Page(render(document(measurement(details={"worst_rows": [row]})))).text
     assert "by row number" in text
     assert "row 3" in text
+
+
+def test_further_columns_of_the_data_are_slices(tmp_path: Path) -> None:
+    maps = DOCUMENTS["one"]["details"]["maps"]
+    lines = [f"{id},words of {id},{'de' if row < 20 else 'fr'}" for row, id in enumerate(maps["ids"])]
+    (tmp_path / "data.csv").write_text("\n".join(["id,text,language", *lines]))
+    page = Page(render(DOCUMENTS["one"], tmp_path / "data.csv"))
+    slices = json.loads(page.scripts["map-data"])["slices"]
+    assert slices == [
+        {"name": "language", "values": ["de", "fr"], "of": [0] * 20 + [1] * 40, "colours": [0, 1]},
+    ]
+    text = page.text[page.text.index("Slices, worst first") :]
+    for name, rows in (("de", slice(20)), ("fr", slice(20, 60))):
+        kept = maps["overlap"][rows]
+        assert re.search(rf"{name} ?{len(kept)} ?{number(float(np.mean(kept)))}", text)
+    assert "Slices" not in Page(rendered("one")).text
+
+
+def test_names_stay_within_the_maps_and_apart() -> None:
+    text = render(document(measurement(details=details([f"a long name {i} of a class" for i in range(8)]))))
+    tags = [(int(x), int(y)) for x, y in re.findall(r'<text x="(\d+)" y="(\d+)">a long', text)]
+    assert len(tags) == 16
+    assert all(160 <= x <= 840 for x, _ in tags)
+    for place in (0, 8):  # eight on each map
+        for (x, y), (a, b) in combinations(tags[place : place + 8], 2):
+            assert abs(x - a) >= 320 or abs(y - b) >= 32
 
 
 def test_inline_svg_keeps_to_itself() -> None:

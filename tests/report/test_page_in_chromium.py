@@ -85,8 +85,8 @@ def test_text_stands_out_in_light_and_dark(browser: Any, files: dict[str, Path])
                     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
                 };
                 const ground = each => {
-                    const own = getComputedStyle(each).backgroundColor;
-                    return /, 0\\)/.test(own) && each.parentElement ? ground(each.parentElement) : own;
+                    const colour = getComputedStyle(each).backgroundColor;
+                    return /, 0\\)/.test(colour) && each.parentElement ? ground(each.parentElement) : colour;
                 };
                 return [...document.querySelectorAll("body *")].filter(each =>
                     !each.closest("svg") && [...each.childNodes].some(n => n.nodeType == 3 && n.data.trim())

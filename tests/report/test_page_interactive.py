@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,28 +106,90 @@ def test_three_kinds_of_neighbours_differ_without_colour(page: Any) -> None:
     assert len(set(styles)) == 3
 
 
-def test_a_brush_selects_in_both_maps_and_shift_adds(page: Any) -> None:
-    box = page.locator(".field[data-side=teacher]").bounding_box()
-    left, top, size = box["x"], box["y"], box["width"]
-    page.mouse.move(left + 1, top + 1)
+def drag(page: Any, side: str, *corners: tuple[float, float]) -> None:
+    """The mouse, pressed, from corner to corner, each in shares of the map."""
+    box = page.locator(f".field[data-side={side}]").bounding_box()
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    page.mouse.move(left + size / 2, top + size - 1, steps=4)
+    for at in places[1:]:
+        page.mouse.move(*at, steps=4)
+        page.wait_for_timeout(40)
     page.mouse.up()
-    some = page.evaluate("probePage.selected()")
+
+
+def inside(page: Any, side: str, holds: Callable[[float, float], bool]) -> set[str]:
+    """The ids of the rows that lie where ``holds(x, y)``, in shares of the map."""
     data = json.loads(page.locator("#map-data").text_content())
-    assert set(some) == {IDS[row] for row in range(60) if data["teacher"][2 * row] <= 500}
+    xy = np.reshape(data["teacher"] if side == "teacher" else data["students"][0]["xy"], (-1, 2)) / 1000
+    return {IDS[row] for row, (x, y) in enumerate(xy.tolist()) if holds(x, y)}
+
+
+def test_a_lasso_selects_in_both_maps_and_shift_adds(page: Any) -> None:
+    drag(page, "student", (0.01, 0.01), (0.98, 0.01), (0.01, 0.98))  # the upper left half
+    some = set(page.evaluate("probePage.selected()"))
+    assert some == inside(page, "student", lambda x, y: x + y < 0.99)
+    assert 10 < len(some) < 50
     for side in ("teacher", "student"):
         assert page.locator(f".field[data-side={side}]").get_attribute("data-selected") == str(len(some))
     page.keyboard.down("Shift")
-    page.mouse.move(left + size - 1, top + 1)
-    page.mouse.down()
-    page.mouse.move(left + size / 2 - 5, top + size - 1, steps=4)
-    page.mouse.up()
+    drag(page, "student", (0.99, 0.99), (0.99, 0.01), (0.5, 0.25), (0.01, 0.99))
     page.keyboard.up("Shift")
     assert len(page.evaluate("probePage.selected()")) == 60
+    assert page.locator(".lasso[d]").count() == 0
 
 
-def test_the_selection_is_described_beside_the_whole(page: Any) -> None:
+def test_a_straight_drag_selects_a_box_and_escape_ends_it(page: Any) -> None:
+    drag(page, "teacher", (0.001, 0.001), (0.5, 0.999))
+    assert set(page.evaluate("probePage.selected()")) == inside(page, "teacher", lambda x, y: x < 0.5)
+    box = page.locator(".field[data-side=teacher]").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 250, steps=5)
+    page.wait_for_timeout(40)
+    assert page.locator(".lasso[d]").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator(".lasso[d]").count() == 0
+    page.mouse.up()
+    assert page.evaluate("probePage.selected()") == []
+
+
+def test_a_finger_taps_rows_and_moves_the_page_until_it_is_to_draw(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, tmp_path, render(two()), has_touch=True, is_mobile=True)
+    page.set_viewport_size({"width": 390, "height": 800})
+    field = page.locator(".field[data-side=teacher]")
+    field.scroll_into_view_if_needed()
+    page.touchscreen.tap(*place(page, "teacher", 7))
+    assert page.inner_text("#row strong") in IDS
+    client = page.context.new_cdp_session(page)
+
+    def swipe() -> None:
+        box = field.bounding_box()
+        places = [
+            (box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+            for x, y in ((0.9, 0.9), (0.5, 0.6), (0.1, 0.4), (0.1, 0.9), (0.3, 0.95))
+        ]
+        for kind, (x, y) in zip(("touchStart", *["touchMove"] * 4), places, strict=True):
+            client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            page.wait_for_timeout(40)
+        client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(400)
+
+    before = page.evaluate("scrollY")
+    swipe()
+    assert page.evaluate("scrollY") != before
+    assert page.evaluate("probePage.selected()") == []
+    page.get_by_role("button", name="Draw to select").tap()
+    field.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    swipe()
+    assert page.evaluate("scrollY") == before
+    assert page.evaluate("probePage.selected().length") > 3
+    assert page.heard == []
+    page.close()
+
+
+def test_the_selection_is_described_next_to_the_whole(page: Any) -> None:
     assert page.evaluate("probePage.rows") == IDS
     wanted = [IDS[row] for row in (0, 1, 5)]
     page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted)
@@ -298,6 +360,15 @@ def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
     assert page.locator("#row .thumb").count() == 0
     page.select_option("#colour", "slice 0")
     assert "even" in page.inner_text("#legend")
+    maps = two()["students"]["a"]["details"]["maps"]
+    page.locator("#slices summary").click()
+    head, *lines = page.locator("#slices table").inner_text().split("\n")
+    assert head.split("\t")[0].startswith("kind")
+    even = f"{np.mean(maps['overlap'][:58:2]):.3f}"
+    assert [line.split("\t")[1:3] for line in lines if line.startswith("even")] == [["29", even]]
+    page.locator("#slices thead button").first.click()
+    names = page.locator("#slices tbody th").all_inner_texts()
+    assert names == ["(unknown)", "even", "odd"]
     page.locator("#rows summary").first.click()
     assert page.locator("#rows .thumb:visible").count() > 20
     assert page.heard == []
@@ -310,3 +381,12 @@ def test_on_paper_every_part_names_its_student(page: Any) -> None:
     names = page.query_selector_all(".by-student h3, details.student > summary")
     assert len(names) >= 2
     assert all(name.is_visible() for name in names)
+    assert page.get_by_role("heading", name="Maps").is_visible()
+
+
+def test_paper_has_nothing_to_press_and_no_empty_part(page: Any) -> None:
+    page.emulate_media(media="print")
+    assert page.locator(":is(select, textarea, input, .tools button, .live button):visible").count() == 0
+    assert not page.get_by_text("Rows that lost most").last.is_visible()  # folded, and its rows are for a screen
+    page.evaluate(OPEN)
+    assert page.get_by_text("Rows that lost most").last.is_visible()

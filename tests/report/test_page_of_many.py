@@ -12,7 +12,7 @@ import pytest
 from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import INK, MARKERS
 from manifold_probe.report.figures.measures import YARDSTICKS
-from manifold_probe.report.page import render, room, students
+from manifold_probe.report.page import page, render, room, students
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import ROOM
 from manifold_probe.report.page.measures import groups
@@ -24,14 +24,14 @@ from tests.report.hand import documents, measurement
 from tests.report.test_page import PLAIN, Page, details, rendered
 
 
-def crowd(count: int, rows: int, classes: list[str] = PLAIN, **beside: Any) -> dict[str, Any]:
+def crowd(count: int, rows: int, classes: list[str] = PLAIN, **more: Any) -> dict[str, Any]:
     """The document of so many students, each with 50 worst rows and a measure that is undefined."""
     kept = [details(classes, seed, rows, width=1280) for seed in range(4)]
     return documents(
         **{
             f"student {place}": measurement(
                 {"overlap@10": 0.2 + 0.001 * place, "space_similarity": None},
-                details={**kept[place % 4], **beside},
+                details={**kept[place % 4], **more},
                 note="the <widths> differ",
             )
             for place in range(count)
@@ -56,11 +56,22 @@ def test_it_stays_below_five_megabytes(count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 40, 100])
-def test_so_it_does_with_maps_which_are_left_out_first_and_a_thousand_classes_of_long_names(count: int) -> None:
+def test_so_it_does_with_the_maps_that_fit_and_a_thousand_classes_of_long_names(count: int) -> None:
     names = [f"\N{SNOWMAN} class number {place} of a thousand" for place in range(1000)]
     text = render(crowd(count, 2000, names))
     assert len(text.encode()) < 5_000_000
-    assert ("The sample of rows is left out: with it this page would exceed 5 MB." in text) == (count > 8)
+    mapped = len(json.loads(Page(text).scripts["map-data"])["students"])
+    # every fourth student has the rows and the teacher's map of the first
+    said = f"Maps of the first {mapped} students: with those of all {count // 4} this page would exceed 5 MB."
+    assert (said in text) == (mapped < count // 4) == (count == 100)
+    assert mapped > 8 or mapped == count // 4
+
+
+def test_where_no_map_fits_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "FIGURES", 5_000_000)
+    text = render(crowd(2, 60))
+    assert "The sample of rows is left out: with it this page would exceed 5 MB." in text
+    assert "map-data" not in [each.get("id") for each in Page(text).all("script")]
 
 
 def test_of_too_many_students_it_shows_those_that_keep_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,7 @@ from manifold_probe.report.blocks import Block, Facts, Items, Picture, Row, Sect
 from manifold_probe.report.render.html import html
 from manifold_probe.report.render.markdown import markdown
 from manifold_probe.report.render.terminal import plain_text
-from manifold_probe.report.terminal import plain_report
-from tests.report.hand import documents, measurement
+from tests.report.hand import documents, measurement, plain_report
 from tests.report.test_page import Page
 
 VALUES = Table(

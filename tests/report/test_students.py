@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from manifold_probe.report.students import best, ranking
-from manifold_probe.report.terminal import plain_report
-from tests.report.hand import CLASSES, documents, measurement
+from manifold_probe.report.verdict import best, ranking
+from tests.report.hand import CLASSES, documents, measurement, plain_report
 
 
 def test_the_best_needs_a_difference_beyond_its_interval() -> None:

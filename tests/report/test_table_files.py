@@ -15,14 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifold_probe.errors import InputError
-from manifold_probe.report.figures.look import inches_of
+from manifold_probe.report.figures import draw
+from manifold_probe.report.figures.look import inches_of, look_of
 from manifold_probe.report.frame import COLUMNS, tidy_rows
 from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import escaped as markdown_escaped
 from manifold_probe.report.tables.markdown import markdown_table
 from manifold_probe.report.tables.tex_text import escaped as latex_escaped
 from manifold_probe.report.tables.write import check_table, csv_table, parquet_table, write_table
-from tests.report.hand import CLASSES, document, documents, measurement
+from manifold_probe.report.words import HALF, ends, number
+from tests.report.figures.drawn import words
+from tests.report.hand import CLASSES, document, documents, measurement, plain_report
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -176,7 +179,7 @@ def test_the_caption_is_text_and_says_what_the_table_holds() -> None:
         r"\caption{Below each value: its 95\% interval. Teacher t.pt, 500 rows, k = 10. Bold: ahead of"
     )
     assert lines[-1] == r"\end{table*}"
-    assert r"\caption{Student s.pt. Teacher t.pt, 500 rows, k = 10. Chance:" in latex_table(document())
+    assert r"\caption{Student s. Teacher t.pt, 500 rows, k = 10. Chance:" in latex_table(document())
 
 
 def test_a_column_holds_the_measures_in_blocks_below_each_other() -> None:
@@ -243,6 +246,19 @@ def test_what_rounds_to_nothing_or_everything_says_so() -> None:
     assert rows["overlap@10, Euclidean"] == r"\llap{$>$}0.999"
     assert rows["norm correlation"] == "1.000"
     assert "| s | <0.001 (" in markdown_table(made)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.0001, 0.0005, 0.5, 0.9994, 0.9995, 0.99999, 1.0])
+def test_a_number_reads_alike_everywhere_and_as_0_or_1_only_where_it_is(value: float) -> None:
+    made = document(measurement({"overlap@10": value}))
+    figure = draw(made, look_of())["measures"]
+    for text in (markdown_table(made), plain_report(made), " ".join(words(figure))):
+        assert number(value) in text
+    assert (number(value) in ("0.000", "1.000")) == (value in (0, 1))
+    low, high = ends(value, value)
+    assert (low == "1.000") == (value == 1)
+    assert (high == "0.000") == (value == 0)
+    assert float(low) - HALF <= value <= float(high) + HALF
 
 
 def test_clusters_are_not_called_classes() -> None:

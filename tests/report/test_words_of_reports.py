@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import manifold_probe as mp
+from manifold_probe.api import Comparisons
 from manifold_probe.report.advice import next_steps
-from manifold_probe.report.terminal import plain_report
 from manifold_probe.report.verdict import verdict
+from tests.report.hand import documents, measurement, plain_report
 
 N, D = 400, 12
 DRAW = np.random.default_rng(0)
@@ -88,3 +90,16 @@ def test_a_difference_of_two_shares_ends_at_one() -> None:
     for row in made["differences"]:
         if row["measure"].partition("@")[0] in ("overlap", "knn_agreement", "jaccard") and row["high"] is not None:
             assert -1 <= row["low"] <= row["value"] <= row["high"] <= 1, row
+
+
+def test_a_student_has_the_name_it_was_given_everywhere(tmp_path: Path) -> None:
+    made = documents(cosine=measurement(), coss=measurement())  # of the files cosine.pt and coss.pt
+    one = made["students"]["coss"]
+    assert verdict(one).startswith("coss keeps ")
+    assert "student coss = coss.pt (500 x 384 float32)" in plain_report(one)
+    text = plain_report(made)
+    assert "coss.pt" not in text.replace("coss = coss.pt (", "")
+    Comparisons(made).to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text().partition('<script type="application/json"')[0]
+    assert "coss keeps " in page
+    assert "coss.pt keeps" not in page

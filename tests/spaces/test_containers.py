@@ -218,14 +218,15 @@ def test_overflow_of_float16_is_named(tmp_path: Path) -> None:
 
 
 def test_inspect_names_what_was_taken(tmp_path: Path) -> None:
-    from manifold_probe.report.contents import contents_lines
+    from manifold_probe.report.info import contents_blocks
+    from manifold_probe.report.render.terminal import plain_text
 
     torch.save({"embeddings": torch.from_numpy(X), "filenames": NAMES}, tmp_path / "x.pt")
-    text = "\n".join(contents_lines(inspect(f"{tmp_path}/x.pt")))
+    text = plain_text(contents_blocks(inspect(f"{tmp_path}/x.pt")))
     option = f"--teacher-ids or --student-ids {tmp_path}/x.pt::filenames"
     assert f"none, but 'filenames' may be ids: take it with {option}" in text
     torch.save({"embeddings": torch.from_numpy(X), "ids": {1, 2}}, tmp_path / "x.pt")
-    text = "\n".join(contents_lines(inspect(f"{tmp_path}/x.pt")))
+    text = plain_text(contents_blocks(inspect(f"{tmp_path}/x.pt")))
     assert "is a set: save a list or tensor" in text
 
 

@@ -175,14 +175,15 @@ def test_unrelated_spaces_are_at_chance_whatever_column_they_share(tmp_path: Pat
 
 
 def test_info_lists_the_columns(tmp_path: Path) -> None:
-    from manifold_probe.report.contents import contents_lines
+    from manifold_probe.report.info import contents_blocks
+    from manifold_probe.report.render.terminal import plain_text
 
     found = inspect(as_parquet(WIDE.assign(year=STRAY["year"], filename=IDS), tmp_path))
     assert found["features"]["columns"] == list(WIDE.columns)
     assert found["features"]["columns_left"] == {"year": "named unlike emb_0"}
     assert found["id_candidate"] == "filename"
     assert [entry["key"] for entry in found["keys"]] == ["features", "year", "filename"]
-    text = "\n".join(contents_lines(found))
+    text = plain_text(contents_blocks(found))
     assert "emb_0 to emb_5" in text
     assert "year (named unlike emb_0)" in text
     assert "t.parquet::filename" in text

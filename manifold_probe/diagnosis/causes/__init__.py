@@ -1,4 +1,4 @@
-"""Every cause that a diagnosis looks for, one file each. To add one is to write its file and name it here."""
+"""All causes of a diagnosis, one file each. To add a cause, write its file and list it here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A class that lies, on the straight way to another, nearer to it than the other classes say it should."""
+"""A class that moved straight towards another one, away from the place that the other classes predict."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
-STRAIGHT, MOVED, NEARER = 0.93, 0.25, 0.75  # cosine with the way; of the way; what is left of the distance
-FEWEST = 4  # classes: of three, each lies on some way
+MIN_COSINE = 0.93  # between the class's displacement and the direction to the other class
+MIN_MOVE = 0.25  # of the distance to the other class
+MAX_DISTANCE_LEFT = 0.75  # of that distance
+MIN_CLASSES = 4  # of three classes each lies between others
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The class that moved furthest towards another one, relative to the means predicted by the other classes."""
     classes = lab.classes()
-    if len(classes) < FEWEST or directions_in_use(lab.spectra[0]) < 3:
-        return None  # on a line or in a plane every class lies on some way
+    if len(classes) < MIN_CLASSES or directions_in_use(lab.spectra[0]) < 3:
+        return None  # on a line or in a plane every class lies between others
     means, places = centroids(lab.student, lab, classes), centroids(lab.predicted_by_others, lab, classes)
     best = (1.0, 0, 0, 0.0)
     for mover in range(len(classes)):
@@ -25,14 +28,14 @@ def signs(lab: Lab) -> Signs | None:
             if goal == mover or along <= 0:
                 continue
             straight = along / max(float(np.linalg.norm(step)) * length, 1e-30)
-            if straight > STRAIGHT and along / length**2 > MOVED:
-                left = float(np.linalg.norm(means[mover] - means[goal])) / length
-                best = min(best, (left, mover, goal, straight))
-    left, mover, goal, straight = best
-    if left > NEARER:
+            if straight > MIN_COSINE and along / length**2 > MIN_MOVE:
+                distance_left = float(np.linalg.norm(means[mover] - means[goal])) / length
+                best = min(best, (distance_left, mover, goal, straight))
+    distance_left, mover, goal, straight = best
+    if distance_left > MAX_DISTANCE_LEFT:
         return None
     evidence = [
-        Evidence("distance of the two means, of what the other classes say", left, 1.0),
+        Evidence("distance of the two means, of what the other classes say", distance_left, 1.0),
         Evidence("cosine between the class's displacement and the way to the other", straight, 0.0),
     ]
     pair = [classes[mover], classes[goal]]
@@ -46,11 +49,12 @@ def centroids(x: np.ndarray, lab: Lab, classes: list[int]) -> np.ndarray:
 
 
 def directions_in_use(values: np.ndarray) -> int:
-    """How many principal directions hold 95% of the variance, from a spectrum."""
+    """Number of principal directions that hold 95% of the variance, from a spectrum."""
     return int(np.searchsorted(np.cumsum(values), 0.95 * values.sum())) + 1
 
 
 def undo(lab: Lab, signs: Signs) -> Repair:
+    """The moved class put back at its predicted mean."""
     pair, back = signs.facts
     moved = (lab.codes == pair[0])[:, None]
     concerned = lab.keep & np.isin(lab.codes, pair)

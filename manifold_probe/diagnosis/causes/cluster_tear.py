@@ -7,11 +7,14 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Repair, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
 
-POWERS = 40
-NORMAL, APART, RUNNER = 1.8, 2.5, 1.7  # two_parts of a normal cloud; against the teacher's; against the next class
+POWER_ITERATIONS = 40
+NORMAL_SEPARATION = 1.8  # `two_parts` of a normal distribution
+MIN_SEPARATION = 2.5  # relative to the teacher's
+MIN_OVER_NEXT = 1.7  # relative to the next class
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The class whose residual separates most into two parts, relative to the teacher and the next class."""
     classes = lab.classes()
     if len(classes) < 3:
         return None
@@ -20,20 +23,20 @@ def signs(lab: Lab) -> Signs | None:
     for code in classes:
         rows = np.flatnonzero(lab.keep & (lab.codes == code))
         score, upper = two_parts(residual[rows])
-        scores.append(score / max(two_parts(lab.reference[rows])[0], NORMAL))
+        scores.append(score / max(two_parts(lab.reference[rows])[0], NORMAL_SEPARATION))
         parts.append(rows[upper])
-    runner, worst = np.argsort(scores)[-2:]
-    if scores[worst] < APART or scores[worst] < RUNNER * scores[runner]:
+    second, worst = np.argsort(scores)[-2:]
+    if scores[worst] < MIN_SEPARATION or scores[worst] < MIN_OVER_NEXT * scores[second]:
         return None
     evidence = [
-        Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[runner]))
+        Evidence("separation of two parts of the class's residual", float(scores[worst]), float(scores[second]))
     ]
     where = {"classes": [lab.names[classes[worst]]], "rows": parts[worst]}
     return Signs(evidence, where, facts=(classes[worst], parts[worst], residual))
 
 
 def undo(lab: Lab, signs: Signs) -> list[Repair]:
-    """The two parts on one another; the class stays where it is, or goes where the other classes say it belongs."""
+    """The two parts moved onto one another; the class keeps its mean, or moves to the place predicted by the others."""
     code, upper, residual = signs.facts
     rows = lab.keep & (lab.codes == code)
     lower = np.setdiff1d(np.flatnonzero(rows), upper)
@@ -54,13 +57,13 @@ def undo(lab: Lab, signs: Signs) -> list[Repair]:
 
 
 def two_parts(x: np.ndarray) -> tuple[float, np.ndarray]:
-    """(variance between two parts over within, along the direction of most variance; which rows are in one part).
+    """(variance between two parts over within, along the direction of most variance; the rows of one part).
 
-    1.8 for a normal cloud, 3 for an even one, far more for two.
+    1.8 for a normal distribution, 3 for a uniform one, much more for two clusters.
     """
     centred = (x - x.mean(0)).astype(np.float64)
     along = centred[:, np.argmax(centred.std(0))]
-    for _ in range(POWERS):  # power iteration: the first principal direction
+    for _ in range(POWER_ITERATIONS):  # power iteration: the first principal direction
         along = centred @ (centred.T @ along)
         along /= max(float(np.linalg.norm(along)), 1e-300)
     along = along * np.linalg.norm(centred.T @ along)

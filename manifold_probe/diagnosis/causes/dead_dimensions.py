@@ -1,4 +1,4 @@
-"""Dimensions that never change, beyond the teacher's share of them."""
+"""Constant dimensions, more than in the teacher."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Damage, Signs
 from manifold_probe.diagnosis.lab import Evidence, Lab
-from manifold_probe.diagnosis.spectra import NARROW_LOSS, alive, lost_by_width
+from manifold_probe.diagnosis.spectra import MIN_WIDTH_LOSS, alive, lost_by_width
 
-EXTRA = 0.03  # of the dimensions, beyond the teacher's share
-MATCHED = 0.3  # median correlation of dimensions that correspond: of those that do not it is near 0
+MIN_EXTRA_SHARE = 0.03  # of the dimensions, beyond the teacher's share
+MIN_CORRELATION = 0.3  # median, of dimensions that correspond: otherwise it is near 0
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The student's constant dimensions, where the width of the others costs overlap."""
     dead = ~alive(lab.student[lab.keep])
-    theirs = float((~alive(lab.teacher[lab.keep])).mean())
-    if float(dead.mean()) - theirs < EXTRA or dead.sum() < 2:
+    teacher_share = float((~alive(lab.teacher[lab.keep])).mean())
+    if float(dead.mean()) - teacher_share < MIN_EXTRA_SHARE or dead.sum() < 2:
         return None
-    if (~dead).any() and lost_by_width(lab, int((~dead).sum())) < NARROW_LOSS:
-        return None  # those that are left are enough
-    evidence = [Evidence("share of dimensions of zero variance", float(dead.mean()), theirs)]
+    if (~dead).any() and lost_by_width(lab, int((~dead).sum())) < MIN_WIDTH_LOSS:
+        return None  # the remaining ones are enough
+    evidence = [Evidence("share of dimensions of zero variance", float(dead.mean()), teacher_share)]
     return Signs(evidence, {"dimensions": np.flatnonzero(dead)}, facts=dead)
 
 
 def inflict(lab: Lab, signs: Signs) -> Damage:
-    """The teacher without its dimensions of these numbers or, where the student's are no images of them, without as
-    many directions drawn at random."""
+    """The teacher without the dimensions of the same numbers or, where dimensions do not correspond, without as many
+    directions drawn at random."""
     dead = signs.facts
-    if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MATCHED:
+    if lab.student.shape[1] == lab.reference.shape[1] and _corresponding(lab, ~dead) > MIN_CORRELATION:
         return Damage(
             "the teacher without its dimensions of these numbers", lambda x: np.where(dead, 0, x), counted=True
         )
     width = lab.reference.shape[1]
     turn = np.linalg.qr(np.random.default_rng([lab.seed, 10]).normal(size=(width, width)))[0]
-    some = turn[:, : max(1, round(width * float((~dead).mean())))].astype(np.float32)
-    return Damage("the teacher on as many directions drawn at random", lambda x: x @ some, counted=True)
+    directions = turn[:, : max(1, round(width * float((~dead).mean())))].astype(np.float32)
+    return Damage("the teacher on as many directions drawn at random", lambda x: x @ directions, counted=True)
 
 
 def _corresponding(lab: Lab, columns: np.ndarray) -> float:
-    """Median correlation of the student's columns with the teacher's of the same numbers."""
-    own, theirs = (x[lab.keep][:, columns].astype(np.float64) for x in (lab.student, lab.reference))
-    own, theirs = own - own.mean(0), theirs - theirs.mean(0)
-    scale = np.sqrt(np.square(own).sum(0) * np.square(theirs).sum(0))
-    return float(np.median((own * theirs).sum(0) / np.maximum(scale, 1e-30)))
+    """Median correlation of the student's columns with the teacher's columns of the same numbers."""
+    student, teacher = (x[lab.keep][:, columns].astype(np.float64) for x in (lab.student, lab.reference))
+    student, teacher = student - student.mean(0), teacher - teacher.mean(0)
+    scale = np.sqrt(np.square(student).sum(0) * np.square(teacher).sum(0))
+    return float(np.median((student * teacher).sum(0) / np.maximum(scale, 1e-30)))
 
 
 CAUSE = Cause(

@@ -1,4 +1,4 @@
-"""Rows that moved towards the middle, where they are everybody's neighbours."""
+"""Rows that moved towards the centre, where they are neighbours of many rows."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, Proved, Signs
 from manifold_probe.diagnosis.lab import EUCLIDEAN, Evidence, Lab
 
-SHORT = -0.2  # log length from the centre against the linear image's: a fifth
-OWN = 0.02  # of the loss: rows that sound networks draw to the middle cost .015
-FEWEST, MOST = 0.02, 0.4  # of the rows; a healthy twin has a hundredth as short
+MAX_LOG_LENGTH = -0.2  # log length from the centre over the linear image's: a fifth shorter
+MIN_SHARE = 0.02  # of the loss: rows that sound networks move to the centre cost .015
+MIN_ROWS_SHARE, MAX_ROWS_SHARE = 0.02, 0.4  # of the rows; in a healthy twin .01 of the rows are as short
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Rows much shorter than their linear image that are neighbours of more rows than the others."""
     keep = lab.keep
     ratio, healthy = (shortness(*pair, keep) for pair in ((lab.student, lab.expected), (lab.twin, lab.twin_expected)))
-    short = keep & (ratio < min(SHORT, 1.2 * float(np.quantile(healthy[keep], 0.01))))
-    if not FEWEST * keep.sum() < short.sum() < MOST * keep.sum():
+    short = keep & (ratio < min(MAX_LOG_LENGTH, 1.2 * float(np.quantile(healthy[keep], 0.01))))
+    if not MIN_ROWS_SHARE * keep.sum() < short.sum() < MAX_ROWS_SHARE * keep.sum():
         return None
     lists = lab.near(lab.student)[EUCLIDEAN]
     served = np.bincount(lists[lists >= 0], minlength=len(keep))
@@ -31,14 +32,15 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def shortness(student: np.ndarray, image: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """(n,): log length from the centre against that of the linear image, the usual row at zero."""
-    own, theirs = (np.linalg.norm(x - x[keep].mean(0), axis=1) for x in (student, image))
-    ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(theirs, 1e-30))
-    found: np.ndarray = ratio - float(np.median(ratio[keep]))
-    return found
+    """(n,): log length from the centre over that of the linear image, minus its median."""
+    student_lengths, image_lengths = (np.linalg.norm(x - x[keep].mean(0), axis=1) for x in (student, image))
+    ratio = np.log(np.maximum(student_lengths, 1e-30)) - np.log(np.maximum(image_lengths, 1e-30))
+    centred_ratio: np.ndarray = ratio - float(np.median(ratio[keep]))
+    return centred_ratio
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of the student with the lengths of its linear image for these rows."""
     short, longer = signs.facts
     keep = lab.keep
 
@@ -47,7 +49,7 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         return np.where(short[:, None], centre + (x - centre) * longer, x)
 
     trial = lab.undo("lengths from the centre given back", lengthened, measures=(EUCLIDEAN,))
-    return Proved(trial, lab.repaired(lengthened(lab.student))) if trial.share >= OWN else None
+    return Proved(trial, lab.repaired(lengthened(lab.student))) if trial.share >= MIN_SHARE else None
 
 
 CAUSE = Cause(

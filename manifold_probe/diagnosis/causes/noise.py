@@ -1,6 +1,6 @@
-"""What the teacher does not predict is spread evenly over all directions, and is what loses the neighbours.
+"""The residual, which the teacher does not predict, is spread evenly over all directions and costs neighbours.
 
-No repair takes noise away and no damage repeats it, so this is suspected at most.
+No repair removes noise and no damage repeats it, so this cause is suspected at most.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean
-from manifold_probe.diagnosis.spectra import RELATED
+from manifold_probe.diagnosis.spectra import MIN_PREDICTED
 
-EVEN = 0.55  # of the evenness of isotropic noise
-LOST = 0.03  # of the overlap
+MIN_EVENNESS = 0.55  # of that of isotropic noise
+MIN_LOST = 0.03  # of the overlap
 
 
 def signs(lab: Lab) -> Signs | None:
+    """An isotropic residual without which the student would keep more neighbours."""
     keep = lab.keep
-    if lab.explained < RELATED:
+    if lab.explained < MIN_PREDICTED:
         return None
     residual = (lab.residual - lab.residual[keep].mean(0))[keep].astype(np.float64)
     rows, width = residual.shape
@@ -26,7 +27,7 @@ def signs(lab: Lab) -> Signs | None:
     expected = rows / (rows + width)  # of as many rows of isotropic noise (Marchenko and Pastur)
     without = mean(lab.image_now[COSINE])
     lost = without - lab.overlap
-    if even < EVEN * expected or lost < LOST:
+    if even < MIN_EVENNESS * expected or lost < MIN_LOST:
         return None
     evidence = [
         Evidence("evenness of the residual over directions", even, expected),

@@ -1,4 +1,4 @@
-"""A space that is bent: dimension by dimension, direction by direction, or as a whole."""
+"""A space that is bent: in each dimension, in each direction, or as a whole."""
 
 from __future__ import annotations
 
@@ -10,67 +10,77 @@ from manifold_probe.diagnosis.lab import COSINE, Change, Evidence, Lab, mean, pa
 from manifold_probe.diagnosis.linear import cross_fitted, explained, main_axes
 
 DIRECTIONS = 8
-WAYS = 512  # random features of a lift
-MAIN = 48  # directions that they are functions of, at most
-HEAVY, MINOR = 1.14, 1.08  # times the kurtosis of the image's main directions; and of the directions behind them
-LINKED = 0.14  # of the residual, beyond a healthy twin's
-LEARNT, TAUGHT = 96, 64  # main directions of the student and of the teacher that maps go between
-BENT = 0.008  # of the teacher's variance, beyond a straight map
-GAINED = 0.03  # points of overlap: ranks and bent maps gain .02 for sound networks near their teacher
-OWN = 0.08  # of the loss: so much any network's dimensions, which are no normal distributions, regain by their ranks
+LIFT_FEATURES = 512
+LIFT_DIRECTIONS = 48  # the features are functions of at most so many directions
+MIN_KURTOSIS_RATIO = 1.14  # main directions, relative to the image's or a healthy twin's
+MIN_OVER_MINOR = 1.08  # that ratio over the ratio of the directions after the main ones
+MIN_LINK_GAIN = 0.14  # of the residual, beyond a healthy twin's
+STUDENT_DIRECTIONS, TEACHER_DIRECTIONS = 96, 64  # main directions between which maps are fitted
+MIN_BENT_GAIN = 0.008  # of the teacher's variance, beyond a straight map
+MIN_GAIN = 0.03  # of the overlap: ranks and bent maps gain .02 for sound networks near their teacher
+MIN_SHARE = 0.08  # of the loss: ranks regain up to this for any network, as its dimensions are not normal
 
 
 def signs(lab: Lab) -> list[Signs]:
-    found = (_dimensions(lab), _directions(lab), _links(lab), _maps(lab))
-    return [each for each in found if each is not None]
+    """The proposals of all four kinds of bend."""
+    proposals = (_dimensions(lab), _directions(lab), _links(lab), _maps(lab))
+    return [proposal for proposal in proposals if proposal is not None]
 
 
 def undo(lab: Lab, signs: Signs) -> list[Repair] | Proved | None:
+    """The repairs or the proof that a proposal made."""
     return signs.facts(lab) if callable(signs.facts) else None
 
 
 def _dimensions(lab: Lab) -> Signs | None:
-    """Every dimension brought back to a normal distribution by its ranks."""
+    """Every dimension mapped to a normal distribution by its ranks."""
     keep = lab.keep
-    own, usual = (float(np.median(kurtosis(x[keep]))) for x in (lab.student, lab.twin))
+    student_kurtosis, usual = (float(np.median(kurtosis(x[keep]))) for x in (lab.student, lab.twin))
     return Signs(
-        [Evidence("kurtosis of the dimensions", own, usual)],
-        facts=lambda lab: beyond_own(lab, "dimensions straightened by their ranks", lambda x: by_ranks(x, keep)),
+        [Evidence("kurtosis of the dimensions", student_kurtosis, usual)],
+        facts=lambda lab: _proved_if_large(lab, "dimensions straightened by their ranks", lambda x: by_ranks(x, keep)),
     )
 
 
-def beyond_own(lab: Lab, name: str, change: Change) -> Proved | None:
-    """The trial of a repair that gives every network a little."""
+def _proved_if_large(lab: Lab, name: str, change: Change) -> Proved | None:
+    """The trial of a repair from which every network gains a little, None where it gains no more than that."""
     trial = lab.undo(name, change, measures=(COSINE,))
-    return Proved(trial, lab.repaired(change(lab.student))) if trial.share >= OWN and trial.gain >= GAINED else None
+    return (
+        Proved(trial, lab.repaired(change(lab.student)))
+        if trial.share >= MIN_SHARE and trial.gain >= MIN_GAIN
+        else None
+    )
 
 
 def by_ranks(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Every dimension as the normal quantiles of its values' ranks, about its own mean, at its own deviation."""
+    """Every dimension as the normal quantiles of its values' ranks, with its mean and deviation."""
     ranks = np.stack([_ranks(column) for column in x.T], axis=1)
     return (ndtri(ranks / (len(x) + 1)) * x[keep].std(0) + x[keep].mean(0)).astype(np.float32)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks (n,) from 1, equal values at their mean rank."""
+    """Ranks (n,) from 1; equal values have their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[place]
     return ranks
 
 
 def _directions(lab: Lab) -> Signs | None:
-    """Principal directions of far heavier tails than those of the student's linear image: straightened by their ranks,
-    which undoes what is bent along a direction. Heavy tails alone say nothing: a network in training mode has them."""
+    """Principal directions with far heavier tails than those of the student's linear image: straightened by their
+    ranks, which reverses a bend along a direction. Heavy tails alone are no sign: a network in training mode has
+    them."""
     keep = lab.keep
     count = min(DIRECTIONS, lab.student.shape[1], lab.reference.shape[1])
     sides = (lab.student, lab.expected, lab.twin)
-    own, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
-    tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (own, image, twin))
-    if tails < HEAVY * max(usual, healthy) or tails / max(usual, 1e-9) < MINOR * minor_tails(lab, count):
-        return None  # all directions alike: some rows are noisier than others
+    along_axes, image, twin = ((x - x[keep].mean(0)) @ main_axes(x[keep], count) for x in sides)
+    tails, usual, healthy = (float(np.median(kurtosis(x[keep]))) for x in (along_axes, image, twin))
+    if tails < MIN_KURTOSIS_RATIO * max(usual, healthy) or tails / max(usual, 1e-9) < MIN_OVER_MINOR * minor_tails(
+        lab, count
+    ):
+        return None  # the same in all directions: some rows are noisier than others
     halves = [
-        np.median(kurtosis(own[some]) / np.maximum(kurtosis(image[some]), 1e-9))
-        for some in (keep & lab.fold, keep & ~lab.fold)
+        np.median(kurtosis(along_axes[half]) / np.maximum(kurtosis(image[half]), 1e-9))
+        for half in (keep & lab.fold, keep & ~lab.fold)
     ]
     if min(halves) < 1.05:
         return None
@@ -95,15 +105,15 @@ def _directions(lab: Lab) -> Signs | None:
 
 
 def minor_tails(lab: Lab, count: int) -> float:
-    """Kurtosis of the directions behind the main ones, over that of the image's: what noisy rows alone make of it."""
+    """Kurtosis of the directions after the main ones, over that of the image's: the effect of noisy rows alone."""
     keep, more = lab.keep, min(3 * count, lab.student.shape[1], lab.reference.shape[1])
     if more < 2 * count:
         return 1.0
-    found = [
+    tails = [
         float(np.median(kurtosis((x[keep] - x[keep].mean(0)) @ main_axes(x[keep], more)[:, count:])))
         for x in (lab.student, lab.expected)
     ]
-    return found[0] / max(found[1], 1e-9)
+    return tails[0] / max(tails[1], 1e-9)
 
 
 def kurtosis(x: np.ndarray) -> np.ndarray:
@@ -113,40 +123,40 @@ def kurtosis(x: np.ndarray) -> np.ndarray:
     return (centred**4).mean(0) / np.maximum(np.square(variance), 1e-30)
 
 
-def by_ranks_of(own: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Every direction with the distribution that it has in the image, both read on the other half."""
-    out = own.copy()
+def by_ranks_of(values: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Every direction with the distribution that it has in the image, both estimated on the other half."""
+    out = values.copy()
     places = np.linspace(0.01, 0.99, 99)
     for side in (False, True):
         learn, read = keep & (fold != side), fold == side
-        for column in range(own.shape[1]):
-            have, want = (np.quantile(x[learn, column], places) for x in (own, image))
+        for column in range(values.shape[1]):
+            have, want = (np.quantile(x[learn, column], places) for x in (values, image))
             want = want * have.std() / max(float(want.std()), 1e-30)
-            inner = np.interp(own[read, column], have, want)
-            low, high = own[read, column] < have[0], own[read, column] > have[-1]  # beyond, at the same ratio
-            inner[low] = own[read, column][low] * want[0] / (have[0] if have[0] else 1.0)
-            inner[high] = own[read, column][high] * want[-1] / (have[-1] if have[-1] else 1.0)
+            inner = np.interp(values[read, column], have, want)
+            low, high = values[read, column] < have[0], values[read, column] > have[-1]  # beyond, at the same ratio
+            inner[low] = values[read, column][low] * want[0] / (have[0] if have[0] else 1.0)
+            inner[high] = values[read, column][high] * want[-1] / (have[-1] if have[-1] else 1.0)
             out[read, column] = inner
     return out
 
 
 def _links(lab: Lab) -> Signs | None:
-    """Dimensions that are a bent function of their own linear image, as those of a ReLU are."""
-    gained, left = link_gain(lab.student, lab.expected, lab.fold, lab.keep)
+    """Dimensions that are a bent function of their linear image, like those of a ReLU."""
+    gained, residual_share = link_gain(lab.student, lab.expected, lab.fold, lab.keep)
     healthy, _ = link_gain(lab.twin, lab.twin_expected, lab.fold, lab.keep)
-    if gained < healthy + LINKED or gained * left < 0.012:
+    if gained < healthy + MIN_LINK_GAIN or gained * residual_share < 0.012:
         return None
     evidence = [Evidence("residual that a curve of each dimension's linear image explains", gained, max(healthy, 0.0))]
     return Signs(evidence, share=gained)
 
 
 def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
-    """(share of the residual that a curve in each dimension's own image explains on rows that it was not fitted on,
-    the residual's share of the variance)."""
+    """(share of the residual explained by a curve in each dimension's image, on rows on which it was not fitted; the
+    residual's share of the variance)."""
     z = (image - image[keep].mean(0)) / np.maximum(image[keep].std(0), 1e-12)
     features = np.stack([np.ones_like(z), z, np.square(z) - 1, np.clip(z, -3, 3) ** 3, np.abs(z)], axis=2)
     target = student - student[keep].mean(0)
-    left = []
+    errors = []
     for count in (2, 5):
         error = np.zeros_like(target)
         for side in (False, True):
@@ -156,23 +166,23 @@ def link_gain(student: np.ndarray, image: np.ndarray, fold: np.ndarray, keep: np
             products += 1e-3 * learn.sum() * np.diag([0.0] + [1.0] * (count - 1))
             weights = np.linalg.solve(products, x.transpose(0, 2, 1) @ target[learn].T[:, :, None])
             error[read] = target[read] - (features[read][:, :, :count] * weights[None, :, :, 0]).sum(2)
-        left.append(float(np.square(error[keep]).sum()))
-    straight, curved = left
-    whole = max(float(np.square(target[keep]).sum()), 1e-300)
-    return (straight - curved) / max(straight, 1e-300), straight / whole
+        errors.append(float(np.square(error[keep]).sum()))
+    straight, curved = errors
+    variance = max(float(np.square(target[keep]).sum()), 1e-300)
+    return (straight - curved) / max(straight, 1e-300), straight / variance
 
 
 def _maps(lab: Lab) -> Signs | None:
-    """A bent map back to the teacher that beats the straight one on rows it was not fitted on.
+    """A bent map to the teacher that is better than the straight one on rows on which it was not fitted.
 
-    From the student's main directions to the teacher's: what is bent shows there.
+    It maps the student's main directions to the teacher's, where a bend is visible.
     """
-    axes = main_axes(lab.reference[lab.keep], min(TAUGHT, lab.reference.shape[1], int(lab.keep.sum()) - 1))
+    axes = main_axes(lab.reference[lab.keep], min(TEACHER_DIRECTIONS, lab.reference.shape[1], int(lab.keep.sum()) - 1))
     target = (lab.reference - lab.reference[lab.keep].mean(0)) @ axes
     straight, bent = _both_maps(lab, lab.student, target)
     wide = target[lab.keep].astype(np.float64)
     first, second = (explained(wide, x[lab.keep]) for x in (straight, bent))
-    if second - first < BENT:
+    if second - first < MIN_BENT_GAIN:
         return None
 
     def proved(lab: Lab) -> Proved | None:
@@ -180,43 +190,45 @@ def _maps(lab: Lab) -> Signs | None:
         twins = [lab.kept(x)[COSINE] for x in _both_maps(lab, lab.twin, target)]
         name, healthy = "a bent map in place of a straight one", mean(twins[1]) - mean(twins[0])
         trial = paired(name, "mapped", lab.key(COSINE), before, after, lab.loss(COSINE), healthy=healthy)
-        return Proved(trial, lab.repaired(bent)) if trial.share >= OWN and trial.gain >= GAINED else None
+        return Proved(trial, lab.repaired(bent)) if trial.share >= MIN_SHARE and trial.gain >= MIN_GAIN else None
 
     return Signs([Evidence("teacher's variance explained by a bent map", second, first)], facts=proved)
 
 
 def _both_maps(lab: Lab, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(straight, bent): the target as the rows x have it, each half by the other's map."""
-    axes = main_axes(x[lab.keep], min(LEARNT, x.shape[1], int(lab.keep.sum()) - 1))
+    """(straight, bent): the target as predicted from rows x, each half by the other's map."""
+    axes = main_axes(x[lab.keep], min(STUDENT_DIRECTIONS, x.shape[1], int(lab.keep.sum()) - 1))
     scores = (x - x[lab.keep].mean(0)) @ axes
     lifted = Lift(scores[lab.keep], lab.seed)(scores)
-    found = (cross_fitted(each, target, lab.fold, lab.keep).astype(np.float32) for each in (scores, lifted))
-    return tuple(found)  # type: ignore[return-value]
+    predictions = (
+        cross_fitted(features, target, lab.fold, lab.keep).astype(np.float32) for features in (scores, lifted)
+    )
+    return tuple(predictions)  # type: ignore[return-value]
 
 
 class Lift:
-    """Rows at their own scale, and random cosine features of two widths of their main directions."""
+    """Rows at unit scale, and random cosine features of two widths of their main directions."""
 
     def __init__(self, x: np.ndarray, seed: int) -> None:
         self.centre = x.mean(0, dtype=np.float64)
-        some = x.astype(np.float64) - self.centre
-        squares, vectors = np.linalg.eigh(some.T @ some)
+        centred = x.astype(np.float64) - self.centre
+        squares, vectors = np.linalg.eigh(centred.T @ centred)
         values, directions = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
-        most = min(MAIN, int((values > 1e-4 * values[0]).sum()))
-        self.directions = directions[:, :most]
-        self.directions = self.directions / max(float(np.linalg.norm(values[:most])) / np.sqrt(len(x)), 1e-30)
+        count = min(LIFT_DIRECTIONS, int((values > 1e-4 * values[0]).sum()))
+        self.directions = directions[:, :count]
+        self.directions = self.directions / max(float(np.linalg.norm(values[:count])) / np.sqrt(len(x)), 1e-30)
         self.size = max(float(values[0]) / np.sqrt(len(x)), 1e-12)
         draw = np.random.default_rng([seed, 5])
         self.waves = []
         for width in (1.0, 2.5):
-            ways = draw.normal(size=(most, WAYS // 2)) * width
-            self.waves.append((ways, draw.uniform(0, 2 * np.pi, WAYS // 2)))
+            ways = draw.normal(size=(count, LIFT_FEATURES // 2)) * width
+            self.waves.append((ways, draw.uniform(0, 2 * np.pi, LIFT_FEATURES // 2)))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, d + 512)."""
         centred = x - self.centre
         narrow = centred @ self.directions
-        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / WAYS) for ways, phase in self.waves]
+        waves = [np.cos(narrow @ ways + phase) * np.sqrt(2 / LIFT_FEATURES) for ways, phase in self.waves]
         return np.concatenate([centred / self.size, *waves], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Rows whose length, against the teacher's, is out of all proportion, and which decide the moments."""
+"""Rows that are extremely long relative to the teacher's, and decide the moments."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ import numpy as np
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import CKA, COSINE, Evidence, Lab, robust_z
 
-FAR = 6.0  # robust standard deviations of the log length against the teacher's: none of a million normal ones is
-LONG = 3.0  # times the median length
-FEW, POWER = 0.03, 0.2  # of the rows, at most; of the sum of |x|^4, which CKA is made of, at least
+MIN_Z = 6.0  # robust deviations of the log length relative to the teacher's: chance exceeds it once in 1e9 rows
+MIN_LENGTH_RATIO = 3.0  # over the median length
+MAX_ROWS_SHARE = 0.03  # of the rows
+MIN_POWER_SHARE = 0.2  # of the sum of |x|^4, which decides CKA
 
 
 def signs(lab: Lab) -> Signs | None:
+    """A few rows, long relative to the teacher's and the median, that hold much of the fourth powers."""
     keep = lab.keep
-    own, theirs = (
+    student_lengths, teacher_lengths = (
         np.linalg.norm(x - np.median(x[keep], axis=0), axis=1).astype(np.float64) for x in (lab.student, lab.teacher)
     )
-    ratio = np.log(np.maximum(own, 1e-30)) - np.log(np.maximum(theirs, 1e-30))
+    ratio = np.log(np.maximum(student_lengths, 1e-30)) - np.log(np.maximum(teacher_lengths, 1e-30))
     z = np.full(len(ratio), -np.inf)
     z[keep] = robust_z(ratio[keep], 0.05)
-    long = own / max(float(np.median(own[keep])), 1e-30)
-    far = ((z > FAR) & (long > LONG)) | ((z > 0.75 * FAR) & (long > 4 * LONG))
-    power = np.where(keep, own, 0) ** 4
+    long = student_lengths / max(float(np.median(student_lengths[keep])), 1e-30)
+    far = ((z > MIN_Z) & (long > MIN_LENGTH_RATIO)) | ((z > 0.75 * MIN_Z) & (long > 4 * MIN_LENGTH_RATIO))
+    power = np.where(keep, student_lengths, 0) ** 4
     share = float(power[far].sum() / max(power.sum(), 1e-300))
-    if not far.any() or far.sum() > FEW * keep.sum() or share < POWER:
+    if not far.any() or far.sum() > MAX_ROWS_SHARE * keep.sum() or share < MIN_POWER_SHARE:
         return None
     evidence = [Evidence("share of the rows' lengths to the fourth power", share, float(far.sum() / keep.sum()))]
     return Signs(evidence, {"rows": np.flatnonzero(far)}, facts=far)
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without these rows."""
     return LeftOut("these rows left out", signs.facts, (COSINE, CKA))
 
 

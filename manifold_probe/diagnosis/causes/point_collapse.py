@@ -1,4 +1,4 @@
-"""Rows that lie on top of others in the student, and do not in the teacher."""
+"""Rows that coincide with others in the student, but not in the teacher."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import COSINE, EUCLIDEAN, METRICS, Evidence, Lab, mean, robust_z, shared
 from manifold_probe.engine.neighbours import Neighbours
 
-FALLEN = 0.02  # of the distance that the teacher has to the nearest row
-NEAR, RARE = 0.2, -6.0  # of the usual distance to the nearest; robust deviations of its log against the teacher's
-FEWEST, MOST = 5, 0.95
+COLLAPSED_RATIO = 0.02  # distance to the nearest row over the teacher's, where most rows collapsed
+MAX_DISTANCE_RATIO = 0.2  # of the median distance to the nearest row
+MAX_Z = -6.0  # robust deviations of the log distance relative to the teacher's
+MIN_ROWS, MAX_ROWS_SHARE = 5, 0.95
 
 
 def signs(lab: Lab) -> Signs | None:
+    """Rows at a very small distance from another row, relative to the teacher, that keep few neighbours."""
     rows = np.flatnonzero(lab.keep)
-    own, theirs = (_log_distances(x[rows]) for x in (lab.student, lab.reference))
-    z = robust_z(own - theirs, 0.1)
-    fell = (z < RARE) & (np.exp(own) < NEAR * float(np.median(np.exp(own))))
+    student_logs, teacher_logs = (_log_distances(x[rows]) for x in (lab.student, lab.reference))
+    z = robust_z(student_logs - teacher_logs, 0.1)
+    fell = (z < MAX_Z) & (np.exp(student_logs) < MAX_DISTANCE_RATIO * float(np.median(np.exp(student_logs))))
     if not fell.any():  # where most rows fell, the usual row is one that fell
         reach = [float(np.linalg.norm(x[rows] - x[rows].mean(0), axis=1).mean()) for x in (lab.student, lab.reference)]
-        fell = own - np.log(max(reach[0], 1e-30)) < theirs - np.log(max(reach[1], 1e-30)) + np.log(FALLEN)
-    if fell.sum() < FEWEST or fell.mean() > MOST:
+        fell = student_logs - np.log(max(reach[0], 1e-30)) < teacher_logs - np.log(max(reach[1], 1e-30)) + np.log(
+            COLLAPSED_RATIO
+        )
+    if fell.sum() < MIN_ROWS or fell.mean() > MAX_ROWS_SHARE:
         return None
     mask = np.zeros(len(lab.keep), bool)
     mask[rows[fell]] = True
-    inside, outside = (mean(lab.now[COSINE][some]) for some in (mask, lab.keep & ~mask))
+    inside, outside = (mean(lab.now[COSINE][group]) for group in (mask, lab.keep & ~mask))
     if not inside < 0.5 * outside or _drawn_in(lab, mask):
         return None
     evidence = [
@@ -39,12 +43,12 @@ def _log_distances(x: np.ndarray) -> np.ndarray:
     """(n,): log distance of every row to the nearest other."""
     first = Neighbours.search(x, 1, "euclidean", distances=False).nearest[:, 0]
     distance = np.linalg.norm(x - x[first], axis=1)
-    found: np.ndarray = np.log(np.maximum(distance, 1e-9 * max(float(np.median(distance)), 1e-30)))
-    return found
+    logs: np.ndarray = np.log(np.maximum(distance, 1e-9 * max(float(np.median(distance)), 1e-30)))
+    return logs
 
 
 def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
-    """Whether rows that lie close together still lie there as the teacher has them: drawn in, not fallen."""
+    """Whether rows that are close together still have the teacher's neighbours: contracted, not collapsed."""
     rows = np.flatnonzero(mask)
     k = min(lab.k, len(rows) // 4)
     if k < 2:
@@ -56,6 +60,7 @@ def _drawn_in(lab: Lab, mask: np.ndarray) -> bool:
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without these rows."""
     return LeftOut("these rows left out", signs.facts, METRICS)
 
 

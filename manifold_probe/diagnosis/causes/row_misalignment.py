@@ -1,7 +1,7 @@
-"""A block of rows, or scattered ones, whose student vectors belong to other rows among them.
+"""A block of rows, or scattered rows, whose student vectors belong to other rows among them.
 
-The rows are paired anew by assignment to what the teacher predicts, on half of the directions; the other half must
-agree that it was right, more than it does for rows that were paired rightly from the start.
+The rows are paired again by assignment to the teacher's predictions, on half of the directions. On the other half the
+agreement must rise, by more than it does for rows that were paired correctly from the start.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, Trial, mean, rob
 from manifold_probe.diagnosis.linear import main_axes
 
 PERMUTATIONS = 200
-MOST_ASSIGNED = 2000
-ASSIGNED_BY = 128  # principal directions, half of them for pairing and half for the proof
-FEWEST = 6
-RARE, SHARE = 0.002, 0.015  # quantile of a healthy twin's agreement; of the rows that are below it, at least
-SURE, RESTORED = 4.0, 0.15  # standard errors; of the agreement of rows that are paired rightly
-OF_A_CLASS = 0.5  # the same where one class disagrees: rows that were mixed with one another regain a third
-ONE_CLASS = 0.8  # of the rows that disagree
+MAX_ASSIGNED = 2000
+ASSIGNMENT_DIRECTIONS = 128  # principal directions, half of them for pairing and half for the proof
+MIN_ROWS = 6
+HEALTHY_QUANTILE = 0.002  # of a healthy twin's agreement: rows below it disagree
+MIN_SHARE = 0.015  # of the rows that disagree
+MIN_Z = 4.0  # standard errors
+MIN_RESTORED = 0.15  # of the agreement of rows that are paired correctly
+MIN_RESTORED_IN_CLASS = 0.5  # the same where one class disagrees: mixed rows of a class regain a third
+ONE_CLASS_SHARE = 0.8  # of the rows that disagree
 
 
 def signs(lab: Lab) -> list[Signs]:
+    """A block of rows, a class, and scattered rows that disagree with the teacher's predictions."""
     return [*_block(lab), *_class(lab), *_scattered(lab)]
 
 
 def _block(lab: Lab) -> Iterator[Signs]:
+    """The window of rows that disagrees most, where it exceeds all windows of permuted rows."""
     rows = np.flatnonzero(lab.keep)
     lack = np.clip(-robust_z(lab.agreement[rows], 0.02), -3, 3)
     lack -= lack.mean()
     score, start, stop = best_window(lack)
     draw = np.random.default_rng([lab.seed, 3])
     null = max(best_window(draw.permutation(lack))[0] for _ in range(PERMUTATIONS))
-    if score > 1.1 * null and stop - start >= FEWEST:
+    if score > 1.1 * null and stop - start >= MIN_ROWS:
         evidence = [Evidence("scan statistic of disagreement in row order", score, null)]
-        yield Signs(evidence, {"rows": rows[start:stop][:MOST_ASSIGNED]})
+        yield Signs(evidence, {"rows": rows[start:stop][:MAX_ASSIGNED]})
 
 
 def _class(lab: Lab) -> Iterator[Signs]:
-    """The class whose rows disagree most, where they do far more than those of the others."""
+    """The class whose rows disagree most, where it is far more than in the others."""
     classes = lab.classes()
     if len(classes) < 3:
         return
@@ -50,29 +54,33 @@ def _class(lab: Lab) -> Iterator[Signs]:
     z = robust_z(level, 0.05)
     worst = int(z.argmin())
     if z[worst] < -3:
-        rows = np.flatnonzero(lab.keep & (lab.codes == classes[worst]))[:MOST_ASSIGNED]
+        rows = np.flatnonzero(lab.keep & (lab.codes == classes[worst]))[:MAX_ASSIGNED]
         evidence = [Evidence("agreement with the teacher's prediction in this class", level[worst], np.median(level))]
         yield Signs(evidence, {"rows": rows, "classes": [lab.names[classes[worst]]]})
 
 
 def _scattered(lab: Lab) -> Iterator[Signs]:
+    """Rows that disagree more than nearly all rows of a healthy twin."""
     rows = np.flatnonzero(lab.keep)
     twin = lab.twin
     healthy = row_cosines(twin - twin.mean(0), lab.expected - lab.expected.mean(0))[rows]
-    bad = rows[lab.agreement[rows] < np.quantile(healthy, RARE)]
+    bad = rows[lab.agreement[rows] < np.quantile(healthy, HEALTHY_QUANTILE)]
     share = len(bad) / len(rows)
-    if FEWEST <= len(bad) <= MOST_ASSIGNED and share > SHARE and mean(lab.now[COSINE][bad]) < 0.5 * lab.overlap:
-        yield Signs([Evidence("rows that disagree with the teacher", share, RARE)], {"rows": bad}, facts="scattered")
+    if MIN_ROWS <= len(bad) <= MAX_ASSIGNED and share > MIN_SHARE and mean(lab.now[COSINE][bad]) < 0.5 * lab.overlap:
+        yield Signs(
+            [Evidence("rows that disagree with the teacher", share, HEALTHY_QUANTILE)], {"rows": bad}, facts="scattered"
+        )
 
 
 def undo(lab: Lab, signs: Signs) -> Proved | None:
+    """The trial of these rows paired again by assignment, against correctly paired rows."""
     bad, rows = signs.where["rows"], np.flatnonzero(lab.keep)
     aligned = np.setdiff1d(rows, bad)
     if len(aligned) < max(20, len(bad) // 3):
         return None
     draw = np.random.default_rng([lab.seed, 4])
-    before, after = _paired_anew(lab, bad)
-    before_ok, after_ok = _paired_anew(lab, draw.choice(aligned, min(len(bad), len(aligned)), replace=False))
+    before, after = _assigned_again(lab, bad)
+    before_ok, after_ok = _assigned_again(lab, draw.choice(aligned, min(len(bad), len(aligned)), replace=False))
     gains, healthy = after - before, after_ok - before_ok
     error = float(np.hypot(gains.std() / np.sqrt(len(gains)), healthy.std() / np.sqrt(len(healthy)))) + 1e-6
     mask = np.zeros(len(lab.keep), bool)
@@ -90,29 +98,34 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
         len(bad),
     )
     restored = trial.gain / max(float(before_ok.mean() - before.mean()), 1e-6)
-    of_a_class = float(np.bincount(lab.codes[bad]).max()) >= ONE_CLASS * len(bad)
-    if trial.z < SURE or trial.gain < 0.05 or restored < (OF_A_CLASS if of_a_class else RESTORED):
+    of_a_class = float(np.bincount(lab.codes[bad]).max()) >= ONE_CLASS_SHARE * len(bad)
+    if trial.z < MIN_Z or trial.gain < 0.05 or restored < (MIN_RESTORED_IN_CLASS if of_a_class else MIN_RESTORED):
         return None
     if signs.facts == "scattered" and trial.after < 0.5 * float(np.median(lab.agreement[rows])):
         return None
     return Proved(trial, lab.without(mask))
 
 
-def _paired_anew(lab: Lab, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _assigned_again(lab: Lab, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Agreement before and after, in directions that the assignment did not use."""
     keep = lab.keep
-    own, expected = (x[rows] - x[keep].mean(0) for x in (lab.student, lab.expected))
-    axes = main_axes(lab.expected[keep], min(ASSIGNED_BY, own.shape[1], int(keep.sum()) - 1))
-    own, expected = own @ axes, expected @ axes
-    scale = own.std(0) + 1e-6 * own.std()
-    own, expected = own / np.sqrt(scale), expected / np.sqrt(scale)  # so that not one direction alone decides
+    student_rows, expected = (x[rows] - x[keep].mean(0) for x in (lab.student, lab.expected))
+    axes = main_axes(lab.expected[keep], min(ASSIGNMENT_DIRECTIONS, student_rows.shape[1], int(keep.sum()) - 1))
+    student_rows, expected = student_rows @ axes, expected @ axes
+    scale = student_rows.std(0) + 1e-6 * student_rows.std()
+    student_rows, expected = (
+        student_rows / np.sqrt(scale),
+        expected / np.sqrt(scale),
+    )  # so that not one direction alone decides
     first, second = slice(0, None, 2), slice(1, None, 2)
 
     def unit(x: np.ndarray) -> np.ndarray:
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
-    _, partner = linear_sum_assignment(-unit(expected[:, first]) @ unit(own[:, first]).T)
-    return row_cosines(own[:, second], expected[:, second]), row_cosines(own[partner][:, second], expected[:, second])
+    _, partner = linear_sum_assignment(-unit(expected[:, first]) @ unit(student_rows[:, first]).T)
+    return row_cosines(student_rows[:, second], expected[:, second]), row_cosines(
+        student_rows[partner][:, second], expected[:, second]
+    )
 
 
 def best_window(values: np.ndarray) -> tuple[float, int, int]:

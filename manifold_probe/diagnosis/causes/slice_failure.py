@@ -1,4 +1,4 @@
-"""One class, and no other, that moves less with its linear image than a healthy twin's would, or strays further."""
+"""Exactly one class that moves less with its linear image than in a healthy twin, or has a larger residual."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from manifold_probe.diagnosis.cause import Cause, LeftOut, Signs
 from manifold_probe.diagnosis.lab import COSINE, Evidence, Lab, mean, robust_z
 from manifold_probe.diagnosis.slopes import slope_errors, slopes
 
-FEWEST = 4  # classes: of three none stands alone
-UNMOVED, ASTRAY = -2.4, 3.5  # robust deviations over the classes: the worst of ten healthy ones in twenty is at 2.4
-RUNNER = 3.5  # times the runner-up: one class failed alone
+MIN_CLASSES = 4  # of three classes none can be an exception
+MAX_MOVEMENT_Z = -2.4  # robust deviations over the classes: the worst of ten healthy ones reaches it once in twenty
+MIN_RESIDUAL_Z = 3.5  # robust deviations over the classes
+MIN_OVER_NEXT = 3.5  # times the deviation of the next class
 
 
 def signs(lab: Lab) -> Signs | None:
+    """The one class that moves least with its linear image, or else has the largest residual."""
     classes = lab.classes()
-    if len(classes) < FEWEST:
+    if len(classes) < MIN_CLASSES:
         return None
-    found = _unmoved(lab, classes) or _astray(lab, classes)
-    if found is None:
+    failed = _unmoved(lab, classes) or _astray(lab, classes)
+    if failed is None:
         return None
-    worst, evidence = found
+    worst, evidence = failed
     members = lab.keep & (lab.codes == classes[worst])
     inside, twin = mean(lab.now[COSINE][members]), mean(lab.twin_now[COSINE][members])
     return Signs(
@@ -31,26 +33,29 @@ def signs(lab: Lab) -> Signs | None:
 
 
 def undo(lab: Lab, signs: Signs) -> LeftOut:
+    """The pair without this class."""
     return LeftOut("this class left out", signs.facts, (COSINE,))
 
 
 def _unmoved(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    """The class with the smallest slope on the linear image, if far below the next."""
     rows = lab.keep & np.isin(lab.codes, classes)
     codes = lab.codes[rows]
-    own, _, _ = slopes(lab.student[rows], lab.expected[rows], codes)
+    movement, _, _ = slopes(lab.student[rows], lab.expected[rows], codes)
     usual, _, _ = slopes(lab.twin[rows], lab.twin_expected[rows], codes)
-    ratio = np.log(np.maximum(own, 0.01) / np.maximum(usual, 0.01))
-    error = slope_errors(lab.student[rows], lab.expected[rows], codes) / np.maximum(own, 0.2)
-    middle = float(np.median(ratio))
-    spread = 1.4826 * float(np.median(np.abs(ratio - middle)))
-    z = (ratio - middle) / np.sqrt(np.square(max(spread, 0.05)) + np.square(error))
-    worst, runner = np.argsort(z)[:2]
-    if z[worst] > UNMOVED or z[worst] > RUNNER * min(z[runner], -0.5) or ratio[worst] > middle - 0.2:
+    ratio = np.log(np.maximum(movement, 0.01) / np.maximum(usual, 0.01))
+    error = slope_errors(lab.student[rows], lab.expected[rows], codes) / np.maximum(movement, 0.2)
+    median = float(np.median(ratio))
+    spread = 1.4826 * float(np.median(np.abs(ratio - median)))
+    z = (ratio - median) / np.sqrt(np.square(max(spread, 0.05)) + np.square(error))
+    worst, second = np.argsort(z)[:2]
+    if z[worst] > MAX_MOVEMENT_Z or z[worst] > MIN_OVER_NEXT * min(z[second], -0.5) or ratio[worst] > median - 0.2:
         return None
-    return int(worst), Evidence("movement with the linear image, log, robust z", float(z[worst]), float(z[runner]))
+    return int(worst), Evidence("movement with the linear image, log, robust z", float(z[worst]), float(z[second]))
 
 
 def _astray(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
+    """The class with the largest residual, if far above the next and with the lowest overlap."""
     power = np.square(lab.residual).sum(1)
     spread = np.square(lab.reference - lab.reference[lab.keep].mean(0)).sum(1)
     level, kept = [], []
@@ -59,12 +64,12 @@ def _astray(lab: Lab, classes: list[int]) -> tuple[int, Evidence] | None:
         level.append(np.log(max(np.mean(power[rows]), 1e-30) / max(np.mean(spread[rows]), 1e-30)))
         kept.append(np.log(max(mean(lab.now[COSINE][rows]), 0.01) / max(mean(lab.twin_now[COSINE][rows]), 0.01)))
     z, lost = robust_z(np.array(level), 0.12), robust_z(np.array(kept), 0.05)
-    runner, worst = np.argsort(z)[-2:]
-    if z[worst] < ASTRAY or z[worst] < 1.6 * max(z[runner], 0.5) or lost[worst] > -2:
+    second, worst = np.argsort(z)[-2:]
+    if z[worst] < MIN_RESIDUAL_Z or z[worst] < 1.6 * max(z[second], 0.5) or lost[worst] > -2:
         return None
     if kept[worst] > np.median(kept) - 0.12:
         return None
-    return int(worst), Evidence("log residual power of the class, robust z", float(z[worst]), float(z[runner]))
+    return int(worst), Evidence("log residual power of the class, robust z", float(z[worst]), float(z[second]))
 
 
 CAUSE = Cause(

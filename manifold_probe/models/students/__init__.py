@@ -1,12 +1,12 @@
-"""Built-in students, in plain torch: small networks to distil into, built from their name and drawn anew.
+"""Built-in students, in plain torch: small networks for distillation, built by name with random weights.
 
     conv4                                       128 features
-    resnet8, resnet20, resnet56                  64    for 32 pixels: CRD's and DKD's
-    resnet8x4, resnet32x4                       256    for 32 pixels: CRD's and DKD's
-    resnet18                                    512    for 224 pixels: torchvision's
+    resnet8, resnet20, resnet56                  64    for 32 pixels: as in CRD and DKD
+    resnet8x4, resnet32x4                       256    for 32 pixels: as in CRD and DKD
+    resnet18                                    512    for 224 pixels: as in torchvision
     vit-ti                                      192    for 224 pixels: DeiT-Ti
 
-Weights come from torch's global generator: seed it before. As a model source, a student is written
+Weights come from torch's global generator: set its seed before. As a model source, a student is written
 ``python:manifold_probe.models.students:make?name=conv4``.
 """
 
@@ -40,22 +40,22 @@ def make_student(name: str, classes: int | None = None, **arguments: int | float
     Parameters
     ----------
     name : str
-        A key of `STUDENTS`; capitals and underscores are as good.
+        A key of `STUDENTS`; capitals and underscores are accepted.
     classes : int, optional
         Adds a linear classifier ``fc`` on the features.
     **arguments
-        ``channels`` of the pictures (3); for vit-ti also ``size``, ``patch`` and ``tokens``.
+        ``channels`` of the images (3); for vit-ti also ``size``, ``patch`` and ``tokens``.
 
     Returns
     -------
     Student
         A torch.nn.Module from images (B, channels, H, W) to features (B, width), or to logits (B, classes).
-        ``.features(images)`` is (B, width) either way, ``.width`` its number, ``.fc`` the classifier or None.
+        ``.features(images)`` is always (B, width), ``.width`` the width, ``.fc`` the classifier or None.
 
     Raises
     ------
     InputError
-        An unknown name (with the nearest ones), an argument that the student has not, or one that it cannot use.
+        An unknown name (the message suggests the nearest), an unknown argument, or an invalid value.
 
     Examples
     --------
@@ -70,15 +70,15 @@ def make_student(name: str, classes: int | None = None, **arguments: int | float
         near = get_close_matches(name.lower(), STUDENTS, 3)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"no student is called {name!r}; {meant}There are {', '.join(STUDENTS)}")
-    takes = [each for each in signature(build).parameters if each != "classes"]
-    for each in arguments:
-        if each not in takes:
-            raise InputError(f"student {name} takes no argument {each!r}; it takes {', '.join(takes)} and classes")
+    known = [parameter for parameter in signature(build).parameters if parameter != "classes"]
+    for argument in arguments:
+        if argument not in known:
+            raise InputError(f"student {name} takes no argument {argument!r}; it takes {', '.join(known)} and classes")
     return build(classes, **arguments)
 
 
 def make(name: str, classes: int | None = None, **arguments: int | float | bool | str) -> Student:
-    """`make_student` under the name that model sources and checkpoints give.
+    """`make_student` under the name in model sources and checkpoints.
 
     >>> from manifold_probe.models.load import load_model
     >>> load_model("python:manifold_probe.models.students:make?name=conv4&channels=1").channels

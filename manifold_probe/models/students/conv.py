@@ -1,4 +1,4 @@
-"""conv4: the smallest student, four convolutions for quick trials on a CPU."""
+"""conv4: the smallest student, four convolutions for quick experiments on a CPU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Conv4(Student):
 
     def __init__(self, classes: int | None, channels: int) -> None:
         super().__init__(WIDTHS[-1])
-        before = positive("channels", channels)
+        width_in = positive("channels", channels)
         layers: list[nn.Module] = []
         for width in WIDTHS:
-            convolution = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
+            convolution = nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
-            before = width
+            width_in = width
         self.layers = nn.Sequential(*layers)
         draw_convolutions(self)
         self.classify(classes)
@@ -30,10 +30,10 @@ class Conv4(Student):
 
 
 def conv4(classes: int | None = None, channels: int = 3) -> Conv4:
-    """Four 3x3 convolutions of stride 2, each with batch norm and ReLU, 32, 64, 128 and 128 wide, averaged.
+    """Four 3x3 convolutions of stride 2 with batch norm and ReLU, 32, 64, 128 and 128 wide, and average pooling.
 
-    241,184 parameters, 128 features; pictures of any size, 28 to 64 pixels in mind (a side shrinks to a sixteenth).
-    In the manner of the four-block network of Vinyals et al. 2016 (arXiv:1606.04080), with strides for its pooling.
+    241,184 parameters, 128 features; images of any size, best 28 to 64 pixels (the stride is 16). Similar to the
+    four-block network of Vinyals et al. 2016 (arXiv:1606.04080), with strides instead of pooling.
 
     >>> import torch
     >>> conv4(channels=1)(torch.zeros(2, 1, 28, 28)).shape

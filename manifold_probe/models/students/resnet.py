@@ -1,12 +1,12 @@
-"""Residual networks of basic blocks (He et al. 2016, arXiv:1512.03385), for small pictures and for large ones.
+"""Residual networks of basic blocks (He et al. 2016, arXiv:1512.03385), for small and for large images.
 
-    block      relu(x' + bn(conv(relu(bn(conv(x)))))), 3x3; x' = x, or bn(conv1x1(x)) where the shape changes
-    small      3x3 stem, three stages of (depth - 2) / 6 blocks: the networks that distillation papers compare on
-               CIFAR-100 (CRD, arXiv:1910.10699; DKD, arXiv:2203.08679). "x4" is four times as wide, its stem twice
+    block      relu(x' + bn(conv(relu(bn(conv(x)))))), 3x3; x' = x, or bn(conv1x1(x)) if the shape changes
+    small      3x3 stem, three stages of (depth - 2) / 6 blocks: the networks of distillation papers on CIFAR-100
+               (CRD, arXiv:1910.10699; DKD, arXiv:2203.08679). "x4" is four times as wide, its stem twice
     large      7x7 stem of stride 2 and a 3x3 max-pool of stride 2, four stages: the networks for ImageNet
 
-The last maps follow a ReLU, so features are at least 0. Names of the parameters are torchvision's, which CRD's code
-uses too, so state dicts of both load.
+The last layer is a ReLU, so features are at least 0. Parameters have the names of torchvision and of CRD's code, so
+state dicts of both can be loaded.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from torch import Tensor, nn
 
 from manifold_probe.models.students.student import Student, draw_convolutions, positive
 
-SMALL = (16, 16, 32, 64)  # the stem's width, then the stages'
+SMALL = (16, 16, 32, 64)  # widths of the stem and of the stages
 SMALL_X4 = (32, 64, 128, 256)
 LARGE = (64, 64, 128, 256, 512)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around which the input is carried; ``stride`` is the first one's."""
+    """Two 3x3 convolutions with a residual connection; ``stride`` is that of the first."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample: nn.Sequential | None = None
-        if stride != 1 or before != width:
-            self.downsample = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        if stride != 1 or width_in != width:
+            self.downsample = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, before, H, W) to (B, width, H / stride, W / stride)."""
-        carried = maps if self.downsample is None else self.downsample(maps)
+        """(B, width_in, H, W) to (B, width, H / stride, W / stride)."""
+        shortcut = maps if self.downsample is None else self.downsample(maps)
         maps = self.relu(self.bn1(self.conv1(maps)))
-        return self.relu(carried + self.bn2(self.conv2(maps)))
+        return self.relu(shortcut + self.bn2(self.conv2(maps)))
 
 
 class ResNet(Student):
-    """A stem and one stage for each further width, of ``blocks`` blocks; from the second on a stage halves the sides.
+    """A stem and stages of ``blocks`` blocks; every stage but the first halves the sides.
 
     Parameters
     ----------
     widths : tuple of int
-        The stem's, then each stage's.
+        Of the stem and of the stages.
     blocks : int
         Blocks in every stage.
     classes : int or None
         Adds the classifier ``fc``.
     channels : int
-        Channels of the pictures.
+        Channels of the images.
     large : bool
-        The stem for large pictures, which leaves a quarter of each side, instead of the one that leaves it all.
+        Use the stem for large images, which divides the sides by four, instead of the one that keeps them.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class ResNet(Student):
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if large else None
         self.stages = [f"layer{stage}" for stage in range(1, len(widths))]
-        for stage, before, width in zip(self.stages, widths, widths[1:], strict=False):
-            first = Block(before, width, stride=1 if stage == "layer1" else 2)
+        for stage, width_in, width in zip(self.stages, widths, widths[1:], strict=False):
+            first = Block(width_in, width, stride=1 if stage == "layer1" else 2)
             self.add_module(stage, nn.Sequential(first, *(Block(width, width, 1) for _ in range(blocks - 1))))
         draw_convolutions(self)
         self.classify(classes)
@@ -87,7 +87,7 @@ class ResNet(Student):
 def resnet8(classes: int | None = None, channels: int = 3) -> ResNet:
     """Three stages of one block, 16, 32 and 64 wide; CRD's resnet8.
 
-    77,392 parameters (0.08 million with 100 classes), 64 features; pictures of any size, 32 pixels in mind.
+    77,392 parameters (0.08 million with 100 classes), 64 features; images of any size, best 32 pixels.
 
     >>> import torch
     >>> resnet8()(torch.zeros(2, 3, 32, 32)).shape
@@ -99,7 +99,7 @@ def resnet8(classes: int | None = None, channels: int = 3) -> ResNet:
 def resnet20(classes: int | None = None, channels: int = 3) -> ResNet:
     """Three stages of three blocks, 16, 32 and 64 wide; He et al.'s ResNet-20 with CRD's 1x1 shortcuts.
 
-    271,824 parameters (0.28 million with 100 classes), 64 features; pictures of any size, 32 pixels in mind.
+    271,824 parameters (0.28 million with 100 classes), 64 features; images of any size, best 32 pixels.
 
     >>> import torch
     >>> resnet20(classes=10)(torch.zeros(2, 3, 32, 32)).shape
@@ -111,7 +111,7 @@ def resnet20(classes: int | None = None, channels: int = 3) -> ResNet:
 def resnet56(classes: int | None = None, channels: int = 3) -> ResNet:
     """Three stages of nine blocks, 16, 32 and 64 wide; He et al.'s ResNet-56 with CRD's 1x1 shortcuts.
 
-    855,120 parameters (0.86 million with 100 classes), 64 features; pictures of any size, 32 pixels in mind.
+    855,120 parameters (0.86 million with 100 classes), 64 features; images of any size, best 32 pixels.
 
     >>> import torch
     >>> resnet56()(torch.zeros(1, 3, 16, 16)).shape
@@ -121,9 +121,9 @@ def resnet56(classes: int | None = None, channels: int = 3) -> ResNet:
 
 
 def resnet8x4(classes: int | None = None, channels: int = 3) -> ResNet:
-    """Three stages of one block, 64, 128 and 256 wide, behind a stem of 32; CRD's resnet8x4.
+    """Three stages of one block, 64, 128 and 256 wide, after a stem of 32; CRD's resnet8x4.
 
-    1,207,840 parameters (1.23 million with 100 classes), 256 features; pictures of any size, 32 pixels in mind.
+    1,207,840 parameters (1.23 million with 100 classes), 256 features; images of any size, best 32 pixels.
 
     >>> import torch
     >>> resnet8x4()(torch.zeros(1, 3, 16, 16)).shape
@@ -133,9 +133,9 @@ def resnet8x4(classes: int | None = None, channels: int = 3) -> ResNet:
 
 
 def resnet32x4(classes: int | None = None, channels: int = 3) -> ResNet:
-    """Three stages of five blocks, 64, 128 and 256 wide, behind a stem of 32; CRD's resnet32x4.
+    """Three stages of five blocks, 64, 128 and 256 wide, after a stem of 32; CRD's resnet32x4.
 
-    7,408,160 parameters (7.43 million with 100 classes), 256 features; pictures of any size, 32 pixels in mind.
+    7,408,160 parameters (7.43 million with 100 classes), 256 features; images of any size, best 32 pixels.
 
     >>> import torch
     >>> resnet32x4()(torch.zeros(1, 3, 16, 16)).shape
@@ -145,10 +145,10 @@ def resnet32x4(classes: int | None = None, channels: int = 3) -> ResNet:
 
 
 def resnet18(classes: int | None = None, channels: int = 3) -> ResNet:
-    """Four stages of two blocks, 64, 128, 256 and 512 wide, behind the stem for large pictures: ResNet-18.
+    """Four stages of two blocks, 64, 128, 256 and 512 wide, after the stem for large images: ResNet-18.
 
-    11,176,512 parameters (11.69 million with 1,000 classes), 512 features; pictures of any size, 224 pixels in mind
-    (a side shrinks to a thirty-second). With 1,000 classes, state dicts of torchvision and timm load as they are.
+    11,176,512 parameters (11.69 million with 1,000 classes), 512 features; images of any size, best 224 pixels (the
+    stride is 32). With 1,000 classes, state dicts of torchvision and timm can be loaded.
 
     >>> import torch
     >>> resnet18()(torch.zeros(1, 3, 64, 64)).shape

@@ -1,4 +1,4 @@
-"""What every built-in student shares: pooled features, and logits on top of them where classes are asked for."""
+"""The base class of the built-in students: pooled features, and a classifier on top of them on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from manifold_probe.errors import InputError
 class Student(nn.Module):
     """Images (B, C, H, W) to features (B, width), or with a classifier to logits (B, classes) = fc(features).
 
-    A student fills in `features`; ``fc`` is None where it has no classifier.
+    Subclasses implement `features`; ``fc`` is None without a classifier.
     """
 
     def __init__(self, width: int) -> None:
@@ -23,18 +23,18 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, or logits where there is a classifier."""
+        """Features, or logits if there is a classifier."""
         features = self.features(images)
         return features if self.fc is None else self.fc(features)
 
     def classify(self, classes: int | None) -> None:
-        """Add the classifier. The last step of building: so one seed draws the same backbone with and without it."""
+        """Add the classifier. Call it last, so that a seed gives the same backbone with and without it."""
         if classes is not None:
             self.fc = nn.Linear(self.width, positive("classes", classes))
 
 
 def positive(name: str, value: object) -> int:
-    """``value``, which must be a whole number of at least 1.
+    """The ``value``, after a check that it is a whole number of at least 1.
 
     >>> positive("channels", 3)
     3
@@ -45,7 +45,7 @@ def positive(name: str, value: object) -> int:
 
 
 def draw_convolutions(module: nn.Module) -> None:
-    """Convolutions from a normal distribution of variance 2 / fan-out (He et al. 2015, arXiv:1502.01852)."""
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d):
-            nn.init.kaiming_normal_(each.weight, mode="fan_out", nonlinearity="relu")
+    """Draw convolutions from a normal distribution of variance 2 / fan-out (He et al. 2015, arXiv:1502.01852)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

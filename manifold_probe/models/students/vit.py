@@ -1,10 +1,10 @@
-"""vit-ti: the tiny vision transformer, a patch a token.
+"""vit-ti: the tiny vision transformer, one token per patch.
 
     x = [class token, patches W + b] + positions                        (B, 1 + N, 192), N = (size / patch)^2
     twelve times:  x = x + attention(norm(x)),  x = x + mlp(norm(x))    3 heads; 768 hidden units, GELU
     features = norm(x)[:, 0]
 
-Names of the parameters are timm's but for the classifier, which timm calls head and all our students fc.
+Parameters have timm's names, except the classifier, which timm calls head and all students here fc.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from manifold_probe.errors import InputError
 from manifold_probe.models.students.student import Student, positive
 
 WIDTH, DEPTH, HEADS, HIDDEN = 192, 12, 3, 768
-EPSILON = 1e-6  # of every LayerNorm
+EPSILON = 1e-6  # of LayerNorm
 
 
 class Patches(nn.Module):
-    """Pictures (B, C, size, size) cut in squares, each mapped linearly to a token: (B, N, WIDTH)."""
+    """Images (B, C, size, size) cut into squares, which are mapped linearly to tokens: (B, N, WIDTH)."""
 
     def __init__(self, channels: int, patch: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Patches(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every token as a mean over all, weighted by softmax(q'k / sqrt(64)), in three heads side by side."""
+    """Every token as a mean over all tokens, weighted by softmax(q'k / sqrt(64)), in three parallel heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each on normalised tokens and added to what went in."""
+    """Attention, then the MLP, both on normalised tokens and added to their input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,13 +84,11 @@ class ViT(Student):
         if not isinstance(tokens, bool):
             raise InputError(f"tokens must be true or false, got {tokens!r}")
         if size % positive("patch", patch):
-            fits = [str(each) for each in range(2, min(size, 33)) if size % each == 0]
+            fits = [str(side) for side in range(2, min(size, 33)) if size % side == 0]
             fix = f"a patch of {', '.join(fits)} fits" if fits else "choose another size"
             raise InputError(f"vit-ti: patches of {patch} pixels do not fill a side of {size}; {fix}")
         if tokens and classes is not None:
-            raise InputError(
-                "vit-ti: tokens and classes exclude each other, give one of them; logits are of one vector"
-            )
+            raise InputError("vit-ti: give either tokens or classes; a classifier needs one vector per image")
         self.patch_embed = Patches(positive("channels", channels), patch)
         self.cls_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + (size // patch) ** 2, WIDTH))
@@ -105,16 +103,16 @@ class ViT(Student):
         Raises
         ------
         InputError
-            Pictures of another size than the positions were made for.
+            Images of another size than ``size``.
         """
         height, width = images.shape[-2:]
         if (height, width) != (self.size, self.size):
             raise InputError(
-                f"vit-ti takes pictures of {self.size} x {self.size} pixels, got {height} x {width}; "
+                f"vit-ti takes images of {self.size} x {self.size} pixels, got {height} x {width}; "
                 "resize them, or build it with their size"
             )
-        classed = self.cls_token.expand(len(images), -1, -1)
-        tokens = torch.cat([classed, self.patch_embed(images)], 1) + self.pos_embed
+        class_tokens = self.cls_token.expand(len(images), -1, -1)
+        tokens = torch.cat([class_tokens, self.patch_embed(images)], 1) + self.pos_embed
         return self.norm(self.blocks(tokens))
 
     def features(self, images: Tensor) -> Tensor:
@@ -122,22 +120,22 @@ class ViT(Student):
         return self.sequence(images)[:, 0]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, logits where there is a classifier, or all tokens where they were asked for."""
+        """Features; logits if there is a classifier; all tokens with ``tokens``."""
         return self.sequence(images) if self.returns_tokens else super().forward(images)
 
     def classify(self, classes: int | None) -> None:
-        """As every student's, drawn as the linear layers here are."""
+        """Add the classifier, drawn as the other linear layers."""
         super().classify(classes)
         if self.fc is not None:
             _draw_linear(self.fc)
 
     def _draw(self) -> None:
-        # As DeiT: normal, sd 0.02, biases 0; the patches' map keeps torch's own draw.
+        # as in DeiT: normal, deviation 0.02, biases 0; the patches' map has torch's default
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        for each in self.modules():
-            if isinstance(each, nn.Linear):
-                _draw_linear(each)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                _draw_linear(layer)
 
 
 def _draw_linear(layer: nn.Linear) -> None:
@@ -158,13 +156,13 @@ def vit_ti(
     classes : int, optional
         Adds the classifier ``fc`` on the class token.
     channels : int
-        Channels of the pictures.
+        Channels of the images.
     size : int
-        Side of the pictures in pixels; it takes no others.
+        Side of the images in pixels; other sizes are refused.
     patch : int
-        Side of a patch; it divides ``size``.
+        Side of a patch in pixels; must divide ``size``.
     tokens : bool
-        Return all tokens (B, 1 + N, 192), the class token first, instead of the class token alone.
+        Return all tokens (B, 1 + N, 192), the class token first, instead of only the class token.
 
     >>> vit = vit_ti(size=28, patch=7, channels=1)
     >>> vit(torch.zeros(2, 1, 28, 28)).shape, vit.sequence(torch.zeros(2, 1, 28, 28)).shape

@@ -71,14 +71,14 @@ def _causes(causes: list[dict[str, Any]]) -> str:
     """The first cause, what it explains, and the next two."""
     first, *others = causes
     unsure = "" if first["status"] == "proved" else "probably "
-    said = f", which {text}" if (text := explains(first)) else ""
+    share = f", which {text}" if (text := explains(first)) else ""
     also = [
         ("" if cause["status"] == "proved" else "probably ")
         + words_of(cause)
         + (f" ({percent(round(cause['share'], 2))}{loss_in(cause)})" if cause["share"] is not None else "")
         for cause in others[:2]
     ]
-    return capital(f"{unsure}{words_of(first)}{said}{f'; also, {_and(also)}' if also else ''}")
+    return capital(f"{unsure}{words_of(first)}{share}{f'; also, {_and(also)}' if also else ''}")
 
 
 def _as_components(reference: float | None, width: int | None) -> str:
@@ -91,7 +91,7 @@ def _as_components(reference: float | None, width: int | None) -> str:
 
 def _up_to(value: float, measured: dict[str, Any], account: list[dict[str, Any]]) -> tuple[str, float] | None:
     """The last correction that is needed to come near the reference, and what is kept then; None where none does."""
-    won = {each["name"]: each["share"] for each in account}
+    won = {part["name"]: part["share"] for part in account}
     for name in MAPS:
         value += won.get(name, 0.0)
         if won.get(name, 0.0) > 0 and near(value, measured):
@@ -101,19 +101,19 @@ def _up_to(value: float, measured: dict[str, Any], account: list[dict[str, Any]]
 
 def _once(name: str) -> str:
     """After which correction."""
-    said = {
+    corrections = {
         "rows_set_aside": "once they are set aside",
         "centre_scale_norms": "once these are corrected",
         "rotation": "once the student is rotated",
     }
-    return said.get(name, "once the student is mapped (--save-repair)")
+    return corrections.get(name, "once the student is mapped (--save-repair)")
 
 
 def _of_which(account: list[dict[str, Any]]) -> str:
     """ ", of which 38 points are information that the features do not hold and 15 are won back by a linear map"."""
-    parts = sorted(lost(account), key=lambda each: -each["share"])[:NAMED]
-    said = [f"{100 * each['share']:.0f} are {part(each['name']).said}" for each in parts if each["share"] >= 0.005]
-    return f", of which {_and(said).replace(' are', ' points are', 1)}" if said else ""
+    parts = sorted(lost(account), key=lambda part: -part["share"])[:NAMED]
+    texts = [f"{100 * one['share']:.0f} are {part(one['name']).lost}" for one in parts if one["share"] >= 0.005]
+    return f", of which {_and(texts).replace(' are', ' points are', 1)}" if texts else ""
 
 
 def _and(texts: list[str]) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from manifold_probe.diagnosis.lab import EXAMINED, HELD_OUT
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN, printed
-from manifold_probe.report.diagnosis.document import CONCERNED
-from manifold_probe.report.sections import pairing
-from manifold_probe.report.words import columns_left, interval, number, one_line, percent, shown
+from manifold_probe.report.readings import pairing
+from manifold_probe.report.records import CONCERNED
+from manifold_probe.report.words import columns_left, interval, number, one_line, percent, quantity, shown
 
 
 class Part(NamedTuple):
-    """A part of an account: its name in words, what is said of points that it lost, and its kind."""
+    """A part of an account: its name in words, what is written of points that it lost, and its kind."""
 
     words: str
-    said: str
+    lost: str
     kind: str
 
 
@@ -33,7 +34,7 @@ PARTS = {
     "undertrained": Part("undertrained", "lost as training stopped while the loss still fell", LOST),
     "underfit": Part("underfit", "lost even on rows that were trained on", LOST),
     "lost_in_head": Part("lost in the head", "still kept by an earlier layer", LOST),
-    "teacher_repeatability": Part("teacher's own noise", "not repeated by the teacher itself", LOST),
+    "teacher_repeatability": Part("teacher's noise", "not repeated by the teacher itself", LOST),
     "not_held": Part("not in the features", "information that the features do not hold", LOST),
 }
 RUNGS = {
@@ -79,7 +80,7 @@ def rung(name: str) -> str:
 
 
 def part(name: str) -> Part:
-    """What is said of a part of an account."""
+    """How a part of an account is printed."""
     return PARTS.get(name) or Part(spaced(name), f"lost to: {spaced(name)}", LOST)
 
 
@@ -102,27 +103,27 @@ def points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def limits(each: dict[str, Any]) -> str:
+def limits(part: dict[str, Any]) -> str:
     """The interval of a part in percentage points; "-" where there is none."""
-    low, high = each.get("low"), each.get("high")
+    low, high = part.get("low"), part.get("high")
     return "-" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def lost(account: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts of an account that lost something, as far as a tenth of a point."""
-    return [each for each in account if each["share"] >= LEAST_POINTS]
+    return [part for part in account if part["share"] >= LEAST_POINTS]
 
 
 def rows_of(*accounts: list[dict[str, Any]]) -> list[str]:
     """The names of the parts that any of these accounts lost something to, in their order."""
     places = {name: place for place, name in enumerate(PARTS)}
-    names = dict.fromkeys(each["name"] for account in accounts for each in lost(account))
+    names = dict.fromkeys(part["name"] for account in accounts for part in lost(account))
     return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
 def unlost(account: list[dict[str, Any]]) -> list[str]:
     """The names, in words, of the parts of an account that lost nothing."""
-    return [part(each["name"]).words for each in account if each["share"] < LEAST_POINTS]
+    return [part(one["name"]).words for one in account if one["share"] < LEAST_POINTS]
 
 
 LEAST_POINTS = 0.0005  # what is printed as 0.0 points
@@ -183,12 +184,11 @@ def loss_in(cause: dict[str, Any]) -> str:
 def evidence(cause: dict[str, Any]) -> list[str]:
     """A sentence for every number that speaks for a cause."""
     against = AGAINST.get(cause["name"], "a sound pair")
-    found = []
-    for each in cause["evidence"]:
-        text = f"{one_line(each['measure'])}: {number(each['value'])}"
-        expected = each["expected"]
-        found.append(text if expected is None else f"{text} ({against}: about {number(expected)})")
-    return found
+    sentences = []
+    for one in cause["evidence"]:
+        text, expected = f"{one_line(one['measure'])}: {quantity(one['value'])}", one["expected"]
+        sentences.append(text if expected is None else f"{text} ({against}: about {quantity(expected)})")
+    return sentences
 
 
 def proof(cause: dict[str, Any]) -> str:
@@ -209,30 +209,26 @@ def proof(cause: dict[str, Any]) -> str:
 def where(cause: dict[str, Any], most: int = 6) -> list[str]:
     """ "120 rows: a, b and 118 more" for every kind of thing that a cause concerns; rows by their ids where known."""
     concerned = cause["where"] or {}
-    count = concerned.get("count", 0)
-    first = next((kind for kind in CONCERNED if concerned.get(kind)), "")
-    found = []
+    counted = next((kind for kind in CONCERNED if concerned.get(kind)), "")
+    texts = []
     for kind, word in KINDS.items():
         values = concerned.get(kind)
         if not values:
             continue
-        if kind == "conditions":
-            found.append(f"once extracted with {shown(values[0], 80)}")
+        if kind in ("conditions", "sides"):
+            sides = f"at the {' and the '.join(map(shown, values))}"
+            texts.append(sides if kind == "sides" else f"once extracted with {shown(values[0], 80)}")
             continue
-        if kind == "sides":
-            found.append(f"at the {' and the '.join(map(shown, values))}")
-            continue
-        called = (concerned.get("ids") or values) if kind == "rows" else values
-        total = max(count, len(values)) if kind == first else len(values)
-        listed = (
-            runs(called) if all(type(each) is int for each in called) else [(shown(each, 24), 1) for each in called]
+        names = (concerned.get("ids") or values) if kind == "rows" else values
+        total = max(concerned.get("count", 0), len(values)) if kind == counted else len(values)
+        whole = all(type(name) is int for name in names)
+        parts = (runs(names) if whole else [(shown(name, 24), 1) for name in names])[:most]
+        listed, rest = ", ".join(part for part, _ in parts), total - sum(size for _, size in parts)
+        several = f"{total:,} {PLURALS.get(word, f'{word}s')}:"
+        texts.append(
+            f"{word if total == 1 else several} {listed}{f' and {rest:,} more' if rest > 0 and total > 1 else ''}"
         )
-        text = ", ".join(part for part, _ in listed[:most])
-        named = sum(size for _, size in listed[:most])
-        name = word if total == 1 else PLURALS.get(word, f"{word}s")
-        rest = f" and {total - named:,} more" if total > named else ""
-        found.append(f"{name} {text}" if total == 1 else f"{total:,} {name}: {text}{rest}")
-    return found
+    return texts
 
 
 def runs(numbers: list[int]) -> list[tuple[str, int]]:
@@ -241,18 +237,11 @@ def runs(numbers: list[int]) -> list[tuple[str, int]]:
     >>> runs([3, 4, 5, 9, 10])
     [('3 to 5', 3), ('9', 1), ('10', 1)]
     """
-    groups: list[list[int]] = []
-    for each in numbers:
-        if groups and each == groups[-1][-1] + 1:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    parts = [(f"{group[0]} to {group[-1]}", len(group)) for group in groups]
-    return [
-        part
-        for group, whole in zip(groups, parts, strict=True)
-        for part in ([whole] if len(group) > 2 else [(str(each), 1) for each in group])
-    ]
+    parts: list[tuple[str, int]] = []
+    for _, run in groupby(enumerate(numbers), key=lambda place: place[1] - place[0]):
+        group = [number for _, number in run]
+        parts += [(f"{group[0]} to {group[-1]}", len(group))] if len(group) > 2 else [(str(one), 1) for one in group]
+    return parts
 
 
 def alternatives(cause: dict[str, Any]) -> str:
@@ -272,51 +261,52 @@ def experiment(cause: dict[str, Any]) -> str:
 
 
 def compared(document: dict[str, Any]) -> str:
-    """How the rows were paired and which of them were looked at."""
-    left = f" {text}" if (text := columns_left(document["inputs"])) else ""
-    return f"{pairing(document)}{looked_at(document)}{left}"
-
-
-def looked_at(document: dict[str, Any]) -> str:
-    """Which rows were examined for causes."""
-    looked, copies = document["examined"], document["examined"].get("copies") or 0
-    said = "" if looked["rows"] + copies == looked["of"] else f" {looked['rows']:,} rows were examined for causes."
-    said += f" {copies:,} rows are copies of others in both spaces and are left out." if copies else ""
-    aside = (looked.get("set_aside") or 0) - copies
-    said += f" {aside:,} rows were set aside." if aside > 0 else ""
-    stand_in = "" if looked["labels"] else " Without labels, the teacher's clusters stand in for classes."
-    return said + stand_in
+    """How the rows were paired, and which of them were examined for causes."""
+    examined, copies = document["examined"], document["examined"].get("copies") or 0
+    text = pairing(document)
+    if examined["rows"] + copies != examined["of"]:
+        text += f" {examined['rows']:,} rows were examined for causes."
+    if copies:
+        text += f" {copies:,} rows are copies of others in both spaces and are left out."
+    if (aside := (examined.get("set_aside") or 0) - copies) > 0:
+        text += f" {aside:,} rows were set aside."
+    if not examined["labels"]:
+        text += " Without labels, the teacher's clusters stand in for classes."
+    return f"{text} {columns_left(document['inputs'])}".rstrip()
 
 
 def held_out(document: dict[str, Any]) -> str:
     """On which rows the parts of the account were read, and what is kept there; empty where it is not known."""
     read = []
-    for key, each in document["held_out"].items():
-        if each.get("value") is not None:
-            known = [interval(each["low"], each["high"])] if each.get("low") is not None else []
-            known += [f"n = {each['n']:,}"] if each.get("n") is not None else []
-            said = f" ({'; '.join(known)})" if known else ""
-            read.append(f"{called(key)} {number(each['value'])}{said}")
+    for key, measure in document["held_out"].items():
+        if measure.get("value") is not None:
+            known = [interval(measure["low"], measure["high"])] if measure.get("low") is not None else []
+            known += [f"n = {measure['n']:,}"] if measure.get("n") is not None else []
+            read.append(f"{called(key)} {number(measure['value'])}" + (f" ({'; '.join(known)})" if known else ""))
     return f"Corrections are fitted on other rows than they are judged on: {'; '.join(read)}." if read else ""
 
 
-def beside(document: dict[str, Any]) -> list[str]:
+def also_measured(document: dict[str, Any]) -> list[str]:
     """What was measured in addition to the causes: rows that were trained on, the head, slices."""
-    looked, k, found = document["examined"], document["settings"]["k"], []
-    if one := looked.get("overfit"):
-        found.append(
-            f"{OVERLAP.named(k)} of {one['rows']:,} rows that were trained on {number(one['seen'])}, of as many others "
-            f"{number(one['unseen'])}; difference {number(one['difference'])} (95% interval "
-            f"{interval(one['low'], one['high'])})"
+    examined, overlap, sentences = document["examined"], OVERLAP.named(document["settings"]["k"]), []
+    if overfit := examined.get("overfit"):
+        sentences.append(
+            f"{overlap} of {overfit['rows']:,} rows that were trained on {number(overfit['seen'])}, of as many others "
+            f"{number(overfit['unseen'])}; {_difference(overfit)}"
         )
-    if one := looked.get("head"):
-        found.append(
-            f"{OVERLAP.named(k)} at the backbone {number(one['backbone'])}, at the head {number(one['head'])}; "
-            f"difference {number(one['difference'])} (95% interval {interval(one['low'], one['high'])})"
+    if head := examined.get("head"):
+        sentences.append(
+            f"{overlap} at the backbone {number(head['backbone'])}, at the head {number(head['head'])}; "
+            f"{_difference(head)}"
         )
-    if one := looked.get("slices"):
-        found.append(f"{one['count']:,} slices were examined in place of classes, too")
-    if trials := looked.get("interventions"):
-        tried = ", ".join(f"{one_line(each['name'])} {number(each['overlap'])}" for each in trials)
-        found.append(f"{OVERLAP.named(k)} of a few hundred rows extracted again: {tried}")
-    return found
+    if slices := examined.get("slices"):
+        sentences.append(f"{slices['count']:,} slices were examined in place of classes, too")
+    if trials := examined.get("interventions"):
+        tried = ", ".join(f"{one_line(trial['name'])} {number(trial['overlap'])}" for trial in trials)
+        sentences.append(f"{overlap} of a few hundred rows extracted again: {tried}")
+    return sentences
+
+
+def _difference(measured: dict[str, Any]) -> str:
+    limits = interval(measured["low"], measured["high"])
+    return f"difference {number(measured['difference'])} (95% interval {limits})"

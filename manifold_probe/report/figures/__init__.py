@@ -6,8 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from manifold_probe.report.diagnosis.document import of_comparison
-from manifold_probe.report.document import students_of
+from manifold_probe.report.document import of_comparison, students_of
 from manifold_probe.report.figures import classes, diagnosis, dimensions, maps, measures, neighbours
 from manifold_probe.report.figures.captions import CAPTIONS, caption
 from manifold_probe.report.figures.labels import names_of_each, student_labels, teacher_label
@@ -70,8 +69,8 @@ def _of_each(document: dict[str, Any], kind: str, look: Look) -> list[tuple[str,
     for name, student in names_of_each(document, kind).items():
         if kind == "maps":
             made.append((name, maps.draw(students[student], (teacher, labels[student]), look)))
-        elif (found := of_comparison(students[student])) is not None:
-            made.append((name, OF_DIAGNOSIS[kind](found, look)))
+        elif (diagnosed := of_comparison(students[student])) is not None:
+            made.append((name, OF_DIAGNOSIS[kind](diagnosed, look)))
     return made
 
 

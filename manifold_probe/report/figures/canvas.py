@@ -198,7 +198,9 @@ def remark(axes: Axes, text: str) -> None:
 
 def finish(figure: Figure) -> Figure:
     """Lay the figure out once and for all, so that every format gets the same and none pays for it again."""
-    for _ in range(2):  # the room that ticks take is known only once they are laid out
+    engine = figure.get_layout_engine()
+    if engine is not None:  # twice, as the room that ticks take is known only once they are laid out
+        engine.execute(figure)
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure

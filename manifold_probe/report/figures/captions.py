@@ -30,7 +30,8 @@ CAPTIONS = {
     ),
     "overlap-by-k": (
         "Share of each point's k nearest neighbours that the student keeps, from the nearest one to the 200 nearest. "
-        "The 95% interval and class chance (rows shuffled within each class) are known at one k. The reference is the "
+        "With 95% intervals where the measured lists of neighbours are deep enough; class chance (rows shuffled within "
+        "each class) is known at one k. The reference is the "
         "teacher against as many of its principal components as the student has dimensions."
     ),
     "dimensions": (
@@ -45,7 +46,7 @@ CAPTIONS = {
     ),
     "classes": (
         "Overlap and k-NN agreement within each class with 95% intervals, the lowest overlap on top. Intervals of "
-        "agreement are those of a share of independent rows. Each axis starts near its lowest value."
+        "agreement are Wilson's, for a share of independent rows. Each axis starts near its lowest value."
     ),
     "ranks": (
         "Where each point's {neighbours} of one space stand in the other: the median rank, over a thick bar of the "
@@ -56,6 +57,15 @@ CAPTIONS = {
         "An illustration, not a measurement: UMAP of the same rows in both spaces, the student's layout started from "
         "the teacher's. Above by class, below by how many neighbours the row kept. Distances between groups mean "
         "nothing."
+    ),
+    "training": (
+        "Training curves over the samples that the student encoded: the loss, and measures against the teacher. Solid: "
+        "at the backbone, dashed: at the head. Open marks: the untrained student. Losses of different terms do not "
+        "compare and stand in panels of their kind."
+    ),
+    "layers": (
+        "Debiased linear CKA of every layer of the teacher with every layer of the student. Colours run from 0 to 1; "
+        "grey: undefined. A bright diagonal means that layers of equal depth hold the same."
     ),
     "differences": (
         "Paired differences from the first student on the same rows, with 95% intervals; a filled mark means that the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -48,12 +47,13 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     left.set_ylabel(kind)
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
-    for axes, measure in ((left, OVERLAP), (right, KNN_AGREEMENT)):
+    columns = ((left, OVERLAP, ("low", "high")), (right, KNN_AGREEMENT, ("agreement_low", "agreement_high")))
+    for axes, measure, limits in columns:
         drawn = []
         for place, name in enumerate(worst):
             axes.axhline(place, color=FAINT, linewidth=0.5, zorder=0)
             for turn, middle in enumerate(dodged(place, len(students), 0.62 if len(students) > 1 else 0.0)):
-                value, low, high = _reading(of_students[turn].get(name, {}), measure.detail)
+                value, low, high = map(of_students[turn].get(name, {}).get, (measure.detail, *limits))
                 if value is not None:
                     axes.plot([value], [middle], marker(turn), color=colour(turn), zorder=3)
                     interval(axes, low, high, middle, look)
@@ -68,17 +68,6 @@ def draw(document: dict[str, Any], look: Look) -> Figure | None:
     ]
     legend_below(figure, look, [*handles, interval_sample(look)])
     return finish(figure)
-
-
-def _reading(row: dict[str, Any], key: str) -> tuple[float | None, float | None, float | None]:
-    """The value of a class and its interval; of a share of its rows, Wilson's, as for rows that are independent."""
-    value = row.get(key)
-    if value is None or key == OVERLAP.detail:
-        return value, row.get("low"), row.get("high")
-    weight = 1.96**2 / row["n"]
-    middle = (value + weight / 2) / (1 + weight)
-    half = sqrt(weight * (value * (1 - value) + weight / 4)) / (1 + weight)
-    return value, middle - half, middle + half
 
 
 def _mean(values: list[float | None]) -> float:

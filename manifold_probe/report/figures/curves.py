@@ -21,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import MEASURES, general, printed
-from manifold_probe.report.curves import SIDES, Run
 from manifold_probe.report.figures.canvas import (
     count_axis,
     finish,
@@ -33,8 +32,10 @@ from manifold_probe.report.figures.canvas import (
     text_width,
     value_axis,
 )
+from manifold_probe.report.figures.captions import CAPTIONS
 from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, styled
+from manifold_probe.report.run import SIDES, Run
 
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
@@ -66,7 +67,7 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
     """
     if len(runs) > MOST:
         raise InputError(
-            f"RESULT: {len(runs)} runs, and a figure tells {MOST} apart; draw fewer at a time, or write them all with "
+            f"RESULT: {len(runs)} runs, and a figure has colours for {MOST}; draw fewer at a time, or write all with "
             "--table FILE.csv"
         )
     with styled(look):
@@ -75,11 +76,14 @@ def draw(runs: list[Run], look: Look) -> dict[str, Figure]:
         keyed = _handles(runs, look)
         below = legend_height(look, keyed) + (len(note) * 1.3 + 1.9) * look.text / 72
         per = max(1, int((look.tallest - below) / (LOWEST * look.text / 72)))
-        sheets = -(-len(rows) // per)
-        per = -(-len(rows) // sheets)
+        count = -(-len(rows) // per)
+        per = -(-len(rows) // count)
         parts = [rows[start : start + per] for start in range(0, len(rows), per)]
-        names = ["training", *(f"training-{number}" for number in range(2, sheets + 1))]
-        return {name: _sheet(runs, part, look, keyed, note, below) for name, part in zip(names, parts, strict=True)}
+        names = ["training", *(f"training-{number}" for number in range(2, count + 1))]
+        sheets = {name: _sheet(runs, part, look, keyed, note, below) for name, part in zip(names, parts, strict=True)}
+    for figure in sheets.values():
+        figure.set_label(CAPTIONS["training"])
+    return sheets
 
 
 def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
@@ -155,11 +159,12 @@ def _sheet(
             below_it = [(part.first, part.columns) for under in rows[down + 1 :] for part in under]
             _samples_axis(axes, most, panel.columns, (panel.first, panel.columns) in below_it)
             inner = look.width * panel.columns / columns - 4 * em
-            axes.set_title(_title(panel, look, inner))
             for turn, run in enumerate(runs):
                 if panel.terms is None or panel.terms == tuple(run.terms):
                     _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
-            _values_axis(axes, panel.key.startswith("loss"), int((figure.get_figheight() - below) / len(rows) / em / 2))
+            room = int((figure.get_figheight() - below) / len(rows) / em / 2)
+            logarithmic = _values_axis(axes, panel.key.startswith("loss"), room)
+            axes.set_title(_title(panel, look, inner, ", log scale" if logarithmic else ""))
     named = figure.supxlabel(words, fontsize=look.text, color=INK)
     legend(figure, look, keyed, title="\n".join(note) or None)
     finish(figure)
@@ -186,12 +191,13 @@ def samples_unit(most: float) -> tuple[float, str]:
     return (1e3, "encoded samples (thousands)") if most < 2e7 else (1e6, "encoded samples (millions)")
 
 
-def _title(panel: Panel, look: Look, inches: float) -> str:
-    """The panel's name, the short one where the other finds no room."""
+def _title(panel: Panel, look: Look, inches: float, scale: str) -> str:
+    """The panel's name, the short one where the other finds no room; of a loss with its ``scale``."""
     if panel.key.startswith("loss"):
         term = panel.key.partition(":")[2].replace("_", " ")
         kind = " + ".join(panel.terms or ()).replace("_", " ")
-        return fitting_width(f"{term} term" if term else f"loss: {kind}" if kind else "loss", look, inches)
+        name = f"{term} term" if term else f"loss: {kind}" if kind else "loss"
+        return fitting_width(name, look, inches - text_width(scale, look, "bold")) + scale
     full = printed(panel.key)
     return full if text_width(full, look, "bold") <= inches else printed(panel.key, short=True)
 
@@ -262,21 +268,23 @@ def _samples_axis(axes: Axes, most: float, columns: int, covered: bool) -> None:
     axes.tick_params(axis="x", labelbottom=not covered)
 
 
-def _values_axis(axes: Axes, loss: bool, room: int) -> None:
-    """Few ticks; a loss that falls far on a logarithmic axis, a measure never above 1 and never finer than it is."""
+def _values_axis(axes: Axes, loss: bool, room: int) -> bool:
+    """Few ticks, a measure's never above 1 and never finer than it is; whether it is logarithmic, as of a loss that
+    falls far."""
     drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
     values = np.concatenate([each[np.isfinite(each)] for each in drawn]) if drawn else np.zeros(1)
     low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
-    if loss and low > 0 and high > DECADES * low:
+    logarithmic = loss and low > 0 and high > DECADES * low
+    if logarithmic:
         ticks: list[float] = round_ticks(low, high, 4)
         count_axis(axes, ticks if len(ticks) <= max(room, 2) else ticks[:: -(-len(ticks) // max(room, 2))], "y")
-        axes.set_title(f"{axes.get_title(loc='left')}, log scale")
         axes.set_ylim(low / 1.2, high * 1.2)
         axes.grid(axis="y")
     else:
         value_axis(
             axes, "y", low, high, most=None if loss else 1.0, span=0 if loss else SPAN, ticks=min(5, max(2, room - 1))
         )
+    return logarithmic
 
 
 def _thin(axes: Axes, height: float) -> None:

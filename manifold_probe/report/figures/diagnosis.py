@@ -7,6 +7,7 @@ each correction, on other rows than it was fitted on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -130,6 +131,7 @@ def _number(axes: Axes, place: int, low: float, high: float, text: str, tint: st
 
 MOST_CAUSES = 8
 WIDEST_LINE = 120  # characters
+SMALLEST = 0.8  # of the text size, for a line that would not fit
 SHARES = [0, 0.25, 0.5, 0.75, 1]
 CAUSE = 3.1  # rows of text that a cause takes: its words, its standing, its proof
 
@@ -162,7 +164,7 @@ def draw_causes(document: dict[str, Any], look: Look) -> Figure | None:
 
 def _cause_words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> None:
     """The cause in words, and below how it stands and in which measure it was proved."""
-    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "in_layout": False}
     title = f"{place + 1}. {words.capital(words.words_of(cause))}"
     axes.text(0, place + 0.55 / CAUSE, _cut(title, look, "bold"), fontweight="bold", **where)
     trial = cause["repair"]
@@ -171,15 +173,16 @@ def _cause_words(axes: Axes, place: int, cause: dict[str, Any], look: Look) -> N
         "not undone" if trial is None else words.called(trial["measure"]).replace(" on held-out rows", ", held out")
     )
     said = f"{cause['status']}{share}; {measure}"
-    axes.text(0, place + 1.45 / CAUSE, _cut(said, look, "normal"), color=GREY, **where)
+    small = replace(look, text=max(SMALLEST, min(1, (look.width - 0.35) / text_width(said, look))) * look.text)
+    axes.text(0, place + 1.45 / CAUSE, _cut(said, small, "normal"), color=GREY, fontsize=small.text, **where)
 
 
 def _cut(text: str, look: Look, weight: str) -> str:
     """A line of text that is no wider than the sheet."""
-    found, room = fitting(text, WIDEST_LINE), look.width - 0.35
-    while (width := text_width(found, look, weight)) > room:
-        found = fitting(text, int(len(found) * room / width) - 1)
-    return found
+    line, room = fitting(text, WIDEST_LINE), look.width - 0.35
+    while (width := text_width(line, look, weight)) > room:
+        line = fitting(text, int(len(line) * room / width) - 1)
+    return line
 
 
 def _proof(axes: Axes, place: float, cause: dict[str, Any], look: Look) -> list[float]:
@@ -259,9 +262,9 @@ def draw_ladder(document: dict[str, Any], look: Look) -> Figure | None:
             axes.axvline(before, color=colour(turn), linewidth=0.7 * look.line, linestyle=(0, (1, 1.6)), zorder=1)
         for place, step in enumerate(steps):
             _rung(axes, step["measures"].get(key) or {}, place + THIN * (turn - (len(keys) - 1) / 2), turn, look)
-    found = [x for step in steps for key in keys for x in _ends(step["measures"].get(key) or {})]
-    least = min([0.0, *found])
-    axes.set_xlim(max(least - 0.02, -1.05) if least < 0 else 0.0, max(1.02, *found))
+    ends = [x for step in steps for key in keys for x in _ends(step["measures"].get(key) or {})]
+    least = min([0.0, *ends])
+    axes.set_xlim(max(least - 0.02, -1.05) if least < 0 else 0.0, max(1.02, *ends))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x")
     if least < 0:

@@ -1,4 +1,4 @@
-"""Names that fit a figure: short, told apart, and drawn as they are whatever they contain."""
+"""Names that fit a figure: short, no two alike, with every character drawn."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def distinct(names: list[Any], limit: int) -> list[str]:
     """
     short = [fitting(name, limit) for name in names]
     times, seen = Counter(short), Counter[str]()
-    found = []
+    numbered = []
     for name in short:
         seen[name] += 1
-        found.append(name if times[name] == 1 else f"{name} ({seen[name]})")
-    return found
+        numbered.append(name if times[name] == 1 else f"{name} ({seen[name]})")
+    return numbered
 
 
 def fitting(thing: Any, limit: int) -> str:
@@ -77,9 +77,9 @@ def slugs(names: list[str]) -> list[str]:
     >>> slugs(["CoSS, b=1", "../x", "CoSS b=1"])
     ['coss-b-1', 'x', 'coss-b-1-2']
     """
-    found: list[str] = []
+    taken: list[str] = []
     for name in names:
         slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40].strip("-.") or "student"
-        numbered = (f"{slug}-{number}" for number in count(2))
-        found.append(slug if slug not in found else next(each for each in numbered if each not in found))
-    return found
+        candidates = (f"{slug}-{number}" for number in count(2))
+        taken.append(slug if slug not in taken else next(one for one in candidates if one not in taken))
+    return taken

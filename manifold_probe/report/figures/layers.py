@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from manifold_probe.measures.catalogue import DEBIASED_CKA
 from manifold_probe.report.figures.canvas import finish, sheet, text_width
+from manifold_probe.report.figures.captions import CAPTIONS
 from manifold_probe.report.figures.labels import distinct, fitting, fitting_width
 from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, styled
+from manifold_probe.report.words import ROUNDING
 
 SCALE = "viridis"
 WRITTEN = 12  # cells a side up to which values are written in
@@ -22,9 +24,11 @@ DARK = 0.6  # values below stand on a dark ground
 
 
 def draw(document: dict[str, Any], look: Look) -> Figure:
-    """The heat map of a document of layers; colours run from 0 to 1 whatever the values, undefined cells are grey."""
+    """The heat map of a document of layers; colours always run from 0 to 1, undefined cells are grey."""
     with styled(look):
-        return _draw(document, look)
+        figure = _draw(document, look)
+    figure.set_label(CAPTIONS["layers"])
+    return figure
 
 
 def _draw(document: dict[str, Any], look: Look) -> Figure:
@@ -40,7 +44,7 @@ def _draw(document: dict[str, Any], look: Look) -> Figure:
     every = _step(len(across), body, line)
     upright = widest + 0.5 * line > cell * every
     below = (widest if upright else line) + 2.2 * line + (3.5 * line if bar_above else 0.0)
-    # what stands beside the axes needs its length
+    # the titles next to the axes need their length
     title = f"teacher: {fitting(document['inputs']['teacher']['name'], 16)}, layer"
     least = max(text_width(each, look, "bold") for each in (title, "debiased linear CKA")) + line
     tall = min(max(len(down) * min(max(cell, look.row), 2.6 * look.row), least), MOST_LABELS * look.row)
@@ -109,14 +113,14 @@ def _write_values(axes: Axes, values: np.ndarray, cell: tuple[float, float], loo
 
 
 def _written(value: float) -> str:
-    """ ".97" for 0.97: the range is known.
+    """ ".97" for 0.97: the range is known. What is not quite 1 does not read as 1, see `words.number`.
 
-    >>> _written(0.974), _written(1.0), _written(-0.021), _written(-0.001), _written(float("nan"))
-    ('.97', '1', '\u2212.02', '0', '\u2013')
+    >>> _written(0.974), _written(1.0), _written(0.998), _written(-0.021), _written(-0.001), _written(float("nan"))
+    ('.97', '1', '>.99', '\u2212.02', '0', '\u2013')
     """
     if np.isnan(value):
         return "\u2013"
     text = f"{abs(value):.2f}"
     if text in ("0.00", "1.00"):
-        return text[0]
+        return ">.99" if 0.5 < value < 1 - ROUNDING else text[0]
     return ("\u2212" if value < 0 else "") + text.removeprefix("0")

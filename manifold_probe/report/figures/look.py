@@ -1,7 +1,7 @@
 """How figures look: their width, the size of their text, and colours that hold in print, in grey and for every eye.
 
 Widths are those that the venues' style files set. Colours are Okabe and Ito's; students also differ in marker and line,
-so that a figure printed in grey still tells them apart.
+so that a figure printed in grey still shows which is which.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Look:
 
     @property
     def narrow(self) -> bool:
-        """Whether two panels do not fit beside each other."""
+        """Whether two panels do not fit next to each other."""
         return self.width < 56 * self.text / 72 * 0.85
 
 

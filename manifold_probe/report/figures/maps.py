@@ -56,7 +56,7 @@ def draw(student: dict[str, Any], names: tuple[str, str], look: Look) -> Figure 
     codes = np.asarray(maps["class"])
     codes = np.where(np.isin(codes, list(styles)), codes, -1)
     _by_class(panels[:2], places, codes, styles, area)
-    written = {code: fitting(maps["classes"][code], 12) for code in styles}
+    written = {code: fitting(maps["classes"][code], 16) for code in styles}
     for axes, side in zip(panels, SIDES, strict=False):
         _write_classes(axes, places[side], codes, written, limits, wide - 0.1, look)
     kinds = ("by cluster" if clusters else "by class", "neighbours kept")

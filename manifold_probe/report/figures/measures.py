@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
+from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.figures.canvas import (
     dodged,
     finish,
@@ -29,7 +29,8 @@ from manifold_probe.report.figures.canvas import (
 from manifold_probe.report.figures.labels import student_labels
 from manifold_probe.report.figures.look import FAINT, GREY, INK, Look, colour, marker
 from manifold_probe.report.readings import faithful, grouped, headline, title
-from manifold_probe.report.tables.numbers import number, rounded
+from manifold_probe.report.records import Reading
+from manifold_probe.report.words import ends, number
 
 LOWEST = -0.25  # what falls below is drawn at the edge, pointing out of the axes
 ALIKE = 0.01
@@ -66,7 +67,7 @@ def draw(document: dict[str, Any], look: Look, *, only_main: bool = False) -> Fi
             axes.text(1.04, place, _numbers(students[0][key]), **right)
     _scale(axes, students, [key for _, key in rows if key is not None])
     legend_below(figure, look, _legend(document, students, look))
-    return finish(figure)
+    return figure if only_main else finish(figure)  # saved once, in one format: laid out then
 
 
 def _sheet_height(rows: list[tuple[str, str | None]], students: int, look: Look) -> float:
@@ -144,13 +145,13 @@ def _yardstick(sign: str, tint: str, look: Look) -> dict[str, Any]:
 def _numbers(measure: Reading) -> str:
     text = number(measure.value)
     if measure.low is not None and measure.high is not None:
-        text += f"  [{rounded(measure.low)}, {rounded(measure.high)}]"
+        text += f"  [{', '.join(ends(measure.low, measure.high))}]"
     return minus(text)
 
 
 def _scale(axes: Axes, students: list[dict[str, Reading]], keys: list[str]) -> None:
-    found = [each[key] for each in students for key in keys if _defined(each, key)]
-    least = min([0.0, *(value for m in found for value in (m.value, m.low, m.chance, m.class_chance) if value)])
+    known = [each[key] for each in students for key in keys if _defined(each, key)]
+    least = min([0.0, *(value for m in known for value in (m.value, m.low, m.chance, m.class_chance) if value)])
     axes.set_xlim(max(least, LOWEST) - (0.02 if least < 0 else 0.015), 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x")
@@ -202,7 +203,7 @@ def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
         value_axis(axes, "x", min(0.0, *known), max(0.0, *known), most=None)
         zero_line(axes)
     labels = student_labels(document)
-    panels[-1].set_xlabel(f"minus {labels[first]}", loc="right")
+    panels[-1].set_xlabel(f"difference from {labels[first]}", loc="right")
     handles = [
         sample_line(labels[name], color=colour(turn), marker=marker(turn), linestyle="none")
         for turn, name in enumerate(names)
@@ -216,12 +217,12 @@ def draw_differences(document: dict[str, Any], look: Look) -> Figure | None:
 
 def _groups(document: dict[str, Any], gaps: dict[str, Any], wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(heading, measures) of which a difference is known."""
-    found = []
+    groups = []
     for heading, keys in grouped(document).items():
         known = [key for key in keys if key in wanted and any(key in rows for rows in gaps.values())]
         if known:
-            found.append((heading, known))
-    return found
+            groups.append((heading, known))
+    return groups
 
 
 def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
@@ -231,16 +232,16 @@ def _heights(groups: list[tuple[str, list[str]]], tall: float) -> list[float]:
 
 def from_first(document: dict[str, Any], first: str, name: str) -> dict[str, dict[str, float | None]]:
     """Measure -> {"value", "low", "high"} of ``name`` minus ``first``."""
-    found = {}
+    differences = {}
     for row in document["differences"]:
         if row["value"] is None:
             continue
         if (row["a"], row["b"]) == (name, first):
-            found[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
+            differences[row["measure"]] = {part: row[part] for part in ("value", "low", "high")}
         elif (row["a"], row["b"]) == (first, name):
             low, high = (None if row[part] is None else -row[part] for part in ("high", "low"))
-            found[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
-    return found
+            differences[row["measure"]] = {"value": -row["value"], "low": low, "high": high}
+    return differences
 
 
 def _gap(axes: Axes, gap: dict[str, float | None] | None, place: float, turn: int, look: Look) -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifold_probe.measures.catalogue import OVERLAP, OVERLAP_EUCLIDEAN
-from manifold_probe.report.document import readings, students_of
+from manifold_probe.report.document import Reading, readings, students_of
 from manifold_probe.report.figures.canvas import (
     count_axis,
     dodged,
@@ -34,7 +34,7 @@ CLASS_CHANCE: dict[str, Any] = {"color": GREY, "marker": "x", "linestyle": "none
 
 
 def draw_overlap(document: dict[str, Any], look: Look) -> Figure | None:
-    """Cosine overlap of every student, for one student also the Euclidean; at the result's k its interval and class
+    """Cosine overlap of every student with its intervals, for one student also the Euclidean; at the result's k class
     chance; the reference of every width."""
     students = students_of(document)
     curves = {name: each["details"].get("overlap_by_k") for name, each in students.items()}
@@ -44,7 +44,7 @@ def draw_overlap(document: dict[str, Any], look: Look) -> Figure | None:
     figure = sheet(look, min(look.width * 0.64, 3.1 * look.text / 8))
     axes = figure.add_subplot()
     labels, alone, k = student_labels(document), len(students) == 1, next(iter(students.values()))["settings"]["k"]
-    handles = []
+    handles, intervals_at = [], set[int]()
     for turn, name in enumerate(students):
         metrics = (("cosine", OVERLAP, ""), ("euclidean", OVERLAP_EUCLIDEAN, ", Euclidean"))
         for metric, measure, suffix in metrics[: 2 if alone else 1]:
@@ -54,9 +54,12 @@ def draw_overlap(document: dict[str, Any], look: Look) -> Figure | None:
                 deepest = max(k for k, value in zip(known[name]["k"], known[name][metric], strict=True) if value)
                 ends = "" if deepest == max(known[name]["k"]) else f" (to k = {deepest})"
                 handles.append(sample_line(labels[name] + suffix + ends, **style))
-                _interval(axes, readings(students[name]).get(measure.named(k)), k, look)
-    if any(line.get_marker() == "_" for line in axes.lines):
-        handles.append(interval_sample(look, f"95% interval (k = {k})"))
+                at_k = readings(students[name]).get(measure.named(k))
+                for place, low, high in _intervals(known[name], metric, at_k, k):
+                    interval(axes, low, high, place, look, upright=True)
+                    intervals_at.add(place)
+    if intervals_at:
+        handles.append(interval_sample(look, "95% interval" if len(intervals_at) > 1 else f"95% interval (k = {k})"))
     handles += _references(axes, students, known)
     first = next(iter(known.values()))
     if _curve(axes, first["k"], first["chance"], **CHANCE):
@@ -84,9 +87,12 @@ def _curve(axes: Axes, ks: list[int], values: list[float | None] | None, **style
     return True
 
 
-def _interval(axes: Axes, measure: Any, k: int, look: Look) -> None:
-    if measure is not None and measure.value is not None:
-        interval(axes, measure.low, measure.high, k, look, upright=True)
+def _intervals(curve: dict[str, Any], metric: str, at_k: Reading | None, k: int) -> list[tuple[int, float, float]]:
+    """Every k with its interval: the cosine's from the curve, where the document holds them, or that of the measure."""
+    known = {} if at_k is None else {k: (at_k.low, at_k.high)}
+    if metric == "cosine" and curve.get("low") and curve.get("high"):
+        known |= dict(zip(curve["k"], zip(curve["low"], curve["high"], strict=True), strict=True))
+    return [(k, low, high) for k, (low, high) in known.items() if low is not None and high is not None]
 
 
 def _references(axes: Axes, students: dict[str, Any], known: dict[str, Any]) -> list[Any]:

@@ -45,22 +45,23 @@ def facts_of(document: dict[str, Any]) -> dict[str, Any]:
         "heads": [printed(key.removeprefix(words.HELD_OUT)) for key in keys],
         "ladder": [_step(step, keys) for step in document["ladder"]] if keys else [],
         "benign": [
-            (words.capital(one_line(each["words"])), each["value"], each["note"]) for each in document["benign"]
+            (words.capital(one_line(harmless["words"])), harmless["value"], harmless["note"])
+            for harmless in document["benign"]
         ],
     }
 
 
 def _account(account: list[dict[str, Any]], key: str, measured: dict[str, Any]) -> dict[str, Any]:
     parts, left = [], 1.0
-    for each in words.lost(account):
-        left -= each["share"]
+    for part in words.lost(account):
+        left -= part["share"]
         parts.append(
             {
-                "words": words.capital(words.part(each["name"]).words),
-                "points": words.points(each["share"]),
-                "limits": words.limits(each),
-                "sentence": one_line(each["sentence"]),
-                "bar": _bar(left, left + each["share"]),
+                "words": words.capital(words.part(part["name"]).words),
+                "points": words.points(part["share"]),
+                "limits": words.limits(part),
+                "sentence": one_line(part["sentence"]),
+                "bar": _bar(left, left + part["share"]),
             }
         )
     return {

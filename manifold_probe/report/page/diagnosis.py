@@ -8,7 +8,7 @@ from manifold_probe.report.diagnosis import words
 from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.embed import escaped, few_rows
 from manifold_probe.report.page.page import environment, frame, items
-from manifold_probe.report.sections import size
+from manifold_probe.report.readings import size
 from manifold_probe.report.words import student_name, teacher_name
 
 FACTS = (("Pairing", "pairing"), ("Settings", "settings"), ("Made with", "provenance"))
@@ -29,7 +29,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "compared": words.compared(document),
         "document": document,
         "facts": facts_of(document),
-        "beside": words.beside(document),
+        "also_measured": words.also_measured(document),
         "left": [(words.capital(words.spaced(each["name"])), each["why"]) for each in document["not_assessed"]],
         "inputs": [
             (words.capital(words.spaced(role)), size(document, role, named=False), space)

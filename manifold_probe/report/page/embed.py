@@ -78,11 +78,11 @@ def _without_lists(document: dict[str, Any]) -> dict[str, Any]:
     classes = details.get("per_class")
     if classes:
         details["per_class"] = classes if len(classes) <= most_classes(1) else worst_first(classes)[: most_classes(1)]
-    found = {**document, "details": details}
+    shortened = {**document, "details": details}
     diagnosis = document.get("diagnosis")
     if diagnosis:
-        found["diagnosis"] = {**diagnosis, "causes": few_rows(diagnosis["causes"])}
-    return found
+        shortened["diagnosis"] = {**diagnosis, "causes": few_rows(diagnosis["causes"])}
+    return shortened
 
 
 def _without_details(document: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +94,7 @@ def _without_details(document: dict[str, Any]) -> dict[str, Any]:
 
 def _of_overlap(document: dict[str, Any]) -> dict[str, Any]:
     """With the differences of overlap alone, and no more digits of a number than anyone reads."""
-    every = document.get("differences", [])
-    differences = [row for row in every if general(row["measure"]) == OVERLAP.key]
+    differences = [row for row in document.get("differences", []) if general(row["measure"]) == OVERLAP.key]
     return _rounded({**document, "differences": differences} if differences else document)
 
 

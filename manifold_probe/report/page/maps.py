@@ -7,7 +7,7 @@ illustration of a sample of the rows; no number of the page is read off it.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.diagnosis import words
 from manifold_probe.report.figures.look import MAP_COLOURS
 from manifold_probe.report.page.embed import LONGEST, as_script
+from manifold_probe.report.page.rows import ClassRow
 from manifold_probe.report.words import shown
 
 SIDE, MARGIN = 1000, 30
-TAG, APART = 32, 150  # how high and wide a name is on a map
-NAMED = len(MAP_COLOURS)  # classes with a colour of their own; the smaller ones share grey where there are more
+TAG, LETTER = 32, 20  # how high a name is on a map, and how wide each of its letters
+TAGGED = 16  # letters of a name on a map
+NAMED = len(MAP_COLOURS)  # classes that have a colour; where there are more, the smaller ones share grey
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
 
@@ -42,6 +44,11 @@ class Tag:
     x: int
     y: int
 
+    def meets(self, other: Tag) -> bool:
+        """Whether the two would lie on each other."""
+        wide = LETTER * (len(self.name) + len(other.name)) / 2
+        return abs(self.x - other.x) < wide and abs(self.y - other.y) < TAG
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -52,9 +59,21 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Slices:
+    """A further column of the thumbnails' data: its values, the place among them of every drawn row's value, and the
+    colour of each value (None where it shares grey)."""
+
+    name: str
+    values: list[str]
+    of: list[int]
+    colours: list[int | None]
+
+
+@dataclass(frozen=True)
 class Maps:
     """The maps of all students: ``rows`` drawn of ``of``, the teacher's map, each student's by name, the classes with
-    a colour (name, colour), how many others there are, and the text for the script."""
+    a colour (name, colour), how many others there are, the columns that rows can be coloured by, and the text for the
+    script."""
 
     rows: int
     of: int
@@ -63,7 +82,14 @@ class Maps:
     students: dict[str, Drawn]
     legend: list[tuple[str, int]]
     others: int
+    slices: list[Slices]
     script: Markup
+
+    @property
+    def size(self) -> int:
+        """Bytes that the maps take on the page."""
+        paths = [dots.path for drawn in (self.teacher, *self.students.values()) for dots in drawn.dots]
+        return len(self.script.encode()) + sum(map(len, paths))
 
 
 def row_names(document: dict[str, Any]) -> list[Any]:
@@ -97,6 +123,7 @@ def maps_of(
     names = [f"cluster {name}" for name in names] if clusters else names
     ids = row_names(document)
     of = document["pairing"]["rows"]
+    columns = _slices(slices or {})
     data = {
         "k": document["settings"]["k"],
         "of": of,
@@ -107,7 +134,7 @@ def maps_of(
         "classes": names,
         "class": codes.tolist(),
         "colours": colours,
-        "slices": _slices(slices or {}),
+        "slices": [asdict(column) for column in columns],
         "teacher": places[0].ravel().tolist(),
         "students": [
             {"place": names_of.index(name), **_student(name, students[name], place, ids, first)}
@@ -124,8 +151,26 @@ def maps_of(
         [(names[code], colour) for code, colour in enumerate(colours) if colour is not None],
         int(np.isin(codes, [code for code, colour in enumerate(colours) if colour is None]).any())
         and sum(colour is None for colour in colours),
+        columns,
         as_script(data),
     )
+
+
+def slice_tables(maps: Maps | None, students: dict[str, dict[str, Any]]) -> list[tuple[str, list[ClassRow]]]:
+    """(column, its values) of every further column of the thumbnails' data: what is kept of the rows on the maps."""
+    if maps is None:
+        return []
+    drawn = [each["details"]["maps"]["overlap"] if name in maps.students else None for name, each in students.items()]
+    return [(column.name, _slice_rows(column, drawn)) for column in maps.slices]
+
+
+def _slice_rows(column: Slices, drawn: list[list[float] | None]) -> list[ClassRow]:
+    rows = []
+    for place, value in enumerate(column.values):
+        members = np.flatnonzero(np.asarray(column.of) == place)
+        means = [None if kept is None else {"overlap": float(np.take(kept, members).mean())} for kept in drawn]
+        rows.append(ClassRow(value, len(members), means))
+    return sorted(rows, key=lambda row: row.lowest)
 
 
 def _has_maps(document: dict[str, Any]) -> bool:
@@ -138,8 +183,8 @@ def _rows(maps: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _scaled(layouts: list[np.ndarray]) -> list[np.ndarray]:
     """Layouts (m, 2) as whole units of one square, y downwards, with the same scale for all."""
-    every = np.concatenate(layouts)
-    low, high = every.min(0), every.max(0)
+    points = np.concatenate(layouts)
+    low, high = points.min(0), points.max(0)
     scale = (SIDE - 2 * MARGIN) / max(float((high - low).max()), 1e-9)
     middle = (low + high) / 2
     return [np.rint((each - middle) * (scale, -scale) + SIDE / 2).astype(int) for each in layouts]
@@ -162,19 +207,20 @@ def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], nam
         dots.append(Dots(None if colour < 0 else colour, path))
     for code, colour in enumerate(colours):
         if colour is not None:
-            x, y = _tag_place(places[codes == code])
-            while any(abs(x - tag.x) < APART and abs(y - tag.y) < TAG for tag in tags):
-                y += TAG
-            tags.append(Tag(names[code], x, y))
+            tag = _tag(shown(names[code], TAGGED), places[codes == code])
+            while any(map(tag.meets, tags)):
+                tag = replace(tag, y=tag.y + TAG)
+            tags.append(tag)
     return Drawn(dots, tags)
 
 
-def _tag_place(places: np.ndarray) -> tuple[int, int]:
-    """Where the name of a group stands: above it, or below it at the upper edge of the map."""
+def _tag(name: str, places: np.ndarray) -> Tag:
+    """The name of a group within the map: above the group, or below it at the upper edge."""
     columns, lines = np.sort(places, axis=0).T.tolist()
-    last = len(columns) - 1
+    last, half = len(columns) - 1, LETTER * len(name) // 2
     above = lines[int(0.05 * last)] - TAG
-    return columns[int(0.5 * last)], lines[int(0.95 * last)] + TAG if above < TAG else above
+    x = min(max(columns[int(0.5 * last)], half), SIDE - half)
+    return Tag(name, x, lines[int(0.95 * last)] + TAG if above < TAG else above)
 
 
 def _student(
@@ -217,17 +263,16 @@ def _concerned(where: dict[str, Any], ids: list[Any], maps: dict[str, Any]) -> l
     if where.get("rows"):
         rows = set(where["rows"])
         return [place for place, row in enumerate(maps.get("rows") or []) if row in rows]
-    classes = {*map(str, where.get("classes") or []), *map(str, where.get("slices") or [])}
+    classes = set(map(str, where.get("classes") or []))
     codes = {code for code, name in enumerate(maps["classes"]) if str(name) in classes}
     return [place for place, code in enumerate(maps["class"]) if code in codes]
 
 
-def _slices(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Columns with few values, each as its values and every row's place among them."""
-    found = []
-    for name, values in columns.items():
-        known = sorted({shown(value, LONGEST) for value in values})
-        if 1 < len(known) <= SLICES:
-            at = {value: place for place, value in enumerate(known)}
-            found.append({"name": shown(name, LONGEST), "values": known, "of": [at[shown(v, LONGEST)] for v in values]})
-    return found
+def _slices(columns: dict[str, list[Any]]) -> list[Slices]:
+    """The columns that have few values."""
+    slices = []
+    for name, column in columns.items():
+        values, of = np.unique([shown(value, LONGEST) for value in column], return_inverse=True)
+        if 1 < len(values) <= SLICES:
+            slices.append(Slices(shown(name, LONGEST), values.tolist(), of.tolist(), _colours(of, len(values))))
+    return slices

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.report.document import Reading, readings, students_of
+from manifold_probe.report.document import readings, students_of
 from manifold_probe.report.page.strips import Axis, Strip, common_axis, own_axis, strip
 from manifold_probe.report.readings import catalogue, gloss, grouped, headline, reading, title
+from manifold_probe.report.records import Reading
 from manifold_probe.report.words import interval, number
 
 BRACKETS = re.compile(r" \([^)]*\)")
@@ -17,7 +18,7 @@ EVERY = 6  # lines of a phone's screen: after so many, the axis is said again th
 
 @dataclass(frozen=True)
 class Line:
-    """One value with its strip; ``student`` is its place among the students, None for the teacher's own value.
+    """One value with its strip; ``student`` is its place among the students, None for a value of the teacher.
 
     ``again``: the axis's labels above it are far away on a phone.
     """
@@ -50,7 +51,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Group:
-    """Measures under one heading; ``axis`` is None where every block has its own.
+    """Measures under one heading; ``axis`` is None where the blocks have different axes.
 
     ``yardsticks``: whether there are columns for them. All groups on the common axis have them or none has, for else
     0 and 1 would not stand in one line down the page.
@@ -72,7 +73,8 @@ def main_measures(document: dict[str, Any]) -> list[Block]:
 def groups(document: dict[str, Any]) -> list[Group]:
     """The measures that the page does not show first, in the order of the report.
 
-    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has its own.
+    Groups of measures that end at 1 share an axis; what describes one space alone, or has no upper end, has a separate
+    one.
     """
     students, declared = students_of(document), catalogue(document)
     measures = [readings(each) for each in students.values()]
@@ -82,13 +84,14 @@ def groups(document: dict[str, Any]) -> list[Group]:
     common = [name for name in keys if all(declared[key].bounds[1] == 1 for key in keys[name])]
     shares = [each[key] for name in common for key in keys[name] for each in measures if key in each]
     axis, yardsticks = common_axis(shares), _yardsticks(shares)
-    found = []
-    for name, members in keys.items():
-        own = [each[key] for key in members for each in measures if key in each]
-        on_axis = name in common
-        blocks = _blocks(members, axis if on_axis else None, document)
-        found.append(Group(name, axis if on_axis else None, blocks, yardsticks if on_axis else _yardsticks(own)))
-    return found
+
+    def group(name: str, members: list[str]) -> Group:
+        if name in common:
+            return Group(name, axis, _blocks(members, axis, document), yardsticks)
+        alone = [each[key] for key in members for each in measures if key in each]
+        return Group(name, None, _blocks(members, None, document), _yardsticks(alone))
+
+    return [group(name, members) for name, members in keys.items()]
 
 
 def _yardsticks(measures: list[Reading]) -> bool:
@@ -103,9 +106,9 @@ def _blocks(keys: list[str], axis: Axis | None, document: dict[str, Any]) -> lis
     for key in keys:
         # the two sides of a pair share an axis, so that they can be compared
         pair = (key.replace("_student", "_teacher"), key.replace("_teacher", "_student"))
-        own = axis or own_axis(each[side] for each in measures for side in pair if side in each)
+        of_pair = axis or own_axis(each[side] for each in measures for side in pair if side in each)
         above = sum(len(block.lines) for block in blocks) if axis else 0
-        blocks.append(_block(key, own, document, above))
+        blocks.append(_block(key, of_pair, document, above))
     return blocks
 
 
@@ -113,17 +116,17 @@ def _block(key: str, axis: Axis, document: dict[str, Any], above: int) -> Block:
     students, declared = students_of(document), catalogue(document)[key]
     first = next(iter(students.values()))
     all_of = [(place, readings(each).get(key)) for place, each in enumerate(students.values())]
-    found: list[tuple[int | None, Reading]] = [(place, each) for place, each in all_of if each is not None]
-    # what tells of the teacher alone is the same beside every student
-    if declared.side == "teacher" and len({_printed(measure) for _, measure in found}) == 1:
-        found = [(None, found[0][1])]
+    known: list[tuple[int | None, Reading]] = [(place, each) for place, each in all_of if each is not None]
+    # what describes the teacher alone is the same with every student
+    if declared.side == "teacher" and len({_printed(measure) for _, measure in known}) == 1:
+        known = [(None, known[0][1])]
     undefined = []
     if len(students) > 1:
-        undefined = _undefined([(place, measure.note) for place, measure in found if measure.value is None])
-        found = [(place, measure) for place, measure in found if measure.value is not None]
+        undefined = _undefined([(place, measure.note) for place, measure in known if measure.value is None])
+        known = [(place, measure) for place, measure in known if measure.value is not None]
     lines = [
         Line(place, each, strip(each, axis), (above + turn) % EVERY == 0)
-        for turn, (place, each) in enumerate(found, start=1)
+        for turn, (place, each) in enumerate(known, start=1)
     ]
     words = reading(key, first) if len(students) == 1 else gloss(key, document)
     return Block(key, title(key, document), words, lines, undefined, axis)

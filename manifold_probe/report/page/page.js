@@ -7,7 +7,8 @@ const $ = (css, root = document) => root.querySelector(css);
 const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
-const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, APART = 150, DOT = 5, LISTED = 500;
+const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LETTER = 20, DOT = 5, LISTED = 500;
+const MOVED = 8, STRAIGHT = 0.15;  // a drag is longer; of its chord, what a straight one leaves it by at most
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "path", "circle", "rect", "text", "g"].includes(tag);
@@ -146,7 +147,7 @@ function maps(data) {
   const points = side => side === "teacher" ? data.teacher : current().xy;
   data.students.forEach(each => { each.lists = KINDS.map(kind => unpacked(each.neighbours[kind])); });
 
-  /* what is drawn over the dots of one map; a layer of its own, so that the dots are not painted again */
+  /* what is drawn over the dots of one map; a separate layer, so that the dots are not painted again */
   function view(field) {
     const over = make("svg", {class: "over", viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": "true"});
     const part = (tag, name, attributes = {}) => {
@@ -158,20 +159,19 @@ function maps(data) {
     for (const kind of KINDS) parts[kind + "Lines"] = part("path", `lines ${kind}`);
     for (const kind of KINDS) parts[kind] = part("path", `marks ${kind}`);
     parts.ring = part("circle", "ring", {r: 16, visibility: "hidden"});
-    parts.brush = part("rect", "brush", {visibility: "hidden"});
+    parts.lasso = part("path", "lasso");
     // thousands of dots are painted faster on a canvas; what SVG drew of them is for pages without scripts
     const canvas = make("canvas", {"aria-hidden": "true"});
     field.prepend(canvas);
     field.append(over);
-    new ResizeObserver(() => palette && paintDots(each)).observe(field);
-    const side = field.dataset.side;
+    const side = field.dataset.side, map = {field, side, over, parts, canvas, tags: $(".tags", field)};
+    new ResizeObserver(() => palette && paintDots(map)).observe(field);
     Object.entries({
       tabindex: "0", role: "application", "aria-roledescription": "map",
       "aria-label": `Map of the ${side}. Arrow keys go from row to row, Space selects the row, Escape clears.`,
     }).forEach(([name, value]) => field.setAttribute(name, value));
     $$(".dots path", field).forEach(path => path.remove());
-    const each = {field, side, over, parts, canvas, tags: $(".tags", field)};
-    return each;
+    return map;
   }
 
   /* colours */
@@ -186,8 +186,8 @@ function maps(data) {
     const [kind, which] = colouring.split(" ");
     if (kind === "label") return grouped(data.classes, data.class, data.colours);
     if (kind === "slice") {
-      const {values, of} = data.slices[which];
-      return grouped(values, of, values.map((_, i) => i < 10 ? i : null));
+      const {values, of, colours} = data.slices[which];
+      return grouped(values, of, colours);
     }
     if (kind === "cause") {
       const concerned = new Set(current().causes[which].places), rest = [];
@@ -205,10 +205,10 @@ function maps(data) {
   }
 
   function grouped(names, codes, colours) {
-    const found = names.map((name, code) => ({name: shown(name, 24), css: `d${colours[code]}`, rows: [], code}));
+    const groups = names.map((name, code) => ({name: shown(name, 24), css: `d${colours[code]}`, rows: [], code}));
     const rest = {name: "others", css: "d-rest", rows: []};
-    codes.forEach((code, row) => (colours[code] === null ? rest : found[code]).rows.push(row));
-    return [rest, ...found].filter(each => each.rows.length);
+    codes.forEach((code, row) => (colours[code] === null ? rest : groups[code]).rows.push(row));
+    return [rest, ...groups].filter(each => each.rows.length);
   }
 
   function paint() {
@@ -218,13 +218,15 @@ function maps(data) {
       const xy = points(side);
       const placed = [];
       tags.replaceChildren();
-      if (!/^(label|slice)/.test(colour)) continue;
+      if (colour !== "label") continue;
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
+        const text = shown(name, 16), half = LETTER * Array.from(text).length / 2;
         let [x, y] = tagged(rows, xy);
-        while (placed.some(([a, b]) => Math.abs(x - a) < APART && Math.abs(y - b) < TAG)) y += TAG;
-        placed.push([x, y]);
-        tags.append(make("text", {x, y}, shown(name, 16)));
+        x = Math.min(Math.max(x, half), SIDE - half);
+        while (placed.some(([a, b, wide]) => Math.abs(x - a) < half + wide && Math.abs(y - b) < TAG)) y += TAG;
+        placed.push([x, y, half]);
+        tags.append(make("text", {x, y}, text));
       }
     }
     $("#legend").replaceChildren(...buckets.map(bucket => {
@@ -248,14 +250,14 @@ function maps(data) {
 
   // the pixels of a dot: x, y and the share of the pixel that it covers, one after the other
   function disc(radius) {
-    const found = [], reach = Math.ceil(radius + 0.5);
+    const pixels = [], reach = Math.ceil(radius + 0.5);
     for (let y = -reach; y <= reach; y++) {
       for (let x = -reach; x <= reach; x++) {
         const share = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(x, y)));
-        if (share) found.push(x, y, share);
+        if (share) pixels.push(x, y, share);
       }
     }
-    return Float32Array.from(found);
+    return Float32Array.from(pixels);
   }
 
   // all rows in the colours of their buckets; selected ones last, in full colour and ringed. Pixels are set one by one:
@@ -288,7 +290,7 @@ function maps(data) {
     field.dataset.selected = selection.size;
   }
 
-  // where the name of a group stands, as page.maps.tag_place: above it, below it at the upper edge
+  // where the name of a group stands, as page.maps._tag: above it, below it at the upper edge
   function tagged(rows, xy) {
     const sorted = axis => rows.map(row => xy[2 * row + axis]).sort((a, b) => a - b);
     const [xs, ys] = [sorted(0), sorted(1)], at = share => Math.floor(share * (rows.length - 1));
@@ -355,7 +357,8 @@ function maps(data) {
     if (row === null) {
       panel.replaceChildren(make("p", {class: "words"},
         "Point at a row, tap it, or focus a map and use the arrow keys: its neighbours are drawn in both maps. "
-        + "Drag over a map to select rows; Shift adds to the selection."));
+        + (matchMedia("(pointer: coarse)").matches ? "To select rows, press Draw to select, then draw around them."
+          : "Draw around rows to select them, or drag straight across for a box; Shift adds to the selection.")));
       return;
     }
     const lists = current().lists;
@@ -416,7 +419,7 @@ function maps(data) {
       ...cells.map(cell => make("td", {class: "number"}, String(cell))));
     const head = (...texts) => make("thead", {}, make("tr", {}, ...texts.map((text, i) =>
       make("th", {scope: "col", class: i ? "number" : ""}, text))));
-    const table = make("table", {}, head("", "selection", "whole"), make("tbody", {},
+    const table = make("table", {}, head("measure", "selection", "whole"), make("tbody", {},
       line("rows", `${chosen.length} of ${count} on the maps`, data.of.toLocaleString("en")),
       line(`overlap@${data.k}`, number(mean), number(whole.value) + limits)));
     const classes = make("table", {}, head(data.kind, "rows", "overlap", "whole"), make("tbody", {},
@@ -471,8 +474,8 @@ function maps(data) {
 
   /* pointer and keyboard */
 
-  function at(event, each) {
-    const box = each.field.getBoundingClientRect(), scale = SIDE / box.width;
+  function at(event, field) {
+    const box = field.getBoundingClientRect(), scale = SIDE / box.width;
     return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
   }
 
@@ -486,14 +489,27 @@ function maps(data) {
     return best;
   }
 
-  function inBox([a, b], [c, d], side) {
-    const xy = points(side), found = [];
-    const [left, right, top, bottom] = [Math.min(a, c), Math.max(a, c), Math.min(b, d), Math.max(b, d)];
+  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of
+  function enclosed(line) {
+    const [[a, b], [c, d]] = [line[0], line[line.length - 1]];
+    const leaves = ([x, y]) => Math.abs((x - a) * (d - b) - (y - b) * (c - a)) > STRAIGHT * ((c - a) ** 2 + (d - b) ** 2);
+    return line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
+  }
+
+  // the rows within a shape: where a line to the right of a row crosses its outline an odd number of times
+  function within(corners, side) {
+    const xy = points(side), rows = [];
     for (let row = 0; row < count; row++) {
       const x = xy[2 * row], y = xy[2 * row + 1];
-      if (x >= left && x <= right && y >= top && y <= bottom) found.push(row);
+      let inside = false;
+      for (let i = 0, [a, b] = corners.at(-1); i < corners.length; i++) {
+        const [c, d] = corners[i];
+        if ((b > y) !== (d > y) && x < a + (c - a) * (y - b) / (d - b)) inside = !inside;
+        [a, b] = [c, d];
+      }
+      if (inside) rows.push(row);
     }
-    return found;
+    return rows;
   }
 
   function next(row, side, [dx, dy]) {
@@ -510,52 +526,49 @@ function maps(data) {
 
   const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
-  function handle(each) {
-    const {field, side, parts} = each;
-    let start = null, dragging = false, waiting = null;
+  function handle({field, side, parts}) {
+    let line = null, waiting = null;  // where the pointer went since it was pressed; the move to draw next
 
+    const draws = event => event.pointerType === "mouse" || touching;  // a finger moves the page, unless it is to draw
+    const far = ([x, y]) => Math.hypot(x - line.at(-1)[0], y - line.at(-1)[1]) > MOVED;
     const moved = event => {
       waiting = null;
-      const here = at(event, each);
-      if (start && Math.hypot(here[0] - start[0], here[1] - start[1]) > 8) dragging = true;
-      if (!dragging) {
+      const here = at(event, field);
+      if (!line) {
         const row = nearest(here, side, NEAR);
         if (row !== hovered) { hovered = row; draw(); }
         return;
       }
-      parts.brush.setAttribute("visibility", "visible");
-      parts.brush.setAttribute("x", Math.min(start[0], here[0]));
-      parts.brush.setAttribute("y", Math.min(start[1], here[1]));
-      parts.brush.setAttribute("width", Math.abs(here[0] - start[0]));
-      parts.brush.setAttribute("height", Math.abs(here[1] - start[1]));
+      if (!far(here)) return;
+      if (hovered !== null) { hovered = null; draw(); }
+      line.push(here);
+      parts.lasso.setAttribute("d", `M${enclosed(line).join("L")}Z`);
     };
     const stop = () => {
-      start = null;
-      dragging = false;
-      parts.brush.setAttribute("visibility", "hidden");
+      line = waiting = null;
+      parts.lasso.removeAttribute("d");
     };
     field.addEventListener("pointermove", event => {
-      if (event.pointerType === "touch" && !start) return;
+      if (!draws(event)) return;
       if (waiting === null) requestAnimationFrame(() => waiting && moved(waiting));
       waiting = event;
     });
     field.addEventListener("pointerdown", event => {
-      if (event.button) return;
-      start = at(event, each);
-      if (event.pointerType !== "touch" || touching) field.setPointerCapture(event.pointerId);
+      if (event.button || !event.isPrimary) return;
+      line = [at(event, field)];
+      if (draws(event)) field.setPointerCapture(event.pointerId);
     });
     field.addEventListener("pointerup", event => {
-      if (!start) return;
-      const from = start, here = at(event, each);
-      const dragged = Math.hypot(here[0] - from[0], here[1] - from[1]) > 8;
-      waiting = null;
-      stop();
-      if (dragged) select(inBox(from, here, side), event.shiftKey);
-      else {
-        const row = nearest(here, side, event.pointerType === "touch" ? 2 * NEAR : NEAR);
+      if (!line) return;
+      const here = at(event, field);
+      if (draws(event) && (line.length > 1 || far(here))) {
+        select(within(enclosed([...line, here]), side), event.shiftKey);
+      } else {
+        const row = nearest(here, side, event.pointerType === "mouse" ? NEAR : 2 * NEAR);
         if (row === null) select([]);
         pin(row);
       }
+      stop();
     });
     field.addEventListener("pointercancel", stop);
     field.addEventListener("pointerleave", () => {
@@ -570,6 +583,7 @@ function maps(data) {
         if (selection.has(pinned)) select([...selection].filter(row => row !== pinned));
         else select([pinned], true);
       } else if (event.key === "Escape") {
+        stop();
         select([]);
         pin(null);
       } else return;
@@ -616,8 +630,8 @@ function maps(data) {
 
   function causes() {
     for (const button of $$("button.concerned")) {
-      const own = button.closest("[data-student]");
-      const of = data.students.findIndex(each => own === null || each.place === Number(own.dataset.student));
+      const part = button.closest("[data-student]");
+      const of = data.students.findIndex(each => part === null || each.place === Number(part.dataset.student));
       const which = of < 0 ? -1 : data.students[of].causes.findIndex(each => each.title === button.dataset.title);
       if (which < 0) button.parentNode.remove();
       else button.addEventListener("click", () => {
@@ -643,10 +657,10 @@ function maps(data) {
   }
 
   listeners.push(chosen => {
-    const found = data.students.findIndex(each => each.place === chosen);
-    $("#maps .no-map").hidden = found >= 0;
-    if (found < 0) return;
-    student = found;
+    const mapped = data.students.findIndex(each => each.place === chosen);
+    $("#maps .no-map").hidden = mapped >= 0;
+    if (mapped < 0) return;
+    student = mapped;
     $(".field[data-side=student]").parentNode.querySelector(".map-name").replaceChildren(bdi(current().name, 32));
     recolour();
     select([...selection]);

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,23 @@ from markupsafe import Markup
 from manifold_probe.extraction.data import Data
 from manifold_probe.measures.catalogue import detailed, printed
 from manifold_probe.report.advice import next_steps
-from manifold_probe.report.diagnosis.document import of_comparison
-from manifold_probe.report.document import students_of
+from manifold_probe.report.comparison import by_students, main_alarms
+from manifold_probe.report.document import of_comparison, students_of
 from manifold_probe.report.figures.look import PALETTE
 from manifold_probe.report.page.account import facts_of
 from manifold_probe.report.page.colours import MARKS, YARDSTICK_MARKS, style_sheet
 from manifold_probe.report.page.embed import script
-from manifold_probe.report.page.maps import maps_of, row_names
+from manifold_probe.report.page.maps import Maps, maps_of, row_names, slice_tables
 from manifold_probe.report.page.measures import Block, groups, main_measures
 from manifold_probe.report.page.pictures import pictures
-from manifold_probe.report.page.room import BYTES, SHEET, blocks, fewer, most_classes, most_rows
+from manifold_probe.report.page.room import BYTES, FIGURES, SHEET, blocks, fewer, most_classes, most_rows
 from manifold_probe.report.page.rows import classes, longest, worst_rows
-from manifold_probe.report.page.strips import SHARES, Strip, class_strip
-from manifold_probe.report.page.students import by_students, differences, many, table
+from manifold_probe.report.page.strips import SHARES, class_strip
+from manifold_probe.report.page.students import differences, many, table
 from manifold_probe.report.page.thumbnails import of_maps, read_thumbnails
-from manifold_probe.report.readings import catalogue, gloss, shared_notes, title
-from manifold_probe.report.sections import pairing, size, told
-from manifold_probe.report.students import ranking
-from manifold_probe.report.training import training_sentences
-from manifold_probe.report.verdict import verdict
+from manifold_probe.report.readings import catalogue, gloss, pairing, shared_notes, size, title
+from manifold_probe.report.run import training_sentences
+from manifold_probe.report.verdict import ranking, verdict
 from manifold_probe.report.words import count, interval, number, one_line, shown, student_name, teacher_name
 
 UNDEFINED = "\u2013"
@@ -50,17 +49,21 @@ PARTS = (
     ("measures", "More measures", "groups"),
     ("differences", "Paired differences", "differences"),
     ("classes", "Classes", "classes"),
+    ("slices", "Slices", "slices"),
     ("rows", "Rows that lost most", "worst"),
     ("figures", "Figures", "figures"),
     ("about", "About this report", "inputs"),
 )
+OF_DIAGNOSES = {"accounted": "accounts", "caused": "causes", "corrected": "ladder", "harmless": "benign"}
 TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB. probe figures draws the maps."
+SOME_LEFT_OUT = "Maps of the first {} students: with those of all {} this page would exceed 5 MB."
 
 
 def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document.
 
-    ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown.
+    ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown. Its
+    further columns are slices: maps can be coloured by them, and each has a table. A comparison itself knows no slices.
 
     Raises
     ------
@@ -70,42 +73,49 @@ def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None
     template, context = environment().get_template("page.html"), _context(document)
     students = context["students"]
     room = BYTES - len(template.render(_with_parts(context)).encode())
-    context |= _pictured(students, thumbnails, room)
+    context |= _pictured(students, thumbnails, room - FIGURES)
     size = len(template.render(_with_parts(context)).encode())
-    if size > BYTES and context["maps"]:
-        context |= {"maps": None, "map_data": "", "maps_left_out": TOO_LARGE}
-        size = len(template.render(_with_parts(context)).encode())
     figures, left_out = pictures(_of_students(document, students), BYTES - size)
     return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
 
 
 def _pictured(students: dict[str, dict[str, Any]], source: Data | str | Path | None, room: int) -> dict[str, Any]:
-    """The maps and the thumbnails, which the page has where there is room for them."""
-    maps = maps_of(students)
-    if source is None:
-        return {"maps": maps, "map_data": maps.script if maps else ""}
-    left = room - (len(maps.script.encode()) if maps else 0)
-    thumbnails = read_thumbnails(students, source, min(SHEET, max(left, 0)))
-    if maps:
-        rows = next(names for each in students.values() if (names := row_names(each)))
-        maps = maps_of(students, *of_maps(thumbnails, rows))
-    sheet = (
-        f'.thumb{{--tile:{thumbnails.tile}px;background-image:url("{thumbnails.sheet}")}}' if thumbnails.tile else ""
-    )
-    return {
-        "maps": maps,
-        "map_data": maps.script if maps else "",
-        "thumbnails": thumbnails,
-        "sheet": Markup(sheet),
-    }
+    """The maps, the thumbnails and the slices, as far as there is room for them."""
+    all_maps = maps_of(students)
+    maps = _fitting(all_maps, room, students)
+    context: dict[str, Any] = {}
+    if source is not None:
+        thumbnails = read_thumbnails(students, source, min(SHEET, max(room - (maps.size if maps else 0), 0)))
+        if maps:
+            rows = next(names for each in students.values() if (names := row_names(each)))
+            extras = of_maps(thumbnails, rows)
+            maps = _fitting(maps_of(students, *extras), room - len(thumbnails.sheet), students, *extras)
+        tiles = f'.thumb{{--tile:{thumbnails.tile}px;background-image:url("{thumbnails.sheet}")}}'
+        context = {
+            "thumbnails": thumbnails,
+            "sheet": Markup(tiles if thumbnails.tile else ""),
+            "slices": slice_tables(maps, students),
+        }
+    wanted, fit = (len(each.students) if each else 0 for each in (all_maps, maps))
+    left_out = "" if fit == wanted else (SOME_LEFT_OUT.format(fit, wanted) if fit else TOO_LARGE)
+    return {**context, "maps": maps, "map_data": maps.script if maps else "", "maps_left_out": left_out}
+
+
+def _fitting(maps: Maps | None, room: int, students: dict[str, dict[str, Any]], *extras: Any) -> Maps | None:
+    """The maps, or those of the first students, as many as fit into ``room`` bytes."""
+    count = len(students)
+    while maps and maps.size > room:
+        count = min(count - 1, count * max(room, 0) // maps.size)
+        maps = maps_of(dict(islice(students.items(), count)), *extras)
+    return maps
 
 
 def environment() -> Environment:
     """What templates are rendered with."""
-    found = Environment(
+    jinja = Environment(
         loader=FunctionLoader(text_of), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters |= {
+    jinja.filters |= {
         "shown": shown,
         "printed": printed,
         "plain": one_line,
@@ -114,14 +124,14 @@ def environment() -> Environment:
         "verdict": verdict,
         "size": size,
         "count": count,
-        "class_strip": _class_strip,
+        "class_strip": class_strip,
         "sortable": lambda value: "" if value is None else value,
     }
-    return found
+    return jinja
 
 
 def text_of(name: str) -> str:
-    """The text of a file that lies beside this module."""
+    """The text of a file in the folder of this module."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
@@ -149,16 +159,15 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     most = most_rows(len(students), max(longest(each) for each in students.values()))
     clusters = first["settings"].get("classes") == "k-means"
     rows = classes(students)
-    worst = {name: found for name, each in students.items() if (found := worst_rows(each, most))}
+    worst = {name: lost for name, each in students.items() if (lost := worst_rows(each, most))}
     diagnoses = _diagnoses(students)
     return {
         "title": _title(everyone),
-        "diagnoses": diagnoses,
         "diagnosed": {name: each["diagnosis"]["verdict"] for name, each in students.items() if name in diagnoses},
-        "accounted": [name for name, facts in diagnoses.items() if facts["accounts"]],
-        "caused": [name for name, facts in diagnoses.items() if facts["causes"]],
-        "corrected": [name for name, facts in diagnoses.items() if facts["ladder"]],
-        "harmless": [name for name, facts in diagnoses.items() if facts["benign"]],
+        **{
+            part: {name: facts for name, facts in diagnoses.items() if facts[needed]}
+            for part, needed in OF_DIAGNOSES.items()
+        },
         **frame([*main, *(block for group in grouped for block in group.blocks)]),
         "colours": len(PALETTE),
         "students": students,
@@ -192,6 +201,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
         "by_id": any(row.id is not None for each in worst.values() for row in each.rows),
         "teacher": teacher_name(first),
         "maps": None,
+        "slices": [],
         "maps_left_out": "",
         "thumbnails": None,
         "sheet": "",
@@ -205,7 +215,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def frame(blocks: Iterable[Block] = ()) -> dict[str, Any]:
-    """What every page has whatever it shows: its style, its script and the policy that allows this script alone."""
+    """What every page has: its style, its script and the policy that allows this script alone."""
     script = text_of("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
@@ -221,8 +231,8 @@ def frame(blocks: Iterable[Block] = ()) -> dict[str, Any]:
 
 def _diagnoses(students: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the page shows of every student's diagnosis."""
-    found = {name: of_comparison(each) for name, each in students.items()}
-    return {name: facts_of(diagnosis) for name, diagnosis in found.items() if diagnosis is not None}
+    diagnoses = {name: of_comparison(each) for name, each in students.items()}
+    return {name: facts_of(diagnosis) for name, diagnosis in diagnoses.items() if diagnosis is not None}
 
 
 def _title(students: dict[str, dict[str, Any]]) -> str:
@@ -238,11 +248,11 @@ def _title(students: dict[str, dict[str, Any]]) -> str:
 def _steps(students: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What to do next: what holds for every student, and what for some."""
     steps = by_students(students, next_steps)
-    own = {name: [step for step, names in steps if name in names] for name in students}
+    of_some = {name: [step for step, names in steps if name in names] for name in students}
     return {
         "steps": steps,
         "shared_steps": [step for step, names in steps if not names],
-        "own_steps": {name: sentences for name, sentences in own.items() if sentences},
+        "steps_of": {name: sentences for name, sentences in of_some.items() if sentences},
     }
 
 
@@ -252,12 +262,10 @@ def _limits(thing: Any) -> str:
     return UNDEFINED if low is None or high is None else interval(low, high)
 
 
-def _class_strip(row: dict[str, Any]) -> Strip:
-    return class_strip(row.get("overlap"), row.get("low"), row.get("high"))
-
-
 def _alarms(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in told(document["alarms"])]
+    return [
+        (_spaced(alarm["code"]).capitalize(), one_line(alarm["message"])) for alarm in main_alarms(document["alarms"])
+    ]
 
 
 def _spaced(key: str) -> str:
@@ -288,11 +296,11 @@ def _provenance(students: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list
 
 def items(part: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values, those of a part within it among them."""
-    found = []
+    facts = []
     for key, value in part.items():
         if isinstance(value, dict):
-            found += items(value)
+            facts += items(value)
         elif value is not None:
             words = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-            found.append((_spaced(key), words))
-    return found
+            facts.append((_spaced(key), words))
+    return facts

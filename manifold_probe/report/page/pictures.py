@@ -20,15 +20,15 @@ def pictures(document: dict[str, Any], room: int) -> tuple[list[tuple[Markup, st
     """SVG and caption of the figures that fit into ``room`` bytes, and how many do not; not those whose content the
     page shows as tables and maps."""
     drawn = {name: figure for name, figure in draw(_drawable(document), PAGE).items() if name not in IN_TABLES}
-    found: list[tuple[Markup, str]] = []
+    fitting: list[tuple[Markup, str]] = []
     for name, figure in drawn.items():
         words = caption(name, document)
         svg = inline(svg_with_text(figure, PAGE), name, words)
-        size = len(svg.encode()) + len(words.encode()) + 100  # with the tags about them
+        size = len(svg.encode()) + len(words.encode()) + 100  # with the tags around them
         if size <= room:
-            found.append((svg, words))
+            fitting.append((svg, words))
             room -= size
-    return found, len(drawn) - len(found)
+    return fitting, len(drawn) - len(fitting)
 
 
 def _drawable(document: dict[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from manifold_probe.report.document import students_of
 
 BYTES = 4_800_000  # bytes of a page; what the text leaves of it, the figures may take
 STUDENTS = 100
+FIGURES = 600_000  # bytes that maps and thumbnails leave to the figures
 SHEET = 2_500_000  # bytes of all thumbnails
 NEIGHBOURS = 12_000  # names of neighbours in all lists of rows
 CLASS_CELLS = 2_000  # classes times students
-LEAST = 5
-ACROSS = 7  # students beside each other on paper
+FEWEST = 5  # rows or classes that are listed in any case
+ACROSS = 7  # students side by side on paper
 
 
 def fewer(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -37,7 +38,7 @@ def most_rows(students: int, neighbours: int) -> int:
     >>> most_rows(12, 10), most_rows(40, 10), most_rows(100, 20)
     (50, 15, 5)
     """
-    return max(LEAST, NEIGHBOURS // (2 * students * max(neighbours, 1)))
+    return max(FEWEST, NEIGHBOURS // (2 * students * max(neighbours, 1)))
 
 
 def most_classes(students: int) -> int:
@@ -46,7 +47,7 @@ def most_classes(students: int) -> int:
     >>> most_classes(1), most_classes(40)
     (100, 50)
     """
-    return min(100, max(LEAST, CLASS_CELLS // students))
+    return min(100, max(FEWEST, CLASS_CELLS // students))
 
 
 def blocks(students: int) -> list[range]:

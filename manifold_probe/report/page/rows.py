@@ -11,11 +11,16 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: how many queries, and what every student keeps of it (None where it was not measured)."""
+    """One class or slice: how many queries, and what every student keeps of it (None where it was not measured)."""
 
     name: Any
     n: int
     students: list[dict[str, Any] | None]
+
+    @property
+    def lowest(self) -> float:
+        """The overlap of the student that suffers most."""
+        return min(_overlap(each) for each in self.students if each)
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,24 @@ def worst_first(classes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def classes(students: dict[str, dict[str, Any]]) -> list[ClassRow]:
     """Every class, that which suffers most in any student first."""
-    found = [{row["class"]: row for row in each["details"].get("per_class") or []} for each in students.values()]
+    by_name = [{row["class"]: row for row in each["details"].get("per_class") or []} for each in students.values()]
     rows = []
-    for name in dict.fromkeys(name for each in found for name in each):
-        of_name = [each.get(name) for each in found]
+    for name in dict.fromkeys(name for of_student in by_name for name in of_student):
+        of_name = [of_student.get(name) for of_student in by_name]
         rows.append(ClassRow(name, max(row["n"] for row in of_name if row), of_name))
-    return sorted(rows, key=lambda row: min(_overlap(each) for each in row.students if each))
+    return sorted(rows, key=lambda row: row.lowest)
 
 
 def worst_rows(document: dict[str, Any], most: int) -> WorstRows | None:
     """The rows that lost most, at most so many, and what is said of all that the document lists; None without any."""
-    every = listed(document)
-    if not every:
+    lost = listed(document)
+    if not lost:
         return None
-    rows = [_worst(row) for row in every[: min(most, MOST_ROWS)]]
-    none = sum(row.get("overlap") == 0 for row in every)
-    sentence = f"{none} of the {len(every)} rows that lost most keep no neighbour." if none else ""
-    if len(rows) < len(every):
-        sentence += f" The first {len(rows)} of the {len(every)}; the saved JSON holds all."
+    rows = [_worst(row) for row in lost[: min(most, MOST_ROWS)]]
+    none = sum(row.get("overlap") == 0 for row in lost)
+    sentence = f"{none} of the {len(lost)} rows that lost most keep no neighbour." if none else ""
+    if len(rows) < len(lost):
+        sentence += f" The first {len(rows)} of the {len(lost)}; the saved JSON holds all."
     return WorstRows(rows, sentence.strip(), len({row.overlap for row in rows}) > 1)
 
 
@@ -79,7 +84,7 @@ def listed(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def longest(document: dict[str, Any]) -> int:
-    """How many neighbours the page names beside each row, at most."""
+    """How many neighbours the page names for each row, at most."""
     known = [len(row[side]) for row in listed(document) for side in ("teacher_neighbours", "student_neighbours")]
     return min(MOST_NEIGHBOURS, max(known, default=0))
 

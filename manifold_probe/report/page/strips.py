@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from manifold_probe.report.document import Reading
+from manifold_probe.report.records import Reading
 
 OVERHANG = 4.0  # percent by which a mark may leave the axis, so that -0.03 is not drawn as 0
 
@@ -49,30 +50,21 @@ class Strip:
     value: float | None
     low: float | None
     high: float | None
-    chance: float | None
-    class_chance: float | None
-    reference: float | None
+    chance: float | None = None
+    class_chance: float | None = None
+    reference: float | None = None
 
 
 def strip(measure: Reading, axis: Axis) -> Strip:
     """One measure on an axis."""
-
-    def at(value: float | None) -> float | None:
-        return None if value is None else axis.place(value)
-
-    return Strip(
-        at(measure.value),
-        at(measure.low),
-        at(measure.high),
-        at(measure.chance),
-        at(measure.class_chance),
-        at(measure.reference),
-    )
+    values = {name: getattr(measure, name) for name in Strip.__dataclass_fields__}
+    return Strip(**{name: None if value is None else axis.place(value) for name, value in values.items()})
 
 
-def class_strip(overlap: float | None, low: float | None, high: float | None) -> Strip:
-    """The overlap of one class."""
-    return strip(Reading(overlap, low, high, None, None, None, None, None, None, None), SHARES)
+def class_strip(row: dict[str, Any]) -> Strip:
+    """The overlap of one class with its interval."""
+    values = (row.get(name) for name in ("overlap", "low", "high"))
+    return Strip(*(None if value is None else SHARES.place(value) for value in values))
 
 
 def common_axis(measures: Iterable[Reading]) -> Axis:

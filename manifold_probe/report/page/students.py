@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from manifold_probe.report.document import Reading, readings
+from manifold_probe.report.comparison import MOST_PAIRS
+from manifold_probe.report.document import readings
 from manifold_probe.report.page.room import overlap
 from manifold_probe.report.readings import faithful, headline, title
-from manifold_probe.report.students import MOST_PAIRS, best
+from manifold_probe.report.records import Reading
+from manifold_probe.report.verdict import best
 from manifold_probe.report.words import number, shown
 
 MOST_LISTED = 1000  # pairs
@@ -104,21 +106,6 @@ def differences(
 def many(document: dict[str, Any]) -> bool:
     """Whether there are too many pairs for a table each."""
     return len(list(combinations(document["students"], 2))) > MOST_PAIRS
-
-
-def by_students(
-    students: dict[str, dict[str, Any]], items: Callable[[dict[str, Any]], Iterable[Any]]
-) -> list[tuple[Any, list[str]]]:
-    """Every item once, with the students that have it; no names where all have it.
-
-    >>> by_students({"a": {"x": [1, 2]}, "b": {"x": [2]}}, lambda each: each["x"])
-    [(1, ['a']), (2, [])]
-    """
-    found: dict[Any, list[str]] = {}
-    for name, each in students.items():
-        for item in items(each):
-            found.setdefault(item, []).append(name)
-    return [(item, [] if len(names) == len(students) else names) for item, names in found.items()]
 
 
 def _gap(row: dict[str, Any], document: dict[str, Any]) -> Gap:

@@ -43,7 +43,7 @@ def inline(text: str, name: str, label: str) -> Markup:
             element.text = None
         element.tail = None if element.tag != "tspan" else element.tail
         for key, value in element.attrib.items():
-            element.attrib[key] = _mended(key, value)
+            element.attrib[key] = _adapted(key, value)
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label, "class": "figure"}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
@@ -70,7 +70,7 @@ def _rename(root: ElementTree.Element, name: str) -> None:
             element.attrib[key] = REFERENCE.sub(lambda found: f"url(#{new[found[1]]})", value)
 
 
-def _mended(key: str, value: str) -> str:
+def _adapted(key: str, value: str) -> str:
     if key in ROUNDED:
         return DECIMALS.sub(r"\1", value)
     if key == "href":

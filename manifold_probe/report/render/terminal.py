@@ -94,13 +94,13 @@ def _table(table: Table, width: int | None) -> list[Text]:
     room = dict(zip(columns, _sizes(table, columns, False, width), strict=True))
     parts: list[list[int]] = [[0]]
     for place in columns[1:]:
-        if len(parts[-1]) > 1 and _total([room[each] for each in (*parts[-1], place)]) > (width or 0):
+        if len(parts[-1]) > 1 and _total([room[column] for column in (*parts[-1], place)]) > (width or 0):
             parts.append([0])
         parts[-1].append(place)
     rendered: list[Text] = []
     for part in parts:
         rendered += [Text()] if rendered else []
-        rendered += _rows(table, part, [room[each] for each in part], False, width, notes=part is parts[0])
+        rendered += _rows(table, part, [room[column] for column in part], False, width, notes=part is parts[0])
     return rendered
 
 
@@ -121,7 +121,7 @@ def _rows(
             group = row.group
             rendered.append(Text(group, style="bold"))
         cells = [_cell(row, place, below, width) for place in columns]
-        texts = [GAP.join(_aligned(each, sizes)) for each in zip(*cells, strict=True)]
+        texts = [GAP.join(_aligned(line, sizes)) for line in zip(*cells, strict=True)]
         texts = [text for text in texts if text.strip()]
         if alongside and notes:
             rendered += _paragraph(row.note, width, "", texts[0] + GAP) if row.note else [Text(texts[0])]
@@ -131,7 +131,7 @@ def _rows(
             room = BAR if left is None else min(2 * BAR, left)
             rendered[-1].append(GAP + span(*row.bar, room, plain=width is None), style=row.colour or "blue")
         known = [f"{table.header[place]} {_inline(row.cells[place])}" for place in dropped]
-        aside = ", ".join(each for each in known if not each.endswith((" -", " ")))
+        aside = ", ".join(text for text in known if not text.endswith((" -", " ")))
         note = f"{row.note} [{aside}]".strip() if aside else row.note
         rendered += _paragraph(note, width, "dim", " " * 4) if notes else []
     return rendered

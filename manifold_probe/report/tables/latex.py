@@ -1,4 +1,4 @@
-r"""A result as a booktabs table, as a paper prints it: one that pdflatex compiles whatever the students are called."""
+r"""A result as a booktabs table, as a paper prints it: pdflatex compiles it for any names of students."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
-from manifold_probe.report.document import Reading, students_of
+from manifold_probe.report.document import students_of
 from manifold_probe.report.figures.look import POINTS, inches_of
 from manifold_probe.report.readings import headline, title
-from manifold_probe.report.tables.numbers import number, rounded
+from manifold_probe.report.records import Reading
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,
@@ -20,7 +20,7 @@ from manifold_probe.report.tables.rows import (
     yardsticks,
 )
 from manifold_probe.report.tables.tex_text import Symbol, escaped, joined, symbols
-from manifold_probe.report.words import shown, student_name
+from manifold_probe.report.words import ends, number, shown, student_name
 
 # Characters of a name and of a heading in one line.
 ROOM = 16
@@ -265,5 +265,4 @@ def _single(value: float) -> str:
 
 def _span(low: float, high: float) -> str:
     """An interval: a dash, or "to" where a minus would stand next to the dash."""
-    ends = [rounded(value).replace("-", "$-$") for value in (low, high)]
-    return (" to " if low < 0 else "--").join(ends)
+    return (" to " if low < 0 else "--").join(end.replace("-", "$-$") for end in ends(low, high))

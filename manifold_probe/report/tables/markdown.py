@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.document import Reading, students_of
+from manifold_probe.report.document import students_of
 from manifold_probe.report.readings import headline, title
-from manifold_probe.report.tables.numbers import number, rounded
+from manifold_probe.report.records import Reading
 from manifold_probe.report.tables.rows import (
     distinct,
     facts,
@@ -17,7 +17,7 @@ from manifold_probe.report.tables.rows import (
     measured,
     yardsticks,
 )
-from manifold_probe.report.words import shown
+from manifold_probe.report.words import interval, number, shown
 
 MARKUP = re.compile(r"([\\`*_\[\]~|$])")
 UNDEFINED = "\N{EN DASH}"
@@ -52,8 +52,8 @@ def _accounts(document: dict[str, Any]) -> list[str]:
 
 
 def _accounts_of(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    found = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
-    return {name: account for name, account in found.items() if account}
+    accounts = {name: (each.get("diagnosis") or {}).get("accounting") for name, each in students_of(document).items()}
+    return {name: account for name, account in accounts.items() if account}
 
 
 def escaped(text: str) -> str:
@@ -62,16 +62,14 @@ def escaped(text: str) -> str:
     >>> print(escaped("a|b *c* <d> e\\f"))
     a\|b \*c\* &lt;d&gt; e\\f
     """
-    return re.sub("[&<>]", lambda found: HTML[found[0]], MARKUP.sub(r"\\\1", text))
+    return re.sub("[&<>]", lambda match: HTML[match[0]], MARKUP.sub(r"\\\1", text))
 
 
 def _cell(measure: Reading | None, bold: bool) -> str:
     if measure is None or measure.value is None:
         return UNDEFINED
     value = f"**{number(measure.value)}**" if bold else number(measure.value)
-    if measure.low is None or measure.high is None:
-        return value
-    return f"{value} ({rounded(measure.low)} to {rounded(measure.high)})"
+    return value if measure.low is None else f"{value} ({interval(measure.low, measure.high)})"
 
 
 def _range(values: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""What a printed table holds, whatever it is printed in: measures, students, yardsticks and what the marks mean."""
+"""What a printed table holds, in LaTeX or Markdown: measures, students, yardsticks and what the marks mean."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from manifold_probe.report.document import SEVERAL, Reading, readings, students_of
+from manifold_probe.report.document import SEVERAL, readings, students_of
 from manifold_probe.report.readings import faithful, headline
-from manifold_probe.report.students import best
+from manifold_probe.report.records import Reading
+from manifold_probe.report.verdict import best
 from manifold_probe.report.words import teacher_name
 
 
@@ -53,8 +54,8 @@ def yardsticks(document: dict[str, Any]) -> list[Yardstick]:
         (f"{kind} chance", "class_chance", names),
         *((f"PCA, {each:,} dims", "reference", [name for name in names if width[name] == each]) for each in narrow),
     ]
-    found = [Yardstick(label, _values(document, part, whose)) for label, part, whose in rows]
-    return [row for row in found if any(row.values.values())]
+    yardsticks = [Yardstick(label, _values(document, part, whose)) for label, part, whose in rows]
+    return [row for row in yardsticks if any(row.values.values())]
 
 
 def _values(document: dict[str, Any], part: str, names: list[str]) -> dict[str, list[float]]:

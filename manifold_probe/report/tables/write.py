@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from manifold_probe.report.tables.latex import latex_table
 from manifold_probe.report.tables.markdown import markdown_table
 from manifold_probe.report.words import one_line
 
-WHOLE = ("k", "n")
+INTEGERS = ("k", "n")
 NUMBERS = ("value", "low", "high", "chance", "class_chance", "reference")
 # What a spreadsheet takes for the start of a formula, also in the full width of East Asian keyboards.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -60,8 +60,7 @@ def check_table(path: str | Path, width: str | float | None = None) -> None:
 
 def csv_table(document: dict[str, Any]) -> str:
     """The tidy rows as CSV: an empty cell where there is nothing, quotes where a text needs them, one line end."""
-    rows = [list(COLUMNS), *(list(row.values()) for row in tidy_rows(document))]
-    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
+    return csv_text([COLUMNS, *(row.values() for row in tidy_rows(document))])
 
 
 def parquet_table(document: dict[str, Any]) -> bytes:
@@ -71,23 +70,40 @@ def parquet_table(document: dict[str, Any]) -> bytes:
     from pyarrow import parquet
 
     rows = [{column: _storable(cell) for column, cell in row.items()} for row in tidy_rows(document)]
-    whole: tuple[str, ...] = WHOLE
+    integers: tuple[str, ...] = INTEGERS
     if all(type(row["class"]) is int and abs(row["class"]) < 2**63 for row in rows if row["class"] is not None):
-        whole = (*WHOLE, "class")
+        integers = (*INTEGERS, "class")
     else:
         rows = [{**row, "class": None if row["class"] is None else str(row["class"])} for row in rows]
     types = {column: pa.float64() if column in NUMBERS else pa.string() for column in COLUMNS}
-    types.update(dict.fromkeys(whole, pa.int64()))
-    # by way of pandas, so that it reads whole numbers beside missing ones as integers again
+    types.update(dict.fromkeys(integers, pa.int64()))
+    # by way of pandas, so that it reads whole numbers next to missing ones as integers
     frame = pd.DataFrame({column: pd.Series([row[column] for row in rows], dtype=object) for column in COLUMNS})
-    frame = frame.astype(dict.fromkeys(whole, "Int64"))
+    frame = frame.astype(dict.fromkeys(integers, "Int64"))
     out = io.BytesIO()
     parquet.write_table(pa.Table.from_pandas(frame, schema=pa.schema(types), preserve_index=False), out)
     return out.getvalue()
 
 
+def columns_as(suffix: str, columns: dict[str, list[Any]]) -> str | bytes:
+    """Columns of one length as CSV or Parquet, which keeps lists as lists."""
+    if suffix == ".csv":
+        return csv_text([columns, *zip(*columns.values(), strict=True)])
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    parquet.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), out)
+    return out.getvalue()
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV."""
+    return "".join(",".join(map(csv_cell, row)) + "\n" for row in rows)
+
+
 def csv_cell(cell: Any) -> str:
-    r"""One cell; a text that a spreadsheet would run gets a leading apostrophe.
+    r"""One cell, a list joined by ";"; a text that a spreadsheet would run gets a leading apostrophe.
 
     Quoted here, because the csv module leaves a lone carriage return bare, which ends the row for many readers.
 
@@ -96,6 +112,8 @@ def csv_cell(cell: Any) -> str:
     """
     if cell is None or isinstance(cell, int | float):
         return "" if cell is None else str(cell)
+    if isinstance(cell, list):
+        cell = ";".join(map(str, cell))
     text = str(_storable(cell)).replace("\0", r"\x00")
     if text.startswith(FORMULA) and not PLAIN_NUMBER.fullmatch(text):
         text = f"'{text}"

@@ -15,7 +15,6 @@ from PIL import Image
 
 import manifold_probe as mp
 from manifold_probe.errors import InputError
-from manifold_probe.report.curves import Run
 from manifold_probe.report.figures import FIGURES, draw, picture
 from manifold_probe.report.figures.captions import caption
 from manifold_probe.report.figures.curves import draw as draw_runs
@@ -23,6 +22,7 @@ from manifold_probe.report.figures.labels import slugs
 from manifold_probe.report.figures.look import MARKERS, PAGE, PALETTE, WIDTHS, colour, look_of, marker
 from manifold_probe.report.figures.measures import from_first
 from manifold_probe.report.figures.save import contents, svg_with_text, write_figures
+from manifold_probe.report.run import Run
 from manifold_probe.report.tables.tex_text import escaped
 from tests.report.figures.drawn import faults, words
 from tests.report.hand import document, measurement
@@ -349,13 +349,16 @@ def test_an_interval_is_drawn_over_its_mark(drawn: Drawn) -> None:
     assert all(line.get_markersize() > mark.get_markersize() for line in whiskers)  # its caps stick out of the mark
 
 
-def test_agreement_within_classes_has_wilsons_interval(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
-    axes = drawn["one"]["classes"].axes[1]
-    row = min(documents["one"]["details"]["per_class"], key=lambda row: row["overlap"])
-    low, high = next(line.get_xdata() for line in axes.lines if line.get_marker() == "|")
-    share, n = row["knn_agreement"], row["n"]
-    for end in (low, high):  # the share lies 1.96 of the deviations that the end would give away from it
-        assert abs(share - end) == pytest.approx(1.96 * np.sqrt(end * (1 - end) / n), abs=1e-9)
+def test_classes_have_the_intervals_of_the_document_or_none(documents: dict[str, dict[str, Any]], drawn: Drawn) -> None:
+    rows = sorted(documents["one"]["details"]["per_class"], key=lambda row: row["overlap"])
+    for axes, ends in zip(
+        drawn["one"]["classes"].axes, (("low", "high"), ("agreement_low", "agreement_high")), strict=True
+    ):
+        bars = [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "|"]
+        assert bars == [(row[ends[0]], row[ends[1]]) for row in rows]
+    older = [{name: value for name, value in row.items() if "agreement_" not in name} for row in rows]
+    axes = draw(document(measurement(details={"per_class": older})), look_of())["classes"].axes
+    assert [sum(line.get_marker() == "|" for line in each.lines) for each in axes] == [len(rows), 0]
 
 
 def test_overlap_by_k_keeps_its_yardsticks_with_several_students(
@@ -363,12 +366,20 @@ def test_overlap_by_k_keeps_its_yardsticks_with_several_students(
 ) -> None:
     figure = drawn["two"]["overlap-by-k"]
     (axes,) = figure.axes
-    assert {"reference, 11 dims", "chance", "class chance (k = 7)", "95% interval (k = 7)"} <= set(words(figure))
+    assert {"reference, 11 dims", "chance", "class chance (k = 7)", "95% interval"} <= set(words(figure))
     bars = [line for line in axes.lines if line.get_marker() == "_"]
-    measures = [each["measures"]["overlap@7"] for each in documents["two"]["students"].values()]
-    assert [tuple(line.get_ydata()) for line in bars] == [(each["low"], each["high"]) for each in measures]
+    curves = [each["details"]["overlap_by_k"] for each in documents["two"]["students"].values()]
+    known = [
+        (low, high)
+        for curve in curves
+        for low, high in zip(curve["low"], curve["high"], strict=True)
+        if low is not None
+    ]
+    assert sorted(tuple(line.get_ydata()) for line in bars) == sorted(known)
     highest = max(np.nanmax(line.get_ydata()) for line in axes.lines)
     assert axes.get_ylim()[1] <= 1.05 * highest
+    older = {**documents["one"], "details": {"overlap_by_k": curves[0] | {"low": None, "high": None}}}
+    assert "95% interval (k = 7)" in words(draw(older, look_of())["overlap-by-k"])
 
 
 def test_several_students_have_no_empty_panel_and_every_panel_its_ticks() -> None:

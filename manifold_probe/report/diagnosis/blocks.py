@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, printed
 from manifold_probe.report.blocks import Block, Facts, Items, Row, Section, Sentence, Table
 from manifold_probe.report.diagnosis import words
-from manifold_probe.report.render.terminal import lines
-from manifold_probe.report.sections import size
+from manifold_probe.report.readings import size
+from manifold_probe.report.records import accounts_of
 from manifold_probe.report.words import interval, number, one_line, shown
 
 CAUSES = 3  # are shown in full
@@ -26,33 +24,25 @@ def diagnosis_blocks(document: dict[str, Any]) -> list[Block]:
         Section("", [Sentence(sides), Sentence(words.compared(document))]),
         *causes(document),
         _ladder(document),
-        _listed("Measured in addition", words.beside(document)),
+        _listed("Measured in addition", words.also_measured(document)),
         benign(document),
         _listed("Not assessed", _not_assessed(document)),
     ]
-
-
-def diagnosis_lines(document: dict[str, Any], width: int | None = None) -> list[Text]:
-    """The whole report as styled lines; a width of None gives every line in full and bars of plain characters."""
-    return lines(diagnosis_blocks(document), width)
 
 
 def accounts(document: dict[str, Any]) -> list[Block]:
     """Where the loss went, in overlap and in CKA: from 1 part by part down to the student."""
     blocks: list[Block] = []
     explained: set[str] = set()
-    for account, key in (
-        ("accounting", OVERLAP.named(document["settings"]["k"])),
-        ("accounting_cka", DEBIASED_CKA.key),
-    ):
-        if document[account]:
-            blocks.append(_waterfall(document[account], key, document["measures"][key], explained))
-            explained |= {part["sentence"] for part in document[account]}
+    for key, account in accounts_of(document).items():
+        if account:
+            blocks.append(_waterfall(account, key, document["measures"][key], explained))
+            explained |= {part["sentence"] for part in account}
     return [*blocks, Section("", [Sentence(words.held_out(document), "faint")])] if blocks else []
 
 
 def _waterfall(account: list[dict[str, Any]], key: str, measured: dict[str, Any], explained: set[str]) -> Section:
-    """The parts as rows of a waterfall; what would win a part back is said once."""
+    """The parts as rows of a waterfall; what would win a part back is written once."""
     rows, level = [Row(("teacher", "100.0", ""), bar=(0.0, 1.0), strong=True)], 1.0
     for part in words.lost(account):
         named, note = words.part(part["name"]), "" if part["sentence"] in explained else one_line(part["sentence"])
@@ -68,13 +58,14 @@ def _waterfall(account: list[dict[str, Any]], key: str, measured: dict[str, Any]
 
 def side_by_side(documents: dict[str, dict[str, Any]]) -> Section:
     """The accounts of several students' overlap: a row for every part that any of them lost."""
-    shares = {name: {part["name"]: part["share"] for part in each["accounting"]} for name, each in documents.items()}
-    parts = words.rows_of(*(each["accounting"] for each in documents.values()))
+    accounts = [document["accounting"] for document in documents.values()]
+    shares = [{part["name"]: part["share"] for part in account} for account in accounts]
+    parts = words.rows_of(*accounts)
     if not parts:
         return Section("", [])
     key = OVERLAP.named(next(iter(documents.values()))["settings"]["k"])
-    kept = [(each["measures"].get(key) or {}).get("value") for each in documents.values()]
-    rows = [Row((words.part(part).words, *(_points_lost(each, part) for each in shares.values()))) for part in parts]
+    kept = [(document["measures"].get(key) or {}).get("value") for document in documents.values()]
+    rows = [Row((words.part(part).words, *(_points_lost(of_student, part) for of_student in shares))) for part in parts]
     rows.append(Row(("student", *("-" if value is None else words.points(value) for value in kept)), strong=True))
     more = "Intervals, the account of CKA and what would win each part back are in --json and --report."
     title = f"Where the loss went: {key} from 1 to each student's, in points of 0.01"
@@ -116,9 +107,9 @@ def _cause(cause: dict[str, Any], place: str, first: bool) -> Section:
 def benign(document: dict[str, Any], of: str = "") -> Section:
     """Differences that lose nothing."""
     differences = []
-    for each in document["benign"]:
-        value = "" if each["value"] is None else f" ({number(each['value'])})"
-        differences.append(f"{one_line(each['words'])}{value}: {one_line(each['note'])}")
+    for difference in document["benign"]:
+        value = "" if difference["value"] is None else f" ({number(difference['value'])})"
+        differences.append(f"{one_line(difference['words'])}{value}: {one_line(difference['note'])}")
     return _listed(f"{f'{of}: ' if of else ''}Differences that lose nothing", differences)
 
 
@@ -135,7 +126,7 @@ def _ladder(document: dict[str, Any]) -> Section:
         value, gain = first.get("value"), first.get("gain")
         signed = "-" if gain is None else f"{'+' if gain >= 0.0005 else ''}{number(gain)}"
         cells = (number(value), interval(first.get("low"), first.get("high")), signed)
-        others_read = (number(each.get("value")) for each in rest)
+        others_read = (number(measure.get("value")) for measure in rest)
         rows.append(Row((words.rung(step["repair"]), *cells, *others_read), bar=(0.0, value or 0.0), colour="cyan"))
     return Section(title, [Table(("step", bare, "95% interval", "gain", *others), rows, spare=(2,))], folded=True)
 
@@ -143,8 +134,8 @@ def _ladder(document: dict[str, Any]) -> Section:
 def _not_assessed(document: dict[str, Any]) -> list[str]:
     """Causes that could not be examined, those with the same reason together."""
     reasons: dict[str, list[str]] = {}
-    for each in document["not_assessed"]:
-        reasons.setdefault(each["why"], []).append(words.spaced(each["name"]))
+    for cause in document["not_assessed"]:
+        reasons.setdefault(cause["why"], []).append(words.spaced(cause["name"]))
     return [f"{', '.join(names)}: {one_line(why)}" for why, names in reasons.items()]
 
 
