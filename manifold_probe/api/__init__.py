@@ -9,7 +9,7 @@ from manifold_probe.api.diagnosis import diagnose
 from manifold_probe.api.distillation import Distillation, compare_run, distill, plan_distillation
 from manifold_probe.api.evaluation import evaluate
 from manifold_probe.api.extraction import Extraction, extract
-from manifold_probe.api.results import Comparison, Comparisons, Diagnosis, Evaluation, load, of_document
+from manifold_probe.api.results import Comparison, Comparisons, Diagnosis, Evaluation, Evaluations, load, of_document
 
 __all__ = [
     "Comparison",
@@ -17,6 +17,7 @@ __all__ = [
     "Diagnosis",
     "Distillation",
     "Evaluation",
+    "Evaluations",
     "Extraction",
     "check_settings",
     "compare",

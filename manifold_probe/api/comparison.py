@@ -184,7 +184,7 @@ def compare(
     check_settings(k, queries, seed)
     check_executor(executor)
     several = isinstance(student, Mapping) and not is_one_space(student, "student")
-    named = _named_students(student) if several else {"student": student}
+    named = named_students(student) if several else {"student": student}
     parts = Parts(progress, {"features": MODEL, "comparison": 2 * MEASURES if diagnose else MEASURES})
     options = model_options(size, mean, std, pool, batch_size)
     # "" is the teacher: no student has that name
@@ -288,7 +288,8 @@ def _add_diagnoses(made: dict[str, dict[str, Any]], pairs: dict[str, Pair], seed
         document["diagnosis"] = findings(found, measures, k, document["inputs"]["student"]["shape"][1])
 
 
-def _named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
+def named_students(students: Mapping[Any, Any]) -> dict[str, Any]:
+    """A dict of students, checked. Raises InputError for none, and for a name that is no text."""
     if not students:
         raise InputError("student: the dict of students is empty; give at least one name and its features")
     for name in students:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +20,20 @@ from manifold_probe.api.arguments import (
     check_settings,
     model_options,
 )
+from manifold_probe.api.comparison import named_students
 from manifold_probe.api.provenance import describe_input, provenance_of
-from manifold_probe.api.results import Evaluation
+from manifold_probe.api.results import Evaluation, Evaluations
 from manifold_probe.errors import InputError
 from manifold_probe.extraction.sides import features_of_models, is_model
 from manifold_probe.parts import Parts, silent
-from manifold_probe.report.document import EVALUATION
+from manifold_probe.report.document import EVALUATION, EVALUATIONS
 from manifold_probe.report.records import Pairing
 from manifold_probe.report.typed import plain
+from manifold_probe.spaces.values import is_one_space
 
 if TYPE_CHECKING:
     from manifold_probe.evaluation.outcome import Outcome, Part
+    from manifold_probe.measures.uncertainty import Estimate
 
 Sides = tuple[Any, Any]
 
@@ -52,6 +57,7 @@ def evaluate(
     ignore_labels: bool = False,
     drop_leaked: bool = False,
     keep_first: bool = False,
+    rows: str | None = None,
     data: Any = None,
     train_data: Any = None,
     ood_data: Any = None,
@@ -64,13 +70,14 @@ def evaluate(
     batch_size: int | None = None,
     notify: Notify | None = None,
     progress: OnProgress | None = None,
-) -> Evaluation:
+) -> Evaluation | Evaluations:
     """Classify, retrieve and detect with both models' features: how good are they, and do they err alike?
 
     Parameters
     ----------
     teacher, student : path, (n, d) array or tensor, DataFrame or Space
-        Features of the test rows, as for `compare`. Either may be a model source, with ``data``.
+        Features of the test rows, as for `compare`. Either may be a model source, with ``data``. A dict of named
+        students gives paired differences on the rows that all have; their other features are dicts of the same names.
     teacher_train, student_train : the same, optional
         Features of labelled rows to learn from, the bank. By default half of the test rows.
     teacher_ood, student_ood : the same, optional
@@ -84,7 +91,7 @@ def evaluate(
         Neighbours that vote.
     seed : int
         Seed of everything drawn at random.
-    positional, allow_missing, unlabelled, ignore_labels, keep_first
+    positional, allow_missing, unlabelled, ignore_labels, keep_first, rows
         As for `compare`.
     drop_leaked : bool
         Leave out of the bank what is also among the test rows.
@@ -103,7 +110,7 @@ def evaluate(
 
     Returns
     -------
-    Evaluation
+    Evaluation, or Evaluations of a dict of students
 
     Raises
     ------
@@ -120,30 +127,104 @@ def evaluate(
     if corrupted_images < 1:
         raise InputError(f"corrupted images: {corrupted_images} is no number of images; give at least 1")
     corrupting = corruptions or "corruptions" in (chosen or [])
+    several = isinstance(student, Mapping) and not is_one_space(student, "student")
+    students = named_students(student) if several else {"student": student}
+    trains = _of_each(student_train, students, several, "train")
+    oods = _of_each(student_ood, students, several, "ood")
     parts = Parts(progress, {"features": MODEL, "tasks": MEASURES, "corruptions": MODEL if corrupting else 0.0})
     rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
-    rules |= {"unlabelled": np.atleast_1d(unlabelled).tolist(), "ignore_labels": ignore_labels}
+    rules |= {"unlabelled": np.atleast_1d(unlabelled).tolist(), "ignore_labels": ignore_labels, "rows": rows}
     options = model_options(size, mean, std, pool, batch_size)
-    reader = _Reader((teacher, student), options, rules, notify or silent, parts["features"])
-    test = reader.part("test", (teacher, student), data, labels)
-    bank = reader.part("train", (teacher_train, student_train), train_data, train_labels)
-    ood = reader.part("ood", (teacher_ood, student_ood), ood_data, None)
-    logits = reader.logits(labels) if chosen is None or "logits" in chosen else None
-    assert test is not None
-    chosen = chosen or possible_tasks(test, ood, logits) + ["corruptions"] * corruptions
-    works = reader.works(data) if corrupting else None
-    split = bank is None
-    if bank is None:
-        bank, test = halves(test, seed)
-    whole, bank = bank, without_leaked(bank, test) if drop_leaked else bank
-    of_features = [task for task in chosen if task != "corruptions"]
-    outcomes = outcomes_of(of_features, bank, test, ood, logits, k=k, seed=seed, progress=parts["tasks"])
-    settings: dict[str, Any] = {"k": k, "temperature": TEMPERATURE, "seed": seed, "tasks": chosen}
-    settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
-    if works is not None:
-        robust, corrupted = _corrupted(bank, test, works, corrupted_images, k, seed, parts["corruptions"])
-        outcomes, settings = outcomes + robust, settings | corrupted
-    return Evaluation(_document(reader, outcomes, settings, evaluation_alarms(whole, test, k, drop_leaked)))
+    shares = dict.fromkeys(students, 1.0)
+    by_student = {part: Parts(parts[part], shares) for part in ("features", "tasks", "corruptions")}
+    readers: dict[str, _Reader] = {}
+    read: dict[str, dict[str, Part | None]] = {}
+    for name, one in students.items():
+        reader = _Reader((teacher, one), options, rules, notify or silent, by_student["features"][name])
+        readers[name], read[name] = (
+            reader,
+            {
+                "test": reader.part("test", (teacher, one), data, labels),
+                "train": reader.part("train", (teacher_train, trains[name]), train_data, train_labels),
+                "ood": reader.part("ood", (teacher_ood, oods[name]), ood_data, None),
+                "logits": reader.logits(labels) if chosen is None or "logits" in chosen else None,
+            },
+        )
+    documents, outcomes_of_all = {}, {}
+    for name, own in _in_common(read).items():
+        test, bank, ood, logits = (own[part] for part in ("test", "train", "ood", "logits"))
+        assert test is not None
+        asked = chosen or possible_tasks(test, ood, logits) + ["corruptions"] * corruptions
+        works = readers[name].works(data) if corrupting else None
+        split = bank is None
+        if bank is None:
+            bank, test = halves(test, seed)
+        whole, bank = bank, without_leaked(bank, test) if drop_leaked else bank
+        of_features = [task for task in asked if task != "corruptions"]
+        watch = by_student["tasks"][name]
+        outcomes = outcomes_of(of_features, bank, test, ood, logits, k=k, seed=seed, progress=watch)
+        settings: dict[str, Any] = {"k": k, "temperature": TEMPERATURE, "seed": seed, "tasks": asked}
+        settings |= {"bank": "half of the test rows" if split else "train", "bank_rows": bank.n, "test_rows": test.n}
+        if works is not None:
+            watch = by_student["corruptions"][name]
+            robust, corrupted = _corrupted(bank, test, works, corrupted_images, k, seed, watch)
+            outcomes, settings = outcomes + robust, settings | corrupted
+        outcomes_of_all[name] = {outcome.key: outcome for outcome in outcomes}
+        alarms = evaluation_alarms(whole, test, k, drop_leaked)
+        documents[name] = _document(readers[name], outcomes, settings, alarms)
+    if not several:
+        return Evaluation(documents["student"])
+    differences = _differences(outcomes_of_all)
+    return Evaluations({"schema": EVALUATIONS, "students": documents, "differences": differences})
+
+
+def _of_each(given: Any, students: Mapping[str, Any], several: bool, part: str) -> dict[str, Any]:
+    """The features of a part for every student, None where none were given."""
+    if given is None or not several:
+        return dict.fromkeys(students, given)
+    if not isinstance(given, Mapping) or set(given) != set(students):
+        names = ", ".join(students)
+        raise InputError(f"student {part}: features of every student are needed; give a dict with the names {names}")
+    return dict(given)
+
+
+def _in_common(read: dict[str, dict[str, Part | None]]) -> dict[str, dict[str, Part | None]]:
+    """Every student's parts with the rows that all students have, in one order."""
+    common: dict[str, dict[str, Part | None]] = {name: {} for name in read}
+    for part in next(iter(read.values())):
+        parts = {name: own[part] for name, own in read.items()}
+        given = [one for one in parts.values() if one is not None]
+        if len(given) < len(parts):
+            parts = dict.fromkeys(parts)
+        elif len({one.n for one in given}) > 1 or any(one.ids is not None for one in given):
+            ids = [one.ids for one in given if one.ids is not None]
+            if len(ids) < len(given) and len({one.n for one in given}) > 1:
+                raise InputError(f"student {part}: students have other numbers of rows and no ids; give ids with all")
+            if len(ids) == len(given):
+                known = reduce(np.intersect1d, ids)
+                if not len(known):
+                    raise InputError(f"student {part}: no row is in the features of all students; check their ids")
+                parts = {name: one.only(_rows_of(known, one)) for name, one in parts.items() if one is not None}
+        for name, one in parts.items():
+            common[name][part] = one
+    return common
+
+
+def _rows_of(ids: np.ndarray, part: Part) -> np.ndarray:
+    """The rows of a part with these ids, in the part's order, which is the teacher's."""
+    return np.flatnonzero(np.isin(np.asarray(part.ids), ids))
+
+
+def _differences(outcomes: dict[str, dict[str, Outcome]]) -> list[dict[str, Any]]:
+    """The paired differences a - b of every score of every two students."""
+    differences = []
+    for a, b in combinations(outcomes, 2):
+        for key in outcomes[a]:
+            if key in outcomes[b]:
+                gap = outcomes[a][key].of_student.minus(outcomes[b][key].of_student)
+                ends = {"value": gap.value, "low": gap.low, "high": gap.high}
+                differences.append({"a": a, "b": b, "task": key, **ends, "n": outcomes[a][key].n})
+    return plain(differences)
 
 
 def _known_tasks(tasks: Sequence[str] | None, corruptions: bool) -> list[str] | None:
@@ -266,6 +347,8 @@ def _document(reader: _Reader, outcomes: list[Outcome], settings: dict[str, Any]
     tasks = {
         outcome.key: {"teacher": outcome.teacher, "student": outcome.student, "n": outcome.n, "note": outcome.note}
         | ({"by_severity": outcome.details} if outcome.details else {})
+        | _ends("teacher", outcome.of_teacher, outcome.n)
+        | _ends("student", outcome.of_student, outcome.n)
         for outcome in outcomes
     }
     return plain(
@@ -283,3 +366,10 @@ def _document(reader: _Reader, outcomes: list[Outcome], settings: dict[str, Any]
             "provenance": provenance_of(settings["seed"]),
         }
     )
+
+
+def _ends(side: str, estimate: Estimate, n: int) -> dict[str, float | None]:
+    from manifold_probe.evaluation.intervals import ends
+
+    low, high = ends(estimate, n)
+    return {} if low is None else {f"{side}_low": low, f"{side}_high": high}

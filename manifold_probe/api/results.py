@@ -323,7 +323,7 @@ class Score:
 
     ``fidelity`` has the keys "agreement", "expected" (what the two accuracies alone would give) and "excess", or those
     of retrieval and OOD detection. None is undefined, and ``note`` says why. ``by_severity``, of corruptions, is what
-    the score is a mean of.
+    the score is a mean of. The ends of 95% intervals are None where they are not known.
     """
 
     teacher: float | None
@@ -332,6 +332,10 @@ class Score:
     note: str | None
     fidelity: dict[str, float | None]
     by_severity: dict[str, Any] = field(default_factory=dict)
+    teacher_low: float | None = None
+    teacher_high: float | None = None
+    student_low: float | None = None
+    student_high: float | None = None
 
 
 class Evaluation(Result):
@@ -348,7 +352,7 @@ class Evaluation(Result):
     1.0
     """
 
-    columns = ("task", "measure", "value", "n", "note")
+    columns = ("task", "measure", "value", "low", "high", "n", "note")
     called = "an evaluation"
 
     @property
@@ -377,9 +381,58 @@ class Evaluation(Result):
         return f"<Evaluation: {', '.join(self._document['tasks'])}>"
 
 
-def load(path: str | Path) -> Comparison | Comparisons | Diagnosis | Evaluation | Layers | Space:
-    """A saved result (.json) as `Comparison`, `Comparisons`, `Diagnosis` or `Evaluation`, or a file of features as a
-    `Space`.
+class Evaluations(Result, Mapping[str, Evaluation]):
+    """Several students of one teacher, judged on the same rows: a mapping from name to `Evaluation`, and the paired
+    differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import manifold_probe as mp
+    >>> x, labels = np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 2
+    >>> x[:, 0] += 16 * labels - 8
+    >>> both = mp.evaluate({"features": x, "labels": labels}, {"first": x[:, :2], "last": x[:, 2:]}, tasks=["knn"])
+    >>> both["first"].scores["knn_accuracy@10"].student
+    1.0
+    >>> both.differences[0]["low"] > 0
+    True
+    """
+
+    columns = ("student", *Evaluation.columns)
+    called = "an evaluation"
+
+    def __getitem__(self, name: str) -> Evaluation:
+        return Evaluation(self._document["students"][name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._document["students"])
+
+    def __len__(self) -> int:
+        return len(self._document["students"])
+
+    @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Paired differences a - b of every score: ``{"a", "b", "task", "value", "low", "high", "n"}`` each."""
+        return self._document["differences"]
+
+    def _blocks(self) -> list[Block]:
+        from manifold_probe.report.evaluation import evaluations_blocks
+
+        return evaluations_blocks(self._document)
+
+    def _tidy_rows(self) -> list[dict[str, Any]]:
+        from manifold_probe.report.evaluation import evaluation_rows
+
+        students = self._document["students"]
+        return [{"student": name, **row} for name, one in students.items() for row in evaluation_rows(one)]
+
+    def __repr__(self) -> str:
+        return f"<Evaluations of {', '.join(self)}>"
+
+
+def load(path: str | Path) -> Comparison | Comparisons | Diagnosis | Evaluation | Evaluations | Layers | Space:
+    """A saved result (.json) as `Comparison`, `Comparisons`, `Diagnosis`, `Evaluation` or `Evaluations`, or a file of
+    features as a `Space`.
 
     Raises
     ------
@@ -400,6 +453,7 @@ RESULTS: dict[str, type[Result]] = {
     documents.SEVERAL: Comparisons,
     documents.DIAGNOSIS: Diagnosis,
     documents.EVALUATION: Evaluation,
+    documents.EVALUATIONS: Evaluations,
     documents.LAYERS: Layers,
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from manifold_probe.cli.arguments import advising_extract, two_sides_of_one
+from manifold_probe.cli.arguments import advising_extract, named_students, two_sides
 from manifold_probe.cli.options import (
     AllowMissing,
     BatchSize,
@@ -17,13 +17,15 @@ from manifold_probe.cli.options import (
     KeepFirst,
     Labels,
     Mean,
+    Page,
     Pool,
     Positional,
+    Rows,
     Seed,
     Sides,
     Size,
     Std,
-    Student,
+    Students,
     Teacher,
     Unlabelled,
     features,
@@ -33,6 +35,7 @@ from manifold_probe.cli.options import (
     pairing,
 )
 from manifold_probe.cli.shell import complain, show, write
+from manifold_probe.errors import InputError
 
 tasks_group = partial(typer.Option, rich_help_panel="Tasks")
 
@@ -40,18 +43,21 @@ tasks_group = partial(typer.Option, rich_help_panel="Tasks")
 def evaluate(
     sides: Sides = None,
     teacher: Teacher = None,
-    student: Student = None,
+    student: Students = None,
+    rows: Rows = None,
     teacher_train: Annotated[
         str | None, features(metavar="FILE[::KEY]", help="The teacher's labelled training features: the bank.")
     ] = None,
     student_train: Annotated[
-        str | None, features(metavar="FILE[::KEY]", help="The student's labelled training features.")
+        list[str] | None,
+        features(metavar="FILE[::KEY]", help="The student's labelled training features; of several in their order."),
     ] = None,
     teacher_ood: Annotated[
         str | None, features(metavar="FILE[::KEY]", help="The teacher's features of unusual inputs.")
     ] = None,
     student_ood: Annotated[
-        str | None, features(metavar="FILE[::KEY]", help="The student's features of the same unusual inputs.")
+        list[str] | None,
+        features(metavar="FILE[::KEY]", help="The student's features of these inputs; of several in their order."),
     ] = None,
     tasks: Annotated[
         str | None,
@@ -78,6 +84,10 @@ def evaluate(
         bool, pairing("--drop-leaked", help="Leave out of the bank what is also among the test rows.")
     ] = False,
     json: Json = False,
+    report: Page = None,
+    table: Annotated[
+        str | None, output(metavar="FILE", help="Write a table: .csv or .parquet (tidy), .md (to print).")
+    ] = None,
     out: Annotated[str | None, output(metavar="FILE.json", help="Also write that object there.")] = None,
     data: Annotated[
         str | None, models(metavar="DATA", help="What models are tested on; features are kept in probe-features.")
@@ -104,22 +114,28 @@ def evaluate(
     Examples:
       probe evaluate t.pt s.pt
       probe evaluate --teacher t.pt --student s.pt --teacher-train t_train.pt --student-train s_train.pt
+      probe evaluate t.pt cosine=s.pt coss=coss.pt --report page.html
     """
     from manifold_probe import api
     from manifold_probe.files import check_file
+    from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
-    teacher, student = two_sides_of_one(sides, teacher, student)
+    teacher, texts = two_sides(sides, teacher, student)
+    students = named_students(texts)
+    outputs = Outputs(report, table, kind=api.Evaluation)
+    outputs.check([teacher, *students.values()])
     if out is not None:
         check_file(out, "--out")
     with Progress() as progress, advising_extract():
         result = api.evaluate(
             teacher,
-            student,
+            students if len(students) > 1 else next(iter(students.values())),
             teacher_train=teacher_train,
-            student_train=student_train,
+            student_train=of_students(student_train, students, "--student-train"),
             teacher_ood=teacher_ood,
-            student_ood=student_ood,
+            student_ood=of_students(student_ood, students, "--student-ood"),
+            rows=rows,
             tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
             labels=labels,
             train_labels=train_labels,
@@ -152,3 +168,21 @@ def evaluate(
         show(result.lines)
     if out is not None:
         complain(f"wrote {out}")
+    for line in outputs.write(result):
+        complain(line)
+
+
+def of_students(given: list[str] | None, students: dict[str, str], option: str) -> Any:
+    """The further features of the only student, or of all by name; they come in the order of the students.
+
+    >>> of_students(["a_train.pt", "b_train.pt"], {"a": "a.pt", "b": "b.pt"}, "--student-train")
+    {'a': 'a_train.pt', 'b': 'b_train.pt'}
+    """
+    if given is None:
+        return None
+    if len(given) != len(students):
+        raise InputError(
+            f"{option}: is given {len(given)} times for {len(students)} students; give it once for each student, in "
+            "their order"
+        )
+    return given[0] if len(students) == 1 else dict(zip(students, given, strict=True))

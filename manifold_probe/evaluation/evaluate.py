@@ -71,7 +71,7 @@ def evaluate(
     >>> x, y = rng.normal(size=(60, 4)), np.arange(60) % 2
     >>> x[:, 0] += 16 * y - 8
     >>> bank, test = halves(Part(x, x[:, :2], y), seed=0)
-    >>> [(outcome.key, outcome.teacher.value, outcome.student.value) for outcome in evaluate(["knn"], bank, test)]
+    >>> [(outcome.key, outcome.teacher, outcome.student) for outcome in evaluate(["knn"], bank, test)]
     [('knn_accuracy@10', 1.0, 1.0)]
     """
     for task in tasks:

@@ -24,8 +24,18 @@ def mean_of(scores: np.ndarray) -> Estimate:
     >>> estimate.value, estimate.high
     (0.75, 1.0)
     """
-    value = float(scores.mean())
-    return over_queries(value, scores, (0.0, 1.0)).at_least(error_of_share(value, len(scores)))
+    return over_queries(float(scores.mean()), scores, (0.0, 1.0))
+
+
+def ends(estimate: Estimate, n: int) -> tuple[float | None, float | None]:
+    """The ends of a score's interval, no narrower than that of a share of n rows, which at 0 or 1 has no spread.
+
+    >>> [round(end, 2) for end in ends(mean_of(np.ones(50)), 50)]
+    [0.95, 1.0]
+    """
+    if estimate.value is not None:
+        estimate = estimate.at_least(error_of_share(estimate.value, n))
+    return estimate.low, estimate.high
 
 
 def of_halves(score: Callable[[np.ndarray], float], kinds: np.ndarray, seed: int = 0) -> Estimate:

@@ -92,12 +92,22 @@ class Outcome:
     """
 
     key: str
-    teacher: Estimate
-    student: Estimate
+    of_teacher: Estimate
+    of_student: Estimate
     n: int
     fidelity: dict[str, float | None] = field(default_factory=dict)
     note: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> float | None:
+        """The teacher's score."""
+        return self.of_teacher.value
+
+    @property
+    def student(self) -> float | None:
+        """The student's score."""
+        return self.of_student.value
 
 
 def part_of(pair: Pair, name: str) -> Part:

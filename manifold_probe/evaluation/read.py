@@ -22,6 +22,7 @@ def read_pair(
     unlabelled: Iterable[Any] = (),
     ignore_labels: bool = False,
     keep_first: bool = False,
+    rows: str | None = None,
 ) -> Pair:
     """Teacher and student rows joined by id, or by position if there are no ids; with labels, if given.
 
@@ -30,7 +31,7 @@ def read_pair(
     teacher, student : path, array, tensor, DataFrame or Space
     labels : sequence, path, or table with ids, optional
         Labels in the teacher's row order, or with ids; by default those in the teacher's file, or the student's.
-    positional, allow_missing, unlabelled, ignore_labels, keep_first
+    positional, allow_missing, unlabelled, ignore_labels, keep_first, rows
         As in `compare`.
 
     Raises
@@ -45,7 +46,7 @@ def read_pair(
     'position'
     """
     sides = {"teacher": teacher, "student": student}
-    spaces = {name: as_space(side, name, not ignore_labels) for name, side in sides.items()}
+    spaces = {name: as_space(side, name, not ignore_labels, rows=rows) for name, side in sides.items()}
     teacher_space = spaces.pop("teacher")
     values, ids = labels_with_ids(labels, teacher_space, None)
     paired = pair(

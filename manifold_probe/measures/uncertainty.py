@@ -28,7 +28,7 @@ deviations e_A - e_B and its interval follows by the same rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Estimate:
     """
 
     value: float | None
-    deviations: np.ndarray | None = None
+    deviations: np.ndarray | None = field(default=None, compare=False)
     degrees: float = float("inf")
     bounds: tuple[float, float] = (-float("inf"), float("inf"))
     confidence: float = CONFIDENCE

@@ -473,6 +473,10 @@ class Task(Record):
     n: int
     note: str | None
     by_severity: dict[str, Any] | None = None
+    teacher_low: float | None = None
+    teacher_high: float | None = None
+    student_low: float | None = None
+    student_high: float | None = None
 
 
 class EvaluationDocument(Record):
@@ -497,6 +501,34 @@ class EvaluationDocument(Record):
             return "'inputs.test' is missing"
         alone = next(iter(sorted(thing["tasks"].keys() ^ thing["fidelity"].keys())), None)
         return None if alone is None else f"{alone!r} is not in both 'tasks' and 'fidelity'"
+
+
+class TaskDifference(Record):
+    """The score of student ``a`` minus that of ``b`` on the same rows."""
+
+    a: str
+    b: str
+    task: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class EvaluationsDocument(Record):
+    """Several students on the same rows, and the paired differences of every two."""
+
+    schema: str
+    students: dict[str, EvaluationDocument]
+    differences: list[TaskDifference]
+
+    @classmethod
+    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
+        """No students, or a difference of another one."""
+        if not thing["students"]:
+            return "'students' is empty"
+        others = {row[side] for row in thing["differences"] for side in "ab"} - set(thing["students"])
+        return f"'differences' names {min(others)!r}, which is no student" if others else None
 
 
 class LayersSide(Record):
