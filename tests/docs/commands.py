@@ -53,9 +53,9 @@ QUICKER = {
     "--corruptions": "--corruptions --corrupted-images 20",
     "--epochs 8 ": "--epochs 4 ",
 }
-SLOW = ("torchrun", "hf:", "st:")  # two processes; an extra that the default suite does without
+SLOW = ("torchrun", "hf:", "st:", "--pool tokens")  # two processes; an extra of the slow suite; a transformer
 GATES = ("--fail-under", "--baseline")
-OUTPUTS = ("--out", "-o", "--report", "--table", "--figures", "--rows", "--save-repair", ">")
+OUTPUTS = ("--out", "-o", "--report", "--table", "--figures", "--save-repair", ">")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Command:
         """The files and folders that a command line writes."""
         words = self.words
         options = (*OUTPUTS, "--second-round") if "merge" in words else OUTPUTS
+        options = (*options, "--rows") if "diagnose" in words else options  # of other verbs it is how sets are read
         return [words[place + 1].rstrip("/") for place, word in enumerate(words[:-1]) if word in options]
 
 
