@@ -60,7 +60,10 @@ def distill(
     optimiser: Annotated[str | None, optimising(help="sgd or adamw.")] = None,
     schedule: Annotated[str | None, optimising(help="cosine, hold-cosine, steps or constant.")] = None,
     warmup_epochs: Annotated[float | None, optimising(help="Epochs in which the learning rate rises.")] = None,
-    augment: Annotated[str | None, optimising(help="plain, crop-mirror-jitter, crop-mirror-colour or shift-mirror.  [default: plain]")] = None,
+    augment: Annotated[
+        str | None,
+        optimising(help="plain, crop-mirror-jitter, crop-mirror-colour or shift-mirror.  [default: plain]"),
+    ] = None,
     neighbour_batches: Annotated[
         bool | None, optimising("--neighbour-batches", help="Batches of anchors and their neighbours, as CoSS.")
     ] = None,
