@@ -375,7 +375,7 @@ def test_padding_copies_of_a_distributed_sampler(folder: Path, tmp_path: Path, c
         rest = [] if "--layers" in verb else ["--k", "4"]
         assert cli.run([*verb, *sides, *rest]) == 2
         error = capfd.readouterr().err
-        assert "s.npz: ids hold 4 duplicates (such as 0) whose rows are identical; keep the first of each" in error
+        assert "s.npz: ids hold 4 duplicates (such as 0) whose rows are identical; keep the first of them" in error
         if verb[0] == "diagnose":
             continue  # refuses so few rows
         assert cli.run([*verb, *sides, *rest, "--keep-first", "--json"]) == 0

@@ -118,7 +118,7 @@ def test_a_student_that_is_code_is_not_run(folder: Path, tmp_path: Path) -> None
     shutil.copytree("killed", tmp_path / "killed")
     config = (tmp_path / "killed" / "config.toml").read_text()
     (tmp_path / "killed" / "config.toml").write_text(config.replace('student = "conv4"', 'student = "python:os:abort"'))
-    with pytest.raises(InputError, match="its student is code, which no folder may have run"):
+    with pytest.raises(InputError, match="its student is Python code, which is not run from a folder"):
         mp.diagnose(tmp_path / "killed")
 
 

@@ -218,7 +218,7 @@ def test_the_plain_functions_leave_unlabelled_rows_out() -> None:
     gaps = [f"c{label}" if known else None for label, known in zip(labels, have, strict=True)]
     assert functions.knn_accuracy(x, gaps) == pytest.approx(naive.knn_accuracy(x[have], labels[have]))
     assert functions.knn_agreement(x, y, gaps) == pytest.approx(naive.knn_agreement(x[have], y[have], labels[have]))
-    with pytest.raises(InputError, match="no row has one"):
+    with pytest.raises(InputError, match="no row has a label"):
         functions.knn_accuracy(x, [None] * 120)
 
 
