@@ -18,26 +18,27 @@ from transformers import RTDetrForObjectDetection
 
 from manifold_probe.distillation import ckd_loss, kd_loss
 
-BATCH = 16
+BATCH = 16  # images a step
 LR = {"teacher": 1e-3, "student": 1e-3}
 WEIGHT_DECAY = 1e-4
 WARM_UP = 100  # steps
 CLIP = 5.0  # norm of the gradient
-Distillation = Callable[[Tensor, Tensor], Tensor]
+Distillation = Callable[[Tensor, Tensor, int], Tensor]  # of logits (B, N, C), twice, and the objects in the batch
 
 
-def contrastive(student: Tensor, teacher: Tensor) -> Tensor:
+def contrastive(student: Tensor, teacher: Tensor, objects: int) -> Tensor:
     """CKD at the weight that the paper adds to the detector's loss."""
     return 0.1 * ckd_loss(student, teacher)
 
 
-def binary_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KD for logits that go into a sigmoid: KL of each class against its absence, summed over classes.
+def binary_divergence(student: Tensor, teacher: Tensor, objects: int) -> Tensor:
+    """KD for logits that go into a sigmoid: KL of each class against its absence, a sum over proposals and classes.
 
-    The logits (z, 0) of a softmax are the logit z of a sigmoid, so this is ``kd_loss`` with two classes.
+    Weight and divisor are those of the detector's class loss: weight 1, over the number of objects. The logits (z, 0)
+    of a softmax are the logit z of a sigmoid, so this is ``kd_loss`` with two classes.
     """
     pairs = (torch.stack([logits, torch.zeros_like(logits)], -1).flatten(0, -2) for logits in (student, teacher))
-    return student.shape[-1] * kd_loss(*pairs, temperature=1.0)
+    return student.numel() / objects * kd_loss(*pairs, temperature=1.0)
 
 
 METHODS: dict[str, Distillation | None] = {"none": None, "ckd": contrastive, "kd": binary_divergence}
@@ -55,6 +56,11 @@ def at_proposals(student: Tensor, teacher: Tensor, count: int = QUERIES) -> tupl
     """Both (B, count, C), from (B, anchors, C), at the anchors with the highest class score of the teacher."""
     best = teacher.amax(-1).topk(count).indices[..., None].expand(-1, -1, teacher.shape[-1])
     return student.gather(1, best), teacher.gather(1, best)
+
+
+def distilled(distillation: Distillation, student: Tensor, teacher: Tensor, labels: list[dict[str, Tensor]]) -> Tensor:
+    """The distillation loss of one batch, from the logits (B, anchors, C) of both."""
+    return distillation(*at_proposals(student, teacher.float()), sum(len(image["class_labels"]) for image in labels))
 
 
 def train(
@@ -90,7 +96,7 @@ def train(
         loss = output.loss
         extra = loss.new_zeros(())
         if distillation is not None and teacher is not None:
-            extra = distillation(*at_proposals(output.enc_outputs_class, teacher[now].float()))
+            extra = distilled(distillation, output.enc_outputs_class, teacher[now], labels)
         optimiser.zero_grad()
         (loss + extra).backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -104,3 +110,22 @@ def train(
     last = torch.tensor(history[-max(steps // 10, 1) :]).mean(0)
     seconds = (time.perf_counter() - start) / steps
     return {"detector_loss": float(last[0]), "distillation_loss": float(last[1]), "seconds_a_step": seconds}
+
+
+def gradient_norms(
+    model: RTDetrForObjectDetection, split: Split, distillation: Distillation, teacher: Tensor
+) -> dict[str, float]:
+    """Norms of the gradients of the detector's loss and of the distillation loss on the first batch of the split."""
+    rows = torch.arange(BATCH)
+    model.train()
+    pixels, labels = split.batch(rows)
+    output = model(pixel_values=pixels, labels=labels)
+    terms = {
+        "detector_gradient": output.loss,
+        "distillation_gradient": distilled(distillation, output.enc_outputs_class, teacher[rows], labels),
+    }
+    norms = {}
+    for name, term in terms.items():
+        gradients = torch.autograd.grad(term, list(model.parameters()), retain_graph=True, allow_unused=True)
+        norms[name] = float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
+    return norms
