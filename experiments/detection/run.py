@@ -108,9 +108,11 @@ def write_tables() -> None:
         "| training | seeds | " + " | ".join(SCORES) + " | AP less none, same seed |",
         "|---" * (len(SCORES) + 3) + "|",
     ]
-    for run in runs:
-        if run["size"] == "teacher":
-            lines.append(f"| teacher | 1 | {' | '.join(f'{100 * run[score]:.1f}' for score in SCORES)} | |")
+    lines += [
+        f"| teacher | 1 | {' | '.join(f'{100 * run[score]:.1f}' for score in SCORES)} | |"
+        for run in runs
+        if run["size"] == "teacher"
+    ]
     for method in METHODS:
         seeds = [seed for seed in SEEDS if (method, seed) in students]
         if not seeds:
