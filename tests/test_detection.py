@@ -128,3 +128,18 @@ def test_gradient_norms(parts: SimpleNamespace) -> None:
     ratio = norms[1]["distillation_gradient"] / norms[0]["distillation_gradient"]
     assert ratio == pytest.approx(10, rel=0.3)  # RT-DETR draws its denoising queries, and batch statistics stay
     assert norms[0]["detector_gradient"] > 0
+
+
+def test_contrast(parts: SimpleNamespace) -> None:
+    # One logit vector everywhere leaves nothing to tell apart; taken off, its shift by -10 gives zeros: also uniform.
+    found = parts.training.contrast(torch.full((16, 30, 4), -10.0), batches=1)
+    uniform = float(np.log(16 * parts.detector.QUERIES))
+    expected = {"cosine": 1, "self_loss": uniform, "uniform_loss": uniform, "centred_self_loss": uniform}
+    assert found == pytest.approx(expected, rel=1e-5)
+    # Two opposite vectors, half and half, and a shift: only without it are they far apart.
+    signs = torch.tensor([[3.0, -3.0], [-3.0, 3.0]]).repeat(16, 15, 1)
+    shifted = parts.training.contrast(signs - 100, batches=1)
+    assert shifted["cosine"] > 0.99
+    assert shifted["self_loss"] > uniform - 0.01
+    half = 8 * parts.detector.QUERIES
+    assert shifted["centred_self_loss"] == pytest.approx(np.log(half * (1 + np.exp(-2))), rel=1e-5)

@@ -24,7 +24,7 @@ import data
 import torch
 from detector import Split, build
 from scoring import SCORES, average_precision, predictions
-from training import LR, METHODS, anchor_logits, gradient_norms, train
+from training import LR, METHODS, anchor_logits, contrast, gradient_norms, train
 
 HERE = Path(__file__).parent
 DATA, RESULTS = HERE / "data", HERE / "results"
@@ -77,7 +77,7 @@ def teacher_logits(train_split: Split, val_split: Split) -> torch.Tensor:
     torch.save(model.state_dict(), DATA / "teacher.pt")
     logits = anchor_logits(model, train_split)
     torch.save(logits, path)
-    save("teacher", {**shown, **scores})
+    save("teacher", {**shown, **scores, **contrast(logits)})
     print(" ", scores, flush=True)
     return logits
 

@@ -112,6 +112,24 @@ def train(
     return {"detector_loss": float(last[0]), "distillation_loss": float(last[1]), "seconds_a_step": seconds}
 
 
+def contrast(teacher: Tensor, batches: int = 10) -> dict[str, float]:
+    """What CKD could learn of logits (n, anchors, C): means over batches, in which the teacher is its own student.
+
+    ``cosine`` of different proposals, ``self_loss`` and its value log(samples) where all cosines are equal;
+    ``centred_self_loss`` with each proposal's mean logit taken off.
+    """
+    found = []
+    for batch in teacher[: batches * BATCH].float().split(BATCH):
+        logits = at_proposals(batch, batch)[0].flatten(0, 1)
+        unit = nn.functional.normalize(logits)
+        cosine = (unit.sum(0).square().sum() - len(unit)) / (len(unit) * (len(unit) - 1))
+        centred = logits - logits.mean(1, keepdim=True)
+        uniform = torch.tensor(math.log(len(unit)))
+        found.append(torch.stack([cosine, ckd_loss(logits, logits), uniform, ckd_loss(centred, centred)]))
+    names = ("cosine", "self_loss", "uniform_loss", "centred_self_loss")
+    return dict(zip(names, torch.stack(found).mean(0).tolist(), strict=True))
+
+
 def gradient_norms(
     model: RTDetrForObjectDetection, split: Split, distillation: Distillation, teacher: Tensor
 ) -> dict[str, float]:
