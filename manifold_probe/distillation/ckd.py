@@ -5,6 +5,7 @@
 
 Teacher rows are the anchors, student rows the keys, and the negatives are the other rows of the batch. A summary of the
 paper states the negatives as (s_i, s_j); ``negatives="paper"`` takes exp(cos(s_i, s_j) / tau) for j other than i.
+A detector gives the class logits of a set of proposals for each image: every proposal of the batch is a sample.
 
 The loss is not zero at a perfect match. With at least B - 1 dimensions its minimum over students and teachers is
 log(1 + (B - 1) exp(-B / ((B - 1) tau))), reached where the rows are equiangular; a student equal to its teacher is in
@@ -28,8 +29,9 @@ def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negativ
 
     Parameters
     ----------
-    student, teacher : Tensor, shape (B, C)
-        Logits (or features) of the same B samples. Half precision is computed in float32. Detach the teacher.
+    student, teacher : Tensor, shape (B, C) or (B, N, C)
+        Logits (or features) of the same B samples, or of the same N proposals in each of B images, which count as
+        B * N samples. Half precision is computed in float32. Detach the teacher.
     temperature : float
         Published: 1 or 2.
     negatives : str
@@ -38,12 +40,12 @@ def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negativ
     Returns
     -------
     Tensor, shape ()
-        In (0, log(1 + (B - 1) exp(2 / temperature))]; log B where all cosines are equal.
+        In (0, log(1 + (B - 1) exp(2 / temperature))]; log B where all cosines are equal. B * N for B with proposals.
 
     Raises
     ------
     InputError
-        Fewer than 2 rows.
+        Fewer than 2 samples, or student and teacher with different counts of proposals.
 
     Examples
     --------
@@ -55,7 +57,7 @@ def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negativ
     """
     if negatives not in ("student", "paper"):
         raise InputError(f"negatives must be 'student' or 'paper', got {negatives!r}")
-    student, teacher = same_shape(student, teacher, "(B, C)")
+    student, teacher = same_shape(*samples(student, teacher), "(B, C)")
     at_least_two(len(student))
     if negatives == "student":
         logits = similarities(teacher, student)
@@ -65,11 +67,25 @@ def ckd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, negativ
     return functional.cross_entropy(logits / temperature, torch.arange(len(student), device=student.device))
 
 
+def samples(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as (B * N, C) where they are sets of proposals (B, N, C), after checking the counts; else as they are."""
+    if student.ndim != 3 or teacher.ndim != 3:
+        return student, teacher
+    if student.shape[:2] != teacher.shape[:2]:
+        counts = ("{} proposals for each of {} images".format(*reversed(x.shape[:2])) for x in (student, teacher))
+        raise InputError(
+            "the student has {} and the teacher {}; give the class logits of the same proposals of both, for example "
+            "at the boxes that the teacher ranks highest".format(*counts)
+        )
+    return student.flatten(0, 1), teacher.flatten(0, 1)
+
+
 class CKD(Method):
     """CKD on logits: cross-entropy with the labels plus ``weight`` times the contrastive term.
 
     Without labels there is only the contrastive term, on logits or on features; the paper does not use it that way.
-    By default there is no head, so unequal widths need ``head``.
+    By default there is no head, so unequal widths need ``head``. For a detector: sets of proposals (B, N, C),
+    weight 0.1, added to the detector's loss.
 
     Parameters
     ----------
@@ -80,7 +96,7 @@ class CKD(Method):
     sample : Tensor, shape (n, teacher_width), optional
         For a pca head.
     weight : float
-        Of the contrastive term. Published: 10, 50 or 100, depending on the pair of networks.
+        Of the contrastive term. Published: 10, 50 or 100, depending on the pair of networks; 0.1 for a detector.
     temperature : float
     negatives : str
         See :func:`ckd_loss`.
@@ -113,7 +129,10 @@ class CKD(Method):
         self.weight, self.temperature, self.negatives, self.gather = weight, temperature, negatives, gather
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,)."""
+        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,), or with (B, N) for (B)."""
+        if labels is not None and student.ndim == 3 and labels.shape == student.shape[:2]:
+            labels = labels.flatten()
+        student, teacher = samples(student, teacher)
         student, teacher = self.embed(student, teacher)
         classification = classification_loss(student, labels)
         if self.gather:
