@@ -114,7 +114,7 @@ def evaluate(
     Examples:
       probe evaluate t.pt s.pt
       probe evaluate --teacher t.pt --student s.pt --teacher-train t_train.pt --student-train s_train.pt
-      probe evaluate t.pt cosine=s.pt coss=coss.pt --report page.html
+      probe evaluate t.pt cosine=s.pt coss=coss.pt --report tasks.html
     """
     from manifold_probe import api
     from manifold_probe.files import check_file
