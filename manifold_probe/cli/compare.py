@@ -96,7 +96,11 @@ def compare(
     report: Page = None,
     thumbnails: Annotated[
         str | None,
-        output(metavar="DATA", help="With --report: show images or texts of the rows, from data as for probe extract."),
+        output(
+            metavar="DATA",
+            help="With --report: show images or texts of the rows, from data as for probe extract; further columns of "
+            "it are slices.",
+        ),
     ] = None,
     no_maps: Annotated[
         bool, output("--no-maps", help="Leave the maps (UMAP), which are slow, out of figures and page.")

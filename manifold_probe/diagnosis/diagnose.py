@@ -22,7 +22,7 @@ from manifold_probe.diagnosis.spectra import ceiling
 from manifold_probe.diagnosis.unaligned import Unaligned, unaligned
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.engine.rows import evenly
-from manifold_probe.engine.threads import Each, threads
+from manifold_probe.engine.threads import Mapper, threads
 from manifold_probe.errors import InputError
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, OVERLAP_EUCLIDEAN
 from manifold_probe.measures.measure import measure_students
@@ -88,7 +88,7 @@ def diagnosed(
 
 
 def _diagnosed(
-    pair: Pair, asked: Asked, measures: dict[str, Any] | None, progress: Progress | None, parallel: Each
+    pair: Pair, asked: Asked, measures: dict[str, Any] | None, progress: Progress | None, parallel: Mapper
 ) -> dict[str, Any]:
     check_causes(asked.causes)
     parts = Parts(progress, {"measures": 1, "training": 0.3, "causes": 1.2, "account": 1.2})

@@ -17,7 +17,7 @@ import numpy as np
 
 from manifold_probe.diagnosis.cause import Cause, LeftOut, Proved, Repair, Signs
 from manifold_probe.diagnosis.lab import CKA, COSINE, METRICS, Evidence, Lab, Trial
-from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.engine.threads import Mapper, one_by_one
 from manifold_probe.errors import InputError
 from manifold_probe.parts import Progress, silent
 
@@ -74,7 +74,9 @@ def lost_in(lab: Lab, key: str) -> float:
     return lab.loss(next((measure for measure in (*METRICS, CKA) if lab.key(measure) == key), COSINE))
 
 
-def pursue(lab: Lab, causes: Sequence[Cause], progress: Progress = silent, parallel: Each = one_by_one) -> SearchResult:
+def pursue(
+    lab: Lab, causes: Sequence[Cause], progress: Progress = silent, parallel: Mapper = one_by_one
+) -> SearchResult:
     """Search for causes of a pair until nothing more is proved; every proved cause is removed before the next round."""
     proved: list[Finding] = []
     proposals: list[Finding] = []

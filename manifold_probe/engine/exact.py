@@ -12,7 +12,7 @@ import numpy as np
 
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.passes import BLOCK
-from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.engine.threads import Mapper, one_by_one
 
 MAX_TIES = 4_000_000
 TIE = 1e-12
@@ -31,7 +31,9 @@ def is_zero(rows: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", rows, rows, dtype=np.float64) == 0
 
 
-def measured(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, mapper: Each = one_by_one) -> np.ndarray:
+def measured(
+    cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, mapper: Mapper = one_by_one
+) -> np.ndarray:
     """Distances (q, c) of candidate rows from their queries, by direct differences; infinite for -1."""
     query = np.repeat(np.arange(len(queries)), rows.shape[1])
     distances = measured_pairs(cloud, queries[query], np.maximum(rows, 0).ravel(), metric, mapper).reshape(rows.shape)
@@ -40,12 +42,12 @@ def measured(cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, m
 
 
 def measured_pairs(
-    cloud: Cloud, first: np.ndarray, second: np.ndarray, metric: str, mapper: Each = one_by_one
+    cloud: Cloud, first: np.ndarray, second: np.ndarray, metric: str, mapper: Mapper = one_by_one
 ) -> np.ndarray:
     """Distances (p,) between the rows ``first`` (p,) and ``second`` (p,)."""
     distances = np.empty(len(first))
 
-    def read_and_measure(pairs: slice, inner: Each) -> None:
+    def read_and_measure(pairs: slice, inner: Mapper) -> None:
         wanted, position = np.unique(np.concatenate([first[pairs], second[pairs]]), return_inverse=True)
         rows = cloud.take(wanted)
         points, zero = cloud.points(rows, metric), is_zero(rows)
@@ -68,7 +70,7 @@ def measured_pairs(
     return distances
 
 
-def rounding(cloud: Cloud, queries: np.ndarray, metric: str, mapper: Each = one_by_one) -> np.ndarray:
+def rounding(cloud: Cloud, queries: np.ndarray, metric: str, mapper: Mapper = one_by_one) -> np.ndarray:
     """A bound (q,) of the float64 rounding error of distances from the queries: closer distances tie."""
 
     def squares(some: slice) -> np.ndarray:
@@ -112,7 +114,7 @@ class Asked:
         self.points, self.zero = cloud.points(rows, metric), is_zero(rows)
         self.squares = np.einsum("ij,ij->i", self.points, self.points)
 
-    def over(self, start: int, rows: np.ndarray, act: Callable[[slice, np.ndarray], None], mapper: Each) -> None:
+    def over(self, start: int, rows: np.ndarray, act: Callable[[slice, np.ndarray], None], mapper: Mapper) -> None:
         """Call ``act(part, distances (p, b))`` for every part of the queries; the rows (b, d) start at ``start``."""
         points = np.concatenate(mapper(lambda some: self.cloud.points(rows[some], self.metric), parts(len(rows), 512)))
         squares, zero = np.einsum("ij,ij->i", points, points), is_zero(rows)
@@ -135,7 +137,7 @@ class Asked:
 
 
 def exhaustive(
-    cloud: Cloud, queries: np.ndarray, k: int, width: int, metric: str, mapper: Each = one_by_one
+    cloud: Cloud, queries: np.ndarray, k: int, width: int, metric: str, mapper: Mapper = one_by_one
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Members (q, w), the nearest distances (q, width) and shares (q, w) from float64 distances to every row.
 

@@ -17,7 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 import manifold_probe
-from manifold_probe.engine.passes import Advance, Executor, Found, Pass, read_span
+from manifold_probe.engine.passes import Advance, Executor, Pass, States, read_span
 from manifold_probe.engine.threads import thread_count
 from manifold_probe.errors import InputError
 from manifold_probe.spaces.space import Space
@@ -113,7 +113,7 @@ class _OnClient:
 
     def __call__(
         self, work: Pass, wanted: list[tuple[int, int]], advance: Advance
-    ) -> Iterator[tuple[tuple[int, int], Found]]:
+    ) -> Iterator[tuple[tuple[int, int], States]]:
         left = dict(enumerate(wanted))
         summaries = pickle.dumps(work.summaries, protocol=5)
         error: BaseException | None = None
@@ -170,7 +170,7 @@ class _OnClient:
             yield index, states
 
 
-def _read_there(request: str, opening: Opening, summaries: bytes, span: tuple[int, int]) -> Found:
+def _read_there(request: str, opening: Opening, summaries: bytes, span: tuple[int, int]) -> States:
     """On a worker: the states of one span."""
     from distributed import get_worker
 

@@ -32,7 +32,7 @@ from manifold_probe.engine.exact import (
 from manifold_probe.engine.inputs import as_matrix, check_k, check_metric
 from manifold_probe.engine.passes import Advance, Pass, State, in_this_process, read, unwatched
 from manifold_probe.engine.scores import Scores, falling, of_falling
-from manifold_probe.engine.threads import Each, one_by_one, threads
+from manifold_probe.engine.threads import Mapper, one_by_one, threads
 from manifold_probe.spaces.space import Space
 
 MARGIN = 8
@@ -118,7 +118,7 @@ def search(
     queries: np.ndarray,
     k: int,
     depths: dict[str, int],
-    mapper: Each = one_by_one,
+    mapper: Mapper = one_by_one,
     advance: Advance = unwatched,
     *,
     distances: bool = True,
@@ -174,11 +174,11 @@ class Candidates:
             merged[metric] = _first(np.concatenate([one[metric], other[metric]], axis=1), keep)
         return merged
 
-    def settled(self, state: State, mapper: Each = one_by_one) -> dict[str, Neighbours]:
+    def settled(self, state: State, mapper: Mapper = one_by_one) -> dict[str, Neighbours]:
         """The exact neighbours by metric."""
         return {metric: self._settled(metric, np.sort(state[metric]), state["reach"], mapper) for metric in self.kept}
 
-    def _settled(self, metric: str, keys: np.ndarray, reach: np.ndarray, mapper: Each) -> Neighbours:
+    def _settled(self, metric: str, keys: np.ndarray, reach: np.ndarray, mapper: Mapper) -> Neighbours:
         """Measure the first candidates again in float64; for queries that are still uncertain all, then every row."""
         cloud, queries, k, others = self.cloud, self.queries, self.k, self.cloud.others
         scores, deep = _scores(keys).astype(np.float64), _rows(keys)
@@ -217,7 +217,9 @@ class Candidates:
         rounded = self.scores.rounded(metric, queries, self.scores.distance(metric, last), reach)
         return np.flatnonzero((last - following <= 2 * rounded) | self.scores.in_doubt(queries, following))
 
-    def _put_in_order(self, metric: str, rows: np.ndarray, scores: np.ndarray, reach: np.ndarray, mapper: Each) -> None:
+    def _put_in_order(
+        self, metric: str, rows: np.ndarray, scores: np.ndarray, reach: np.ndarray, mapper: Mapper
+    ) -> None:
         """Sort candidates (q, c) whose scores differ by less than rounding by their float64 distances, in place."""
         if rows.shape[1] < 2:
             return
@@ -256,7 +258,7 @@ class _Best:
         self.worst = {metric: np.full(count, -np.inf, dtype=np.float32) for metric in summary.kept}
         self.reach = np.zeros(3)
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Mapper) -> None:
         """Score the rows of a block for every query, in both metrics from one product."""
         first, rows = self.summary.cloud.part(start, blocks[0])
         if not len(rows):

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from manifold_probe.engine.passes import Advance, Executor, Found, Pass, Tree, read_span, spans
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.passes import Advance, Executor, Pass, States, Tree, read_span, spans
+from manifold_probe.engine.threads import Mapper
 from manifold_probe.errors import InputError
 from manifold_probe.files import writing_whole
 
 FORMAT = "manifold-probe/partial/1"
-Nodes = dict[tuple[int, int], Found]
+Nodes = dict[tuple[int, int], States]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Partial:
     nodes: Nodes = field(repr=False)
 
 
-def read_shard(work: Pass, shard: tuple[int, int], mapper: Each, advance: Advance) -> Nodes:
+def read_shard(work: Pass, shard: tuple[int, int], mapper: Mapper, advance: Advance) -> Nodes:
     """The merged states of shard i of N: the spans from i S / N to (i + 1) S / N of all S."""
     tree = Tree(work.summaries, len(spans(work.n)))
     for index, span in spans_of(work.n, shard).items():
@@ -107,7 +107,7 @@ class FromPartials:
 
     def __call__(
         self, work: Pass, wanted: list[tuple[int, int]], advance: Advance
-    ) -> Iterator[tuple[tuple[int, int], Found]]:
+    ) -> Iterator[tuple[tuple[int, int], States]]:
         if not self.passes and self.otherwise is not None:
             if self.tell:
                 self.tell("the rows are read a second time here, for ranks or alarms (--second-round distributes this)")

@@ -17,14 +17,14 @@ from typing import Protocol
 import numpy as np
 
 from manifold_probe.engine.cloud import BLOCK
-from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.engine.threads import Mapper, one_by_one
 from manifold_probe.spaces.checks import check_finite
 from manifold_probe.spaces.space import Space
 
 MIN_SPANS = 8  # if there are as many blocks: enough for a few workers, and few sums in memory
 MAX_BLOCKS = 16  # in a span
 State = dict[str, np.ndarray]
-Found = dict[str, State]  # by summary
+States = dict[str, State]  # by summary
 Advance = Callable[[int], None]
 
 
@@ -35,7 +35,7 @@ def unwatched(rows: int) -> None:
 class Part(Protocol):
     """The sums of a span so far."""
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Mapper) -> None:
         """Add the rows from ``start`` on, one block per space."""
 
     def state(self) -> State:
@@ -83,7 +83,7 @@ def spans(n: int) -> list[tuple[int, int]]:
     return [(first, min(first + step, n)) for first in range(0, n, step)]
 
 
-def read_span(work: Pass, span: tuple[int, int], mapper: Each = one_by_one, advance: Advance = unwatched) -> Found:
+def read_span(work: Pass, span: tuple[int, int], mapper: Mapper = one_by_one, advance: Advance = unwatched) -> States:
     """The states of all summaries for a span. Every space is read once.
 
     Raises
@@ -115,9 +115,9 @@ class Tree:
         self.widths = [count]
         while self.widths[-1] > 1:
             self.widths.append(-(-self.widths[-1] // 2))
-        self.unmerged: dict[tuple[int, int], Found] = {}
+        self.unmerged: dict[tuple[int, int], States] = {}
 
-    def add(self, index: int, states: Found, level: int = 0) -> None:
+    def add(self, index: int, states: States, level: int = 0) -> None:
         """Add the states of node ``index`` of a level, by default of a span."""
         while level < len(self.widths) - 1:
             sibling = index ^ 1
@@ -129,32 +129,32 @@ class Tree:
             level, index = level + 1, index // 2
         self.unmerged[level, index] = states
 
-    def _merged(self, one: Found, other: Found) -> Found:
+    def _merged(self, one: States, other: States) -> States:
         return {name: summary.merge(one[name], other[name]) for name, summary in self.summaries.items()}
 
-    def nodes(self) -> dict[tuple[int, int], Found]:
+    def nodes(self) -> dict[tuple[int, int], States]:
         """The states merged so far, by level and index."""
         return self.unmerged
 
-    def result(self) -> Found:
+    def result(self) -> States:
         """The states of all rows."""
         return self.unmerged[len(self.widths) - 1, 0]
 
 
-Executor = Callable[[Pass, list[tuple[int, int]], Advance], Iterable[tuple[tuple[int, int], Found]]]
+Executor = Callable[[Pass, list[tuple[int, int]], Advance], Iterable[tuple[tuple[int, int], States]]]
 
 
-def in_this_process(mapper: Each) -> Executor:
+def in_this_process(mapper: Mapper) -> Executor:
     """An executor that reads spans one after another, with the threads of ``mapper``."""
 
-    def run(work: Pass, wanted: list[tuple[int, int]], advance: Advance) -> Iterator[tuple[tuple[int, int], Found]]:
+    def run(work: Pass, wanted: list[tuple[int, int]], advance: Advance) -> Iterator[tuple[tuple[int, int], States]]:
         for index, span in enumerate(wanted):
             yield (0, index), read_span(work, span, mapper, advance)
 
     return run
 
 
-def read(work: Pass, execute: Executor, advance: Advance) -> Found:
+def read(work: Pass, execute: Executor, advance: Advance) -> States:
     """The states of all rows by summary; ``advance`` receives the number of new rows read.
 
     ``execute`` gives ((level, index), states) of nodes of the tree, in any order.

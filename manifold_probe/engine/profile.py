@@ -10,7 +10,7 @@ from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.exact import parts
 from manifold_probe.engine.passes import State, joined
 from manifold_probe.engine.rows import hash_rows
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.threads import Mapper
 from manifold_probe.errors import InputError
 
 MAX_VALUE = 1e300
@@ -115,7 +115,7 @@ class _SpanProfile:
         self.low, self.high = np.full(d, np.inf), np.full(d, -np.inf)
         self.sums, self.power = np.zeros(d), 0.0
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Mapper) -> None:
         """Add a block, a few rows at a time, so that they stay in the processor's cache."""
         block, offset = blocks[0], start - self.first
         results = mapper(lambda some: self._rows(block[some], offset + some.start), parts(len(block), ROWS_AT_ONCE))

@@ -15,7 +15,7 @@ from manifold_probe.engine.cloud import BLOCK, Cloud
 from manifold_probe.engine.exact import MEASURED_ROWS, QUERIES_AT_ONCE, TIE, is_zero, measured, parts, rounding
 from manifold_probe.engine.passes import Advance, Pass, State, in_this_process, joined, read, unwatched
 from manifold_probe.engine.scores import Scores, falling
-from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.engine.threads import Mapper, one_by_one
 
 COLUMN_BITS = 13  # of a row's position in a block of 2^13 = 8,192 rows
 NO_ROW = -1.0  # instead of a distance
@@ -39,7 +39,7 @@ class Ranks:
     zero: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, mapper: Each = one_by_one) -> Ranks:
+    def of(cls, cloud: Cloud, queries: np.ndarray, rows: np.ndarray, metric: str, mapper: Mapper = one_by_one) -> Ranks:
         """The summary for the given ``rows`` (q, c) of every query, -1 for none."""
         distances, place = _distinct(np.where(rows < 0, NO_ROW, measured(cloud, queries, rows, metric, mapper)))
         close = TIE * np.abs(distances) + rounding(cloud, queries, metric, mapper)[:, None]
@@ -77,7 +77,7 @@ class _Counts:
             for distances in (self.farthest, ranks.distances - ranks.close)
         ]
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Mapper) -> None:
         """Count the rows of a block."""
         scores, metric = self.ranks.scores, self.ranks.metric
         first, rows = scores.cloud.part(start, blocks[0])
@@ -160,7 +160,7 @@ def places(
     queries: np.ndarray,
     rows: np.ndarray,
     metric: str,
-    mapper: Each = one_by_one,
+    mapper: Mapper = one_by_one,
     advance: Advance = unwatched,
 ) -> tuple[np.ndarray, np.ndarray]:
     """For every given row (q, c) the number of rows strictly nearer to its query, and of rows that tie, with itself.

@@ -19,7 +19,7 @@ import numpy as np
 
 from manifold_probe.engine.cloud import FAR, Cloud
 from manifold_probe.engine.exact import parts
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.threads import Mapper
 
 ROWS_AT_ONCE = 512  # whose terms are computed at a time
 
@@ -49,7 +49,7 @@ class Scores:
         self.z, self.e = np.column_stack([terms.z, *extra]).astype(np.float32), terms.e.astype(np.float32)
         self.terms = terms._replace(z=np.empty((len(queries), 0)))
 
-    def block(self, first: int, rows: np.ndarray, mapper: Each) -> Block:
+    def block(self, first: int, rows: np.ndarray, mapper: Mapper) -> Block:
         """The terms of the cloud's rows (m, d) from ``first`` on."""
 
         def make(some: slice) -> tuple[list[np.ndarray], list[float]]:

@@ -18,7 +18,7 @@ from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.exact import parts
 from manifold_probe.engine.moments import Moments
 from manifold_probe.engine.passes import State
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.threads import Mapper
 
 ROWS_AT_ONCE = 512
 
@@ -92,7 +92,7 @@ class _Sums:
                 shapes = {"cross": (count, widths[0], d), "ab": (count,), "bx": (count, widths[0]), "ay": (count, d)}
                 self.sums |= {f"{name}{i}": np.zeros(shape) for name, shape in shapes.items()}
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], mapper: Mapper) -> None:
         """Add a block to the sums of its rows' groups."""
         count = len(blocks[0])
         groups = self.summary.groups[start : start + count]

@@ -15,7 +15,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 LARGE_MATRIX = 1024  # decompositions of smaller matrices do not gain from threads
 
 
@@ -33,7 +33,7 @@ def thread_count() -> int:
 
 
 @contextmanager
-def threads(count: int | None = None) -> Iterator[Each]:
+def threads(count: int | None = None) -> Iterator[Mapper]:
     """A map over items on ``count`` threads, by default `thread_count`; matrix products use one thread meanwhile."""
     count = count or thread_count()
     with threadpool_limits(1):

@@ -15,7 +15,7 @@ import numpy as np
 
 from manifold_probe.engine.inputs import check_k
 from manifold_probe.engine.passes import Executor, Pass, in_this_process, read
-from manifold_probe.engine.threads import Each, threads, threads_for
+from manifold_probe.engine.threads import Mapper, threads, threads_for
 from manifold_probe.measures import alarms, alarms_of_pairing, details, overlap, without
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, RANKME_STUDENT, RANKME_TEACHER, Measure
 from manifold_probe.measures.class_measures import class_rows
@@ -119,7 +119,7 @@ class _NeighbourResults:
 
 
 def _results_of_pass(
-    reading: Reading, parallel: Each, work: Work
+    reading: Reading, parallel: Mapper, work: Work
 ) -> dict[str, tuple[Reference, _MomentResults, _NeighbourResults]]:
     """The reference of every student, and its results from moments and neighbours, each on a separate thread."""
     widths = {name: student.cloud.space.d for name, student in reading.students.items()}

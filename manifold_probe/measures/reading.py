@@ -17,12 +17,12 @@ import numpy as np
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.engine.moments import Moments, total
-from manifold_probe.engine.passes import Found, Pass
+from manifold_probe.engine.passes import Pass, States
 from manifold_probe.engine.profile import Profiling
 from manifold_probe.engine.ranks import Ranks
 from manifold_probe.engine.rows import groups_of, hash_ids, sample
 from manifold_probe.engine.sums import GroupedMoments
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.threads import Mapper
 from manifold_probe.measures import alarms, from_neighbours, overlap, reference, without
 from manifold_probe.measures.catalogue import made_from
 from manifold_probe.measures.from_neighbours import Ranked, ranked_queries
@@ -89,7 +89,7 @@ class _ReferenceSpace:
 class Reading:
     """A teacher and its students, read in two passes."""
 
-    def __init__(self, pairs: dict[str, Pair], settings: Settings, parallel: Each) -> None:
+    def __init__(self, pairs: dict[str, Pair], settings: Settings, parallel: Mapper) -> None:
         self.settings, self.parallel = settings, parallel
         self.spaces = spaces_of(pairs)
         first = next(iter(pairs.values()))
@@ -151,7 +151,7 @@ class Reading:
     def _clouds(self) -> dict[str, Cloud]:
         return {"teacher": self.cloud} | {f"student {name}": s.cloud for name, s in self.students.items()}
 
-    def take_first(self, states: Found) -> None:
+    def take_first(self, states: States) -> None:
         """Take the results of the first pass."""
         for name, cloud in self._clouds().items():
             cloud.profile = self.summaries[f"profile of {name}"].result(states[f"profile of {name}"])
@@ -268,7 +268,7 @@ class Reading:
                     summaries |= dict(zip(("teacher without copies", "student without copies"), both, strict=True))
         return summaries
 
-    def take_second(self, states: Found) -> None:
+    def take_second(self, states: States) -> None:
         """Take the results of the second pass."""
 
         def result_of(prefix: str, what: str) -> Any:

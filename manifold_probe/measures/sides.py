@@ -13,7 +13,7 @@ from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.neighbours import Candidates, Neighbours
 from manifold_probe.engine.passes import Pass, State, in_this_process, joined, read, unwatched
 from manifold_probe.engine.rows import SAMPLING, sample
-from manifold_probe.engine.threads import Each, one_by_one
+from manifold_probe.engine.threads import Mapper, one_by_one
 from manifold_probe.measures.catalogue import MEASURES, Measure
 
 DEPTH_FACTOR, EXTRA_DEPTH = 3, 12  # see `half_depth`
@@ -123,12 +123,12 @@ def candidates(cloud: Cloud, queries: np.ndarray, k: int) -> Candidates:
     return Candidates(cloud, queries, k, {"cosine": max(DEEPEST, half_depth(k)), "euclidean": half_depth(k)})
 
 
-def settled(summary: Candidates, state: State, parallel: Each = one_by_one) -> Side:
+def settled(summary: Candidates, state: State, parallel: Mapper = one_by_one) -> Side:
     """The neighbours of a pass's candidates."""
     return Side(**summary.settled(state, parallel))
 
 
-def search_side(cloud: Cloud, queries: np.ndarray, k: int, parallel: Each = one_by_one) -> Side:
+def search_side(cloud: Cloud, queries: np.ndarray, k: int, parallel: Mapper = one_by_one) -> Side:
     """Neighbours in both metrics, from a separate pass."""
     summary = candidates(cloud, queries, k)
     states = read(Pass({cloud.name: cloud.stored}, {"best": summary}), in_this_process(parallel), unwatched)
@@ -181,7 +181,7 @@ class _Assigned:
         self.halves = (clusters.centres**2).sum(1) / 2
         self.codes: list[np.ndarray] = []
 
-    def add(self, start: int, blocks: tuple[np.ndarray, ...], parallel: Each) -> None:
+    def add(self, start: int, blocks: tuple[np.ndarray, ...], parallel: Mapper) -> None:
         """Find the nearest centres of a block."""
         points = self.clusters.cloud.points(self.clusters.cloud.part(start, blocks[0])[1], "cosine")
         self.codes.append((points @ self.clusters.centres.T - self.halves).argmax(1))

@@ -16,7 +16,7 @@ from manifold_probe.engine.neighbours import Candidates
 from manifold_probe.engine.passes import State
 from manifold_probe.engine.rows import sample
 from manifold_probe.engine.sums import GroupedMoments
-from manifold_probe.engine.threads import Each
+from manifold_probe.engine.threads import Mapper
 from manifold_probe.measures.alignment import debiased_cka
 from manifold_probe.measures.overlap import intersections
 
@@ -51,7 +51,7 @@ def cka_of(summary: GroupedMoments, state: State) -> float:
     return debiased_cka(summary.result(state)[0][0][0])
 
 
-def overlap_of(summaries: tuple[Candidates, Candidates], states: tuple[State, State], parallel: Each) -> float:
+def overlap_of(summaries: tuple[Candidates, Candidates], states: tuple[State, State], parallel: Mapper) -> float:
     """Overlap (cosine) of the same queries in two spaces."""
     first, second = (
         summary.settled(state, parallel)["cosine"] for summary, state in zip(summaries, states, strict=True)

@@ -16,7 +16,7 @@ from manifold_probe.distillation.train import train
 from manifold_probe.extraction.processes import Processes
 from tests.distillation.run_helpers import world
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 RECIPE = "crop-mirror-jitter"
 
 
@@ -79,3 +79,23 @@ def test_a_stopped_run_goes_on(folder: Path) -> None:
     (folder / "run" / "manifest.json").unlink()
     train(settings("coss"), "run", tell=lambda _: None)
     assert RunFolder("run").finished
+
+
+def test_a_batch_in_parts_and_averaged_weights(folder: Path) -> None:
+    train(settings("coss", accumulate=4, clip=1.0, ema=0.9), "run", tell=lambda _: None)
+    assert RunFolder("run").finished
+
+
+def test_a_compiled_student_trains(folder: Path) -> None:
+    train(settings("coss", compile=True), "run", tell=lambda _: None)
+    losses = [line["loss"] for line in read_log("run") if "loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_tokens_train(folder: Path) -> None:
+    digits = np.load("digits.npz")
+    sets = np.random.default_rng(0).normal(size=(len(digits["ids"]), 17, 12)).astype(np.float32)
+    np.savez("tokens.npz", features=sets, ids=digits["ids"])
+    more = {"teacher": "tokens.npz", "student": "vit-ti", "pool": "tokens", "size": "16", "warmup_epochs": 0.1}
+    train(settings("tintem", **more), "run", tell=lambda _: None)
+    assert "neighbour_local" in next(line["terms"] for line in read_log("run") if "terms" in line)

@@ -16,7 +16,7 @@ import pytest
 import manifold_probe as mp
 from manifold_probe import cli
 from manifold_probe.engine.executors import _check_workers, on_dask
-from manifold_probe.engine.passes import Advance, Found, Pass
+from manifold_probe.engine.passes import Advance, Pass, States
 from manifold_probe.errors import InputError
 from manifold_probe.measures.measure import measure_students
 from manifold_probe.measures.reading import spaces_of_text
@@ -228,7 +228,7 @@ def test_a_worker_that_dies_costs_only_its_spans(folder: Path, serial: dict[str,
 
         def killing(
             work: Pass, wanted: list[tuple[int, int]], advance: Advance
-        ) -> Iterator[tuple[tuple[int, int], Found]]:
+        ) -> Iterator[tuple[tuple[int, int], States]]:
             for node in execute(work, wanted, advance):
                 if not killed:
                     killed.append(next(iter(client.run(os.getpid).values())))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.neighbours import Candidates
 from manifold_probe.engine.partial import read_shard
-from manifold_probe.engine.passes import BLOCK, Found, Pass, Tree, in_this_process, read, read_span, spans, unwatched
+from manifold_probe.engine.passes import BLOCK, Pass, States, Tree, in_this_process, read, read_span, spans, unwatched
 from manifold_probe.engine.profile import Profiling
 from manifold_probe.engine.ranks import Ranks
 from manifold_probe.engine.sums import GroupedMoments
@@ -46,7 +46,7 @@ def everything() -> Pass:
     )
 
 
-def canonical(found: Found) -> dict[str, np.ndarray]:
+def canonical(found: States) -> dict[str, np.ndarray]:
     """Every array by name; candidates are a set."""
     return {
         f"{summary}: {name}": np.sort(value) if value.dtype == np.uint64 and value.ndim == 2 else value

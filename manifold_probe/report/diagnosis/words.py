@@ -137,7 +137,7 @@ def called(key: str) -> str:
     """
     of_rows = {HELD_OUT: " on held-out rows", EXAMINED: " among the examined rows"}
     where = next((words for opening, words in of_rows.items() if key.startswith(opening)), "")
-    return shown(printed(bare(key)), 60) + where
+    return shown(printed(bare(key)), 90) + where
 
 
 def bare(key: str) -> str:

@@ -30,8 +30,12 @@ function shown(name, limit = 48) {
 }
 const bdi = (name, limit) => make("bdi", {}, shown(name, limit));
 
+// as `words.number` prints it: what is not quite 0 or 1 never reads as 0 or 1
 function number(value) {
-  return value === null || value === undefined ? "–" : value.toFixed(3);
+  if (value === null || value === undefined) return "–";
+  if (value > 1e-9 && value < 0.0005) return "<0.001";
+  if (value < 1 - 1e-9 && value >= 0.9995) return ">0.999";
+  return value.toFixed(3).replace("-0.000", "0.000");
 }
 
 /* Tables ------------------------------------------------------------------------------------------------------- */
