@@ -72,7 +72,7 @@ def evaluations_blocks(document: dict[str, Any]) -> list[Block]:
             for name, heading in headings.items():
                 values = [one["fidelity"][key].get(name) for one in students.values()]
                 if any(value is not None for value in values):
-                    rows.append(Row((f"  {heading}", "", *map(number, values))))
+                    rows.append(Row((f"\u2003{heading}", "", *map(number, values))))
         table = Table(("task", "teacher", *heads), rows)
         sections.append(Section(title, [table, Sentence(legend, "faint")]))
     sections.append(Section("", [Sentence(LEGEND_OF_SEVERAL, "faint")]))

@@ -10,8 +10,8 @@ from manifold_probe.report.blocks import Block, Facts, Items, Picture, Row, Sect
 
 NUMBER = ' style="text-align:right;white-space:nowrap"'
 HEAD = ' style="text-align:right;overflow-wrap:anywhere"'
-FIRST = ' style="text-align:left"'
-NAME = ' style="text-align:left;font-weight:normal"'
+FIRST = ' style="text-align:left;overflow-wrap:normal"'
+NAME = ' style="text-align:left;font-weight:normal;overflow-wrap:normal"'
 PAIRS = ' style="display:grid;grid-template-columns:max-content 1fr;gap:0 1em"'
 TONES = {"strong": "<p><strong>{}</strong></p>", "faint": "<p><small>{}</small></p>"}
 
