@@ -105,7 +105,7 @@ def write_tables() -> None:
             writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
     students = {(run["method"], run["seed"]): run for run in runs if run["size"] == "student"}
     lines = [
-        "| training | seeds | " + " | ".join(SCORES) + " | AP less none, same seed |",
+        "| training | seeds | " + " | ".join(SCORES) + " | AP less that of none, same seed |",
         "|---" * (len(SCORES) + 3) + "|",
     ]
     lines += [
@@ -124,8 +124,10 @@ def write_tables() -> None:
             if method != "none" and ("none", seed) in students
         ]
         differences = ", ".join(f"{difference:+.1f}" for difference in paired)
+        if paired:
+            differences = f"{sum(paired) / len(paired):+.1f} ({differences})"
         lines.append(f"| {method} | {len(seeds)} | {' | '.join(cells)} | {differences} |")
-    note = "\nIn %: mean (lowest to highest) over the seeds.\n"
+    note = "\nIn %: mean (lowest to highest) over the seeds; the last column has the mean and each seed.\n"
     (RESULTS / "summary.md").write_text("\n".join(lines) + "\n" + note, encoding="utf-8")
 
 
