@@ -213,7 +213,7 @@ def prepare(
         learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     width = _width(learner, examples, targets)
     torch.manual_seed(seed)  # for the head's weights, and for random numbers drawn during training
-    rows, probe = _split(config, data.n)
+    rows, probe = split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()
     setting = Setting(
@@ -387,7 +387,7 @@ def _check_constant(teacher: str, targets: Targets, *, uses_labels: bool, tell: 
     tell(f"warning: {problem}; the student learns from the labels only")
 
 
-def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
+def split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows to measure): the held-out rows are measured, or, if there are none, training rows."""
     order = np.random.default_rng([config.seed, SPLIT_STREAM]).permutation(n)
     held = round((config.held_out or 0) * n)
