@@ -54,7 +54,7 @@ PARTS = (
     ("figures", "Figures", "figures"),
     ("about", "About this report", "inputs"),
 )
-OF_DIAGNOSES = {"accounted": "accounts", "caused": "causes", "corrected": "ladder", "harmless": "benign"}
+OF_DIAGNOSES = {"accounted": "accounts", "corrected": "ladder", "harmless": "benign"}
 TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB. probe figures draws the maps."
 SOME_LEFT_OUT = "Maps of the first {} students: with those of all {} this page would exceed 5 MB."
 
@@ -168,6 +168,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
             part: {name: facts for name, facts in diagnoses.items() if facts[needed]}
             for part, needed in OF_DIAGNOSES.items()
         },
+        "caused": diagnoses if any(facts["causes"] for facts in diagnoses.values()) else {},
         **frame([*main, *(block for group in grouped for block in group.blocks)]),
         "colours": len(PALETTE),
         "students": students,
