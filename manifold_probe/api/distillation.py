@@ -155,7 +155,7 @@ def distill(
                 )
             if isinstance(student, Mapping):
                 compared = partial(_compare_runs, dict(zip(student, configs, strict=True)), comparing["students"])
-                _result(Path(out), len(finished) == len(configs), notify, compared)
+                _result(Path(out), len(finished) == len(configs), notify, compared, list(student))
     runs = [Distillation(folder, _read(folder)) for folder in configs]
     if not isinstance(student, Mapping):
         return runs[0]
@@ -212,14 +212,21 @@ def _named(student: Any, out: Path) -> dict[Path, Any]:
     return {out / name: source for name, source in student.items()}
 
 
-def _result(folder: Path, finished: bool, notify: Notify, compared: Callable[[], Comparison | Comparisons]) -> None:
-    """See that a run's folder holds its comparison; one that a finished run holds already stays."""
+def _result(
+    folder: Path,
+    finished: bool,
+    notify: Notify,
+    compared: Callable[[], Comparison | Comparisons],
+    students: list[str] | None = None,
+) -> None:
+    """See that a run's folder holds its comparison; one of these students that it holds already stays."""
     from manifold_probe.distillation.run_folder import RESULT
 
     if finished:
         with suppress(InputError):  # of another version: compared again
-            _read(folder)
-            return
+            saved = _read(folder)
+            if students is None or (isinstance(saved, Comparisons) and list(saved) == students):
+                return
     notify(f"{folder}: comparing with the teacher")
     compared().save(folder / RESULT)
 
