@@ -142,7 +142,11 @@ def distill(
         check_tensorboard()  # before the hours of training, not after
     finished = {folder for folder in configs if RunFolder(folder).finished}
     parts = Parts(progress, {"training": MODEL, "comparison": MEASURES})
-    train_together(configs, tell=notify, progress=parts["training"])
+    try:
+        train_together(configs, tell=notify, progress=parts["training"])
+    finally:
+        with suppress(OSError):  # of several students that were refused, an empty folder
+            Path(out).rmdir()
     processes = Processes.join()
     with processes.together():  # a process that left earlier would end the others
         if processes.first:
@@ -227,7 +231,7 @@ def _result(
             saved = _read(folder)
             if students is None or (isinstance(saved, Comparisons) and list(saved) == students):
                 return
-    notify(f"{folder}: comparing with the teacher")
+    notify(f"{folder}: comparing the {'student with its' if students is None else 'students with their'} teacher")
     compared().save(folder / RESULT)
 
 

@@ -31,7 +31,7 @@ def ends(estimate: Estimate, n: int) -> tuple[float | None, float | None]:
     """The ends of a score's interval, no narrower than that of a share of n rows, which at 0 or 1 has no spread.
 
     >>> [round(end, 2) for end in ends(mean_of(np.ones(50)), 50)]
-    [0.95, 1.0]
+    [0.96, 1.0]
     """
     if estimate.value is not None:
         estimate = estimate.at_least(error_of_share(estimate.value, n))
