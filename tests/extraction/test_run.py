@@ -519,7 +519,7 @@ def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> No
     assert (folder / "again.csv").read_bytes() == (folder / "l.csv").read_bytes()
     capfd.readouterr()
     assert cli.run(["figures", "l.json", "--report", "p.html"]) == 0
-    assert "Layers" in (folder / "p.html").read_text()
+    assert "<h1>Comparison of layers</h1>" in (folder / "p.html").read_text()
     (folder / "bad.json").write_text(json.dumps({**result, "teacher": ["0", "1"]}))
     assert "bad.json: 'linear_cka' has not a row for every" in refused(["figures", "bad.json", "--out", "f2"], capfd)
     assert cli.run(both) == 0
