@@ -206,10 +206,12 @@ def _settled(config: str | Path | None, settings: Mapping[str, Any], incomplete:
 
 def _named(student: Any, out: Path) -> dict[Path, Any]:
     """{folder of its run: student}."""
+    from manifold_probe.distillation.run_folder import RESULT
+
     if not isinstance(student, Mapping):
         return {out: student}
     for name in student:
-        if not isinstance(name, str) or not name.strip() or "/" in name or name.startswith("."):
+        if not isinstance(name, str) or not name.strip() or "/" in name or name.startswith(".") or name == RESULT:
             raise InputError(f"--student: {name!r} is no name for a folder; write --student NAME=SOURCE")
     if not student:
         raise InputError("--student: the dict of students is empty; give at least one name and its source")

@@ -239,7 +239,7 @@ class Run:
         except (RuntimeError, ValueError, MemoryError) as error:
             if isinstance(error, InputError):
                 raise
-            problem, fix = reason(error), "change --batch-size"
+            problem, fix = reason(error), "change --batch-size" if parts == 1 else "give a smaller --accumulate"
             if out_of_memory(error):
                 problem, fix = "memory does not suffice", self.smaller_parts(rows, batch, targets, parts)
             raise InputError(
@@ -425,6 +425,7 @@ class Run:
             "teacher_ids": self.config.teacher_ids,
             "pairing": setting.targets.pairing,
             "head": setting.has_head,
+            **({"tokens": setting.targets.tokens} if setting.targets.tokens else {}),
             "training": self.probe.gains(),
         }
         self.folder.write_manifest(shards, setting.names is not None, facts)

@@ -63,7 +63,8 @@ SENTENCES = {
     ),
     "copies": (
         document(0.82, examined={**document()["examined"], "copies": 1500}),
-        f"Faithful: 82% {KEPT} (30% of the rows are copies of others), as the teacher's first 384 components keep (84%).",
+        f"Faithful: 82% {KEPT} (30% of the rows are copies of others), "
+        "as the teacher's first 384 components keep (84%).",
     ),
     "wide": (document(0.97, reference=1.0), f"Faithful: 97% {KEPT}."),
 }
