@@ -139,6 +139,15 @@ def test_a_lasso_selects_in_both_maps_and_shift_adds(page: Any) -> None:
     assert page.locator(".lasso[d]").count() == 0
 
 
+def test_a_lasso_that_ends_at_its_start_selects_what_it_encloses(page: Any) -> None:
+    some = inside(page, "teacher", lambda x, y: 0.01 < x < 0.5 and 0.01 < y < 0.99)
+    assert some
+    for end in ((0.01, 0.01), (0.012, 0.01)):  # exactly, and nearly
+        page.evaluate("probePage.select([])")
+        drag(page, "teacher", (0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99), end)
+        assert set(page.evaluate("probePage.selected()")) == some
+
+
 def test_a_straight_drag_selects_a_box_and_escape_ends_it(page: Any) -> None:
     drag(page, "teacher", (0.001, 0.001), (0.5, 0.999))
     assert set(page.evaluate("probePage.selected()")) == inside(page, "teacher", lambda x, y: x < 0.5)

@@ -493,11 +493,12 @@ function maps(data) {
     return best;
   }
 
-  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of
+  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of.
+  // A line that ends where it started is closed, not straight
   function enclosed(line) {
     const [[a, b], [c, d]] = [line[0], line[line.length - 1]];
     const leaves = ([x, y]) => Math.abs((x - a) * (d - b) - (y - b) * (c - a)) > STRAIGHT * ((c - a) ** 2 + (d - b) ** 2);
-    return line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
+    return Math.hypot(c - a, d - b) <= MOVED || line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
   }
 
   // the rows within a shape: where a line to the right of a row crosses its outline an odd number of times
