@@ -335,6 +335,19 @@ def test_further_columns_of_the_data_are_slices(tmp_path: Path) -> None:
     assert "Slices" not in Page(rendered("one")).text
 
 
+def test_without_maps_too_it_says_how_many_rows_have_no_picture(tmp_path: Path) -> None:
+    made = document(measurement(details={**details(PLAIN), "maps": None}))
+    row = made["details"]["worst_rows"][0]
+    (tmp_path / "data.csv").write_text(f"id,text\n{row['id']},some words\n")
+    text = Page(render(made, tmp_path / "data.csv")).text
+    everyone = {
+        name
+        for each in made["details"]["worst_rows"]
+        for name in (each["id"], *each["teacher_neighbours"], *each["student_neighbours"])
+    }
+    assert f"data.csv; {len(everyone) - 1} rows are not in it." in text
+
+
 def test_names_stay_within_the_maps_and_apart() -> None:
     text = render(document(measurement(details=details([f"a long name {i} of a class" for i in range(8)]))))
     tags = [(int(x), int(y)) for x, y in re.findall(r'<text x="(\d+)" y="(\d+)">a long', text)]

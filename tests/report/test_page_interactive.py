@@ -361,7 +361,7 @@ def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "3.png").write_bytes(b"no image")
     (tmp_path / "data.csv").write_text("\n".join(lines))
     text = render(two(), str(tmp_path / "data.csv"))
-    assert "2 rows are not in it; 1 could not be read and are left out." in Page(text).text
+    assert "2 rows are not in it; 1 could not be read and is left out." in Page(text).text
     page = opened(browser, tmp_path, text)
     page.fill("#search", IDS[0])
     assert page.locator("#row .thumb").is_visible()
