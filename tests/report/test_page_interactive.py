@@ -201,7 +201,8 @@ def test_a_finger_taps_rows_and_moves_the_page_until_it_is_to_draw(browser: Any,
 def test_the_selection_is_described_next_to_the_whole(page: Any) -> None:
     assert page.evaluate("probePage.rows") == IDS
     wanted = [IDS[row] for row in (0, 1, 5)]
-    page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted)
+    assert page.evaluate("id => probePage.select(id)", IDS[7]) == page.evaluate("probePage.selected()") == [IDS[7]]
+    assert page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted) == wanted
     assert page.evaluate("probePage.selected()") == wanted
     maps = two()["students"]["a"]["details"]["maps"]
     text = page.inner_text("#selection")
@@ -275,6 +276,9 @@ def test_headers_sort_and_say_so(page: Any) -> None:
     page.locator("#classes thead th").nth(0).locator("button").click()
     found = page.locator("#classes tbody th").all_inner_texts()
     assert found == sorted(found)
+    sorting = page.evaluate("[...document.querySelectorAll('#rows thead th[aria-sort]')].map(each => each.textContent)")
+    assert set(sorting) <= {"row", "overlap"}
+    assert "row" in sorting
 
 
 def test_students_are_switched_maps_included(page: Any) -> None:

@@ -685,7 +685,11 @@ function maps(data) {
   draw();
   window.probePage = {
     rows: [...named],
-    select: ids => select(ids.map(id => place.get(String(id))).filter(row => row !== undefined)),
+    // one id or several; those that are on the maps
+    select: ids => {
+      select([ids].flat().map(id => place.get(String(id))).filter(row => row !== undefined));
+      return window.probePage.selected();
+    },
     selected: () => [...selection].map(row => named[row]),
   };
 }
@@ -699,7 +703,7 @@ if (embedded) {
   $$(".cause .live").forEach(each => { each.hidden = false; });
   maps(JSON.parse(embedded.textContent));
 } else {
-  window.probePage = {rows: [], select: () => {}, selected: () => []};
+  window.probePage = {rows: [], select: () => [], selected: () => []};
 }
 students();
 if ($("[data-choice]")) choose(0);
