@@ -235,8 +235,8 @@ def test_it_warns_of_rows_without_a_thumbnail(folder: Path, capfd: Capture, tmp_
 
     assert warned(*range(N)) == []
     (line,) = warned("x0", "x1")
-    assert re.search(r"(\d+) of the \1 rows on the page have no picture or text in .*data\.csv: no ids are equal", line)
-    assert re.search(r"for example \d+ of the features and x0 of the data$", line)
+    assert re.search(r"(\d+) of the \1 rows on the page have no picture or text in .*data\.csv: their ids", line)
+    assert re.search(r"such as \d+, are not among its ids, such as x0$", line)
     (line,) = warned(*range(N // 2))
     assert re.search(r"warning: \d+ of the \d+ rows on the page have no picture or text in .*data\.csv$", line)
 

@@ -121,8 +121,8 @@ def _mismatch(students: dict[str, dict[str, Any]], data: Data, name: str) -> str
     """Why no row has an item; ``name`` is a row's."""
     first = next(iter(students.values()))
     if _have_ids(first):
-        return f": no ids are equal, for example {shown(name)} of the features and {shown(data.ids[0])} of the data"
-    return f": the features have {first['pairing']['rows']:,} rows without ids, and the data has {data.n:,} items"
+        return f": their ids, such as {shown(name)}, are not among its ids, such as {shown(data.ids[0])}"
+    return f": the features have {first['pairing']['rows']:,} rows without ids, and it has {data.n:,} items"
 
 
 def _have_ids(document: dict[str, Any]) -> bool:
