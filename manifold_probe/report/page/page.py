@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from manifold_probe.extraction.data import Data
 from manifold_probe.measures.catalogue import detailed, printed
+from manifold_probe.parts import silent
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.comparison import by_students, main_alarms
 from manifold_probe.report.document import of_comparison, students_of
@@ -59,11 +60,14 @@ TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB
 SOME_LEFT_OUT = "Maps of the first {} students: with those of all {} this page would exceed 5 MB."
 
 
-def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None) -> str:
+def render(
+    document: dict[str, Any], thumbnails: Data | str | Path | None = None, notify: Callable[[str], None] = silent
+) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document.
 
     ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown. Its
     further columns are slices: maps can be coloured by them, and each has a table. A comparison itself knows no slices.
+    ``notify`` is called with one sentence where rows have no picture or text there.
 
     Raises
     ------
@@ -74,6 +78,8 @@ def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None
     students = context["students"]
     room = BYTES - len(template.render(_with_parts(context)).encode())
     context |= _pictured(students, thumbnails, room - FIGURES)
+    if thumbnails is not None and (warning := context["thumbnails"].warning):
+        notify(warning)
     size = len(template.render(_with_parts(context)).encode())
     figures, left_out = pictures(_of_students(document, students), BYTES - size)
     return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
