@@ -14,12 +14,12 @@ from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.watch.watch import Watch, tracked_name
 
 try:
-    from sentence_transformers.evaluation import SentenceEvaluator
+    from sentence_transformers.base.evaluation import BaseEvaluator
 except ImportError as error:
     raise InputError(f"watch: sentence-transformers is not installed; {to_install('text')}") from error
 
 
-class WatchEvaluator(SentenceEvaluator):
+class WatchEvaluator(BaseEvaluator):
     """Measures the model whenever it is evaluated; the watch's inputs are texts.
 
     Parameters

@@ -276,7 +276,7 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path: Path, capsys: pytes
         ([one, str(tmp_path / "r.json"), *out], f"r.json: is no run folder, and {one} is of one; draw runs and saved"),
         ([str(tmp_path / "empty"), *out], "log.jsonl: cannot be read (No such file or directory); give a folder that"),
         ([none, *out], "log.jsonl: holds no line yet"),
-        ([bad, *out], "log.jsonl: line 1: 'epoch' is missing"),
+        ([bad, *out], "log.jsonl: line 1: 'rate' is missing"),
         ([torn, *out], "log.jsonl: line 1 is no JSON"),
         ([binary, *out], "log.jsonl: is no log"),
         ([one, "--report", str(tmp_path / "x.html")], "--report: has no page for runs"),
