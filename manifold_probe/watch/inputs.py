@@ -57,8 +57,10 @@ class Inputs:
         return {_hash(self.batch(rows[place : place + 1])) for place in range(len(rows))}
 
 
-def shared_rows(watched: Inputs, rows: np.ndarray, trained: Any) -> int:
-    """How many of the watched rows are among the training inputs."""
+def shared_rows(watched: Inputs, rows: np.ndarray, trained: Any, ids: Any = None) -> int:
+    """How many of the watched rows are among what is trained on, by their ids, or by what they hold."""
+    if ids is not None:
+        return len(set(map(str, np.asarray(ids)[rows].tolist())) & set(map(str, np.asarray(trained).tolist())))
     training = Inputs(trained)
     return len(watched.hashes(rows) & training.hashes(np.arange(training.n)))
 

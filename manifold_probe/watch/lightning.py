@@ -21,12 +21,7 @@ except ImportError:
 
 
 class WatchCallback(Callback):
-    """Measures the module that is trained; ``watch.embed`` gets the LightningModule.
-
-    Parameters
-    ----------
-    watch : Watch
-    """
+    """Measures the module that is trained; ``watch.embed`` gets the LightningModule."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch

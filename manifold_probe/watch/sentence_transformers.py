@@ -20,18 +20,13 @@ except ImportError as error:
 
 
 class WatchEvaluator(BaseEvaluator):
-    """Measures the model whenever it is evaluated; the watch's inputs are texts.
-
-    Parameters
-    ----------
-    watch : Watch
-    """
+    """Measures the model whenever it is evaluated; the watch's inputs are texts."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self.watch = watch
         self.greater_is_better = True
-        self.primary_metric = tracked_name(OVERLAP.named(watch.k))
+        self.primary_metric: str = tracked_name(OVERLAP.named(watch.k))
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1

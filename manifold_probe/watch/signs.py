@@ -33,24 +33,13 @@ class Point:
     norm: float | None = None
 
 
-@dataclass(frozen=True)
-class Yardstick:
-    """The teacher's effective rank, at most the student's width, and its median norm."""
-
-    rank: float
-    norm: float
-
-
 def points_of(log: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The points of the lines of a log, of a watch or of `probe distill`."""
     points, loss = [], None
     for line in log:
         loss = line.get("loss", loss)
         if "measures" in line:
-            points.append(
-                Point(line["step"], loss, overlaps(line["measures"]), **{k: line.get(k) for k in ("rank", "norm")})
-            )
-            loss = None
+            points.append(Point(line["step"], loss, overlaps(line["measures"]), line.get("rank"), line.get("norm")))
     return points
 
 
@@ -62,19 +51,19 @@ def overlaps(measures: Mapping[str, Mapping[str, float | None]]) -> dict[str, fl
     }
 
 
-def signs(points: Sequence[Point], teacher: Yardstick) -> dict[str, str]:
-    """The warnings that hold at the last point: {kind: sentence}.
+def signs(points: Sequence[Point], rank: float, norm: float) -> dict[str, str]:
+    """The warnings that hold at the last point: {kind: sentence}; ``rank`` and ``norm`` are the teacher's.
 
     >>> course = [Point(100 * turn, 1 / turn, {"backbone": 0.3}) for turn in range(1, 5)]
-    >>> signs(course, Yardstick(8.0, 1.0))["stall"]
+    >>> signs(course, rank=8.0, norm=1.0)["stall"]
     'overlap stalls: 0.300 at step 100 and 0.300 at step 400, while the loss fell by 75%'
     """
     if len(points) < 2:
         return {}
     found = {
         "stall": _stall(points[-SPAN:]),
-        "rank": _rank(points, teacher.rank),
-        "norm": _norm(points, teacher.norm),
+        "rank": _rank(points, rank),
+        "norm": _norm(points, norm),
         "backbone": _backbone(points[-1]),
     }
     return {kind: sentence for kind, sentence in found.items() if sentence}

@@ -18,14 +18,7 @@ except ImportError as error:
 
 
 class WatchCallback(TrainerCallback):
-    """Measures the model that is trained.
-
-    Parameters
-    ----------
-    watch : Watch
-    trainer : transformers.Trainer, optional
-        Whose trackers get the values.
-    """
+    """Measures the model that is trained."""
 
     def __init__(self, watch: Watch, trainer: Any = None) -> None:
         self.watch, self.trainer = watch, trainer

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from manifold_probe.models.pooling import pool
 from manifold_probe.spaces.read import as_space
 from manifold_probe.spaces.space import Space
 from manifold_probe.watch.inputs import Inputs, first_of, moved, shared_rows
-from manifold_probe.watch.signs import Point, Yardstick, overlaps, points_of, signs
+from manifold_probe.watch.signs import Point, overlaps, points_of, signs
 from manifold_probe.watch.untouched import untouched
 
 Sides = Mapping[str, tuple[Any, Any]]  # "backbone" and "head": features of student (n, ds) and teacher (n, dt)
@@ -46,28 +45,25 @@ class Watch:
     Parameters
     ----------
     teacher : array-like (n, d), Space or path
-        The teacher's features of the inputs, in their order; with ``ids`` a Space or a file that has ids.
+        The teacher's features of the inputs, in their order; with ``ids``, features that have ids.
     inputs : tensor, list, dict of columns, data set or DataLoader
-        What the student is given, n rows. A loader is read in the order of its data set; its collate function makes the
-        batches. Rows are read once, so that random augmentations are the same at every measurement.
+        What the student is given, n rows; of a loader its data set in order, with its collate function. They are read
+        once, so random augmentations stay the same.
     labels : array-like (n,), optional
-        In the teacher's row order; by default the teacher's own. They add the class measures.
+        In the teacher's row order, for the class measures; by default those in the teacher's file.
     ids : array-like (n,), optional
-        The ids of the inputs: the teacher's rows are joined to them.
-    trained : array-like or inputs, optional
-        What is trained on: its ids where ``ids`` are given, else the inputs. An overlap with the watched rows is
-        reported.
+        The ids of the inputs, which find the teacher's rows.
+    trained : optional
+        What is trained on: ids where ``ids`` are given, else inputs. Watched rows among them are reported.
     every : int or None
-        Steps between measurements; None for an adapter's evaluations or epochs.
+        Steps between measurements; None leaves the choice to an adapter: every epoch or evaluation.
     rows : int
         How many rows are watched at most, a sample by ``seed``.
     out : path or None
-        The log, a JSON line a measurement. A training that is resumed goes on in it: later lines are replaced.
+        The log, a JSON line a measurement. A resumed training continues it: later lines are replaced.
     embed : callable, optional
         ``embed(model, batch)``: features (b, d), or {"backbone": (b, d), "head": (b, d')}. By default the model's one
-        output, pooled by ``pooling`` where it has tokens or maps; texts go to ``model.encode``.
-    pooling : str, optional
-        "cls", "mean", "last" or "flat", as for `probe extract`.
+        output after ``pooling`` ("cls", "mean", "last" or "flat"); of texts ``model.encode``.
     log : callable, optional
         ``log({name: value}, step)`` for a tracker, such as ``wandb.log`` or ``mlflow.log_metrics``.
     logger : logging.Logger, optional
@@ -75,7 +71,7 @@ class Watch:
     k : int
         Neighbours.
     strict : bool
-        Raise errors of a measurement instead of logging them.
+        Raise the error of a measurement, which is otherwise logged.
 
     Raises
     ------
@@ -128,7 +124,8 @@ class Watch:
             self.labels = None if labels is None else as_codes(labels, space.n)[0][place[chosen]]
             self.teacher = as_matrix(space.take(place[chosen]), "teacher").astype(np.float32)
             self.batches = given.batches(chosen)
-            shared = None if trained is None else self._shared(given, chosen, ids, trained)
+            shared = None if trained is None else shared_rows(given, chosen, trained, ids)
+        self.rank, self.norm = rank_and_norm(self.teacher)
         self.rows, self.held_out = len(chosen), None if shared is None else not shared
         if shared:
             self.logger.warning(
@@ -147,13 +144,9 @@ class Watch:
             read_lines(self.out)
 
     def step(self, model: Any, step: int, loss: Any = None, epoch: float | None = None) -> dict[str, float] | None:
-        """Call it at every step: measures at the first one and at multiples of ``every``. ``step`` counts the updates
-        of the weights so far, and ``loss`` is that of the last update.
+        """Measure at the first call and at multiples of ``every``, as `measure`; None at other steps.
 
-        Returns
-        -------
-        dict or None
-            As `measure`; None where nothing is measured.
+        ``step`` is the number of updates of the weights so far, ``loss`` that of the last update.
         """
         if loss is not None:
             self.losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
@@ -162,51 +155,54 @@ class Watch:
         return self.measure(model, step, epoch=epoch)
 
     def measure(self, model: Any, step: int, loss: float | None = None, epoch: float | None = None) -> dict[str, Any]:
-        """Measure now: {measure: value} of the backbone, {} if it failed and ``strict`` is off, or in all processes but
-        the first."""
-        self.last = step
+        """Measure now: {measure: value} of the backbone; {} if it failed, and in all processes but the first."""
+        first, losses = self.last is None, self.losses
+        self.last, self.losses = step, []
         if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
             return {}
         try:
-            losses, self.losses = self.losses, []
+            if first:
+                self._resume(step)
             if loss is None and losses:
-                loss = float(sum(float(value) for value in losses) / len(losses))
-            return self._measure(model, step, loss, epoch)
+                loss = sum(float(value) for value in losses) / len(losses)
+            loss = loss if loss is not None and np.isfinite(loss) else None
+            with untouched(model):
+                sides = self.features(model)
+            values, warnings = self.judge(sides, step, loss)
+            self._report(values, warnings, epoch)
         except Exception as error:
             if self.strict:
                 raise
             self.logger.error(f"watch: no measurement at step {step:,} ({error}); the training goes on")
             return {}
+        return values["backbone"]
 
-    def _measure(self, model: Any, step: int, loss: float | None, epoch: float | None) -> dict[str, Any]:
-        with untouched(model):
-            sides = self.features(model)
-        self._resume(step)
-        values, warnings = self.judge(sides, step, loss)
-        point = self.points[-1]
-        line = {
-            "step": step,
-            **({} if epoch is None else {"epoch": epoch}),
-            **({} if loss is None or not np.isfinite(loss) else {"loss": loss}),
-            "probe": {"rows": self.rows, "held_out": self.held_out},
-            "measures": values,
-            "rank": point.rank,
-            "norm": point.norm,
-            "warnings": warnings,
-        }
+    def _report(self, values: Measures, warnings: list[str], epoch: float | None) -> None:
+        """The last point: a line of the log, of Python's logging, and the tracker's values."""
+        point, backbone = self.points[-1], values["backbone"]
         if self.out is not None:
+            known = {"step": point.step, "epoch": epoch, "loss": point.loss}
+            line = {
+                **{name: value for name, value in known.items() if value is not None},
+                "probe": {"rows": self.rows, "held_out": self.held_out},
+                "measures": values,
+                "rank": point.rank,
+                "norm": point.norm,
+                "warnings": warnings,
+            }
             with open(self.out, "a", encoding="utf-8") as log:
                 log.write(json.dumps(line, allow_nan=False) + "\n")
-        backbone = values["backbone"]
         shown = {key: backbone[key] for key in (OVERLAP.named(self.k), DEBIASED_CKA.key)} | {"rank": point.rank}
         words = ", ".join(f"{key} {value:.3g}" for key, value in shown.items() if value is not None)
-        self.logger.info(f"watch: step {step:,}: {words}")
+        self.logger.info(f"watch: step {point.step:,}: {words}")
         for warning in warnings:
-            self.logger.warning(f"watch: step {step:,}: {warning}")
-        self.values = _tracked(values, point)
+            self.logger.warning(f"watch: step {point.step:,}: {warning}")
+        named = {**backbone, "rank": point.rank, "norm": point.norm}
+        if values["head"] is not backbone:
+            named |= {f"head/{key}": value for key, value in values["head"].items()}
+        self.values = {tracked_name(key): value for key, value in named.items() if value is not None}
         if self.log is not None:
-            self.log(self.values, step)
-        return backbone
+            self.log(self.values, point.step)
 
     def features(self, model: Any) -> Sides:
         """The features of student and teacher, at the backbone and at the head; without a head both are one."""
@@ -247,19 +243,11 @@ class Watch:
         for side, (student, teacher) in sides.items():
             same = side != "backbone" and student is backbone and teacher is sides["backbone"][1]
             values[side] = values["backbone"] if same else watched(student, teacher, self.labels, self.k, self.seed)
-        norm = float(np.median(np.linalg.norm(backbone, axis=1)))
-        rank = rankme(backbone) if norm > 0 else 1.0
-        self.points.append(Point(step, loss, overlaps(values), rank, norm))
-        teacher = self.yardstick
-        raised = signs(self.points, Yardstick(min(teacher.rank, backbone.shape[1]), teacher.norm))
+        self.points.append(Point(step, loss, overlaps(values), *rank_and_norm(backbone)))
+        raised = signs(self.points, min(self.rank, backbone.shape[1]), self.norm)
         fresh = [sentence for kind, sentence in raised.items() if kind not in self.raised]
         self.raised = raised
         return values, fresh
-
-    @cached_property
-    def yardstick(self) -> Yardstick:
-        """What the student's rank and norm are compared with."""
-        return Yardstick(rankme(self.teacher), float(np.median(np.linalg.norm(self.teacher, axis=1))))
 
     def _output(self, model: Any, batch: Any) -> torch.Tensor:
         """The model's features of a batch."""
@@ -277,27 +265,18 @@ class Watch:
         except InputError as error:
             raise InputError(str(error).replace("--pool ", "pooling ").replace("--layers", "embed=")) from error
 
-    def _shared(self, given: Inputs, chosen: np.ndarray, ids: Any, trained: Any) -> int:
-        """How many watched rows are trained on."""
-        if ids is None:
-            return shared_rows(given, chosen, trained)
-        return len(set(map(str, np.asarray(ids)[chosen].tolist())) & set(map(str, np.asarray(trained).tolist())))
-
     def _resume(self, step: int) -> None:
-        """Before the first line: keep the log of an earlier part of this training, up to this step."""
-        if self.points or self.out is None:
-            return
-        kept = [line for line in read_lines(self.out) if line["step"] < step]
-        self.points = points_of(kept)
-        self.out.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        """Keep the log of an earlier part of this training, up to this step."""
+        if self.out is not None:
+            kept = [line for line in read_lines(self.out) if line["step"] < step]
+            self.points = points_of(kept)
+            self.out.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
-def _tracked(values: Measures, point: Point) -> dict[str, float]:
-    """Values by name for a tracker, such as "watch/overlap_at_10", "watch/head/overlap_at_10" and "watch/rank"."""
-    named = {**values["backbone"], "rank": point.rank, "norm": point.norm}
-    if values["head"] is not values["backbone"]:
-        named |= {f"head/{key}": value for key, value in values["head"].items()}
-    return {tracked_name(key): value for key, value in named.items() if value is not None}
+def rank_and_norm(x: np.ndarray) -> tuple[float, float]:
+    """The effective rank and the median norm of vectors (n, d)."""
+    norm = float(np.median(np.linalg.norm(x, axis=1)))
+    return rankme(x) if x.any() else 1.0, norm
 
 
 def tracked_name(key: str) -> str:
@@ -310,13 +289,7 @@ def tracked_name(key: str) -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a watch's log; [] where there is none.
-
-    Raises
-    ------
-    InputError
-        If the file holds anything else.
-    """
+    """The lines of a watch's log; [] where there is none. Raises InputError if the file holds anything else."""
     if not path.exists():
         return []
     try:

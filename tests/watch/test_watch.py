@@ -19,7 +19,7 @@ from manifold_probe.errors import InputError
 from manifold_probe.evaluation.watch import watched
 from manifold_probe.spaces.space import Space
 from manifold_probe.watch import Watch
-from manifold_probe.watch.signs import Point, Yardstick, signs
+from manifold_probe.watch.signs import Point, signs
 from manifold_probe.watch.watch import tracked_name
 
 N = 120
@@ -201,7 +201,7 @@ def test_two_thousand_rows_take_less_than_a_second() -> None:
     assert time.process_time() - start < 2  # 0.3 s on a quiet core
 
 
-FAITHFUL = Yardstick(rank=20.0, norm=1.0)
+TEACHERS = {"rank": 20.0, "norm": 1.0}
 
 
 def course(**more: list[float]) -> list[Point]:
@@ -230,8 +230,8 @@ def course(**more: list[float]) -> list[Point]:
     ],
 )
 def test_signs(kind: str, more: dict[str, list[float]], said: str) -> None:
-    assert signs(course(), FAITHFUL) == {}
-    raised = signs(course(**more), FAITHFUL)
+    assert signs(course(), **TEACHERS) == {}
+    raised = signs(course(**more), **TEACHERS)
     assert list(raised) == [kind]
     assert said in raised[kind]
     assert "\n" not in raised[kind]
@@ -247,7 +247,7 @@ def test_signs(kind: str, more: dict[str, list[float]], said: str) -> None:
     ],
 )
 def test_no_sign_where_nothing_is_wrong(more: dict[str, list[float]]) -> None:
-    assert signs(course(**more), FAITHFUL) == {}
+    assert signs(course(**more), **TEACHERS) == {}
 
 
 def test_a_warning_is_given_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
