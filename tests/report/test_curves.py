@@ -117,6 +117,11 @@ def test_the_table_holds_every_number_of_the_log(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
 
 
+def test_a_watch_that_does_not_know_what_is_trained_on() -> None:
+    lines = [{**line, "probe": {"rows": 300, "held_out": None}} for line in log() if "measures" in line]
+    assert said_of_rows([as_run(lines)]) == "Measured on 300 rows."
+
+
 def test_a_measure_that_is_undefined_throughout_is_left_out(tmp_path: Path) -> None:
     lines = log(head=False)
     run = as_run(lines)
