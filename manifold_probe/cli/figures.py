@@ -16,7 +16,10 @@ from manifold_probe.errors import InputError
 def figures(
     results: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]RESULT...", help="Saved results of one teacher, or folders of probe distill."),
+        typer.Argument(
+            metavar="[NAME=]RESULT...",
+            help="Saved results of one teacher, or runs: folders of probe distill, logs of a watch.",
+        ),
     ],
     out: Figures = None,
     report: Page = None,

@@ -19,6 +19,7 @@ from manifold_probe.cli.info import info
 from manifold_probe.cli.merge import merge
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.partial import partial
+from manifold_probe.cli.watch import watch
 
 app = typer.Typer(
     cls=shell.Verbs,
@@ -47,5 +48,5 @@ def probe(
         shell.write(context.get_help() + "\n")
 
 
-for verb in (compare, diagnose, figures, extract, distill, evaluate, partial, merge, info, demo):
+for verb in (compare, diagnose, figures, extract, distill, watch, evaluate, partial, merge, info, demo):
     app.command(cls=shell.Verb)(verb)

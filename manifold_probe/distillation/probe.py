@@ -10,20 +10,23 @@ import torch
 from manifold_probe.distillation.setting import Setting
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.gain import gain
-from manifold_probe.evaluation.watch import watched
+from manifold_probe.watch.watch import Sides, Watch
 
 Features = tuple[np.ndarray, np.ndarray]  # (n, d) of the backbone and (n, d') of the head
 
 
-class Probe:
-    """The probe rows of a setting whose student is not trained yet; ``untrained`` are its features of these rows.
+class Probe(Watch):
+    """Watches the probe rows of a setting whose student is not trained yet; ``untrained`` are its features of them.
 
     Raises InputError if the untrained student gives NaN or Inf.
     """
 
     def __init__(self, setting: Setting) -> None:
+        labels = None if setting.labels is None else setting.labels[setting.probe]
+        teacher = setting.targets.plain[torch.from_numpy(setting.probe)].float()
+        rows, seed = len(setting.probe), setting.config.seed
+        super().__init__(teacher, setting.probe, labels, rows=rows, out=None, seed=seed)
         self.setting = setting
-        self.rows = setting.probe
         self.untrained = self.student()
         if not is_finite(self.untrained):
             raise InputError(
@@ -32,24 +35,20 @@ class Probe:
 
     def student(self) -> Features:
         """The student's current features of the rows."""
-        backbone, head = self.setting.embed(self.rows)
+        backbone, head = self.setting.embed(self.setting.probe)
         return backbone, head
 
-    def sides(self, student: Features) -> dict[str, Features]:
+    def sides(self, student: Features) -> Sides:
         """(student, teacher) at the backbone and at the head."""
-        teacher = self.setting.targets.plain[torch.from_numpy(self.rows)].float()
         backbone, head = student
-        return {"backbone": (backbone, teacher.numpy()), "head": (head, self.setting.teacher_side(teacher))}
+        return {
+            "backbone": (backbone, self.teacher),
+            "head": (head, self.setting.teacher_side(torch.from_numpy(self.teacher))),
+        }
 
     def record(self) -> dict[str, Any]:
         """The number of rows, and whether they were held out of training."""
-        return {"rows": len(self.rows), "held_out": bool(self.setting.config.held_out)}
-
-    def measures(self, student: Features) -> dict[str, dict[str, float | None]]:
-        """The `watched` measures at backbone and head."""
-        labels, seed = self.setting.labels, self.setting.config.seed
-        probe_labels = None if labels is None else labels[self.rows]
-        return {side: watched(*both, labels=probe_labels, seed=seed) for side, both in self.sides(student).items()}
+        return {"rows": self.rows, "held_out": bool(self.setting.config.held_out)}
 
     def gains(self) -> dict[str, Any]:
         """What the training gained so far over the untrained student: a `gain` for the backbone, and for a head."""

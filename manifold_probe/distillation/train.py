@@ -45,6 +45,7 @@ from manifold_probe.extraction.work import out_of_memory
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
 from manifold_probe.parts import Parts, Progress, side_by_side, silent
+from manifold_probe.watch.signs import points_of
 
 Tell = Callable[[str], None]
 CHECKPOINT_SECONDS = 600.0
@@ -169,6 +170,7 @@ class Run:
         self.tell, self.parts = tell, parts
         self.step, self.tally, self.seconds = 0, Tally(), 0.0
         self.loss: float | None = None  # exponential average, for the progress line
+        self.logged_loss: float | None = None  # the mean in the last such line of the log
         self.steps = setting.steps * self.config.epochs
         self.batch_size = setting.config.batch_size
         self.embed = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
@@ -190,6 +192,9 @@ class Run:
             self.load(checkpoint)
             if self.processes.first:
                 self.folder.cut_log(checkpoint["log"])
+                log = read_log(self.folder.path)
+                self.probe.points = points_of(log)
+                self.logged_loss = next((line["loss"] for line in reversed(log) if "loss" in line), None)
                 self.tell(f"{self.folder.path}: resumes at step {self.step:,} of {self.steps:,}")
         self.processes.wait()
 
@@ -317,13 +322,14 @@ class Run:
         """Log the means of the loss terms since the last such line."""
         means = self.tally.means()
         self.tally = Tally()
+        self.logged_loss = sum(means.values())
         self.folder.log(
             {
                 "step": self.step,
                 "epoch": self.epoch if self.step % self.setting.steps == 0 else self.step / self.setting.steps,
                 "encoded": self.step * self.batch_size,
                 "rate": rate_at(self.config, (self.step - 1) / self.setting.steps),
-                "loss": sum(means.values()),
+                "loss": self.logged_loss,
                 "terms": means,
             }
         )
@@ -335,7 +341,9 @@ class Run:
             self.stop_diverged(f"the student's vectors are not finite after step {self.step:,}{loss}", self.step - 1)
         if self.step and has_collapsed(student):
             self.tell(f"warning: after step {self.step:,} the student's vectors are all equal: it has collapsed")
-        self.last_measures = self.probe.measures(student)
+        self.last_measures, warnings = self.probe.judge(self.probe.sides(student), self.step, self.logged_loss)
+        for warning in warnings:
+            self.tell(f"warning: after step {self.step:,} {warning}")
         pairing = {} if self.step else {"pairing": self.setting.targets.pairing}
         self.folder.log(
             {

@@ -568,10 +568,10 @@ class LayersDocument(Record):
 
 
 class RowsMeasured(Record):
-    """The rows that a training run measures."""
+    """The rows that a training run measures; ``held_out`` is None where a watch was not given what is trained on."""
 
     rows: int
-    held_out: bool
+    held_out: bool | None
 
 
 class TargetsPairing(Record):
@@ -582,11 +582,11 @@ class TargetsPairing(Record):
 
 
 class LogLine(Record):
-    """Where in the training a line was written."""
+    """Where in the training a line was written; a watch does not count samples."""
 
     step: int
-    epoch: float
-    encoded: int
+    epoch: float | None
+    encoded: int | None
 
 
 class Loss(LogLine):
@@ -610,6 +610,10 @@ class Measurement(LogLine):
     probe: RowsMeasured
     pairing: TargetsPairing | None
     measures: BothSides
+    loss: float | None  # of a watch, as what follows
+    rank: float | None
+    norm: float | None
+    warnings: list[str] | None
 
 
 class TrainingOfRun(RowsMeasured):

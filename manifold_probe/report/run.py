@@ -1,5 +1,5 @@
-"""Runs of our trainer: their logs read and checked, one tidy table, the figure of their curves, what training won, and
-what the folder of a run holds.
+"""Runs of our trainer and logs of a watch: read and checked, one tidy table, the figure of their curves, what training
+won, and what the folder of a run holds.
 
 The untrained student is the yardstick: a random network already keeps some neighbours, so that a value alone does not
 show that distillation helped.
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from manifold_probe.distillation.run_folder import RunFolder
     from manifold_probe.report.figures.look import Look
 
-LOG = "log.jsonl"
+LOG, WATCH = "log.jsonl", "watch.jsonl"
 SIDES = ("backbone", "head")
-AGAIN = "give a folder that probe distill wrote"
+AGAIN = "give a folder that probe distill wrote, or the log of a watch"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class Run:
         rows = []
         for line in sorted([*self.losses, *self.measured], key=lambda line: line["step"]):
             values: list[tuple[str | None, dict[str, float | None]]]
-            if "loss" in line:
+            if "terms" in line:
                 terms = {f"loss:{term}": value for term, value in line["terms"].items()}
-                values = [(None, {"loss": line["loss"], **terms, "rate": line["rate"]})]
+                rate = {} if line["rate"] is None else {"rate": line["rate"]}
+                values = [(None, {"loss": line["loss"], **terms, **rate})]
             else:
                 values = [(side, line["measures"][side]) for side in SIDES]
             place = {name: line[name] for name in ("step", "epoch", "encoded")}
@@ -83,6 +84,11 @@ class Run:
         return [line["measures"][side].get(key) for line in self.measured]
 
     @property
+    def counts_samples(self) -> bool:
+        """Whether its lines say how many samples the student had seen."""
+        return all(line["encoded"] is not None for line in [*self.losses, *self.measured])
+
+    @property
     def verified(self) -> bool:
         """Whether ids vouch for which targets of the teacher the student was given."""
         return all((line.get("pairing") or {}).get("verified", True) for line in self.measured)
@@ -94,7 +100,7 @@ class Run:
 
 
 def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
-    """The arguments that are run folders, with their names; None where none is.
+    """The arguments that are run folders or logs of a watch, with their names; None where none is.
 
     What a shell makes of ``run/*`` stands for the folder: a log.jsonl and the files next to it.
 
@@ -105,7 +111,8 @@ def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
     """
     logs = {Path(path).parent for path in paths if Path(path).name == LOG and os.path.isfile(path)}
     inside = {path: Path(path).parent in logs for path in paths}
-    others = [path for path, within in inside.items() if not within and not os.path.isdir(path)]
+    runs = [path for path, within in inside.items() if within or os.path.isdir(path) or path.endswith(".jsonl")]
+    others = [path for path in paths if path not in runs]
     if len(others) == len(paths):
         return None
     if others:
@@ -122,7 +129,7 @@ def run_folders(paths: dict[str, str | None]) -> dict[str, str | None] | None:
 
 
 def read_runs(folders: dict[str, str | None]) -> list[Run]:
-    """The runs in these folders, called as given or as their folder.
+    """The runs in these folders or files, called as given or as their folder.
 
     Raises
     ------
@@ -131,7 +138,7 @@ def read_runs(folders: dict[str, str | None]) -> list[Run]:
     """
     origin: dict[str, str] = {}
     for path, given in folders.items():
-        name = given or Path(path).resolve().name or "run"
+        name = given or _name(path)
         if name in origin:
             fix = f"name them, as in {name}1={origin[name]} {name}2={path}"
             raise InputError(f"{path}: the run {origin[name]} is called {name!r} too; {fix}")
@@ -147,7 +154,7 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     InputError
         Where the folder holds no log, a damaged one, or one without a line.
     """
-    file = Path(folder) / LOG
+    file = log_of(folder)
     try:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except OSError as error:
@@ -165,10 +172,27 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
         wrong = mismatch(line, Measurement if kind else Loss)
         if wrong is not None:
             raise InputError(f"{file}: line {place}: {wrong}; {AGAIN}")
+        line = {"epoch": None, "encoded": None, **line}
         (measured if kind else losses).append(line)
+        if kind and line.get("loss") is not None:
+            losses.append({**line, "rate": None, "terms": {}})
     if not lines:
         raise InputError(f"{file}: holds no line yet; give it when the run has measured something")
-    return Run(name or Path(folder).resolve().name, losses, measured, (Path(folder) / MANIFEST).exists())
+    return Run(name or _name(folder), losses, measured, file.name != LOG or (file.parent / MANIFEST).exists())
+
+
+def log_of(path: str | Path) -> Path:
+    """The log in a run's folder, or the log of a watch; a path to either."""
+    if Path(path).suffix == ".jsonl" and not os.path.isdir(path):
+        return Path(path)
+    return next((log for name in (LOG, WATCH) if (log := Path(path) / name).exists()), Path(path) / LOG)
+
+
+def _name(path: str | Path) -> str:
+    """What a run is called: as its folder, or as a log with a name of its own."""
+    place = Path(path).resolve()
+    named = place.suffix != ".jsonl" or place.name not in (LOG, WATCH)
+    return (place.name.removesuffix(".jsonl") if named else place.parent.name) or "run"
 
 
 def manifest_of(folder: RunFolder) -> dict[str, Any]:

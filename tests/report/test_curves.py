@@ -117,6 +117,11 @@ def test_the_table_holds_every_number_of_the_log(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
 
 
+def test_a_watch_that_does_not_know_what_is_trained_on() -> None:
+    lines = [{**line, "probe": {"rows": 300, "held_out": None}} for line in log() if "measures" in line]
+    assert said_of_rows([as_run(lines)]) == "Measured on 300 rows."
+
+
 def test_a_measure_that_is_undefined_throughout_is_left_out(tmp_path: Path) -> None:
     lines = log(head=False)
     run = as_run(lines)
@@ -276,7 +281,7 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path: Path, capsys: pytes
         ([one, str(tmp_path / "r.json"), *out], f"r.json: is no run folder, and {one} is of one; draw runs and saved"),
         ([str(tmp_path / "empty"), *out], "log.jsonl: cannot be read (No such file or directory); give a folder that"),
         ([none, *out], "log.jsonl: holds no line yet"),
-        ([bad, *out], "log.jsonl: line 1: 'epoch' is missing"),
+        ([bad, *out], "log.jsonl: line 1: 'rate' is missing"),
         ([torn, *out], "log.jsonl: line 1 is no JSON"),
         ([binary, *out], "log.jsonl: is no log"),
         ([one, "--report", str(tmp_path / "x.html")], "--report: has no page for runs"),

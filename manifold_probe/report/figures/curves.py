@@ -1,4 +1,4 @@
-"""Training curves: the loss and what a run is watched by, against the samples that the student encoded.
+"""Training curves: the loss and what a run is watched by, against the samples that the student encoded, or the steps.
 
 A row for the loss, then a panel a measure: solid at the backbone, dashed at the head. Losses of different terms do not
 compare: they stand in panels of their kind. One run has a panel for each term too. The untrained student is where every
@@ -122,9 +122,9 @@ def said_of_rows(runs: list[Run]) -> str:
     for name, run in zip(names, runs, strict=True):
         if run.measured:
             probe = run.measured[-1]["probe"]
-            how = "held out of training" if probe["held_out"] else "that training saw"
+            how = {True: " held out of training", False: " that training saw"}.get(probe["held_out"], "")
             doubt = "" if run.verified else ", taught by targets paired by position (unverified)"
-            said.setdefault(f"{probe['rows']:,} rows {how}{doubt}", []).append(name)
+            said.setdefault(f"{probe['rows']:,} rows{how}{doubt}", []).append(name)
     if len(said) <= 1:
         return "".join(f"Measured on {rows}." for rows in said)
     most = max(said, key=lambda rows: len(said[rows]))
@@ -150,8 +150,10 @@ def _sheet(
     high = min(max(0.75 * look.width / columns, 9 * em), HIGHEST * em)
     figure = sheet(look, min(len(rows) * high + below, max(look.tallest, len(rows) * LOWEST * em + below)))
     grid = figure.add_gridspec(len(rows), columns)
-    unit, words = samples_unit(max(_last(run) for run in runs))
-    most = max(_last(run) for run in runs) / unit or 1.0
+    place = "encoded" if all(run.counts_samples for run in runs) else "step"
+    most = max(line[place] for run in runs for line in [*run.losses, *run.measured])
+    unit, words = counted_in(most, "encoded samples" if place == "encoded" else "steps")
+    most = most / unit or 1.0
     for down, row in enumerate(rows):
         for panel in row:
             across = slice(panel.first, panel.first + panel.columns)
@@ -161,7 +163,7 @@ def _sheet(
             inner = look.width * panel.columns / columns - 4 * em
             for turn, run in enumerate(runs):
                 if panel.terms is None or panel.terms == tuple(run.terms):
-                    _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, unit)
+                    _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, place, unit)
             room = int((figure.get_figheight() - below) / len(rows) / em / 2)
             logarithmic = _values_axis(axes, panel.key.startswith("loss"), room)
             axes.set_title(_title(panel, look, inner, ", log scale" if logarithmic else ""))
@@ -176,19 +178,15 @@ def _sheet(
     return figure
 
 
-def _last(run: Run) -> int:
-    return max(line["encoded"] for line in [*run.losses, *run.measured])
+def counted_in(most: float, what: str = "encoded samples") -> tuple[float, str]:
+    """What samples or steps are counted in, so that the numbers of an axis stay short.
 
-
-def samples_unit(most: float) -> tuple[float, str]:
-    """What samples are counted in, so that the numbers of an axis stay short.
-
-    >>> samples_unit(14_336), samples_unit(1_281_167)
+    >>> counted_in(14_336), counted_in(1_281_167)
     ((1.0, 'encoded samples'), (1000.0, 'encoded samples (thousands)'))
     """
     if most < 20_000:
-        return 1.0, "encoded samples"
-    return (1e3, "encoded samples (thousands)") if most < 2e7 else (1e6, "encoded samples (millions)")
+        return 1.0, what
+    return (1e3, f"{what} (thousands)") if most < 2e7 else (1e6, f"{what} (millions)")
 
 
 def _title(panel: Panel, look: Look, inches: float, scale: str) -> str:
@@ -202,7 +200,7 @@ def _title(panel: Panel, look: Look, inches: float, scale: str) -> str:
     return full if text_width(full, look, "bold") <= inches else printed(panel.key, short=True)
 
 
-def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: bool, unit: float) -> None:
+def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: bool, place: str, unit: float) -> None:
     """One run in one panel."""
     style: dict[str, Any] = {"color": colour, "zorder": 3, "clip_on": False}
     if several:
@@ -210,30 +208,31 @@ def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: boo
     if key.startswith("loss"):
         term = key.partition(":")[2]
         values = [line["terms"].get(term) if term else line["loss"] for line in run.losses]
-        _curve(axes, run.losses, values, unit, **style)
+        _curve(axes, [line[place] / unit for line in run.losses], values, alone=True, **style)
         return
     for side in SIDES[: 1 if run.headless else 2]:
         values = run.values(side, key)
-        _curve(axes, run.measured, values, unit, linestyle=STYLES[side], **style)
-        untrained = values[0] if run.measured and run.measured[0]["step"] == 0 else None
+        begins = bool(run.measured) and run.measured[0]["step"] == 0  # with a mark of its own
+        at = [line[place] / unit for line in run.measured]
+        _curve(axes, at, values, alone=not begins, linestyle=STYLES[side], **style)
+        untrained = values[0] if begins else None
         if untrained is not None:
             axes.plot([0], [untrained], **_hollow(colour, mark), zorder=4, clip_on=False)
             if not several:
                 axes.axhline(untrained, color=GREY, linestyle=DOTS, zorder=1)
 
 
-def _curve(
-    axes: Axes, lines: Sequence[dict[str, Any]], values: Sequence[float | None], unit: float, **style: Any
-) -> None:
-    step = -(-len(lines) // POINTS) or 1
-    kept = [*range(0, len(lines) - 1, step), len(lines) - 1] if lines else []
+def _curve(axes: Axes, at: Sequence[float], values: Sequence[float | None], *, alone: bool, **style: Any) -> None:
+    """A line through the values; a single one gets a mark, unless it is the first and not ``alone``."""
+    step = -(-len(at) // POINTS) or 1
+    kept = [*range(0, len(at) - 1, step), len(at) - 1] if at else []
     drawn = [math.nan if (value := values[place]) is None else value for place in kept]
     known = np.isfinite(drawn)
     if not known.any():
         return
-    if known.sum() == 1 and not (lines[kept[int(known.argmax())]]["step"] == 0 and "measures" in lines[0]):
+    if known.sum() == 1 and (alone or not known[0]):
         style |= {"marker": style.get("marker", "o"), "markevery": None}  # one point makes no line
-    axes.plot([lines[place]["encoded"] / unit for place in kept], drawn, **style)
+    axes.plot([at[place] for place in kept], drawn, **style)
 
 
 def _hollow(colour: str, mark: str) -> dict[str, Any]:
