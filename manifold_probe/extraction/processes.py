@@ -32,7 +32,7 @@ class Processes:
         import torch.distributed as dist
 
         if not dist.is_initialized():
-            dist.init_process_group("gloo", timeout=TIMEOUT)
+            dist.init_process_group(_backend(), timeout=TIMEOUT)
             atexit.register(_leave)
         return cls(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
 
@@ -93,6 +93,16 @@ class Processes:
         with suppress(Exception):  # wait for the first process to print: torchrun stops all when one exits
             self.wait()
         raise SystemExit(2 if is_input_error else 70) from failed
+
+
+def _backend() -> str:
+    """NCCL for tensors on GPUs, where each process of this machine has one of its own; gloo for all others."""
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if torch.cuda.is_available() and torch.distributed.is_nccl_available() and torch.cuda.device_count() >= here:
+        return "cpu:gloo,cuda:nccl"
+    return "gloo"
 
 
 def _leave() -> None:

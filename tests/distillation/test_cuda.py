@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +101,13 @@ def test_tokens_train(folder: Path) -> None:
     more = {"teacher": "tokens.npz", "student": "vit-ti", "pool": "tokens", "size": "16", "warmup_epochs": 0.1}
     train(settings("tintem", **more), "run", tell=lambda _: None)
     assert "neighbour_local" in next(line["terms"] for line in read_log("run") if "terms" in line)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_processes_train_as_one(folder: Path) -> None:
+    run = ["-m", "manifold_probe", "distill", "--method", "coss", "--teacher", "t.pt", "--student", "conv4", "--data"]
+    run += ["digits.npz", "--epochs", "1", "--batch-size", "32", "--rate", "0.001", "--out", "run"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *run]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert RunFolder("run").finished
