@@ -24,7 +24,7 @@ from manifold_probe.spaces.read import as_space
 from manifold_probe.spaces.space import Space
 
 if TYPE_CHECKING:
-    from manifold_probe.evaluation.migration import Way
+    from manifold_probe.evaluation.migration import Move, Way
     from manifold_probe.measures.uncertainty import Estimate
     from manifold_probe.spaces.pairing import Pair
 
@@ -35,7 +35,7 @@ RULE = (
 )
 QUERIES = 2000
 MIN_SEARCHED = 20  # documents; and three for each of the k results
-LOSING = 100
+LOSING, LOSERS = 100, 5  # documents that are listed, and queries of each
 INDEXES = ("faiss", "lancedb", "datasets")  # formats that may come without ids
 WORDS = {
     "re-embedded": "re-embed all documents",
@@ -113,11 +113,8 @@ def migrate(
     codes = _codes(pair)
     move = Move(pair.teacher, pair.student, k=k, queries=asked, seed=seed, labels=codes)
     ways = dict(move.ways(parts["ways"]))
-    maps = {
-        of: max((key for key in ways if key.startswith(f"{of}:")), key=_retained(ways))
-        for of in ("queries", "documents")
-    }
-    best = max(maps.values(), key=_retained(ways))
+    maps = {of: _best(ways, of) for of in ("queries", "documents")}
+    best = max(maps.values(), key=lambda key: ways[key].retained.value or 0.0)
     points = move.curve(best, parts["curve"])
     verdict, decided = _verdict(ways, best)
     written = {key: _way(key, way) for key, way in ways.items()}
@@ -191,8 +188,8 @@ def _check_rows(pair: Pair, asked: Any, k: int) -> None:
     needed = 2 * max(MIN_SEARCHED, 3 * k)
     if pair.teacher.n < needed:
         raise InputError(
-            f"old and new share {pair.teacher.n:,} documents; k = {k} needs at least {needed}, half of them to fit maps; "
-            "give more"
+            f"old and new share {pair.teacher.n:,} documents; k = {k} needs at least {needed}, half of them to "
+            "fit maps; give more"
         )
     if not isinstance(asked, Space):
         return
@@ -254,30 +251,32 @@ def _changed(kept: Any) -> dict[str, float | None]:
     return {name: None if end is None else 1 - end for name, end in ends.items()}
 
 
-def _losing(pair: Pair, move: Any, ways: dict[str, Way], best: str, asked: Any) -> list[dict[str, Any]]:
-    """The documents, or real queries, that lose most with the best map, the most first."""
-    of_map, of_new = ways[best], ways["re-embedded"]
-    of_old = ways["old"].shares if "old" in ways else None
-    tied = np.zeros(len(of_map.shares)) if of_old is None else of_old
-    order = np.lexsort((np.arange(len(tied)), tied, of_map.shares))[:LOSING]
-
-    def names(rows: np.ndarray) -> list[Any]:
-        rows = move.searched[rows]
-        return rows.tolist() if pair.ids is None else np.asarray(pair.ids)[rows].tolist()
-
+def _losing(pair: Pair, move: Move, ways: dict[str, Way], best: str, asked: Any) -> list[dict[str, Any]]:
+    """The documents that most queries no longer find with the best map."""
+    found = {key: ways[key].found for key in ("re-embedded", best, "old") if key in ways}
+    wanted = found["re-embedded"]
+    keeps = {key: (wanted[:, :, None] == rows[:, None, :]).any(2) for key, rows in found.items()}
+    times = np.bincount(wanted.ravel(), minlength=move.n)
+    kept = {key: np.bincount(wanted[mask], minlength=move.n) for key, mask in keeps.items()}
+    lost = times - kept[best]
+    most = np.lexsort((np.arange(move.n), kept[best], -lost))[:LOSING]
+    places = np.arange(len(wanted)) if move.asking is None else move.searched[move.asking]
+    ids = pair.ids if move.asking is not None else asked.ids
+    asking = places if ids is None else np.asarray(ids)[places]
     losing = []
-    for place in order.tolist():
-        row = place if isinstance(asked, Space) else int(move.searched[move.asking[place]])
-        ids, labels = (asked.ids, None) if isinstance(asked, Space) else (pair.ids, pair.labels)
+    for place in most[lost[most] > 0].tolist():
+        row = int(move.searched[place])
+        label = None if pair.labels is None else np.asarray(pair.labels)[[row]]
+        losers = np.flatnonzero(((wanted == place) & ~keeps[best]).any(1))[:LOSERS]
         losing.append(
             {
                 "row": row,
-                "id": None if ids is None else np.asarray(ids)[row].item(),
-                "label": None if labels is None or not is_labelled(labels[[row]])[0] else labels[[row]].tolist()[0],
-                "retained": of_map.shares[place],
-                "retained_by_old": None if of_old is None else of_old[place],
-                "new_results": names(of_new.found[place]),
-                "map_results": names(of_map.found[place]),
+                "id": None if pair.ids is None else np.asarray(pair.ids)[row].item(),
+                "label": label[0].item() if label is not None and is_labelled(label)[0] else None,
+                "times": times[place],
+                "kept": kept[best][place],
+                "kept_by_old": kept["old"][place] if "old" in kept else None,
+                "lost_by": asking[losers].tolist(),
             }
         )
     return losing

@@ -14,7 +14,6 @@ from manifold_probe.report.records import MAP, NOT_NEEDED, CurvePoint, Way
 from manifold_probe.report.result import Result
 from manifold_probe.report.words import (
     ends,
-    listed,
     neighbours,
     number,
     paired_rows,
@@ -114,7 +113,6 @@ class Migration(Result):
 
     def _blocks(self) -> list[Block]:
         document = self._document
-        settings = document["settings"]
         return [
             Sentence(document["sentence"], "strong"),
             Sentence(f"Rule: {document['rule']}.", "faint"),
@@ -122,7 +120,7 @@ class Migration(Result):
             Sentence(_churned(document)),
             _ways(document),
             _curve(document),
-            _losing(document, settings["k"]),
+            _losing(document),
             alarms_raised(document["alarms"]),
         ]
 
@@ -166,9 +164,7 @@ def _read(document: Mapping[str, Any]) -> str:
     """What was read, and how it was split."""
     old, new, queries = (document["inputs"][name] for name in ("old", "new", "queries"))
     settings = document["settings"]
-    widths = (
-        f"old {shown(old['name'])} ({old['shape'][1]:,} dimensions), new {shown(new['name'])} ({new['shape'][1]:,})"
-    )
+    sides = f"old {shown(old['name'])} ({old['shape'][1]:,} dimensions), new {shown(new['name'])} ({new['shape'][1]:,})"
     asking = f"{settings['queries']:,} of these ask" if queries is None else f"{settings['queries']:,} real queries ask"
     return (
         f"{sides}: {paired_rows(document['pairing'])}. Maps are fitted on {settings['calibration_rows']:,} documents "
@@ -217,19 +213,28 @@ def _curve(document: Mapping[str, Any]) -> Section:
     return Section(f"How many calibration documents: {words}", [table, Sentence(text)])
 
 
-def _losing(document: Mapping[str, Any], k: int) -> Section:
-    """The documents, or queries, that lose most with the best map."""
+def _losing(document: Mapping[str, Any]) -> Section:
+    """The documents that fewest queries still find with the best map."""
     losing = document["losing"][:LOSING_SHOWN]
     if not losing:
         return Section("", [])
-    labelled = any(row["label"] is not None for row in losing)
-    heads = ("id", *["label"] * labelled, "kept", "kept by old", "first results of the new index", "with the map")
+    labelled, known = (any(row[name] is not None for row in losing) for name in ("label", "kept_by_old"))
+    heads = [
+        "document",
+        *["label"] * labelled,
+        "found",
+        "with the map",
+        *["in the old index"] * known,
+        "lost by, for example",
+    ]
     rows = []
     for row in losing:
-        name = row["row"] if row["id"] is None else row["id"]
-        label = [shown(row["label"], 24)] if labelled else []
-        results = (listed(row[side], 3, 16).partition(" and ")[0] for side in ("new_results", "map_results"))
-        rows.append(Row((shown(name, 32), *label, number(row["retained"]), number(row["retained_by_old"]), *results)))
-    what = "Documents" if document["inputs"]["queries"] is None else "Queries"
-    legend = f"As queries, with the best map: the share of their first {k} results that is kept; the JSON lists more."
-    return Section(f"{what} that lose most", [Table(heads, rows), Sentence(legend, "faint")])
+        cells = [shown(row["row"] if row["id"] is None else row["id"], 32)]
+        cells += [shown(row["label"], 24)] * labelled + [f"{row['times']:,}", f"{row['kept']:,}"]
+        cells += [f"{row['kept_by_old']:,}"] * known + [", ".join(shown(name, 16) for name in row["lost_by"][:3])]
+        rows.append(Row(cells))
+    legend = (
+        f"found: by how many queries among their first {document['settings']['k']} results in the new index; then how "
+        "many of these find it too. More queries (--queries) see more documents."
+    )
+    return Section("Documents that lose most", [Table(heads, rows), Sentence(legend, "faint")])

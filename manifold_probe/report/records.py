@@ -4,7 +4,8 @@ A comparison of one student is a `ComparisonDocument`, of several a `Comparisons
 every two. A student that was diagnosed has one key more, ``diagnosis`` (`Findings`); a diagnosis alone is a
 `DiagnosisDocument`. Its account is a list of parts that add up to the whole loss, to `EXACT`. Further documents are the
 `EvaluationDocument`, the `MigrationDocument` and the `LayersDocument`; of a run of our trainer, the lines of its log
-(`Loss`, `Measurement`) and the `Manifest`. Nothing in a document is NaN or infinite: what is undefined is null, with a note.
+(`Loss`, `Measurement`) and the `Manifest`. Nothing in a document is NaN or infinite: what is undefined is null, with a
+note.
 """
 
 from __future__ import annotations
@@ -578,18 +579,19 @@ class CurvePoint(Interval):
 
 
 class LosingDocument(Record):
-    """A document, or a real query, for which the best map retains few of the new index's results.
+    """A document that fewer queries find than in the new index.
 
-    ``retained_by_old`` is what the old index retains of them, None for a real query.
+    ``times`` queries find it there, of which ``kept`` find it with the best map and ``kept_by_old`` in the old index
+    (None where real queries ask); ``lost_by`` are the first of those that do not find it with the map.
     """
 
     row: int
     id: Name | None
     label: Name | None
-    retained: float
-    retained_by_old: float | None
-    new_results: list[Name]
-    map_results: list[Name]
+    times: int
+    kept: int
+    kept_by_old: int | None
+    lost_by: list[Name]
 
 
 class MigrationDocument(Record):
