@@ -55,6 +55,13 @@ def test_a_rotation_is_a_map() -> None:
     np.testing.assert_allclose(migration.map("documents")(OLD[7]), OLD[7] @ ROTATION, atol=1e-4)
 
 
+def test_a_rotation_of_another_length_with_an_offset() -> None:
+    new = 7 * (OLD + 1) @ ROTATION + 0.01 * RNG.normal(size=OLD.shape)
+    migration = moved(OLD + 1, new)
+    assert migration.ways["queries:orthogonal"].retained.value > 0.95
+    np.testing.assert_allclose(migration.map("queries")(new[7]), OLD[7] + 1, atol=0.05)
+
+
 def test_a_linear_map_to_more_dimensions() -> None:
     migration = moved(OLD, OLD @ STRETCH)
     assert migration.verdict == "map"

@@ -38,11 +38,11 @@ MIN_SEARCHED = 20  # documents; and three for each of the k results
 LOSING, LOSERS = 100, 5  # documents that are listed, and queries of each
 INDEXES = ("faiss", "lancedb", "datasets")  # formats that may come without ids
 WORDS = {
-    "re-embedded": "re-embed all documents",
-    "old": "old index and old model: nothing moves",
-    "unmapped": "old index, queries of the new model without a map",
-    "queries": "old index, queries mapped to it, {kind}",
-    "documents": "stored vectors mapped to the new model, {kind}",
+    "re-embedded": "all embedded again",
+    "old": "old index, old model",
+    "unmapped": "old index, queries not mapped",
+    "queries": "queries mapped ({kind})",
+    "documents": "documents mapped ({kind})",
 }
 
 
@@ -228,7 +228,9 @@ def _verdict(ways: dict[str, Way], best: str) -> tuple[str, str]:
     for verdict, key in ((NOT_NEEDED, "unmapped"), (MAP, best)):
         if key in ways and (ways[key].retained.low or 0.0) >= THRESHOLD:
             return verdict, key
-    return RE_EMBED, best
+    return RE_EMBED, max(
+        (key for key in ("unmapped", best) if key in ways), key=lambda key: ways[key].retained.value or 0
+    )
 
 
 def _way(key: str, way: Way) -> dict[str, Any]:

@@ -65,9 +65,8 @@ def migrate(
 
     \b
     Examples:
-      probe migrate --old old.faiss --new sample.parquet --old-ids ids.npy --allow-missing
-      probe migrate --old lancedb/docs.lance --new new.npz --labels labels.csv --save-map map.safetensors
-      probe migrate --old http://localhost:6333::docs --new new.parquet --report move.html
+      probe migrate --old t.pt --new s.pt
+      probe migrate --old t.pt --new s.pt --save-map queries.safetensors --report move.html
     """
     from manifold_probe import api
     from manifold_probe.files import check_file

@@ -14,6 +14,7 @@ from manifold_probe.report.records import MAP, NOT_NEEDED, CurvePoint, Way
 from manifold_probe.report.result import Result
 from manifold_probe.report.words import (
     ends,
+    file_named,
     neighbours,
     number,
     paired_rows,
@@ -25,9 +26,9 @@ from manifold_probe.spaces.affine import Map
 
 LOSING_SHOWN = 10
 LEGEND = (
-    "of the new: share of the first {k} results of the new index (all documents re-embedded, queries of the new model) "
-    "that this way finds too; of the old: the same for the old index with queries of the old model; *: the map that "
-    "keeps most of the new results."
+    "of the new: share of the first {k} results of the new index (all embedded again, queries of the new model) that "
+    "this way finds too; of the old: the same for the old index with queries of the old model; *: the map that keeps "
+    "most of the new results. Queries are mapped to the old index; documents, the stored vectors, to the new model."
 )
 PRECISION = " same label: share of the results that have the query's label."
 
@@ -145,30 +146,32 @@ def sentence(verdict: str, way: Mapping[str, Any], threshold: float) -> str:
     """The verdict with its number: ``way`` is the one that decided.
 
     >>> kept = {"value": 0.531, "low": 0.51, "high": 0.55}
-    >>> sentence("re-embed", {"words": "queries mapped to the old index, linear", "retained": kept}, 0.9)
-    'Re-embed: the best map (queries mapped to the old index, linear) keeps 53% (51.0 to 55.0%) of the results that \
-re-embedding would give, and 90% is needed.'
+    >>> sentence("re-embed", {"words": "queries mapped (linear)", "retained": kept}, 0.9)
+    'Re-embed: at best, queries mapped (linear) keep 53% (51.0 to 55.0%) of the results of re-embedding, less than 90%.'
     """
     retained = way["retained"]
-    kept = f"keeps {percent(retained['value'])} ({percents(retained['low'], retained['high'])}) of the results that"
-    if verdict == NOT_NEEDED:
-        return f"Not needed: the old index, asked with queries of the new model and no map, {kept} re-embedding gives."
-    if verdict == MAP:
-        return f"Map: {way['words']}, {kept} re-embedding would give."
-    return (
-        f"Re-embed: the best map ({way['words']}) {kept} re-embedding would give, and {percent(threshold)} is needed."
+    kept = (
+        f"{percent(retained['value'])} ({percents(retained['low'], retained['high'])}) of the results of re-embedding"
     )
+    if verdict == NOT_NEEDED:
+        return f"Not needed: the old index answers queries of the new model, without a map, with {kept}."
+    if verdict == MAP:
+        return f"Map: {way['words']} keep {kept}."
+    needed = percent(threshold)
+    below = f"less than {needed}" if retained["value"] < threshold else f"not surely {needed}"
+    return f"Re-embed: at best, {way['words']} keep {kept}, {below}."
 
 
 def _read(document: Mapping[str, Any]) -> str:
     """What was read, and how it was split."""
     old, new, queries = (document["inputs"][name] for name in ("old", "new", "queries"))
     settings = document["settings"]
-    sides = f"old {shown(old['name'])} ({old['shape'][1]:,} dimensions), new {shown(new['name'])} ({new['shape'][1]:,})"
+    names = (f"{file_named(side) or shown(side['name'])} ({side['shape'][1]:,} dimensions)" for side in (old, new))
     asking = f"{settings['queries']:,} of these ask" if queries is None else f"{settings['queries']:,} real queries ask"
+    fitted, searched = (f"{settings[name]:,}" for name in ("calibration_rows", "searched_rows"))
     return (
-        f"{sides}: {paired_rows(document['pairing'])}. Maps are fitted on {settings['calibration_rows']:,} documents "
-        f"and judged on the {settings['searched_rows']:,} others, by cosine; {asking}."
+        f"From {' to '.join(names)}: {paired_rows(document['pairing'])}. Maps are fitted on {fitted} documents and "
+        f"judged on the {searched} others, by cosine; {asking}."
     )
 
 
@@ -225,7 +228,7 @@ def _losing(document: Mapping[str, Any]) -> Section:
         "found",
         "with the map",
         *["in the old index"] * known,
-        "lost by, for example",
+        "lost by",
     ]
     rows = []
     for row in losing:
@@ -235,6 +238,6 @@ def _losing(document: Mapping[str, Any]) -> Section:
         rows.append(Row(cells))
     legend = (
         f"found: by how many queries among their first {document['settings']['k']} results in the new index; then how "
-        "many of these find it too. More queries (--queries) see more documents."
+        "many of these find it too; lost by: some that do not, with the map. More queries (--queries) see more."
     )
     return Section("Documents that lose most", [Table(heads, rows), Sentence(legend, "faint")])
