@@ -27,7 +27,7 @@ from functools import cached_property
 import numpy as np
 
 from manifold_probe.engine.cloud import Cloud
-from manifold_probe.engine.moments import grouped, total
+from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.neighbours import search
 from manifold_probe.engine.rows import HALVING, SAMPLING, generator, sample
 from manifold_probe.engine.threads import threads
@@ -47,7 +47,7 @@ CALIBRATION = 10_000  # rows that maps are fitted on, at most
 GROUPS = 8  # of the calibration rows, for the strength of a ridge map
 KEPT_BY_RANK = 0.99  # of what the linear map explains on held-out rows: the low-rank map keeps this share
 CURVE_ROWS = tuple(step * 10**power for power in (1, 2, 3) for step in (2, 5, 10))  # 20, 50, 100, ..., 10,000
-CURVE_QUERIES, CURVE_DRAWS = 500, 5
+CURVE_QUERIES, CURVE_DRAWS = 500, 3
 ENOUGH = 0.01  # calibration rows are enough where all of them retain at most this much more
 IN_MEMORY_BYTES = 2**29  # of a mapped index that is kept; a larger one is mapped block by block
 
@@ -94,6 +94,7 @@ class Move:
         self, old: Space, new: Space, *, k: int, queries: int | Space, seed: int, labels: np.ndarray | None = None
     ) -> None:
         self.k, self.seed = k, seed
+        self._of_all: dict[str, tuple[list[Moments], Moments]] = {}
         size = min(old.n // 2, CALIBRATION)
         fitted = sample(old.n, size, seed, SAMPLING)
         self.searched = np.setdiff1d(np.arange(old.n), fitted)
@@ -147,11 +148,8 @@ class Move:
     def fitted(self, key: str, rows: int, order: np.ndarray | None = None) -> tuple[Map, int | None]:
         """The map of a way fitted on ``rows`` calibration documents, the first in ``order``, and its rank if low."""
         of, _, kind = key.partition(":")
-        chosen = slice(rows) if order is None else order[:rows]
-        old, new = self.fit_old[chosen].astype(np.float64), self.fit_new[chosen].astype(np.float64)
-        x, y = (old, new) if of == QUERIES else (new, old)
-        parts = grouped(x, y, np.arange(rows) % min(GROUPS, rows), min(GROUPS, rows))
-        m, rank = total(parts), None
+        parts, m = self._whole(of) if order is None else self._moments(of, order[:rows])
+        rank = None
         if kind == ORTHOGONAL:
             turn, reach = turn_of(m)  # with one scale for all rows: the means differ by it too
             weights = turn.T * (reach / (m.variances[1] or 1.0))
@@ -163,6 +161,20 @@ class Move:
         facts = {"map": kind, "of": of, "from": "new" if of == QUERIES else "old", "rows": str(rows)}
         facts |= {} if rank is None else {"rank": str(rank)}
         return Map(weights.astype(np.float32), (mean_x - mean_y @ weights).astype(np.float32), facts), rank
+
+    def _whole(self, of: str) -> tuple[list[Moments], Moments]:
+        """The moments of all calibration documents, computed once."""
+        if of not in self._of_all:
+            self._of_all[of] = self._moments(of, np.arange(self.calibration))
+        return self._of_all[of]
+
+    def _moments(self, of: str, chosen: np.ndarray) -> tuple[list[Moments], Moments]:
+        """The moments of the chosen calibration documents in random groups, and of all groups; y is mapped onto x."""
+        old, new = self.fit_old[chosen].astype(np.float64), self.fit_new[chosen].astype(np.float64)
+        x, y = (old, new) if of == QUERIES else (new, old)
+        count = min(GROUPS, len(chosen))
+        parts = grouped(x, y, np.arange(len(chosen)) % count, count)
+        return parts, total(parts)
 
     def found_with(self, map: Map, key: str, some: slice | np.ndarray = slice(None)) -> np.ndarray:
         """The results (q, depth) with a map of queries, or of documents; of ``some`` of the queries."""
