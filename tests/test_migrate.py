@@ -184,6 +184,7 @@ def test_real_queries_need_no_old_model() -> None:
     assert "old" not in migration.ways
     assert migration.ways["queries:linear"].of_old is None
     assert migration.to_dict()["settings"]["queries"] == 80
+    assert "80 real queries ask" in moved(OLD, OTHER, queries=RNG.normal(size=(80, 24))).summary()
 
 
 def test_the_same_seed_gives_the_same_result() -> None:

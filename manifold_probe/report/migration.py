@@ -199,8 +199,8 @@ def _ways(document: Mapping[str, Any]) -> Section:
 
 
 def _value(measure: Mapping[str, Any] | None, best: bool = False) -> Value:
-    if measure is None:
-        return Value("-")
+    if measure is None or None in (measure["low"], measure["high"]):
+        return Value("-" if measure is None else number(measure["value"]), best=best)
     return Value(number(measure["value"]), *ends(measure["low"], measure["high"]), best=best)
 
 
@@ -233,8 +233,9 @@ def _losing(document: Mapping[str, Any]) -> Section:
     rows = []
     for row in losing:
         cells = [shown(row["row"] if row["id"] is None else row["id"], 32)]
-        cells += [shown(row["label"], 24)] * labelled + [f"{row['times']:,}", f"{row['kept']:,}"]
-        cells += [f"{row['kept_by_old']:,}"] * known + [", ".join(shown(name, 16) for name in row["lost_by"][:3])]
+        cells += ["-" if row["label"] is None else shown(row["label"], 24)] if labelled else []
+        cells += [f"{row['times']:,}", f"{row['kept']:,}"] + ([f"{row['kept_by_old']:,}"] if known else [])
+        cells.append(", ".join(shown(name, 16) for name in row["lost_by"][:3]))
         rows.append(Row(cells))
     legend = (
         f"found: by how many queries among their first {document['settings']['k']} results in the new index; then how "
