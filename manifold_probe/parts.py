@@ -56,6 +56,27 @@ class Parts:
         return report
 
 
+def side_by_side(progress: Progress | None, count: int) -> list[Progress]:
+    """The progress of each of ``count`` equal parts that go on at the same time.
+
+    >>> first, second = side_by_side(lambda stage, done, total: print(f"{stage} {done / total:.0%}"), 2)
+    >>> first("training", 1, 2), second("training", 1, 2)
+    training 25%
+    training 50%
+    (None, None)
+    """
+    done_by = [0.0] * count
+
+    def of_part(part: int) -> Progress:
+        def report(stage: str, done: float, total: float, *note: str) -> None:
+            done_by[part] = done / total if total else 1.0
+            (progress or silent)(stage, sum(done_by), count, *note)
+
+        return report
+
+    return [of_part(part) for part in range(count)]
+
+
 def duration(seconds: float) -> str:
     """A duration in words, rounded like an estimate.
 

@@ -220,10 +220,25 @@ def test_thumbnails_and_width_reach_the_result(folder: Path, capfd: Capture, mon
     options = ["--report", f"{folder}/x.html", "--thumbnails", f"{folder}/pictures", "--no-maps"]
     options += ["--table", f"{folder}/x.tex", "--width", "icml-column"]
     assert probe(folder, capfd, *options)[0] == 0
-    assert given == {
-        "to_html": (f"{folder}/x.html", {"thumbnails": f"{folder}/pictures"}),
-        "to_table": (f"{folder}/x.tex", {"width": "icml-column"}),
-    }
+    assert given["to_html"][0] == f"{folder}/x.html"
+    assert given["to_html"][1]["thumbnails"] == f"{folder}/pictures"
+    assert given["to_table"] == (f"{folder}/x.tex", {"width": "icml-column"})
+
+
+def test_it_warns_of_rows_without_a_thumbnail(folder: Path, capfd: Capture, tmp_path: Path) -> None:
+    def warned(*ids: object) -> list[str]:
+        (tmp_path / "data.csv").write_text("\n".join(["id,text", *(f"{each},some words" for each in ids)]))
+        page = ["--report", f"{tmp_path}/x.html", "--thumbnails", f"{tmp_path}/data.csv", "--no-maps"]
+        code, _, error = probe(folder, capfd, *page)
+        assert code == 0
+        return [line for line in error.splitlines() if "warning" in line]
+
+    assert warned(*range(N)) == []
+    (line,) = warned("x0", "x1")
+    assert re.search(r"(\d+) of the \1 rows on the page have no picture or text in .*data\.csv: their ids", line)
+    assert re.search(r"such as \d+, are not among its ids, such as x0$", line)
+    (line,) = warned(*range(N // 2))
+    assert re.search(r"warning: \d+ of the \d+ rows on the page have no picture or text in .*data\.csv$", line)
 
 
 def test_what_does_not_go_with_layers_is_refused(folder: Path, capfd: Capture) -> None:

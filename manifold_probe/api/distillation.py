@@ -142,7 +142,11 @@ def distill(
         check_tensorboard()  # before the hours of training, not after
     finished = {folder for folder in configs if RunFolder(folder).finished}
     parts = Parts(progress, {"training": MODEL, "comparison": MEASURES})
-    train_together(configs, tell=notify, progress=parts["training"])
+    try:
+        train_together(configs, tell=notify, progress=parts["training"])
+    finally:
+        with suppress(OSError):  # of several students that were refused, an empty folder
+            Path(out).rmdir()
     processes = Processes.join()
     with processes.together():  # a process that left earlier would end the others
         if processes.first:
@@ -155,7 +159,7 @@ def distill(
                 )
             if isinstance(student, Mapping):
                 compared = partial(_compare_runs, dict(zip(student, configs, strict=True)), comparing["students"])
-                _result(Path(out), len(finished) == len(configs), notify, compared)
+                _result(Path(out), len(finished) == len(configs), notify, compared, list(student))
     runs = [Distillation(folder, _read(folder)) for folder in configs]
     if not isinstance(student, Mapping):
         return runs[0]
@@ -202,25 +206,34 @@ def _settled(config: str | Path | None, settings: Mapping[str, Any], incomplete:
 
 def _named(student: Any, out: Path) -> dict[Path, Any]:
     """{folder of its run: student}."""
+    from manifold_probe.distillation.run_folder import RESULT
+
     if not isinstance(student, Mapping):
         return {out: student}
     for name in student:
-        if not isinstance(name, str) or not name.strip() or "/" in name or name.startswith("."):
+        if not isinstance(name, str) or not name.strip() or "/" in name or name.startswith(".") or name == RESULT:
             raise InputError(f"--student: {name!r} is no name for a folder; write --student NAME=SOURCE")
     if not student:
         raise InputError("--student: the dict of students is empty; give at least one name and its source")
     return {out / name: source for name, source in student.items()}
 
 
-def _result(folder: Path, finished: bool, notify: Notify, compared: Callable[[], Comparison | Comparisons]) -> None:
-    """See that a run's folder holds its comparison; one that a finished run holds already stays."""
+def _result(
+    folder: Path,
+    finished: bool,
+    notify: Notify,
+    compared: Callable[[], Comparison | Comparisons],
+    students: list[str] | None = None,
+) -> None:
+    """See that a run's folder holds its comparison; one of these students that it holds already stays."""
     from manifold_probe.distillation.run_folder import RESULT
 
     if finished:
         with suppress(InputError):  # of another version: compared again
-            _read(folder)
-            return
-    notify(f"{folder}: comparing with the teacher")
+            saved = _read(folder)
+            if students is None or (isinstance(saved, Comparisons) and list(saved) == students):
+                return
+    notify(f"{folder}: comparing the {'student with its' if students is None else 'students with their'} teacher")
     compared().save(folder / RESULT)
 
 

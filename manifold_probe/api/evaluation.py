@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
@@ -205,9 +206,37 @@ def _in_common(read: dict[str, dict[str, Part | None]]) -> dict[str, dict[str, P
                 if not len(known):
                     raise InputError(f"student {part}: no row is in the features of all students; check their ids")
                 parts = {name: one.only(_rows_of(known, one)) for name, one in parts.items() if one is not None}
+        if part != "logits":
+            parts = _with_common_labels(parts)
         for name, one in parts.items():
             common[name][part] = one
     return common
+
+
+def _with_common_labels(parts: dict[str, Part | None]) -> dict[str, Part | None]:
+    """The same rows of every student with one column of labels, each from the first student that has it.
+
+    Raises
+    ------
+    InputError
+        Where two students have different labels of a row.
+    """
+    from manifold_probe.spaces.labels import is_labelled, marked, of_one_kind
+
+    labelled = {name: one for name, one in parts.items() if one is not None and one.labels is not None}
+    if not labelled:
+        return parts
+    columns = of_one_kind(*(marked(np.asarray(one.labels)) for one in labelled.values()))
+    labels = columns[0].copy()
+    for name, column in zip(labelled, columns, strict=True):
+        if (other := is_labelled(labels) & is_labelled(column) & (labels != column)).any():
+            first = next(iter(labelled))
+            raise InputError(
+                f"student {name}: has other labels than student {first} in {int(other.sum()):,} rows; give the right "
+                "ones with --labels"
+            )
+        labels = np.where(is_labelled(labels), labels, column)
+    return {name: None if one is None else replace(one, labels=labels) for name, one in parts.items()}
 
 
 def _rows_of(ids: np.ndarray, part: Part) -> np.ndarray:
@@ -217,11 +246,13 @@ def _rows_of(ids: np.ndarray, part: Part) -> np.ndarray:
 
 def _differences(outcomes: dict[str, dict[str, Outcome]]) -> list[dict[str, Any]]:
     """The paired differences a - b of every score of every two students."""
+    from manifold_probe.evaluation.intervals import difference
+
     differences = []
     for a, b in combinations(outcomes, 2):
         for key in outcomes[a]:
             if key in outcomes[b]:
-                gap = outcomes[a][key].of_student.minus(outcomes[b][key].of_student)
+                gap = difference(outcomes[a][key].of_student, outcomes[b][key].of_student, outcomes[a][key].n)
                 ends = {"value": gap.value, "low": gap.low, "high": gap.high}
                 differences.append({"a": a, "b": b, "task": key, **ends, "n": outcomes[a][key].n})
     return plain(differences)
@@ -303,7 +334,7 @@ class _Reader:
         paths = [logits_path(str(side)) if isinstance(side, str | Path) else None for side in self.tested]
         if None in paths:
             return None
-        return part_of(read_pair(paths[0], paths[1], labels, **self.rules), "logits")
+        return part_of(read_pair(paths[0], paths[1], labels, **self.rules | {"rows": None}), "logits")
 
     def works(self, data: Any) -> tuple[Any, Any]:
         """Both models, ready to run on the test images."""

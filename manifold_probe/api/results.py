@@ -300,7 +300,7 @@ class Diagnosis(Result):
         """A row for every part of the account, number of evidence, repair, and measure of the ladder."""
         return diagnosis_rows(self._document)
 
-    def _page(self, thumbnails: Any) -> str:
+    def _page(self, thumbnails: Any, notify: Callable[[str], None]) -> str:
         from manifold_probe.report.page.diagnosis import render_diagnosis
 
         return render_diagnosis(self._document)

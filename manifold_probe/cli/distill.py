@@ -69,7 +69,7 @@ def distill(
     ] = None,
     samples: Annotated[int | None, optimising(metavar="N", help="At most so many samples an epoch.")] = None,
     accumulate: Annotated[
-        int | None, optimising(metavar="N", help="Run each batch in N parts, to save memory; the loss is the same.")
+        int | None, optimising(metavar="N", help="Run each batch in N parts, to save memory; the loss sees all of it.")
     ] = None,
     clip: Annotated[float | None, optimising(help="Largest norm of the gradient.")] = None,
     ema: Annotated[float | None, optimising(help="Save weights averaged with this decay, such as 0.999.")] = None,

@@ -129,7 +129,7 @@ class CKD(Method):
         self.weight, self.temperature, self.negatives, self.gather = weight, temperature, negatives, gather
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,), or with (B, N) for (B)."""
+        """Terms from student (B, student_width), teacher (B, teacher_width) and labels (B,); (B, N) for B in sets."""
         if labels is not None and student.ndim == 3 and labels.shape == student.shape[:2]:
             labels = labels.flatten()
         student, teacher = samples(student, teacher)

@@ -35,7 +35,7 @@ class Config:
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
     share of rows that are kept out of training and measured instead; None is replaced once the number of rows is known,
     see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs. ``log_every`` counts steps.
-    ``samples`` limits the samples of an epoch; the next epoch goes on in the same pass over the rows.
+    ``samples`` cuts a pass over the rows into epochs of that many; what is left over is dropped.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
     ``accumulate`` is the number of parts in which a batch runs through the student, ``clip`` the largest norm of the
     gradient, and ``ema`` the decay of the averaged weights, which are then measured and saved in place of the last
@@ -287,9 +287,10 @@ def _check(config: Config) -> None:
         )
     if TOKENS in (config.pool, config.teacher_pool):
         if config.pool != config.teacher_pool:
+            student, teacher = (how or "no pooling" for how in (config.pool, config.teacher_pool))
             raise InputError(
-                f"--pool: {config.pool} of the student and {config.teacher_pool} of the teacher do not fit; tokens are "
-                "learnt from tokens, give tokens for both"
+                f"--pool: {student} of the student and {teacher} of the teacher do not fit; tokens are learnt from "
+                "tokens, give tokens for both"
             )
         if not method_named(config.method).takes_tokens:
             takers = ", ".join(name for name, kind in METHODS.items() if kind.takes_tokens)

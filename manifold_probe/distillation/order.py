@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from manifold_probe.distillation.config import Config
 from manifold_probe.errors import InputError
 
 GROUP_SIZE = 16  # an anchor and 15 neighbours
@@ -86,6 +87,12 @@ def in_parts(order: Order, steps: int) -> Order:
         return order(whole)[part * steps : (part + 1) * steps]
 
     return epoch_order
+
+
+def steps_of(config: Config, rows: int) -> int:
+    """The steps of an epoch over a number of rows, as the orders above have them."""
+    steps = rows // (config.batch_size // GROUP_SIZE if config.neighbour_batches else config.batch_size)
+    return steps if config.samples is None else min(steps, config.samples // config.batch_size)
 
 
 def nearest_others(features: np.ndarray, count: int) -> np.ndarray:

@@ -8,9 +8,11 @@ from itertools import islice
 
 from manifold_probe.distillation.batches import batches
 from manifold_probe.distillation.config import Config, epochs
+from manifold_probe.distillation.order import steps_of
 from manifold_probe.distillation.run_folder import RunFolder
-from manifold_probe.distillation.setting import prepare, warnings_of
+from manifold_probe.distillation.setting import prepare, split, warnings_of
 from manifold_probe.distillation.train import Run, Tell
+from manifold_probe.extraction.data import open_data
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.parts import Parts, duration
 
@@ -33,23 +35,31 @@ class Plan:
     def summary(self) -> str:
         """The configuration as TOML, what it comes to in comments before it."""
         facts = ""
-        if self.seconds is not None and self.steps is not None:
+        if self.steps is not None:
             count = f"{epochs(self.config.epochs)}, {self.steps:,} steps, {self.encoded:,} encoded samples"
-            pace = f"about {duration(self.seconds)} on this machine, {self.seconds / self.steps:.3g} s a step"
-            facts = f"# {self.rows:,} rows to train on: {count}\n# {pace}\n"
+            facts = f"# {self.rows:,} rows to train on: {count}\n"
+            if self.seconds is not None:
+                pace = f"{self.seconds / self.steps:.3g} s a step"
+                facts += f"# about {duration(self.seconds)} on this machine, {pace}\n"
         return facts + self.config.toml()
 
 
 def plan_of(config: Config, tell: Tell) -> Plan:
-    """The plan of a configuration; without teacher, student or data, the configuration alone.
+    """The plan of a configuration; without teacher or student no time, without data the configuration alone.
 
     Raises
     ------
     InputError
         What a run of it would raise before its first epoch.
     """
-    if not (config.teacher and config.student and config.data):
+    if not config.data:
         return Plan(config)
+    if not (config.teacher and config.student):
+        n = open_data(config.data, ids=config.ids, labels=config.labels).n
+        config = config.settled(n)
+        trained = len(split(config, n)[0])
+        steps = steps_of(config, trained) * config.epochs
+        return Plan(config, trained, steps, steps * config.batch_size)
     setting = prepare(config, Processes(), tell, trial=True)
     for warning in warnings_of(setting):
         tell(f"warning: {warning}")

@@ -231,7 +231,7 @@ class RunFolder:
         backbone = read(str(self.path))
         ids = [str(id) for id in np.asarray(backbone.ids).tolist()]
         try:
-            teacher = read(facts["teacher"])
+            teacher = read(facts["teacher"], rows="cls" if facts.get("tokens") else None)
         except InputError as problem:
             raise InputError(
                 f"{self.path}: the run's teacher cannot be read ({problem}); its path is relative to the folder that "
@@ -285,6 +285,8 @@ class RunFolder:
             raise InputError(f"{self.path}: the run's inputs have changed: {'; '.join(other)}; train again")
         setting.learner.module.load_state_dict(state["student"])
         setting.method.load_state_dict(state["method"])
+        if setting.averaged is not None:
+            setting.averaged.load_state_dict(state["averaged"])
         backbone, head = setting.embed(np.arange(setting.data.n))
         ids, name = setting.data.ids, str(self.path)
         trained = np.isin(np.arange(setting.data.n), setting.rows)

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from manifold_probe.distillation import learner as learners
-from manifold_probe.distillation.config import MIN_PROBE_ROWS, Config, warm_up_warning
+from manifold_probe.distillation.config import MIN_PROBE_ROWS, TOKENS, Config, warm_up_warning
 from manifold_probe.distillation.learner import Learner
 from manifold_probe.distillation.method import Method
 from manifold_probe.distillation.methods import method_named
-from manifold_probe.distillation.order import Order, in_parts, neighbour_batches, shuffled
+from manifold_probe.distillation.order import Order, in_parts, neighbour_batches, shuffled, steps_of
 from manifold_probe.distillation.targets import Targets, constant_kind, live_targets, only_logits, stored_targets
 from manifold_probe.engine.inputs import codes_of
 from manifold_probe.errors import InputError
+from manifold_probe.extraction.batches import batches
 from manifold_probe.extraction.cache import features_of
 from manifold_probe.extraction.data import Data, open_data
 from manifold_probe.extraction.examples import Examples
@@ -211,9 +212,9 @@ def prepare(
     learner.module.to(device)
     if device.type == "cuda":
         learner.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    width = _width(learner, examples, targets)
+    width = _width(learner, examples, targets.tokens)
     torch.manual_seed(seed)  # for the head's weights, and for random numbers drawn during training
-    rows, probe = _split(config, data.n)
+    rows, probe = split(config, data.n)
     method = _method(config, kind, width, targets, rows).to(device)
     learner.module.train()
     setting = Setting(
@@ -253,6 +254,9 @@ def warnings_of(setting: Setting) -> list[str]:
         warnings.append(
             f"unverified: the rows of {config.teacher} and {config.data} are paired by position alone; {doubt}"
         )
+    whole_pass = steps_of(replace(config, samples=None), len(setting.rows)) * config.batch_size
+    if config.samples is not None and config.samples > whole_pass:
+        warnings.append(f"--samples: {config.samples:,} are more than a pass has; an epoch has {whole_pass:,}")
     too_short = warm_up_warning(config)
     return warnings if too_short is None else [*warnings, too_short]
 
@@ -283,6 +287,8 @@ def _targets_of_model(
         mean=None if has_preprocessing else config.mean,
         std=None if has_preprocessing else config.std,
     )
+    if config.tokens:
+        _check_grid(config, data, request, processes)
     if not trial:
         path = features_of(request, tell=tell, progress=progress)
         if config.tokens and not live_tokens:
@@ -303,6 +309,27 @@ def _targets_of_model(
         return _trial_targets(config, data, teacher_view)
     tokens = teacher_view(np.arange(1), 1).shape[1] if live_tokens else None
     return live_targets(path, data, teacher_view, tokens)
+
+
+def _check_grid(config: Config, data: Data, request: Request, processes: Processes) -> None:
+    """Refuse a student of another grid than the teacher's before the teacher runs on all rows. Raises InputError."""
+    work = prepared(replace(request, pooling=TOKENS), processes.local)
+    (first, *_) = batches(data, range(1), 1, work.prepare, work.collate)
+    if not first.rows:
+        return  # the extraction names what cannot be read
+    tokens = work.outputs(first.input)["features"].shape[1]
+    learner = learners.make(
+        config.student,
+        data,
+        config.seed,
+        weights=config.weights,
+        size=config.size,
+        mean=config.mean,
+        std=config.std,
+        pooling=config.pool,
+        tokens=tokens,
+    )
+    _width(learner, Examples(data, learner.preprocessing, named_recipe("plain"), config.seed), tokens)
 
 
 def _trial_targets(config: Config, data: Data, teacher_view: Callable[[np.ndarray, int], Tensor]) -> Targets:
@@ -351,7 +378,7 @@ def _codes(names: np.ndarray, method: str, use: str, source: str) -> np.ndarray 
     return codes if len(classes) else None
 
 
-def _width(learner: Learner, examples: Examples, targets: Targets) -> int:
+def _width(learner: Learner, examples: Examples, tokens: int | None) -> int:
     """Dimensions of the loss's input, from two rows."""
     learner.module.eval()
     try:
@@ -359,10 +386,10 @@ def _width(learner: Learner, examples: Examples, targets: Targets) -> int:
             output = learner.embed(examples.batch(np.arange(min(2, examples.data.n))))[1]
     except RuntimeError as error:
         raise InputError(f"{learner.model}: cannot take the images ({reason(error)}); check --size") from error
-    if learner.gives_tokens and output.shape[1] != targets.tokens:
+    if learner.gives_tokens and output.shape[1] != tokens:
         raise InputError(
             f"--pool: the student {learner.model} gives {output.shape[1]} tokens an input and the teacher "
-            f"{targets.tokens}, and tokens are learnt place by place; give both the same grid (--size, patch size), or "
+            f"{tokens}, and tokens are learnt place by place; give both the same grid (--size, patch size), or "
             "--pool cls"
         )
     return int(output.shape[-1])
@@ -387,7 +414,7 @@ def _check_constant(teacher: str, targets: Targets, *, uses_labels: bool, tell: 
     tell(f"warning: {problem}; the student learns from the labels only")
 
 
-def _split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
+def split(config: Config, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows to measure): the held-out rows are measured, or, if there are none, training rows."""
     order = np.random.default_rng([config.seed, SPLIT_STREAM]).permutation(n)
     held = round((config.held_out or 0) * n)

@@ -44,7 +44,7 @@ from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.work import out_of_memory
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP, general, printed
 from manifold_probe.models.build import reason
-from manifold_probe.parts import Parts, Progress, silent
+from manifold_probe.parts import Parts, Progress, side_by_side, silent
 
 Tell = Callable[[str], None]
 CHECKPOINT_SECONDS = 600.0
@@ -79,18 +79,18 @@ def train_together(
     processes = Processes.join()
     folders = [RunFolder(out) for out in configs]
     tell = tell if processes.first else silent
-    whole = Parts(progress if processes.first else None, {str(out): 1.0 for out in configs})
+    of_each = side_by_side(progress if processes.first else None, len(configs))
     with ExitStack() as stack:
         for folder in folders:
             stack.enter_context(processes.only_first(folder.locked))
         runs: dict[Run, dict[str, Any] | None] = {}  # each with its checkpoint
         other: Setting | None = None
-        for folder, (out, config) in zip(folders, configs.items(), strict=True):
+        for folder, config, progress in zip(folders, configs.values(), of_each, strict=True):
             done = is_done(folder, config)
             checkpoint = None if done else folder.state()
             processes.wait()  # no process writes before all have read
             if not done:
-                parts = Parts(whole[str(out)], shares(config))
+                parts = Parts(progress, shares(config))
                 setting = other = prepare(config, processes, tell, parts["teacher"], other)
                 if checkpoint is not None:
                     check_same_run(folder, checkpoint, setting)
@@ -204,7 +204,8 @@ class Run:
             self.random = random_state()
             self.step += 1
             self.tally.add(terms)
-            self.seconds = spent + time.monotonic() - began
+            self.seconds += time.monotonic() - began
+            began = time.monotonic()
             epoch_done = self.step % self.setting.steps == 0
             if self.processes.first:
                 if epoch_done or self.step % self.config.log_every == 0:
@@ -214,8 +215,10 @@ class Run:
                 if epoch_done or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.checkpoint()
                     saved = time.monotonic()
-                self.report(first, time.monotonic() - began)
+                self.report(first, self.seconds - spent)
+            self.seconds += time.monotonic() - began
             yield self.step
+            began = time.monotonic()  # not the time of other students' steps
 
     @property
     def epoch(self) -> int:
@@ -236,7 +239,7 @@ class Run:
         except (RuntimeError, ValueError, MemoryError) as error:
             if isinstance(error, InputError):
                 raise
-            problem, fix = reason(error), "change --batch-size"
+            problem, fix = reason(error), "change --batch-size" if parts == 1 else "give a smaller --accumulate"
             if out_of_memory(error):
                 problem, fix = "memory does not suffice", self.smaller_parts(rows, batch, targets, parts)
             raise InputError(
@@ -422,6 +425,7 @@ class Run:
             "teacher_ids": self.config.teacher_ids,
             "pairing": setting.targets.pairing,
             "head": setting.has_head,
+            **({"tokens": setting.targets.tokens} if setting.targets.tokens else {}),
             "training": self.probe.gains(),
         }
         self.folder.write_manifest(shards, setting.names is not None, facts)

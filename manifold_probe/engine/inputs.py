@@ -126,7 +126,7 @@ def check_k(k: Any, n: int) -> int:
     """k as an int with 1 <= k < n."""
     count = as_whole(k)
     if count is None or not 1 <= count < n:
-        raise InputError(f"k = {k!r} does not fit {n} rows; give a count number with 1 <= k <= {n - 1}")
+        raise InputError(f"k = {k!r} does not fit {n} rows; give a whole number with 1 <= k <= {n - 1}")
     return count
 
 

@@ -94,6 +94,8 @@ def evaluate(
                 )
             outcomes += logits_outcomes(logits)
         elif task == "retrieval":
+            if test.sets is not None:
+                raise InputError("task retrieval: tokens of one set find each other; give --rows cls or mean")
             outcomes += retrieval_outcomes(test, seed)
         elif task == "knn":
             outcomes += knn_outcomes(bank, test, k)
@@ -112,6 +114,8 @@ def possible_tasks(test: Part, ood: Part | None, logits: Part | None) -> list[st
     """
     data = {"knn": test.labels, "linear": test.labels, "retrieval": test.labels, "ood": ood, "logits": logits}
     tasks = [task for task, needed in data.items() if needed is not None]
+    if test.sets is not None and "retrieval" in tasks:
+        tasks.remove("retrieval")  # tokens of one image find each other
     if not tasks:
         raise InputError("labels: missing; save 'labels' in the teacher's file, or give --labels or --teacher-ood")
     return tasks
@@ -120,8 +124,9 @@ def possible_tasks(test: Part, ood: Part | None, logits: Part | None) -> list[st
 def halves(part: Part, seed: int) -> tuple[Part, Part]:
     """A bank and test rows from one set: half of the rows each, and half of every class if there are labels."""
     labels = np.zeros(part.n, dtype=np.int64) if part.labels is None else part.labels
-    chosen = labelled_rows(labels, 0.5, seed)
-    rest = np.setdiff1d(np.arange(part.n), chosen)
+    first = np.unique(part.units, return_index=True)[1]  # a row of each set, where rows are tokens
+    in_bank = np.isin(part.units, part.units[first[labelled_rows(labels[first], 0.5, seed)]])
+    chosen, rest = np.flatnonzero(in_bank), np.flatnonzero(~in_bank)
     if not len(rest):
         rows = "rows with a different label each" if part.n > 1 and part.labels is not None else f"{part.n} rows"
         raise InputError(f"{part.name}: {rows} cannot be split in halves; give a train set, or class labels")
@@ -153,6 +158,9 @@ def retrieval_outcomes(test: Part, seed: int = 0) -> list[Outcome]:
     """Recall@k in both spaces, neighbour recall, and cross recall where the widths are equal."""
     outcomes, test = [], test.labelled
     equal_widths = test.teacher.shape[1] == test.student.shape[1]
+    if np.unique(test.required_labels, return_counts=True)[1].max() < 2:
+        why = "no label occurs twice among the test rows"
+        return [Outcome(f"recall@{k}", UNDEFINED, UNDEFINED, test.n, {}, why) for k in RECALLS]
     for k in (k for k in RECALLS if k < test.n):
         teacher, student = (recall_estimate(rows, test.required_labels, k, seed) for rows in test.sides)
         fidelity: dict[str, float | None] = {
@@ -192,13 +200,14 @@ def ood_outcomes(bank: Part, test: Part, ood: Part, seed: int = 0) -> list[Outco
                 else knn_scores(rows, tested, 1, method)
             )
         is_usual = np.arange(test.n + ood.n) < test.n
+        units = np.concatenate([test.units, ood.units + test.units.max() + 1])
         fidelity = {
             "rank_correlation_in": rank_correlation(*(side[is_usual] for side in scores)),
             "rank_correlation_out": rank_correlation(*(side[~is_usual] for side in scores)),
         }
         for measure, function in (("auroc", auroc), ("fpr95", fpr_at_tpr)):
             teacher, student = (
-                of_halves(partial(_detection, function, side, is_usual), is_usual, seed) for side in scores
+                of_halves(partial(_detection, function, side, is_usual), is_usual, seed, units) for side in scores
             )
             outcomes.append(Outcome(f"ood_{measure}:{method}", teacher, student, test.n + ood.n, fidelity))
     return outcomes

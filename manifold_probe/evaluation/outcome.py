@@ -24,7 +24,8 @@ Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (bank, l
 class Part:
     """The same rows in both spaces: teacher (n, dt), student (n, ds), and labels and ids (n,) if known.
 
-    Some rows may have no label: see `spaces.labels`.
+    Some rows may have no label: see `spaces.labels`. Where rows are tokens, ``sets`` (n,) numbers the set of each: the
+    tokens of a set are not independent.
     """
 
     teacher: np.ndarray
@@ -32,6 +33,7 @@ class Part:
     labels: np.ndarray | None = None
     ids: np.ndarray | None = None
     name: str = "rows"
+    sets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for side in ("teacher", "student"):
@@ -79,8 +81,13 @@ class Part:
 
     def only(self, rows: np.ndarray) -> Part:
         """Some of the rows, by mask or row numbers."""
-        labels, ids = (None if column is None else column[rows] for column in (self.labels, self.ids))
-        return replace(self, teacher=self.teacher[rows], student=self.student[rows], labels=labels, ids=ids)
+        labels, ids, sets = (None if column is None else column[rows] for column in (self.labels, self.ids, self.sets))
+        return replace(self, teacher=self.teacher[rows], student=self.student[rows], labels=labels, ids=ids, sets=sets)
+
+    @property
+    def units(self) -> np.ndarray:
+        """Numbers (n,) of what is independent: the rows, or their sets."""
+        return np.arange(self.n) if self.sets is None else self.sets
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,11 @@ class Outcome:
 
 def part_of(pair: Pair, name: str) -> Part:
     """All rows of a pair, in memory."""
-    return Part(as_rows(pair.teacher, name), as_rows(pair.student, name), pair.labels, pair.ids, name)
+    sets = None
+    if pair.teacher.source.tokens is not None:
+        rows = pair.teacher.order if pair.teacher.order is not None else np.arange(pair.teacher.n)
+        sets = rows // pair.teacher.source.tokens
+    return Part(as_rows(pair.teacher, name), as_rows(pair.student, name), pair.labels, pair.ids, name, sets)
 
 
 def classified(key: str, predict: Predict, bank: Part, test: Part, note: str | None = None) -> Outcome:
@@ -127,7 +138,7 @@ def classified(key: str, predict: Predict, bank: Part, test: Part, note: str | N
     teacher, student = (
         predict(rows, bank_labels, queries) for rows, queries in zip(bank.sides, test.sides, strict=True)
     )
-    return scored(key, teacher, student, test_labels, len(np.unique(bank_labels)), note)
+    return scored(key, teacher, student, test_labels, len(np.unique(bank_labels)), note, units=test.units)
 
 
 def scored(
@@ -138,6 +149,7 @@ def scored(
     classes: int,
     note: str | None = None,
     details: dict[str, Any] | None = None,
+    units: np.ndarray | None = None,
 ) -> Outcome:
     """The accuracy of two predictions of one of ``classes``, and their agreement.
 
@@ -145,5 +157,5 @@ def scored(
     """
     repeated = np.broadcast_to(labels, teacher.shape).ravel()
     fidelity = agreement(teacher.ravel(), student.ravel(), repeated, classes)
-    scores = [mean_of(np.atleast_2d(side == labels).mean(axis=0)) for side in (teacher, student)]
+    scores = [mean_of(np.atleast_2d(side == labels).mean(axis=0), units) for side in (teacher, student)]
     return Outcome(key, scores[0], scores[1], repeated.size, fidelity, note, details or {})

@@ -10,6 +10,7 @@ from manifold_probe.extraction.agree import check_same_content
 from manifold_probe.spaces.given import labels_with_ids
 from manifold_probe.spaces.pairing import Pair, pair
 from manifold_probe.spaces.read import as_space, open_contents, split_key
+from manifold_probe.spaces.tokens import check_same_tokens
 
 
 def read_pair(
@@ -48,6 +49,7 @@ def read_pair(
     sides = {"teacher": teacher, "student": student}
     spaces = {name: as_space(side, name, not ignore_labels, rows=rows) for name, side in sides.items()}
     teacher_space = spaces.pop("teacher")
+    check_same_tokens(teacher_space, spaces["student"])
     values, ids = labels_with_ids(labels, teacher_space, None)
     paired = pair(
         teacher_space,

@@ -108,4 +108,4 @@ def _outcome(name: str, predictions: list[SidePair], bank: Part, test: Part) -> 
         details = {side: [accuracy(sides[at], labels) for sides in predictions] for at, side in enumerate(SIDES)}
     teacher, student = (np.stack([sides[at] for sides in predictions]) for at in (0, 1))
     classes = len(np.unique(bank.required_labels))
-    return scored(f"corruption_accuracy:{name}", teacher, student, labels, classes, details=details)
+    return scored(f"corruption_accuracy:{name}", teacher, student, labels, classes, details=details, units=test.units)

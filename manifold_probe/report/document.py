@@ -68,7 +68,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
     if isinstance(schema, str) and schema.startswith("manifold-probe/"):
         fix = "write it again with this version, or use the one that wrote the file"
         raise InputError(f"{path}: schema is {schema!r}, which this version does not read; {fix}")
-    raise InputError(f"{path}: schema is {schema!r}, not {ONE!r} or another of ours; give a saved result")
+    found = "has no schema" if schema is None else f"schema is {schema!r}, not {ONE!r} or another of ours"
+    raise InputError(f"{path}: {found}; give a saved result")
 
 
 def _json_in(path: str | Path) -> Any:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import check_file, check_folder
@@ -56,14 +57,14 @@ class Outputs:
                     raise InputError(f"--table: {self.table} is an input of this command; choose another file")
 
     def write(self, result: Result) -> list[str]:
-        """Write them; a line about each.
+        """Write them; a line about each, and one where rows have no thumbnail.
 
         Raises
         ------
         InputError
             When a place cannot be written to any more.
         """
-        lines = []
+        lines: list[str] = []
         if self.figures is not None:
             written = result.figures(self.figures, style=self.style, width=self.width)
             count = len({path.stem for path in written})
@@ -73,6 +74,9 @@ class Outputs:
             result.to_table(self.table, **({} if self.width is None else {"width": self.width}))
             lines.append(f"wrote the table {self.table}")
         if self.report is not None:
-            result.to_html(self.report, **({} if self.thumbnails is None else {"thumbnails": self.thumbnails}))
+            pictures: dict[str, Any] = (
+                {} if self.thumbnails is None else {"thumbnails": self.thumbnails, "notify": lines.append}
+            )
+            result.to_html(self.report, **pictures)
             lines.append(f"wrote the page {self.report}")
         return lines

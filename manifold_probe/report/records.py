@@ -717,3 +717,4 @@ class Manifest(Record):
     head: bool
     pairing: TargetsPairing | None
     training: TrainingOfRun | None
+    tokens: int | None = None

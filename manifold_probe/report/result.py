@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
+from manifold_probe.parts import silent
 from manifold_probe.report.blocks import Block
 from manifold_probe.report.document import to_json
 from manifold_probe.report.frame import COLUMNS, tidy_rows
@@ -82,17 +84,18 @@ class Result:
             kinds = f"{', '.join(others)} or {last}" if others else last
             raise InputError(f"{option}: {path}: {cls.called} is written as {kinds}; choose such a name")
 
-    def to_html(self, path: str | Path, thumbnails: Any = None) -> None:
+    def to_html(self, path: str | Path, thumbnails: Any = None, *, notify: Callable[[str], None] | None = None) -> None:
         """Write the report as one page that needs no network.
 
-        ``thumbnails`` is data as for ``mp.extract``: the page of a comparison then shows the rows' images or texts.
+        ``thumbnails`` is data as for ``mp.extract``: the page of a comparison then shows the rows' images or texts, and
+        ``notify`` is called with one sentence where rows have none.
 
         Raises
         ------
         InputError
             When the place cannot be written to, or the data cannot be read.
         """
-        write_whole(path, self._page(thumbnails))
+        write_whole(path, self._page(thumbnails, notify or silent))
 
     def figures(
         self, folder: str | Path | None = None, *, style: str = "paper", width: str | float | None = None
@@ -148,7 +151,7 @@ class Result:
         rows = self._tidy_rows()
         return columns_as(suffix, {name: [row[name] for row in rows] for name in self.columns})
 
-    def _page(self, thumbnails: Any) -> str:
+    def _page(self, thumbnails: Any, notify: Callable[[str], None]) -> str:
         """The page, by default of the blocks."""
         from manifold_probe.report.page.blocks import render_blocks
 
@@ -196,10 +199,10 @@ class ComparisonResult(Result):
     def _tidy_rows(self) -> list[dict[str, Any]]:
         return tidy_rows(self._document)
 
-    def _page(self, thumbnails: Any) -> str:
+    def _page(self, thumbnails: Any, notify: Callable[[str], None]) -> str:
         from manifold_probe.report.page import render
 
-        return render(self._document, thumbnails=thumbnails)
+        return render(self._document, thumbnails, notify)
 
     def _draw(self, look: Look) -> dict[str, Figure]:
         from manifold_probe.report.figures import draw

@@ -59,7 +59,14 @@ def labels_with_ids(
     if tokens is None:
         return values, of
     if of is None:
+        if len(values) not in (teacher.n, teacher.n // tokens):
+            raise InputError(
+                f"{role}: hold {len(values):,} values for {teacher.n // tokens:,} sets of {tokens} tokens; give one "
+                f"per set, which stands for each of its tokens, or one per token ({teacher.n:,})"
+            )
         return per_token(values, tokens, teacher.n), None
+    if teacher.ids is not None and np.isin(np.asarray(of).astype(str), teacher.ids).any():
+        return values, of  # ids of tokens
     return np.repeat(np.asarray(values), tokens), token_ids(clean_column(of, "ids", role, len(of)), tokens)
 
 

@@ -16,6 +16,7 @@ from manifold_probe import cli
 from manifold_probe.distillation import setting as settings
 from manifold_probe.distillation.config import Config, resolved
 from manifold_probe.distillation.learner import Learner
+from manifold_probe.distillation.order import steps_of
 from manifold_probe.distillation.recipes import RECIPES
 from manifold_probe.distillation.run_folder import read_log
 from manifold_probe.distillation.setting import prepare
@@ -94,7 +95,7 @@ def test_a_batch_that_does_not_fit_names_the_parts_that_do(monkeypatch: pytest.M
 def test_samples_bound_an_epoch(neighbours: bool) -> None:
     more = {"neighbour_batches": neighbours, "samples": 70, "held_out": 0.0}
     unbounded = prepare(config(neighbour_batches=neighbours, held_out=0.0), Processes(), quiet)
-    assert unbounded.steps == (80 if neighbours else 5)
+    assert unbounded.steps == steps_of(unbounded.config, 160) == (80 if neighbours else 5)
     train(config(**more), "run", tell=quiet)
     log = read_log("run")
     assert [line["step"] for line in log if "measures" in line] == [0, 2, 4]
@@ -211,6 +212,10 @@ def test_a_dry_run_prints_the_settings_and_leaves_nothing(capfd: pytest.CaptureF
     expected |= {"optimiser": "sgd", "schedule": "hold-cosine", "neighbour_batches": True, "teacher": ""}
     assert settled | expected == settled
     before = sorted(folder.rglob("*"))
+    out, _ = ran(
+        ["distill", "--recipe", "coss-imagenet", "--data", "digits.npz", "--batch-size", "32", "--dry-run"], capfd
+    )
+    assert out.startswith("# 160 rows to train on: 25 epochs, 2,000 steps, 64,000 encoded samples\nmethod = ")
     look = ["--size", "16", "--mean", "0.5", "--std", "0.5", "--batch-size", "32", "--head", "linear"]
     run = ["distill", "--recipe", "ckd-cifar100", "--teacher", TEACHER, "--student", "conv4", "--data", "digits.npz"]
     out, error = ran([*run, "--held-out", "0.1", "--rate", "0.01", *look, "--dry-run"], capfd)
@@ -274,4 +279,4 @@ def test_refused_commands(more: list[str], message: str, capfd: pytest.CaptureFi
     out, error = capfd.readouterr()
     assert out == ""
     assert message in error
-    assert not Path("run").exists() or not any(Path("run").iterdir())
+    assert not Path("run").exists()

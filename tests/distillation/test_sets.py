@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import manifold_probe as mp
 from manifold_probe.distillation.config import Config, resolved
 from manifold_probe.distillation.run_folder import read_log
 from manifold_probe.distillation.setting import prepare
@@ -135,3 +136,12 @@ def test_tokens_that_are_not_finite_are_named(folder: Path) -> None:
     setting = prepare(config("tokens.npz"), Processes(), lambda _: None)
     with pytest.raises(InputError, match=r"holds 1 NaN value \(first in row 88\) \(id 'd0005#3'\)"):
         setting.target(np.array([5]), 0)
+
+
+def test_a_run_on_stored_tokens_ends_with_its_comparison(folder: Path) -> None:
+    tokens_file("tokens.npz")
+    given = {"method": "tintem", "student": "vit-ti", "data": "digits.npz", "epochs": 1, "batch_size": 32, "seed": 3}
+    run = mp.distill("run", teacher="tokens.npz", pool="tokens", warmup_epochs=0.1, **LOOK, **given)
+    assert isinstance(run.comparison, mp.Comparison)
+    assert run.comparison.to_dict()["inputs"]["teacher"]["shape"] == [160, 12]
+    assert run.comparison.measures["overlap@10"].value is not None

@@ -343,7 +343,7 @@ def test_features_of_a_head_on_other_data(folder: Path, capfd: Capture) -> None:
     error = refused(["extract", "--model", "no-run", "--data", "other.npz", "--out", "x"], capfd)
     assert "no-run: is not a model; write " in error
     assert "or the folder of a finished run" in error
-    ran([*command("again"), "--student", "run"], capfd)  # a run's student is a student like any other
+    ran(command("again", "coss", "--student", "run"), capfd)  # a run's student is a student like any other
     assert read("again").d == 128
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import manifold_probe as mp
 from manifold_probe import cli
-from manifold_probe.evaluation.intervals import mean_of, of_halves
+from manifold_probe.evaluation.intervals import difference, mean_of, of_halves
 from manifold_probe.evaluation.knn import knn_predict
 from manifold_probe.evaluation.ood import auroc
 from tests.command_line import changed
@@ -59,7 +59,8 @@ def test_the_paired_difference_is_that_of_the_rows() -> None:
     gaps = hits[0].astype(float) - hits[1]
     (row,) = both.differences
     assert row["value"] == pytest.approx(gaps.mean(), abs=1e-12)
-    assert row["high"] - row["value"] == pytest.approx(1.968 * gaps.std(ddof=1) / np.sqrt(N), rel=0.03)
+    floor = (gaps.var() * N + 2) / ((N + 1) * (N + 2))  # one more row for each of the two
+    assert row["high"] - row["value"] == pytest.approx(1.968 * np.sqrt(floor), rel=0.01)
     assert (row["a"], row["b"], row["task"], row["n"]) == ("s0", "s1", "knn_accuracy@10", N)
 
 
@@ -74,7 +75,8 @@ def test_equal_students_do_not_differ() -> None:
         "ood_auroc",
     }
     for row in both.differences:
-        assert (row["value"], row["low"], row["high"]) == (0, 0, 0), row
+        assert row["value"] == 0, row
+        assert row["low"] <= 0 <= row["high"], row
 
 
 @pytest.mark.parametrize("score", ["share", "auroc"])
@@ -168,3 +170,40 @@ def test_tokens_of_images_are_classified(tmp_path: Path) -> None:
     assert isinstance(pooled, mp.Evaluation)
     counts = [one.to_dict()["pairing"]["test"]["rows"] for one in (tokens, pooled)]
     assert counts == [240, 80]
+    with pytest.raises(mp.InputError, match="task retrieval: tokens of one set find each other"):
+        mp.evaluate(sides, sides, tasks=["retrieval"], rows="tokens")
+    with pytest.raises(mp.InputError, match="has 2 tokens a set, teacher has 3"):
+        mp.evaluate(sides, {**sides, "features": sets[:, :2]}, rows="tokens", allow_missing=True)
+
+
+def test_tokens_of_one_image_are_never_in_bank_and_test() -> None:
+    rng = np.random.default_rng(0)
+    sets = np.repeat(rng.normal(size=(100, 1, 8)), 16, axis=1) + 0.01 * rng.normal(size=(100, 16, 8))
+    sides = {"features": sets, "labels": rng.integers(0, 4, 100)}
+    scored = mp.evaluate(sides, sides, tasks=["knn"], rows="tokens").scores["knn_accuracy@10"]  # type: ignore[union-attr]
+    assert scored.student is not None
+    assert scored.student < 0.45  # by chance 0.25; tokens of the same image would give 1
+    assert scored.student_high - scored.student_low > 0.15  # as 50 images give, not 800 tokens
+
+
+def test_differences_of_good_students_hold_the_truth() -> None:
+    rng, held = np.random.default_rng(2), []
+    for _ in range(500):
+        one, other = (rng.random(200) < share for share in (0.99, 0.985))
+        gap = difference(mean_of(one.astype(float)), mean_of(other.astype(float)), 200)
+        held.append(gap.low <= 0.005 <= gap.high)
+    assert np.mean(held) >= 0.93
+
+
+def test_students_have_one_column_of_labels() -> None:
+    teacher, students = world()
+    labels = teacher.pop("labels")
+    place = {name: row for row, name in enumerate(teacher["ids"])}
+    first, other = students["s0"], dict(students["s1"])
+    other["labels"] = labels[[place[name] for name in other["ids"]]]
+    both = mp.evaluate(teacher, {"a": first, "b": other}, tasks=["knn"])
+    assert isinstance(both, mp.Evaluations)
+    assert both["a"].scores["knn_accuracy@10"].student > both["b"].scores["knn_accuracy@10"].student
+    wrong = {**first, "labels": (labels[[place[name] for name in first["ids"]]] + 1) % CLASSES}
+    with pytest.raises(mp.InputError, match="student b: has other labels than student a in 300 rows"):
+        mp.evaluate(teacher, {"a": wrong, "b": other}, tasks=["knn"])

@@ -498,6 +498,9 @@ def test_models_are_compared_behind_the_scenes(folder: Path, capfd: Capture) -> 
     assert "--size: there is nothing to extract" in refused(["compare", *both, "--size", "32"], capfd)
 
 
+LAYER_FILES = ["captions.md", "captions.tex", "layers.pdf", "layers.png", "layers.svg"]
+
+
 def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> None:
     for out, seed in (("a", 1), ("b", 2)):
         ran(command(out, f"smallnet:make?seed={seed}", "--layers", "[012]", "--pool", "mean"), capfd)
@@ -509,13 +512,14 @@ def test_layers_are_compared_with_each_other(folder: Path, capfd: Capture) -> No
     pair = mp.compare("a::1", "b::2", k=3).measures["debiased_linear_cka"].value
     assert result["debiased_linear_cka"][1][2] == pytest.approx(pair, abs=1e-9)
     assert len(pd.read_csv(folder / "l.csv")) == 9
-    assert sorted(path.name for path in (folder / "f").iterdir()) == ["layers.pdf", "layers.png", "layers.svg"]
+    assert sorted(path.name for path in (folder / "f").iterdir()) == LAYER_FILES
     (folder / "l.json").write_text(json.dumps(result))
     assert cli.run(["figures", "l.json", "--out", "again", "--table", "again.csv"]) == 0
     assert contents(folder / "again") == contents(folder / "f")
     assert (folder / "again.csv").read_bytes() == (folder / "l.csv").read_bytes()
     capfd.readouterr()
-    assert "no page for layers" in refused(["figures", "l.json", "--report", "p.html"], capfd)
+    assert cli.run(["figures", "l.json", "--report", "p.html"]) == 0
+    assert "<h1>Comparison of layers</h1>" in (folder / "p.html").read_text()
     (folder / "bad.json").write_text(json.dumps({**result, "teacher": ["0", "1"]}))
     assert "bad.json: 'linear_cka' has not a row for every" in refused(["figures", "bad.json", "--out", "f2"], capfd)
     assert cli.run(both) == 0

@@ -89,7 +89,7 @@ def _broken(change: object) -> str:
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ('{"a": NaN}', "not valid JSON"),
-        ("[]", "schema is None"),
+        ("[]", "has no schema"),
         ('{"schema": "manifold-probe/comparison/2"}', "comparison/2', which this version does not read"),
         ('{"schema": "manifold-probe/comparison/1"}', "'inputs' is missing"),
         ('{"schema": "manifold-probe/comparisons/1", "students": {}, "differences": []}', "'students' is empty"),

@@ -19,6 +19,7 @@ from manifold_probe.report.advice import next_steps
 from manifold_probe.report.figures.look import FAINT, INK, PALETTE
 from manifold_probe.report.page import render
 from manifold_probe.report.page.embed import LEFT_OUT
+from manifold_probe.report.page.maps import _tags
 from manifold_probe.report.page.room import most_classes
 from manifold_probe.report.page.rows import MOST_ROWS, worst_rows
 from manifold_probe.report.page.svg import inline
@@ -263,7 +264,6 @@ def test_neighbours_in_both_are_marked() -> None:
     )
     row = found.rows[0]
     assert [name for name, both in row.teacher if both] == [name for name, both in row.student if both] == ["dress/9"]
-    assert row.kept == 1
     assert Page(rendered("one")).text.count("✓ dress/9") == 2 * MOST_ROWS
 
 
@@ -335,14 +335,42 @@ def test_further_columns_of_the_data_are_slices(tmp_path: Path) -> None:
     assert "Slices" not in Page(rendered("one")).text
 
 
+def test_without_maps_too_it_says_how_many_rows_have_no_picture(tmp_path: Path) -> None:
+    made = document(measurement(details={**details(PLAIN), "maps": None}))
+    row = made["details"]["worst_rows"][0]
+    (tmp_path / "data.csv").write_text(f"id,text\n{row['id']},some words\n")
+    text = Page(render(made, tmp_path / "data.csv")).text
+    everyone = {
+        name
+        for each in made["details"]["worst_rows"]
+        for name in (each["id"], *each["teacher_neighbours"], *each["student_neighbours"])
+    }
+    assert f"data.csv; {len(everyone) - 1} rows are not in it." in text
+
+
 def test_names_stay_within_the_maps_and_apart() -> None:
     text = render(document(measurement(details=details([f"a long name {i} of a class" for i in range(8)]))))
-    tags = [(int(x), int(y)) for x, y in re.findall(r'<text x="(\d+)" y="(\d+)">a long', text)]
-    assert len(tags) == 16
-    assert all(160 <= x <= 840 for x, _ in tags)
-    for place in (0, 8):  # eight on each map
-        for (x, y), (a, b) in combinations(tags[place : place + 8], 2):
+    maps = [re.findall(r'<text x="(\d+)" y="(\d+)">a long', each) for each in text.split('<g class="tags">')[1:]]
+    assert len(maps) == 2
+    for tags in ([(int(x), int(y)) for x, y in each] for each in maps):
+        assert 7 <= len(tags) <= 8  # where a name meets others on each of its rows, the legend alone has it
+        assert all(160 <= x <= 840 and 16 <= y <= 984 for x, y in tags)
+        for (x, y), (a, b) in combinations(tags, 2):
             assert abs(x - a) >= 320 or abs(y - b) >= 32
+
+
+def test_it_says_how_classes_of_several_students_are_sorted() -> None:
+    said = "Sorted by the lowest of the students' overlaps."
+    assert Page(rendered("two")).text.count(said) == 1
+    assert said not in Page(rendered("one")).text
+
+
+def test_the_name_of_a_class_stands_in_its_densest_group() -> None:
+    # two thirds of the class on the right, and a few rows between its groups
+    lines = [(left + step, y) for left, y in ((100, 300), (800, 700), (800, 705)) for step in range(20)]
+    places = np.array([*lines, (450, 500), (460, 500)])
+    first = next(_tags("shoe", places))
+    assert (first.x, first.y) in {(x, y) for x in range(808, 812) for y in (700, 705)}
 
 
 def test_inline_svg_keeps_to_itself() -> None:

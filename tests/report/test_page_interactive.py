@@ -139,6 +139,15 @@ def test_a_lasso_selects_in_both_maps_and_shift_adds(page: Any) -> None:
     assert page.locator(".lasso[d]").count() == 0
 
 
+def test_a_lasso_that_ends_at_its_start_selects_what_it_encloses(page: Any) -> None:
+    some = inside(page, "teacher", lambda x, y: 0.01 < x < 0.5 and 0.01 < y < 0.99)
+    assert some
+    for end in ((0.01, 0.01), (0.012, 0.01)):  # exactly, and nearly
+        page.evaluate("probePage.select([])")
+        drag(page, "teacher", (0.01, 0.01), (0.5, 0.01), (0.5, 0.99), (0.01, 0.99), end)
+        assert set(page.evaluate("probePage.selected()")) == some
+
+
 def test_a_straight_drag_selects_a_box_and_escape_ends_it(page: Any) -> None:
     drag(page, "teacher", (0.001, 0.001), (0.5, 0.999))
     assert set(page.evaluate("probePage.selected()")) == inside(page, "teacher", lambda x, y: x < 0.5)
@@ -192,7 +201,8 @@ def test_a_finger_taps_rows_and_moves_the_page_until_it_is_to_draw(browser: Any,
 def test_the_selection_is_described_next_to_the_whole(page: Any) -> None:
     assert page.evaluate("probePage.rows") == IDS
     wanted = [IDS[row] for row in (0, 1, 5)]
-    page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted)
+    assert page.evaluate("id => probePage.select(id)", IDS[7]) == page.evaluate("probePage.selected()") == [IDS[7]]
+    assert page.evaluate("ids => probePage.select([...ids, 'not there'])", wanted) == wanted
     assert page.evaluate("probePage.selected()") == wanted
     maps = two()["students"]["a"]["details"]["maps"]
     text = page.inner_text("#selection")
@@ -266,6 +276,9 @@ def test_headers_sort_and_say_so(page: Any) -> None:
     page.locator("#classes thead th").nth(0).locator("button").click()
     found = page.locator("#classes tbody th").all_inner_texts()
     assert found == sorted(found)
+    sorting = page.evaluate("[...document.querySelectorAll('#rows thead th[aria-sort]')].map(each => each.textContent)")
+    assert set(sorting) <= {"row", "overlap"}
+    assert "row" in sorting
 
 
 def test_students_are_switched_maps_included(page: Any) -> None:
@@ -352,7 +365,7 @@ def test_thumbnails_are_shown_and_counted(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "3.png").write_bytes(b"no image")
     (tmp_path / "data.csv").write_text("\n".join(lines))
     text = render(two(), str(tmp_path / "data.csv"))
-    assert "2 rows are not in it; 1 could not be read and are left out." in Page(text).text
+    assert "2 rows are not in it; 1 could not be read and is left out." in Page(text).text
     page = opened(browser, tmp_path, text)
     page.fill("#search", IDS[0])
     assert page.locator("#row .thumb").is_visible()

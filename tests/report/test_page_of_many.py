@@ -100,6 +100,8 @@ def test_yardsticks_that_differ_are_a_range() -> None:
     found = table(made, students_of(made))
     assert found.yardsticks["chance"] == ["0.001 to 0.002"] * len(found.titles)
     assert found.yardsticks["reference"] == ["0.840"] * len(found.titles)
+    text = Page(render(made)).text
+    assert "chance, class, reference: lowest to highest of the students; see" in text
 
 
 def test_many_pairs_are_counted_and_very_many_are_those_of_one_student(monkeypatch: pytest.MonkeyPatch) -> None:

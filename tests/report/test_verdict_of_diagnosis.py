@@ -29,7 +29,7 @@ SENTENCES = {
         "Rows are paired with the wrong partner, which explains 40% of the loss; also, probably values are rounded to "
         f"few levels (11%) and a few rows are far out and decide the shape (93% in CKA): 39% {KEPT}.",
     ),
-    "faithful": (FAITHFUL, f"Faithful: 81% {KEPT}, as the teacher's own 384 components keep (84%)."),
+    "faithful": (FAITHFUL, f"Faithful: 81% {KEPT}, as the teacher's first 384 components keep (84%)."),
     "unspecific": (
         UNSPECIFIC,
         "No specific fault found: 61% of each point's nearest neighbours are lost, of which 20 points are lost even on "
@@ -63,7 +63,8 @@ SENTENCES = {
     ),
     "copies": (
         document(0.82, examined={**document()["examined"], "copies": 1500}),
-        f"Faithful: 82% {KEPT} (30% of the rows are copies of others), as the teacher's own 384 components keep (84%).",
+        f"Faithful: 82% {KEPT} (30% of the rows are copies of others), "
+        "as the teacher's first 384 components keep (84%).",
     ),
     "wide": (document(0.97, reference=1.0), f"Faithful: 97% {KEPT}."),
 }

@@ -112,3 +112,15 @@ def test_another_number_of_tokens_is_refused() -> None:
     with pytest.raises(InputError, match="student: has 2 tokens a set, teacher has 3, and tokens pair by place"):
         Request(SETS, {"student": SETS[:, :2]}, rows="tokens").open()
     assert Request(SETS, {"student": SETS[:, :2]}, rows="mean").open().pairs["student"].teacher.n == N
+
+
+def test_labels_of_another_number_are_explained_and_ids_of_tokens_are_known(tmp_path: Path) -> None:
+    sides = {"features": SETS, "ids": IDS}
+    with pytest.raises(InputError, match="labels: hold 5 values for 7 sets of 3 tokens; give one per set"):
+        Request(sides, {"student": sides}, labels=list("abcde"), rows="tokens").open()
+    path = tmp_path / "labels.csv"
+    lines = [f"image-{image}#{place},{image + place}" for image in range(N) for place in range(TOKENS)]
+    path.write_text("\n".join(["id,label", *lines]) + "\n")
+    pair = Request(sides, {"student": sides}, labels=str(path), rows="tokens").open().pairs["student"]
+    assert pair.labels is not None
+    assert pair.labels[:4].tolist() == [0, 1, 2, 1]

@@ -27,7 +27,7 @@ def verdict(parts: dict[str, Any], measures: dict[str, Any], k: int, width: int 
 
     >>> of = {"overlap@10": {"value": 0.97, "reference": 0.98}}
     >>> verdict({"causes": [], "accounting": [], "examined": {}}, of, 10, 64)
-    "Faithful: 97% of each point's nearest neighbours are kept, as the teacher's own 64 components keep (98%)."
+    "Faithful: 97% of each point's nearest neighbours are kept, as the teacher's first 64 components keep (98%)."
     """
     measured = measures.get(OVERLAP.named(k)) or {}
     value = measured.get("value")
@@ -82,11 +82,11 @@ def _causes(causes: list[dict[str, Any]]) -> str:
 
 
 def _as_components(reference: float | None, width: int | None) -> str:
-    """What the teacher's own components keep, where they are fewer than its dimensions."""
+    """What the first components of the teacher keep, where they are fewer than its dimensions."""
     if reference is None or reference >= 0.9995:
         return ""
     count = "leading" if width is None else f"{width:,}"
-    return f", as the teacher's own {count} components keep ({percent(reference)})"
+    return f", as the teacher's first {count} components keep ({percent(reference)})"
 
 
 def _up_to(value: float, measured: dict[str, Any], account: list[dict[str, Any]]) -> tuple[str, float] | None:

@@ -7,7 +7,9 @@ illustration of a sample of the rows; no number of the page is read off it.
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from manifold_probe.report.words import shown
 SIDE, MARGIN = 1000, 30
 TAG, LETTER = 32, 20  # how high a name is on a map, and how wide each of its letters
 TAGGED = 16  # letters of a name on a map
+AROUND = 80  # how far from a row others of its class count for how dense it lies
+TRIED = 200  # rows of a class that its name may stand on
 NAMED = len(MAP_COLOURS)  # classes that have a colour; where there are more, the smaller ones share grey
 KINDS = ("kept", "lost", "gained")
 SLICES = 50  # values of a column that rows can be coloured by
@@ -207,20 +211,22 @@ def _drawn(places: np.ndarray, codes: np.ndarray, colours: list[int | None], nam
         dots.append(Dots(None if colour < 0 else colour, path))
     for code, colour in enumerate(colours):
         if colour is not None:
-            tag = _tag(shown(names[code], TAGGED), places[codes == code])
-            while any(map(tag.meets, tags)):
-                tag = replace(tag, y=tag.y + TAG)
-            tags.append(tag)
+            possible = _tags(shown(names[code], TAGGED), places[codes == code])
+            tags += islice((tag for tag in possible if not any(map(tag.meets, tags))), 1)
     return Drawn(dots, tags)
 
 
-def _tag(name: str, places: np.ndarray) -> Tag:
-    """The name of a group within the map: above the group, or below it at the upper edge."""
-    columns, lines = np.sort(places, axis=0).T.tolist()
-    last, half = len(columns) - 1, LETTER * len(name) // 2
-    above = lines[int(0.05 * last)] - TAG
-    x = min(max(columns[int(0.5 * last)], half), SIDE - half)
-    return Tag(name, x, lines[int(0.95 * last)] + TAG if above < TAG else above)
+def _tags(name: str, places: np.ndarray) -> Iterator[Tag]:
+    """Where the name of a group may stand within the map: on its rows, the one that lies most densely first.
+
+    Where each meets other names, the legend alone has it.
+    """
+    tried = places[:: -(-len(places) // TRIED)]
+    apart = ((tried[:, None] - places) ** 2).sum(2)
+    dense = np.maximum(AROUND**2 - apart, 0).sum(1)
+    half = LETTER * len(name) // 2
+    for x, y in tried[np.argsort(-dense, kind="stable")].tolist():
+        yield Tag(name, min(max(x, half), SIDE - half), min(max(y, TAG // 2), SIDE - TAG // 2))
 
 
 def _student(

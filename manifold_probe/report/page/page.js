@@ -7,7 +7,7 @@ const $ = (css, root = document) => root.querySelector(css);
 const $$ = (css, root = document) => [...root.querySelectorAll(css)];
 const SVG = document.querySelector("svg").namespaceURI;
 const KINDS = ["kept", "lost", "gained"];
-const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LETTER = 20, DOT = 5, LISTED = 500;
+const SIDE = 1000, NEAR = 28, STEPS = 5, TAG = 32, LETTER = 20, AROUND = 80, TRIED = 200, DOT = 5, LISTED = 500;
 const MOVED = 8, STRAIGHT = 0.15;  // a drag is longer; of its chord, what a straight one leaves it by at most
 
 function make(tag, attributes = {}, ...children) {
@@ -226,11 +226,11 @@ function maps(data) {
       for (const {name, css, rows} of buckets) {
         if (css === "d-rest") continue;
         const text = shown(name, 16), half = LETTER * Array.from(text).length / 2;
-        let [x, y] = tagged(rows, xy);
-        x = Math.min(Math.max(x, half), SIDE - half);
-        while (placed.some(([a, b, wide]) => Math.abs(x - a) < half + wide && Math.abs(y - b) < TAG)) y += TAG;
-        placed.push([x, y, half]);
-        tags.append(make("text", {x, y}, text));
+        const free = ([x, y]) => !placed.some(([a, b, wide]) => Math.abs(x - a) < half + wide && Math.abs(y - b) < TAG);
+        const at = possible(rows, xy, half).find(free);
+        if (!at) continue;
+        placed.push([...at, half]);
+        tags.append(make("text", {x: at[0], y: at[1]}, text));
       }
     }
     $("#legend").replaceChildren(...buckets.map(bucket => {
@@ -294,12 +294,14 @@ function maps(data) {
     field.dataset.selected = selection.size;
   }
 
-  // where the name of a group stands, as page.maps._tag: above it, below it at the upper edge
-  function tagged(rows, xy) {
-    const sorted = axis => rows.map(row => xy[2 * row + axis]).sort((a, b) => a - b);
-    const [xs, ys] = [sorted(0), sorted(1)], at = share => Math.floor(share * (rows.length - 1));
-    const above = ys[at(0.05)] - TAG;
-    return [xs[at(0.5)], above < TAG ? ys[at(0.95)] + TAG : above];
+  // where the name of a group may stand, as page.maps._tags: on its rows, the one that lies most densely first
+  function possible(rows, xy, half) {
+    const step = Math.ceil(rows.length / TRIED);
+    const dense = row => rows.reduce((sum, other) =>
+      sum + Math.max(0, AROUND ** 2 - (xy[2 * row] - xy[2 * other]) ** 2 - (xy[2 * row + 1] - xy[2 * other + 1]) ** 2), 0);
+    const kept = (value, edge) => Math.min(Math.max(value, edge), SIDE - edge);
+    return rows.filter((_, at) => at % step === 0).map(row => [dense(row), row]).sort((a, b) => b[0] - a[0])
+      .map(([, row]) => [kept(xy[2 * row], half), kept(xy[2 * row + 1], TAG / 2)]);
   }
 
   function recolour(wanted) {
@@ -493,11 +495,12 @@ function maps(data) {
     return best;
   }
 
-  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of
+  // what a drag encloses, as corners: the line itself, closed; of a straight one, the box that it is the diagonal of.
+  // A line that ends where it started is closed, not straight
   function enclosed(line) {
     const [[a, b], [c, d]] = [line[0], line[line.length - 1]];
     const leaves = ([x, y]) => Math.abs((x - a) * (d - b) - (y - b) * (c - a)) > STRAIGHT * ((c - a) ** 2 + (d - b) ** 2);
-    return line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
+    return Math.hypot(c - a, d - b) <= MOVED || line.some(leaves) ? line : [[a, b], [c, b], [c, d], [a, d]];
   }
 
   // the rows within a shape: where a line to the right of a row crosses its outline an odd number of times
@@ -682,7 +685,11 @@ function maps(data) {
   draw();
   window.probePage = {
     rows: [...named],
-    select: ids => select(ids.map(id => place.get(String(id))).filter(row => row !== undefined)),
+    // one id or several; those that are on the maps
+    select: ids => {
+      select([ids].flat().map(id => place.get(String(id))).filter(row => row !== undefined));
+      return window.probePage.selected();
+    },
     selected: () => [...selection].map(row => named[row]),
   };
 }
@@ -696,7 +703,7 @@ if (embedded) {
   $$(".cause .live").forEach(each => { each.hidden = false; });
   maps(JSON.parse(embedded.textContent));
 } else {
-  window.probePage = {rows: [], select: () => {}, selected: () => []};
+  window.probePage = {rows: [], select: () => [], selected: () => []};
 }
 students();
 if ($("[data-choice]")) choose(0);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from manifold_probe.extraction.data import Data
 from manifold_probe.measures.catalogue import detailed, printed
+from manifold_probe.parts import silent
 from manifold_probe.report.advice import next_steps
 from manifold_probe.report.comparison import by_students, main_alarms
 from manifold_probe.report.document import of_comparison, students_of
@@ -54,16 +55,19 @@ PARTS = (
     ("figures", "Figures", "figures"),
     ("about", "About this report", "inputs"),
 )
-OF_DIAGNOSES = {"accounted": "accounts", "caused": "causes", "corrected": "ladder", "harmless": "benign"}
+OF_DIAGNOSES = {"accounted": "accounts", "corrected": "ladder", "harmless": "benign"}
 TOO_LARGE = "The sample of rows is left out: with it this page would exceed 5 MB. probe figures draws the maps."
 SOME_LEFT_OUT = "Maps of the first {} students: with those of all {} this page would exceed 5 MB."
 
 
-def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None) -> str:
+def render(
+    document: dict[str, Any], thumbnails: Data | str | Path | None = None, notify: Callable[[str], None] = silent
+) -> str:
     """The page as text: one file that asks for nothing else, the same bytes for the same document.
 
     ``thumbnails`` is the data that the features came from, for pictures or first words of the rows that are shown. Its
     further columns are slices: maps can be coloured by them, and each has a table. A comparison itself knows no slices.
+    ``notify`` is called with one sentence where rows have no picture or text there.
 
     Raises
     ------
@@ -74,6 +78,8 @@ def render(document: dict[str, Any], thumbnails: Data | str | Path | None = None
     students = context["students"]
     room = BYTES - len(template.render(_with_parts(context)).encode())
     context |= _pictured(students, thumbnails, room - FIGURES)
+    if thumbnails is not None and (warning := context["thumbnails"].warning):
+        notify(warning)
     size = len(template.render(_with_parts(context)).encode())
     figures, left_out = pictures(_of_students(document, students), BYTES - size)
     return template.render(_with_parts({**context, "figures": figures, "figures_left_out": left_out}))
@@ -168,6 +174,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
             part: {name: facts for name, facts in diagnoses.items() if facts[needed]}
             for part, needed in OF_DIAGNOSES.items()
         },
+        "caused": diagnoses if any(facts["causes"] for facts in diagnoses.values()) else {},
         **frame([*main, *(block for group in grouped for block in group.blocks)]),
         "colours": len(PALETTE),
         "students": students,

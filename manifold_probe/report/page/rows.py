@@ -35,11 +35,6 @@ class WorstRow:
     student: list[tuple[Any, bool]]
     left_out: int
 
-    @property
-    def kept(self) -> int:
-        """How many of the neighbours that are named stand in both lists."""
-        return sum(both for _, both in self.teacher)
-
 
 @dataclass(frozen=True)
 class WorstRows:

@@ -32,8 +32,9 @@ GROUND = (128, 128, 128)  # around an image that is not square, on light and dar
 class Thumbnails:
     """What the page shows of its rows, by id or number as text: a tile of ``sheet`` (a data URI) or a snippet.
 
-    ``slices`` are the further columns of the data, by the same names; ``missing`` counts rows without an item,
-    ``unreadable`` items that cannot be read.
+    ``slices`` are the further columns of the data, by the same names; ``rows`` counts the rows that the page names,
+    ``missing`` those without an item, ``unreadable`` items that cannot be read. ``mismatch`` says how rows and items
+    differ where no row has an item.
     """
 
     source: str
@@ -42,8 +43,20 @@ class Thumbnails:
     tiles: dict[str, int] = field(default_factory=dict)
     snippets: dict[str, str] = field(default_factory=dict)
     slices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: int = 0
     missing: int = 0
     unreadable: int = 0
+    mismatch: str = ""
+
+    @property
+    def warning(self) -> str:
+        """How many rows have neither picture nor text; empty where all have one."""
+        without = self.missing + self.unreadable
+        if not without:
+            return ""
+        unreadable = f" ({self.unreadable:,} could not be read)" if self.unreadable else ""
+        rows = f"{without:,} of the {self.rows:,} rows on the page"
+        return f"warning: {rows} have no picture or text in {self.source}{unreadable}{self.mismatch}"
 
     def offset(self, name: Any) -> tuple[int, int] | None:
         """Where the tile of a row starts on the sheet, in pixels; None where it has none."""
@@ -64,9 +77,12 @@ def read_thumbnails(students: dict[str, dict[str, Any]], data: Data | str | Path
     data = data if isinstance(data, Data) else open_data(str(data))
     worst = dict.fromkeys(str(name) for each in students.values() for name in _of_worst(each))
     wanted = worst | dict.fromkeys(str(name) for each in students.values() for name in row_names(each))
-    places = _places(students, data)
+    places, mismatch = _places(students, data), ""
+    if not any(name in places for name in wanted):
+        mismatch = _mismatch(students, data, next(iter(wanted), ""))
     read, unreadable = _read(data, {name: places[name] for name in wanted if name in places})
-    counts = {"missing": sum(name not in places for name in wanted), "unreadable": unreadable}
+    missing = sum(name not in places for name in wanted)
+    counts = {"rows": len(wanted), "missing": missing, "unreadable": unreadable, "mismatch": mismatch}
     slices = {
         column: {name: values[places[name]].item() for name in wanted if name in places}
         for column, values in data.slices.items()
@@ -96,10 +112,22 @@ def _of_worst(document: dict[str, Any]) -> Iterable[Any]:
 def _places(students: dict[str, dict[str, Any]], data: Data) -> dict[str, int]:
     """The item of every row: by its id as text, or by its number where rows have no ids and the counts agree."""
     first = next(iter(students.values()))
-    maps, worst = first["details"].get("maps") or {}, listed(first)
-    if maps.get("ids") or any(row.get("id") is not None for row in worst):
+    if _have_ids(first):
         return {name: place for place, name in enumerate(data.ids.tolist())}
     return {str(row): row for row in range(data.n)} if data.n == first["pairing"]["rows"] else {}
+
+
+def _mismatch(students: dict[str, dict[str, Any]], data: Data, name: str) -> str:
+    """Why no row has an item; ``name`` is a row's."""
+    first = next(iter(students.values()))
+    if _have_ids(first):
+        return f": their ids, such as {shown(name)}, are not among its ids, such as {shown(data.ids[0])}"
+    return f": the features have {first['pairing']['rows']:,} rows without ids, and it has {data.n:,} items"
+
+
+def _have_ids(document: dict[str, Any]) -> bool:
+    maps = document["details"].get("maps") or {}
+    return bool(maps.get("ids")) or any(row.get("id") is not None for row in listed(document))
 
 
 def _read(data: Data, places: dict[str, int]) -> tuple[dict[str, Any], int]:
