@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         Evaluation,
         Evaluations,
         Extraction,
+        Migration,
         compare,
         diagnose,
         distill,
         evaluate,
         extract,
         load,
+        migrate,
     )
     from manifold_probe.demo import DemoData, demo_data
     from manifold_probe.errors import InputError
@@ -49,6 +51,7 @@ __all__ = [
     "Extraction",
     "InputError",
     "Measure",
+    "Migration",
     "Space",
     "compare",
     "demo_data",
@@ -61,6 +64,7 @@ __all__ = [
     "extract",
     "load",
     "measures",
+    "migrate",
     "models",
     "report",
     "spaces",

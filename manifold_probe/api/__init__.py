@@ -9,7 +9,17 @@ from manifold_probe.api.diagnosis import diagnose
 from manifold_probe.api.distillation import Distillation, compare_run, distill, plan_distillation
 from manifold_probe.api.evaluation import evaluate
 from manifold_probe.api.extraction import Extraction, extract
-from manifold_probe.api.results import Comparison, Comparisons, Diagnosis, Evaluation, Evaluations, load, of_document
+from manifold_probe.api.migration import migrate
+from manifold_probe.api.results import (
+    Comparison,
+    Comparisons,
+    Diagnosis,
+    Evaluation,
+    Evaluations,
+    Migration,
+    load,
+    of_document,
+)
 
 __all__ = [
     "Comparison",
@@ -19,6 +29,7 @@ __all__ = [
     "Evaluation",
     "Evaluations",
     "Extraction",
+    "Migration",
     "check_settings",
     "compare",
     "compare_run",
@@ -28,6 +39,7 @@ __all__ = [
     "extract",
     "load",
     "merged",
+    "migrate",
     "of_document",
     "plan_distillation",
 ]

@@ -18,6 +18,7 @@ from manifold_probe.api.arguments import (
     model_options,
 )
 from manifold_probe.api.documents import (
+    changed_by_index,
     comparison_document,
     comparisons_document,
     findings,
@@ -264,6 +265,7 @@ def _add_origins(document: dict[str, Any], opened: Opened, name: str) -> None:
     student = opened.students[name]
     for sentence in different_preprocessing(opened.teacher.source.path, student.source.path):
         document["alarms"].append({"code": "different_preprocessing", "message": sentence})
+    document["alarms"] += changed_by_index(opened.teacher, student)
     run = run_of(student)
     if run is not None:
         training = training_of(run, student, opened.pairs[name].student.ids)

@@ -156,6 +156,15 @@ def training_alarms(training: dict[str, Any], raised: set[str]) -> list[dict[str
     return [{"code": code, "message": message} for code, message in alarms]
 
 
+def changed_by_index(*spaces: Space) -> list[dict[str, str]]:
+    """An alarm for every space whose index no longer holds the vectors that were added to it."""
+    lost = {space.name: space.source.lost for space in spaces if space.source.lost}
+    return [
+        {"code": "changed_by_index", "message": f"{name} {text}; every value includes that change."}
+        for name, text in lost.items()
+    ]
+
+
 def pairing_of(pair: Pair) -> Pairing:
     """How the rows were paired, and which they are."""
     return Pairing(

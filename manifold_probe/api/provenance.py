@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import manifold_probe
+from manifold_probe.spaces.qdrant_store import is_address
+from manifold_probe.spaces.read import rows_sha256, sha256
 from manifold_probe.spaces.space import Space
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
@@ -47,14 +48,8 @@ def _method(folder: Path) -> str | None:
 
 def _sha256(space: Space) -> str:
     """Of the file, or of the rows of an array in memory."""
-    if space.source.path is not None:
-        from manifold_probe.spaces.read import sha256
-
-        return sha256(space.source.path)
-    digest = hashlib.sha256()
-    for _, rows in space.blocks():
-        digest.update(rows.tobytes())
-    return digest.hexdigest()
+    path = space.source.path
+    return rows_sha256(space) if path is None or is_address(path) else sha256(path)
 
 
 def provenance_of(seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from manifold_probe.report import document as documents
 from manifold_probe.report.blocks import Block
 from manifold_probe.report.frame import OF_DIAGNOSIS, diagnosis_rows
 from manifold_probe.report.layers import Layers
+from manifold_probe.report.migration import Migration
 from manifold_probe.report.records import Cause, Part, Reading
 from manifold_probe.report.result import ComparisonResult, Result
 from manifold_probe.spaces.pairing import Pair
@@ -430,9 +431,11 @@ class Evaluations(Result, Mapping[str, Evaluation]):
         return f"<Evaluations of {', '.join(self)}>"
 
 
-def load(path: str | Path) -> Comparison | Comparisons | Diagnosis | Evaluation | Evaluations | Layers | Space:
-    """A saved result (.json) as `Comparison`, `Comparisons`, `Diagnosis`, `Evaluation` or `Evaluations`, or a file of
-    features as a `Space`.
+def load(
+    path: str | Path,
+) -> Comparison | Comparisons | Diagnosis | Evaluation | Evaluations | Migration | Layers | Space:
+    """A saved result (.json) as `Comparison`, `Comparisons`, `Diagnosis`, `Evaluation`, `Evaluations` or `Migration`,
+    or a file of features as a `Space`.
 
     Raises
     ------
@@ -454,6 +457,7 @@ RESULTS: dict[str, type[Result]] = {
     documents.DIAGNOSIS: Diagnosis,
     documents.EVALUATION: Evaluation,
     documents.EVALUATIONS: Evaluations,
+    documents.MIGRATION: Migration,
     documents.LAYERS: Layers,
 }
 

@@ -17,6 +17,7 @@ from manifold_probe.cli.extract import extract
 from manifold_probe.cli.figures import figures
 from manifold_probe.cli.info import info
 from manifold_probe.cli.merge import merge
+from manifold_probe.cli.migrate import migrate
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.partial import partial
 from manifold_probe.cli.watch import watch
@@ -48,5 +49,5 @@ def probe(
         shell.write(context.get_help() + "\n")
 
 
-for verb in (compare, diagnose, figures, extract, distill, watch, evaluate, partial, merge, info, demo):
+for verb in (compare, diagnose, figures, extract, distill, watch, evaluate, migrate, partial, merge, info, demo):
     app.command(cls=shell.Verb)(verb)

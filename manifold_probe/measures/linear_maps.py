@@ -5,6 +5,7 @@ centred products X'Y and Y'Y,
 
     ridge         W = (Y'Y + a I)^-1 Y'X = V (V'Y'X / (s + a)),  Y'Y = V diag(s) V'
     orthogonal    W = V U',  X'Y = U diag(s) V': the rotation that brings y nearest to x (Procrustes)
+    low rank      W R R', R the r directions in which the mapped rows y W vary most (reduced-rank regression)
     permutation   every dimension of y moves to the dimension of x that it correlates with, one to one
 
 and the squared errors on other rows follow from their moments, with products about the means that W was fitted with:
@@ -133,6 +134,31 @@ def held_out_strength(fit: list[Moments]) -> float:
     shrunk = [1 / (path.values + strength) for strength in HELD_OUT_STRENGTHS * _mean_square(train)]
     errors = [f @ costs @ f - 2 * f @ gains for f in shrunk]
     return float(HELD_OUT_STRENGTHS[int(np.argmin(errors))] * _mean_square(total(fit)))
+
+
+def reduced_rank(fit: list[Moments], strength: float, kept: float) -> tuple[np.ndarray, int]:
+    """The ridge map (dy, dx) of rank r, and r: the fewest directions that explain a share ``kept`` of what all do.
+
+    What directions explain is read on the second half of the groups with the map of the first: tr X'X less the errors
+    is the sum over directions v of 2 v'W'Y'X v - v'W'Y'Y W v.
+    """
+    middle = max((len(fit) + 1) // 2, 1)
+    train, test = total(fit[:middle]), total(fit[middle:] or fit)
+    weights, turned = _principal(train, strength)
+    xy, yy = _about(test, train)
+    mapped = weights @ turned
+    explained = 2 * np.einsum("ij,ij->j", mapped, xy.T @ turned) - np.einsum("ij,ij->j", mapped, yy @ mapped)
+    sums = np.cumsum(explained)
+    rank = 1 + int(np.argmax(sums >= kept * sums.max())) if sums.max() > 0 else 1
+    weights, turned = _principal(total(fit), strength)
+    return weights @ turned[:, :rank] @ turned[:, :rank].T, rank
+
+
+def _principal(m: Moments, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ridge map W (dy, dx), and the directions (dx, dx) of x in which y W varies, the most first."""
+    weights = ridge(m, strength)
+    _, vectors = linalg.eigh(weights.T @ m.covariance[2] @ weights)
+    return weights, vectors[:, ::-1]
 
 
 def _mean_square(m: Moments) -> float:

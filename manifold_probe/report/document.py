@@ -16,6 +16,7 @@ SEVERAL = "manifold-probe/comparisons/1"
 DIAGNOSIS = "manifold-probe/diagnosis/2"
 EVALUATION = "manifold-probe/evaluation/1"
 EVALUATIONS = "manifold-probe/evaluations/1"
+MIGRATION = "manifold-probe/migration/1"
 LAYERS = "manifold-probe/layers/1"
 KINDS: dict[str, tuple[type[Record], str]] = {  # what a schema's documents hold, and how such a file is written again
     ONE: (records.ComparisonDocument, "write the file again with --json"),
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[type[Record], str]] = {  # what a schema's documents hold
     DIAGNOSIS: (records.DiagnosisDocument, "write the file again with probe diagnose --json"),
     EVALUATION: (records.EvaluationDocument, "write the file again with probe evaluate --json"),
     EVALUATIONS: (records.EvaluationsDocument, "write the file again with probe evaluate --json"),
+    MIGRATION: (records.MigrationDocument, "write the file again with probe migrate --json"),
     LAYERS: (records.LayersDocument, "compare with --layers --json again"),
 }
 COMPARISONS = (ONE, SEVERAL)

@@ -3,8 +3,9 @@
 A comparison of one student is a `ComparisonDocument`, of several a `ComparisonsDocument` with the paired differences of
 every two. A student that was diagnosed has one key more, ``diagnosis`` (`Findings`); a diagnosis alone is a
 `DiagnosisDocument`. Its account is a list of parts that add up to the whole loss, to `EXACT`. Further documents are the
-`EvaluationDocument` and the `LayersDocument`; of a run of our trainer, the lines of its log (`Loss`, `Measurement`) and
-the `Manifest`. Nothing in a document is NaN or infinite: what is undefined is null, with a note.
+`EvaluationDocument`, the `MigrationDocument` and the `LayersDocument`; of a run of our trainer, the lines of its log
+(`Loss`, `Measurement`) and the `Manifest`. Nothing in a document is NaN or infinite: what is undefined is null, with a
+note.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from manifold_probe.report.typed import Name, NotNegative, Positive, Record
 
 EXACT = 1e-9
 STATUSES = ("proved", "suspected")
+VERDICTS = NOT_NEEDED, MAP, RE_EMBED = ("not needed", "map", "re-embed")
 
 
 class Input(Record):
@@ -529,6 +531,94 @@ class EvaluationsDocument(Record):
             return "'students' is empty"
         others = {row[side] for row in thing["differences"] for side in "ab"} - set(thing["students"])
         return f"'differences' names {min(others)!r}, which is no student" if others else None
+
+
+class MigrationInputs(Record):
+    """Both indexes, and the vectors of real queries where they were given."""
+
+    old: Input
+    new: Input
+    queries: Input | None
+
+
+class MigrationSettings(Record):
+    """What was asked for; maps were fitted on ``calibration_rows`` documents, and ``searched_rows`` others searched."""
+
+    k: Positive
+    queries: int
+    seed: int
+    calibration_rows: int
+    searched_rows: int
+    threshold: float
+
+
+class Churn(HeldOut):
+    """The share of each document's k nearest that changes from the old model to the new, over all documents."""
+
+    chance: float | None
+
+
+class Way(Record):
+    """What a way of searching retains of the new index's results, and of the old one's (None where not known).
+
+    ``precision`` is the share of results with the query's label; ``rank`` that of a low-rank map.
+    """
+
+    words: str
+    retained: Interval
+    of_old: Interval | None
+    precision: Interval | None
+    rank: int | None
+
+
+class CurvePoint(Interval):
+    """What the best map retains when it is fitted on fewer rows, as the mean of ``draws`` random samples."""
+
+    rows: int
+    draws: int
+
+
+class LosingDocument(Record):
+    """A document that fewer queries find than in the new index.
+
+    ``times`` queries find it there, of which ``kept`` find it with the best map and ``kept_by_old`` in the old index
+    (None where real queries ask); ``lost_by`` are the first of those that do not find it with the map.
+    """
+
+    row: int
+    id: Name | None
+    label: Name | None
+    times: int
+    kept: int
+    kept_by_old: int | None
+    lost_by: list[Name]
+
+
+class MigrationDocument(Record):
+    """Moving an index from one embedding model to another; ``best`` is the way by a map that retains most."""
+
+    schema: str
+    verdict: str
+    sentence: str
+    rule: str
+    inputs: MigrationInputs
+    pairing: Pairing
+    settings: MigrationSettings
+    churn: Churn
+    ways: dict[str, Way]
+    best: str
+    curve: list[CurvePoint]
+    enough: int | None
+    losing: list[LosingDocument]
+    alarms: list[Alarm]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def inconsistent(cls, thing: dict[str, Any]) -> str | None:
+        """An unknown verdict, or a best way that is not among the ways."""
+        if thing["verdict"] not in VERDICTS:
+            return f"'verdict' is {thing['verdict']!r}, none of {', '.join(VERDICTS)}"
+        return None if thing["best"] in thing["ways"] else f"'best' is {thing['best']!r}, which is not in 'ways'"
 
 
 class LayersSide(Record):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,14 @@ class Map:
             )
         rows = rows if rows.dtype.kind == "f" else rows.astype(np.float32)
         return rows @ self.A.astype(rows.dtype) + self.b.astype(rows.dtype)
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        """One vector (d,), or rows (..., d), mapped; lists are taken too.
+
+        >>> Map(2 * np.eye(2), np.ones(2))([1.0, 2.0])
+        array([3., 5.])
+        """
+        return self.apply(np.asarray(rows))
 
     def save(self, path: str | Path) -> None:
         """Write the tensors ``A`` and ``b``, with the facts as metadata; the whole file or none, always the same bytes.

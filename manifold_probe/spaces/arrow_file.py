@@ -36,7 +36,7 @@ def open_parquet(path: str) -> Contents:
             return pq.ParquetFile(path, memory_map=True).iter_batches(batch_size=rows, columns=columns)
 
         # Only the row count comes from the metadata: reading column metadata of a damaged file can crash the process.
-        return _contents(path, "parquet", file.schema_arrow, file.metadata.num_rows, batches)
+        return open_batches(path, "parquet", file.schema_arrow, file.metadata.num_rows, batches)
 
 
 def open_ipc(path: str) -> Contents:
@@ -46,7 +46,7 @@ def open_ipc(path: str) -> Contents:
             schema = reader.schema
             in_file = hasattr(reader, "count_rows")
             n = reader.count_rows() if in_file else sum(batch.num_rows for batch in reader)
-        return _contents(path, "arrow", schema, n, partial(_ipc_batches, path))
+        return open_batches(path, "arrow", schema, n, partial(_ipc_batches, path))
 
 
 def _ipc_reader(path: str) -> Any:
@@ -67,7 +67,8 @@ def _ipc_batches(path: str, columns: list[str], rows: int) -> Iterator[Any]:
             yield selected
 
 
-def _contents(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Contents:
+def open_batches(path: str, kind: str, schema: Any, n: int, batches: Batches) -> Contents:
+    """The columns of a table of n rows that is read in record batches; ``kind`` is the name of the format."""
     import pyarrow as pa
 
     if len(set(schema.names)) < len(schema.names):

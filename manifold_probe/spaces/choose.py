@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from manifold_probe.spaces.bits import SUFFIX, unpacked
 from manifold_probe.spaces.checks import bad, check_array
 from manifold_probe.spaces.contents import IN_MEMORY_FORMATS, RESERVED, Contents, Entry, array_entry, last_part
@@ -26,6 +28,14 @@ def choose_features(contents: Contents, key: str | None = None, fewest: int = 2,
     entry = _of_text(contents.path, entry)
     check_array(contents.path, entry, fewest, sets)
     return entry
+
+
+def with_features(contents: Contents, key: str | None) -> Contents:
+    """The same contents with the entry ``key`` as "features"; unchanged without a key. Raises InputError."""
+    if key is None:
+        return contents
+    entry = replace(choose_features(contents, key, fewest=0, sets=True), name="features")
+    return replace(contents, entries=contents.entries | {"features": entry})
 
 
 def _of_text(path: str, entry: Entry) -> Entry:

@@ -25,6 +25,7 @@ class Entry:
     ``open()`` gives an array-like with ``shape``, ``dtype``, slicing and indexing by an integer array. ``problem``
     completes the sentence "key 'x' ..." if the entry can be listed but not used (sparse, object, ...). If the entry is
     made of columns of a table, ``columns`` names them and ``left_out`` gives the reason for every other numeric column.
+    ``lost`` completes the sentence "file ..." if the vectors are not those that were once stored (a quantised index).
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     problem: str | None = None
     columns: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    lost: str | None = None
 
 
 @dataclass(frozen=True)

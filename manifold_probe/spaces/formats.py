@@ -10,6 +10,7 @@ from manifold_probe.spaces.arrow_file import open_ipc, open_parquet
 from manifold_probe.spaces.checks import bad, check_file
 from manifold_probe.spaces.columns import pick_column
 from manifold_probe.spaces.contents import Contents
+from manifold_probe.spaces.faiss_file import open_faiss
 from manifold_probe.spaces.hdf5_file import open_hdf5
 from manifold_probe.spaces.json_file import open_json, open_json_lines
 from manifold_probe.spaces.lines import read_lines
@@ -36,6 +37,8 @@ READERS = {
     ".json": open_json,
     ".h5": open_hdf5,
     ".hdf5": open_hdf5,
+    ".faiss": open_faiss,
+    ".index": open_faiss,
 }
 
 

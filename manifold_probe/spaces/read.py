@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ from manifold_probe.spaces.contents import IN_MEMORY_FORMATS, Contents
 from manifold_probe.spaces.folder import file_sha256, open_folder, shard_files
 from manifold_probe.spaces.formats import open_file, read_column_file
 from manifold_probe.spaces.frame import frame_contents
+from manifold_probe.spaces.indexes import index_files, index_reader
 from manifold_probe.spaces.labels import is_labelled, marked
+from manifold_probe.spaces.qdrant_store import is_address
 from manifold_probe.spaces.space import Source, Space
 from manifold_probe.spaces.tokens import as_rows, check_rows, token_ids
 from manifold_probe.spaces.values import entries_of
@@ -37,8 +40,22 @@ def split_key(path: str) -> tuple[str, str | None]:
 
 
 def open_contents(path: str, key: str | None = None) -> Contents:
-    """The contents of a file or a folder of shards; ``key`` is the features' key in the shards."""
+    """The contents of a file, a folder of shards or an index; ``key`` is the features' key in shards and indexes."""
+    if (reader := index_reader(path)) is not None:
+        return reader(path, key)
     return open_folder(path, key) if os.path.isdir(path) else open_file(path)
+
+
+def _takes_key(path: str) -> bool:
+    """Whether `open_contents` uses the key, so that the features are then called "features"."""
+    return os.path.isdir(path) or index_reader(path) is not None
+
+
+def _files(path: str) -> list[str]:
+    """The files of a path, in a fixed order; none of a server."""
+    if index_reader(path) is not None:
+        return index_files(path)
+    return shard_files(path) if os.path.isdir(path) else [path]
 
 
 def read(path: str, key: str | None = None, labelled: bool = True, rows: str | None = None) -> Space:
@@ -52,7 +69,8 @@ def read(path: str, key: str | None = None, labelled: bool = True, rows: str | N
     ----------
     path : str
         A feature file or a folder with ``manifest.json``; "file::key" names the array in it, and "file::key?bits" (or
-        "file?bits") the packed bits of a byte array, as rows of -1 and 1.
+        "file?bits") the packed bits of a byte array, as rows of -1 and 1. Or an index: a FAISS file, the folder of
+        LanceDB, Chroma, Qdrant or ``datasets``, the address of a Qdrant server; "index::name" is a table or collection.
     key : str, optional
         The array, as an alternative to "::key". By default "features", else the only matrix that is not reserved.
     labelled : bool
@@ -69,9 +87,8 @@ def read(path: str, key: str | None = None, labelled: bool = True, rows: str | N
     """
     file, key_in_path = split_key(path)
     key = key or key_in_path
-    if not os.path.isdir(file):
+    if not _takes_key(file):
         return _space(open_contents(file, key), key, path, labelled, rows=rows)
-    # the contents of a folder have the key "features"
     space = _space(open_contents(file, key), None, path, labelled, rows=rows)
     space.source = replace(space.source, key=key or space.source.key)
     return space
@@ -90,7 +107,7 @@ def _space(
     n = entry.shape[0]
     ids, labels = attached(contents, entry.name, n, labelled)
     candidate = id_candidate(contents, entry.name, n) if ids is None else None
-    source = Source(contents.path, entry.name, contents.format, candidate, entry.left_out)
+    source = Source(contents.path, entry.name, contents.format, candidate, entry.left_out, lost=entry.lost)
     if contents.format in IN_MEMORY_FORMATS:
         source = Source(id_candidate=candidate, columns_left=entry.left_out)
     if rows == "tokens":
@@ -162,9 +179,18 @@ def as_space(data: Any, name: str = "array", labelled: bool = True, fewest: int 
 
 
 def sha256(path: str) -> str:
-    """The hash of a file's bytes; of a folder, of its manifest and its shards in the manifest's order."""
+    """The hash of a file's bytes; of a folder, of its manifest and its shards in the manifest's order,
+    or of all files of an index. Of a server's address, of its rows: it has no files here."""
     file, _ = split_key(path)
-    return file_sha256(shard_files(file) if os.path.isdir(file) else [file])
+    return rows_sha256(read(path)) if is_address(file) else file_sha256(_files(file))
+
+
+def rows_sha256(space: Space) -> str:
+    """The hash of the rows of a space."""
+    digest = hashlib.sha256()
+    for _, rows in space.blocks():
+        digest.update(rows.tobytes())
+    return digest.hexdigest()
 
 
 def inspect(path: str) -> dict[str, Any]:
@@ -186,12 +212,12 @@ def inspect(path: str) -> dict[str, Any]:
     """
     file, key = split_key(path)
     contents = open_contents(file, key)
-    files = shard_files(file) if os.path.isdir(file) else [file]
+    files = _files(file)
     facts: dict[str, Any] = {
         "path": path,
         "format": contents.format,
         "bytes": sum(os.path.getsize(part) for part in files),
-        "sha256": file_sha256(files),
+        "sha256": sha256(path),
         "keys": [
             {"key": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "problem": entry.problem}
             for entry in contents.entries.values()
@@ -204,7 +230,7 @@ def inspect(path: str) -> dict[str, Any]:
         "problem": None,
     }
     try:
-        space = _space(contents, None if os.path.isdir(file) else key, path)
+        space = _space(contents, None if _takes_key(file) else key, path)
     except InputError as error:
         return facts | {"problem": str(error)}
     key = space.source.key or ""
@@ -283,8 +309,8 @@ def read_column(
         If there is no such column or it is not one integer or string per row.
     """
     file, key = split_key(path)
-    if os.path.isdir(file):
-        return pick_column(open_folder(file), key, names, default)
+    if _takes_key(file):
+        return pick_column(open_contents(file), key, names, default)
     values, ids = read_column_file(file, key, names, default, n)
     if ids is None and known is not None and not file.lower().endswith(".txt"):
         ids = ids_among(open_file(file), key or default, len(values), known)

@@ -24,7 +24,7 @@ class Source:
 
     ``id_candidate`` is a column stored with the features that may hold ids, if none is called ids. ``columns_left``
     gives the numeric columns that are not dimensions, with the reason. ``tokens`` is the number of rows per set of
-    vectors, where every token is a row.
+    vectors, where every token is a row. ``lost`` says what an index no longer holds of the vectors.
     """
 
     path: str | None = None
@@ -33,6 +33,7 @@ class Source:
     id_candidate: str | None = None
     columns_left: dict[str, str] = field(default_factory=dict)
     tokens: int | None = None
+    lost: str | None = None
 
     def ids_option(self, side: str) -> str:
         """The command-line option that uses the candidate as ids.
