@@ -66,11 +66,12 @@ def side_by_side(progress: Progress | None, count: int) -> list[Progress]:
     (None, None)
     """
     done_by = [0.0] * count
+    whole = silent if progress is None else progress
 
     def of_part(part: int) -> Progress:
         def report(stage: str, done: float, total: float, *note: str) -> None:
             done_by[part] = done / total if total else 1.0
-            (progress or silent)(stage, sum(done_by), count, *note)
+            whole(stage, sum(done_by), count, *note)
 
         return report
 
