@@ -34,6 +34,7 @@ def watch(
     \b
     Examples:
       probe watch run/
+      probe watch watch.jsonl
     """
     from manifold_probe.report.run import log_of, read_run
 
