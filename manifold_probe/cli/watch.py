@@ -34,7 +34,7 @@ def watch(
     \b
     Examples:
       probe watch run/
-      probe watch watch.jsonl
+      probe watch run/log.jsonl
     """
     from manifold_probe.report.run import log_of, read_run
 
