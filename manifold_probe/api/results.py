@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from manifold_probe.errors import InputError
 from manifold_probe.files import write_whole
@@ -29,6 +29,31 @@ if TYPE_CHECKING:
 
     from manifold_probe.diagnosis.unaligned import Unaligned
     from manifold_probe.report.figures.look import Look
+
+One = TypeVar("One", bound=Result)
+
+
+class ByStudent(Mapping[str, One]):
+    """A result of several students as a mapping from name to the result of each; ``one`` is the class of these."""
+
+    one: ClassVar[type[Any]]
+    _document: dict[str, Any]
+
+    def __getitem__(self, name: str) -> One:
+        result: One = self.one(self._document["students"][name])
+        return result
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._document["students"])
+
+    def __len__(self) -> int:
+        return len(self._document["students"])
+
+    @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Paired differences a - b of every measure or task: ``{"a", "b", "value", "low", "high"}`` each, with the key
+        "measure" or "task"."""
+        return self._document["differences"]
 
 
 class Comparison(ComparisonResult):
@@ -83,7 +108,7 @@ class Comparison(ComparisonResult):
         return f"<Comparison: {verdict(self._document)}>"
 
 
-class Comparisons(ComparisonResult, Mapping[str, Comparison]):
+class Comparisons(ByStudent[Comparison], ComparisonResult):
     """Several students of one teacher: a mapping from name to `Comparison`, and the paired differences.
 
     Examples
@@ -99,19 +124,7 @@ class Comparisons(ComparisonResult, Mapping[str, Comparison]):
     [True]
     """
 
-    def __getitem__(self, name: str) -> Comparison:
-        return Comparison(self._document["students"][name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._document["students"])
-
-    def __len__(self) -> int:
-        return len(self._document["students"])
-
-    @property
-    def differences(self) -> list[dict[str, Any]]:
-        """Paired differences a - b of every measure: ``{"measure", "a", "b", "value", "low", "high"}`` each."""
-        return self._document["differences"]
+    one = Comparison
 
     def __repr__(self) -> str:
         return f"<Comparisons of {', '.join(self)}>"
@@ -382,7 +395,7 @@ class Evaluation(Result):
         return f"<Evaluation: {', '.join(self._document['tasks'])}>"
 
 
-class Evaluations(Result, Mapping[str, Evaluation]):
+class Evaluations(ByStudent[Evaluation], Result):
     """Several students of one teacher, judged on the same rows: a mapping from name to `Evaluation`, and the paired
     differences.
 
@@ -399,22 +412,9 @@ class Evaluations(Result, Mapping[str, Evaluation]):
     True
     """
 
+    one = Evaluation
     columns = ("student", *Evaluation.columns)
     called = "an evaluation"
-
-    def __getitem__(self, name: str) -> Evaluation:
-        return Evaluation(self._document["students"][name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._document["students"])
-
-    def __len__(self) -> int:
-        return len(self._document["students"])
-
-    @property
-    def differences(self) -> list[dict[str, Any]]:
-        """Paired differences a - b of every score: ``{"a", "b", "task", "value", "low", "high", "n"}`` each."""
-        return self._document["differences"]
 
     def _blocks(self) -> list[Block]:
         from manifold_probe.report.evaluation import evaluations_blocks

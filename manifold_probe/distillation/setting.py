@@ -31,7 +31,7 @@ from manifold_probe.extraction.examples import Examples
 from manifold_probe.extraction.processes import Processes
 from manifold_probe.extraction.recipe import named_recipe
 from manifold_probe.extraction.run import projection
-from manifold_probe.extraction.work import Request, prepared
+from manifold_probe.extraction.work import Request, Work, prepared
 from manifold_probe.models.build import reason
 from manifold_probe.models.load import forward, load_model
 from manifold_probe.models.pooling import pool
@@ -274,7 +274,8 @@ def _targets_of_model(
     for option, given in (("--positional", config.positional), ("--teacher-ids", config.teacher_ids is not None)):
         if given:
             raise InputError(f"{option}: is for a file of features; {config.teacher} is a model; leave {option} out")
-    has_preprocessing = load_model(config.teacher).preprocessing is not None
+    model = load_model(config.teacher, takes=data.kind)
+    has_preprocessing = model.preprocessing is not None
     live_tokens = config.tokens and config.augment != "plain"  # then the class tokens alone are stored, to be measured
     request = Request(
         config.teacher,
@@ -288,12 +289,12 @@ def _targets_of_model(
         std=None if has_preprocessing else config.std,
     )
     if config.tokens:
-        _check_grid(config, data, request, processes)
+        _check_grid(config, data, prepared(replace(request, pooling=TOKENS), processes.local, model))
     if not trial:
         path = features_of(request, tell=tell, progress=progress)
         if config.tokens and not live_tokens:
             return stored_targets(replace(config, teacher=str(path)), data, needs)
-    work = prepared(request, processes.local)
+    work = prepared(request, processes.local, model)
     assert work.model.preprocessing is not None
     examples = Examples(data, work.model.preprocessing, named_recipe(config.augment), config.seed, device)
 
@@ -311,9 +312,8 @@ def _targets_of_model(
     return live_targets(path, data, teacher_view, tokens)
 
 
-def _check_grid(config: Config, data: Data, request: Request, processes: Processes) -> None:
+def _check_grid(config: Config, data: Data, work: Work) -> None:
     """Refuse a student of another grid than the teacher's before the teacher runs on all rows. Raises InputError."""
-    work = prepared(replace(request, pooling=TOKENS), processes.local)
     (first, *_) = batches(data, range(1), 1, work.prepare, work.collate)
     if not first.rows:
         return  # the extraction names what cannot be read

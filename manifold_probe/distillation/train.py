@@ -175,6 +175,7 @@ class Run:
         self.batch_size = setting.config.batch_size
         self.embed = torch.compile(setting.learner.embed) if self.config.compile else setting.learner.embed
         self.random = random_state()
+        self.trained = torch.nn.ModuleList([setting.learner.module, setting.method])
 
     def start(self, checkpoint: dict[str, Any] | None) -> None:
         """Start from the beginning, or from a checkpoint."""
@@ -262,7 +263,7 @@ class Run:
             torch.nn.utils.clip_grad_norm_(setting.parameters, config.clip)
         setting.optimiser.step()
         if setting.averaged is not None:
-            setting.averaged.update_parameters(torch.nn.ModuleList([setting.learner.module, setting.method]))
+            setting.averaged.update_parameters(self.trained)
         return values
 
     def gradients(self, rows: np.ndarray, batch: Any, targets: Tensor, parts: int) -> dict[str, float]:
