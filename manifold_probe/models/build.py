@@ -46,6 +46,9 @@ class Built(NamedTuple):
 def from_python(source: ModelSource) -> Built:
     """Import ``package.module`` and call ``callable`` with the arguments; the current folder is importable.
 
+    A module with a method ``tokenize`` takes texts: ``tokenize(texts)`` gives a dict of tensors (B, ...), with which the
+    module is called by name.
+
     Raises
     ------
     InputError
@@ -80,7 +83,10 @@ def from_python(source: ModelSource) -> Built:
         raise bad(source.text, f"{name} returned a {type(model).__name__}; it must return a torch.nn.Module")
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
         raise bad(source.text, f"{name} returned lazy layers without shapes; run one batch before returning the module")
-    return Built(model, "images")
+    tokenize = getattr(model, "tokenize", None)
+    if not callable(tokenize):
+        return Built(model, "images")
+    return Built(model, "texts", TextPreprocessing(tokenize, {"tokenizer": source.text}, has_first_token=False))
 
 
 def from_timm(source: ModelSource, pretrained: bool) -> Built:

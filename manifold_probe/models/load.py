@@ -196,7 +196,9 @@ def _cls_problem(model: Model, preprocessing: TextPreprocessing, batch: Any) -> 
 
 def _is_causal(model: Model, batch: Any) -> bool:
     """Whether the state of a text's first token stays the same if all later tokens are replaced."""
-    ids = batch["input_ids"]
+    ids = batch.get("input_ids")
+    if ids is None:
+        return False
     others = torch.cat([ids[:, :1], torch.where(ids[:, 1:] > 0, ids[:, 1:] - 1, 1)], 1)
     before, after = (token_states(returned(model, {**batch, "input_ids": tokens})) for tokens in (ids, others))
     if before is None or after is None or before.shape[1] < 2:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import manifold_probe as mp
 from manifold_probe.errors import InputError
 from manifold_probe.models.load import forward, load_model
+from manifold_probe.models.preprocessing import TextPreprocessing
 from tests.models.tiny import images
 
 
@@ -29,6 +31,19 @@ def test_output_and_mode(tiny: Path) -> None:
     torch.testing.assert_close(output, model.module(images()).detach(), rtol=0, atol=0)
     with torch.autocast("cpu", torch.bfloat16):
         assert forward(model, images()).dtype == torch.float32
+
+
+def test_a_module_that_tokenizes_takes_texts(tiny: Path, tmp_path: Path) -> None:
+    texts = ["first", "second", "third"]
+    model = load_model("python:tinymodel:Words?width=3")
+    assert model.takes == "texts"
+    assert isinstance(model.preprocessing, TextPreprocessing)
+    vectors = model.module.vectors.weight.detach()
+    expected = torch.stack([vectors[[ord(letter) for letter in text[:5]]].mean(0) for text in texts])
+    torch.testing.assert_close(forward(model, model.preprocessing.collate(texts)), expected)
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    found = mp.extract("python:tinymodel:Words?width=3", tmp_path / "texts.txt", tmp_path / "out", dtype="float32")
+    assert found.space().read(0, 3) == pytest.approx(expected.numpy(), abs=1e-6)
 
 
 def test_what_the_callable_prints_leaves_stdout_alone(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
