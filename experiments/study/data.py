@@ -258,8 +258,9 @@ def no_teacher(name: str, rows: dict[str, np.ndarray]) -> Path:
 def trained_resnet20() -> Path:
     """The folder of the composites' teacher, trained on labels alone."""
     folder, images = RUNS / "teacher", composite("train")
+    target = no_teacher("composite-train", arrays(images))
     mp.distill(
-        folder, method="kd", options={"weight": 0.0}, teacher=no_teacher("composite-train", arrays(images)), data=images,
+        folder, method="kd", options={"weight": 0.0}, teacher=target, data=images,
         student="resnet20", epochs=10, size=SIDE, mean=0.5, std=0.5, held_out=HELD_OUT / TRAIN, seed=0,
         optimiser="adamw", rate=3e-3, weight_decay=0.01, schedule="cosine", batch_size=64,
     )  # fmt: skip

@@ -118,7 +118,8 @@ def settings_of(student: Student) -> dict[str, Any]:
     return {
         "teacher": target, "student": source, "data": path, "seed": student.seed, "held_out": share,
         "epochs": epochs, "samples": student.samples // epochs, "batch_size": student.batch, "log_every": 1_000_000,
-        "probe_every": epochs if student.part == "claim" else 1, **optimisation, **images, **method,
+        "probe_at": [] if student.part == "claim" or epochs < EPOCHS else list(SHARES.values()),
+        **optimisation, **images, **method,
     }  # fmt: skip
 
 
@@ -133,12 +134,11 @@ def watched(log: list[dict[str, Any]]) -> dict[str, Any]:
     """Measures and loss at the shares of the training, from its log."""
     losses = [line["loss"] for line in log if "loss" in line]
     points = [line["measures"] for line in log if "measures" in line]
-    if len(losses) < EPOCHS or len(points) <= EPOCHS:
+    if len(losses) < EPOCHS or len(points) <= len(SHARES):
         return {}
     values: dict[str, Any] = {}
-    for share, epoch in SHARES.items():
+    for (share, epoch), sides in zip(SHARES.items(), points[1:], strict=True):  # the first is of the untrained student
         values[f"{share} loss"] = losses[epoch - 1]
-        sides = points[epoch]  # the first point is of the untrained student
         values |= {f"{share} {side} {key}": value for side in sides for key, value in sides[side].items()}
     return values
 

@@ -34,7 +34,8 @@ class Config:
     ``rate`` is the highest learning rate. The schedule starts at ``warmup_rate`` and ends at ``final_rate``.
     ``options`` are the method's constants. ``augment`` is a recipe of views, "plain" for none. ``held_out`` is the
     share of rows that are kept out of training and measured instead; None is replaced once the number of rows is known,
-    see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs. ``log_every`` counts steps.
+    see `default_held_out`. ``probe_rows`` rows are measured every ``probe_every`` epochs, or after the epochs in
+    ``probe_at``, and always after the last. ``log_every`` counts steps.
     ``samples`` cuts a pass over the rows into epochs of that many; what is left over is dropped.
     ``positional`` pairs the teacher's rows with the data by position; ``teacher_ids`` names a file of ids for them.
     ``accumulate`` is the number of parts in which a batch runs through the student, ``clip`` the largest norm of the
@@ -65,6 +66,7 @@ class Config:
     held_out: float | None = None
     probe_rows: int = 2000
     probe_every: int = 1
+    probe_at: list[int] | None = None
     log_every: int = 50
     weights: str | None = None
     size: str | None = None
@@ -80,6 +82,12 @@ class Config:
     accumulate: int | None = None
     clip: float | None = None
     ema: float | None = None
+
+    def measures_after(self, epoch: int) -> bool:
+        """Whether the held-out rows are measured after this epoch, counted from 1."""
+        if epoch == self.epochs:
+            return True
+        return epoch % self.probe_every == 0 if self.probe_at is None else epoch in self.probe_at
 
     @property
     def tokens(self) -> bool:
@@ -226,7 +234,7 @@ def converted(name: str, value: Any, kind: str) -> Any:
         return float(value)
     if wanted == "str" and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)  # such as size = 32 in a TOML file
-    kinds = {"int": int, "float": float, "str": str, "bool": bool}
+    kinds = {"int": int, "float": float, "str": str, "bool": bool, "list[int]": list}
     if wanted in kinds and (not isinstance(value, kinds[wanted]) or (wanted == "int" and isinstance(value, bool))):
         raise InputError(f"--{name.replace('_', '-')}: {value!r} is not of type {wanted}; give a value of that type")
     return value
@@ -276,6 +284,9 @@ def _check(config: Config) -> None:
         raise InputError(
             f"probe_rows: {config.probe_rows} are too few to measure anything; give at least {MIN_PROBE_ROWS}"
         )
+    for epoch in config.probe_at or []:
+        if not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
+            raise InputError(f"probe_at: {epoch!r} is not an epoch; give numbers from 1 to {config.epochs}")
     if config.clip is not None and not 0 < config.clip < float("inf"):
         raise InputError(f"--clip: {config.clip} is not a finite number above 0; give the largest norm of the gradient")
     if config.ema is not None and not 0 < config.ema < 1:

@@ -216,7 +216,7 @@ class Run:
             if self.processes.first:
                 if epoch_done or self.step % self.config.log_every == 0:
                     self.log_terms()
-                if epoch_done and (self.epoch % self.config.probe_every == 0 or self.step == self.steps):
+                if epoch_done and self.config.measures_after(self.epoch):
                     self.measure(self.probe.student())
                 if epoch_done or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.checkpoint()

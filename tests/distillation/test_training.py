@@ -97,6 +97,14 @@ def test_the_log_holds_terms_and_measures_from_the_untrained_student_on(folder: 
     assert mp.load("run/result.json")["backbone"].pairing["rows"] == 40
 
 
+def test_rows_are_measured_after_chosen_epochs(folder: Path) -> None:
+    given = {"method": "pkt", "teacher": "t.pt", "student": "conv4", "data": "digits.npz", "batch_size": 32}
+    train(resolved({**given, "epochs": 5, "probe_at": [1, 3]}), folder / "run")
+    assert [line["epoch"] for line in read_log("run") if "measures" in line] == [0, 1, 3, 5]
+    with pytest.raises(InputError, match=r"probe_at: 6 is not an epoch; give numbers from 1 to 5"):
+        resolved({**given, "epochs": 5, "probe_at": [6]})
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains(method: str, folder: Path, capfd: Capture) -> None:
     more = {"seed": {"queue_size": 64}, "compress": {"queue_size": 64}}.get(method, {})

@@ -1,0 +1,382 @@
+"""The study's questions, answered from results/students.csv alone: results/answers.json and results/tables.md.
+
+    python experiments/study/analyse.py          under a minute
+
+Rank correlations are Spearman's. Their intervals come from a bootstrap of the clusters (method, network, width),
+because students of a cluster are alike, at the confidence 1 - 0.05 / (number of measures): they hold for all measures at once,
+so for the one that was best, too. Measures are of the backbone, on rows held out of training; behaviours are of test
+rows. What is higher is better, but for ood_fpr95.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CLUSTER = ["method", "network", "width"]
+DRAWS, LEVEL = 1_000, 0.05
+SETTINGS = ("fashion", "composite", "text")
+BEHAVIOURS = (
+    "knn_accuracy", "linear_accuracy", "linear_accuracy_10%", "linear_accuracy_1%", "knn_agreement", "linear_agreement",
+    "knn_agreement_excess", "linear_agreement_excess", "transfer_knn_accuracy", "transfer_linear_accuracy", "recall_1",
+    "recall_10", "neighbour_recall", "ood_auroc_cosine", "ood_auroc_euclidean", "ood_auroc_mahalanobis",
+    "ood_rank_cosine", "ood_rank_euclidean", "ood_rank_mahalanobis", "ood_rank_usual_cosine",
+    "ood_rank_usual_euclidean", "ood_rank_usual_mahalanobis", "corruption_accuracy", "corruption_agreement",
+)  # fmt: skip
+LABELLED = ("knn_agreement", "knn_kappa", "knn_accuracy")  # measures that need labels
+SOUND = "fault == '' and part != 'claim' and setting == '{setting}'"
+SAME_LENGTH = "part == 'grid' and setting == '{setting}'"
+
+
+def measures_of(table: pd.DataFrame, prefix: str = "backbone ") -> list[str]:
+    """The columns with a measure of the student: known for all rows, and not the same for all."""
+    columns = [name for name in table if name.startswith(prefix) and "teacher" not in name]
+    return [name for name in columns if table[name].notna().all() and table[name].nunique() > 1]
+
+
+def behaviours_of(table: pd.DataFrame) -> list[str]:
+    """The behaviours that are known for all rows."""
+    return [name for name in BEHAVIOURS if name in table and table[name].notna().all() and table[name].nunique() > 1]
+
+
+def needs_labels(measure: str) -> bool:
+    """Whether a measure needs labels."""
+    return any(f" {name}" in measure for name in LABELLED)
+
+
+# ---- rank correlations
+
+
+def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's correlations (p, q) of columns (n, p) with columns (n, q)."""
+    x, y = (columns - columns.mean(0) for columns in (x, y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x / np.linalg.norm(x, axis=0)).T @ (y / np.linalg.norm(y, axis=0))
+
+
+def resampled(table: pd.DataFrame, seed: int = 0) -> list[np.ndarray]:
+    """Row numbers of DRAWS samples of whole clusters, with replacement."""
+    clusters = list(table.reset_index(drop=True).groupby(CLUSTER).indices.values())
+    rng = np.random.default_rng(seed)
+    return [
+        np.concatenate([clusters[pick] for pick in rng.integers(len(clusters), size=len(clusters))])
+        for _ in range(DRAWS)
+    ]
+
+
+def ranked(table: pd.DataFrame, columns: list[str], within: str | None) -> np.ndarray:
+    """Ranks (n, p) of columns; ``within``: about their mean within the groups of this column, from 0 to 1."""
+    if within is None:
+        return table[columns].rank().to_numpy()
+    ranks = table.groupby(within)[columns].rank(pct=True)
+    return (ranks - ranks.groupby(table[within]).transform("mean")).to_numpy()
+
+
+def predictions(table: pd.DataFrame, within: str | None = None) -> pd.DataFrame:
+    """Spearman's correlation of every measure with every behaviour, with an interval that holds for all measures.
+
+    ``within`` "method" asks whether the measure orders the students of a method, whatever the methods' order is.
+    """
+    measures, targets = measures_of(table), behaviours_of(table)
+    x, y = ranked(table, measures, within), ranked(table, targets, within)
+    value = correlations(x, y)
+    draws = []
+    for rows in resampled(table):
+        one, other = x[rows], y[rows]
+        if within is None:
+            one, other = stats.rankdata(one, axis=0), stats.rankdata(other, axis=0)
+        draws.append(correlations(one, other))
+    tail = LEVEL / len(measures) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    return pd.DataFrame(
+        [
+            {"behaviour": target, "measure": measure, "labels": needs_labels(measure), "n": len(table),
+             "spearman": value[i, j], "low": low[i, j], "high": high[i, j]}
+            for j, target in enumerate(targets)
+            for i, measure in enumerate(measures)
+        ]
+    )  # fmt: skip
+
+
+def best_of(found: pd.DataFrame, labels: bool) -> pd.DataFrame:
+    """The measure with the greatest correlation for every behaviour, of those that need labels or of the others."""
+    some = found[found.labels == labels]
+    return some.loc[some.groupby("behaviour", sort=False).spearman.idxmax()]
+
+
+# ---- a second measure
+
+
+def left_out(table: pd.DataFrame, target: str, measures: list[str], count: int) -> np.ndarray:
+    """What a regression on ``count`` measures predicts (n,) for the students of each method, from all others.
+
+    The measures are chosen on the other methods too: the first has the greatest squared correlation with the target,
+    the second with what the first leaves.
+    """
+    x = stats.zscore(table[measures].to_numpy())
+    y, predicted = table[target].to_numpy(), np.empty(len(table))
+    for rows in table.reset_index(drop=True).groupby("method").indices.values():
+        rest = np.setdiff1d(np.arange(len(table)), rows)
+        chosen: list[int] = []
+        remainder = y[rest] - y[rest].mean()
+        for _ in range(count):
+            chosen.append(int(np.nanargmax(np.abs(correlations(x[rest], remainder[:, None])[:, 0]))))
+            design = np.column_stack([np.ones(len(rest)), x[np.ix_(rest, chosen)]])
+            weights, *_ = np.linalg.lstsq(design, y[rest], rcond=None)
+            remainder = y[rest] - design @ weights
+        predicted[rows] = np.column_stack([np.ones(len(rows)), x[np.ix_(rows, chosen)]]) @ weights
+    return predicted
+
+
+def second_measure(table: pd.DataFrame) -> pd.DataFrame:
+    """R2 on the method left out with one measure and with two, and the gain with its interval over clusters."""
+    measures = [name for name in measures_of(table) if not needs_labels(name)]
+    rows, samples = [], resampled(table)
+    for target in behaviours_of(table):
+        y = table[target].to_numpy()
+        errors = [(y - left_out(table, target, measures, count)) ** 2 for count in (1, 2)]
+        total = (y - y.mean()) ** 2
+        gains = [(errors[0][draw].sum() - errors[1][draw].sum()) / total[draw].sum() for draw in samples]
+        low, high = np.quantile(gains, [LEVEL / 2, 1 - LEVEL / 2])
+        r2 = [1 - error.sum() / total.sum() for error in errors]
+        rows.append({"behaviour": target, "one": r2[0], "two": r2[1], "gain": r2[1] - r2[0], "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+# ---- early warning
+
+
+def early(table: pd.DataFrame, share: str, targets: list[str], within: str | None = None) -> pd.DataFrame:
+    """How measures and the loss at a share of the training order students as their behaviour at its end does."""
+    measures = measures_of(table, f"{share} backbone ")
+    loss = f"{share} loss"
+    table = table.assign(**{f"-{loss}": -table[loss]})
+    columns = [*measures, f"-{loss}"] if within else measures
+    x, y = ranked(table, columns, within), ranked(table, targets, within)
+    value = correlations(x, y)
+    draws = []
+    for rows in resampled(table):
+        one, other = x[rows], y[rows]
+        if within is None:
+            one, other = stats.rankdata(one, axis=0), stats.rankdata(other, axis=0)
+        draws.append(correlations(one, other))
+    tail = LEVEL / len(columns) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    return pd.DataFrame(
+        [
+            {"share": share, "behaviour": target, "measure": column, "n": len(table),
+             "spearman": value[i, j], "low": low[i, j], "high": high[i, j]}
+            for j, target in enumerate(targets)
+            for i, column in enumerate(columns)
+        ]
+    )  # fmt: skip
+
+
+def stopping(table: pd.DataFrame, share: str, measure: str, target: str, group: int = 16) -> dict[str, Any]:
+    """What is lost when the worse runs are stopped early.
+
+    Of DRAWS random groups of students the share with the smallest early ``measure`` is stopped. ``stopped`` is the
+    largest share, in eighths, at which the best student that is left is within ``tolerance`` of the group's best in 95%
+    of the groups; ``by_chance`` the same for a random choice. The tolerance is the standard deviation of the target
+    over the seeds of a cluster: what another seed would change.
+    """
+    rng = np.random.default_rng(0)
+    spread = table.groupby(CLUSTER)[target].std().dropna()
+    tolerance = float(np.sqrt((spread**2).mean()))
+    x, y = table[measure].to_numpy(), table[target].to_numpy()
+    losses: dict[str, list[list[float]]] = {"stopped": [], "by_chance": []}
+    for _ in range(DRAWS):
+        rows = rng.choice(len(table), min(group, len(table)), replace=False)
+        for name, order in (("stopped", rows[np.argsort(x[rows])]), ("by_chance", rng.permutation(rows))):
+            counts = range(0, len(rows), max(1, len(rows) // 8))
+            losses[name].append([y[rows].max() - y[order[count:]].max() for count in counts])
+    shares = np.arange(len(losses["stopped"][0])) / len(losses["stopped"][0])
+    kept = {name: (np.array(values) <= tolerance).mean(0) for name, values in losses.items()}
+    return {
+        "share": share, "measure": measure, "behaviour": target, "tolerance": tolerance, "n": len(table),
+        **{name: float(shares[np.flatnonzero(good >= 0.95).max()]) for name, good in kept.items()},
+    }  # fmt: skip
+
+
+# ---- equal loss
+
+
+def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
+    """Pairs of students of one method and number of samples whose final losses differ by less than 1%.
+
+    ``typical`` is the median difference of a behaviour in such pairs, ``all_pairs`` that of all pairs of the method;
+    ``seen`` the share of the pairs in which the measure with the greatest share orders them as the behaviour does.
+    """
+    measures = [name for name in measures_of(table) if not needs_labels(name)]
+    pairs, others = [], []
+    for _, group in table.reset_index(drop=True).groupby(["method", "samples"]):
+        for a, b in combinations(group.index, 2):
+            one, other = table["100% loss"].iloc[a], table["100% loss"].iloc[b]
+            others.append((a, b))
+            if abs(one - other) < 0.01 * max(abs(one), abs(other)):
+                pairs.append((a, b))
+    if not pairs:
+        return pd.DataFrame()
+    (a, b), (c, d) = np.array(pairs).T, np.array(others).T
+    rows = []
+    for target in targets:
+        y = table[target].to_numpy()
+        gap = y[a] - y[b]
+        right = {
+            name: float((np.sign(table[name].to_numpy()[a] - table[name].to_numpy()[b]) == np.sign(gap)).mean())
+            for name in measures
+        }
+        best = max(right, key=right.__getitem__)
+        error = np.sqrt((right[best] * (1 - right[best])) / len(pairs))
+        rows.append(
+            {"behaviour": target, "pairs": len(pairs), "typical": float(np.median(np.abs(gap))),
+             "all_pairs": float(np.median(np.abs(y[c] - y[d]))), "measure": best, "seen": right[best],
+             "low": right[best] - 1.96 * error, "high": right[best] + 1.96 * error}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# ---- disagreements
+
+
+def disagreements(table: pd.DataFrame, one: str, other: str, target: str, count: int = 2) -> list[dict[str, Any]]:
+    """The pairs of students that two measures order in opposite ways by the most ranks, and what they really do."""
+    x, y = table[one].rank(pct=True).to_numpy(), table[other].rank(pct=True).to_numpy()
+    gap = np.minimum(x[:, None] - x[None], y[None] - y[:, None])  # a is ahead in one, b in the other
+    found: list[dict[str, Any]] = []
+    used: set[int] = set()
+    for flat in np.argsort(-gap, axis=None):
+        a, b = map(int, np.unravel_index(flat, gap.shape))
+        if {a, b} & used:
+            continue
+        used |= {a, b}
+        columns = [one, other, target]
+        found.append({"a": table.index[a], "b": table.index[b], "ranks_apart": float(gap[a, b]),
+                      **{f"a {name}": float(table[name].iloc[a]) for name in columns},
+                      **{f"b {name}": float(table[name].iloc[b]) for name in columns}})  # fmt: skip
+        if len(found) == count:
+            break
+    return found
+
+
+# ---- claims
+
+
+def paired(table: pd.DataFrame, one: str, other: str, columns: list[str], **where: Any) -> list[dict[str, Any]]:
+    """The difference one - other of two methods, paired by seed: mean and 95% t-interval over seeds."""
+    some = table
+    for name, value in where.items():
+        some = some[some[name] == value]
+    a, b = (some[some.method == name].set_index("seed") for name in (one, other))
+    seeds = a.index.intersection(b.index)
+    rows: list[dict[str, Any]] = []
+    for column in columns:
+        gap = (a.loc[seeds, column] - b.loc[seeds, column]).dropna()
+        if len(gap) < 3:
+            continue
+        mean, error = float(gap.mean()), float(gap.std() / np.sqrt(len(gap)))
+        reach = stats.t.ppf(1 - LEVEL / 2, len(gap) - 1) * error
+        p = 2 * stats.t.sf(abs(mean) / error, len(gap) - 1) if error else float(mean == 0)
+        rows.append({"one": one, "other": other, **where, "column": column, "seeds": len(gap), "difference": mean,
+                     "low": mean - reach, "high": mean + reach, "p": float(p)})  # fmt: skip
+    return rows
+
+
+def holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Holm's corrected p over a family of tests."""
+    order = sorted(range(len(rows)), key=lambda row: rows[row]["p"])
+    largest = 0.0
+    for place, row in enumerate(order):
+        largest = max(largest, min(1.0, (len(rows) - place) * rows[row]["p"]))
+        rows[row]["holm"] = largest
+    return rows
+
+
+KEPT = ["backbone overlap@10", "backbone overlap@10:euclidean", "backbone debiased_linear_cka",
+        "backbone norm_correlation", "knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
+        "ood_rank_euclidean", "ood_rank_mahalanobis", "transfer_linear_accuracy", "corruption_accuracy"]  # fmt: skip
+CLASSIFIED = ["logit_accuracy", "logit_agreement", "knn_accuracy", "linear_accuracy"]
+
+
+def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The papers' claims, a family of tests each."""
+    some = table[table.part == "claim"]
+    families: dict[str, list[dict[str, Any]]] = {"coss": [], "tintem": [], "ckd": []}
+    for optimiser in ("adamw", "paper"):
+        conv4 = {"setting": "fashion", "network": "conv4", "optimiser": optimiser}
+        for one, other in (("coss", "coss 0"), ("coss 0.5", "coss 0"), ("coss neighbours", "coss"),
+                           ("coss 0 neighbours", "coss 0"), ("coss", "tintem")):  # fmt: skip
+            families["coss"] += paired(some, one, other, KEPT, **conv4)
+        signed = conv4 | {"network": "conv4-signed"}
+        for one, other in (("tintem", "coss 0"), ("tintem", "coss"), ("tintem", "tintem pca"),
+                           ("tintem", "tintem orthogonal"), ("tintem tokens", "tintem")):  # fmt: skip
+            families["tintem"] += paired(some, one, other, KEPT, **signed)
+        resnet8 = {"setting": "composite", "optimiser": optimiser, "batch": 64}
+        for other in ("from scratch", "kd", "dkd", "dist"):
+            families["ckd"] += paired(some, "ckd logits", other, CLASSIFIED, **resnet8)
+    for batch in (16, 64, 256):
+        grid = {"setting": "composite", "optimiser": "adamw", "batch": batch}
+        for one, other in (("ckd logits tau 0.25", "ckd logits"), ("ckd logits tau 4", "ckd logits")):
+            families["ckd"] += paired(some, one, other, CLASSIFIED, **grid)
+    return {name: holm(rows) for name, rows in families.items()}
+
+
+# ---- all
+
+
+def answers(table: pd.DataFrame) -> dict[str, Any]:
+    """All answers."""
+    result: dict[str, Any] = {name: [] for name in ("predicts", "within", "second", "early", "stopping", "equal_loss")}
+    result["disagreements"] = {}
+    for setting in SETTINGS:
+        where = SOUND.format(setting=setting)
+        some = table.query(where)
+        if len(some) < 20:
+            continue
+        for name, within in (("predicts", None), ("within", "method")):
+            found = predictions(some, within)
+            for labels in (False, True):
+                best = best_of(found, labels).assign(where=where)
+                result[name] += best.to_dict("records")
+        result["second"] += second_measure(some).assign(where=where).to_dict("records")
+        where = SAME_LENGTH.format(setting=setting)
+        some = table.query(where)
+        some = some[some["10% loss"].notna()]
+        if len(some) < 20:
+            continue
+        targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
+                                     "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
+        targets.append("backbone overlap@10")
+        for share in ("10%", "25%"):
+            for within in (None, "method"):
+                found = early(some, share, targets, within).assign(within=within, where=where)
+                result["early"] += found.sort_values("spearman", ascending=False).to_dict("records")
+            for target in targets:
+                measure = f"{share} backbone overlap@10"
+                result["stopping"].append(stopping(some, share, measure, target) | {"where": where})
+        result["equal_loss"] += equal_loss(some, targets).assign(where=where).to_dict("records")
+        result["disagreements"][setting] = disagreements(
+            some, "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy"
+        )
+    result["claims"] = claims(table)
+    return result
+
+
+def main() -> None:
+    table = pd.read_csv(RESULTS / "students.csv", index_col="name")
+    table["fault"] = table["fault"].fillna("")
+    table = table[table["failed"].isna()] if "failed" in table else table
+    found = answers(table)
+    text = json.dumps(found, indent=1, default=float)
+    (RESULTS / "answers.json").write_text(text.replace("NaN", "null") + "\n")
+
+
+if __name__ == "__main__":
+    main()
