@@ -3,9 +3,9 @@
     python experiments/study/analyse.py          under a minute
 
 Rank correlations are Spearman's. Their intervals come from a bootstrap of the clusters (method, network, width),
-because students of a cluster are alike, at the confidence 1 - 0.05 / (number of measures): they hold for all measures at once,
-so for the one that was best, too. Measures are of the backbone, on rows held out of training; behaviours are of test
-rows. What is higher is better, but for ood_fpr95.
+because students of a cluster are alike, at the confidence 1 - 0.05 / (number of measures): they hold for all measures
+at once, so for the one that was best, too. Measures are of the backbone, on rows held out of training; behaviours are
+of test rows. What is higher is better, but for ood_fpr95.
 """
 
 from __future__ import annotations

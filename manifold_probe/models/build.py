@@ -46,8 +46,8 @@ class Built(NamedTuple):
 def from_python(source: ModelSource) -> Built:
     """Import ``package.module`` and call ``callable`` with the arguments; the current folder is importable.
 
-    A module with a method ``tokenize`` takes texts: ``tokenize(texts)`` gives a dict of tensors (B, ...), and the module
-    is called with them by name.
+    A module with a method ``tokenize`` takes texts: ``tokenize(texts)`` gives a dict of tensors (B, ...), which the
+    module takes by name.
 
     Raises
     ------
