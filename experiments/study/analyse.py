@@ -1,6 +1,10 @@
-"""The study's questions, answered from results/students.csv alone: results/answers.json and results/tables.md.
+"""The study's questions, answered from results/students.csv alone.
 
     python experiments/study/analyse.py          under a minute
+
+results/answers.json         the answers
+results/correlations.csv     every measure with every behaviour, at the end of the training and at shares of it
+results/tables.md            both as tables
 
 Rank correlations are Spearman's. Their intervals come from a bootstrap of the clusters (method, network, width),
 because students of a cluster are alike, at the confidence 1 - 0.05 / (number of measures): they hold for all measures
@@ -11,6 +15,7 @@ of test rows. What is higher is better, but for ood_fpr95.
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -108,7 +113,7 @@ def predictions(table: pd.DataFrame, within: str | None = None) -> pd.DataFrame:
 def best_of(found: pd.DataFrame, labels: bool) -> pd.DataFrame:
     """The measure with the greatest correlation for every behaviour, of those that need labels or of the others."""
     some = found[found.labels == labels]
-    return some.loc[some.groupby("behaviour", sort=False).spearman.idxmax()]
+    return some.loc[some.spearman.abs().groupby(some.behaviour, sort=False).idxmax()]
 
 
 # ---- a second measure
@@ -277,7 +282,7 @@ def paired(table: pd.DataFrame, one: str, other: str, columns: list[str], **wher
     a, b = (some[some.method == name].set_index("seed") for name in (one, other))
     seeds = a.index.intersection(b.index)
     rows: list[dict[str, Any]] = []
-    for column in columns:
+    for column in (name for name in columns if name in table):
         gap = (a.loc[seeds, column] - b.loc[seeds, column]).dropna()
         if len(gap) < 3:
             continue
@@ -331,8 +336,9 @@ def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 # ---- all
 
 
-def answers(table: pd.DataFrame) -> dict[str, Any]:
-    """All answers."""
+def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
+    """All answers, and every correlation."""
+    every: list[pd.DataFrame] = []
     result: dict[str, Any] = {name: [] for name in ("predicts", "within", "second", "early", "stopping", "equal_loss")}
     result["disagreements"] = {}
     for setting in SETTINGS:
@@ -342,6 +348,7 @@ def answers(table: pd.DataFrame) -> dict[str, Any]:
             continue
         for name, within in (("predicts", None), ("within", "method")):
             found = predictions(some, within)
+            every.append(found.assign(setting=setting, share="100%", within=within))
             for labels in (False, True):
                 best = best_of(found, labels).assign(where=where)
                 result[name] += best.to_dict("records")
@@ -356,8 +363,10 @@ def answers(table: pd.DataFrame) -> dict[str, Any]:
         targets.append("backbone overlap@10")
         for share in ("10%", "25%"):
             for within in (None, "method"):
-                found = early(some, share, targets, within).assign(within=within, where=where)
-                result["early"] += found.sort_values("spearman", ascending=False).to_dict("records")
+                found = early(some, share, targets, within)
+                every.append(found.assign(setting=setting, share=share, within=within))
+                first = found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()]
+                result["early"] += first.assign(within=within, where=where).to_dict("records")
             for target in targets:
                 measure = f"{share} backbone overlap@10"
                 result["stopping"].append(stopping(some, share, measure, target) | {"where": where})
@@ -366,16 +375,46 @@ def answers(table: pd.DataFrame) -> dict[str, Any]:
             some, "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy"
         )
     result["claims"] = claims(table)
-    return result
+    return result, pd.concat(every)
+
+
+def markdown(rows: pd.DataFrame) -> str:
+    """A table in Markdown, numbers with three digits."""
+    cells = rows.map(lambda value: f"{value:.3g}" if isinstance(value, float) else str(value)).to_numpy().tolist()
+    lines = [list(rows.columns), ["---"] * rows.shape[1], *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables(found: dict[str, Any]) -> str:
+    """The answers as Markdown."""
+    parts = ["# The study in tables", "Made by analyse.py from students.csv."]
+    titles = {
+        "predicts": "Which measure orders students as each behaviour does (all methods)",
+        "within": "The same within a method",
+        "second": "What a second measure adds (R2 on the method that is left out)",
+        "early": "The best early measure",
+        "stopping": "Share of the runs that can be stopped early",
+        "equal_loss": "Students of equal loss",
+    }
+    for name, title in titles.items():
+        rows = pd.DataFrame(found[name])
+        if len(rows):
+            parts += [f"## {title}", markdown(rows)]
+    for name, rows in found["claims"].items():
+        if rows:
+            parts += [f"## Claim: {name}", markdown(pd.DataFrame(rows))]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
     table = pd.read_csv(RESULTS / "students.csv", index_col="name")
     table["fault"] = table["fault"].fillna("")
     table = table[table["failed"].isna()] if "failed" in table else table
-    found = answers(table)
+    found, every = answers(table)
     text = json.dumps(found, indent=1, default=float)
-    (RESULTS / "answers.json").write_text(text.replace("NaN", "null") + "\n")
+    (RESULTS / "answers.json").write_text(re.sub(r"\bNaN\b", "null", text) + "\n")
+    every.to_csv(RESULTS / "correlations.csv", index=False, float_format="%.4f")
+    (RESULTS / "tables.md").write_text(tables(found))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def _waterfall(account: list[dict[str, Any]], key: str, measured: dict[str, Any]
     rows, level = [Row(("teacher", "100.0", ""), bar=(0.0, 1.0), strong=True)], 1.0
     for part in words.lost(account):
         named, note = words.part(part["name"]), "" if part["sentence"] in explained else one_line(part["sentence"])
-        cells = (named.words, f"-{words.points(part['share'])}", words.limits(part))
+        cells = (named.words, words.points(-part["share"]), words.limits_of_loss(part))
         bar, level = (level - part["share"], level), level - part["share"]
         rows.append(Row(cells, note, bar=bar, colour=COLOURS.get(named.kind, "blue")))
     value, nothing = measured["value"], ", ".join(words.unlost(account))

@@ -109,6 +109,16 @@ def limits(part: dict[str, Any]) -> str:
     return "-" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
+def limits_of_loss(part: dict[str, Any]) -> str:
+    """The interval of a lost part as what it changes: below zero, the larger loss first; "-" where there is none.
+
+    >>> limits_of_loss({"low": 0.063, "high": 0.079}), limits_of_loss({"low": 0.0, "high": 0.01})
+    ('-7.9 to -6.3', '-1.0 to 0.0')
+    """
+    low, high = part.get("low"), part.get("high")
+    return "-" if low is None or high is None else f"{points(0.0 - high)} to {points(0.0 - low)}"
+
+
 def lost(account: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts of an account that lost something, as far as a tenth of a point."""
     return [part for part in account if part["share"] >= LEAST_POINTS]

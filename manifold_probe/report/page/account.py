@@ -58,8 +58,8 @@ def _account(account: list[dict[str, Any]], key: str, measured: dict[str, Any]) 
         parts.append(
             {
                 "words": words.capital(words.part(part["name"]).words),
-                "points": words.points(part["share"]),
-                "limits": words.limits(part),
+                "points": words.points(-part["share"]),
+                "limits": words.limits_of_loss(part),
                 "sentence": one_line(part["sentence"]),
                 "bar": _bar(left, left + part["share"]),
             }
