@@ -4,6 +4,7 @@
 
 real_features/  what `probe figures` draws of EfficientNet-Lite2 and Lite0 on Fashion-MNIST, at a NeurIPS page's width
 coverage/       how often nominal 95% intervals hold the true value
+study/          which measure predicts what students do, and the papers' claims: study_figures.py
 speed/          whole-process time and memory from 10,000 to 1,000,000 rows, beside packages that compute one measure
 """
 
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import study_figures
 from matplotlib.figure import Figure
 
 import manifold_probe as mp
@@ -44,6 +46,7 @@ def main() -> None:
     look = look_of("paper", "neurips")
     with styled(look):
         drawn = {"coverage/coverage": coverage(look), "speed/scaling": scaling(look)}
+        drawn |= {f"study/{name}": figure for name, figure in study_figures.drawn(look).items()}
     for place, figure in drawn.items():
         write_figures({Path(place).name: figure}, (folder / place).parent, look)
 

@@ -36,7 +36,7 @@ BEHAVIOURS = (
     "ood_rank_usual_euclidean", "ood_rank_usual_mahalanobis", "corruption_accuracy", "corruption_agreement",
 )  # fmt: skip
 LABELLED = ("knn_agreement", "knn_kappa", "knn_accuracy")  # measures that need labels
-SOUND = "fault == '' and part != 'claim' and setting == '{setting}'"
+SOUND = "fault == 'none' and part != 'claim' and setting == '{setting}'"
 SAME_LENGTH = "part == 'grid' and setting == '{setting}'"
 
 
@@ -408,7 +408,6 @@ def tables(found: dict[str, Any]) -> str:
 
 def main() -> None:
     table = pd.read_csv(RESULTS / "students.csv", index_col="name")
-    table["fault"] = table["fault"].fillna("")
     table = table[table["failed"].isna()] if "failed" in table else table
     found, every = answers(table)
     text = json.dumps(found, indent=1, default=float)

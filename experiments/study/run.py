@@ -256,6 +256,7 @@ def write_table() -> None:
         row = json.loads(path.read_text())
         rows[row.pop("name")] = row
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("name").sort_index()
+    table["fault"] = table["fault"].replace("", "none").fillna("none")  # an empty cell would be read as missing
     TABLE.parent.mkdir(exist_ok=True)
     part = TABLE.with_suffix(".part")
     table.to_csv(part, float_format="%.6g")

@@ -1,0 +1,197 @@
+"""The figures of experiments/study, from its table, its correlations and its answers.
+
+predicts      how well measures order students by what they do, a panel a setting
+early         the same at 10%, 25% and all of the training
+students      two measures against k-NN accuracy, a mark a student
+claims        the papers' claims: paired differences with intervals
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from manifold_probe.measures.catalogue import printed
+from manifold_probe.report.figures.canvas import (
+    dodged,
+    finish,
+    interval,
+    interval_sample,
+    legend_below,
+    rows_axis,
+    sample_line,
+    sheet,
+    zero_line,
+)
+from manifold_probe.report.figures.look import Look, colour, line, marker
+
+RESULTS = Path(__file__).resolve().parent.parent / "experiments/study/results"
+SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
+MEASURES = ("overlap@10", "debiased_linear_cka", "linear_r2", "norm_correlation", "rankme_student", "knn_agreement@10")
+WATCHED = ("overlap@10", "debiased_linear_cka", "norm_correlation", "knn_agreement@10")
+BEHAVIOURS = {
+    "knn_accuracy": "k-NN accuracy",
+    "linear_accuracy": "linear accuracy",
+    "linear_accuracy_1%": "linear accuracy, 1% of labels",
+    "transfer_knn_accuracy": "k-NN accuracy, other task",
+    "transfer_linear_accuracy": "linear accuracy, other task",
+    "recall_1": "retrieval, recall@1",
+    "ood_auroc_cosine": "OOD, AUROC of cosine",
+    "ood_auroc_mahalanobis": "OOD, AUROC of Mahalanobis",
+    "corruption_accuracy": "accuracy on corrupted images",
+    "knn_agreement": "k-NN agreement",
+    "linear_agreement": "linear agreement",
+    "corruption_agreement": "agreement on corrupted images",
+    "neighbour_recall": "neighbour recall",
+    "ood_rank_usual_cosine": "rank of OOD scores, cosine",
+    "ood_rank_usual_euclidean": "rank of OOD scores, Euclidean",
+    "ood_rank_usual_mahalanobis": "rank of OOD scores, Mahalanobis",
+}
+
+
+def drawn(look: Look) -> dict[str, Figure]:
+    """All figures by name."""
+    table = pd.read_csv(RESULTS / "students.csv", index_col="name", low_memory=False)
+    correlations = pd.read_csv(RESULTS / "correlations.csv")
+    answers = json.loads((RESULTS / "answers.json").read_text())
+    figures = {
+        "predicts": predicts(correlations, look),
+        "early": early(correlations, look),
+        "students": students(table, look),
+    }
+    families = {name: rows for name, rows in answers["claims"].items() if rows}
+    return figures | {f"claim-{name}": claim(rows, look) for name, rows in families.items()}
+
+
+def predicts(correlations: pd.DataFrame, look: Look) -> Figure:
+    """Spearman's correlations of measures at the backbone with behaviours, over all sound students of a setting."""
+    final = correlations[(correlations.share == "100%") & correlations.within.isna()]
+    settings = [name for name in SETTINGS if (final.setting == name).any()]
+    rows = [name for name in BEHAVIOURS if (final.behaviour == name).any()]
+    figure = sheet(look, (len(rows) + 2) * look.row * 1.25)
+    panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
+    for axes, setting in zip(panels, settings, strict=True):
+        some = final[final.setting == setting].set_index(["measure", "behaviour"])
+        for turn, measure in enumerate(MEASURES):
+            style = {"color": colour(turn), "marker": marker(turn), "linestyle": "none", "markersize": 0.8 * look.mark}
+            places = [place for place, name in enumerate(rows) if (f"backbone {measure}", name) in some.index]
+            values = [some.loc[(f"backbone {measure}", rows[place]), "spearman"] for place in places]
+            axes.plot(values, places, **style)
+        zero_line(axes)
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_xticks([-1, 0, 1], labels=["\N{MINUS SIGN}1", "0", "1"])
+        axes.grid(axis="both")
+        axes.set_title(f"{SETTINGS[setting]} (n = {int(some.n.iloc[0])})")
+    rows_axis(panels[0], [BEHAVIOURS[name] for name in rows])
+    panels[len(panels) // 2].set_xlabel("Spearman's correlation with the behaviour over students")
+    samples = [
+        sample_line(printed(name), color=colour(turn), marker=marker(turn), linestyle="none")
+        for turn, name in enumerate(MEASURES)
+    ]
+    legend_below(figure, look, samples)
+    return finish(figure)
+
+
+def early(correlations: pd.DataFrame, look: Look) -> Figure:
+    """How measures and the loss at shares of the training order the students of a method at its end."""
+    within = correlations[(correlations.within == "method") & (correlations.setting == "fashion")]
+    targets = {name: words for name, words in BEHAVIOURS.items() if name in ("knn_accuracy", "knn_agreement")}
+    shares = {"10%": 10, "25%": 25, "100%": 100}
+    columns = [*WATCHED, "-loss"]
+    figure = sheet(look, 0.42 * look.width)
+    panels = figure.subplots(1, len(targets), sharey=True)
+    for axes, (target, words) in zip(panels, targets.items(), strict=True):
+        for turn, column in enumerate(columns):
+            points = {}
+            for share, place in shares.items():
+                before = "" if share == "100%" else f"{share} "
+                name = f"-{share} loss" if column == "-loss" else f"{before}backbone {column}"
+                row = within[(within.share == share) & (within.measure == name) & (within.behaviour == target)]
+                if len(row):
+                    points[place] = row.spearman.iloc[0]
+            axes.plot(
+                list(points), list(points.values()), color=colour(turn), marker=marker(turn), linestyle=line(turn)
+            )
+        axes.set_xticks(list(shares.values()), labels=list(shares))
+        axes.set_xlabel("share of the training")
+        axes.set_title(words)
+        axes.grid(axis="y")
+    panels[0].set_ylabel("Spearman's correlation\nwithin a method")
+    names = [*(printed(name) for name in WATCHED), "loss (its negative)"]
+    legend_below(
+        figure,
+        look,
+        [
+            sample_line(name, color=colour(turn), marker=marker(turn), linestyle=line(turn))
+            for turn, name in enumerate(names)
+        ],
+    )
+    return finish(figure)
+
+
+def students(table: pd.DataFrame, look: Look) -> Figure:
+    """Overlap and CKA against k-NN accuracy, a mark a student of Fashion-MNIST."""
+    some = table[(table.setting == "fashion") & (table.fault == "none") & (table.part != "claim")]
+    figure = sheet(look, 0.45 * look.width)
+    panels = figure.subplots(1, 2, sharey=True)
+    methods = list(some.method.unique())
+    for axes, measure in zip(panels, ("overlap@10", "debiased_linear_cka"), strict=True):
+        for turn, method in enumerate(methods):
+            rows = some[some.method == method]
+            style = {"color": colour(turn), "marker": marker(turn), "linestyle": "none", "markersize": 0.8 * look.mark}
+            axes.plot(rows[f"backbone {measure}"], rows.knn_accuracy, **style)
+        axes.set_xlabel(printed(measure))
+        axes.grid(axis="both")
+    panels[0].set_ylabel("k-NN accuracy on test images")
+    legend_below(
+        figure,
+        look,
+        [
+            sample_line(method, color=colour(turn), marker=marker(turn), linestyle="none")
+            for turn, method in enumerate(methods)
+        ],
+    )
+    return finish(figure)
+
+
+def claim(rows: list[dict[str, Any]], look: Look) -> Figure:
+    """A family of paired differences: a row a contrast and column, both optimisers next to each other."""
+    contrasts = list(dict.fromkeys((row["one"], row["other"]) for row in rows))
+    columns = list(dict.fromkeys(row["column"] for row in rows))[:6]
+    optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
+    figure = sheet(look, (len(contrasts) * len(columns) + 3) * look.row)
+    axes = figure.add_subplot()
+    labels = [
+        f"{one} - {other}: {printed(column.removeprefix('backbone '))}"
+        for one, other in contrasts
+        for column in columns
+    ]
+    places = {
+        (one, other, column): place
+        for place, (one, other, column) in enumerate(
+            (one, other, column) for one, other in contrasts for column in columns
+        )
+    }
+    rows_axis(axes, labels)
+    for turn, optimiser in enumerate(optimisers):
+        for row in rows:
+            key = (row["one"], row["other"], row["column"])
+            if row["optimiser"] == optimiser and key in places:
+                place = dodged(places[key], len(optimisers))[turn]
+                axes.plot(
+                    [row["difference"]], [place], color=colour(turn), marker=marker(turn), markersize=0.8 * look.mark
+                )
+                interval(axes, row["low"], row["high"], place, look)
+    zero_line(axes)
+    axes.grid(axis="x")
+    axes.set_xlabel("paired difference, 95% interval over seeds")
+    samples = [
+        sample_line(name, color=colour(turn), marker=marker(turn), linestyle="none")
+        for turn, name in enumerate(optimisers)
+    ]
+    legend_below(figure, look, [*samples, interval_sample(look)])
+    return finish(figure)
