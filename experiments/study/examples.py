@@ -1,6 +1,6 @@
 """Where measures disagree: the diagnosis of the students that analyse.py names, results/examples/NAME.txt.
 
-    python experiments/study/examples.py          trains the students again and diagnoses each: minutes
+python experiments/study/examples.py          trains the students again and diagnoses each: minutes
 """
 
 from __future__ import annotations

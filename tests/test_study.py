@@ -1,0 +1,137 @@
+"""The analysis of experiments/study: its statistics on made-up tables, and its committed answers from its table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "study"
+RESULTS = FOLDER / "results"
+
+
+@pytest.fixture(scope="module")
+def analyse() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        patch.delitem(sys.modules, "analyse", raising=False)  # other experiments have a file of that name
+        yield importlib.import_module("analyse")
+        del sys.modules["analyse"]
+
+
+def population(seed: int = 0) -> pd.DataFrame:
+    """72 students: accuracy follows overlap, agreement both measures; CKA and the loss follow the method alone."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for method in range(6):
+        for width in (0.5, 1.0, 2.0):
+            for run in range(4):
+                overlap, cka = rng.uniform(0.1, 0.3) + 0.05 * width, 0.5 + 0.08 * method + 0.01 * rng.normal()
+                rows.append(
+                    {"method": f"m{method}", "network": "n", "width": width, "seed": run, "samples": 10,
+                     "backbone overlap@10": overlap, "backbone debiased_linear_cka": cka,
+                     "backbone knn_agreement@10": 0.5 + overlap + 0.05 * rng.normal(), "backbone rankme_teacher": 5.0,
+                     "knn_accuracy": 0.6 + overlap + 0.001 * rng.normal(),
+                     "linear_agreement": overlap + cka + 0.001 * rng.normal(), "100% loss": 1.0 + method}
+                )  # fmt: skip
+    return pd.DataFrame(rows, index=[f"s{row}" for row in range(len(rows))])
+
+
+def test_rank_correlations_are_spearmans(analyse: ModuleType) -> None:
+    table = population()
+    found = analyse.predictions(table).set_index(["behaviour", "measure"])
+    assert set(found.index.get_level_values(1)) == {
+        "backbone overlap@10", "backbone debiased_linear_cka", "backbone knn_agreement@10",
+    }  # fmt: skip
+    for (behaviour, measure), row in found.iterrows():
+        assert row.spearman == pytest.approx(stats.spearmanr(table[measure], table[behaviour]).statistic)
+        assert row.low <= row.spearman <= row.high
+    best = analyse.best_of(found.reset_index(), labels=False).set_index("behaviour")
+    assert best.loc["knn_accuracy", "measure"] == "backbone overlap@10"
+
+
+def test_within_a_method_the_order_of_methods_does_not_count(analyse: ModuleType) -> None:
+    table = population()
+    table["knn_accuracy"] = table["backbone debiased_linear_cka"].round(2) + 0.001 * table["backbone overlap@10"]
+    across, within = (
+        analyse.predictions(table, how).set_index(["measure", "behaviour"]).spearman for how in (None, "method")
+    )
+    cka, overlap = "backbone debiased_linear_cka", "backbone overlap@10"
+    assert across[cka, "knn_accuracy"] > 0.95
+    assert across[overlap, "knn_accuracy"] < within[overlap, "knn_accuracy"] + 0.3
+    ranks = table.groupby("method")[[overlap, "knn_accuracy"]].rank(pct=True) - 0.625
+    assert within[overlap, "knn_accuracy"] == pytest.approx(ranks.corr().iloc[0, 1], abs=0.02)
+
+
+def test_intervals_are_of_whole_clusters(analyse: ModuleType) -> None:
+    table = population()
+    for rows in analyse.resampled(table)[:5]:
+        drawn = table.iloc[rows].groupby(["method", "width"]).size()
+        assert (drawn % 4 == 0).all()
+        assert drawn.sum() == 72
+
+
+def test_a_second_measure_helps_where_two_are_needed(analyse: ModuleType) -> None:
+    rows = analyse.second_measure(population()).set_index("behaviour")
+    assert rows.loc["linear_agreement", "two"] > 0.95
+    assert rows.loc["linear_agreement", "low"] > 0.1
+    assert rows.loc["knn_accuracy", "one"] > 0.99
+    assert rows.loc["knn_accuracy", "gain"] == pytest.approx(0, abs=0.01)
+
+
+def test_stopping_by_a_measure_that_knows_keeps_the_best(analyse: ModuleType) -> None:
+    table = population()
+    known = analyse.stopping(table, "10%", "knn_accuracy", "knn_accuracy")
+    blind = analyse.stopping(table, "10%", "backbone debiased_linear_cka", "knn_accuracy")
+    assert known["stopped"] == 0.875
+    assert blind["stopped"] <= known["stopped"] - 0.5
+    assert known["by_chance"] == pytest.approx(blind["stopped"], abs=0.25)
+
+
+def test_pairs_of_equal_loss(analyse: ModuleType) -> None:
+    table = population()
+    (row,) = analyse.equal_loss(table, ["knn_accuracy"]).to_dict("records")
+    assert row["pairs"] == 6 * 12 * 11 // 2
+    assert row["measure"] == "backbone overlap@10"
+    assert row["seen"] > 0.95
+    assert row["typical"] == row["all_pairs"]
+
+
+def test_measures_that_disagree(analyse: ModuleType) -> None:
+    table = population()
+    first = analyse.disagreements(table, "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy")[0]
+    assert first["a backbone overlap@10"] > first["b backbone overlap@10"]
+    assert first["a backbone debiased_linear_cka"] < first["b backbone debiased_linear_cka"]
+    assert first["ranks_apart"] > 0.5
+
+
+def test_paired_differences_and_holm(analyse: ModuleType) -> None:
+    table = pd.DataFrame(
+        {"method": ["a"] * 4 + ["b"] * 4, "seed": [0, 1, 2, 3] * 2, "x": [2.0, 3.5, 4.0, 5.5, 1.0, 2.0, 3.0, 4.0]}
+    )
+    (row,) = analyse.paired(table, "a", "b", ["x"])
+    expected = stats.ttest_1samp([1.0, 1.5, 1.0, 1.5], 0)
+    assert (row["difference"], row["seeds"], row["p"]) == (1.25, 4, pytest.approx(expected.pvalue))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval()))
+    corrected = analyse.holm([{"p": 0.01}, {"p": 0.04}, {"p": 0.03}])
+    assert [row["holm"] for row in corrected] == pytest.approx([0.03, 0.06, 0.06])
+
+
+@pytest.mark.skipif(not (RESULTS / "answers.json").exists(), reason="the study has no results yet")
+def test_the_committed_answers_follow_from_the_table() -> None:
+    table = pd.read_csv(RESULTS / "students.csv", index_col="name", low_memory=False)
+    predicts = json.loads((RESULTS / "answers.json").read_text())["predicts"]
+    assert len({row["behaviour"] for row in predicts}) >= 6
+    for row in predicts:
+        some = table.query(row["where"])
+        assert len(some) == row["n"]
+        assert row["spearman"] == pytest.approx(stats.spearmanr(some[row["measure"]], some[row["behaviour"]]).statistic)
+        assert row["low"] <= row["spearman"] <= row["high"]
