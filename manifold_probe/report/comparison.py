@@ -11,6 +11,7 @@ from manifold_probe.report.advice import next_steps
 from manifold_probe.report.blocks import Block, Items, Picture, Row, Section, Sentence, Table, Value
 from manifold_probe.report.diagnosis.blocks import accounts, benign, causes, side_by_side
 from manifold_probe.report.document import SEVERAL, class_word, classes_of, of_comparison, readings
+from manifold_probe.report.predictions import expectation
 from manifold_probe.report.readings import (
     faithful,
     gloss,
@@ -62,7 +63,9 @@ def _of_one(document: dict[str, Any]) -> list[Block]:
     diagnosis = of_comparison(document)
     return [
         Sentence(verdict(document), "strong"),
-        *([Sentence(one_line(diagnosis["verdict"]), "strong"), *accounts(diagnosis)] if diagnosis else []),
+        *([Sentence(one_line(diagnosis["verdict"]), "strong")] if diagnosis else []),
+        Sentence(expectation(document)),
+        *(accounts(diagnosis) if diagnosis else []),
         Section(
             "",
             [
@@ -89,6 +92,7 @@ def _of_several(document: dict[str, Any]) -> list[Block]:
         *(Sentence(verdict(student), "strong") for student in students.values()),
         *(Sentence(f"{shown(name)}: {one_line(one['verdict'])}", "strong") for name, one in diagnoses.items()),
         Sentence(ranking(document), "strong"),
+        Sentence(expectation(document)),
         side_by_side(diagnoses),
         Section("", [*_compared(students), *_training(students)]),
         _picture(document),

@@ -31,6 +31,7 @@ from manifold_probe.report.page.rows import classes, longest, worst_rows
 from manifold_probe.report.page.strips import SHARES, class_strip
 from manifold_probe.report.page.students import differences, many, table
 from manifold_probe.report.page.thumbnails import of_maps, read_thumbnails
+from manifold_probe.report.predictions import expectation
 from manifold_probe.report.readings import catalogue, gloss, pairing, shared_notes, size, title
 from manifold_probe.report.run import training_sentences
 from manifold_probe.report.verdict import ranking, verdict
@@ -169,6 +170,7 @@ def _context(document: dict[str, Any]) -> dict[str, Any]:
     diagnoses = _diagnoses(students)
     return {
         "title": _title(everyone),
+        "expected": expectation(document),
         "diagnosed": {name: each["diagnosis"]["verdict"] for name, each in students.items() if name in diagnoses},
         **{
             part: {name: facts for name, facts in diagnoses.items() if facts[needed]}
