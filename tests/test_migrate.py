@@ -122,6 +122,19 @@ def test_maps_are_judged_on_documents_that_they_were_not_fitted_on() -> None:
     assert move.calibration + move.n == N
 
 
+def test_the_documents_of_the_calibration_are_named() -> None:
+    migration = moved(OLD, OLD @ ROTATION)
+    named = migration.calibration
+    assert len(set(named.tolist())) == len(named) == N // 2
+    rows = np.searchsorted(np.sort(IDS), named)
+    x, y = OLD[np.argsort(IDS)][rows], (OLD @ ROTATION)[np.argsort(IDS)][rows]
+    np.testing.assert_allclose(migration.map("documents")(x), y, atol=1e-4)
+    assert migration.to_dict()["settings"]["calibration_rows"] == len(named)
+    assert mp.migrate(OLD, OTHER).calibration.dtype.kind == "i"  # rows, where there are no ids
+    with pytest.raises(InputError, match="holds no maps"):
+        mp.Migration(migration.to_dict()).calibration
+
+
 def test_reduced_rank_finds_the_rank() -> None:
     y = RNG.normal(size=(2000, 12))
     x = y @ RNG.normal(size=(12, 3)) @ RNG.normal(size=(3, 10)) + 0.01 * RNG.normal(size=(2000, 10))

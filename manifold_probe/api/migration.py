@@ -148,7 +148,8 @@ def migrate(
         "alarms": [*alarms, *changed_by_index(old, new)],
         "provenance": provenance_of(seed),
     }
-    return Migration(plain(document), {of: _map_of(ways[key]) for of, key in maps.items()})
+    fitted_on = move.fitted_on if pair.ids is None else np.asarray(pair.ids)[move.fitted_on]
+    return Migration(plain(document), {of: _map_of(ways[key]) for of, key in maps.items()}, fitted_on)
 
 
 def as_queries(queries: Any) -> Any:

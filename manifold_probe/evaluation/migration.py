@@ -29,10 +29,10 @@ import numpy as np
 from manifold_probe.engine.cloud import Cloud
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.neighbours import search
-from manifold_probe.engine.rows import HALVING, SAMPLING, generator, sample
+from manifold_probe.engine.rows import SAMPLING, generator, sample
 from manifold_probe.engine.threads import threads
 from manifold_probe.measures import overlap
-from manifold_probe.measures.halving import SPLITS, first_in_half
+from manifold_probe.measures.halving import first_in_half, halvings
 from manifold_probe.measures.linear_maps import held_out_strength, reduced_rank, ridge, turn_of
 from manifold_probe.measures.sides import half_depth
 from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, over_queries
@@ -96,10 +96,10 @@ class Move:
         self.k, self.seed = k, seed
         self._of_all: dict[str, tuple[list[Moments], Moments]] = {}
         size = min(old.n // 2, CALIBRATION)
-        fitted = sample(old.n, size, seed, SAMPLING)
-        self.searched = np.setdiff1d(np.arange(old.n), fitted)
+        self.fitted_on = sample(old.n, size, seed, SAMPLING)
+        self.searched = np.setdiff1d(np.arange(old.n), self.fitted_on)
         order = generator(seed, SAMPLING).permutation(size)  # so that the first m are a random sample
-        self.fit_old, self.fit_new = old.take(fitted)[order], new.take(fitted)[order]
+        self.fit_old, self.fit_new = old.take(self.fitted_on)[order], new.take(self.fitted_on)[order]
         self.old, self.new = (kept_in_memory(space.select(self.searched)) for space in (old, new))
         self.labels = None if labels is None else labels[self.searched]
         self.asking = None if isinstance(queries, Space) else sample(self.n, queries, seed)
@@ -220,10 +220,8 @@ class Move:
         error = error_of_share(value, k * len(wanted))  # halves that are all alike show none
         if self.asking is None:
             return over_queries(value, shares, (0, 1)).at_least(error)
-        rng, differences = generator(self.seed, HALVING), []
-        for _ in range(SPLITS):
-            half = np.zeros(self.n, dtype=bool)
-            half[rng.permutation(self.n)[: self.n // 2]] = True
+        differences = []
+        for half in halvings(self.n, self.seed):
             inside = half[self.asking]
             near = [first_in_half(rows, half, inside, k).ravel() for rows in (wanted, found)]
             kept = np.bincount(query[near[0][first] & near[1][second]], minlength=len(wanted)) / k

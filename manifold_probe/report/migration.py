@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from manifold_probe.errors import InputError
 from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table, Value
 from manifold_probe.report.comparison import alarms_raised
@@ -36,7 +38,7 @@ PRECISION = " same label: share of the results that have the query's label."
 class Migration(Result):
     """What moving an index to another embedding model changes, and what a map in place of re-embedding retains.
 
-    ``map`` and ``save_map`` need the maps, which a result that was loaded does not have.
+    ``map``, ``save_map`` and ``calibration`` need the maps, which a result that was loaded does not have.
 
     Examples
     --------
@@ -55,9 +57,11 @@ class Migration(Result):
     columns = ("part", "name", "measure", "rows", "value", "low", "high")
     called = "a migration"
 
-    def __init__(self, document: dict[str, Any], maps: Mapping[str, Map] | None = None) -> None:
+    def __init__(
+        self, document: dict[str, Any], maps: Mapping[str, Map] | None = None, calibration: np.ndarray | None = None
+    ) -> None:
         super().__init__(document)
-        self._maps = maps
+        self._maps, self._calibration = maps, calibration
 
     def __repr__(self) -> str:
         return f"<Migration: {self._document['sentence']}>"
@@ -98,9 +102,18 @@ class Migration(Result):
         """
         if of not in ("queries", "documents"):
             raise InputError(f"map: {of!r} is neither 'queries' nor 'documents'; choose one of these")
-        if self._maps is None:
-            raise InputError("migration: holds no maps, as it was loaded; run the migration again")
-        return self._maps[of]
+        return _of_a_run(self._maps)[of]
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """The ids (m,) of the documents that maps were fitted on, or their rows without ids: judge maps on others.
+
+        Raises
+        ------
+        InputError
+            For a result that was loaded.
+        """
+        return _of_a_run(self._calibration)
 
     def save_map(self, path: str | Path, of: str = "queries") -> None:
         """Save `map` as .safetensors; ``Map.load(path)(vector)`` applies it.
@@ -135,6 +148,13 @@ class Migration(Result):
             rows += [_tidy("way", key, name, searched, measure) for name, measure in measures.items()]
         rows += [_tidy("curve", document["best"], "retained", point["rows"], point) for point in document["curve"]]
         return rows
+
+
+def _of_a_run(kept: Any) -> Any:
+    """What a result that was loaded does not have."""
+    if kept is None:
+        raise InputError("migration: holds no maps, as it was loaded; run the migration again")
+    return kept
 
 
 def _tidy(part: str, name: str, measure: str, rows: int, interval: Mapping[str, Any]) -> dict[str, Any]:
