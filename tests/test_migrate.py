@@ -197,6 +197,18 @@ def test_real_queries_need_no_old_model() -> None:
     assert "old" not in migration.ways
     assert migration.ways["queries:linear"].of_old is None
     assert migration.to_dict()["settings"]["queries"] == 80
+    labelled = {"features": asked, "labels": np.arange(80) % 4}  # no document is in class 3
+    labels = np.arange(N) % 3
+    migration = moved(OLD, OLD @ ROTATION, queries=labelled, labels=labels.astype(str))
+    document, (unit, index) = (
+        migration.to_dict(),
+        (x / np.linalg.norm(x, axis=1)[:, None] for x in (asked, OLD @ ROTATION)),
+    )
+    assert document["ways"]["re-embedded"]["retained"] == {"value": 1, "low": None, "high": None}
+    searched = np.flatnonzero(~np.isin(IDS, migration.calibration))
+    near = searched[np.argsort(-unit @ index[searched].T)[:, :10]]
+    naive = (labels[near] == labelled["labels"][:, None]).mean()
+    assert migration.ways["re-embedded"].precision.value == pytest.approx(naive, abs=1e-6)
     assert "80 real queries ask" in moved(OLD, OTHER, queries=RNG.normal(size=(80, 24))).summary()
 
 

@@ -267,7 +267,9 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
         lines += [f"## {pair['old']} to {pair['new']}", "", pair["migrate"]["titles"]["sentence"], ""]
         rows = [["way", "precision", "less all embedded again", "retained", "retained, said by migrate"]]
         for way, scored in ways.items():
-            key = max((key for key in said if key.partition(":")[0] == way), key=lambda key: rank(said, key), default="")
+            key = max(
+                (key for key in said if key.partition(":")[0] == way), key=lambda key: rank(said, key), default=""
+            )
             less = "" if way == "re-embedded" else written(mean(np.subtract(scored["precision"], again)), "+")
             told = written(said[key]["retained"]) if key and way != "re-embedded" else ""
             rows.append([WORDS[way], written(mean(scored["precision"])), less, written(mean(scored["retained"])), told])

@@ -30,7 +30,7 @@ ENCODERS = {"minilm": 384, "int8": 384, "paraphrase": 384, "words": 256, "reduce
 
 
 def texts() -> dict[str, np.ndarray]:
-    """"ids", "texts" and "sections" of documents and of queries ("asked-..."), drawn once with seed 0."""
+    """ "ids", "texts" and "sections" of documents and of queries ("asked-..."), drawn once with seed 0."""
     path = DATA / "texts.npz"
     if not path.exists():
         rows = packages()
@@ -73,7 +73,9 @@ def package_lists() -> Path:
     if not any(folder.glob("*Translation-en*")):
         (folder / "partial").mkdir(parents=True, exist_ok=True)
         options = [f"Dir::State::lists={folder}", f"Dir::Cache={DATA / 'cache'}", "Acquire::Languages=en"]
-        subprocess.run(["apt-get", "update", "-qq", *(word for option in options for word in ("-o", option))], check=True)
+        subprocess.run(
+            ["apt-get", "update", "-qq", *(word for option in options for word in ("-o", option))], check=True
+        )
     return folder
 
 

@@ -72,8 +72,8 @@ def migrate(
         ``datasets``, the address of a Qdrant server, or all that `compare` takes. A sample of the documents is enough
         for ``new``, with ``allow_missing``.
     queries : int, path or (q, d) array
-        How many documents ask, or vectors of real queries by the new model. Real queries are judged without the old
-        model, so that nothing is known of the old results.
+        How many documents ask, or vectors of real queries by the new model, with their own labels if they have any.
+        Real queries are judged without the old model, so that nothing is known of the old results.
     labels : sequence of length n, path, or table with ids, optional
         Labels of the documents: the share of results with the query's label is then given too.
     ids : sequence of length n or path, or a pair of these, optional
@@ -110,8 +110,8 @@ def migrate(
     _check_rows(pair, asked, k)
     overlap = OVERLAP.named(k)
     measured = measure_students({"new": pair}, k=k, seed=seed, measures=[overlap], progress=parts["churn"])["new"]
-    codes = _codes(pair)
-    move = Move(pair.teacher, pair.student, k=k, queries=asked, seed=seed, labels=codes)
+    codes, asked_codes = _codes(pair, asked)
+    move = Move(pair.teacher, pair.student, k=k, queries=asked, seed=seed, labels=codes, asked_labels=asked_codes)
     ways = dict(move.ways(parts["ways"]))
     maps = {of: _best(ways, of) for of in ("queries", "documents")}
     best = max(maps.values(), key=lambda key: ways[key].retained.value or 0.0)
@@ -161,7 +161,7 @@ def as_queries(queries: Any) -> Any:
     if isinstance(queries, str) and queries.strip().lstrip("-").isdigit():
         return int(queries)
     is_number = isinstance(queries, int | float | np.number) or queries is None
-    return queries if is_number else as_space(queries, "queries", labelled=False, fewest=1)
+    return queries if is_number else as_space(queries, "queries", fewest=1)
 
 
 def _check_ids(old: Space, new: Space, ids: Any) -> None:
@@ -205,13 +205,20 @@ def _check_rows(pair: Pair, asked: Any, k: int) -> None:
     check_finite(asked.read(0, asked.n), 0, asked)
 
 
-def _codes(pair: Pair) -> np.ndarray | None:
-    """A number for every label (n,), -1 for none; None without labels."""
+def _codes(pair: Pair, asked: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """A number for every label of documents (n,) and of real queries (q,), -1 for none; None without labels."""
     if pair.labels is None:
-        return None
-    labels = np.asarray(pair.labels)
-    codes = np.unique(labels, return_inverse=True)[1]
-    return np.where(is_labelled(labels), codes, -1)
+        return None, None
+    labels, asked_labels = np.asarray(pair.labels), asked.labels if isinstance(asked, Space) else None
+    known = is_labelled(labels)
+    if asked_labels is None:
+        return np.where(known, np.unique(labels, return_inverse=True)[1], -1), None
+    known = np.concatenate([known, is_labelled(asked_labels)])
+    both = [labels, asked_labels]
+    if labels.dtype.kind != asked_labels.dtype.kind:
+        both = [part.astype(str) for part in both]  # 7 is "7", as for ids
+    codes = np.where(known, np.unique(np.concatenate(both), return_inverse=True)[1], -1)
+    return codes[: len(labels)], codes[len(labels) :]
 
 
 def _best(ways: dict[str, Way], of: str) -> str:

@@ -86,12 +86,20 @@ class Move:
         The vectors of the same n documents.
     queries : int or Space
         How many of the searched documents ask; or vectors of real queries (q, dy) from the new model.
-    labels : np.ndarray, shape (n,), optional
-        Codes from 0 on; -1 for none.
+    labels, asked_labels : np.ndarray, shape (n,) and (q,), optional
+        Codes of the documents and of real queries, from 0 on; -1 for none.
     """
 
     def __init__(
-        self, old: Space, new: Space, *, k: int, queries: int | Space, seed: int, labels: np.ndarray | None = None
+        self,
+        old: Space,
+        new: Space,
+        *,
+        k: int,
+        queries: int | Space,
+        seed: int,
+        labels: np.ndarray | None = None,
+        asked_labels: np.ndarray | None = None,
     ) -> None:
         self.k, self.seed = k, seed
         self._of_all: dict[str, tuple[list[Moments], Moments]] = {}
@@ -104,9 +112,10 @@ class Move:
         self.labels = None if labels is None else labels[self.searched]
         self.asking = None if isinstance(queries, Space) else sample(self.n, queries, seed)
         if isinstance(queries, Space):
-            self.asked = queries.read(0, queries.n)
+            self.asked, self.asked_labels = queries.read(0, queries.n), asked_labels
         else:
             self.asked = self.new.take(np.asarray(self.asking))
+            self.asked_labels = None if self.labels is None else self.labels[self.asking]
 
     @property
     def n(self) -> int:
@@ -210,8 +219,10 @@ class Move:
         """The share of the first k ``wanted`` (q, depth) that is among the first k ``found``.
 
         Where documents ask, its error comes from halves of the documents, as the overlap's does; where real queries
-        ask, from the spread over queries.
+        ask, from the spread over queries. Results compared with themselves have none.
         """
+        if found is wanted:
+            return Estimate(1.0)
         k = self.k
         query, first, second = overlap.shared(wanted, found, self.n)
         both = (first % wanted.shape[1] < k) & (second % found.shape[1] < k)
@@ -230,13 +241,12 @@ class Move:
 
     def precision(self, found: np.ndarray) -> Estimate | None:
         """The share of the first k results that have the query's label, over queries with one."""
-        if self.labels is None or self.asking is None:
+        if self.labels is None or self.asked_labels is None:
             return None
-        mine = self.labels[self.asking]
-        labelled = mine >= 0
+        labelled = self.asked_labels >= 0
         if labelled.sum() < 2:
             return None
-        hits = (self.labels[found[labelled, : self.k]] == mine[labelled, None]).mean(1)
+        hits = (self.labels[found[labelled, : self.k]] == self.asked_labels[labelled, None]).mean(1)
         return over_queries(float(hits.mean()), hits, (0, 1))
 
     def curve(self, key: str, progress: Progress) -> list[Point]:

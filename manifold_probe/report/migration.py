@@ -167,19 +167,18 @@ def sentence(verdict: str, way: Mapping[str, Any], threshold: float) -> str:
 
     >>> kept = {"value": 0.531, "low": 0.51, "high": 0.55}
     >>> sentence("re-embed", {"words": "queries mapped (linear)", "retained": kept}, 0.9)
-    'Re-embed: at best, queries mapped (linear) keep 53% (51.0 to 55.0%) of the results of re-embedding, less than 90%.'
+    "Re-embed: the best other way, 'queries mapped (linear)', keeps 53% (51.0 to 55.0%) of the new results, less than 90%."
     """
     retained = way["retained"]
-    kept = (
-        f"{percent(retained['value'])} ({percents(retained['low'], retained['high'])}) of the results of re-embedding"
-    )
+    interval = percents(retained["low"], retained["high"])
+    kept = f"{percent(retained['value'])} ({interval}) of the new results"
     if verdict == NOT_NEEDED:
         return f"Not needed: the old index answers queries of the new model, without a map, with {kept}."
     if verdict == MAP:
-        return f"Map: {way['words']} keep {kept}."
+        return f"Map: the best way, '{way['words']}', keeps {kept}."
     needed = percent(threshold)
     below = f"less than {needed}" if retained["value"] < threshold else f"not surely {needed}"
-    return f"Re-embed: at best, {way['words']} keep {kept}, {below}."
+    return f"Re-embed: the best other way, '{way['words']}', keeps {kept}, {below}."
 
 
 def _read(document: Mapping[str, Any]) -> str:
