@@ -132,7 +132,7 @@ def test_the_documents_of_the_calibration_are_named() -> None:
     assert migration.to_dict()["settings"]["calibration_rows"] == len(named)
     assert mp.migrate(OLD, OTHER).calibration.dtype.kind == "i"  # rows, where there are no ids
     with pytest.raises(InputError, match="holds no maps"):
-        mp.Migration(migration.to_dict()).calibration
+        _ = mp.Migration(migration.to_dict()).calibration
 
 
 def test_reduced_rank_finds_the_rank() -> None:

@@ -151,10 +151,10 @@ def measured(old: str, new: str) -> dict[str, Any]:
 
 def migrated(old: str, new: str, asking: str) -> dict[str, Any]:
     """The verdict and the ways of `probe migrate`, where titles or documents ask; the maps are saved."""
-    queries = DATA / "vectors" / f"{new}-asked-texts.npy"
+    queries = DATA / "vectors" / f"{new}-titles.npz"
     arguments = ["--old", old_index(old), "--new", f"{new_index(new)}::sample", "--allow-missing", "--json"]
     if asking == "titles":
-        vectors(new, "asked-texts")
+        np.savez(queries, features=vectors(new, "asked-texts"), labels=texts()["asked-sections"])
         arguments += ["--queries", queries]
         arguments += ["--save-map", saved_map(old, new, "queries")]
         arguments += ["--save-document-map", saved_map(old, new, "documents")]
@@ -256,8 +256,11 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
     lines = ["# Results", "", "Written by run.py. In parentheses: 95% intervals over 2,000 queries.", ""]
     head = ["old to new", "verdict, titles ask", "verdict, documents ask", f"by Section, at most {BAR:.0%} lost"]
     rows = [
-        [f"{pair['old']} to {pair['new']}", *(pair["migrate"][of]["verdict"] for of in ("titles", "documents"))]
-        + [pair["by_section"]]
+        [
+            f"{pair['old']} to {pair['new']}",
+            *(pair["migrate"][of]["verdict"] for of in ("titles", "documents")),
+            pair["by_section"],
+        ]
         for pair in pairs
     ]
     lines += table([head, *rows])
@@ -267,9 +270,8 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
         lines += [f"## {pair['old']} to {pair['new']}", "", pair["migrate"]["titles"]["sentence"], ""]
         rows = [["way", "precision", "less all embedded again", "retained", "retained, said by migrate"]]
         for way, scored in ways.items():
-            key = max(
-                (key for key in said if key.partition(":")[0] == way), key=lambda key: rank(said, key), default=""
-            )
+            keys = [key for key in said if key.partition(":")[0] == way]
+            key = max(keys, key=lambda key: said[key]["retained"]["value"], default="")
             less = "" if way == "re-embedded" else written(mean(np.subtract(scored["precision"], again)), "+")
             told = written(said[key]["retained"]) if key and way != "re-embedded" else ""
             rows.append([WORDS[way], written(mean(scored["precision"])), less, written(mean(scored["retained"])), told])
@@ -279,11 +281,6 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
             rows.append([name, written(mean(scored["precision"])), written(mean(scored["retained"]))])
         lines += table(rows)
     return "\n".join(lines)
-
-
-def rank(said: dict[str, Any], key: str) -> float:
-    """What a way retains."""
-    return said[key]["retained"]["value"]
 
 
 def table(rows: list[list[str]]) -> list[str]:

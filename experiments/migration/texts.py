@@ -68,7 +68,7 @@ def packages() -> list[tuple[str, str, str, str]]:
 
 
 def package_lists() -> Path:
-    """A folder with the lists of all packages and their descriptions, fetched by apt-get; the system's stay as they are."""
+    """A folder with the lists of all packages and their descriptions, fetched by apt-get beside the system's lists."""
     folder = DATA / "lists"
     if not any(folder.glob("*Translation-en*")):
         (folder / "partial").mkdir(parents=True, exist_ok=True)

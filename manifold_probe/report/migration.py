@@ -167,7 +167,7 @@ def sentence(verdict: str, way: Mapping[str, Any], threshold: float) -> str:
 
     >>> kept = {"value": 0.531, "low": 0.51, "high": 0.55}
     >>> sentence("re-embed", {"words": "queries mapped (linear)", "retained": kept}, 0.9)
-    "Re-embed: the best other way, 'queries mapped (linear)', keeps 53% (51.0 to 55.0%) of the new results, less than 90%."
+    "Re-embed: the best other way, 'queries mapped (linear)', keeps 53% (51.0 to 55.0%) of the new results, below 90%."
     """
     retained = way["retained"]
     interval = percents(retained["low"], retained["high"])
@@ -177,7 +177,7 @@ def sentence(verdict: str, way: Mapping[str, Any], threshold: float) -> str:
     if verdict == MAP:
         return f"Map: the best way, '{way['words']}', keeps {kept}."
     needed = percent(threshold)
-    below = f"less than {needed}" if retained["value"] < threshold else f"not surely {needed}"
+    below = f"below {needed}" if retained["value"] < threshold else f"not surely {needed}"
     return f"Re-embed: the best other way, '{way['words']}', keeps {kept}, {below}."
 
 
