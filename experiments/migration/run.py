@@ -113,7 +113,7 @@ def found_in_lance(name: str, asked: np.ndarray) -> Ids:
     found = []
     for vector in asked:
         search = table.search(vector.astype(np.float32)).distance_type("cosine").where("NOT sampled", prefilter=True)
-        found.append(search.select(["id"]).limit(K).to_arrow()["id"].to_pylist())
+        found.append(search.select(["id", "_distance"]).limit(K).to_arrow()["id"].to_pylist())
     return np.array(found)
 
 

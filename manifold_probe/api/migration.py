@@ -58,6 +58,7 @@ def migrate(
     positional: bool = False,
     allow_missing: bool = False,
     keep_first: bool = False,
+    ignore_labels: bool = False,
     progress: OnProgress | None = None,
 ) -> Migration:
     """Measure what moving an index from an old embedding model to a new one changes, and what maps in its place retain.
@@ -86,7 +87,7 @@ def migrate(
         Pair by position and ignore the ids.
     allow_missing : bool
         Go on with the documents that are in both.
-    keep_first : bool
+    keep_first, ignore_labels : bool
         As for `compare`.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
@@ -99,13 +100,14 @@ def migrate(
     from manifold_probe.evaluation.migration import Move, enough
     from manifold_probe.measures.measure import measure_students
 
-    asked = as_queries(queries)
+    asked = as_queries(queries, not ignore_labels)
     check_settings(k, QUERIES if isinstance(asked, Space) else asked, seed)
-    old, new = as_space(old, "old"), as_space(new, "new")
+    old, new = (as_space(side, name, not ignore_labels) for side, name in ((old, "old"), (new, "new")))
     if not positional:
         _check_ids(old, new, ids)
     parts = Parts(progress, {"churn": 1.0, "ways": 3.0, "curve": 2.0})
     rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    rules["ignore_labels"] = ignore_labels
     pair = Request(old, {"new": new}, labels, ids, **rules).open().pairs["new"]
     _check_rows(pair, asked, k)
     overlap = OVERLAP.named(k)
@@ -149,10 +151,10 @@ def migrate(
         "provenance": provenance_of(seed),
     }
     fitted_on = move.fitted_on if pair.ids is None else np.asarray(pair.ids)[move.fitted_on]
-    return Migration(plain(document), {of: _map_of(ways[key]) for of, key in maps.items()}, fitted_on)
+    return Migration(plain(document), {key: way.map for key, way in ways.items() if way.map is not None}, fitted_on)
 
 
-def as_queries(queries: Any) -> Any:
+def as_queries(queries: Any, labelled: bool = True) -> Any:
     """A number of documents, or the space of real queries. Raises InputError for neither.
 
     >>> as_queries("500"), as_queries(np.eye(3)).n
@@ -161,7 +163,7 @@ def as_queries(queries: Any) -> Any:
     if isinstance(queries, str) and queries.strip().lstrip("-").isdigit():
         return int(queries)
     is_number = isinstance(queries, int | float | np.number) or queries is None
-    return queries if is_number else as_space(queries, "queries", fewest=1)
+    return queries if is_number else as_space(queries, "queries", labelled, fewest=1)
 
 
 def _check_ids(old: Space, new: Space, ids: Any) -> None:
@@ -202,7 +204,14 @@ def _check_rows(pair: Pair, asked: Any, k: int) -> None:
         )
     if asked.n < MIN_SEARCHED:
         raise bad(asked.name, f"holds {asked.n} queries; at least {MIN_SEARCHED} are needed for an interval")
-    check_finite(asked.read(0, asked.n), 0, asked)
+    rows = asked.read(0, asked.n)
+    check_finite(rows, 0, asked)
+    zero = np.flatnonzero(~rows.any(1))
+    if len(zero):
+        raise bad(
+            asked.name,
+            f"holds {len(zero):,} zero vectors, which have no direction (first in row {zero[0]:,}); drop these rows",
+        )
 
 
 def _codes(pair: Pair, asked: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -224,11 +233,6 @@ def _codes(pair: Pair, asked: Any) -> tuple[np.ndarray | None, np.ndarray | None
 def _best(ways: dict[str, Way], of: str) -> str:
     """The map of queries, or of documents, that retains most."""
     return max((key for key in ways if key.startswith(f"{of}:")), key=lambda key: ways[key].retained.value or 0.0)
-
-
-def _map_of(way: Way) -> Any:
-    assert way.map is not None
-    return way.map
 
 
 def _verdict(ways: dict[str, Way], best: str) -> tuple[str, str]:

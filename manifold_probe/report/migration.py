@@ -93,16 +93,21 @@ class Migration(Result):
         return [CurvePoint.from_json(point) for point in self._document["curve"]]
 
     def map(self, of: str = "queries") -> Map:
-        """The map of "queries" (new to old) or of stored "documents" (old to new) that retains most.
+        """The map of "queries" (new to old) or of stored "documents" (old to new) that retains most, or that of a way.
+
+        A way is a key of `ways`, such as "documents:linear".
 
         Raises
         ------
         InputError
             For another name, or for a result that was loaded.
         """
-        if of not in ("queries", "documents"):
-            raise InputError(f"map: {of!r} is neither 'queries' nor 'documents'; choose one of these")
-        return _of_a_run(self._maps)[of]
+        maps = _of_a_run(self._maps)
+        keys = [key for key in maps if of in (key, key.partition(":")[0])]
+        if not keys:
+            names = ", ".join(["queries", "documents", *maps])
+            raise InputError(f"map: there is none of {of!r}; choose one of {names}")
+        return maps[max(keys, key=lambda key: self._document["ways"][key]["retained"]["value"])]
 
     @property
     def calibration(self) -> np.ndarray:
@@ -132,6 +137,7 @@ class Migration(Result):
             Sentence(f"Rule: {document['rule']}.", "faint"),
             Sentence(_read(document)),
             Sentence(_churned(document)),
+            *_by_label(document),
             _ways(document),
             _curve(document),
             _losing(document),
@@ -201,6 +207,17 @@ def _churned(document: Mapping[str, Any]) -> str:
         f"Churn: from the old model to the new one {percent(churn['value'])}{known} of each document's "
         f"{neighbours(k)} change, among {document['pairing']['rows']:,} documents; more change in a larger index."
     )
+
+
+def _by_label(document: Mapping[str, Any]) -> list[Block]:
+    """What the choices come to by label, where there are labels: the map is that with most results of the label."""
+    scores = {key: way["precision"]["value"] for key, way in document["ways"].items() if way["precision"] is not None}
+    if not scores:
+        return []
+    mapped = max((key for key in scores if ":" in key), key=scores.__getitem__)
+    kept = [key for key in ("re-embedded", "old", "unmapped", mapped) if key in scores]
+    listed = "; ".join(f"{document['ways'][key]['words']} {percent(scores[key])}" for key in kept)
+    return [Sentence(f"Results with the query's label: {listed}. A result that changes need not be worse.")]
 
 
 def _ways(document: Mapping[str, Any]) -> Section:
