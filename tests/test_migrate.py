@@ -53,6 +53,10 @@ def test_a_rotation_is_a_map() -> None:
     assert ways["unmapped"].retained.high < 0.1  # raw coordinates of two models have nothing in common
     np.testing.assert_allclose(migration.map("queries")(OLD[7] @ ROTATION), OLD[7], atol=1e-4)
     np.testing.assert_allclose(migration.map("documents")(OLD[7]), OLD[7] @ ROTATION, atol=1e-4)
+    kinds = {kind: migration.map(f"documents:{kind}") for kind in ("linear", "orthogonal", "low-rank")}
+    assert [map.facts["map"] for map in kinds.values()] == list(kinds)
+    with pytest.raises(InputError, match="there is none of 'rotations'; choose one of queries, documents, queries:lin"):
+        migration.map("rotations")
 
 
 def test_a_rotation_of_another_length_with_an_offset() -> None:
@@ -159,6 +163,8 @@ def test_labels_are_scored() -> None:
     migration = moved(near, near @ ROTATION, labels=labels)
     assert migration.ways["re-embedded"].precision.value > 0.95
     assert migration.ways["unmapped"].precision.value < 0.6
+    assert "Results with the query's label: all embedded again " in migration.summary()
+    assert "query's label" not in moved(OLD, OTHER).summary()
     assert moved(OLD, OTHER).ways["re-embedded"].precision is None
 
 
@@ -287,6 +293,38 @@ def test_bad_input(files: tuple[str, str], tmp_path: Path, capsys: pytest.Captur
     assert "no such file" in refused(capsys, "--old", old, "--new", new, "--queries", "many.npy")
     error = refused(capsys, "--old", old, "--new", new, "--save-map", str(tmp_path / "gone" / "map.safetensors"))
     assert "--save-map" in error
+    assert "maps are written as .safetensors" in refused(capsys, "--old", old, "--new", new, "--save-map", old)
+    same = str(tmp_path / "map.safetensors")
+    error = refused(capsys, "--old", old, "--new", new, "--save-map", same, "--save-document-map", same)
+    assert "is the file of --save-map" in error
+    np.save(tmp_path / "zero.npy", np.zeros((50, D)))
+    error = refused(capsys, "--old", old, "--new", new, "--queries", str(tmp_path / "zero.npy"))
+    assert "holds 50 zero vectors" in error
+    np.savez(tmp_path / "other.npz", features=OLD, ids=np.arange(N))
+    error = refused(capsys, "--old", old, "--new", str(tmp_path / "other.npz"))
+    assert "600 (" in error
+    assert "teacher" not in error
+    assert "student" not in error
+
+
+def test_an_input_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.numpy import save_file
+
+    path = str(tmp_path / "old.safetensors")
+    save_file({"features": OLD}, path)
+    assert "is an input of this command" in refused(capsys, "--old", path, "--new", path, "--save-map", path)
+    assert mp.load(path).n == N
+
+
+def test_labels_that_are_no_classes_can_be_ignored(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = str(tmp_path / "asked.npz")
+    np.savez(asked, features=(OLD @ ROTATION)[:50], labels=np.linspace(0, 1, 50))
+    arguments = ["--old", files[0], "--new", files[1], "--queries", asked]
+    assert "--ignore-labels" in refused(capsys, *arguments)
+    assert cli.run(["migrate", *arguments, "--ignore-labels", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ways"]["re-embedded"]["precision"] is None
 
 
 def test_an_index_without_stored_ids(

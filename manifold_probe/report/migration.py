@@ -191,13 +191,19 @@ def _read(document: Mapping[str, Any]) -> str:
     """What was read, and how it was split."""
     old, new, queries = (document["inputs"][name] for name in ("old", "new", "queries"))
     settings = document["settings"]
-    names = (f"{file_named(side) or shown(side['name'])} ({side['shape'][1]:,} dimensions)" for side in (old, new))
+    names = (f"{_called(side)} ({side['shape'][1]:,} dimensions)" for side in (old, new))
     asking = f"{settings['queries']:,} of these ask" if queries is None else f"{settings['queries']:,} real queries ask"
     fitted, searched = (f"{settings[name]:,}" for name in ("calibration_rows", "searched_rows"))
     return (
         f"From {' to '.join(names)}: {paired_rows(document['pairing'])}. Maps are fitted on {fitted} documents and "
         f"judged on the {searched} others, by cosine; {asking}."
     )
+
+
+def _called(side: Mapping[str, Any]) -> str:
+    """The file or folder, and the collection, table or array in it: both sides may lie in one folder."""
+    file, key = file_named(dict(side)) or shown(side["name"]), side.get("key")
+    return file if key in (None, "features") or file.startswith(key) else f"{file}::{shown(key)}"
 
 
 def _churned(document: Mapping[str, Any]) -> str:

@@ -172,8 +172,8 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
         unmatched = np.setdiff1d(np.arange(student.n), student_row[rows], assume_unique=True)
         raise bad(
             student.name,
-            f"does not match {teacher.name} by id: {_count_of(left[student_row < 0])} of {teacher.name}'s and "
-            f"{_count_of(right[unmatched])} of {student.name}'s ids are unmatched; fix the ids or keep the common rows "
+            f"does not match {teacher.name} by id: {_count_of(left[student_row < 0])} are only there and "
+            f"{_count_of(right[unmatched])} only here; fix the ids or keep the common rows "
             "with --allow-missing (allow_missing=True)",
         )
     return _Match(rows, student_row[rows], "id", True)

@@ -122,8 +122,8 @@ def test_labels_by_order_by_id_and_from_the_files() -> None:
     [
         (["a", "b", "a"], ["a", "b", "c"], {}, r"t.npy: ids hold 1 duplicates \(such as 'a'\)"),
         (["a", "b"], ["b", "b"], {}, "s.npy: ids hold 1 duplicates"),
-        (["a", "b", "c", "d"], ["b", "a", "x"], {}, r"2 \('c', 'd'\) of t.npy's and 1 \('x'\) of s.npy's ids"),
-        (list("abcdefg"), list("fg"), {}, r"5 \('a', 'b', 'c', ...\) of t.npy's and 0 of s.npy's ids"),
+        (["a", "b", "c", "d"], ["b", "a", "x"], {}, r"2 \('c', 'd'\) are only there and 1 \('x'\) only here"),
+        (list("abcdefg"), list("fg"), {}, r"5 \('a', 'b', 'c', ...\) are only there and 0 only here"),
         (["a", "b"], None, {}, "s.npy: has no ids but t.npy has.*--positional"),
         (None, ["a", "b"], {"teacher_n": 2}, "t.npy: has no ids but s.npy has"),
         (["a", "b"], None, {"positional": True}, "3 rows and t.npy has 2"),
