@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,11 +89,12 @@ def new_index(encoder: str) -> Path:
     path, known = DATA / "qdrant" / encoder, texts()
     if not path.exists():
         unfinished = path.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
         client = QdrantClient(path=str(unfinished))
         rows = vectors(encoder, "texts")
         for name, ids in (("sample", range(SAMPLE)), ("rest", range(SAMPLE, len(rows)))):
             size = models.VectorParams(size=ENCODERS[encoder], distance=models.Distance.COSINE)
-            client.recreate_collection(name, vectors_config=size)
+            client.create_collection(name, vectors_config=size)
             points = [
                 models.PointStruct(
                     id=id,
@@ -133,35 +135,34 @@ def measured(old: str, new: str) -> dict[str, Any]:
     path = DATA / "pairs" / f"{old}-{new}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        migrations = {asking: migrated(old, new, asking) for asking in ("titles", "documents")}
+        migration = mp.migrate(old_index(old), f"{new_index(new)}::sample", allow_missing=True)
+        migrations = {"titles": titles_ask(old, new), "documents": migration.to_dict()}
+        parts = ("verdict", "sentence", "best", "churn", "ways", "curve", "enough")
         found = results(old, new)
         truth = found["re-embedded"]
         judged = {way: scores(ids, truth) for way, ids in found.items()}
         pair = {
             "old": old,
             "new": new,
-            "migrate": migrations,
+            "migrate": {asking: {part: said[part] for part in parts} for asking, said in migrations.items()},
             "ways": judged,
             "by_section": by_section(judged),
-            "peers": peers(old, new, truth),
+            "peers": peers(old, new, migration, truth),
         }
         path.write_text(json.dumps(pair, indent=1))
     return json.loads(path.read_text())
 
 
-def migrated(old: str, new: str, asking: str) -> dict[str, Any]:
-    """The verdict and the ways of `probe migrate`, where titles or documents ask; the maps are saved."""
+def titles_ask(old: str, new: str) -> dict[str, Any]:
+    """What `probe migrate` says where titles ask; its maps are saved."""
     queries = DATA / "vectors" / f"{new}-titles.npz"
+    np.savez(queries, features=vectors(new, "asked-texts"), labels=texts()["asked-sections"])
     arguments = ["--old", old_index(old), "--new", f"{new_index(new)}::sample", "--allow-missing", "--json"]
-    if asking == "titles":
-        np.savez(queries, features=vectors(new, "asked-texts"), labels=texts()["asked-sections"])
-        arguments += ["--queries", queries]
-        arguments += ["--save-map", saved_map(old, new, "queries")]
-        arguments += ["--save-document-map", saved_map(old, new, "documents")]
+    arguments += ["--queries", queries, "--save-map", saved_map(old, new, "queries")]
+    arguments += ["--save-document-map", saved_map(old, new, "documents")]
     command = [sys.executable, "-m", "manifold_probe", "migrate", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    document = json.loads(done.stdout)
-    return {name: document[name] for name in ("verdict", "sentence", "best", "churn", "ways", "curve", "enough")}
+    return json.loads(done.stdout)
 
 
 def saved_map(old: str, new: str, of: str) -> Path:
@@ -175,6 +176,7 @@ def results(old: str, new: str) -> dict[str, Ids]:
     asked = {encoder: vectors(encoder, "asked-texts") for encoder in (old, new)}
     bridge = Map.load(saved_map(old, new, "queries"))
     moved = f"{old}-to-{new}"
+    shutil.rmtree(DATA / "lance" / f"{moved}.lance", ignore_errors=True)  # of other maps
     lance_table(moved, Map.load(saved_map(old, new, "documents"))(vectors(old, "texts")))
     found = {"old": found_in_lance(old, asked[old])}
     if ENCODERS[old] == ENCODERS[new]:
@@ -215,16 +217,16 @@ def by_section(judged: dict[str, dict[str, list[float]]]) -> str:
 # ---- another package on the same rows
 
 
-def peers(old: str, new: str, truth: Ids) -> dict[str, dict[str, list[float]]]:
+def peers(old: str, new: str, migration: mp.Migration, truth: Ids) -> dict[str, dict[str, list[float]]]:
     """Maps of isotrieve fitted on the rows that ours were fitted on, judged on the same documents and queries."""
     from isotrieve import OrthogonalProcrustesMapping, RidgeMapping
 
-    migration = mp.migrate(old_index(old), f"{new_index(new)}::sample", allow_missing=True)
     rows = migration.calibration
     x, y = vectors(old, "texts"), vectors(new, "texts")
     asked = vectors(new, "asked-texts")
     maps: dict[str, tuple[Any, Any]] = {
-        f"manifold_probe, {migration.best.partition(':')[2]}": (migration.map("queries"), migration.map("documents"))
+        f"manifold_probe, {kind}": tuple(migration.map(f"{of}:{kind}") for of in ("queries", "documents"))
+        for kind in ("linear", "orthogonal", "low-rank")
     }
     kinds = [RidgeMapping, *[OrthogonalProcrustesMapping] * (x.shape[1] == y.shape[1])]
     for kind in kinds:
