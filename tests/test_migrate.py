@@ -66,6 +66,17 @@ def test_a_rotation_of_another_length_with_an_offset() -> None:
     np.testing.assert_allclose(migration.map("queries")(new[7]), OLD[7] + 1, atol=0.05)
 
 
+def test_a_rotation_finds_the_same_for_queries_and_documents() -> None:
+    new = np.maximum(OLD @ ROTATION + 0.3 * RNG.normal(size=OLD.shape) + 0.5, 0).astype(np.float32)  # not centred
+    migration = moved(OLD, new)
+    queries, documents = (migration.ways[f"{of}:orthogonal"].retained.value for of in ("queries", "documents"))
+    assert queries == pytest.approx(documents, abs=0.002)
+    assert 0.3 < queries < 0.9
+    matrix = migration.map("queries:orthogonal").A.astype(float)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(D) * (matrix @ matrix.T)[0, 0], atol=1e-5)
+    assert not migration.map("queries:orthogonal").b.any()
+
+
 def test_a_linear_map_to_more_dimensions() -> None:
     migration = moved(OLD, OLD @ STRETCH)
     assert migration.verdict == "map"

@@ -38,7 +38,6 @@ from scipy import stats
 from texts import DATA, ENCODERS, texts, vectors
 
 import manifold_probe as mp
-from manifold_probe.spaces import Map
 
 torch.set_num_threads(1)
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -174,10 +173,10 @@ def saved_map(old: str, new: str, of: str) -> Path:
 def results(old: str, new: str) -> dict[str, Ids]:
     """The documents that the databases find, by way."""
     asked = {encoder: vectors(encoder, "asked-texts") for encoder in (old, new)}
-    bridge = Map.load(saved_map(old, new, "queries"))
+    bridge = mp.spaces.Map.load(saved_map(old, new, "queries"))
     moved = f"{old}-to-{new}"
     shutil.rmtree(DATA / "lance" / f"{moved}.lance", ignore_errors=True)  # of other maps
-    lance_table(moved, Map.load(saved_map(old, new, "documents"))(vectors(old, "texts")))
+    lance_table(moved, mp.spaces.Map.load(saved_map(old, new, "documents"))(vectors(old, "texts")))
     found = {"old": found_in_lance(old, asked[old])}
     if ENCODERS[old] == ENCODERS[new]:
         found["unmapped"] = found_in_lance(old, asked[new])
