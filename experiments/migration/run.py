@@ -1,8 +1,8 @@
 """Is the verdict of `probe migrate` right? Real texts, real databases, and retrieval by Section as the truth.
 
 12,000 package descriptions are stored in LanceDB by an old encoder. Half of them, the sample, are embedded by the new
-one and stored in Qdrant; `probe migrate` sees these alone. Then titles of 2,000 other packages ask, and the databases
-search the other 6,000 documents, which no map was fitted on:
+one and stored in Qdrant; `probe migrate` sees these alone. Then titles of 2,000 other packages ask, and the other 6,000
+documents, which no map was fitted on, are searched: exactly, and by the databases for the first 200 queries as a check.
 
     old          old index, query by the old encoder: nothing moves
     unmapped     old index, query by the new encoder, where widths are equal
@@ -23,6 +23,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ import manifold_probe as mp
 
 torch.set_num_threads(1)
 RESULTS = Path(__file__).resolve().parent / "results"
-SAMPLE, K, BATCH = 6_000, 10, 500
+SAMPLE, K = 6_000, 10
+CHECKED = 200  # queries that ask the databases too; the search for all is the same, exact, but quicker
 BAR = 0.01  # of precision: a way that surely loses less than this is as good as embedding everything again
 PAIRS = [
     ("words", "minilm"),
@@ -137,7 +139,7 @@ def measured(old: str, new: str) -> dict[str, Any]:
         migration = mp.migrate(old_index(old), f"{new_index(new)}::sample", allow_missing=True)
         migrations = {"titles": titles_ask(old, new), "documents": migration.to_dict()}
         parts = ("verdict", "sentence", "best", "churn", "ways", "curve", "enough")
-        found = results(old, new)
+        found, agreed = results(old, new)
         truth = found["re-embedded"]
         judged = {way: scores(ids, truth) for way, ids in found.items()}
         pair = {
@@ -145,6 +147,7 @@ def measured(old: str, new: str) -> dict[str, Any]:
             "new": new,
             "migrate": {asking: {part: said[part] for part in parts} for asking, said in migrations.items()},
             "ways": judged,
+            "databases": agreed,
             "by_section": by_section(judged),
             "peers": peers(old, new, migration, truth),
         }
@@ -170,20 +173,27 @@ def saved_map(old: str, new: str, of: str) -> Path:
     return DATA / "maps" / f"{old}-{new}-{of}.safetensors"
 
 
-def results(old: str, new: str) -> dict[str, Ids]:
-    """The documents that the databases find, by way."""
-    asked = {encoder: vectors(encoder, "asked-texts") for encoder in (old, new)}
+def results(old: str, new: str) -> tuple[dict[str, Ids], dict[str, float]]:
+    """The documents found, by way; and the share of these that the databases find too, for the first queries."""
+    known, asked = ({encoder: vectors(encoder, of) for encoder in (old, new)} for of in ("texts", "asked-texts"))
     bridge = mp.spaces.Map.load(saved_map(old, new, "queries"))
+    mapped = mp.spaces.Map.load(saved_map(old, new, "documents"))(known[old])
     moved = f"{old}-to-{new}"
     shutil.rmtree(DATA / "lance" / f"{moved}.lance", ignore_errors=True)  # of other maps
-    lance_table(moved, mp.spaces.Map.load(saved_map(old, new, "documents"))(vectors(old, "texts")))
-    found = {"old": found_in_lance(old, asked[old])}
+    lance_table(moved, mapped)
+    in_lance, in_qdrant = partial(found_in_lance, old), partial(found_in_qdrant, new)
+    ways = {"old": (known[old], asked[old], in_lance)}
     if ENCODERS[old] == ENCODERS[new]:
-        found["unmapped"] = found_in_lance(old, asked[new])
-    found["queries"] = found_in_lance(old, np.stack([bridge(vector) for vector in asked[new]]))
-    found["documents"] = found_in_lance(moved, asked[new])
-    found["re-embedded"] = found_in_qdrant(new, asked[new])
-    return found
+        ways["unmapped"] = known[old], asked[new], in_lance
+    ways["queries"] = known[old], np.stack([bridge(vector) for vector in asked[new]]), in_lance
+    ways["documents"] = mapped, asked[new], partial(found_in_lance, moved)
+    ways["re-embedded"] = known[new], asked[new], in_qdrant
+    found = {way: nearest(rows, queries) for way, (rows, queries, _) in ways.items()}
+    agreed = {
+        way: float((find(queries[:CHECKED])[:, :, None] == found[way][:CHECKED, None, :]).any(2).mean())
+        for way, (_, queries, find) in ways.items()
+    }
+    return found, agreed
 
 
 # ---- scores
