@@ -153,7 +153,7 @@ def test_the_documents_of_the_calibration_are_named() -> None:
 def test_reduced_rank_finds_the_rank() -> None:
     y = RNG.normal(size=(2000, 12))
     x = y @ RNG.normal(size=(12, 3)) @ RNG.normal(size=(3, 10)) + 0.01 * RNG.normal(size=(2000, 10))
-    weights, rank = reduced_rank(grouped(x, y, np.arange(2000) % 8, 8), 1e-6, 0.999)
+    weights, rank = reduced_rank(grouped(x, y, np.arange(2000) % 8, 8), 0.999)
     assert rank == 3
     assert np.linalg.matrix_rank(weights, tol=1e-6) == 3
     assert np.var(x - y @ weights) < 2e-4

@@ -36,7 +36,7 @@ from manifold_probe.engine.rows import SAMPLING, generator, sample
 from manifold_probe.engine.threads import threads
 from manifold_probe.measures import overlap
 from manifold_probe.measures.halving import first_in_half, halvings
-from manifold_probe.measures.linear_maps import held_out_strength, reduced_rank, ridge
+from manifold_probe.measures.linear_maps import generalised_ridge, reduced_rank
 from manifold_probe.measures.sides import half_depth
 from manifold_probe.measures.uncertainty import Estimate, error_of_share, half_splits, over_queries
 from manifold_probe.parts import Progress
@@ -47,7 +47,7 @@ OLD, UNMAPPED, NEW = "old", "unmapped", "re-embedded"
 QUERIES, DOCUMENTS = "queries", "documents"
 LINEAR, ORTHOGONAL, LOW_RANK = KINDS = ("linear", "orthogonal", "low-rank")
 CALIBRATION = 10_000  # rows that maps are fitted on, at most
-GROUPS = 8  # of the calibration rows, for the strength of a ridge map
+GROUPS = 8  # of the calibration rows, for the rank of a map
 KEPT_BY_RANK = 0.99  # of what the linear map explains on held-out rows: the low-rank map keeps this share
 CURVE_ROWS = tuple(step * 10**power for power in (1, 2, 3) for step in (2, 5, 10))  # 20, 50, 100, ..., 10,000
 CURVE_QUERIES, CURVE_DRAWS = 500, 3
@@ -167,9 +167,9 @@ class Move:
         else:
             parts, m = self._whole(of) if order is None else self._moments(of, order[:rows])
             if kind == LINEAR:
-                weights = ridge(m, held_out_strength(parts))
+                weights = generalised_ridge(m)
             else:
-                weights, rank = reduced_rank(parts, held_out_strength(parts), KEPT_BY_RANK)
+                weights, rank = reduced_rank(parts, KEPT_BY_RANK)
             mean_x, mean_y = m.means
             offset = mean_x - mean_y @ weights
         facts = {"map": kind, "of": of, "from": "new" if of == QUERIES else "old", "rows": str(rows)}
