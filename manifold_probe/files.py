@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -106,6 +106,22 @@ def check_file(path: str | Path, option: str) -> None:
     if not _answer(path.parent.is_dir, path, option):
         raise InputError(f"{option}: {path}: the folder {path.parent} does not exist; make it, or choose another place")
     _check_writable(path.parent, path, option)
+
+
+def check_no_input(path: str | Path, option: str, inputs: Iterable[str | None]) -> None:
+    """Refuse a file that is one of the inputs ("FILE" or "FILE::KEY"). Raises InputError."""
+    for given in inputs:
+        file = "" if given is None else given if os.path.exists(given) else given.rpartition("::")[0]
+        if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
+            raise InputError(f"{option}: {path} is an input of this command; choose another file")
+
+
+def check_map(path: str, option: str, inputs: Iterable[str | None]) -> None:
+    """Refuse a file that a map cannot be written to, before any work. Raises InputError."""
+    if not path.lower().endswith(".safetensors"):
+        raise InputError(f"{option}: {path}: maps are written as .safetensors; choose such a name")
+    check_file(path, option)
+    check_no_input(path, option, inputs)
 
 
 def check_folder(path: str | Path, option: str) -> None:

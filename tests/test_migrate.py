@@ -53,6 +53,10 @@ def test_a_rotation_is_a_map() -> None:
     assert ways["unmapped"].retained.high < 0.1  # raw coordinates of two models have nothing in common
     np.testing.assert_allclose(migration.map("queries")(OLD[7] @ ROTATION), OLD[7], atol=1e-4)
     np.testing.assert_allclose(migration.map("documents")(OLD[7]), OLD[7] @ ROTATION, atol=1e-4)
+    kinds = {kind: migration.map(f"documents:{kind}") for kind in ("linear", "orthogonal", "low-rank")}
+    assert [map.facts["map"] for map in kinds.values()] == list(kinds)
+    with pytest.raises(InputError, match="there is none of 'rotations'; choose one of queries, documents, queries:lin"):
+        migration.map("rotations")
 
 
 def test_a_rotation_of_another_length_with_an_offset() -> None:
@@ -60,6 +64,17 @@ def test_a_rotation_of_another_length_with_an_offset() -> None:
     migration = moved(OLD + 1, new)
     assert migration.ways["queries:orthogonal"].retained.value > 0.95
     np.testing.assert_allclose(migration.map("queries")(new[7]), OLD[7] + 1, atol=0.05)
+
+
+def test_a_rotation_finds_the_same_for_queries_and_documents() -> None:
+    new = np.maximum(OLD @ ROTATION + 0.3 * RNG.normal(size=OLD.shape) + 0.5, 0).astype(np.float32)  # not centred
+    migration = moved(OLD, new)
+    queries, documents = (migration.ways[f"{of}:orthogonal"].retained.value for of in ("queries", "documents"))
+    assert queries == pytest.approx(documents, abs=0.002)
+    assert 0.3 < queries < 0.9
+    matrix = migration.map("queries:orthogonal").A.astype(float)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(D) * (matrix @ matrix.T)[0, 0], atol=1e-5)
+    assert not migration.map("queries:orthogonal").b.any()
 
 
 def test_a_linear_map_to_more_dimensions() -> None:
@@ -122,10 +137,23 @@ def test_maps_are_judged_on_documents_that_they_were_not_fitted_on() -> None:
     assert move.calibration + move.n == N
 
 
+def test_the_documents_of_the_calibration_are_named() -> None:
+    migration = moved(OLD, OLD @ ROTATION)
+    named = migration.calibration
+    assert len(set(named.tolist())) == len(named) == N // 2
+    rows = np.searchsorted(np.sort(IDS), named)
+    x, y = OLD[np.argsort(IDS)][rows], (OLD @ ROTATION)[np.argsort(IDS)][rows]
+    np.testing.assert_allclose(migration.map("documents")(x), y, atol=1e-4)
+    assert migration.to_dict()["settings"]["calibration_rows"] == len(named)
+    assert mp.migrate(OLD, OTHER).calibration.dtype.kind == "i"  # rows, where there are no ids
+    with pytest.raises(InputError, match="holds no maps"):
+        _ = mp.Migration(migration.to_dict()).calibration
+
+
 def test_reduced_rank_finds_the_rank() -> None:
     y = RNG.normal(size=(2000, 12))
     x = y @ RNG.normal(size=(12, 3)) @ RNG.normal(size=(3, 10)) + 0.01 * RNG.normal(size=(2000, 10))
-    weights, rank = reduced_rank(grouped(x, y, np.arange(2000) % 8, 8), 1e-6, 0.999)
+    weights, rank = reduced_rank(grouped(x, y, np.arange(2000) % 8, 8), 0.999)
     assert rank == 3
     assert np.linalg.matrix_rank(weights, tol=1e-6) == 3
     assert np.var(x - y @ weights) < 2e-4
@@ -146,6 +174,8 @@ def test_labels_are_scored() -> None:
     migration = moved(near, near @ ROTATION, labels=labels)
     assert migration.ways["re-embedded"].precision.value > 0.95
     assert migration.ways["unmapped"].precision.value < 0.6
+    assert "Results with the query's label: all embedded again " in migration.summary()
+    assert "query's label" not in moved(OLD, OTHER).summary()
     assert moved(OLD, OTHER).ways["re-embedded"].precision is None
 
 
@@ -184,6 +214,18 @@ def test_real_queries_need_no_old_model() -> None:
     assert "old" not in migration.ways
     assert migration.ways["queries:linear"].of_old is None
     assert migration.to_dict()["settings"]["queries"] == 80
+    labelled = {"features": asked, "labels": np.arange(80) % 4}  # no document is in class 3
+    labels = np.arange(N) % 3
+    migration = moved(OLD, OLD @ ROTATION, queries=labelled, labels=labels.astype(str))
+    document, (unit, index) = (
+        migration.to_dict(),
+        (x / np.linalg.norm(x, axis=1)[:, None] for x in (asked, OLD @ ROTATION)),
+    )
+    assert document["ways"]["re-embedded"]["retained"] == {"value": 1, "low": None, "high": None}
+    searched = np.flatnonzero(~np.isin(IDS, migration.calibration))
+    near = searched[np.argsort(-unit @ index[searched].T)[:, :10]]
+    naive = (labels[near] == labelled["labels"][:, None]).mean()
+    assert migration.ways["re-embedded"].precision.value == pytest.approx(naive, abs=1e-6)
     assert "80 real queries ask" in moved(OLD, OTHER, queries=RNG.normal(size=(80, 24))).summary()
 
 
@@ -262,6 +304,38 @@ def test_bad_input(files: tuple[str, str], tmp_path: Path, capsys: pytest.Captur
     assert "no such file" in refused(capsys, "--old", old, "--new", new, "--queries", "many.npy")
     error = refused(capsys, "--old", old, "--new", new, "--save-map", str(tmp_path / "gone" / "map.safetensors"))
     assert "--save-map" in error
+    assert "maps are written as .safetensors" in refused(capsys, "--old", old, "--new", new, "--save-map", old)
+    same = str(tmp_path / "map.safetensors")
+    error = refused(capsys, "--old", old, "--new", new, "--save-map", same, "--save-document-map", same)
+    assert "is the file of --save-map" in error
+    np.save(tmp_path / "zero.npy", np.zeros((50, D)))
+    error = refused(capsys, "--old", old, "--new", new, "--queries", str(tmp_path / "zero.npy"))
+    assert "holds 50 zero vectors" in error
+    np.savez(tmp_path / "other.npz", features=OLD, ids=np.arange(N))
+    error = refused(capsys, "--old", old, "--new", str(tmp_path / "other.npz"))
+    assert "600 (" in error
+    assert "teacher" not in error
+    assert "student" not in error
+
+
+def test_an_input_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.numpy import save_file
+
+    path = str(tmp_path / "old.safetensors")
+    save_file({"features": OLD}, path)
+    assert "is an input of this command" in refused(capsys, "--old", path, "--new", path, "--save-map", path)
+    assert mp.load(path).n == N
+
+
+def test_labels_that_are_no_classes_can_be_ignored(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = str(tmp_path / "asked.npz")
+    np.savez(asked, features=(OLD @ ROTATION)[:50], labels=np.linspace(0, 1, 50))
+    arguments = ["--old", files[0], "--new", files[1], "--queries", asked]
+    assert "--ignore-labels" in refused(capsys, *arguments)
+    assert cli.run(["migrate", *arguments, "--ignore-labels", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ways"]["re-embedded"]["precision"] is None
 
 
 def test_an_index_without_stored_ids(

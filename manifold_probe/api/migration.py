@@ -58,6 +58,7 @@ def migrate(
     positional: bool = False,
     allow_missing: bool = False,
     keep_first: bool = False,
+    ignore_labels: bool = False,
     progress: OnProgress | None = None,
 ) -> Migration:
     """Measure what moving an index from an old embedding model to a new one changes, and what maps in its place retain.
@@ -72,8 +73,8 @@ def migrate(
         ``datasets``, the address of a Qdrant server, or all that `compare` takes. A sample of the documents is enough
         for ``new``, with ``allow_missing``.
     queries : int, path or (q, d) array
-        How many documents ask, or vectors of real queries by the new model. Real queries are judged without the old
-        model, so that nothing is known of the old results.
+        How many documents ask, or vectors of real queries by the new model, with their own labels if they have any.
+        Real queries are judged without the old model, so that nothing is known of the old results.
     labels : sequence of length n, path, or table with ids, optional
         Labels of the documents: the share of results with the query's label is then given too.
     ids : sequence of length n or path, or a pair of these, optional
@@ -86,7 +87,7 @@ def migrate(
         Pair by position and ignore the ids.
     allow_missing : bool
         Go on with the documents that are in both.
-    keep_first : bool
+    keep_first, ignore_labels : bool
         As for `compare`.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
@@ -99,19 +100,20 @@ def migrate(
     from manifold_probe.evaluation.migration import Move, enough
     from manifold_probe.measures.measure import measure_students
 
-    asked = as_queries(queries)
+    asked = as_queries(queries, not ignore_labels)
     check_settings(k, QUERIES if isinstance(asked, Space) else asked, seed)
-    old, new = as_space(old, "old"), as_space(new, "new")
+    old, new = (as_space(side, name, not ignore_labels) for side, name in ((old, "old"), (new, "new")))
     if not positional:
         _check_ids(old, new, ids)
     parts = Parts(progress, {"churn": 1.0, "ways": 3.0, "curve": 2.0})
     rules: dict[str, Any] = {"positional": positional, "allow_missing": allow_missing, "keep_first": keep_first}
+    rules["ignore_labels"] = ignore_labels
     pair = Request(old, {"new": new}, labels, ids, **rules).open().pairs["new"]
     _check_rows(pair, asked, k)
     overlap = OVERLAP.named(k)
     measured = measure_students({"new": pair}, k=k, seed=seed, measures=[overlap], progress=parts["churn"])["new"]
-    codes = _codes(pair)
-    move = Move(pair.teacher, pair.student, k=k, queries=asked, seed=seed, labels=codes)
+    codes, asked_codes = _codes(pair, asked)
+    move = Move(pair.teacher, pair.student, k=k, queries=asked, seed=seed, labels=codes, asked_labels=asked_codes)
     ways = dict(move.ways(parts["ways"]))
     maps = {of: _best(ways, of) for of in ("queries", "documents")}
     best = max(maps.values(), key=lambda key: ways[key].retained.value or 0.0)
@@ -148,10 +150,11 @@ def migrate(
         "alarms": [*alarms, *changed_by_index(old, new)],
         "provenance": provenance_of(seed),
     }
-    return Migration(plain(document), {of: _map_of(ways[key]) for of, key in maps.items()})
+    fitted_on = move.fitted_on if pair.ids is None else np.asarray(pair.ids)[move.fitted_on]
+    return Migration(plain(document), {key: way.map for key, way in ways.items() if way.map is not None}, fitted_on)
 
 
-def as_queries(queries: Any) -> Any:
+def as_queries(queries: Any, labelled: bool = True) -> Any:
     """A number of documents, or the space of real queries. Raises InputError for neither.
 
     >>> as_queries("500"), as_queries(np.eye(3)).n
@@ -160,7 +163,7 @@ def as_queries(queries: Any) -> Any:
     if isinstance(queries, str) and queries.strip().lstrip("-").isdigit():
         return int(queries)
     is_number = isinstance(queries, int | float | np.number) or queries is None
-    return queries if is_number else as_space(queries, "queries", labelled=False, fewest=1)
+    return queries if is_number else as_space(queries, "queries", labelled, fewest=1)
 
 
 def _check_ids(old: Space, new: Space, ids: Any) -> None:
@@ -201,26 +204,35 @@ def _check_rows(pair: Pair, asked: Any, k: int) -> None:
         )
     if asked.n < MIN_SEARCHED:
         raise bad(asked.name, f"holds {asked.n} queries; at least {MIN_SEARCHED} are needed for an interval")
-    check_finite(asked.read(0, asked.n), 0, asked)
+    rows = asked.read(0, asked.n)
+    check_finite(rows, 0, asked)
+    zero = np.flatnonzero(~rows.any(1))
+    if len(zero):
+        raise bad(
+            asked.name,
+            f"holds {len(zero):,} zero vectors, which have no direction (first in row {zero[0]:,}); drop these rows",
+        )
 
 
-def _codes(pair: Pair) -> np.ndarray | None:
-    """A number for every label (n,), -1 for none; None without labels."""
+def _codes(pair: Pair, asked: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """A number for every label of documents (n,) and of real queries (q,), -1 for none; None without labels."""
     if pair.labels is None:
-        return None
-    labels = np.asarray(pair.labels)
-    codes = np.unique(labels, return_inverse=True)[1]
-    return np.where(is_labelled(labels), codes, -1)
+        return None, None
+    labels, asked_labels = np.asarray(pair.labels), asked.labels if isinstance(asked, Space) else None
+    known = is_labelled(labels)
+    if asked_labels is None:
+        return np.where(known, np.unique(labels, return_inverse=True)[1], -1), None
+    known = np.concatenate([known, is_labelled(asked_labels)])
+    both = [labels, asked_labels]
+    if labels.dtype.kind != asked_labels.dtype.kind:
+        both = [part.astype(str) for part in both]  # 7 is "7", as for ids
+    codes = np.where(known, np.unique(np.concatenate(both), return_inverse=True)[1], -1)
+    return codes[: len(labels)], codes[len(labels) :]
 
 
 def _best(ways: dict[str, Way], of: str) -> str:
     """The map of queries, or of documents, that retains most."""
     return max((key for key in ways if key.startswith(f"{of}:")), key=lambda key: ways[key].retained.value or 0.0)
-
-
-def _map_of(way: Way) -> Any:
-    assert way.map is not None
-    return way.map
 
 
 def _verdict(ways: dict[str, Way], best: str) -> tuple[str, str]:

@@ -238,22 +238,16 @@ def run_or_sides(
 
 def check_files(rows: str | None, save_repair: str | None, save_order: str | None, inputs: list[str | None]) -> None:
     """Refuse what cannot be written, and what would overwrite an input, before any work."""
-    import os
-
     from manifold_probe.api.results import check_order, check_rows
-    from manifold_probe.files import check_file
+    from manifold_probe.files import check_file, check_map, check_no_input
 
     if rows is not None:
         check_rows(rows)
     if save_order is not None:
         check_order(save_order)
-    if save_repair is not None and not save_repair.lower().endswith(".safetensors"):
-        raise InputError(f"--save-repair: {save_repair}: maps are written as .safetensors; choose such a name")
-    for option, path in (("--rows", rows), ("--save-repair", save_repair), ("--save-order", save_order)):
-        if path is None:
-            continue
-        check_file(path, option)
-        for given in inputs:
-            file = "" if given is None else given if os.path.exists(given) else given.rpartition("::")[0]
-            if file and os.path.exists(file) and os.path.realpath(file) == os.path.realpath(path):
-                raise InputError(f"{option}: {path} is an input of this command; choose another file")
+    if save_repair is not None:
+        check_map(save_repair, "--save-repair", inputs)
+    for option, path in (("--rows", rows), ("--save-order", save_order)):
+        if path is not None:
+            check_file(path, option)
+            check_no_input(path, option, inputs)

@@ -7,14 +7,14 @@ from typing import Annotated
 from manifold_probe.cli.options import (
     AllowMissing,
     Debug,
+    IgnoreLabels,
     Json,
     KeepFirst,
-    Labels,
-    Neighbours,
     Page,
     Positional,
     Seed,
     features,
+    labelling,
     measuring,
     output,
     pairing,
@@ -35,14 +35,18 @@ def migrate(
         str,
         measuring(metavar="N|FILE[::KEY]", help="How many documents ask; or vectors of real queries, new model."),
     ] = "2000",
-    k: Neighbours = 10,
+    k: Annotated[int, measuring("--k", help="Results of a search.")] = 10,
     seed: Seed = 0,
     old_ids: Annotated[str | None, pairing(metavar="FILE[::KEY]", help="Ids of the old vectors.")] = None,
     new_ids: Annotated[str | None, pairing(metavar="FILE[::KEY]", help="Ids of the new vectors.")] = None,
     positional: Positional = False,
     allow_missing: AllowMissing = False,
     keep_first: KeepFirst = False,
-    labels: Labels = None,
+    labels: Annotated[
+        str | None,
+        labelling(metavar="FILE[::KEY]", help="Labels of the documents, in the order of the old index or with ids."),
+    ] = None,
+    ignore_labels: IgnoreLabels = False,
     json: Json = False,
     report: Page = None,
     table: Annotated[
@@ -69,7 +73,7 @@ def migrate(
       probe migrate --old t.pt --new s.pt --save-map queries.safetensors --report move.html
     """
     from manifold_probe import api
-    from manifold_probe.files import check_file
+    from manifold_probe.files import check_map
     from manifold_probe.report.outputs import Outputs
     from manifold_probe.report.progress import Progress
 
@@ -77,11 +81,14 @@ def migrate(
         missing, fix = ("--old", "the index now") if old is None else ("--new", "the vectors of the new model")
         raise InputError(f"{missing}: missing; give {fix}, as in --old old.faiss --new new.npz")
     outputs = Outputs(report, table, kind=api.Migration)
-    outputs.check([old, new])
+    inputs = [old, new, queries, old_ids, new_ids, labels]
+    outputs.check(inputs)
     saved = {"queries": (save_map, "--save-map"), "documents": (save_document_map, "--save-document-map")}
     for path, option in saved.values():
         if path is not None:
-            check_file(path, option)
+            check_map(path, option, inputs)
+    if save_map is not None and save_map == save_document_map:
+        raise InputError(f"--save-document-map: {save_map} is the file of --save-map; choose another file")
     with Progress() as progress:
         result = api.migrate(
             old,
@@ -94,6 +101,7 @@ def migrate(
             positional=positional,
             allow_missing=allow_missing,
             keep_first=keep_first,
+            ignore_labels=ignore_labels,
             progress=progress,
         )
     if json:

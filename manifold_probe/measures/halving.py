@@ -36,7 +36,7 @@ def half_differences(lists: Lists, measures: Iterable[Measure], spreads: Mapping
     """
     deep = Deep(lists, half_depth(lists.k))
     differences: dict[str, list[float]] = {measure.key: [] for measure in measures}
-    for half in halvings(lists):
+    for half in halvings(lists.n, lists.seed):
         halves = Halves(lists, deep, half)
         for measure in measures:
             differences[measure.key].append(halves.difference(measure, spreads.get(measure.key)))
@@ -52,7 +52,7 @@ def differences_by_k(deep: Deep, terms: np.ndarray, ks: Sequence[int]) -> np.nda
     query, here, there = deep.shared("cosine")
     whole = terms.std(0)
     differences = []
-    for half in islice(halvings(deep.lists), SPLITS_BY_K):
+    for half in islice(halvings(deep.lists.n, deep.lists.seed), SPLITS_BY_K):
         inside = half[deep.lists.queries]
         mine, theirs = (half[deep.rows(side, "cosine")] == inside[:, None] for side in ("teacher", "student"))
         ranks = np.maximum(_counted(mine).ravel()[here], _counted(theirs).ravel()[there])
@@ -68,12 +68,12 @@ def deepest_in_half(depth: int) -> int:
     return int(depth / 2 - 1.75 * np.sqrt(depth))
 
 
-def halvings(lists: Lists) -> Iterator[np.ndarray]:
+def halvings(n: int, seed: int) -> Iterator[np.ndarray]:
     """Masks (n,) of one half of the rows, SPLITS times."""
-    rng = generator(lists.seed, HALVING)
+    rng = generator(seed, HALVING)
     for _ in range(SPLITS):
-        half = np.zeros(lists.n, dtype=bool)
-        half[rng.permutation(lists.n)[: lists.n // 2]] = True
+        half = np.zeros(n, dtype=bool)
+        half[rng.permutation(n)[: n // 2]] = True
         yield half
 
 

@@ -136,7 +136,7 @@ def held_out_strength(fit: list[Moments]) -> float:
     return float(HELD_OUT_STRENGTHS[int(np.argmin(errors))] * _mean_square(total(fit)))
 
 
-def reduced_rank(fit: list[Moments], strength: float, kept: float) -> tuple[np.ndarray, int]:
+def reduced_rank(fit: list[Moments], kept: float) -> tuple[np.ndarray, int]:
     """The ridge map (dy, dx) of rank r, and r: the fewest directions that explain a share ``kept`` of what all do.
 
     What directions explain is read on the second half of the groups with the map of the first: tr X'X less the errors
@@ -144,19 +144,19 @@ def reduced_rank(fit: list[Moments], strength: float, kept: float) -> tuple[np.n
     """
     middle = max((len(fit) + 1) // 2, 1)
     train, test = total(fit[:middle]), total(fit[middle:] or fit)
-    weights, turned = _principal(train, strength)
+    weights, turned = _principal(train)
     xy, yy = _about(test, train)
     mapped = weights @ turned
     explained = 2 * np.einsum("ij,ij->j", mapped, xy.T @ turned) - np.einsum("ij,ij->j", mapped, yy @ mapped)
     sums = np.cumsum(explained)
     rank = 1 + int(np.argmax(sums >= kept * sums.max())) if sums.max() > 0 else 1
-    weights, turned = _principal(total(fit), strength)
+    weights, turned = _principal(total(fit))
     return weights @ turned[:, :rank] @ turned[:, :rank].T, rank
 
 
-def _principal(m: Moments, strength: float) -> tuple[np.ndarray, np.ndarray]:
+def _principal(m: Moments) -> tuple[np.ndarray, np.ndarray]:
     """The ridge map W (dy, dx), and the directions (dx, dx) of x in which y W varies, the most first."""
-    weights = ridge(m, strength)
+    weights = generalised_ridge(m)
     _, vectors = linalg.eigh(weights.T @ m.covariance[2] @ weights)
     return weights, vectors[:, ::-1]
 

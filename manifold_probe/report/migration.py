@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from manifold_probe.errors import InputError
 from manifold_probe.report.blocks import Block, Row, Section, Sentence, Table, Value
 from manifold_probe.report.comparison import alarms_raised
@@ -36,7 +38,7 @@ PRECISION = " same label: share of the results that have the query's label."
 class Migration(Result):
     """What moving an index to another embedding model changes, and what a map in place of re-embedding retains.
 
-    ``map`` and ``save_map`` need the maps, which a result that was loaded does not have.
+    ``map``, ``save_map`` and ``calibration`` need the maps, which a result that was loaded does not have.
 
     Examples
     --------
@@ -55,9 +57,11 @@ class Migration(Result):
     columns = ("part", "name", "measure", "rows", "value", "low", "high")
     called = "a migration"
 
-    def __init__(self, document: dict[str, Any], maps: Mapping[str, Map] | None = None) -> None:
+    def __init__(
+        self, document: dict[str, Any], maps: Mapping[str, Map] | None = None, calibration: np.ndarray | None = None
+    ) -> None:
         super().__init__(document)
-        self._maps = maps
+        self._maps, self._calibration = maps, calibration
 
     def __repr__(self) -> str:
         return f"<Migration: {self._document['sentence']}>"
@@ -89,18 +93,32 @@ class Migration(Result):
         return [CurvePoint.from_json(point) for point in self._document["curve"]]
 
     def map(self, of: str = "queries") -> Map:
-        """The map of "queries" (new to old) or of stored "documents" (old to new) that retains most.
+        """The map of "queries" (new to old) or of stored "documents" (old to new) that retains most, or that of a way.
+
+        A way is a key of `ways`, such as "documents:linear".
 
         Raises
         ------
         InputError
             For another name, or for a result that was loaded.
         """
-        if of not in ("queries", "documents"):
-            raise InputError(f"map: {of!r} is neither 'queries' nor 'documents'; choose one of these")
-        if self._maps is None:
-            raise InputError("migration: holds no maps, as it was loaded; run the migration again")
-        return self._maps[of]
+        maps = _of_a_run(self._maps)
+        keys = [key for key in maps if of in (key, key.partition(":")[0])]
+        if not keys:
+            names = ", ".join(["queries", "documents", *maps])
+            raise InputError(f"map: there is none of {of!r}; choose one of {names}")
+        return maps[max(keys, key=lambda key: self._document["ways"][key]["retained"]["value"])]
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """The ids (m,) of the documents that maps were fitted on, or their rows without ids: judge maps on others.
+
+        Raises
+        ------
+        InputError
+            For a result that was loaded.
+        """
+        return _of_a_run(self._calibration)
 
     def save_map(self, path: str | Path, of: str = "queries") -> None:
         """Save `map` as .safetensors; ``Map.load(path)(vector)`` applies it.
@@ -119,6 +137,7 @@ class Migration(Result):
             Sentence(f"Rule: {document['rule']}.", "faint"),
             Sentence(_read(document)),
             Sentence(_churned(document)),
+            *_by_label(document),
             _ways(document),
             _curve(document),
             _losing(document),
@@ -137,6 +156,13 @@ class Migration(Result):
         return rows
 
 
+def _of_a_run(kept: Any) -> Any:
+    """What a result that was loaded does not have."""
+    if kept is None:
+        raise InputError("migration: holds no maps, as it was loaded; run the migration again")
+    return kept
+
+
 def _tidy(part: str, name: str, measure: str, rows: int, interval: Mapping[str, Any]) -> dict[str, Any]:
     ends = {end: interval[end] for end in ("value", "low", "high")}
     return {"part": part, "name": name, "measure": measure, "rows": rows, **ends}
@@ -147,32 +173,37 @@ def sentence(verdict: str, way: Mapping[str, Any], threshold: float) -> str:
 
     >>> kept = {"value": 0.531, "low": 0.51, "high": 0.55}
     >>> sentence("re-embed", {"words": "queries mapped (linear)", "retained": kept}, 0.9)
-    'Re-embed: at best, queries mapped (linear) keep 53% (51.0 to 55.0%) of the results of re-embedding, less than 90%.'
+    "Re-embed: the best other way, 'queries mapped (linear)', keeps 53% (51.0 to 55.0%) of the new results, below 90%."
     """
     retained = way["retained"]
-    kept = (
-        f"{percent(retained['value'])} ({percents(retained['low'], retained['high'])}) of the results of re-embedding"
-    )
+    interval = percents(retained["low"], retained["high"])
+    kept = f"{percent(retained['value'])} ({interval}) of the new results"
     if verdict == NOT_NEEDED:
         return f"Not needed: the old index answers queries of the new model, without a map, with {kept}."
     if verdict == MAP:
-        return f"Map: {way['words']} keep {kept}."
+        return f"Map: the best way, '{way['words']}', keeps {kept}."
     needed = percent(threshold)
-    below = f"less than {needed}" if retained["value"] < threshold else f"not surely {needed}"
-    return f"Re-embed: at best, {way['words']} keep {kept}, {below}."
+    below = f"below {needed}" if retained["value"] < threshold else f"not surely {needed}"
+    return f"Re-embed: the best other way, '{way['words']}', keeps {kept}, {below}."
 
 
 def _read(document: Mapping[str, Any]) -> str:
     """What was read, and how it was split."""
     old, new, queries = (document["inputs"][name] for name in ("old", "new", "queries"))
     settings = document["settings"]
-    names = (f"{file_named(side) or shown(side['name'])} ({side['shape'][1]:,} dimensions)" for side in (old, new))
+    names = (f"{_called(side)} ({side['shape'][1]:,} dimensions)" for side in (old, new))
     asking = f"{settings['queries']:,} of these ask" if queries is None else f"{settings['queries']:,} real queries ask"
     fitted, searched = (f"{settings[name]:,}" for name in ("calibration_rows", "searched_rows"))
     return (
         f"From {' to '.join(names)}: {paired_rows(document['pairing'])}. Maps are fitted on {fitted} documents and "
         f"judged on the {searched} others, by cosine; {asking}."
     )
+
+
+def _called(side: Mapping[str, Any]) -> str:
+    """The file or folder, and the collection, table or array in it: both sides may lie in one folder."""
+    file, key = file_named(dict(side)) or shown(side["name"]), side.get("key")
+    return file if key in (None, "features") or file.startswith(key) else f"{file}::{shown(key)}"
 
 
 def _churned(document: Mapping[str, Any]) -> str:
@@ -182,6 +213,17 @@ def _churned(document: Mapping[str, Any]) -> str:
         f"Churn: from the old model to the new one {percent(churn['value'])}{known} of each document's "
         f"{neighbours(k)} change, among {document['pairing']['rows']:,} documents; more change in a larger index."
     )
+
+
+def _by_label(document: Mapping[str, Any]) -> list[Block]:
+    """What the choices come to by label, where there are labels: the map is that with most results of the label."""
+    scores = {key: way["precision"]["value"] for key, way in document["ways"].items() if way["precision"] is not None}
+    if not scores:
+        return []
+    mapped = max((key for key in scores if ":" in key), key=scores.__getitem__)
+    kept = [key for key in ("re-embedded", "old", "unmapped", mapped) if key in scores]
+    listed = "; ".join(f"{document['ways'][key]['words']} {percent(scores[key])}" for key in kept)
+    return [Sentence(f"Results with the query's label: {listed}. A result that changes need not be worse.")]
 
 
 def _ways(document: Mapping[str, Any]) -> Section:

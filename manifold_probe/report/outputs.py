@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold_probe.errors import InputError
-from manifold_probe.files import check_file, check_folder
+from manifold_probe.files import check_file, check_folder, check_no_input
 from manifold_probe.report.result import ComparisonResult, Result
 
 
@@ -51,10 +51,7 @@ class Outputs:
         if self.table is not None:
             self.kind.check_table(self.table, "--table")
             check_file(self.table, "--table")
-            for given in inputs:
-                path = "" if given is None else given if os.path.exists(given) else given.rpartition("::")[0]
-                if path and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(self.table):
-                    raise InputError(f"--table: {self.table} is an input of this command; choose another file")
+            check_no_input(self.table, "--table", inputs)
 
     def write(self, result: Result) -> list[str]:
         """Write them; a line about each, and one where rows have no thumbnail.

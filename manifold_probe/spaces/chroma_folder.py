@@ -43,6 +43,7 @@ def open_chroma(path: str, key: str | None = None) -> Contents:
     name = collection_named(path, key, names)
     with refusing(path, "a Chroma folder"):
         collection = client.get_collection(name, embedding_function=None)
+        check_filled(path, name, collection.count())
         pages = list(_pages(collection, "metadatas"))
         first = np.asarray(collection.get(limit=1, include=["embeddings"])["embeddings"])
     ids = [id for page in pages for id in page["ids"]]
@@ -65,6 +66,12 @@ def collection_named(path: str, key: str | None, names: list[str]) -> str:
     if len(names) > 1:
         raise bad(path, f"holds the collections {listed}; pick one with {path}::{names[0]}")
     return names[0]
+
+
+def check_filled(path: str, collection: str, rows: int) -> None:
+    """Refuse a collection without vectors."""
+    if not rows:
+        raise bad(path, f"collection '{collection}' holds no vectors; add them, or pick another collection")
 
 
 def columns_of(metadata: list[dict[str, Any]], taken: dict[str, Entry]) -> dict[str, Entry]:

@@ -51,7 +51,7 @@ def open_faiss(path: str) -> Contents:
             path, "stores one id for several vectors, so that they cannot be told apart; build it with unique ids"
         )
     if index.ntotal:
-        _check_reconstructs(path, index, int(keys[0]))
+        _check_reconstructs(path, index, ivf, int(keys[0]))
     if ids is None and ivf is not None and not np.array_equal(keys, np.arange(len(keys))):
         ids = keys
     rows = partial(_reconstructed, path, owner, index, keys)
@@ -71,8 +71,13 @@ def _stored_ids(ivf: Any) -> np.ndarray:
     return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 
-def _check_reconstructs(path: str, index: Any, key: int) -> None:
+def _check_reconstructs(path: str, index: Any, ivf: Any, key: int) -> None:
+    import faiss
+
     try:
+        is_fast_scan = ivf is not None and isinstance(faiss.downcast_index(ivf), faiss.IndexIVFPQFastScan)
+        if is_fast_scan and not isinstance(index, faiss.IndexRefine):
+            raise RuntimeError  # FAISS 1.15 ends the process when it reconstructs one that was read from a file
         index.reconstruct(key)
     except RuntimeError as error:
         raise bad(

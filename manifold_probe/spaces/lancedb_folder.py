@@ -46,7 +46,9 @@ def open_lancedb(path: str, key: str | None = None) -> Contents:
             database, table = path, tables[0]
         else:
             listed = ", ".join(name.removesuffix(SUFFIX) for name in tables)
-            raise bad(path, f"holds the tables {listed}; pick one with {os.path.join(path, tables[0])}")
+            missing = "" if key is None else f"has no table '{key}'; it "
+            raise bad(path, f"{missing}holds the tables {listed}; pick one with {os.path.join(path, tables[0])}")
+        path = os.path.join(path, table)
     with refusing(path, "a LanceDB table"):
         opened = lancedb.connect(database).open_table(table.removesuffix(SUFFIX))
         contents = open_batches(path, "lancedb", opened.schema, opened.count_rows(), partial(_batches, opened))

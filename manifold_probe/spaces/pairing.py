@@ -129,7 +129,7 @@ def pair(
         teacher, students, rows = _without_copies(teacher, students)
         given = None if given is None else given[rows]
     matches = {name: _match(teacher, space, positional, allow_missing) for name, space in students.items()}
-    kept = _kept_rows(teacher, matches)
+    kept = _kept_rows(teacher, students, matches)
     pairs = {}
     for name, space in students.items():
         match = matches[name]
@@ -172,8 +172,8 @@ def _match_by_id(teacher: Space, student: Space, allow_missing: bool) -> _Match:
         unmatched = np.setdiff1d(np.arange(student.n), student_row[rows], assume_unique=True)
         raise bad(
             student.name,
-            f"does not match {teacher.name} by id: {_count_of(left[student_row < 0])} of the teacher's and "
-            f"{_count_of(right[unmatched])} of the student's ids are unmatched; fix the ids or keep the common rows "
+            f"does not match {teacher.name} by id: {_count_of(left[student_row < 0])} are only there and "
+            f"{_count_of(right[unmatched])} only here; fix the ids or keep the common rows "
             "with --allow-missing (allow_missing=True)",
         )
     return _Match(rows, student_row[rows], "id", True)
@@ -271,14 +271,15 @@ def locate(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.where(ids[position] == wanted, position, -1)
 
 
-def _kept_rows(teacher: Space, matches: dict[str, _Match]) -> np.ndarray:
+def _kept_rows(teacher: Space, students: dict[str, Space], matches: dict[str, _Match]) -> np.ndarray:
     kept = np.arange(teacher.n)
     for match in matches.values():
         kept = np.intersect1d(kept, match.teacher, assume_unique=True)
     if len(kept) < 2:
+        others = next(iter(students.values())).name if len(students) == 1 else "every student"
         raise bad(
             teacher.name,
-            f"only {len(kept)} of its {teacher.n:,} rows are in every student; at least 2 are needed, compare the ids",
+            f"only {len(kept)} of its {teacher.n:,} rows are in {others}; at least 2 are needed, compare the ids",
         )
     return kept
 

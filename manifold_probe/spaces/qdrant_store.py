@@ -18,7 +18,7 @@ import numpy as np
 
 from manifold_probe.errors import InputError, to_install
 from manifold_probe.spaces.checks import bad
-from manifold_probe.spaces.chroma_folder import collection_named, columns_of
+from manifold_probe.spaces.chroma_folder import check_filled, collection_named, columns_of
 from manifold_probe.spaces.contents import Contents, Entry, array_entry
 from manifold_probe.spaces.spool import gather
 
@@ -40,7 +40,8 @@ def is_address(path: str) -> bool:
 def open_qdrant(path: str, key: str | None = None) -> Contents:
     """The vectors of a collection as "features", its "ids", and its payload under their names.
 
-    ``key`` is the collection, by default the only one; "docs/title" is the named vector "title" of the collection.
+    ``key`` is the collection, by default the only one; "docs/title" is the named vector "title" of the collection, of
+    those points that have it.
 
     Raises
     ------
@@ -65,7 +66,8 @@ def open_qdrant(path: str, key: str | None = None) -> Contents:
         sizes = client.get_collection(name).config.params.vectors
     vector, size = _vector_of(path, name, asked or None, sizes)
     with _answering(path):
-        points = [point for page in _pages(client, name, with_payload=True) for point in page]
+        points = [point for page in _pages(client, name, vector, with_payload=True) for point in page]
+    check_filled(path, name, len(points))
     ids = [point.id for point in points]
     rows = partial(_vectors, path, client, name, vector, (len(ids), size.size))
     cosine = str(getattr(size.distance, "value", size.distance)).lower() == "cosine"
@@ -80,21 +82,30 @@ def open_qdrant(path: str, key: str | None = None) -> Contents:
 
 def _vector_of(path: str, collection: str, vector: str | None, sizes: Any) -> tuple[str | None, Any]:
     """The named vector that is meant, None for the unnamed, and its parameters."""
-    if not isinstance(sizes, dict):
-        if vector:
-            raise bad(path, f"collection '{collection}' has one vector without a name; give {path}::{collection}")
-        return None, sizes
-    if vector is None and len(sizes) == 1:
-        vector = next(iter(sizes))
-    if vector not in sizes:
-        listed, first = ", ".join(sizes) or "none", next(iter(sizes), "NAME")
-        raise bad(
-            path, f"collection '{collection}' has the vectors {listed}; pick one with {path}::{collection}/{first}"
-        )
-    return vector, sizes[vector]
+    if not sizes:
+        raise bad(path, f"collection '{collection}' has sparse vectors only; give one with dense vectors")
+    if isinstance(sizes, dict):
+        if vector is None and len(sizes) == 1:
+            vector = next(iter(sizes))
+        if vector not in sizes:
+            listed, first = ", ".join(sizes), next(iter(sizes))
+            raise bad(
+                path, f"collection '{collection}' has the vectors {listed}; pick one with {path}::{collection}/{first}"
+            )
+        sizes = sizes[vector]
+    elif vector:
+        raise bad(path, f"collection '{collection}' has one vector without a name; give {path}::{collection}")
+    if sizes.multivector_config is not None:
+        raise bad(path, f"collection '{collection}' has several vectors a point (multivectors); store one a point")
+    return vector, sizes
 
 
-def _pages(client: Any, collection: str, **what: Any) -> Iterator[list[Any]]:
+def _pages(client: Any, collection: str, vector: str | None, **what: Any) -> Iterator[list[Any]]:
+    """The points of a collection that have the vector ``vector``, of all that are stored if it has no name."""
+    from qdrant_client import models
+
+    if vector:
+        what["scroll_filter"] = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
     following = None
     while True:
         page, following = client.scroll(collection, limit=PAGE, offset=following, **what)
@@ -105,11 +116,11 @@ def _pages(client: Any, collection: str, **what: Any) -> Iterator[list[Any]]:
 
 def _vectors(path: str, client: Any, collection: str, vector: str | None, shape: tuple[int, int]) -> np.ndarray:
     def blocks() -> Iterator[np.ndarray]:
-        for page in _pages(client, collection, with_vectors=[vector] if vector else True, with_payload=False):
+        for page in _pages(client, collection, vector, with_vectors=[vector] if vector else True, with_payload=False):
             rows = [(point.vector or {}).get(vector) if vector else point.vector for point in page]
             for point, row in zip(page, rows, strict=True):
                 if row is None:
-                    raise bad(path, f"point {point.id} of '{collection}' has no vector '{vector}'; add it")
+                    raise bad(path, f"point {point.id} of '{collection}' has no vector; add it")
             if rows:
                 yield np.array(rows, np.float32)
 

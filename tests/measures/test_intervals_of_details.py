@@ -50,7 +50,7 @@ def lists(n: int, queries: np.ndarray, k: int = 10) -> Lists:
 def test_halves_give_the_differences_of_searches_within_them() -> None:
     x, y, _ = spaces(120)
     of, terms, expected = lists(120, np.arange(120)), kept(x, y, KS), []
-    for half in halvings(of):
+    for half in halvings(of.n, of.seed):
         inside = np.zeros((120, len(KS)))
         inside[half], inside[~half] = kept(x[half], y[half], KS), kept(x[~half], y[~half], KS)
         ratio = np.clip(terms.std(0) / inside.std(0), 0.5, 2)

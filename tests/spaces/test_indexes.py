@@ -89,6 +89,16 @@ def test_faiss_that_cannot_be_reconstructed(tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_faiss_that_would_end_the_process(tmp_path):
+    index = faiss.index_factory(D, "IVF4,PQ4x4fs")
+    index.train(ROWS)
+    index.add_with_ids(ROWS, IDS)
+    with pytest.raises(InputError, match=r"IndexIVFPQFastScan.* cannot be reconstructed; give"):
+        read(saved(index, tmp_path / "x.faiss"))
+    assert read(saved(built("IVF4,PQ4x4fs,RFlat"), tmp_path / "y.faiss")).n == N  # keeps the vectors themselves too
+    assert "of the 64 bytes" in read(saved(built("PQ4x4fs"), tmp_path / "z.faiss")).source.lost
+
+
 def test_damaged_and_binary_faiss(tmp_path):
     path = tmp_path / "x.faiss"
     saved(built("Flat"), path)
@@ -145,6 +155,12 @@ def qdrant(tmp_path_factory):
     return path
 
 
+def pick(refused):
+    """The path that a message says to give."""
+    assert "\n" not in str(refused.value)
+    return str(refused.value).rpartition("pick one with ")[2]
+
+
 def check(space, names=NAMES, rows=ROWS):
     places = {name: place for place, name in enumerate(names)}
     order = [places[name] for name in space.ids.tolist()]
@@ -168,9 +184,45 @@ def test_lancedb_with_two_tables(tmp_path):
     database = lancedb.connect(str(tmp_path))
     for name in ("new", "old"):
         database.create_table(name, [{"vector": row.tolist()} for row in ROWS])
-    with pytest.raises(InputError, match=r"holds the tables new, old; pick one with .*new\.lance"):
+    with pytest.raises(InputError, match=r"holds the tables new, old; pick one with .*new\.lance") as refused:
         read(str(tmp_path))
+    assert read(pick(refused)).n == N
     assert read(f"{tmp_path}::old").n == N
+    with pytest.raises(InputError, match="has no table 'other'; it holds the tables new, old"):
+        read(f"{tmp_path}::other")
+
+
+@pytest.mark.slow
+def test_lancedb_with_two_columns_of_vectors(tmp_path):
+    lancedb = pytest.importorskip("lancedb")
+    database = lancedb.connect(str(tmp_path))
+    rows = [{"key": NAMES[row], "vector": ROWS[row].tolist(), "half": ROWS[row, :8].tolist()} for row in range(N)]
+    database.create_table("both", rows)
+    database.create_table("one", [{"key": row["key"], "vector": row["vector"]} for row in rows])
+    with pytest.raises(InputError, match="several arrays could be the features") as refused:
+        read(f"{tmp_path}::both")
+    assert read(pick(refused)).d == D
+    with pytest.raises(InputError, match=r"'key' may hold them: give --old-ids .*/one\.lance::key"):
+        mp.migrate(f"{tmp_path}::one", ROWS)
+
+
+@pytest.mark.slow
+def test_empty_collections(tmp_path):
+    lancedb, chromadb, library = map(pytest.importorskip, ("lancedb", "chromadb", "qdrant_client"))
+    import pyarrow as pa
+
+    schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), D))])
+    lancedb.connect(str(tmp_path / "lance")).create_table("docs", schema=schema)
+    settings = chromadb.config.Settings(anonymized_telemetry=False)
+    chromadb.PersistentClient(str(tmp_path / "chroma"), settings=settings).create_collection("docs")
+    client = library.QdrantClient(path=str(tmp_path / "qdrant"))
+    client.create_collection("docs", vectors_config=library.models.VectorParams(size=D, distance="Dot"))
+    client.close()
+    with pytest.raises(InputError, match="0 rows, at least 2 are needed"):
+        read(str(tmp_path / "lance"))
+    for folder in ("chroma", "qdrant"):
+        with pytest.raises(InputError, match="collection 'docs' holds no vectors"):
+            read(str(tmp_path / folder))
 
 
 @pytest.mark.slow
@@ -207,6 +259,45 @@ def test_qdrant_named_vectors(tmp_path):
     np.testing.assert_allclose(space.read(0, 2), ROWS[[1, 1]], rtol=1e-6)
     assert space.ids.tolist() == [3, 4]
     assert space.source.lost is None
+
+
+@pytest.mark.slow
+def test_qdrant_points_that_have_the_vector(tmp_path):
+    library = pytest.importorskip("qdrant_client")
+    models = library.models
+    client = library.QdrantClient(path=str(tmp_path))
+    size = models.VectorParams(size=D, distance="Dot")
+    client.create_collection("docs", vectors_config={"old": size, "new": size})
+    for row in range(N):  # a sample was embedded by the new model
+        vector = {"old": ROWS[row].tolist()} | ({"new": (2 * ROWS[row]).tolist()} if row % 3 else {})
+        client.upsert("docs", [models.PointStruct(id=int(IDS[row]), vector=vector)])
+    client.close()
+    old, new = f"{tmp_path}::docs/old", f"{tmp_path}::docs/new"
+    space = read(new)
+    sampled = {int(id): row for row, id in enumerate(IDS) if row % 3}
+    assert set(space.ids.tolist()) == set(sampled)
+    np.testing.assert_allclose(space.read(0, space.n), 2 * ROWS[[sampled[id] for id in space.ids.tolist()]], rtol=1e-6)
+    with pytest.raises(InputError, match=r"docs/old by id: 100 \(.*\) are only there and 0 only here"):
+        mp.migrate(old, new)
+    migration = mp.migrate(old, new, allow_missing=True)
+    assert migration.verdict == "not needed"
+    assert f"From {tmp_path.name}::docs/old (16 dimensions) to {tmp_path.name}::docs/new" in migration.summary()
+
+
+@pytest.mark.slow
+def test_qdrant_without_one_dense_vector_a_point(tmp_path):
+    library = pytest.importorskip("qdrant_client")
+    models = library.models
+    client = library.QdrantClient(path=str(tmp_path))
+    several = models.MultiVectorConfig(comparator="max_sim")
+    size = models.VectorParams(size=D, distance="Dot", multivector_config=several)
+    client.create_collection("several", vectors_config=size)
+    client.create_collection("sparse", vectors_config={}, sparse_vectors_config={"words": models.SparseVectorParams()})
+    client.close()
+    with pytest.raises(InputError, match="'several' has several vectors a point"):
+        read(f"{tmp_path}::several")
+    with pytest.raises(InputError, match="'sparse' has sparse vectors only"):
+        read(f"{tmp_path}::sparse")
 
 
 @pytest.mark.slow

@@ -122,13 +122,13 @@ def test_labels_by_order_by_id_and_from_the_files() -> None:
     [
         (["a", "b", "a"], ["a", "b", "c"], {}, r"t.npy: ids hold 1 duplicates \(such as 'a'\)"),
         (["a", "b"], ["b", "b"], {}, "s.npy: ids hold 1 duplicates"),
-        (["a", "b", "c", "d"], ["b", "a", "x"], {}, r"2 \('c', 'd'\) of the teacher's and 1 \('x'\) of the student's"),
-        (list("abcdefg"), list("fg"), {}, r"5 \('a', 'b', 'c', ...\) of the teacher's and 0 of the student's"),
+        (["a", "b", "c", "d"], ["b", "a", "x"], {}, r"2 \('c', 'd'\) are only there and 1 \('x'\) only here"),
+        (list("abcdefg"), list("fg"), {}, r"5 \('a', 'b', 'c', ...\) are only there and 0 only here"),
         (["a", "b"], None, {}, "s.npy: has no ids but t.npy has.*--positional"),
         (None, ["a", "b"], {"teacher_n": 2}, "t.npy: has no ids but s.npy has"),
         (["a", "b"], None, {"positional": True}, "3 rows and t.npy has 2"),
         (None, None, {"teacher_n": 5}, "3 rows and t.npy has 5.*add ids"),
-        (["a", "b"], ["b", "c"], {"allow_missing": True}, "only 1 of its 2 rows"),
+        (["a", "b"], ["b", "c"], {"allow_missing": True}, "only 1 of its 2 rows are in s.npy;"),
         (["a", "b"], ["a", "b"], {"labels": [1]}, "labels: labels hold 1 values for 2 rows"),
         (
             ["a", "b"],
