@@ -86,12 +86,17 @@ def ranked(table: pd.DataFrame, columns: list[str], within: str | None) -> np.nd
     return (ranks - ranks.groupby(table[within]).transform("mean")).to_numpy()
 
 
-def predictions(table: pd.DataFrame, within: str | None = None) -> pd.DataFrame:
+def predictions(
+    table: pd.DataFrame,
+    within: str | None = None,
+    columns: list[str] | None = None,
+    targets: list[str] | None = None,
+) -> pd.DataFrame:
     """Spearman's correlation of every measure with every behaviour, with an interval that holds for all measures.
 
     ``within`` "method" asks whether the measure orders the students of a method, whatever the methods' order is.
     """
-    measures, targets = measures_of(table), behaviours_of(table)
+    measures, targets = columns or measures_of(table), targets or behaviours_of(table)
     x, y = ranked(table, measures, within), ranked(table, targets, within)
     value = correlations(x, y)
     draws = []
@@ -161,29 +166,15 @@ def second_measure(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def early(table: pd.DataFrame, share: str, targets: list[str], within: str | None = None) -> pd.DataFrame:
-    """How measures and the loss at a share of the training order students as their behaviour at its end does."""
-    measures = measures_of(table, f"{share} backbone ")
-    loss = f"{share} loss"
-    table = table.assign(**{f"-{loss}": -table[loss]})
-    columns = [*measures, f"-{loss}"] if within else measures
-    x, y = ranked(table, columns, within), ranked(table, targets, within)
-    value = correlations(x, y)
-    draws = []
-    for rows in resampled(table):
-        one, other = x[rows], y[rows]
-        if within is None:
-            one, other = stats.rankdata(one, axis=0), stats.rankdata(other, axis=0)
-        draws.append(correlations(one, other))
-    tail = LEVEL / len(columns) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
-    return pd.DataFrame(
-        [
-            {"share": share, "behaviour": target, "measure": column, "n": len(table),
-             "spearman": value[i, j], "low": low[i, j], "high": high[i, j]}
-            for j, target in enumerate(targets)
-            for i, column in enumerate(columns)
-        ]
-    )  # fmt: skip
+    """How measures at a share of the training order students as their behaviour at its end does.
+
+    Within a method the loss is one of them, with its sign turned.
+    """
+    measures, loss = measures_of(table, f"{share} backbone "), f"{share} loss"
+    if within is not None:
+        table = table.assign(**{f"-{loss}": -table[loss]})
+        measures = [*measures, f"-{loss}"]
+    return predictions(table, within, measures, targets).assign(share=share)
 
 
 def stopping(table: pd.DataFrame, share: str, measure: str, target: str, group: int = 16) -> dict[str, Any]:
