@@ -1,7 +1,11 @@
 """A watch in the Trainer of transformers: ``trainer.add_callback(WatchCallback(watch, trainer))``.
 
-Measures every ``watch.every`` steps, or at every evaluation where it is None. With the trainer the values go through
-``trainer.log`` to all that it reports to; ``Trainer(callbacks=[WatchCallback(watch)])`` writes only the watch's log.
+Measures every ``watch.every`` steps, or at every evaluation where it is None, and at the end. The values go through
+``trainer.log`` to all that it reports to. A callback has no other way there: transformers gives it no trainer, and its
+trackers have seen the values of a step before it. Without the trainer they stand in the watch's log alone.
+
+An evaluation has the values too: with ``metric_for_best_model="eval_watch/overlap_at_10"`` overlap chooses the best
+checkpoint.
 """
 
 from __future__ import annotations
@@ -26,23 +30,29 @@ class WatchCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
         """Measure the student before training."""
+        if self.trainer is None and args.report_to:
+            fix = "use trainer.add_callback(WatchCallback(watch, trainer))"
+            self.watch.logger.warning(f"watch: its values do not reach {', '.join(args.report_to)}; {fix}")
         return self._measure(state, control, model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
         """Measure where it is due."""
-        due = self.watch.every is not None and state.global_step % self.watch.every == 0
+        due = self.watch.is_due(state.global_step) or state.global_step == state.max_steps
         return self._measure(state, control, model) if due else control
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any) -> Any:
         """Measure where no number of steps is given."""
-        return self._measure(state, control, model) if self.watch.every is None else control
+        if self.watch.every is None and self.watch.last != state.global_step:
+            control = self._measure(state, control, model)
+        metrics.update({f"eval_{name}": value for name, value in self.watch.values.items()})
+        return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Keep the loss for the next measurement."""
         self.loss = (logs or {}).get("loss", self.loss)
 
     def _measure(self, state: Any, control: Any, model: Any) -> Any:
-        measured = self.watch.measure(model, state.global_step, self.loss, state.epoch)
+        measured = self.watch.measure_in_all(model, state.global_step, self.loss, state.epoch)
         if measured and self.trainer is not None:
             should_log = control.should_log  # trainer.log resets it, and the loss of this step would not be logged
             self.trainer.log(dict(self.watch.values))

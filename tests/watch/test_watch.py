@@ -71,7 +71,7 @@ def test_it_measures_what_watched_measures(tmp_path: Path) -> None:
     assert log[-1]["norm"] == pytest.approx(np.median(np.linalg.norm(features, axis=1)), rel=1e-5)
     assert "loss" not in log[0]
     assert log[1]["loss"] > log[-1]["loss"]
-    assert log[0]["probe"] == {"rows": N, "held_out": None}
+    assert log[0]["probe"] == {"rows": N, "seen": None, "held_out": None}
     assert seen[-1][0]["watch/overlap_at_10"] == log[-1]["measures"]["backbone"]["overlap@10"]
     assert seen[-1][0]["watch/rank"] == log[-1]["rank"]
 
@@ -134,7 +134,7 @@ def test_ids_join_the_teacher() -> None:
     assert joined == pytest.approx(watched(X.numpy(), TEACHER, LABELS), abs=1e-6)
 
 
-def test_backbone_and_head() -> None:
+def test_backbone_and_head(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch(
         TEACHER,
         X,
@@ -146,7 +146,7 @@ def test_backbone_and_head() -> None:
     watch.measure(nn.Identity(), 0)
     watch.measure(nn.Identity(), 1)
     assert watch.values["watch/head/overlap_at_10"] == 1
-    assert "the head is faithful and the backbone is not" in watch.raised["backbone"]
+    assert "the head is faithful and the backbone is not" in caplog.text
 
 
 def test_a_resumed_training_goes_on_in_its_log(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_rows_that_are_trained_on_are_reported(with_ids: bool, caplog: pytest.Lo
     given: dict[str, Any] = {"ids": ids, "trained": [*ids[100:], "x"]} if with_ids else {"trained": X[100:]}
     shared = Watch(teacher, X, out=None, **given)
     assert "20 of the 120 watched rows are trained on" in caplog.text
-    assert shared.held_out is False
+    assert shared.shared == 20
     apart = Watch(teacher, X, out=None, **(given | {"trained": ["x"] if with_ids else X + 1}))
-    assert apart.held_out is True
+    assert apart.shared == 0
 
 
 def test_two_thousand_rows_take_less_than_a_second() -> None:
