@@ -51,6 +51,6 @@ class WatchCallback(Callback):
             self._measure(trainer, pl_module, trainer.current_epoch)
 
     def _measure(self, trainer: Any, pl_module: Any, epoch: int) -> None:
-        if self.watch.measure_in_all(pl_module, trainer.global_step, epoch=epoch):
+        if self.watch.measure(pl_module, trainer.global_step, epoch=epoch):
             for logger in trainer.loggers:
                 logger.log_metrics(self.watch.values, step=trainer.global_step)

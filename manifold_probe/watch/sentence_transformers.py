@@ -30,7 +30,7 @@ class WatchEvaluator(BaseEvaluator):
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, Any]:
-        """The values by name, in all processes; where the measurement failed, NaN, which is never the best."""
+        """The values by name; where the measurement failed, NaN, which is never the best."""
         step = steps if steps >= 0 else self.watch.last or 0
-        self.watch.measure_in_all(model, step, epoch=epoch if epoch >= 0 else None)
+        self.watch.measure(model, step, epoch=epoch if epoch >= 0 else None)
         return dict(self.watch.values)

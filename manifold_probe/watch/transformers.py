@@ -52,7 +52,7 @@ class WatchCallback(TrainerCallback):
         self.loss = (logs or {}).get("loss", self.loss)
 
     def _measure(self, state: Any, control: Any, model: Any) -> Any:
-        measured = self.watch.measure_in_all(model, state.global_step, self.loss, state.epoch)
+        measured = self.watch.measure(model, state.global_step, self.loss, state.epoch)
         if measured and self.trainer is not None:
             should_log = control.should_log  # trainer.log resets it, and the loss of this step would not be logged
             self.trainer.log(dict(self.watch.values))

@@ -174,14 +174,14 @@ class Watch:
         return self.last is None or step // self.every != self.last // self.every
 
     def measure(self, model: Any, step: int, loss: float | None = None, epoch: float | None = None) -> dict[str, Any]:
-        """Measure now: {measure: value} of the backbone; {} if it failed, and in all processes but the first."""
+        """Measure now: {measure: value} of the backbone; {} if it failed. Of several processes the first reports it."""
         first, total, count = self.last is None, self.total, self.count
         self.last, self.total, self.count = step, 0.0, 0
         self.values = {tracked_name(OVERLAP.named(self.k)): math.nan}  # never the best, if the measurement fails
-        if _distributed() and torch.distributed.get_rank():
-            return {}
+        of_several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        reports = not of_several or torch.distributed.get_rank() == 0
         try:
-            if first:
+            if first and reports:
                 self._resume(step)
             loss = float(total) / count if loss is None and count else loss
             loss = loss if loss is not None and np.isfinite(loss) else None
@@ -189,26 +189,23 @@ class Watch:
             with untouched(model):
                 sides = self.features(model)
             values, warnings = self.judge(sides, step, loss)
-            self._report(values, warnings, epoch)
+            point, backbone = self.points[-1], values["backbone"]
+            named = {**backbone, "rank": point.rank, "norm": point.norm}
+            if values["head"] is not backbone:
+                named |= {f"head/{key}": value for key, value in values["head"].items()}
+            self.values = {tracked_name(key): value for key, value in named.items() if value is not None}
+            if reports:
+                self._report(point, values, warnings, epoch)
         except Exception as error:
             if self.strict:
                 raise
             why = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             self.logger.error(f"watch: no measurement at step {step:,} ({why}); the training goes on")
             return {}
-        return values["backbone"]
+        return backbone
 
-    def measure_in_all(self, model: Any, step: int, loss: float | None = None, epoch: float | None = None) -> bool:
-        """Measure in a loop that all processes run: ``values`` are the first one's in all. Whether it worked."""
-        shared = [self.values if self.measure(model, step, loss, epoch) else {}]
-        if _distributed():
-            torch.distributed.broadcast_object_list(shared)
-        self.values = shared[0] or self.values
-        return bool(shared[0])
-
-    def _report(self, values: Measures, warnings: list[str], epoch: float | None) -> None:
-        """The last point: a line of the log, of Python's logging, and the tracker's values."""
-        point, backbone = self.points[-1], values["backbone"]
+    def _report(self, point: Point, values: Measures, warnings: list[str], epoch: float | None) -> None:
+        """A line of the log, of Python's logging, and the tracker's values."""
         if self.out is not None:
             known = {"step": point.step, "epoch": epoch, "loss": point.loss}
             line = {
@@ -219,24 +216,25 @@ class Watch:
                 "norm": point.norm,
                 "warnings": warnings,
             }
-            text = json.dumps(line, allow_nan=False) + "\n"
-            if self.kept is not None:
-                write_whole(self.out, self.kept + text)
-                self.kept = None
-            else:
-                with open(self.out, "a", encoding="utf-8") as log:
-                    log.write(text)
-        shown = {key: backbone[key] for key in (OVERLAP.named(self.k), DEBIASED_CKA.key)} | {"rank": point.rank}
-        words = ", ".join(f"{key} {value:.3g}" for key, value in shown.items() if value is not None)
+            self._write(json.dumps(line, allow_nan=False) + "\n")
+        shown = {**values["backbone"], "rank": point.rank}
+        main = [key for key in (OVERLAP.named(self.k), DEBIASED_CKA.key, "rank") if shown[key] is not None]
+        words = ", ".join(f"{key} {shown[key]:.3g}" for key in main)
         self.logger.info(f"watch: step {point.step:,}: {words}")
         for warning in warnings:
             self.logger.warning(f"watch: step {point.step:,}: {warning}")
-        named = {**backbone, "rank": point.rank, "norm": point.norm}
-        if values["head"] is not backbone:
-            named |= {f"head/{key}": value for key, value in values["head"].items()}
-        self.values = {tracked_name(key): value for key, value in named.items() if value is not None}
         if self.log is not None:
             self.log(self.values, point.step)
+
+    def _write(self, line: str) -> None:
+        """Add a line to the log; the first with what is kept of an earlier one, at once, for whoever follows it."""
+        assert self.out is not None
+        if self.kept is not None:
+            write_whole(self.out, self.kept + line)
+            self.kept = None
+        else:
+            with open(self.out, "a", encoding="utf-8") as log:
+                log.write(line)
 
     def features(self, model: Any) -> Sides:
         """The features of student and teacher, at the backbone and at the head; without a head both are one."""
@@ -354,10 +352,6 @@ def _joined(teacher: Space, ids: np.ndarray) -> np.ndarray:
         first = str(missing[0])
         raise InputError(f"ids: {len(missing):,} are not among the teacher's ids, the first {first!r}; add them")
     return place
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _check_whole(model: Any) -> None:

@@ -73,13 +73,8 @@ def overlaps(log: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["measures"]["backbone"]["overlap@10"]) for line in lines(log)]
 
 
-@pytest.mark.parametrize("every", [4, None], ids=["steps", "epochs"])
-def test_lightning(every: int | None, tmp_path: Path) -> None:
-    pl = pytest.importorskip("lightning.pytorch")
-    from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    from manifold_probe.watch.lightning import WatchCallback
+def lightning_module() -> Any:
+    import lightning.pytorch as pl
 
     class Module(pl.LightningModule):
         def __init__(self) -> None:
@@ -96,6 +91,17 @@ def test_lightning(every: int | None, tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters(), 1e-2)
 
+    return Module()
+
+
+@pytest.mark.parametrize("every", [4, None], ids=["steps", "epochs"])
+def test_lightning(every: int | None, tmp_path: Path) -> None:
+    pl = pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from manifold_probe.watch.lightning import WatchCallback
+
     log, weights = tmp_path / "w.jsonl", []
     for watched in (False, True):
         loader = DataLoader(TensorDataset(X, TEACHER), batch_size=16, shuffle=True)
@@ -103,7 +109,7 @@ def test_lightning(every: int | None, tmp_path: Path) -> None:
         best = ModelCheckpoint(
             tmp_path / "best", monitor="watch/overlap_at_10", mode="max", save_on_train_epoch_end=True
         )
-        module = Module()
+        module = lightning_module()
         torch.manual_seed(3)
         trainer = pl.Trainer(
             max_epochs=2,

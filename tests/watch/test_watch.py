@@ -244,6 +244,7 @@ def test_signs(kind: str, more: dict[str, list[float]], said: str) -> None:
         {"overlap": [0.91, 0.92, 0.92, 0.92, 0.92]},  # nothing left to gain
         {"rank": [60.0, 40.0, 25.0, 21.0, 19.0]},  # towards the teacher
         {"norm": [5.0, 0.2, 0.4, 0.6, 0.8]},  # towards the teacher
+        {"norm": [5.0, 1.5, 1.2, 0.8, 0.6]},  # past the teacher, and near it
     ],
 )
 def test_no_sign_where_nothing_is_wrong(more: dict[str, list[float]]) -> None:
