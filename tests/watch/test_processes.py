@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.watch import two_processes
 from tests.watch.test_adapters import lines
@@ -20,13 +19,9 @@ STEPS = {"plain": [0, 4, 8], "sharded": [], "lightning": [0, 4, 6], "transformer
 def test_two_processes(framework: str, tmp_path: Path) -> None:
     pytest.importorskip({"plain": "torch", "sharded": "torch"}.get(framework, framework))
     script = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", two_processes.__file__]
-    for watched in ("no", "yes"):
-        command = [sys.executable, *script, framework, watched, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-    for rank in range(2):
-        without, with_watch = (torch.load(tmp_path / f"{watched}{rank}.pt") for watched in ("no", "yes"))
-        assert all(torch.equal(without[name], with_watch[name]) for name in without)
+    command = [sys.executable, *script, framework, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
     log = tmp_path / "w.jsonl"
     assert [line["step"] for line in (lines(log) if log.exists() else [])] == STEPS[framework]
     assert ("the model is sharded" in done.stderr) == (framework == "sharded")

@@ -15,12 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from manifold_probe.watch import Watch
-from tests.watch.test_adapters import TEACHER, Regressor, X, student
+from tests.watch.test_adapters import TEACHER, Regressor, X, same, student
 
 
 def plain(watch: Watch | None, folder: Path) -> nn.Module:
     """DistributedDataParallel by hand; the loop calls the watch in both processes."""
-    torch.distributed.init_process_group("gloo")
     model = nn.parallel.DistributedDataParallel(student())
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     mine = X[torch.distributed.get_rank() :: 2], TEACHER[torch.distributed.get_rank() :: 2]
@@ -41,7 +40,6 @@ def sharded(watch: Watch | None, folder: Path) -> nn.Module:
     """FSDP: the watch says that it cannot measure, and no process waits for another."""
     from torch.distributed.fsdp import fully_shard
 
-    torch.distributed.init_process_group("gloo")
     mesh = torch.distributed.init_device_mesh("cpu", (2,))
     model = student()
     fully_shard(model[3], mesh=mesh)
@@ -91,7 +89,6 @@ def transformers(watch: Watch | None, folder: Path) -> nn.Module:
         per_device_train_batch_size=8,
         eval_strategy="epoch" if watch else "no",
         save_strategy="epoch" if watch else "no",
-        load_best_model_at_end=watch is not None,
         metric_for_best_model="eval_watch/overlap_at_10",
         greater_is_better=True,
         report_to=[],
@@ -108,12 +105,14 @@ def transformers(watch: Watch | None, folder: Path) -> nn.Module:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    _, framework, watched, name = sys.argv
-    folder = Path(name)
-    torch.manual_seed(3)
-    every = None if framework == "transformers" else 4
-    watch = Watch(TEACHER, X, every=every, out=folder / "w.jsonl") if watched == "yes" else None
-    model = globals()[framework](watch, folder)
-    rank = torch.distributed.get_rank()
-    torch.save(model.state_dict(), folder / f"{watched}{rank}.pt")
+    _, framework, name = sys.argv
+    folder, weights = Path(name), []
+    if framework in ("plain", "sharded"):
+        torch.distributed.init_process_group("gloo")
+    for watched in (False, True):
+        every = None if framework == "transformers" else 4
+        watch = Watch(TEACHER, X, every=every, out=folder / "w.jsonl") if watched else None
+        torch.manual_seed(3)
+        weights.append(globals()[framework](watch, folder).state_dict())
+    assert same(weights)
     torch.distributed.destroy_process_group()
