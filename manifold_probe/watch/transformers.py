@@ -11,6 +11,7 @@ checkpoint.
 from __future__ import annotations
 
 from typing import Any
+from weakref import proxy
 
 from manifold_probe.errors import InputError, to_install
 from manifold_probe.watch.watch import Watch
@@ -25,7 +26,8 @@ class WatchCallback(TrainerCallback):
     """Measures the model that is trained."""
 
     def __init__(self, watch: Watch, trainer: Any = None) -> None:
-        self.watch, self.trainer = watch, trainer
+        self.watch = watch
+        self.trainer = None if trainer is None else proxy(trainer)  # which holds this callback, and is freed with it
         self.loss: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:

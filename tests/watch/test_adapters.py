@@ -6,6 +6,7 @@ import json
 import math
 import os
 import struct
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,9 @@ def test_transformers(reports_to: str, tmp_path: Path, monkeypatch: pytest.Monke
         losses.append([(line["step"], line["loss"]) for line in trainer.state.log_history if "loss" in line])
     assert same(weights)
     assert losses[0] == losses[1]
+    kept = weakref.ref(trainer)
+    del trainer
+    assert kept() is None  # else its group of processes would outlive it, and abort at the end
     assert [step for step, _ in losses[1]] == [4, 8, 12]
     assert [line["step"] for line in lines(log)] == [0, 4, 8, 12]
     if reports_to == "tensorboard":
