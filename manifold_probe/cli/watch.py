@@ -12,6 +12,7 @@ import typer
 
 from manifold_probe.cli.options import Debug
 from manifold_probe.cli.shell import show
+from manifold_probe.errors import InputError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from manifold_probe.report.run import Run
 
 SECONDS = 1.0  # between two looks at the log
+RECENT = 5  # warnings on a screen
 CELLS = 30  # of a course
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -36,7 +38,7 @@ def watch(
       probe watch run/
       probe watch run/log.jsonl
     """
-    from manifold_probe.report.run import log_of, read_run
+    from manifold_probe.report.run import read_run
 
     now = read_run(run)
     if not sys.stdout.isatty() or log_ends(now, run):
@@ -44,14 +46,19 @@ def watch(
         return
     from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    with Live(Group(*screen(now, console.width)), console=console, auto_refresh=False) as live:
-        size = -1
-        while not log_ends(now, run):
-            if (grown := log_of(run).stat().st_size) != size:
-                size, now = grown, read_run(run)
-                live.update(Group(*screen(now, console.width)), refresh=True)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            try:
+                now = read_run(run)
+                lines = screen(now, console.width)
+            except InputError as error:  # perhaps only until the training writes again
+                lines = [*screen(now, console.width), Text(str(error), "red")]
+            live.update(Group(*lines), refresh=True)
+            if log_ends(now, run):
+                return
             time.sleep(SECONDS)
 
 
@@ -61,12 +68,12 @@ def log_ends(now: Run, path: str) -> bool:
 
 
 def screen(run: Run, width: int | None) -> list[Text]:
-    """The state of a run in lines of at most ``width`` cells; a measure is named, with its first and last value."""
+    """The state of a run; a measure is named, with its first and last value, in a line of at most ``width`` cells."""
     from rich.text import Text
 
     from manifold_probe.measures.catalogue import printed
     from manifold_probe.report.render.terminal import pad
-    from manifold_probe.report.run import SIDES
+    from manifold_probe.report.run import SIDES, measured_rows
     from manifold_probe.report.words import number, quantity, shown
 
     rows = [("loss", [line["loss"] for line in run.losses], quantity)]
@@ -74,8 +81,7 @@ def screen(run: Run, width: int | None) -> list[Text]:
         for side in SIDES[: 1 if run.headless else 2]:
             name = printed(key, short=True) + ("" if run.headless else f", {side}")
             rows.append((name, run.values(side, key), number))
-    for key, name in (("rank", "rank of the student"), ("norm", "median norm")):
-        rows.append((name, [line.get(key) for line in run.measured], quantity))
+    rows += [(key, run.values(SIDES[0], key), quantity) for key in run.sizes]
     table = [
         (name, words(known[0]), words(known[-1]), sparkline(values))
         for name, values, words in rows
@@ -84,23 +90,17 @@ def screen(run: Run, width: int | None) -> list[Text]:
     table = [("", "first", "now", ""), *table]
     sizes = [max(len(row[column]) for row in table) for column in range(3)]
     step = max(line["step"] for line in [*run.losses, *run.measured])
-    lines = [Text(f"{shown(run.name)}: step {step:,}{_rows(run)}", "bold")]
+    rows_measured = f"measured on {measured_rows(run.measured[-1]['probe'])}" if run.measured else "not yet measured"
+    lines = [Text(f"{shown(run.name)}: step {step:,}, {rows_measured}", "bold")]
     for name, first, last, course in table:
         lines.append(Text(f"{pad(name, sizes[0])}  {first:>{sizes[1]}}  {last:>{sizes[2]}}  {course}"))
-    for measured in run.measured:
-        warnings = measured.get("warnings") or []
-        lines += [Text(f"warning, step {measured['step']:,}: {warning}", "yellow") for warning in warnings]
     for line in lines if width else []:
         line.truncate(width or 0, overflow="ellipsis")
-    return lines
-
-
-def _rows(run: Run) -> str:
-    if not run.measured:
-        return ", not yet measured"
-    probe = run.measured[-1]["probe"]
-    how = {True: ", held out of training", False: " that training saw"}.get(probe["held_out"], "")
-    return f", measured on {probe['rows']:,} rows{how}"
+    warnings = [(line["step"], warning) for line in run.measured for warning in line.get("warnings") or []]
+    if width and len(warnings) > RECENT:  # a screen has few lines
+        lines.append(Text(f"{len(warnings) - RECENT:,} earlier warnings are in the log", "yellow"))
+        warnings = warnings[-RECENT:]
+    return lines + [Text(f"warning, step {step:,}: {warning}", "yellow") for step, warning in warnings]
 
 
 def sparkline(values: Sequence[float | None], cells: int = CELLS) -> str:

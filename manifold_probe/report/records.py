@@ -658,10 +658,14 @@ class LayersDocument(Record):
 
 
 class RowsMeasured(Record):
-    """The rows that a training run measures; ``held_out`` is None where a watch was not given what is trained on."""
+    """The rows that a training run measures, and how many of them training sees.
+
+    ``held_out`` and ``seen`` are None where a watch was not given what is trained on.
+    """
 
     rows: int
     held_out: bool | None
+    seen: int | None
 
 
 class TargetsPairing(Record):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LOG, WATCH = "log.jsonl", "watch.jsonl"
 SIDES = ("backbone", "head")
+SIZES = {"rank": "effective rank of the student", "norm": "median norm of the student"}  # of the backbone, in a watch
 AGAIN = "give a folder that probe distill wrote, or the log of a watch"
 
 
@@ -55,7 +56,8 @@ class Run:
     def numbers(self) -> list[dict[str, Any]]:
         """Every number of the log in the order of steps: "step", "epoch", "encoded", "side", "measure", "value" each.
 
-        "loss", its terms "loss:TERM" and "rate" have no side; a measure that is undefined throughout has no rows.
+        "loss", its terms "loss:TERM" and "rate" have no side; a measure that is undefined throughout has no rows. The
+        student's own rank and norm stand at the backbone.
         """
         rows = []
         for line in sorted([*self.losses, *self.measured], key=lambda line: line["step"]):
@@ -65,14 +67,20 @@ class Run:
                 rate = {} if line["rate"] is None else {"rate": line["rate"]}
                 values = [(None, {"loss": line["loss"], **terms, **rate})]
             else:
-                values = [(side, line["measures"][side]) for side in SIDES]
+                sizes = {key: line[key] for key in SIZES if line.get(key) is not None}
+                values = [(side, line["measures"][side] | (sizes if side == SIDES[0] else {})) for side in SIDES]
             place = {name: line[name] for name in ("step", "epoch", "encoded")}
             for side, of_side in values:
-                keys = self.keys if side else of_side
+                keys = [*self.keys, *self.sizes] if side else of_side
                 rows += [
                     {**place, "side": side, "measure": key, "value": of_side[key]} for key in keys if key in of_side
                 ]
         return rows
+
+    @property
+    def sizes(self) -> list[str]:
+        """What it has of the student's own rank and norm."""
+        return [key for key in SIZES if any(line.get(key) is not None for line in self.measured)]
 
     @property
     def terms(self) -> list[str]:
@@ -80,8 +88,8 @@ class Run:
         return list(dict.fromkeys(term for line in self.losses for term in line["terms"]))
 
     def values(self, side: str, key: str) -> list[float | None]:
-        """A measure at one side, a value a measurement."""
-        return [line["measures"][side].get(key) for line in self.measured]
+        """A measure at one side, or one of ``sizes``, a value a measurement."""
+        return [(line if key in SIZES else line["measures"][side]).get(key) for line in self.measured]
 
     @property
     def counts_samples(self) -> bool:
@@ -237,6 +245,17 @@ def training_sentences(students: dict[str, dict[str, Any]]) -> list[tuple[str, b
     return sentences
 
 
+def measured_rows(probe: dict[str, Any]) -> str:
+    """How many rows were measured, and whether training saw them.
+
+    >>> measured_rows({"rows": 2000, "held_out": False, "seen": 4})
+    '2,000 rows, of which training saw 4'
+    """
+    seen = probe.get("seen") or probe["rows"]
+    saw = " that training saw" if seen == probe["rows"] else f", of which training saw {seen:,}"
+    return f"{probe['rows']:,} rows" + {True: " held out of training", False: saw, None: ""}[probe.get("held_out")]
+
+
 def gain_in_words(gain: dict[str, Any]) -> str:
     """What a `gain` says, without a full stop.
 
@@ -248,7 +267,7 @@ def gain_in_words(gain: dict[str, Any]) -> str:
     180 rows held out of training; debiased linear CKA from 0.500 to 0.750
     """
     before, after, gap = gain["untrained"], gain["trained"], gain["difference"]
-    where = f"on {gain['rows']:,} rows {'held out of training' if gain['held_out'] else 'that training saw'}"
+    where = f"on {measured_rows(gain)}"
     if before is None or after is None:
         return f"whether training helped is not known: {gain['measure']} is undefined {where}"
     untrained, trained = (gain["cka"][name] for name in ("untrained", "trained"))
@@ -318,9 +337,8 @@ def _rows(log: Run, folder: RunFolder) -> str:
     """How many rows were trained on and measured, and how the teacher's rows were paired with them."""
     trained = f"{len(folder.trained_ids()):,} trained on; " if folder.has_trained_ids else ""
     probe = log.measured[-1]["probe"] if log.measured else {"rows": 0, "held_out": False}
-    kind = "held out of training" if probe["held_out"] else "that training saw"
     paired = "paired with the teacher by id" if log.verified else "unverified: paired with the teacher by position"
-    return f"{trained}{probe['rows']:,} rows {kind} are measured; {paired}"
+    return f"{trained}{measured_rows(probe)} are measured; {paired}"
 
 
 def _compared(folder: RunFolder) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a student is given: a tensor, a list, a dict of columns, a data set or a loader, as batches of chosen rows."""
+"""What a student is given: arrays, texts, columns, a data set or a loader, as batches of chosen rows."""
 
 from __future__ import annotations
 
@@ -25,13 +25,20 @@ class Inputs:
     """
 
     def __init__(self, given: Any) -> None:
-        self.collate: Callable[[list[Any]], Any] = torch.utils.data.default_collate
+        self.collate: Callable[[list[Any]], Any] = stacked
         self.size = BATCH
         if isinstance(given, torch.utils.data.DataLoader):
-            self.collate, self.size, given = given.collate_fn, given.batch_size or BATCH, given.dataset
+            if given.batch_sampler is not None:  # else it collates nothing
+                self.collate = given.collate_fn
+            self.size, given = given.batch_size or BATCH, given.dataset
+        if hasattr(given, "iloc"):  # of pandas, whose [] looks up names
+            given = given.to_dict("list") if given.ndim == 2 else given.tolist()
+        if isinstance(given, np.ndarray) and given.dtype.kind in "OU":
+            given = given.tolist()
         self.data = dict(given) if isinstance(given, Mapping) else given
         columns = list(self.data.values()) if isinstance(self.data, dict) else [self.data]
-        if not columns or not all(hasattr(column, "__len__") and hasattr(column, "__getitem__") for column in columns):
+        iterable = isinstance(given, torch.utils.data.IterableDataset)
+        if iterable or not columns or not all(hasattr(x, "__len__") and hasattr(x, "__getitem__") for x in columns):
             kind = type(given).__name__
             raise InputError(f"inputs: {kind} has no rows to choose; give a tensor, a list or a data set with a length")
         lengths = {len(column) for column in columns}
@@ -44,25 +51,47 @@ class Inputs:
         return [self.batch(rows[start : start + self.size]) for start in range(0, len(rows), self.size)]
 
     def batch(self, rows: np.ndarray) -> Any:
-        """One batch: arrays are sliced, texts stay a list, items of a data set are collated."""
-        if isinstance(self.data, dict):
-            return {name: _taken(column, rows) for name, column in self.data.items() if name not in TARGETS}
-        if isinstance(self.data, torch.Tensor | np.ndarray):
-            return _taken(self.data, rows)
-        items = [self.data[int(row)] for row in rows]
-        return items if isinstance(items[0], str) else self.collate(items)
+        """One batch: arrays are sliced, texts stay a list, other items are collated. Raises InputError."""
+        try:
+            if isinstance(self.data, dict):
+                return {name: _taken(column, rows) for name, column in self.data.items() if name not in TARGETS}
+            return _taken(self.data, rows, self.collate)
+        except (TypeError, ValueError, RuntimeError, KeyError, IndexError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            fix = "give rows of one size, or a DataLoader with a collate function that pads them"
+            raise InputError(f"inputs: rows {rows[0]} to {rows[-1]} make no batch ({why}); {fix}") from error
 
-    def hashes(self, rows: np.ndarray) -> set[str]:
-        """The hashes of what the rows hold, without their labels."""
-        return {_hash(self.batch(rows[place : place + 1])) for place in range(len(rows))}
+    def hashes(self, rows: np.ndarray) -> list[str]:
+        """For each row the hash of what it holds, without its label."""
+        return [_hash(self.batch(rows[place : place + 1])) for place in range(len(rows))]
+
+
+def stacked(items: list[Any]) -> Any:
+    """Rows as one batch: numbers and tensors stacked, lists of numbers as a tensor, texts as a list, parts apart.
+
+    >>> stacked([{"input_ids": [1, 2], "text": "a"}, {"input_ids": [3, 4], "text": "b"}])
+    {'input_ids': tensor([[1, 2],
+            [3, 4]]), 'text': ['a', 'b']}
+    """
+    first = items[0]
+    if isinstance(first, str):
+        return items
+    if isinstance(first, Mapping):
+        return {name: stacked([item[name] for item in items]) for name in first if name not in TARGETS}
+    if isinstance(first, list) and first and isinstance(first[0], int | float | list):
+        return torch.tensor(items)
+    if isinstance(first, list | tuple):
+        return [stacked(list(part)) for part in zip(*items, strict=True)]
+    return torch.utils.data.default_collate(items)
 
 
 def shared_rows(watched: Inputs, rows: np.ndarray, trained: Any, ids: Any = None) -> int:
     """How many of the watched rows are among what is trained on, by their ids, or by what they hold."""
     if ids is not None:
-        return len(set(map(str, np.asarray(ids)[rows].tolist())) & set(map(str, np.asarray(trained).tolist())))
+        keys, known = np.asarray(ids)[rows].astype(str), np.asarray(trained).astype(str)
+        return int(np.isin(keys, known).sum())
     training = Inputs(trained)
-    return len(watched.hashes(rows) & training.hashes(np.arange(training.n)))
+    return int(np.isin(watched.hashes(rows), training.hashes(np.arange(training.n))).sum())
 
 
 def first_of(batch: Any) -> Any:
@@ -70,19 +99,20 @@ def first_of(batch: Any) -> Any:
     return batch[0] if isinstance(batch, list | tuple) and not isinstance(batch[0], str) else batch
 
 
-def moved(batch: Any, device: torch.device | None) -> Any:
-    """The batch with its tensors on a device."""
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
+def moved(batch: Any, like: torch.Tensor | None) -> Any:
+    """The batch with its tensors on the device of a model's parameter, and its floats of the same type."""
+    if isinstance(batch, torch.Tensor) and like is not None:
+        return batch.to(like.device, like.dtype if batch.is_floating_point() else None)
     if isinstance(batch, Mapping):
-        return {name: moved(value, device) for name, value in batch.items() if name not in TARGETS}
-    return type(batch)(moved(value, device) for value in batch) if type(batch) in (list, tuple) else batch
+        return {name: moved(value, like) for name, value in batch.items() if name not in TARGETS}
+    return type(batch)(moved(value, like) for value in batch) if type(batch) in (list, tuple) else batch
 
 
-def _taken(column: Any, rows: np.ndarray) -> Any:
+def _taken(column: Any, rows: np.ndarray, collate: Callable[[list[Any]], Any] = stacked) -> Any:
     if isinstance(column, torch.Tensor | np.ndarray):
         return torch.as_tensor(column[rows])
-    return [column[int(row)] for row in rows]
+    items = [column[int(row)] for row in rows]
+    return items if isinstance(items[0], str) else collate(items)
 
 
 def _hash(batch: Any) -> str:

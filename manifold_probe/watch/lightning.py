@@ -1,7 +1,8 @@
 """A watch in Lightning: ``Trainer(callbacks=[WatchCallback(watch)])``.
 
-Measures every ``watch.every`` steps, or at the end of every epoch where it is None. The values go to the trainer's
-loggers and to its ``callback_metrics``, so that ``ModelCheckpoint(monitor="watch/overlap_at_10", mode="max")`` works.
+Measures every ``watch.every`` steps, or at the end of every epoch where it is None, and when training ends. The values
+go to the trainer's loggers and to its ``callback_metrics``: ``ModelCheckpoint(monitor="watch/overlap_at_10",
+mode="max")`` works.
 """
 
 from __future__ import annotations
@@ -28,24 +29,28 @@ class WatchCallback(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Measure the student before training."""
-        if self.watch.measure(pl_module, trainer.global_step, epoch=trainer.current_epoch):
-            self._log(trainer)
+        self._measure(trainer, pl_module, trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Measure where it is due."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if self.watch.step(pl_module, trainer.global_step, loss, epoch=trainer.current_epoch):
-            self._log(trainer)
+        self.watch.add(loss)
+        if self.watch.is_due(trainer.global_step):
+            self._measure(trainer, pl_module, trainer.current_epoch)
             pl_module.log_dict(self.watch.values, logger=False, on_step=True, on_epoch=False)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure where no number of steps is given."""
-        if self.watch.every is None and self.watch.measure(
-            pl_module, trainer.global_step, epoch=trainer.current_epoch + 1
-        ):
-            self._log(trainer)
-            pl_module.log_dict(self.watch.values, logger=False, on_step=False, on_epoch=True)
+        if self.watch.every is None:
+            self._measure(trainer, pl_module, trainer.current_epoch + 1)
+        pl_module.log_dict(self.watch.values, logger=False, on_step=False, on_epoch=True)
 
-    def _log(self, trainer: Any) -> None:
-        for logger in trainer.loggers:
-            logger.log_metrics(self.watch.values, step=trainer.global_step)
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Measure the student that was trained."""
+        if self.watch.last != trainer.global_step:
+            self._measure(trainer, pl_module, trainer.current_epoch)
+
+    def _measure(self, trainer: Any, pl_module: Any, epoch: int) -> None:
+        if self.watch.measure(pl_module, trainer.global_step, epoch=epoch):
+            for logger in trainer.loggers:
+                logger.log_metrics(self.watch.values, step=trainer.global_step)

@@ -6,7 +6,6 @@ It runs when the trainer evaluates, and the trainer logs its values. With ``metr
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from manifold_probe.errors import InputError, to_install
@@ -33,5 +32,5 @@ class WatchEvaluator(BaseEvaluator):
     ) -> dict[str, Any]:
         """The values by name; where the measurement failed, NaN, which is never the best."""
         step = steps if steps >= 0 else self.watch.last or 0
-        measured = self.watch.measure(model, step, epoch=epoch if epoch >= 0 else None)
-        return dict(self.watch.values) if measured else {self.primary_metric: math.nan}
+        self.watch.measure(model, step, epoch=epoch if epoch >= 0 else None)
+        return dict(self.watch.values)

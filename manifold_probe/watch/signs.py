@@ -2,7 +2,7 @@
 
 stall      overlap has not risen over the last measurements, although the loss fell: the loss asks for something else
 rank       the effective rank of the student's vectors fell by half, below half of the teacher's: a collapse begins
-norm       the median length of the vectors doubled or halved, away from the teacher's
+norm       the median length of the vectors doubled or halved, to less than half or more than twice the teacher's
 backbone   the head is faithful and the backbone, which is deployed, is not
 """
 
@@ -101,7 +101,7 @@ def _norm(points: Sequence[Point], of_teacher: float) -> str:
     first = trained[0]
     assert first.norm is not None
     moved, away, before = now / first.norm, now / of_teacher, first.norm / of_teacher
-    if max(moved, 1 / moved) < TIMES or max(away, 1 / away) <= max(before, 1 / before):
+    if max(moved, 1 / moved) < TIMES or max(away, 1 / away) <= max(before, 1 / before, TIMES):
         return ""
     return (
         f"norms drift: the median length of the student's vectors went from {first.norm:.3g} at step {first.step:,} to "

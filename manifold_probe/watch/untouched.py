@@ -1,4 +1,4 @@
-"""A look at a model in training that leaves no trace: modes, random states and gradients are as before."""
+"""A look at a model in training that leaves no trace: modes, weights, buffers and random states are as before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from torch import nn
 
 @contextmanager
 def untouched(model: Any = None) -> Iterator[None]:
-    """In eval mode, without gradients; then every module's mode and all random states are restored.
+    """In eval mode, without gradients; then every module's mode and buffers and all random states are restored.
+
+    Also restored are the weights of layers that do more than change their mode in ``train()``, as those that merge
+    weights for evaluation: taking away what was added rounds them.
 
     >>> layer = torch.nn.Dropout()
     >>> with untouched(layer):
@@ -25,9 +28,12 @@ def untouched(model: Any = None) -> Iterator[None]:
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     modes = [module.training for module in modules]
+    held: list[dict[str, Any]] = [module._buffers for module in modules]
+    held += [module._parameters for module in modules if type(module).train is not nn.Module.train]
     of_python, of_numpy, cached = random.getstate(), np.random.get_state(), torch.is_autocast_cache_enabled()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices), torch.no_grad():
+        before = [(x, dict(x), {name: t.clone() for name, t in x.items() if t is not None}) for x in held]
         torch.set_autocast_cache_enabled(False)  # a weight cast here would be cached without its gradient
         try:
             if modules:
@@ -41,3 +47,8 @@ def untouched(model: Any = None) -> Iterator[None]:
                 module.training = mode
             random.setstate(of_python)
             np.random.set_state(of_numpy)  # noqa: NPY002
+            for tensors, same, values in before:
+                tensors.update(same)
+                for name, value in values.items():
+                    if not torch.equal(same[name], value):
+                        same[name].copy_(value)

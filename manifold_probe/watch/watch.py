@@ -11,23 +11,30 @@ A measurement embeds the rows, logs the catalogue's watched measures to a file o
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import linalg
 
 from manifold_probe.engine.inputs import as_codes, as_matrix, check_k
+from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.errors import InputError
 from manifold_probe.evaluation.watch import watched
-from manifold_probe.files import check_file
+from manifold_probe.files import check_file, write_whole
 from manifold_probe.measures.catalogue import DEBIASED_CKA, OVERLAP
-from manifold_probe.measures.dimensions import rankme
+from manifold_probe.measures.dimensions import effective_rank
 from manifold_probe.models.outputs import one_tensor
 from manifold_probe.models.pooling import pool
+from manifold_probe.spaces.columns import clean_column
+from manifold_probe.spaces.pairing import locate
 from manifold_probe.spaces.read import as_space
 from manifold_probe.spaces.space import Space
 from manifold_probe.watch.inputs import Inputs, first_of, moved, shared_rows
@@ -114,6 +121,7 @@ class Watch:
         with untouched():  # a data set may draw random views
             given = Inputs(inputs)
             space = as_space(teacher, "teacher")
+            ids = None if ids is None else clean_column(ids, "ids", "ids")
             place = np.arange(space.n) if ids is None else _joined(space, ids)
             if len(place) != given.n:
                 name = f"teacher: {space.n:,} rows" if ids is None else f"ids: {len(place):,}"
@@ -126,95 +134,117 @@ class Watch:
             self.batches = given.batches(chosen)
             shared = None if trained is None else shared_rows(given, chosen, trained, ids)
         self.rank, self.norm = rank_and_norm(self.teacher)
-        self.rows, self.held_out = len(chosen), None if shared is None else not shared
+        self.rows, self.shared, self.held_out = len(chosen), shared, None if shared is None else not shared
         if shared:
             self.logger.warning(
-                f"watch: {shared:,} of the {self.rows:,} watched rows are trained on, so the measures do not show how "
-                "faithful the student is on new rows; give rows that are held out"
+                f"watch: {shared:,} of the {self.rows:,} watched rows are trained on, and do not show how faithful the "
+                "student is on new rows; give rows that are held out"
             )
         self.values: dict[str, float] = {}  # of the last measurement, by the names for trackers
         self.points: list[Point] = []
-        self.raised: dict[str, str] = {}  # warnings that held at the last measurement
         self.width: dict[str, int] = {}
-        self.losses: list[Any] = []
+        self.total: Any = 0.0  # of the losses since the last measurement
+        self.count = 0
         self.last: int | None = None
+        self.kept: str | None = None  # of an earlier log, until the first line is written
         self.out = None if out is None else Path(out)
         if self.out is not None:
             check_file(self.out, "out")
             read_lines(self.out)
 
     def step(self, model: Any, step: int, loss: Any = None, epoch: float | None = None) -> dict[str, float] | None:
-        """Measure at the first call and at multiples of ``every``, as `measure`; None at other steps.
+        """Measure at the first call and where a multiple of ``every`` is reached, as `measure`; None at other steps.
 
         ``step`` is the number of updates of the weights so far, ``loss`` that of the last update.
         """
-        if loss is not None:
-            self.losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
-        if step == self.last or self.every is None or (self.last is not None and step % self.every):
-            return None
-        return self.measure(model, step, epoch=epoch)
+        self.add(loss)
+        return self.measure(model, step, epoch=epoch) if self.is_due(step) else None
+
+    def add(self, loss: Any) -> None:
+        """A loss for the mean of the next measurement, a number or a tensor; without a wait for its device."""
+        with suppress(TypeError, ValueError, RuntimeError):  # the loss is left out, and the training goes on
+            if loss is not None:
+                self.total += loss.detach().float().mean() if isinstance(loss, torch.Tensor) else float(loss)
+                self.count += 1
+
+    def is_due(self, step: int) -> bool:
+        """Whether `step` measures there."""
+        if self.every is None:
+            return False
+        return self.last is None or step // self.every != self.last // self.every
 
     def measure(self, model: Any, step: int, loss: float | None = None, epoch: float | None = None) -> dict[str, Any]:
-        """Measure now: {measure: value} of the backbone; {} if it failed, and in all processes but the first."""
-        first, losses = self.last is None, self.losses
-        self.last, self.losses = step, []
-        if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
-            return {}
+        """Measure now: {measure: value} of the backbone; {} if it failed. Of several processes the first reports it."""
+        first, total, count = self.last is None, self.total, self.count
+        self.last, self.total, self.count = step, 0.0, 0
+        self.values = {tracked_name(OVERLAP.named(self.k)): math.nan}  # never the best, if the measurement fails
+        of_several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        reports = not of_several or torch.distributed.get_rank() == 0
         try:
-            if first:
+            if first and reports:
                 self._resume(step)
-            if loss is None and losses:
-                loss = sum(float(value) for value in losses) / len(losses)
+            loss = float(total) / count if loss is None and count else loss
             loss = loss if loss is not None and np.isfinite(loss) else None
+            _check_whole(model)
             with untouched(model):
                 sides = self.features(model)
             values, warnings = self.judge(sides, step, loss)
-            self._report(values, warnings, epoch)
+            point, backbone = self.points[-1], values["backbone"]
+            named = {**backbone, "rank": point.rank, "norm": point.norm}
+            if values["head"] is not backbone:
+                named |= {f"head/{key}": value for key, value in values["head"].items()}
+            self.values = {tracked_name(key): value for key, value in named.items() if value is not None}
+            if reports:
+                self._report(point, values, warnings, epoch)
         except Exception as error:
             if self.strict:
                 raise
-            self.logger.error(f"watch: no measurement at step {step:,} ({error}); the training goes on")
+            why = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            self.logger.error(f"watch: no measurement at step {step:,} ({why}); the training goes on")
             return {}
-        return values["backbone"]
+        return backbone
 
-    def _report(self, values: Measures, warnings: list[str], epoch: float | None) -> None:
-        """The last point: a line of the log, of Python's logging, and the tracker's values."""
-        point, backbone = self.points[-1], values["backbone"]
+    def _report(self, point: Point, values: Measures, warnings: list[str], epoch: float | None) -> None:
+        """A line of the log, of Python's logging, and the tracker's values."""
         if self.out is not None:
             known = {"step": point.step, "epoch": epoch, "loss": point.loss}
             line = {
                 **{name: value for name, value in known.items() if value is not None},
-                "probe": {"rows": self.rows, "held_out": self.held_out},
+                "probe": {"rows": self.rows, "seen": self.shared, "held_out": self.held_out},
                 "measures": values,
                 "rank": point.rank,
                 "norm": point.norm,
                 "warnings": warnings,
             }
-            with open(self.out, "a", encoding="utf-8") as log:
-                log.write(json.dumps(line, allow_nan=False) + "\n")
-        shown = {key: backbone[key] for key in (OVERLAP.named(self.k), DEBIASED_CKA.key)} | {"rank": point.rank}
-        words = ", ".join(f"{key} {value:.3g}" for key, value in shown.items() if value is not None)
+            self._write(json.dumps(line, allow_nan=False) + "\n")
+        shown = {**values["backbone"], "rank": point.rank}
+        main = [key for key in (OVERLAP.named(self.k), DEBIASED_CKA.key, "rank") if shown[key] is not None]
+        words = ", ".join(f"{key} {shown[key]:.3g}" for key in main)
         self.logger.info(f"watch: step {point.step:,}: {words}")
         for warning in warnings:
             self.logger.warning(f"watch: step {point.step:,}: {warning}")
-        named = {**backbone, "rank": point.rank, "norm": point.norm}
-        if values["head"] is not backbone:
-            named |= {f"head/{key}": value for key, value in values["head"].items()}
-        self.values = {tracked_name(key): value for key, value in named.items() if value is not None}
         if self.log is not None:
             self.log(self.values, point.step)
+
+    def _write(self, line: str) -> None:
+        """Add a line to the log; the first with what is kept of an earlier one, at once, for whoever follows it."""
+        assert self.out is not None
+        if self.kept is not None:
+            write_whole(self.out, self.kept + line)
+            self.kept = None
+        else:
+            with open(self.out, "a", encoding="utf-8") as log:
+                log.write(line)
 
     def features(self, model: Any) -> Sides:
         """The features of student and teacher, at the backbone and at the head; without a head both are one."""
         if isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
             model = model.module
-        if any(kind.__name__ in ("FSDPModule", "FullyShardedDataParallel") for kind in type(model).__mro__):
-            raise InputError("the model is sharded (FSDP), and one process alone cannot run it; measure checkpoints")
-        parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
-        device = None if parameter is None else parameter.device
+        parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+        like = next((parameter for parameter in parameters if parameter.is_floating_point()), None)
         parts: dict[str, list[torch.Tensor]] = {}
         for batch in self.batches:
-            output = self.embed(model, moved(batch, device))
+            output = self.embed(model, moved(batch, like))
             for side, x in (output if isinstance(output, Mapping) else {"backbone": output}).items():
                 parts.setdefault(side, []).append(torch.as_tensor(x).detach().float().cpu())
         if "backbone" not in parts:
@@ -233,21 +263,19 @@ class Watch:
         for side, (student, _) in sides.items():
             if np.ndim(student) != 2 or len(student) != self.rows:
                 raise InputError(f"{side}: the student gave {np.shape(student)}; give one vector for each input")
-            if self.width.setdefault(side, student.shape[1]) != student.shape[1]:
-                before, width = self.width[side], student.shape[1]
-                raise InputError(
-                    f"{side}: the student gave {before} dimensions before and {width} now; embed one layer"
-                )
+            if (first := self.width.setdefault(side, student.shape[1])) != student.shape[1]:
+                now = student.shape[1]
+                raise InputError(f"{side}: the student gave {first} dimensions before and {now} now; embed one layer")
         backbone = sides["backbone"][0]
         values: Measures = {}
         for side, (student, teacher) in sides.items():
             same = side != "backbone" and student is backbone and teacher is sides["backbone"][1]
             values[side] = values["backbone"] if same else watched(student, teacher, self.labels, self.k, self.seed)
         self.points.append(Point(step, loss, overlaps(values), *rank_and_norm(backbone)))
-        raised = signs(self.points, min(self.rank, backbone.shape[1]), self.norm)
-        fresh = [sentence for kind, sentence in raised.items() if kind not in self.raised]
-        self.raised = raised
-        return values, fresh
+        rank = min(self.rank, backbone.shape[1])
+        held = signs(self.points[:-1], rank, self.norm)
+        raised = signs(self.points, rank, self.norm)
+        return values, [sentence for kind, sentence in raised.items() if kind not in held]
 
     def _output(self, model: Any, batch: Any) -> torch.Tensor:
         """The model's features of a batch."""
@@ -257,6 +285,9 @@ class Watch:
             encoded: torch.Tensor = model.encode(batch, convert_to_tensor=True, show_progress_bar=False)
             return encoded
         batch = first_of(batch)
+        if isinstance(batch, Mapping):
+            taken = inspect.signature(getattr(model, "forward", model)).parameters  # not a text beside its tokens
+            batch = {name: value for name, value in batch.items() if name in taken} or batch
         output = model(**batch) if isinstance(batch, Mapping) else model(batch)
         mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
         name = type(model).__name__
@@ -268,15 +299,22 @@ class Watch:
     def _resume(self, step: int) -> None:
         """Keep the log of an earlier part of this training, up to this step."""
         if self.out is not None:
-            kept = [line for line in read_lines(self.out) if line["step"] < step]
+            lines = read_lines(self.out)
+            kept = [line for line in lines if line["step"] < step]
             self.points = points_of(kept)
-            self.out.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            self.kept = "".join(json.dumps(line) + "\n" for line in kept)
+            if len(kept) < len(lines):
+                replaced = f"{len(lines) - len(kept):,} of its {len(lines):,} measurements"
+                self.logger.warning(f"watch: {self.out}: {replaced}, from step {step:,} on, are replaced")
 
 
 def rank_and_norm(x: np.ndarray) -> tuple[float, float]:
-    """The effective rank and the median norm of vectors (n, d)."""
+    """The effective rank (`measures.rankme`, from the smaller product) and the median norm of vectors (n, d)."""
     norm = float(np.median(np.linalg.norm(x, axis=1)))
-    return rankme(x) if x.any() else 1.0, norm
+    scaled = at_unit_scale(x).astype(np.float64)
+    products = scaled.T @ scaled if x.shape[1] < len(x) else scaled @ scaled.T
+    rank = effective_rank(np.sqrt(np.maximum(linalg.eigvalsh(products), 0)))
+    return (rank if x.any() else 1.0), norm
 
 
 def tracked_name(key: str) -> str:
@@ -301,12 +339,24 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     raise InputError(f"out: {path} is not the log of a watch; choose another file")
 
 
-def _joined(teacher: Space, ids: Any) -> np.ndarray:
+def _joined(teacher: Space, ids: np.ndarray) -> np.ndarray:
     """The teacher's row of every id."""
     if teacher.ids is None:
         raise InputError("teacher: has no ids to join the inputs by; give features with ids, or leave ids out")
-    row_of = {str(id): row for row, id in enumerate(np.asarray(teacher.ids).tolist())}
-    wanted = [str(id) for id in np.asarray(ids).tolist()]
-    if missing := [id for id in wanted if id not in row_of]:
-        raise InputError(f"ids: {len(missing):,} are not among the teacher's ids, the first {missing[0]!r}; add them")
-    return np.array([row_of[id] for id in wanted])
+    known, wanted = np.asarray(teacher.ids).astype(str), ids.astype(str)
+    for name, several in (("teacher", known), ("ids", wanted)):
+        if len(several) > len(np.unique(several)):
+            raise InputError(f"{name}: an id stands there twice; make every id unique")
+    place = locate(wanted, known)
+    if (missing := wanted[place < 0]).size:
+        first = str(missing[0])
+        raise InputError(f"ids: {len(missing):,} are not among the teacher's ids, the first {first!r}; add them")
+    return place
+
+
+def _check_whole(model: Any) -> None:
+    """Refuse a model whose weights are spread over processes: one alone would wait for the others for ever."""
+    parts = [*model.modules(), *model.parameters()] if isinstance(model, torch.nn.Module) else []
+    kinds = {kind.__name__ for part in parts for kind in type(part).__mro__}
+    if kinds & {"FullyShardedDataParallel", "FSDPModule", "DTensor"} or any(hasattr(part, "ds_id") for part in parts):
+        raise InputError("the model is sharded, and one process alone cannot run it; measure its checkpoints")

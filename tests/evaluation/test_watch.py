@@ -42,6 +42,12 @@ def test_widths_may_differ_and_a_collapsed_student_is_no_crash() -> None:
     assert 0 <= (flat["overlap@10"] or 0) < 0.2
 
 
+def test_rows_of_one_length_have_no_correlation_of_norms() -> None:
+    unit = (TEACHER / np.linalg.norm(TEACHER, axis=1, keepdims=True)).astype(np.float32)
+    assert watched(STUDENT, unit)["norm_correlation"] is None
+    assert watched(unit, TEACHER)["norm_correlation"] is None
+
+
 def test_what_cannot_be_watched() -> None:
     with pytest.raises(InputError, match="NaN"):
         watched(STUDENT * np.nan, TEACHER)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from manifold_probe.cli.shell import run as command
 from manifold_probe.cli.verbs import app
 from manifold_probe.distillation.run_folder import RunFolder
 from manifold_probe.errors import InputError
-from manifold_probe.report.figures.curves import MOST, draw, layout, said_of_rows
+from manifold_probe.report.figures.curves import MOST, draw, layout, measured_keys, said_of_rows
 from manifold_probe.report.figures.look import MAP_COLOURS, WIDTHS, look_of
 from manifold_probe.report.figures.save import contents
 from manifold_probe.report.run import SIDES, Run, Runs, manifest_of, read_run, read_runs, run_folders
@@ -117,6 +118,21 @@ def test_the_table_holds_every_number_of_the_log(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
 
 
+def test_a_watch_knows_how_many_rows_are_trained_on() -> None:
+    lines = [{**line, "probe": {"rows": 300, "held_out": False, "seen": 4}} for line in log() if "measures" in line]
+    assert said_of_rows([as_run(lines)]) == "Measured on 300 rows, of which training saw 4."
+
+
+def test_the_rank_and_norm_of_a_watch_have_panels(tmp_path: Path) -> None:
+    lines = [{**line, "rank": 40.0 - line["step"], "norm": 2.5} for line in log() if "measures" in line]
+    run = as_run(lines)
+    assert measured_keys([run])[-2:] == ["rank", "norm"]
+    said = words(draw([run], look_of())["training"])
+    assert "effective rank of the student" in said
+    assert {row["value"] for row in run.numbers() if row["measure"] == "norm"} == {2.5}
+    assert {row["side"] for row in run.numbers() if row["measure"] == "rank"} == {"backbone"}
+
+
 def test_a_watch_that_does_not_know_what_is_trained_on() -> None:
     lines = [{**line, "probe": {"rows": 300, "held_out": None}} for line in log() if "measures" in line]
     assert said_of_rows([as_run(lines)]) == "Measured on 300 rows."
@@ -129,7 +145,8 @@ def test_a_measure_that_is_undefined_throughout_is_left_out(tmp_path: Path) -> N
     said = words(draw([run], look_of())["training"])
     assert "space similarity" not in said
     assert "overlap@10" in said
-    assert "run (no head)" in said
+    assert "no head" not in said
+    assert "run (no head)" in words(draw([run, replace(as_run(log()), name="other")], look_of())["training"])
     assert "run: head" not in said  # it would hide the other
 
 

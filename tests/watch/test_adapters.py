@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import struct
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +76,8 @@ def overlaps(log: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["measures"]["backbone"]["overlap@10"]) for line in lines(log)]
 
 
-@pytest.mark.parametrize("every", [4, None], ids=["steps", "epochs"])
-def test_lightning(every: int | None, tmp_path: Path) -> None:
-    pl = pytest.importorskip("lightning.pytorch")
-    from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    from manifold_probe.watch.lightning import WatchCallback
+def lightning_module() -> Any:
+    import lightning.pytorch as pl
 
     class Module(pl.LightningModule):
         def __init__(self) -> None:
@@ -96,6 +94,17 @@ def test_lightning(every: int | None, tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters(), 1e-2)
 
+    return Module()
+
+
+@pytest.mark.parametrize("every", [4, None], ids=["steps", "epochs"])
+def test_lightning(every: int | None, tmp_path: Path) -> None:
+    pl = pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from manifold_probe.watch.lightning import WatchCallback
+
     log, weights = tmp_path / "w.jsonl", []
     for watched in (False, True):
         loader = DataLoader(TensorDataset(X, TEACHER), batch_size=16, shuffle=True)
@@ -103,7 +112,7 @@ def test_lightning(every: int | None, tmp_path: Path) -> None:
         best = ModelCheckpoint(
             tmp_path / "best", monitor="watch/overlap_at_10", mode="max", save_on_train_epoch_end=True
         )
-        module = Module()
+        module = lightning_module()
         torch.manual_seed(3)
         trainer = pl.Trainer(
             max_epochs=2,
@@ -124,6 +133,33 @@ def test_lightning(every: int | None, tmp_path: Path) -> None:
     assert best.best_model_score == pytest.approx(max(value for _, value in overlaps(log)[1:]))
 
 
+@pytest.mark.parametrize(("every", "fails"), [(100, False), (4, True)], ids=["rarely", "diverged"])
+def test_lightning_goes_on_where_there_is_no_value(every: int, fails: bool, tmp_path: Path) -> None:
+    pl = pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from manifold_probe.watch.lightning import WatchCallback
+
+    loader = DataLoader(TensorDataset(X, TEACHER), batch_size=16)
+    embed = (lambda model, batch: batch[0] * math.nan) if fails else None
+    watch = Watch(TEACHER, loader, every=every, out=tmp_path / "w.jsonl", embed=embed)
+    best = ModelCheckpoint(tmp_path, monitor="watch/overlap_at_10", mode="max")
+    module = lightning_module()
+    type(module).validation_step = lambda self, batch, index: None
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[WatchCallback(watch), best],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader, loader)
+    assert trainer.global_step == 12
+    assert not fails or not (tmp_path / "w.jsonl").exists()
+    assert fails or [line["step"] for line in lines(tmp_path / "w.jsonl")] == [0, 12]
+
+
 class Regressor(nn.Module):
     """A model as the Trainer of transformers trains it."""
 
@@ -136,14 +172,40 @@ class Regressor(nn.Module):
         return {"features": features} | ({} if labels is None else {"loss": (features - labels).square().mean()})
 
 
-@pytest.mark.parametrize("reports_to", ["tensorboard", "mlflow"])
+def wandb_history(folder: Path, name: str) -> list[tuple[int, float]]:
+    """The values of a metric in the only offline run of Weights & Biases, by the step that its callback logs.
+
+    Its file is a LevelDB log: after 7 bytes, blocks of 32 KiB of records with a checksum, a size and a kind.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = folder.rglob("*.wandb")
+    data, place, part, values = file.read_bytes(), 7, b"", []
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        size, kind = struct.unpack_from("<HB", data, place + 4) if left >= 7 else (left - 7, 0)
+        part += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            items = Record.FromString(part).history.item
+            row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}
+            part = b""
+            if name in row:
+                values.append((row["train/global_step"], row[name]))
+    return values
+
+
+@pytest.mark.parametrize("reports_to", ["tensorboard", "mlflow", "wandb"])
 def test_transformers(reports_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow: Any) -> None:
     pytest.importorskip("accelerate")
+    wandb = pytest.importorskip("wandb") if reports_to == "wandb" else None
     from transformers import Trainer, TrainingArguments
 
     from manifold_probe.watch.transformers import WatchCallback
 
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tb"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     data = [{"x": X[row], "labels": TEACHER[row]} for row in range(N)]
     log, weights, losses = tmp_path / "w.jsonl", [], []
     for watched in (False, True):
@@ -167,12 +229,56 @@ def test_transformers(reports_to: str, tmp_path: Path, monkeypatch: pytest.Monke
         losses.append([(line["step"], line["loss"]) for line in trainer.state.log_history if "loss" in line])
     assert same(weights)
     assert losses[0] == losses[1]
+    kept = weakref.ref(trainer)
+    del trainer
+    assert kept() is None  # else its group of processes would outlive it, and abort at the end
     assert [step for step, _ in losses[1]] == [4, 8, 12]
     assert [line["step"] for line in lines(log)] == [0, 4, 8, 12]
     if reports_to == "tensorboard":
         assert close(scalars(tmp_path / "tb")["train/watch/overlap_at_10"], overlaps(log))
+    elif wandb:
+        wandb.teardown()  # finish() returns before its process has written all
+        assert close(wandb_history(tmp_path, "train/watch/overlap_at_10"), overlaps(log))
     else:
         assert close(history(mlflow, "watch/overlap_at_10"), overlaps(log))
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["sound", "diverged"])
+def test_transformers_chooses_the_best_checkpoint(
+    fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("accelerate")
+    from transformers import Trainer, TrainingArguments
+
+    from manifold_probe.watch.transformers import WatchCallback
+
+    data: Any = [{"x": X[row], "labels": TEACHER[row]} for row in range(N)]
+    arguments = TrainingArguments(
+        str(tmp_path),
+        num_train_epochs=3,
+        per_device_train_batch_size=16,
+        learning_rate=1e-2,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        metric_for_best_model="eval_watch/overlap_at_10",
+        greater_is_better=True,
+        report_to=["tensorboard"],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    log = tmp_path / "w.jsonl"
+    embed = (lambda model, batch: batch["x"] * math.nan) if fails else None
+    watch = Watch(TEACHER, data, every=None, out=log, embed=embed)
+    trainer = Trainer(Regressor(), arguments, train_dataset=data, eval_dataset=data, callbacks=[WatchCallback(watch)])
+    trainer.train()
+    assert trainer.state.global_step == 18
+    assert "its values do not reach tensorboard; use trainer.add_callback" in caplog.text
+    if fails:
+        assert "the training goes on" in caplog.text
+    else:
+        assert [step for step, _ in overlaps(log)] == [0, 6, 12, 18]
+        best = max(overlaps(log)[1:], key=lambda pair: pair[1])
+        assert os.path.basename(trainer.state.best_model_checkpoint or "") == f"checkpoint-{best[0]}"
 
 
 def test_a_plain_loop_logs_to_mlflow(tmp_path: Path, mlflow: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from manifold_probe import cli
-from manifold_probe.cli.watch import screen, sparkline
+from manifold_probe.cli.watch import screen, sparkline, watch
 from manifold_probe.report.run import read_run
 
 Capture = pytest.CaptureFixture[str]
@@ -43,11 +44,44 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_state_of_a_run(log: Path, given: str, capfd: Capture) -> None:
     assert cli.run(["watch", given]) == 0
     out = capfd.readouterr().out.splitlines()
-    assert out[0] == "mine: step 200, measured on 300 rows, held out of training"
-    assert "loss                 0.500  0.250  █▁" in out
-    assert "overlap@10           0.100  0.300  ▁▄█" in out
+    assert out[0] == "mine: step 200, measured on 300 rows held out of training"
+    assert "loss          0.500  0.250  █▁" in out
+    assert "overlap@10    0.100  0.300  ▁▄█" in out
     assert out[-1] == "warning, step 200: norms drift: 1 to 2"
-    assert all(len(text.plain) <= 30 for text in screen(read_run(given), 30))
+    narrow = screen(read_run(given), 30)
+    assert all(len(text.plain) <= 30 for text in narrow[:-1])
+    assert narrow[-1].plain == out[-1]  # a warning is wrapped, not cut
+
+
+def test_following_goes_on_where_the_log_cannot_be_read(
+    log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = json.dumps(line(900)) + "\n"
+    turns = iter([lambda: log.write_text("broken\n"), log.unlink, lambda: log.write_text(new)])
+
+    def sleep(seconds: float) -> None:
+        turn = next(turns, None)
+        if turn is None:
+            raise KeyboardInterrupt
+        turn()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        watch(str(log))
+    out = capsys.readouterr().out
+    assert "line 1 is no JSON" in out
+    assert "cannot be read (No such file" in out
+    assert "mine: step 900" in out
+
+
+def test_a_screen_shows_the_last_warnings(log: Path) -> None:
+    log.write_text("".join(json.dumps(line(step, warnings=[f"w{step}"])) + "\n" for step in range(8)))
+    shown = [text.plain for text in screen(read_run(log), 80)]
+    assert shown[-6:] == [
+        "3 earlier warnings are in the log",
+        *(f"warning, step {step}: w{step}" for step in range(3, 8)),
+    ]
 
 
 def test_backbone_and_head_have_lines(log: Path, capfd: Capture) -> None:

@@ -59,9 +59,9 @@ CAPTIONS = {
         "nothing."
     ),
     "training": (
-        "Training curves over the samples that the student encoded: the loss, and measures against the teacher. Solid: "
-        "at the backbone, dashed: at the head. Open marks: the untrained student. Losses of different terms do not "
-        "compare and stand in panels of their kind."
+        "Training curves over the samples that the student encoded, or over steps: the loss, and measures against the "
+        "teacher. Solid: at the backbone, dashed: at the head. Open marks: the untrained student. Losses of different "
+        "terms do not compare and stand in panels of their kind."
     ),
     "layers": (
         "Debiased linear CKA of every layer of the teacher with every layer of the student. Colours run from 0 to 1; "

@@ -35,7 +35,7 @@ from manifold_probe.report.figures.canvas import (
 from manifold_probe.report.figures.captions import CAPTIONS
 from manifold_probe.report.figures.labels import distinct, fitting_width
 from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, marker, styled
-from manifold_probe.report.run import SIDES, Run
+from manifold_probe.report.run import SIDES, SIZES, Run, measured_rows
 
 MOST = len(MAP_COLOURS)
 STYLES = {"backbone": "-", "head": (0, (3.2, 1.6))}
@@ -109,10 +109,11 @@ def layout(runs: list[Run], look: Look) -> list[list[Panel]]:
 
 
 def measured_keys(runs: list[Run]) -> list[str]:
-    """The measures to be drawn, in order: those with a value somewhere."""
+    """The measures to be drawn, in order: those with a value somewhere; then the student's own rank and norm."""
     known = list(dict.fromkeys(key for run in runs for key in run.keys))
     drawn = [each.key for each in MEASURES if each.watched and not each.side]
-    return [key for wanted in drawn for key in known if general(key) == wanted]
+    sizes = [key for key in SIZES if any(key in run.sizes for run in runs)]
+    return [key for wanted in drawn for key in known if general(key) == wanted] + sizes
 
 
 def said_of_rows(runs: list[Run]) -> str:
@@ -121,10 +122,8 @@ def said_of_rows(runs: list[Run]) -> str:
     said: dict[str, list[str]] = {}
     for name, run in zip(names, runs, strict=True):
         if run.measured:
-            probe = run.measured[-1]["probe"]
-            how = {True: " held out of training", False: " that training saw"}.get(probe["held_out"], "")
             doubt = "" if run.verified else ", taught by targets paired by position (unverified)"
-            said.setdefault(f"{probe['rows']:,} rows{how}{doubt}", []).append(name)
+            said.setdefault(measured_rows(run.measured[-1]["probe"]) + doubt, []).append(name)
     if len(said) <= 1:
         return "".join(f"Measured on {rows}." for rows in said)
     most = max(said, key=lambda rows: len(said[rows]))
@@ -136,8 +135,9 @@ def said_of_rows(runs: list[Run]) -> str:
 
 def _labels(runs: list[Run]) -> list[str]:
     names = distinct([run.name for run in runs], 24)
+    no_head = " (no head)" if any(not run.headless for run in runs) else ""  # of the others
     return [
-        name + ("" if run.finished else " (unfinished)") + (" (no head)" if run.headless and run.measured else "")
+        name + ("" if run.finished else " (unfinished)") + (no_head if run.headless and run.measured else "")
         for name, run in zip(names, runs, strict=True)
     ]
 
@@ -165,7 +165,7 @@ def _sheet(
                 if panel.terms is None or panel.terms == tuple(run.terms):
                     _curves(axes, run, panel.key, MAP_COLOURS[turn], marker(turn), len(runs) > 1, place, unit)
             room = int((figure.get_figheight() - below) / len(rows) / em / 2)
-            logarithmic = _values_axis(axes, panel.key.startswith("loss"), room)
+            logarithmic = _values_axis(axes, panel.key, room)
             axes.set_title(_title(panel, look, inner, ", log scale" if logarithmic else ""))
     named = figure.supxlabel(words, fontsize=look.text, color=INK)
     legend(figure, look, keyed, title="\n".join(note) or None)
@@ -196,7 +196,7 @@ def _title(panel: Panel, look: Look, inches: float, scale: str) -> str:
         kind = " + ".join(panel.terms or ()).replace("_", " ")
         name = f"{term} term" if term else f"loss: {kind}" if kind else "loss"
         return fitting_width(name, look, inches - text_width(scale, look, "bold")) + scale
-    full = printed(panel.key)
+    full = SIZES.get(panel.key) or printed(panel.key)
     return full if text_width(full, look, "bold") <= inches else printed(panel.key, short=True)
 
 
@@ -210,7 +210,7 @@ def _curves(axes: Axes, run: Run, key: str, colour: str, mark: str, several: boo
         values = [line["terms"].get(term) if term else line["loss"] for line in run.losses]
         _curve(axes, [line[place] / unit for line in run.losses], values, alone=True, **style)
         return
-    for side in SIDES[: 1 if run.headless else 2]:
+    for side in SIDES[: 1 if run.headless or key in SIZES else 2]:
         values = run.values(side, key)
         begins = bool(run.measured) and run.measured[0]["step"] == 0  # with a mark of its own
         at = [line[place] / unit for line in run.measured]
@@ -267,12 +267,13 @@ def _samples_axis(axes: Axes, most: float, columns: int, covered: bool) -> None:
     axes.tick_params(axis="x", labelbottom=not covered)
 
 
-def _values_axis(axes: Axes, loss: bool, room: int) -> bool:
+def _values_axis(axes: Axes, key: str, room: int) -> bool:
     """Few ticks, a measure's never above 1 and never finer than it is; whether it is logarithmic, as of a loss that
     falls far."""
     drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
     values = np.concatenate([each[np.isfinite(each)] for each in drawn]) if drawn else np.zeros(1)
     low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+    loss = key.startswith("loss")
     logarithmic = loss and low > 0 and high > DECADES * low
     if logarithmic:
         ticks: list[float] = round_ticks(low, high, 4)
@@ -280,9 +281,8 @@ def _values_axis(axes: Axes, loss: bool, room: int) -> bool:
         axes.set_ylim(low / 1.2, high * 1.2)
         axes.grid(axis="y")
     else:
-        value_axis(
-            axes, "y", low, high, most=None if loss else 1.0, span=0 if loss else SPAN, ticks=min(5, max(2, room - 1))
-        )
+        most = None if loss or key in SIZES else 1.0
+        value_axis(axes, "y", low, high, most=most, span=0 if most is None else SPAN, ticks=min(5, max(2, room - 1)))
     return logarithmic
 
 
