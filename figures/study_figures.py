@@ -27,7 +27,7 @@ from manifold_probe.report.figures.canvas import (
     sheet,
     zero_line,
 )
-from manifold_probe.report.figures.look import Look, colour, line, marker
+from manifold_probe.report.figures.look import MAP_COLOURS, Look, colour, line, marker
 
 RESULTS = Path(__file__).resolve().parent.parent / "experiments/study/results"
 SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
@@ -100,7 +100,7 @@ def early(correlations: pd.DataFrame, look: Look) -> Figure:
     """How measures and the loss at shares of the training order the students of a method at its end."""
     within = correlations[(correlations.within == "method") & (correlations.setting == "fashion")]
     targets = {name: words for name, words in BEHAVIOURS.items() if name in ("knn_accuracy", "knn_agreement")}
-    shares = {"10%": 10, "25%": 25, "100%": 100}
+    shares = {"10%": 10, "25%": 25, "50%": 50, "100%": 100}
     columns = [*WATCHED, "-loss"]
     figure = sheet(look, 0.42 * look.width)
     panels = figure.subplots(1, len(targets), sharey=True)
@@ -142,7 +142,12 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
     for axes, measure in zip(panels, ("overlap@10", "debiased_linear_cka"), strict=True):
         for turn, method in enumerate(methods):
             rows = some[some.method == method]
-            style = {"color": colour(turn), "marker": marker(turn), "linestyle": "none", "markersize": 0.8 * look.mark}
+            style = {
+                "color": MAP_COLOURS[turn % len(MAP_COLOURS)],
+                "marker": marker(turn),
+                "linestyle": "none",
+                "markersize": 0.8 * look.mark,
+            }
             axes.plot(rows[f"backbone {measure}"], rows.knn_accuracy, **style)
         axes.set_xlabel(printed(measure))
         axes.grid(axis="both")
@@ -151,7 +156,7 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
         figure,
         look,
         [
-            sample_line(method, color=colour(turn), marker=marker(turn), linestyle="none")
+            sample_line(method, color=MAP_COLOURS[turn % len(MAP_COLOURS)], marker=marker(turn), linestyle="none")
             for turn, method in enumerate(methods)
         ],
     )

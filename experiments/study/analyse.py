@@ -353,7 +353,7 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
                                      "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
         targets.append("backbone overlap@10")
-        for share in ("10%", "25%"):
+        for share in ("10%", "25%", "50%"):
             for within in (None, "method"):
                 found = early(some, share, targets, within)
                 every.append(found.assign(setting=setting, share=share, within=within))

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
 
 from manifold_probe.engine.cloud import Cloud
+from manifold_probe.engine.decompositions import svd
 from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.neighbours import search
 from manifold_probe.engine.rows import SAMPLING, generator, sample
@@ -287,7 +287,7 @@ def rotation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     >>> np.allclose(rotation(2 * np.eye(3) @ turn, np.eye(3)), 2 * turn)
     True
     """
-    u, values, vt = linalg.svd(y.T @ x, full_matrices=False)
+    u, values, vt = svd(y.T @ x)
     return u @ vt * (values.sum() / ((y**2).sum() or 1.0))
 
 

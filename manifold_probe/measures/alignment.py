@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 
+from manifold_probe.engine.decompositions import singular_values
 from manifold_probe.engine.inputs import as_matrices, check_seed
 from manifold_probe.engine.moments import Moments, grouped, moments_of
 from manifold_probe.engine.rows import random_groups
@@ -223,7 +223,7 @@ def procrustes(m: Moments) -> float:
 
 def procrustes_of(xy: np.ndarray, square_x: float, square_y: float) -> float:
     """Procrustes similarity of a centred X'Y and the spaces' squared Frobenius norms."""
-    return _share(linalg.svdvals(xy).sum(), np.sqrt(square_x) * np.sqrt(square_y))
+    return _share(singular_values(xy).sum(), np.sqrt(square_x) * np.sqrt(square_y))
 
 
 def procrustes_jackknifed(m: Moments, parts: list[Moments]) -> tuple[float, np.ndarray]:

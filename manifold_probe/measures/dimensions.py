@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from manifold_probe.engine.decompositions import singular_values
 from manifold_probe.engine.inputs import as_matrices, as_matrix
 from manifold_probe.engine.moments import Moments, moments_of
 from manifold_probe.engine.scale import at_unit_scale
@@ -78,7 +79,7 @@ def rankme(x: Any) -> float:
     >>> round(rankme(np.eye(8)), 3)
     8.0
     """
-    return effective_rank(linalg.svdvals(at_unit_scale(as_matrix(x))))
+    return effective_rank(singular_values(at_unit_scale(as_matrix(x))))
 
 
 def effective_rank(singular_values: np.ndarray) -> float:

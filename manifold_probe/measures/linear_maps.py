@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
+from manifold_probe.engine.decompositions import svd
 from manifold_probe.engine.moments import Moments, total
 
 HELD_OUT_STRENGTHS = 10.0 ** np.arange(-8, 5)  # over y's mean variance; the strongest maps everything to the mean
@@ -181,7 +182,7 @@ def orthogonal(m: Moments) -> np.ndarray:
 
 def turn_of(m: Moments) -> tuple[np.ndarray, float]:
     """U V' (dx, dy) of X'Y = U diag(s) V', and its nuclear norm sum s = <X, Y V U'>."""
-    u, values, vt = linalg.svd(m.covariance[1], full_matrices=False)
+    u, values, vt = svd(m.covariance[1])
     return u @ vt, float(values.sum())
 
 
