@@ -69,7 +69,7 @@ def drawn(look: Look) -> dict[str, Figure]:
 
 def predicts(correlations: pd.DataFrame, look: Look) -> Figure:
     """Spearman's correlations of measures at the backbone with behaviours, over all sound students of a setting."""
-    final = correlations[(correlations.share == "100%") & correlations.within.isna()]
+    final = correlations[~correlations["where"].str.contains("grid") & correlations.within.isna()]
     settings = [name for name in SETTINGS if (final.setting == name).any()]
     rows = [name for name in BEHAVIOURS if (final.behaviour == name).any()]
     figure = sheet(look, (len(rows) + 2) * look.row * 1.25)
@@ -85,8 +85,11 @@ def predicts(correlations: pd.DataFrame, look: Look) -> Figure:
         axes.set_xlim(-1.05, 1.05)
         axes.set_xticks([-1, 0, 1], labels=["\N{MINUS SIGN}1", "0", "1"])
         axes.grid(axis="both")
-        axes.set_title(f"{SETTINGS[setting]} (n = {int(some.n.iloc[0])})")
+        axes.set_title(f"{SETTINGS[setting]}\nn = {int(some.n.iloc[0])}")
     rows_axis(panels[0], [BEHAVIOURS[name] for name in rows])
+    for axes in panels[1:]:
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
     panels[len(panels) // 2].set_xlabel("Spearman's correlation with the behaviour over students")
     samples = [
         sample_line(printed(name), color=colour(turn), marker=marker(turn), linestyle="none")
@@ -98,7 +101,8 @@ def predicts(correlations: pd.DataFrame, look: Look) -> Figure:
 
 def early(correlations: pd.DataFrame, look: Look) -> Figure:
     """How measures and the loss at shares of the training order the students of a method at its end."""
-    within = correlations[(correlations.within == "method") & (correlations.setting == "fashion")]
+    grid = correlations["where"].str.contains("grid") & (correlations.setting == "fashion")
+    within = correlations[grid & (correlations.within == "method")]
     targets = {name: words for name, words in BEHAVIOURS.items() if name in ("knn_accuracy", "knn_agreement")}
     shares = {"10%": 10, "25%": 25, "50%": 50, "100%": 100}
     columns = [*WATCHED, "-loss"]
@@ -108,9 +112,8 @@ def early(correlations: pd.DataFrame, look: Look) -> Figure:
         for turn, column in enumerate(columns):
             points = {}
             for share, place in shares.items():
-                before = "" if share == "100%" else f"{share} "
-                name = f"-{share} loss" if column == "-loss" else f"{before}backbone {column}"
-                row = within[(within.share == share) & (within.measure == name) & (within.behaviour == target)]
+                name = f"-{share} loss" if column == "-loss" else f"{share} backbone {column}"
+                row = within[(within.measure == name) & (within.behaviour == target)]
                 if len(row):
                     points[place] = row.spearman.iloc[0]
             axes.plot(

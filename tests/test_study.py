@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+
+from manifold_probe.report.predictions import PREDICTIONS, STUDENTS
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "study"
 RESULTS = FOLDER / "results"
@@ -137,3 +140,21 @@ def test_the_committed_answers_follow_from_the_table() -> None:
         assert len(some) == row["n"]
         assert row["spearman"] == pytest.approx(stats.spearmanr(some[row["measure"]], some[row["behaviour"]]).statistic)
         assert row["low"] <= row["spearman"] <= row["high"]
+
+
+@pytest.mark.skipif(not (RESULTS / "correlations.csv").exists(), reason="the study has no results yet")
+def test_reports_and_documentation_say_what_the_study_found() -> None:
+    table = pd.read_csv(RESULTS / "correlations.csv")
+    final = table[~table["where"].str.contains("grid") & table.within.isna()]
+    final = final.set_index(["setting", "measure", "behaviour"])
+    for prediction in PREDICTIONS:
+        row = final.loc["fashion", f"backbone {prediction.measure}", prediction.behaviour]
+        assert round(row.spearman, 2) == prediction.spearman
+        assert row.n == STUDENTS
+    page = (FOLDER.parents[1] / "docs/numbers.md").read_text(encoding="utf-8")
+    (words,) = re.findall(r"^\| k-NN accuracy \| ([^|]+) \|", page, re.MULTILINE)
+    settings = ("fashion", "composite", "text")
+    values = [final.loc[setting, "backbone overlap@10", "knn_accuracy"].spearman for setting in settings]
+    assert words == " / ".join(f"{value:.2f}" for value in values)
+    image = FOLDER.parents[1] / "docs/images/predicts.png"
+    assert image.read_bytes() == (FOLDER.parents[1] / "figures/study/predicts.png").read_bytes()

@@ -27,6 +27,7 @@ from scipy import stats
 RESULTS = Path(__file__).resolve().parent / "results"
 CLUSTER = ["method", "network", "width"]
 DRAWS, LEVEL = 1_000, 0.05
+SHARES = ("10%", "25%", "50%", "100%")
 SETTINGS = ("fashion", "composite", "text")
 BEHAVIOURS = (
     "knn_accuracy", "linear_accuracy", "linear_accuracy_10%", "linear_accuracy_1%", "knn_agreement", "linear_agreement",
@@ -340,7 +341,7 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
             continue
         for name, within in (("predicts", None), ("within", "method")):
             found = predictions(some, within)
-            every.append(found.assign(setting=setting, share="100%", within=within))
+            every.append(found.assign(setting=setting, share="100%", within=within, where=where))
             for labels in (False, True):
                 best = best_of(found, labels).assign(where=where)
                 result[name] += best.to_dict("records")
@@ -353,10 +354,10 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
                                      "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
         targets.append("backbone overlap@10")
-        for share in ("10%", "25%", "50%"):
+        for share in SHARES:
             for within in (None, "method"):
                 found = early(some, share, targets, within)
-                every.append(found.assign(setting=setting, share=share, within=within))
+                every.append(found.assign(setting=setting, within=within, where=where))
                 first = found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()]
                 result["early"] += first.assign(within=within, where=where).to_dict("records")
             for target in targets:
