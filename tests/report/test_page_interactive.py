@@ -75,6 +75,21 @@ def painted(page: Any, side: str) -> str:
     return str(page.evaluate("side => document.querySelector(`[data-side=${side}] canvas`).toDataURL()", side))
 
 
+SIZES = """[...document.querySelectorAll('.field')].map(field => {
+    const canvas = field.querySelector('canvas');
+    return [canvas.width, canvas.height, field.clientWidth];
+})"""
+
+
+@pytest.mark.parametrize("side", [150, 300, 333])
+def test_a_map_is_square_at_every_width(browser: Any, tmp_path: Path, side: int) -> None:
+    """A canvas begins as 300 x 150: both of its sides are set, also where one of them is right already."""
+    text = render(two()).replace("</style>", f".two-maps .field {{ width: {side}px; border: 0 }}</style>", 1)
+    found = opened(browser, tmp_path, text)
+    assert found.evaluate(SIZES) == [[side, side, side]] * 2
+    found.close()
+
+
 def test_a_row_in_one_map_is_shown_in_the_other(page: Any) -> None:
     data = json.loads(page.locator("#map-data").text_content())
     page.mouse.move(*place(page, "teacher", 7))

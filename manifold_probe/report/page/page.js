@@ -269,7 +269,7 @@ function maps(data) {
   function paintDots({field, side, canvas}) {
     const size = Math.round(field.clientWidth * devicePixelRatio), scale = size / SIDE, xy = points(side);
     if (!size) return;
-    if (canvas.width !== size) canvas.width = canvas.height = size;
+    if (canvas.width !== size || canvas.height !== size) canvas.width = canvas.height = size;  // it begins as 300 x 150
     const pen = canvas.getContext("2d"), image = pen.createImageData(size, size), pixels = image.data;
     const [red, green, blue] = palette.ground;
     new Uint32Array(pixels.buffer).fill((255 << 24 | blue << 16 | green << 8 | red) >>> 0);
