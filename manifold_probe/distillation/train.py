@@ -354,6 +354,9 @@ class Run:
                 **pairing,
                 "probe": self.probe.record(),
                 "measures": self.last_measures,
+                "rank": self.probe.points[-1].rank,
+                "norm": self.probe.points[-1].norm,
+                "warnings": warnings,
             }
         )
 

@@ -14,8 +14,8 @@ from manifold_probe.engine.rows import random_groups, sample
 from manifold_probe.engine.scale import at_unit_scale
 from manifold_probe.measures import from_moments, from_neighbours
 from manifold_probe.measures.catalogue import MEASURES, made_from
-from manifold_probe.measures.from_moments import RELATIVE_PRECISION, UNKNOWN_NORMS
-from manifold_probe.measures.geometry import norms_of
+from manifold_probe.measures.from_moments import UNKNOWN_NORMS
+from manifold_probe.measures.geometry import norms_of, of_one_length
 from manifold_probe.measures.sides import Side
 from manifold_probe.spaces.space import Space
 
@@ -67,8 +67,8 @@ def watched(student: Any, teacher: Any, labels: Any = None, k: int = 10, seed: i
     part = random_groups(len(teacher), seed)[0] % PARTS
     moments = grouped(at_unit_scale(teacher), at_unit_scale(student), part, PARTS)
     norms = norms_of(teacher, student)
-    if any(np.ptp(lengths) <= 4 * RELATIVE_PRECISION["float32"] * lengths.max() for lengths in norms):
-        norms = UNKNOWN_NORMS, UNKNOWN_NORMS  # all rows have one length, and only rounding would be correlated
+    if any(of_one_length(lengths, "float32") for lengths in norms):
+        norms = UNKNOWN_NORMS, UNKNOWN_NORMS
     values = from_moments.values(moments, measures, norms)
     values |= from_neighbours.values(*_searched(teacher, student, k, seed), codes if all_labelled else None, measures)
     if codes is not None and not all_labelled and (has_label := codes >= 0).sum() > k:

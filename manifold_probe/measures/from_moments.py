@@ -19,13 +19,13 @@ from manifold_probe.engine.moments import Moments, grouped, total
 from manifold_probe.engine.rows import MOVED, PERMUTING, cycled_within, generator, has_company, sample
 from manifold_probe.measures.catalogue import DEBIASED_CKA, MEASURES, Measure, made_from
 from manifold_probe.measures.dimensions import median
+from manifold_probe.measures.geometry import of_one_length
 from manifold_probe.measures.linear_maps import Half, halves
 from manifold_probe.measures.results import Measured
 from manifold_probe.measures.sides import NULL_ROWS, Settings, Teacher
 from manifold_probe.measures.uncertainty import FEWEST_GROUPS, Estimate, jackknife
 
 MIN_ROWS = 10
-RELATIVE_PRECISION = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 UNKNOWN_NORMS = np.full(2, np.nan)
 Norms = tuple[np.ndarray, np.ndarray]
@@ -227,8 +227,7 @@ def _undefined(teacher: Cloud, student: Cloud, n: int) -> str:
 
 def _equal_norms(cloud: Cloud) -> bool:
     """Whether the rows' lengths differ by no more than the rounding of their stored type."""
-    norms = cloud.profile.norms
-    return float(np.ptp(norms)) <= 4 * RELATIVE_PRECISION.get(cloud.space.dtype, 1e-12) * float(norms.max())
+    return of_one_length(cloud.profile.norms, cloud.space.dtype)
 
 
 def quantiles(by_dimension: np.ndarray) -> dict[str, float] | None:

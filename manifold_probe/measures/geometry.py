@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TWONN_KEPT = 0.9  # of the ratios, as in Facco et al.
 MLE_NEIGHBOURS = 20
 HUB_SKEWNESS = 1.0  # above, the jackknife's error is right, see `hub_errors`
+RELATIVE_PRECISION = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 
 
 def intrinsic_dimension(x: Any, method: str = "twonn") -> float:
@@ -156,7 +157,8 @@ def hubness_note(lists: Lists, value: float | None) -> str | None:
 def norm_correlation(x: Any, y: Any) -> float:
     """Pearson correlation of the raw row norms |x_i| and |y_i|, which a cosine does not measure.
 
-    Range -1 to 1, higher is better; NaN where a space's norms are all equal. Sensitive to offsets.
+    Range -1 to 1, higher is better; NaN where a space's norms are all equal but for the rounding of its type. Sensitive
+    to offsets.
 
     Examples
     --------
@@ -165,7 +167,20 @@ def norm_correlation(x: Any, y: Any) -> float:
     >>> round(norm_correlation(x, 3 * x[:, ::-1]), 6)
     1.0
     """
-    return pearson(*norms_of(*as_matrices(x, y)))
+    norms = norms_of(*as_matrices(x, y))
+    if any(of_one_length(lengths, dtype_of(given)) for lengths, given in zip(norms, (x, y), strict=True)):
+        return float("nan")
+    return pearson(*norms)
+
+
+def dtype_of(x: Any) -> str:
+    """The type of an array or tensor by name, such as "float32"."""
+    return str(getattr(x, "dtype", "float64")).removeprefix("torch.")
+
+
+def of_one_length(norms: np.ndarray, dtype: str) -> bool:
+    """Whether lengths (n,) differ by no more than the rounding of rows of this type: only noise would be correlated."""
+    return float(np.ptp(norms)) <= 4 * RELATIVE_PRECISION.get(dtype, 1e-12) * float(norms.max())
 
 
 def norms_of(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

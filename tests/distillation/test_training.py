@@ -80,6 +80,7 @@ def test_the_log_holds_terms_and_measures_from_the_untrained_student_on(folder: 
     log = read_log("run")
     measured = [line for line in log if "measures" in line]
     assert [line["epoch"] for line in measured] == [0, 1, 2]
+    assert all(line["rank"] > 1 and line["norm"] > 0 and line["warnings"] == [] for line in measured)
     assert measured[0]["probe"] == {"rows": 40, "held_out": True}
     terms = [line for line in log if "terms" in line]
     assert [line["encoded"] for line in terms] == [96, 192]
