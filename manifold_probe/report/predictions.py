@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from manifold_probe.measures.catalogue import NORM_CORRELATION, OVERLAP, RANKME_STUDENT
 from manifold_probe.report.document import students_of
 
 
@@ -24,10 +25,10 @@ class Prediction:
 
 STUDENTS = 94
 PREDICTIONS = (
-    Prediction("overlap@10", "knn_accuracy", "k-NN accuracy", 0.84),
-    Prediction("overlap@10", "knn_agreement", "agreement with the teacher's decisions", 0.92),
-    Prediction("rankme_student", "transfer_linear_accuracy", "accuracy on another task", 0.87),
-    Prediction("norm_correlation", "ood_rank_usual_euclidean", "the teacher's order by Euclidean distance", 0.65),
+    Prediction(OVERLAP.named(10), "knn_accuracy", "k-NN accuracy", 0.84),
+    Prediction(OVERLAP.named(10), "knn_agreement", "agreement with the teacher's decisions", 0.92),
+    Prediction(RANKME_STUDENT.key, "transfer_linear_accuracy", "accuracy on another task", 0.87),
+    Prediction(NORM_CORRELATION.key, "ood_rank_usual_euclidean", "the teacher's order by Euclidean distance", 0.65),
 )
 
 
