@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from manifold_probe.report.predictions import PREDICTIONS, STUDENTS
+from manifold_probe.report.predictions import NEIGHBOURS, PREDICTIONS, STUDENTS
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "study"
 RESULTS = FOLDER / "results"
@@ -97,6 +97,11 @@ def test_stopping_by_a_measure_that_knows_keeps_the_best(analyse: ModuleType) ->
     assert known["stopped"] == 0.875
     assert blind["stopped"] <= known["stopped"] - 0.5
     assert known["by_chance"] == pytest.approx(blind["stopped"], abs=0.25)
+    with_loss, loss = analyse.turned_loss(table.assign(**{"10% loss": -table.knn_accuracy}), "10%")
+    assert analyse.stopping(with_loss, "10%", loss, "knn_accuracy", "method", 8)["stopped"] == 0.875
+    of_method = analyse.stopping(table, "10%", "backbone debiased_linear_cka", "knn_accuracy", "method", 40)
+    assert of_method["group"] == 12
+    assert of_method["stopped"] <= known["stopped"] - 0.3
 
 
 def test_pairs_of_equal_loss(analyse: ModuleType) -> None:
@@ -148,7 +153,7 @@ def test_reports_and_documentation_say_what_the_study_found() -> None:
     final = table[~table["where"].str.contains("grid") & table.within.isna()]
     final = final.set_index(["setting", "measure", "behaviour"])
     for prediction in PREDICTIONS:
-        row = final.loc["fashion", f"backbone {prediction.measure}", prediction.behaviour]
+        row = final.loc["fashion", f"backbone {prediction.measure.named(NEIGHBOURS)}", prediction.behaviour]
         assert round(row.spearman, 2) == prediction.spearman
         assert row.n == STUDENTS
     page = (FOLDER.parents[1] / "docs/numbers.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ from scipy import stats
 RESULTS = Path(__file__).resolve().parent / "results"
 CLUSTER = ["method", "network", "width"]
 DRAWS, LEVEL = 1_000, 0.05
-SHARES = ("10%", "25%", "50%", "100%")
+EARLY = ("10%", "25%", "50%")  # shares of the training
 SETTINGS = ("fashion", "composite", "text")
 BEHAVIOURS = (
     "knn_accuracy", "linear_accuracy", "linear_accuracy_10%", "linear_accuracy_1%", "knn_agreement", "linear_agreement",
@@ -166,42 +166,77 @@ def second_measure(table: pd.DataFrame) -> pd.DataFrame:
 # ---- early warning
 
 
+def turned_loss(table: pd.DataFrame, share: str) -> tuple[pd.DataFrame, str]:
+    """The table with the loss at a share of the training as a measure, its sign turned, and the name of that column."""
+    loss = f"{share} loss"
+    return table.assign(**{f"-{loss}": -table[loss]}), f"-{loss}"
+
+
 def early(table: pd.DataFrame, share: str, targets: list[str], within: str | None = None) -> pd.DataFrame:
     """How measures at a share of the training order students as their behaviour at its end does.
 
-    Within a method the loss is one of them, with its sign turned.
+    Within a method the loss is one of them.
     """
-    measures, loss = measures_of(table, f"{share} backbone "), f"{share} loss"
+    measures = measures_of(table, f"{share} backbone ")
     if within is not None:
-        table = table.assign(**{f"-{loss}": -table[loss]})
-        measures = [*measures, f"-{loss}"]
+        table, loss = turned_loss(table, share)
+        measures = [*measures, loss]
     return predictions(table, within, measures, targets).assign(share=share)
 
 
-def stopping(table: pd.DataFrame, share: str, measure: str, target: str, group: int = 16) -> dict[str, Any]:
+def stopping(
+    table: pd.DataFrame, share: str, measure: str, target: str, within: str | None = None, group: int = 16
+) -> dict[str, Any]:
     """What is lost when the worse runs are stopped early.
 
-    Of DRAWS random groups of students the share with the smallest early ``measure`` is stopped. ``stopped`` is the
-    largest share, in eighths, at which the best student that is left is within ``tolerance`` of the group's best in 95%
-    of the groups; ``by_chance`` the same for a random choice. The tolerance is the standard deviation of the target
-    over the seeds of a cluster: what another seed would change.
+    Of DRAWS random groups of students (``within`` "method": of one method each) the share with the smallest early
+    ``measure`` is stopped. ``stopped`` is the largest share, in eighths of a group or students, at which the best
+    student that is left is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the same for a
+    random choice. The tolerance is the standard deviation of the target over the seeds of a cluster: what another seed
+    would change.
     """
     rng = np.random.default_rng(0)
     spread = table.groupby(CLUSTER)[target].std().dropna()
     tolerance = float(np.sqrt((spread**2).mean()))
+    pools = [np.arange(len(table))]
+    if within is not None:
+        pools = list(table.reset_index(drop=True).groupby(within).indices.values())
+    group = min(group, *map(len, pools))
+    counts = np.arange(0, group, max(1, group // 8))
     x, y = table[measure].to_numpy(), table[target].to_numpy()
     losses: dict[str, list[list[float]]] = {"stopped": [], "by_chance": []}
     for _ in range(DRAWS):
-        rows = rng.choice(len(table), min(group, len(table)), replace=False)
+        rows = rng.choice(pools[rng.integers(len(pools))], group, replace=False)
         for name, order in (("stopped", rows[np.argsort(x[rows])]), ("by_chance", rng.permutation(rows))):
-            counts = range(0, len(rows), max(1, len(rows) // 8))
             losses[name].append([y[rows].max() - y[order[count:]].max() for count in counts])
-    shares = np.arange(len(losses["stopped"][0])) / len(losses["stopped"][0])
     kept = {name: (np.array(values) <= tolerance).mean(0) for name, values in losses.items()}
     return {
-        "share": share, "measure": measure, "behaviour": target, "tolerance": tolerance, "n": len(table),
-        **{name: float(shares[np.flatnonzero(good >= 0.95).max()]) for name, good in kept.items()},
+        "share": share, "measure": measure, "behaviour": target, "within": within, "tolerance": tolerance,
+        "group": group, "n": len(table),
+        **{name: float(counts[np.flatnonzero(good >= 0.95).max()] / group) for name, good in kept.items()},
     }  # fmt: skip
+
+
+def early_answers(
+    table: pd.DataFrame, targets: list[str]
+) -> tuple[list[pd.DataFrame], list[dict[str, Any]], list[dict[str, Any]]]:
+    """All early correlations, the best measure of each behaviour, and how many runs can be stopped."""
+    every, best, stopped = [], [], []
+    seeds = bool((table.groupby(CLUSTER).seed.nunique() > 1).any())
+    for share in (*EARLY, "100%"):
+        also = ["backbone overlap@10"] if share in EARLY else []  # at the end it would predict itself
+        for within in (None, "method"):
+            found = early(table, share, targets + also, within).assign(within=within)
+            every.append(found)
+            if share in EARLY:
+                best += found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()].to_dict("records")
+        if share in EARLY and seeds:
+            overlap = f"{share} backbone overlap@10"
+            with_loss, loss = turned_loss(table, share)
+            for target in targets + also:
+                stopped.append(stopping(table, share, overlap, target))
+                stopped += [stopping(with_loss, share, measure, target, "method", 8) for measure in (overlap, loss)]
+    return every, best, stopped
 
 
 # ---- equal loss
@@ -353,17 +388,10 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
             continue
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
                                      "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
-        targets.append("backbone overlap@10")
-        for share in SHARES:
-            for within in (None, "method"):
-                found = early(some, share, targets, within)
-                every.append(found.assign(setting=setting, within=within, where=where))
-                first = found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()]
-                result["early"] += first.assign(within=within, where=where).to_dict("records")
-            for target in targets:
-                measure = f"{share} backbone overlap@10"
-                if (some.groupby(CLUSTER).seed.nunique() > 1).any():
-                    result["stopping"].append(stopping(some, share, measure, target) | {"where": where})
+        found_early, best_early, stopped = early_answers(some, targets)
+        every += [found.assign(setting=setting, where=where) for found in found_early]
+        for name, rows in (("early", best_early), ("stopping", stopped)):
+            result[name] += [row | {"where": where} for row in rows]
         result["equal_loss"] += equal_loss(some, targets).assign(where=where).to_dict("records")
         result["disagreements"][setting] = disagreements(
             some, "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy"

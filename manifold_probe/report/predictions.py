@@ -9,37 +9,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.measures.catalogue import NORM_CORRELATION, OVERLAP, RANKME_STUDENT
+from manifold_probe.measures.catalogue import NORM_CORRELATION, OVERLAP, RANKME_STUDENT, Measure
 from manifold_probe.report.document import students_of
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Spearman's correlation of a measure at the backbone with a behaviour, over students."""
+    """Spearman's correlation of a measure at the backbone, at `NEIGHBOURS`, with a behaviour, over students."""
 
-    measure: str
+    measure: Measure
     behaviour: str
     words: str
     spearman: float
 
 
 STUDENTS = 94
+NEIGHBOURS = 10
 PREDICTIONS = (
-    Prediction(OVERLAP.named(10), "knn_accuracy", "k-NN accuracy", 0.84),
-    Prediction(OVERLAP.named(10), "knn_agreement", "agreement with the teacher's decisions", 0.92),
-    Prediction(RANKME_STUDENT.key, "transfer_linear_accuracy", "accuracy on another task", 0.87),
-    Prediction(NORM_CORRELATION.key, "ood_rank_usual_euclidean", "the teacher's order by Euclidean distance", 0.65),
+    Prediction(OVERLAP, "knn_accuracy", "k-NN accuracy", 0.84),
+    Prediction(OVERLAP, "knn_agreement", "agreement with the teacher's decisions", 0.92),
+    Prediction(RANKME_STUDENT, "transfer_linear_accuracy", "accuracy on another task", 0.87),
+    Prediction(NORM_CORRELATION, "ood_rank_usual_euclidean", "the teacher's order by Euclidean distance", 0.65),
 )
 
 
 def expectation(document: dict[str, Any]) -> str:
     """Which of the measures that a comparison has orders students by what, in a sentence; empty where none does."""
-    known = next(iter(students_of(document).values()))["measures"]
+    first = next(iter(students_of(document).values()))
     parts: dict[str, list[str]] = {}
     for prediction in PREDICTIONS:
-        if known.get(prediction.measure, {}).get("value") is not None:
-            parts.setdefault(prediction.measure, []).append(f"{prediction.words} ({prediction.spearman:.2f})")
-    named = [f"{key} for {' and '.join(behaviours)}" for key, behaviours in parts.items()]
+        key, studied = (prediction.measure.named(k) for k in (first["settings"]["k"], NEIGHBOURS))
+        if first["measures"].get(key, {}).get("value") is not None:
+            name = key if key == studied else f"{key} ({studied} in the study)"
+            parts.setdefault(name, []).append(f"{prediction.words} ({prediction.spearman:.2f})")
+    named = [f"{name} for {' and '.join(behaviours)}" for name, behaviours in parts.items()]
     if not named:
         return ""
     study = f"rank correlation over {STUDENTS} students of images, experiments/study"
