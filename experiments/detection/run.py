@@ -1,20 +1,16 @@
 """CKD on detection: trains one teacher and its students, whichever are missing, then writes the tables in results/.
 
-    python experiments/detection/run.py                  # everything; a stopped run goes on at the next start
-    python experiments/detection/run.py --until 06:30    # begin no training after that
+    python experiments/detection/run.py    # everything; a stopped run goes on at the next start
 
 Every training is one file in results/; the images, the teacher and its logits are kept in data/.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
-import time
 import warnings
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,25 +132,14 @@ def spread(values: list[float]) -> str:
     return f"{sum(values) / len(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def moment(text: str) -> float:
-    """The next time that the clock shows HH:MM, in seconds."""
-    now = datetime.now()
-    hour, minute = map(int, text.split(":"))
-    then = now.replace(hour=hour, minute=minute, second=0)
-    return (then if then > now else then + timedelta(days=1)).timestamp()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--until", type=moment, default=float("inf"), metavar="HH:MM", help="begin no training after")
-    arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="You'd better set embed_dim")  # speed of a CUDA kernel not used here
     train_split, val_split = splits()
     logits = teacher_logits(train_split, val_split)
     for seed in SEEDS:
         for method in METHODS:
-            if time.time() < arguments.until and not (RESULTS / f"student-{method}-{seed}.json").exists():
+            if not (RESULTS / f"student-{method}-{seed}.json").exists():
                 student(method, seed, train_split, val_split, logits)
                 write_tables()
     write_tables()
