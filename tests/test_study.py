@@ -163,3 +163,17 @@ def test_reports_and_documentation_say_what_the_study_found() -> None:
     assert words == " / ".join(f"{value:.2f}" for value in values)
     image = FOLDER.parents[1] / "docs/images/predicts.png"
     assert image.read_bytes() == (FOLDER.parents[1] / "figures/study/predicts.png").read_bytes()
+
+
+def test_intervals_hold_for_all_measures_at_once(analyse: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analyse, "DRAWS", 100)
+    rng = np.random.default_rng(0)
+    names = [f"backbone m{turn}" for turn in range(8)]
+    held = 0
+    for _ in range(40):
+        clusters = np.repeat(rng.normal(size=(30, 9)), 3, axis=0) + 0.3 * rng.normal(size=(90, 9))
+        table = pd.DataFrame(clusters, columns=[*names, "knn_accuracy"])
+        table = table.assign(method=np.repeat([f"m{turn}" for turn in range(30)], 3), network="n", width=1.0)
+        found = analyse.predictions(table)
+        held += bool(((found.low <= 0) & (found.high >= 0)).all())
+    assert 34 <= held <= 40
