@@ -122,12 +122,12 @@ def simultaneous(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.n
     """Intervals (p, q) of correlations (p, q) with q targets that hold for all p measures at once, from draws of them.
 
     On Fisher's scale: the deviation over the draws, times the 95% quantile of the largest distance of a draw from the
-    value, in deviations, among the measures.
+    value, in deviations, among the measures. NaN where all draws are equal: too few students to say anything.
     """
     centre, drawn = (np.arctanh(np.clip(r, -ALMOST_ONE, ALMOST_ONE)) for r in (value, draws))
     deviation = np.nanstd(drawn, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        largest = np.nanmax(np.abs(drawn - centre) / deviation, axis=1)
+    deviation[deviation < 1e-12] = np.nan
+    largest = np.nanmax(np.abs(drawn - centre) / deviation, axis=1)
     reach = np.quantile(largest, 1 - LEVEL, axis=0) * deviation
     return np.tanh(centre - reach), np.tanh(centre + reach)
 
@@ -391,6 +391,15 @@ def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
+def claim_means(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The mean over seeds of every arm of the claims."""
+    arm = ["setting", "network", "optimiser", "batch", "method"]
+    columns = [name for name in dict.fromkeys([*KEPT, *AT_HEAD, *CLASSIFIED]) if name in table]
+    arms = table[table.part == "claim"].groupby(arm)
+    means = arms[columns].mean().assign(seeds=arms.size(), seconds=arms.train_seconds.mean())
+    return means.reset_index().to_dict("records")
+
+
 # ---- all
 
 
@@ -427,6 +436,7 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
             some, "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy"
         )
     result["claims"] = claims(table)
+    result["claim_means"] = claim_means(table)
     return result, pd.concat(every)
 
 
@@ -447,6 +457,7 @@ def tables(found: dict[str, Any]) -> str:
         "early": "The best early measure",
         "stopping": "Share of the runs that can be stopped early",
         "equal_loss": "Students of equal loss",
+        "claim_means": "Means of the claims' students",
     }
     for name, title in titles.items():
         rows = pd.DataFrame(found[name])
