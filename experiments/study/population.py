@@ -65,7 +65,8 @@ RATE_OF = {  # methods that take another's learning rate
 }  # fmt: skip
 FEATURES = tuple(METHODS)[:10]  # what learns from features
 PAPER: dict[str, dict[str, Any]] = {  # how each paper optimises; batches and lengths are ours
-    "coss": {"optimiser": "sgd", "rate": 0.03, "weight_decay": 1e-4, "schedule": "hold-cosine"},
+    "coss": {"optimiser": "sgd", "rate": 0.03, "weight_decay": 1e-4, "schedule": "hold-cosine",
+             "options": {"scale": 1 / 0.07 / 0.1}},
     "tintem": {"optimiser": "adamw", "rate": 5e-4, "weight_decay": 0.05, "warmup_epochs": EPOCHS * 5 / 300,
                "warmup_rate": 1e-6, "final_rate": 1e-5},
     "ckd": {"optimiser": "sgd", "rate": 0.05, "weight_decay": 5e-4},

@@ -107,7 +107,8 @@ def settings_of(student: Student) -> dict[str, Any]:
     optimisation: dict[str, Any] = {"optimiser": "adamw", "weight_decay": 0.01, "schedule": "cosine"}
     optimisation |= {"warmup_epochs": 0.0, "warmup_rate": 0.0, "final_rate": 0.0}
     if student.optimiser == "paper":
-        optimisation |= PAPER.get(method["method"], PAPER["coss"])
+        optimisation |= PAPER[method["method"]]
+        method["options"] = method.get("options", {}) | optimisation.pop("options", {})
     if student.rate is not None:
         optimisation["rate"] = student.rate
     elif "rate" not in optimisation:
