@@ -3,7 +3,7 @@
 predicts      how well measures order students by what they do, a panel a setting
 early         the same at 10%, 25% and all of the training
 students      two measures against k-NN accuracy, a mark a student
-claims        the papers' claims: paired differences with intervals
+claim-*       the claims of a paper: paired differences with intervals
 """
 
 from __future__ import annotations
@@ -50,6 +50,33 @@ BEHAVIOURS = {
     "ood_rank_usual_cosine": "rank of OOD scores, cosine",
     "ood_rank_usual_euclidean": "rank of OOD scores, Euclidean",
     "ood_rank_usual_mahalanobis": "rank of OOD scores, Mahalanobis",
+}
+CLAIMED = {  # a panel each
+    "backbone overlap@10": "overlap@10",
+    "backbone debiased_linear_cka": "CKA",
+    "backbone norm_correlation": "norm corr.",
+    "knn_accuracy": "k-NN acc.",
+    "logit_accuracy": "accuracy",
+    "logit_agreement": "agreement",
+}
+OPTIMISERS = {"adamw": "AdamW", "paper": "the paper's optimiser"}
+METHODS = {
+    "coss 0": "cosine",
+    "coss 0.5": "CoSS 0.5",
+    "coss": "CoSS 1",
+    "coss 0 neighbours": "cosine, neighbours",
+    "coss neighbours": "CoSS 1, neighbours",
+    "tintem": "TinTeM",
+    "tintem tokens": "with tokens",
+    "tintem pca": "PCA head",
+    "tintem orthogonal": "orthogonal head",
+    "ckd logits": "CKD",
+    "ckd logits tau 0.25": "CKD 0.25",
+    "ckd logits tau 4": "CKD 4",
+    "from scratch": "no teacher",
+    "kd": "KD",
+    "dkd": "DKD",
+    "dist": "DIST",
 }
 
 
@@ -167,39 +194,39 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
 
 
 def claim(rows: list[dict[str, Any]], look: Look) -> Figure:
-    """A family of paired differences: a row a contrast and column, both optimisers next to each other."""
-    contrasts = list(dict.fromkeys((row["one"], row["other"]) for row in rows))
-    columns = list(dict.fromkeys(row["column"] for row in rows))[:6]
-    optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
-    figure = sheet(look, (len(contrasts) * len(columns) + 3) * look.row)
-    axes = figure.add_subplot()
-    labels = [
-        f"{one} - {other}: {printed(column.removeprefix('backbone '))}"
-        for one, other in contrasts
-        for column in columns
-    ]
-    places = {
-        (one, other, column): place
-        for place, (one, other, column) in enumerate(
-            (one, other, column) for one, other in contrasts for column in columns
-        )
-    }
-    rows_axis(axes, labels)
-    for turn, optimiser in enumerate(optimisers):
-        for row in rows:
-            key = (row["one"], row["other"], row["column"])
-            if row["optimiser"] == optimiser and key in places:
-                place = dodged(places[key], len(optimisers))[turn]
-                axes.plot(
-                    [row["difference"]], [place], color=colour(turn), marker=marker(turn), markersize=0.8 * look.mark
-                )
-                interval(axes, row["low"], row["high"], place, look)
-    zero_line(axes)
-    axes.grid(axis="x")
-    axes.set_xlabel("paired difference, 95% interval over seeds")
+    """Paired differences of a paper's claims: a row a contrast, a panel a measure or behaviour, both optimisers."""
+    contrasts = list(dict.fromkeys(contrast(row) for row in rows))
+    columns = [name for name in CLAIMED if any(row["column"] == name for row in rows)]
+    optimisers = [name for name in OPTIMISERS if any(row["optimiser"] == name for row in rows)]
+    figure = sheet(look, (len(contrasts) + 2) * look.row * 1.6)
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axes, column in zip(panels, columns, strict=True):
+        for row in (row for row in rows if row["column"] == column):
+            turn = optimisers.index(row["optimiser"])
+            place = dodged(contrasts.index(contrast(row)), len(optimisers))[turn]
+            style = {"color": colour(turn), "marker": marker(turn), "markersize": 0.8 * look.mark}
+            axes.plot([row["difference"]], [place], **style)
+            interval(axes, row["low"], row["high"], place, look)
+        zero_line(axes)
+        axes.grid(axis="both")
+        axes.margins(x=0.1)
+        axes.set_title(CLAIMED[column])
+        axes.locator_params(axis="x", nbins=2)
+    rows_axis(panels[0], contrasts)
+    for axes in panels[1:]:
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    panels[len(panels) // 2].set_xlabel("paired difference over seeds")
     samples = [
-        sample_line(name, color=colour(turn), marker=marker(turn), linestyle="none")
+        sample_line(OPTIMISERS[name], color=colour(turn), marker=marker(turn), linestyle="none")
         for turn, name in enumerate(optimisers)
     ]
     legend_below(figure, look, [*samples, interval_sample(look)])
     return finish(figure)
+
+
+def contrast(row: dict[str, Any]) -> str:
+    """The contrast of a paired difference in words."""
+    where = f" (batches of {row['batch']})" if row.get("batch", 64) != 64 else ""
+    where += " (no ReLU)" if row.get("network") == "conv4-signed" else ""
+    return f"{METHODS.get(row['one'], row['one'])} \N{MINUS SIGN} {METHODS.get(row['other'], row['other'])}{where}"

@@ -161,8 +161,37 @@ def test_reports_and_documentation_say_what_the_study_found() -> None:
     settings = ("fashion", "composite", "text")
     values = [final.loc[setting, "backbone overlap@10", "knn_accuracy"].spearman for setting in settings]
     assert words == " / ".join(f"{value:.2f}" for value in values)
-    image = FOLDER.parents[1] / "docs/images/predicts.png"
-    assert image.read_bytes() == (FOLDER.parents[1] / "figures/study/predicts.png").read_bytes()
+    images = FOLDER.parents[1] / "docs/images"
+    shown = [images / "predicts.png", *images.glob("claim-*.png")]
+    assert len(shown) == 1 + len(json.loads((RESULTS / "answers.json").read_text())["claims"])
+    for image in shown:
+        assert image.read_bytes() == (FOLDER.parents[1] / "figures/study" / image.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("label", "method", "network", "optimiser"),
+    [
+        ("cosine (CoSS 0)", "coss 0", "conv4", "adamw"),
+        ("CoSS 1", "coss", "conv4", "adamw"),
+        ("CoSS 1, the paper's SGD", "coss", "conv4", "paper"),
+        ("TinTeM, learned head", "tintem", "conv4-signed", "adamw"),
+        ("PCA head", "tintem pca", "conv4-signed", "adamw"),
+        ("cosine behind an MLP", "coss 0", "conv4-signed", "adamw"),
+    ],
+)
+def test_the_page_of_claims_has_the_means_of_the_table(label: str, method: str, network: str, optimiser: str) -> None:
+    means = json.loads((RESULTS / "answers.json").read_text())["claim_means"]
+    (arm,) = (
+        arm
+        for arm in means
+        if (arm["method"], arm["network"], arm["optimiser"], arm["batch"]) == (method, network, optimiser, 128)
+    )
+    assert arm["seeds"] == 6
+    columns = ("backbone overlap@10", "backbone overlap@10:euclidean", "backbone debiased_linear_cka",
+               "backbone norm_correlation", "knn_accuracy", "knn_agreement")  # fmt: skip
+    page = (FOLDER.parents[1] / "docs/claims.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {re.escape(label)} \| (.+) \|$", page, re.MULTILINE)
+    assert row.split(" | ") == [f"{arm[column]:.3f}" for column in columns]
 
 
 def test_intervals_hold_for_all_measures_at_once(analyse: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -367,14 +367,14 @@ CONTRASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {  # (one, other, 
         ("tintem tokens", "tintem", SIGNED),
     ],
     "ckd": [("ckd logits", other, {"setting": "composite", "batch": 64}) for other in OTHERS],
-    "ckd temperature": [
+    "temperature": [
         *(("ckd logits", "from scratch", {"setting": "composite", "batch": batch}) for batch in (16, 256)),
         *((f"ckd logits tau {tau:g}", "ckd logits", {"setting": "composite", "batch": batch})
           for batch in (16, 64, 256) for tau in (0.25, 4)),
         *(("ckd logits tau 0.25", other, {"setting": "composite", "batch": 64}) for other in OTHERS[1:]),
     ],
 }  # fmt: skip
-MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "ckd temperature": CLASSIFIED[:2]}
+MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "temperature": CLASSIFIED[:2]}
 
 
 def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
