@@ -83,7 +83,7 @@ def samples(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 class CKD(Method):
     """CKD on logits: cross-entropy with the labels plus ``weight`` times the contrastive term.
 
-    Without labels there is only the contrastive term, on logits or on features; the paper does not use it that way.
+    On features, and without labels, there is only the contrastive term; the paper does not use it that way.
     By default there is no head, so unequal widths need ``head``. For a detector: sets of proposals (B, N, C),
     weight 0.1, added to the detector's loss.
 

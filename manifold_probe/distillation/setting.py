@@ -62,6 +62,7 @@ class Setting:
     rows: np.ndarray
     probe: np.ndarray
     labels: np.ndarray | None  # class numbers
+    learns_labels: bool  # whether the loss sees them
     names: np.ndarray | None  # labels as given
     device: torch.device
     first_weights: str
@@ -112,8 +113,8 @@ class Setting:
         return self.targets.batch(rows, view).to(self.device, non_blocking=True)
 
     def batch_labels(self, rows: np.ndarray) -> Tensor | None:
-        """The labels of a batch; None if the method does not use labels or there are none."""
-        if self.labels is None or self.method.labels == "unused":
+        """The labels of a batch; None if the loss does not see labels or there are none."""
+        if self.labels is None or not self.learns_labels:
             return None
         return torch.from_numpy(self.labels[rows]).to(self.device)
 
@@ -173,9 +174,11 @@ def prepare(
     data = open_data(config.data, ids=config.ids, labels=config.labels) if other is None else other.data
     config = config.settled(data.n)
     kind = method_named(config.method)
-    needs = kind.needs
+    needs, use = kind.needs, kind.labels
     if needs not in ("features", "logits"):  # a method that takes both uses what the teacher's path names
         needs = "logits" if only_logits(config.teacher) else "features"
+        if needs == "features" and use == "optional":
+            use = "unused"  # optional is a cross-entropy, which needs logits
     if other is not None:
         targets = other.targets
     elif is_source(config.teacher):
@@ -183,10 +186,10 @@ def prepare(
     else:
         targets = stored_targets(config, data, needs)
     names = data.labels if data.labels is not None else targets.labels
-    labels = None if names is None else _codes(names, config.method, kind.labels, data.source)
-    if kind.labels == "needed" and labels is None:
+    labels = None if names is None else _codes(names, config.method, use, data.source)
+    if use == "needed" and labels is None:
         raise InputError(f"--method: {config.method} needs labels, and {data.source} has none; add them, or --labels")
-    _check_constant(config.teacher, targets, uses_labels=kind.labels != "unused" and labels is not None, tell=tell)
+    _check_constant(config.teacher, targets, uses_labels=use != "unused" and labels is not None, tell=tell)
     seed = config.seed
     learner = learners.make(
         config.student,
@@ -200,7 +203,7 @@ def prepare(
         pooling=config.pool,
         tokens=targets.tokens,
     )
-    if labels is not None and needs == "logits" and kind.labels != "unused" and labels.max() >= targets.width:
+    if labels is not None and needs == "logits" and use != "unused" and labels.max() >= targets.width:
         raise InputError(
             f"{data.source}: has {labels.max() + 1} classes, but the teacher has logits for {targets.width}; give "
             "labels of the teacher's classes"
@@ -229,6 +232,7 @@ def prepare(
         rows=rows,
         probe=probe,
         labels=labels,
+        learns_labels=use != "unused",
         names=names,
         device=device,
         first_weights=fingerprint(learner.module),

@@ -356,6 +356,15 @@ def test_features_of_a_head_on_other_data(folder: Path, capfd: Capture) -> None:
     assert read("again").d == 128
 
 
+@pytest.mark.parametrize(("teacher", "terms"), [("t.pt::features", ["contrastive"]),
+                                                ("t.pt::logits", ["classification", "contrastive"])])  # fmt: skip
+def test_ckd_learns_labels_with_logits_alone(teacher: str, terms: list[str], folder: Path) -> None:
+    head = "linear" if teacher.endswith("features") else None
+    train(settings(method="ckd", teacher=teacher, epochs=1, head=head), "run", tell=lambda _: None)
+    line = next(line for line in read_log("run") if "terms" in line)
+    assert sorted(line["terms"]) == terms
+
+
 def test_a_file_of_logits_alone_is_taken_as_logits(folder: Path) -> None:
     content = torch.load("t.pt")
     torch.save({"logits": content["logits"], "ids": content["ids"]}, "l.pt")
