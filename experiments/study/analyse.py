@@ -433,7 +433,7 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
             result[name] += [row | {"where": where} for row in rows]
         result["equal_loss"] += equal_loss(some, targets).assign(where=where).to_dict("records")
         result["disagreements"][setting] = disagreements(
-            some[some.seed == 0], "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy"
+            some[some.seed == 0], "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy", count=3
         )
     result["claims"] = claims(table)
     result["claim_means"] = claim_means(table)

@@ -6,7 +6,7 @@ from tests.report.hand import document, measurement
 
 def test_it_names_the_measures_that_the_comparison_has() -> None:
     text = expectation(document(measurement({"rankme_student": None, "norm_correlation": 0.9})))
-    assert "; norm_correlation for the teacher's order by Euclidean distance (0.66)." in text
+    assert "; norm_correlation for the teacher's order by Euclidean distance (0.74)." in text
     assert "rankme_student" not in text
     assert ": overlap@10 for k-NN accuracy (" in text
 
