@@ -134,8 +134,12 @@ def simultaneous(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.n
 
 def best_of(found: pd.DataFrame, labels: bool) -> pd.DataFrame:
     """The measure with the greatest correlation for every behaviour, of those that need labels or of the others."""
-    some = found[found.labels == labels]
-    return some.loc[some.spearman.abs().groupby(some.behaviour, sort=False).idxmax()]
+    return greatest(found[found.labels == labels])
+
+
+def greatest(found: pd.DataFrame) -> pd.DataFrame:
+    """The row with the greatest correlation, of either sign, for every behaviour."""
+    return found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()]
 
 
 # ---- a second measure
@@ -243,7 +247,7 @@ def early_answers(
             found = early(table, share, targets + also, within).assign(within=within)
             every.append(found)
             if share in EARLY:
-                best += found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()].to_dict("records")
+                best += greatest(found).to_dict("records")
         if share in EARLY and seeds:
             overlap = f"{share} backbone overlap@10"
             with_loss, loss = turned_loss(table, share)
