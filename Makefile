@@ -24,6 +24,7 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 figures: $(VENV)/.dev
+	$(BIN)/python experiments/study/analyse.py
 	$(BIN)/python figures/draw.py
 
 lint: $(VENV)/.dev

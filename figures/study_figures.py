@@ -1,8 +1,8 @@
-"""The figures of experiments/study, from its table, its correlations and its answers.
+"""The figures of experiments/study, from its table and what analyse.py made of it.
 
 predicts      how well measures order students by what they do, a panel a setting
-early         the same at 10%, 25% and all of the training
-students      two measures against k-NN accuracy, a mark a student
+early         how well they do so during the training
+students      two measures against k-NN accuracy, a mark a student of images
 claim-*       the claims of a paper: paired differences with intervals
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifold_probe.measures.catalogue import printed
@@ -25,42 +26,51 @@ from manifold_probe.report.figures.canvas import (
     rows_axis,
     sample_line,
     sheet,
+    value_axis,
     zero_line,
 )
-from manifold_probe.report.figures.look import MAP_COLOURS, Look, colour, line, marker
+from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, colour, line, marker
 
 RESULTS = Path(__file__).resolve().parent.parent / "experiments/study/results"
 SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
-MEASURES = ("overlap@10", "debiased_linear_cka", "linear_r2", "norm_correlation", "rankme_student", "knn_agreement@10")
-WATCHED = ("overlap@10", "debiased_linear_cka", "norm_correlation", "knn_agreement@10")
+MEASURES = ("overlap@10", "procrustes", "debiased_linear_cka", "norm_correlation", "rankme_student")
+WATCHED = {"overlap@10": "overlap@10", "debiased_linear_cka": "debiased linear CKA", "loss": "loss (its negative)"}
 BEHAVIOURS = {
     "knn_accuracy": "k-NN accuracy",
     "linear_accuracy": "linear accuracy",
-    "linear_accuracy_1%": "linear accuracy, 1% of labels",
-    "transfer_knn_accuracy": "k-NN accuracy, other task",
-    "transfer_linear_accuracy": "linear accuracy, other task",
+    "linear_accuracy_1%": "linear accuracy, 1% of the labels",
     "recall_1": "retrieval, recall@1",
-    "ood_auroc_cosine": "OOD, AUROC of cosine",
-    "ood_auroc_mahalanobis": "OOD, AUROC of Mahalanobis",
+    "knn_agreement": "the teacher's decisions, k-NN",
+    "linear_agreement": "the teacher's decisions, linear",
+    "neighbour_recall": "the teacher's search results",
+    "transfer_linear_accuracy": "another task, linear accuracy",
     "corruption_accuracy": "accuracy on corrupted images",
-    "knn_agreement": "k-NN agreement",
-    "linear_agreement": "linear agreement",
-    "corruption_agreement": "agreement on corrupted images",
-    "neighbour_recall": "neighbour recall",
-    "ood_rank_usual_cosine": "rank of OOD scores, cosine",
-    "ood_rank_usual_euclidean": "rank of OOD scores, Euclidean",
-    "ood_rank_usual_mahalanobis": "rank of OOD scores, Mahalanobis",
+    "ood_auroc_cosine": "detecting unusual inputs",
+    "ood_rank_usual_cosine": "order of inputs, cosine distance",
+    "ood_rank_usual_euclidean": "order of inputs, Euclidean distance",
 }
 CLAIMED = {  # a panel each
     "backbone overlap@10": "overlap@10",
-    "backbone debiased_linear_cka": "CKA",
-    "backbone norm_correlation": "norm corr.",
-    "knn_accuracy": "k-NN acc.",
+    "backbone debiased_linear_cka": "debiased\nCKA",
+    "backbone norm_correlation": "norm\ncorrelation",
     "logit_accuracy": "accuracy",
     "logit_agreement": "agreement",
+    "knn_accuracy": "k-NN\naccuracy",
 }
-OPTIMISERS = {"adamw": "AdamW", "paper": "the paper's optimiser"}
+OPTIMISERS = {"adamw": "AdamW, a chosen rate", "paper": "the paper's optimiser and rate"}
 METHODS = {
+    "coss": "CoSS",
+    "cosine": "cosine",
+    "mse": "MSE",
+    "tintem": "TinTeM",
+    "ckd": "CKD",
+    "seed": "SEED",
+    "compress": "CompRess",
+    "rkd": "RKD",
+    "sp": "SP",
+    "pkt": "PKT",
+}
+ARMS = {  # of the claims
     "coss 0": "cosine",
     "coss 0.5": "CoSS 0.5",
     "coss": "CoSS 1",
@@ -71,13 +81,12 @@ METHODS = {
     "tintem pca": "PCA head",
     "tintem orthogonal": "orthogonal head",
     "ckd logits": "CKD",
-    "ckd logits tau 0.25": "CKD 0.25",
-    "ckd logits tau 4": "CKD 4",
     "from scratch": "no teacher",
     "kd": "KD",
     "dkd": "DKD",
     "dist": "DIST",
 }
+TEMPERATURES = {"ckd logits tau 0.25": "tau 0.25", "ckd logits": "tau 1", "ckd logits tau 4": "tau 4"}
 
 
 def drawn(look: Look) -> dict[str, Figure]:
@@ -85,148 +94,148 @@ def drawn(look: Look) -> dict[str, Figure]:
     table = pd.read_csv(RESULTS / "students.csv", index_col="name", low_memory=False)
     correlations = pd.read_csv(RESULTS / "correlations.csv")
     answers = json.loads((RESULTS / "answers.json").read_text())
+    grid = correlations[correlations["where"].str.contains("grid")]
     figures = {
-        "predicts": predicts(correlations, look),
-        "early": early(correlations, look),
+        "predicts": predicts(grid[grid.within.isna() & (grid.share == "100%")], look),
+        "early": early(grid[grid.within == "method"], look),
         "students": students(table, look),
     }
-    families = {name: rows for name, rows in answers["claims"].items() if rows}
-    return figures | {f"claim-{name}": claim(rows, look) for name, rows in families.items()}
+    return figures | {f"claim-{name}": claim(rows, name, look) for name, rows in answers["claims"].items()}
 
 
-def predicts(correlations: pd.DataFrame, look: Look) -> Figure:
-    """Spearman's correlations of measures at the backbone with behaviours, over all sound students of a setting."""
-    final = correlations[~correlations["where"].str.contains("grid") & correlations.within.isna()]
-    settings = [name for name in SETTINGS if (final.setting == name).any()]
-    rows = [name for name in BEHAVIOURS if (final.behaviour == name).any()]
-    figure = sheet(look, (len(rows) + 2) * look.row * 1.25)
-    panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
-    for axes, setting in zip(panels, settings, strict=True):
+def predicts(final: pd.DataFrame, look: Look) -> Figure:
+    """Spearman's correlations of measures at the backbone with behaviours, over the students of a setting's grid."""
+    rows = list(BEHAVIOURS)
+    figure = sheet(look, (len(rows) * 0.5 * len(MEASURES) + 2) * look.row)
+    body = figure.subfigures()
+    panels = body.subplots(1, len(SETTINGS), sharey=True)
+    for axes, (setting, words) in zip(panels, SETTINGS.items(), strict=True):
         some = final[final.setting == setting].set_index(["measure", "behaviour"])
-        for turn, measure in enumerate(MEASURES):
-            style = {"color": colour(turn), "marker": marker(turn), "linestyle": "none", "markersize": 0.8 * look.mark}
-            places = [place for place, name in enumerate(rows) if (f"backbone {measure}", name) in some.index]
-            values = [some.loc[(f"backbone {measure}", rows[place]), "spearman"] for place in places]
-            axes.plot(values, places, **style)
+        for place, name in enumerate(rows):
+            if name not in some.index.get_level_values(1):
+                axes.text(0.3, place, "not measured", color=GREY, ha="center", va="center")
+            for turn, (measure, at) in enumerate(zip(MEASURES, dodged(place, len(MEASURES), 0.72), strict=True)):
+                key = (f"backbone {measure}", name)
+                if key in some.index:
+                    _mark(axes, some.loc[key], some.loc[key].spearman, at, turn, look)
         zero_line(axes)
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xticks([-1, 0, 1], labels=["\N{MINUS SIGN}1", "0", "1"])
-        axes.grid(axis="both")
-        axes.set_title(f"{SETTINGS[setting]}\nn = {int(some.n.iloc[0])}")
-    rows_axis(panels[0], [BEHAVIOURS[name] for name in rows])
-    for axes in panels[1:]:
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-    panels[len(panels) // 2].set_xlabel("Spearman's correlation with the behaviour over students")
-    samples = [
-        sample_line(printed(name), color=colour(turn), marker=marker(turn), linestyle="none")
-        for turn, name in enumerate(MEASURES)
-    ]
-    legend_below(figure, look, samples)
+        axes.set_xlim(-0.9, 1.05)
+        axes.set_xticks([-0.5, 0, 0.5, 1], labels=["\N{MINUS SIGN}0.5", "0", "0.5", "1"])
+        axes.grid(axis="x")
+        axes.set_title(f"{words}\nn = {int(some.n.iloc[0])}")
+        for border in range(1, len(rows)):
+            axes.axhline(border - 0.5, color=GREY, linewidth=0.3)
+    _named(panels, [BEHAVIOURS[name] for name in rows])
+    body.supxlabel("Spearman's correlation with the behaviour, over students", fontsize=look.text)
+    legend_below(figure, look, [*_samples([printed(name) for name in MEASURES]), interval_sample(look)])
     return finish(figure)
 
 
-def early(correlations: pd.DataFrame, look: Look) -> Figure:
-    """How measures and the loss at shares of the training order the students of a method at its end."""
-    grid = correlations["where"].str.contains("grid") & (correlations.setting == "fashion")
-    within = correlations[grid & (correlations.within == "method")]
-    targets = {name: words for name, words in BEHAVIOURS.items() if name in ("knn_accuracy", "knn_agreement")}
-    shares = {"10%": 10, "25%": 25, "50%": 50, "100%": 100}
-    columns = [*WATCHED, "-loss"]
-    figure = sheet(look, 0.42 * look.width)
-    panels = figure.subplots(1, len(targets), sharey=True)
-    for axes, (target, words) in zip(panels, targets.items(), strict=True):
-        for turn, column in enumerate(columns):
-            points = {}
-            for share, place in shares.items():
-                name = f"-{share} loss" if column == "-loss" else f"{share} backbone {column}"
-                row = within[(within.measure == name) & (within.behaviour == target)]
-                if len(row):
-                    points[place] = row.spearman.iloc[0]
-            axes.plot(
-                list(points), list(points.values()), color=colour(turn), marker=marker(turn), linestyle=line(turn)
-            )
-        axes.set_xticks(list(shares.values()), labels=list(shares))
-        axes.set_xlabel("share of the training")
-        axes.set_title(words)
+def early(within: pd.DataFrame, look: Look) -> Figure:
+    """How measures and the loss at shares of the training order the students of a method by their final accuracy."""
+    shares = ("10%", "25%", "50%", "100%")
+    figure = sheet(look, 0.4 * look.width)
+    body = figure.subfigures()
+    panels = body.subplots(1, len(SETTINGS), sharey=True)
+    for axes, (setting, words) in zip(panels, SETTINGS.items(), strict=True):
+        some = within[(within.setting == setting) & (within.behaviour == "knn_accuracy")].set_index("measure")
+        for turn, measure in enumerate(WATCHED):
+            names = [f"-{share} loss" if measure == "loss" else f"{share} backbone {measure}" for share in shares]
+            places = [dodged(place, len(WATCHED), 0.35)[turn] for place in range(len(shares))]
+            style = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
+            axes.plot(places, some.loc[names, "spearman"], **style, markersize=0.8 * look.mark)
+            for place, name in zip(places, names, strict=True):
+                interval(axes, some.loc[name, "low"], some.loc[name, "high"], place, look, upright=True)
+        axes.axhline(0, color=INK, linewidth=0.6, zorder=0.5)
+        axes.set_xticks(range(len(shares)), labels=shares)
+        axes.set_xlim(-0.45, len(shares) - 0.55)
+        axes.set_title(f"{words}\nn = {int(some.n.iloc[0])}")
         axes.grid(axis="y")
-    panels[0].set_ylabel("Spearman's correlation\nwithin a method")
-    names = [*(printed(name) for name in WATCHED), "loss (its negative)"]
-    legend_below(
-        figure,
-        look,
-        [
-            sample_line(name, color=colour(turn), marker=marker(turn), linestyle=line(turn))
-            for turn, name in enumerate(names)
-        ],
-    )
+    panels[0].set_ylabel("Spearman's correlation with\nfinal k-NN accuracy,\nwithin a method")
+    body.supxlabel("share of the training", fontsize=look.text)
+    legend_below(figure, look, [*_samples(list(WATCHED.values()), lines=True), interval_sample(look)])
     return finish(figure)
 
 
 def students(table: pd.DataFrame, look: Look) -> Figure:
     """Overlap and CKA against k-NN accuracy, a mark a student of Fashion-MNIST."""
-    some = table[(table.setting == "fashion") & (table.fault == "none") & (table.part != "claim")]
+    grid = table[(table.setting == "fashion") & (table.part == "grid")]
+    labels = table[(table.setting == "fashion") & (table.method == "from scratch")]
+    untaught = {"color": INK, "marker": "x", "linestyle": "none"}
     figure = sheet(look, 0.45 * look.width)
     panels = figure.subplots(1, 2, sharey=True)
-    methods = list(some.method.unique())
+    styles = {
+        method: {"color": MAP_COLOURS[turn], "marker": marker(turn), "linestyle": "none"}
+        for turn, method in enumerate(METHODS)
+    }
     for axes, measure in zip(panels, ("overlap@10", "debiased_linear_cka"), strict=True):
-        for turn, method in enumerate(methods):
-            rows = some[some.method == method]
-            style = {
-                "color": MAP_COLOURS[turn % len(MAP_COLOURS)],
-                "marker": marker(turn),
-                "linestyle": "none",
-                "markersize": 0.8 * look.mark,
-            }
-            axes.plot(rows[f"backbone {measure}"], rows.knn_accuracy, **style)
+        for method, style in styles.items():
+            rows = grid[grid.method == method]
+            axes.plot(rows[f"backbone {measure}"], rows.knn_accuracy, **style, markersize=0.7 * look.mark)
+        axes.plot(labels[f"backbone {measure}"], labels.knn_accuracy, **untaught)
         axes.set_xlabel(printed(measure))
         axes.grid(axis="both")
     panels[0].set_ylabel("k-NN accuracy on test images")
-    legend_below(
-        figure,
-        look,
-        [
-            sample_line(method, color=MAP_COLOURS[turn % len(MAP_COLOURS)], marker=marker(turn), linestyle="none")
-            for turn, method in enumerate(methods)
-        ],
-    )
+    samples = [sample_line(METHODS[method], **style) for method, style in styles.items()]
+    legend_below(figure, look, [*samples, sample_line("labels, no teacher", **untaught)])
     return finish(figure)
 
 
-def claim(rows: list[dict[str, Any]], look: Look) -> Figure:
+def claim(rows: list[dict[str, Any]], family: str, look: Look) -> Figure:
     """Paired differences of a paper's claims: a row a contrast, a panel a measure or behaviour, both optimisers."""
-    contrasts = list(dict.fromkeys(contrast(row) for row in rows))
+    contrasts = list(dict.fromkeys(contrast(row, family) for row in rows))
     columns = [name for name in CLAIMED if any(row["column"] == name for row in rows)]
     optimisers = [name for name in OPTIMISERS if any(row["optimiser"] == name for row in rows)]
     figure = sheet(look, (len(contrasts) + 2) * look.row * 1.6)
-    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    body = figure.subfigures()
+    panels = body.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for axes, column in zip(panels, columns, strict=True):
-        for row in (row for row in rows if row["column"] == column):
+        shown = [row for row in rows if row["column"] == column]
+        for row in shown:
             turn = optimisers.index(row["optimiser"])
-            place = dodged(contrasts.index(contrast(row)), len(optimisers))[turn]
-            style = {"color": colour(turn), "marker": marker(turn), "markersize": 0.8 * look.mark}
-            axes.plot([row["difference"]], [place], **style)
-            interval(axes, row["low"], row["high"], place, look)
+            place = dodged(contrasts.index(contrast(row, family)), len(optimisers))[turn]
+            _mark(axes, row, row["difference"], place, turn, look, filled=row["holm"] < 0.05)
         zero_line(axes)
+        low, high = min(row["low"] for row in shown), max(row["high"] for row in shown)
+        value_axis(axes, "x", min(low, 0), max(high, 0), most=None, ticks=3)
         axes.grid(axis="both")
-        axes.margins(x=0.1)
         axes.set_title(CLAIMED[column])
-        axes.locator_params(axis="x", nbins=2)
-    rows_axis(panels[0], contrasts)
-    for axes in panels[1:]:
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-    panels[len(panels) // 2].set_xlabel("paired difference over seeds")
-    samples = [
-        sample_line(OPTIMISERS[name], color=colour(turn), marker=marker(turn), linestyle="none")
-        for turn, name in enumerate(optimisers)
-    ]
-    legend_below(figure, look, [*samples, interval_sample(look)])
+    _named(panels, contrasts)
+    seeds = sorted({row["seeds"] for row in rows})
+    body.supxlabel(f"difference, paired by seed ({' or '.join(map(str, seeds))} seeds)", fontsize=look.text)
+    hollow = sample_line("hollow: not significant (Holm)", color=GREY, marker="o", linestyle="none", mfc="white")
+    names = [OPTIMISERS[name] for name in optimisers]
+    legend_below(figure, look, [*_samples(names), interval_sample(look), hollow])
     return finish(figure)
 
 
-def contrast(row: dict[str, Any]) -> str:
+def contrast(row: dict[str, Any], family: str) -> str:
     """The contrast of a paired difference in words."""
-    where = f" (batches of {row['batch']})" if row.get("batch", 64) != 64 else ""
-    where += " (no ReLU)" if row.get("network") == "conv4-signed" else ""
-    return f"{METHODS.get(row['one'], row['one'])} \N{MINUS SIGN} {METHODS.get(row['other'], row['other'])}{where}"
+    names = ARMS | TEMPERATURES if family == "temperature" else ARMS
+    words = f"{names[row['one']]} \N{MINUS SIGN} {names[row['other']]}"
+    if family == "temperature":
+        return f"{words}, batches of {row['batch']}"
+    return words + (", no last ReLU" if row.get("network") == "conv4-signed" else "")
+
+
+def _mark(axes: Axes, ends: Any, value: float, place: float, turn: int, look: Look, filled: bool = True) -> None:
+    """A value with its interval in a row."""
+    interval(axes, ends["low"], ends["high"], place, look)
+    style = {"color": colour(turn), "marker": marker(turn), "markersize": 0.6 * look.mark, "zorder": 4}
+    axes.plot([value], [place], **style, markerfacecolor=colour(turn) if filled else "white")
+
+
+def _named(panels: Any, names: list[str]) -> None:
+    """Panels next to each other with the same named rows."""
+    rows_axis(panels[0], names)
+    for axes in panels[1:]:
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+
+
+def _samples(names: list[str], lines: bool = False) -> list[Any]:
+    """The entries of a legend, one a name."""
+    return [
+        sample_line(name, color=colour(turn), marker=marker(turn), linestyle=line(turn) if lines else "none")
+        for turn, name in enumerate(names)
+    ]

@@ -6,17 +6,17 @@ results/answers.json         the answers
 results/correlations.csv     every measure with every behaviour, at the end of the training and at shares of it
 results/tables.md            both as tables
 
-Rank correlations are Spearman's. Their intervals come from a bootstrap of the clusters (method, network, width),
+Students are those of the grid (every method, network and width at equal length, three seeds), where nothing else is
+said. Rank correlations are Spearman's. Their intervals come from a bootstrap of the clusters (method, network, width),
 because students of a cluster are alike; in 95% of samples they hold for all measures at once, so for the one that was
-best, too. Measures are of the backbone, on rows held out of training; behaviours are of test rows. What is higher is
-better, but for ood_fpr95.
+best, too. Measures are of the backbone, on rows held out of training; behaviours are of test rows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from scipy import stats
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CLUSTER = ["method", "network", "width"]
+WITHIN = {"method": ["method"], "width": ["network", "width"]}  # whose students are compared with each other only
 DRAWS, LEVEL = 1_000, 0.05
 ALMOST_ONE = 1 - 1e-9  # Fisher's scale has no place for 1
 EARLY = ("10%", "25%", "50%")  # shares of the training
@@ -37,16 +38,30 @@ BEHAVIOURS = (
     "ood_rank_cosine", "ood_rank_euclidean", "ood_rank_mahalanobis", "ood_rank_usual_cosine",
     "ood_rank_usual_euclidean", "ood_rank_usual_mahalanobis", "corruption_accuracy", "corruption_agreement",
 )  # fmt: skip
-EQUAL = 0.01  # losses that differ by less, relative to the larger, are called equal
+EQUAL = 0.02  # losses that differ by less are called equal: a share of the range of the method's losses
+GAPS = (0.005, 0.01, 0.02, 0.04)  # differences of overlap, from which on the order of two students is certain?
 SEEING = ("backbone overlap@10", "backbone debiased_linear_cka", "backbone rankme_student")
+CHANGED = [
+    "backbone overlap@10",
+    "backbone debiased_linear_cka",
+    "backbone procrustes",
+    "knn_accuracy",
+    "knn_agreement",
+    "transfer_linear_accuracy",
+]  # by a fault
 LABELLED = ("knn_agreement", "knn_kappa", "knn_accuracy")  # measures that need labels
-SOUND = "fault == 'none' and part != 'claim' and setting == '{setting}'"
-SAME_LENGTH = "part == 'grid' and setting == '{setting}'"
+UNTAUGHT = ("untrained", "from scratch")  # have no teacher
+GRID = "part == 'grid' and setting == '{setting}'"
+EVERY = "fault == 'none' and part != 'claim' and setting == '{setting}'"  # other rates and lengths, no teacher, too
 
 
 def measures_of(table: pd.DataFrame, prefix: str = "backbone ") -> list[str]:
-    """The columns with a measure of the student: known for all rows, and not the same for all."""
+    """The columns with a measure of the student: known for all rows, and not the same for all.
+
+    Not the norm correlation of texts: their teacher's vectors have length 1, and differ by rounding alone.
+    """
     columns = [name for name in table if name.startswith(prefix) and "teacher" not in name]
+    columns = [name for name in columns if "norm_correlation" not in name or "text" not in set(table.setting)]
     return [name for name in columns if table[name].notna().all() and table[name].nunique() > 1]
 
 
@@ -70,22 +85,21 @@ def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x / np.linalg.norm(x, axis=0)).T @ (y / np.linalg.norm(y, axis=0))
 
 
-def resampled(table: pd.DataFrame, seed: int = 0) -> list[np.ndarray]:
-    """Row numbers of DRAWS samples of whole clusters, with replacement."""
-    clusters = list(table.reset_index(drop=True).groupby(CLUSTER).indices.values())
-    rng = np.random.default_rng(seed)
+def resampled(table: pd.DataFrame, cluster: list[str] | None = None, draws: int | None = None) -> list[np.ndarray]:
+    """Row numbers of ``draws`` (DRAWS) samples of whole clusters, with replacement."""
+    clusters = list(table.reset_index(drop=True).groupby(cluster or CLUSTER).indices.values())
+    rng = np.random.default_rng(0)
     return [
         np.concatenate([clusters[pick] for pick in rng.integers(len(clusters), size=len(clusters))])
-        for _ in range(DRAWS)
+        for _ in range(draws or DRAWS)
     ]
 
 
-def ranked(table: pd.DataFrame, columns: list[str], within: str | None) -> np.ndarray:
-    """Ranks (n, p) of columns; ``within``: about their mean within the groups of this column, from 0 to 1."""
-    if within is None:
-        return table[columns].rank().to_numpy()
-    ranks = table.groupby(within)[columns].rank(pct=True)
-    return (ranks - ranks.groupby(table[within]).transform("mean")).to_numpy()
+def about_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Values (n, p) minus their mean in each of the groups (n,), numbers from 0."""
+    members = np.eye(groups.max() + 1)[groups]
+    counts = np.maximum(members.sum(0), 1)
+    return values - members @ ((members.T @ values) / counts[:, None])
 
 
 def predictions(
@@ -93,20 +107,29 @@ def predictions(
     within: str | None = None,
     columns: list[str] | None = None,
     targets: list[str] | None = None,
+    cluster: list[str] | None = None,
 ) -> pd.DataFrame:
     """Spearman's correlation of every measure with every behaviour, with an interval that holds for all measures.
 
-    ``within`` "method" asks whether the measure orders the students of a method, whatever the methods' order is.
+    ``within`` "method" asks whether the measure orders the students of a method, whatever the methods' order is: ranks
+    are taken within each method, as shares of its size, about their mean; "width" the same for the students of a
+    network and width.
     """
     measures, targets = columns or measures_of(table), targets or behaviours_of(table)
-    x, y = ranked(table, measures, within), ranked(table, targets, within)
-    value = correlations(x, y)
+    if within is None:
+        groups = np.zeros(len(table), int)
+        x, y = (stats.rankdata(table[names], axis=0) for names in (measures, targets))
+    else:
+        of_group = table.groupby(WITHIN[within])
+        groups = of_group.ngroup().to_numpy()
+        x, y = (of_group[names].rank(pct=True).to_numpy() for names in (measures, targets))
+    value = correlations(about_groups(x, groups), about_groups(y, groups))
     draws = []
-    for rows in resampled(table):
+    for rows in resampled(table, cluster):
         one, other = x[rows], y[rows]
         if within is None:
             one, other = stats.rankdata(one, axis=0), stats.rankdata(other, axis=0)
-        draws.append(correlations(one, other))
+        draws.append(correlations(about_groups(one, groups[rows]), about_groups(other, groups[rows])))
     low, high = simultaneous(value, np.array(draws))
     return pd.DataFrame(
         [
@@ -142,6 +165,40 @@ def greatest(found: pd.DataFrame) -> pd.DataFrame:
     return found.loc[found.spearman.abs().groupby(found.behaviour, sort=False).idxmax()]
 
 
+def resolution(table: pd.DataFrame, measure: str, target: str) -> list[dict[str, Any]]:
+    """How often the student that is ahead in a measure is ahead in a behaviour, by the gap between them.
+
+    Over all pairs of students, by bins of the difference of the measure (GAPS); pairs that are equal in the behaviour
+    count one half. 95% intervals are quantiles over samples of clusters.
+    """
+    x, y = table[measure].to_numpy(), table[target].to_numpy()
+    names = [
+        f"below {GAPS[0]:g}",
+        *(f"{low:g} to {high:g}" for low, high in pairwise(GAPS)),
+        f"above {GAPS[-1]:g}",
+    ]
+
+    def shares(rows: np.ndarray) -> tuple[list[float], list[int]]:
+        a, b = (rows[places] for places in np.triu_indices(len(rows), 1))
+        a, b = a[a != b], b[a != b]  # a sample has students twice
+        kind = np.digitize(np.abs(x[a] - x[b]), GAPS)
+        right = (np.sign(x[a] - x[b]) * np.sign(y[a] - y[b]) + 1) / 2
+        counts = np.bincount(kind, minlength=len(names))
+        with np.errstate(invalid="ignore"):
+            return (np.bincount(kind, right, len(names)) / counts).tolist(), counts.tolist()
+
+    value, counts = shares(np.arange(len(table)))
+    low, high = np.nanquantile(
+        [shares(rows)[0] for rows in resampled(table, draws=200)], [LEVEL / 2, 1 - LEVEL / 2], axis=0
+    )
+    return [
+        {"measure": measure, "behaviour": target, "difference": name, "pairs": counts[kind], "right": value[kind],
+         "low": float(low[kind]), "high": float(high[kind])}
+        for kind, name in enumerate(names)
+        if counts[kind]
+    ]  # fmt: skip
+
+
 # ---- a second measure
 
 
@@ -167,7 +224,10 @@ def left_out(table: pd.DataFrame, target: str, measures: list[str], count: int) 
 
 
 def second_measure(table: pd.DataFrame) -> pd.DataFrame:
-    """R2 on the method left out with one measure and with two, and the gain with its interval over clusters."""
+    """R2 on the method left out with one measure and with two, and the gain with its 95% interval.
+
+    The interval is over samples of clusters, whose errors are taken from the regressions on the whole table.
+    """
     measures = [name for name in measures_of(table) if not needs_labels(name)]
     rows, samples = [], resampled(table)
     for target in behaviours_of(table):
@@ -190,49 +250,50 @@ def turned_loss(table: pd.DataFrame, share: str) -> tuple[pd.DataFrame, str]:
     return table.assign(**{f"-{loss}": -table[loss]}), f"-{loss}"
 
 
-def early(table: pd.DataFrame, share: str, targets: list[str], within: str | None = None) -> pd.DataFrame:
-    """How measures at a share of the training order students as their behaviour at its end does.
-
-    Within a method the loss is one of them.
-    """
-    measures = measures_of(table, f"{share} backbone ")
-    if within is not None:
-        table, loss = turned_loss(table, share)
-        measures = [*measures, loss]
-    return predictions(table, within, measures, targets).assign(share=share)
-
-
 def stopping(
-    table: pd.DataFrame, share: str, measure: str, target: str, within: str | None = None, group: int = 16
-) -> dict[str, Any]:
-    """What is lost when the worse runs are stopped early.
+    table: pd.DataFrame, measures: list[str], targets: list[str], within: str | None = None, group: int = 16
+) -> list[dict[str, Any]]:
+    """How many runs can be stopped early by each of ``measures``, of a share of the training.
 
-    Of DRAWS random groups of students (``within`` "method": of one method each) the share with the smallest early
-    ``measure`` is stopped. ``stopped`` is the largest share, in eighths of a group or students, at which the best
-    student that is left is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the same for a
-    random choice. The tolerance is the standard deviation of the target over the seeds of a cluster: what another seed
-    would change.
+    Of DRAWS random groups of students (``within`` "method": of one method each) the share with the smallest measure is
+    stopped. ``stopped`` is the largest share, in eighths of a group or students, at which the best student that is left
+    is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the same for a random choice. The
+    tolerance is the standard deviation of the target over the seeds of a cluster: what another seed would change.
+    ``low`` and ``high`` are 95% quantiles of ``stopped`` over 100 samples of clusters.
     """
-    rng = np.random.default_rng(0)
-    spread = table.groupby(CLUSTER)[target].std().dropna()
-    tolerance = float(np.sqrt((spread**2).mean()))
-    pools = [np.arange(len(table))]
-    if within is not None:
-        pools = list(table.reset_index(drop=True).groupby(within).indices.values())
-    group = min(group, *map(len, pools))
+    some = table.reset_index(drop=True)
+    pool = some.groupby(WITHIN[within]).ngroup().to_numpy() if within else np.zeros(len(some), int)
+    group = min(group, int(np.bincount(pool).min()))
     counts = np.arange(0, group, max(1, group // 8))
-    x, y = table[measure].to_numpy(), table[target].to_numpy()
-    losses: dict[str, list[list[float]]] = {"stopped": [], "by_chance": []}
-    for _ in range(DRAWS):
-        rows = rng.choice(pools[rng.integers(len(pools))], group, replace=False)
-        for name, order in (("stopped", rows[np.argsort(x[rows])]), ("by_chance", rng.permutation(rows))):
-            losses[name].append([y[rows].max() - y[order[count:]].max() for count in counts])
-    kept = {name: (np.array(values) <= tolerance).mean(0) for name, values in losses.items()}
-    return {
-        "share": share, "measure": measure, "behaviour": target, "within": within, "tolerance": tolerance,
-        "group": group, "n": len(table),
-        **{name: float(counts[np.flatnonzero(good >= 0.95).max()] / group) for name, good in kept.items()},
-    }  # fmt: skip
+    values = {name: some[name].to_numpy() for name in (*measures, *targets)}
+    spread = {name: some.groupby(CLUSTER)[name].var().dropna() for name in targets}
+    tolerance = {name: float(np.sqrt(variances.mean())) for name, variances in spread.items()}
+    rng = np.random.default_rng(0)
+
+    def found(every: np.ndarray, groups: int) -> dict[tuple[str, str], float]:
+        pools = [rows for kind in range(pool.max() + 1) if len(rows := every[pool[every] == kind]) >= group]
+        rows = np.array([rng.choice(pools[rng.integers(len(pools))], group, replace=False) for _ in range(groups)])
+        orders = {name: np.argsort(values[name][rows], axis=1) for name in measures}
+        orders["by chance"] = np.argsort(rng.random(rows.shape), axis=1)
+        shares = {}
+        for target in targets:
+            y = values[target][rows]
+            for name, order in orders.items():
+                left = np.maximum.accumulate(np.take_along_axis(y, order, 1)[:, ::-1], axis=1)[:, ::-1]
+                good = (y.max(1, keepdims=True) - left[:, counts] <= tolerance[target]).mean(0)
+                shares[name, target] = float(counts[np.flatnonzero(good >= 0.95).max()] / group)
+        return shares
+
+    stopped = found(np.arange(len(some)), DRAWS)
+    samples = [found(rows, 200) for rows in resampled(some, draws=100)]
+    ends = {key: np.quantile([sample[key] for sample in samples], [LEVEL / 2, 1 - LEVEL / 2]) for key in stopped}
+    return [
+        {"measure": name, "behaviour": target, "within": within, "tolerance": tolerance[target], "group": group,
+         "n": len(table), "stopped": stopped[name, target], "low": float(ends[name, target][0]),
+         "high": float(ends[name, target][1]), "by_chance": stopped["by chance", target]}
+        for target in targets
+        for name in measures
+    ]  # fmt: skip
 
 
 def early_answers(
@@ -240,20 +301,21 @@ def early_answers(
 ) -> tuple[list[pd.DataFrame], list[dict[str, Any]], list[dict[str, Any]]]:
     """All early correlations, the best measure of each behaviour, and how many runs can be stopped."""
     every, best, stopped = [], [], []
-    seeds = bool((table.groupby(CLUSTER).seed.nunique() > 1).any())
     for share in (*EARLY, "100%"):
         also = ["backbone overlap@10"] if share in EARLY else []  # at the end it would predict itself
+        with_loss, loss = turned_loss(table, share)
         for within in (None, "method"):
-            found = early(table, share, targets + also, within).assign(within=within)
+            measures = [*measures_of(table, f"{share} backbone "), *([loss] if within else [])]
+            found = predictions(with_loss, within, measures, targets + also).assign(share=share, within=within)
             every.append(found)
             if share in EARLY:
                 best += greatest(found).to_dict("records")
-        if share in EARLY and seeds:
+        if share in EARLY:
             overlap = f"{share} backbone overlap@10"
-            with_loss, loss = turned_loss(table, share)
-            for target in targets + also:
-                stopped.append(stopping(table, share, overlap, target))
-                stopped += [stopping(with_loss, share, measure, target, "method", 8) for measure in (overlap, loss)]
+            rows = stopping(table, [overlap], targets + also) + stopping(
+                with_loss, [overlap, loss], targets + also, "method", 8
+            )
+            stopped += [row | {"share": share} for row in rows]
     return every, best, stopped
 
 
@@ -261,35 +323,39 @@ def early_answers(
 
 
 def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
-    """Pairs of students of one method and number of samples whose final losses differ by less than 1%.
+    """Pairs of students of one method, of another network or width, whose final losses are nearly equal.
 
-    No student is in two pairs. ``typical`` is the median difference of a behaviour in such pairs, ``all_pairs`` that of
-    all pairs of a method; ``seen`` the share of the pairs that a measure orders as the behaviour does, with a 95%
-    interval (Wilson): one half for a measure that knows nothing.
+    Equal is a difference below EQUAL of the range of the method's losses. No student is in two pairs. ``typical`` is
+    the median difference of a behaviour in such pairs, ``of_seeds`` that of two seeds of one cluster, ``all_pairs``
+    that of all pairs of a method; ``seen`` the share of the ``ordered`` pairs, which differ in the behaviour, that a
+    measure orders as the behaviour does, with a 95% interval (Wilson): one half for a measure that knows nothing.
     """
-    pairs, others = [], []
-    loss = table["100% loss"].to_numpy()
-    for rows in table.reset_index(drop=True).groupby(["method", "samples"]).indices.values():
-        of_group = [(abs(loss[a] - loss[b]) / max(abs(loss[a]), abs(loss[b])), a, b) for a, b in combinations(rows, 2)]
+    loss, cluster = table["100% loss"].to_numpy(), table.groupby(CLUSTER).ngroup().to_numpy()
+    pairs, seeds, others = [], [], []
+    for rows in table.reset_index(drop=True).groupby("method").indices.values():
+        largest = EQUAL * np.ptp(loss[rows])
+        of_group = sorted((abs(loss[a] - loss[b]), a, b) for a, b in combinations(rows, 2))
         others += [(a, b) for _, a, b in of_group]
+        seeds += [(a, b) for _, a, b in of_group if cluster[a] == cluster[b]]
         used: set[int] = set()
-        for gap, a, b in sorted(of_group):
-            if gap < EQUAL and not {a, b} & used:
+        for gap, a, b in of_group:
+            if gap < largest and cluster[a] != cluster[b] and not {a, b} & used:
                 used |= {a, b}
                 pairs.append((a, b))
     if not pairs:
         return pd.DataFrame()
-    (a, b), (c, d) = np.array(pairs).T, np.array(others).T
+    a, b = np.array(pairs).T
     found = []
     for target in targets:
         y = table[target].to_numpy()
         gap = y[a] - y[b]
-        sizes = {"typical": float(np.median(np.abs(gap))), "all_pairs": float(np.median(np.abs(y[c] - y[d])))}
+        sizes = {name: float(np.median(np.abs(np.diff(y[np.array(some)])))) for name, some in
+                 (("typical", pairs), ("of_seeds", seeds), ("all_pairs", others))}  # fmt: skip
         for measure in SEEING:
             x = table[measure].to_numpy()
-            right, ordered = int((np.sign(x[a] - x[b]) == np.sign(gap)).sum()), int((gap != 0).sum())
+            right, ordered = int((np.sign(x[a] - x[b]) == np.sign(gap))[gap != 0].sum()), int((gap != 0).sum())
             low, high = stats.binomtest(right, ordered).proportion_ci(method="wilson")
-            found.append({"behaviour": target, "pairs": ordered, **sizes, "measure": measure,
+            found.append({"behaviour": target, "pairs": len(pairs), **sizes, "measure": measure, "ordered": ordered,
                           "seen": right / ordered, "low": float(low), "high": float(high)})  # fmt: skip
     return pd.DataFrame(found)
 
@@ -315,6 +381,44 @@ def disagreements(table: pd.DataFrame, one: str, other: str, target: str, count:
         if len(found) == count:
             break
     return found
+
+
+# ---- students that something is wrong with, and students without a teacher
+
+
+def faults(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """What each fault changes: the mean over methods of a measure or behaviour of the faulty student minus its twin.
+
+    The twin has the same method, network, width and seed, and nothing wrong; of tiny batches, which see fewer samples,
+    it is the student that was trained as briefly.
+    """
+    rows: list[dict[str, Any]] = []
+    sound = table[table["fault"] == "none"]
+    for (setting, fault), some in table[table["fault"] != "none"].groupby(["setting", "fault"], sort=False):
+        gaps = []
+        for _, one in some.iterrows():
+            twins = sound[(sound.part == "length") & (sound.samples == one.samples)]
+            twins = twins if len(twins) else sound[sound.part == "grid"]
+            same = (twins[["setting", *CLUSTER, "seed"]] == one[["setting", *CLUSTER, "seed"]]).all(axis=1)
+            gaps.append((one[CHANGED] - twins.loc[same, CHANGED].iloc[0]).astype(float))
+        rows.append({"setting": setting, "fault": fault, "students": len(gaps), **pd.DataFrame(gaps).mean().to_dict()})
+    return rows
+
+
+def without_a_teacher(table: pd.DataFrame, target: str = "knn_accuracy") -> list[dict[str, Any]]:
+    """Students that learned labels alone, each with the best distilled student of the grid of its network and width."""
+    rows = []
+    for name, one in table[(table.method == "from scratch") & (table.part == "fault")].iterrows():
+        same = ["setting", "network", "width"]
+        others = table[(table.part == "grid") & (table[same] == one[same]).all(axis=1)]
+        best = others.loc[others[target].idxmax()]
+        values = {
+            f"{who} {key}": float(row[key])
+            for who, row in (("own", one), ("best", best))
+            for key in (target, SEEING[0])
+        }
+        rows.append({"student": name, "setting": one.setting, "best": best.name, **values})
+    return rows
 
 
 # ---- claims
@@ -362,7 +466,7 @@ SIGNED = {"setting": "fashion", "network": "conv4-signed"}  # without the last R
 OTHERS = ("from scratch", "kd", "dkd", "dist")
 CONTRASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {  # (one, other, where) of each family, for an optimiser
     "coss": [
-        ("coss", "coss 0", CONV4), ("coss 0.5", "coss 0", CONV4),
+        ("coss", "coss 0", CONV4), ("coss 0.5", "coss 0", CONV4), ("coss", "coss 0.5", CONV4),
         ("coss neighbours", "coss", CONV4), ("coss 0 neighbours", "coss 0", CONV4),
     ],
     "tintem": [
@@ -375,10 +479,9 @@ CONTRASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {  # (one, other, 
         *(("ckd logits", "from scratch", {"setting": "composite", "batch": batch}) for batch in (16, 256)),
         *((f"ckd logits tau {tau:g}", "ckd logits", {"setting": "composite", "batch": batch})
           for batch in (16, 64, 256) for tau in (0.25, 4)),
-        *(("ckd logits tau 0.25", other, {"setting": "composite", "batch": 64}) for other in OTHERS[1:]),
     ],
 }  # fmt: skip
-MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "temperature": CLASSIFIED[:2]}
+MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "temperature": CLASSIFIED[:2] + KEPT[:1]}
 
 
 def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -410,25 +513,29 @@ def claim_means(table: pd.DataFrame) -> list[dict[str, Any]]:
 def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
     """All answers, and every correlation."""
     every: list[pd.DataFrame] = []
-    result: dict[str, Any] = {name: [] for name in ("predicts", "within", "second", "early", "stopping", "equal_loss")}
-    result["disagreements"] = {}
+    lists = ("predicts", "within", "new_method", "resolution", "second", "early", "stopping", "equal_loss")
+    result: dict[str, Any] = {name: [] for name in lists} | {"disagreements": {}}
     for setting in SETTINGS:
-        where = SOUND.format(setting=setting)
+        where = GRID.format(setting=setting)
         some = table.query(where)
         if len(some) < 20:
             continue
-        for name, within in (("predicts", None), ("within", "method")):
-            found = predictions(some, within)
-            every.append(found.assign(setting=setting, share="100%", within=within, where=where))
+        everything = EVERY.format(setting=setting)
+        distilled = f"{everything} and method not in {UNTAUGHT}"
+        for name, population, within in (
+            ("predicts", where, None), ("predicts", distilled, None), ("predicts", everything, None),
+            ("within", where, "method"), ("within", where, "width"),
+        ):  # fmt: skip
+            found = predictions(table.query(population), within).assign(where=population)
+            every.append(found.assign(setting=setting, share="100%", within=within))
             for labels in (False, True):
-                best = best_of(found, labels).assign(where=where)
-                result[name] += best.to_dict("records")
+                best = best_of(found, labels)
+                result[name] += (best if within is None else best.assign(within=within)).to_dict("records")
+        leading = ["backbone overlap@10", "backbone debiased_linear_cka"]
+        found = predictions(some, None, leading, ["knn_accuracy", "knn_agreement"], ["method"])
+        result["new_method"] += found.assign(where=where).to_dict("records")
+        result["resolution"] += [row | {"where": where} for row in resolution(some, SEEING[0], "knn_accuracy")]
         result["second"] += second_measure(some).assign(where=where).to_dict("records")
-        where = SAME_LENGTH.format(setting=setting)
-        some = table.query(where)
-        some = some[some["10% loss"].notna()]
-        if len(some) < 20:
-            continue
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
                                      "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
         found_early, best_early, stopped = early_answers(some, targets)
@@ -439,6 +546,7 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         result["disagreements"][setting] = disagreements(
             some[some.seed == 0], "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy", count=3
         )
+    result["faults"], result["without_a_teacher"] = faults(table), without_a_teacher(table)
     result["claims"] = claims(table)
     result["claim_means"] = claim_means(table)
     return result, pd.concat(every)
@@ -451,26 +559,44 @@ def markdown(rows: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+TITLES = {
+    "predicts": ("Which measure orders students best as each behaviour does",
+                 "Of the measures that need no labels, and of those that do: Spearman's correlation over n students."),
+    "within": ("The same within a method, or a network and width", ""),
+    "new_method": ("The same over all methods, with intervals for another choice of methods", ""),
+    "resolution": ("How large a difference counts?",
+                   "right: share of the pairs in which the student with the larger measure has the larger behaviour."),
+    "second": ("What a second measure adds", "R2 on the method that is left out, with one measure and with two."),
+    "early": ("The best early measure", "The first word: share of the training. -10% loss: the loss, its sign turned."),
+    "stopping": ("Share of the runs that can be stopped early", "See `stopping` in analyse.py; group is their number."),
+    "equal_loss": ("Students of equal loss",
+                   "Median differences of a behaviour: typical, in pairs of equal loss; of two seeds; of all pairs. "
+                   "seen: share of the ordered pairs that the measure orders as the behaviour does."),
+    "faults": ("What a fault changes", "Means of differences to the same student without it."),
+    "without_a_teacher": ("Students that learned labels alone", "With the best distilled student of their network."),
+    "claim_means": ("Means of the claims' students", ""),
+}  # fmt: skip
+
+
 def tables(found: dict[str, Any]) -> str:
     """The answers as Markdown."""
-    parts = ["# The study in tables", "Made by analyse.py from students.csv."]
-    titles = {
-        "predicts": "Which measure orders students as each behaviour does (all methods)",
-        "within": "The same within a method",
-        "second": "What a second measure adds (R2 on the method that is left out)",
-        "early": "The best early measure",
-        "stopping": "Share of the runs that can be stopped early",
-        "equal_loss": "Students of equal loss",
-        "claim_means": "Means of the claims' students",
+    parts = ["# The study in tables", "Made by analyse.py from students.csv; COLUMNS.md says what is measured."]
+    families = {
+        name: (f"Claim: {name}", "Differences paired by seed; holm: p corrected for this table.") for name in CONTRASTS
     }
-    for name, title in titles.items():
-        rows = pd.DataFrame(found[name])
-        if len(rows):
-            parts += [f"## {title}", markdown(rows)]
-    for name, rows in found["claims"].items():
-        if rows:
-            parts += [f"## Claim: {name}", markdown(pd.DataFrame(rows))]
+    for name, (title, note) in (TITLES | families).items():
+        rows = pd.DataFrame(found[name] if name in found else found["claims"][name])
+        if "where" in rows:
+            rows["where"] = rows["where"].map(students_in_words)
+        parts += [f"## {title}", *([note] if note else []), markdown(rows.rename(columns={"where": "students"}))]
     return "\n\n".join(parts) + "\n"
+
+
+def students_in_words(where: str) -> str:
+    """A choice of students, such as "fashion, grid"."""
+    (setting,) = (name for name in SETTINGS if f"'{name}'" in where)
+    kind = "grid" if where == GRID.format(setting=setting) else "all sound"
+    return f"{setting}, {kind}{', distilled' if 'untrained' in where else ''}"
 
 
 def main() -> None:
@@ -479,7 +605,7 @@ def main() -> None:
     found, every = answers(table)
     text = json.dumps(found, indent=1, default=float)
     (RESULTS / "answers.json").write_text(re.sub(r"\bNaN\b", "null", text) + "\n")
-    every.to_csv(RESULTS / "correlations.csv", index=False, float_format="%.4f")
+    every.to_csv(RESULTS / "correlations.csv", index=False, float_format="%.6f")
     (RESULTS / "tables.md").write_text(tables(found))
 
 

@@ -1,8 +1,8 @@
 """What a student's features are good for, and whether they decide as the teacher's do: every behaviour of a student.
 
 All are of the backbone, which is deployed. The bank holds training rows with labels; no test row was seen in training.
-The teacher's part is computed once a process. Range 0 to 1 and higher is better, but for ood_fpr95 (lower is better)
-and the rank agreements (-1 to 1).
+The teacher's part is computed once a process. Range 0 to 1 and higher is better, but for ood_fpr95 (lower is better),
+the rank agreements (-1 to 1) and the excess of agreement (at most 1, 0 for independent errors).
 """
 
 from __future__ import annotations

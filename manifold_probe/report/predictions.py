@@ -1,7 +1,8 @@
-"""What a measure says of a student's use: how well it orders students by what they do, from experiments/study.
+"""What to compare students by: the measure that orders them best by what they do, from experiments/study.
 
-The table is that of `results/answers.json`, the students of images; a test compares the two. A correlation over the
-students of one study says nothing certain of another: read it as the best guess that there is.
+The numbers are those of `results/answers.json` there; a test compares the two. Only what holds in all three settings is
+said. A correlation over the students of one study says nothing certain of another: read it as the best guess that there
+is.
 """
 
 from __future__ import annotations
@@ -9,41 +10,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from manifold_probe.measures.catalogue import NORM_CORRELATION, OVERLAP, RANKME_STUDENT, Measure
+from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.document import students_of
+from manifold_probe.report.words import enumerated
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Spearman's correlation of a measure at the backbone, at `NEIGHBOURS`, with a behaviour, over students."""
+    """Spearman's correlations of `PREDICTING` at the backbone with a behaviour over students, for each of `SETTINGS`."""
 
-    measure: Measure
     behaviour: str
     words: str
-    spearman: float
+    spearman: tuple[float, float, float]
 
 
-STUDENTS = 191
-NEIGHBOURS = 10
+PREDICTING, NEIGHBOURS = OVERLAP, 10
+SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
+STUDENTS = 342
 PREDICTIONS = (
-    Prediction(OVERLAP, "knn_accuracy", "k-NN accuracy", 0.86),
-    Prediction(OVERLAP, "knn_agreement", "agreement with the teacher's decisions", 0.95),
-    Prediction(RANKME_STUDENT, "transfer_linear_accuracy", "accuracy on another task", 0.91),
-    Prediction(NORM_CORRELATION, "ood_rank_usual_euclidean", "the teacher's order by Euclidean distance", 0.74),
+    Prediction("knn_accuracy", "k-NN accuracy", (0.93, 0.96, 0.86)),
+    Prediction("knn_agreement", "agreement with the teacher's decisions", (0.97, 0.95, 0.95)),
 )
 
 
 def expectation(document: dict[str, Any]) -> str:
-    """Which of the measures that a comparison has orders students by what, in a sentence; empty where none does."""
+    """What to compare students by, in a sentence; empty where the comparison does not have this measure."""
     first = next(iter(students_of(document).values()))
-    parts: dict[str, list[str]] = {}
-    for prediction in PREDICTIONS:
-        key, studied = (prediction.measure.named(k) for k in (first["settings"]["k"], NEIGHBOURS))
-        if first["measures"].get(key, {}).get("value") is not None:
-            name = key if key == studied else f"{key} ({studied} in the study)"
-            parts.setdefault(name, []).append(f"{prediction.words} ({prediction.spearman:.2f})")
-    named = [f"{name} for {' and '.join(behaviours)}" for name, behaviours in parts.items()]
-    if not named:
+    key, studied = (PREDICTING.named(k) for k in (first["settings"]["k"], NEIGHBOURS))
+    if first["measures"].get(key, {}).get("value") is None:
         return ""
-    study = f"rank correlation over {STUDENTS} students of images, experiments/study"
-    return f"What to compare students by ({study}): {'; '.join(named)}."
+    of_study = "" if key == studied else f" ({studied} in the study)"
+    numbers = ", with ".join(
+        f"{prediction.words} {enumerated([f'{value:.2f}' for value in prediction.spearman])}" for prediction in PREDICTIONS
+    )
+    return (
+        f"What to compare students of one teacher by: {key}{of_study}. Over {STUDENTS} students of "
+        f"{enumerated(list(SETTINGS.values()))} (experiments/study) its rank correlation with {numbers}."
+    )

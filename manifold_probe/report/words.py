@@ -159,6 +159,15 @@ def listed(things: list[Any], most: int = 5, limit: int = 24) -> str:
     return text if len(things) <= most else f"{text} and {len(things) - most:,} more"
 
 
+def enumerated(texts: list[str]) -> str:
+    """Words with commas and a last "and" between them.
+
+    >>> enumerated(["a", "b", "c"]), enumerated(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join([*([", ".join(texts[:-1])] if texts[:-1] else []), *texts[-1:]])
+
+
 def one_line(text: str) -> str:
     """A message on one line, with control characters visible."""
     return "".join(_visible(character) for character in " ".join(text.splitlines()))

@@ -4,11 +4,11 @@ from manifold_probe.report.predictions import expectation
 from tests.report.hand import document, measurement
 
 
-def test_it_names_the_measures_that_the_comparison_has() -> None:
-    text = expectation(document(measurement({"rankme_student": None, "norm_correlation": 0.9})))
-    assert "; norm_correlation for the teacher's order by Euclidean distance (0.74)." in text
-    assert "rankme_student" not in text
-    assert ": overlap@10 for k-NN accuracy (" in text
+def test_it_says_what_the_overlap_orders_students_by_in_every_setting() -> None:
+    text = expectation(document(measurement()))
+    assert text.startswith("What to compare students of one teacher by: overlap@10. Over ")
+    assert "students of images, composites and texts (experiments/study) its rank correlation with k-NN " in text
+    assert ", with agreement with the teacher's decisions 0." in text
 
 
 def test_at_another_k_it_says_which_k_was_studied() -> None:
@@ -16,11 +16,11 @@ def test_at_another_k_it_says_which_k_was_studied() -> None:
     made.measures.pop("overlap@10")
     other = document(made)
     other["settings"]["k"] = 5
-    assert ": overlap@5 (overlap@10 in the study) for k-NN accuracy (" in expectation(other)
+    assert ": overlap@5 (overlap@10 in the study). " in expectation(other)
 
 
-def test_it_is_empty_where_no_studied_measure_is_known() -> None:
+def test_it_is_empty_where_the_overlap_is_not_known() -> None:
     made = measurement()
-    for key in ("overlap@10", "norm_correlation"):
-        made.measures.pop(key)
+    made.measures.pop("overlap@10")
     assert expectation(document(made)) == ""
+    assert expectation(document(measurement({"overlap@10": None}))) == ""

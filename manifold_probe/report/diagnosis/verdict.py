@@ -6,7 +6,7 @@ from typing import Any
 
 from manifold_probe.measures.catalogue import OVERLAP
 from manifold_probe.report.diagnosis.words import called, capital, explains, loss_in, lost, part, words_of
-from manifold_probe.report.words import number, percent
+from manifold_probe.report.words import enumerated, number, percent
 
 LEAST = 0.05  # of the loss: a cause that explains less is no headline
 NEAR = 0.9  # of what lies between chance and the reference: from there on the student is faithful
@@ -78,7 +78,7 @@ def _causes(causes: list[dict[str, Any]]) -> str:
         + (f" ({percent(round(cause['share'], 2))}{loss_in(cause)})" if cause["share"] is not None else "")
         for cause in others[:2]
     ]
-    return capital(f"{unsure}{words_of(first)}{share}{f'; also, {_and(also)}' if also else ''}")
+    return capital(f"{unsure}{words_of(first)}{share}{f'; also, {enumerated(also)}' if also else ''}")
 
 
 def _as_components(reference: float | None, width: int | None) -> str:
@@ -113,12 +113,7 @@ def _of_which(account: list[dict[str, Any]]) -> str:
     """ ", of which 38 points are information that the features do not hold and 15 are won back by a linear map"."""
     parts = sorted(lost(account), key=lambda part: -part["share"])[:NAMED]
     texts = [f"{100 * one['share']:.0f} are {part(one['name']).lost}" for one in parts if one["share"] >= 0.005]
-    return f", of which {_and(texts).replace(' are', ' points are', 1)}" if texts else ""
-
-
-def _and(texts: list[str]) -> str:
-    """ "a, b and c"."""
-    return " and ".join([*([", ".join(texts[:-1])] if texts[:-1] else []), *texts[-1:]])
+    return f", of which {enumerated(texts).replace(' are', ' points are', 1)}" if texts else ""
 
 
 def _without(cause: dict[str, Any]) -> str:
