@@ -17,7 +17,7 @@ from manifold_probe.report.words import enumerated
 
 @dataclass(frozen=True)
 class Prediction:
-    """Spearman's correlations of `PREDICTING` at the backbone with a behaviour over students, for each of `SETTINGS`."""
+    """Spearman's correlations of `PREDICTING` at the backbone with a behaviour, over the students of each setting."""
 
     behaviour: str
     words: str
@@ -40,9 +40,7 @@ def expectation(document: dict[str, Any]) -> str:
     if first["measures"].get(key, {}).get("value") is None:
         return ""
     of_study = "" if key == studied else f" ({studied} in the study)"
-    numbers = ", with ".join(
-        f"{prediction.words} {enumerated([f'{value:.2f}' for value in prediction.spearman])}" for prediction in PREDICTIONS
-    )
+    numbers = ", with ".join(f"{one.words} {enumerated([f'{r:.2f}' for r in one.spearman])}" for one in PREDICTIONS)
     return (
         f"What to compare students of one teacher by: {key}{of_study}. Over {STUDENTS} students of "
         f"{enumerated(list(SETTINGS.values()))} (experiments/study) its rank correlation with {numbers}."
