@@ -40,8 +40,8 @@ def expectation(document: dict[str, Any]) -> str:
     if first["measures"].get(key, {}).get("value") is None:
         return ""
     of_study = "" if key == studied else f" ({studied} in the study)"
-    numbers = ", with ".join(f"{one.words} {enumerated([f'{r:.2f}' for r in one.spearman])}" for one in PREDICTIONS)
+    numbers = "; ".join(f"{enumerated([f'{r:.2f}' for r in one.spearman])} with {one.words}" for one in PREDICTIONS)
     return (
         f"What to compare students of one teacher by: {key}{of_study}. Over {STUDENTS} students of "
-        f"{enumerated(list(SETTINGS.values()))} (experiments/study) its rank correlation with {numbers}."
+        f"{enumerated(list(SETTINGS.values()))} (experiments/study) its rank correlation is {numbers}."
     )

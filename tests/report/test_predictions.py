@@ -7,8 +7,9 @@ from tests.report.hand import document, measurement
 def test_it_says_what_the_overlap_orders_students_by_in_every_setting() -> None:
     text = expectation(document(measurement()))
     assert text.startswith("What to compare students of one teacher by: overlap@10. Over ")
-    assert "students of images, composites and texts (experiments/study) its rank correlation with k-NN " in text
-    assert ", with agreement with the teacher's decisions 0." in text
+    assert "students of images, composites and texts (experiments/study) its rank correlation is 0." in text
+    assert " with k-NN accuracy; 0." in text
+    assert text.endswith(" with agreement with the teacher's decisions.")
 
 
 def test_at_another_k_it_says_which_k_was_studied() -> None:
