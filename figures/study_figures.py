@@ -33,7 +33,8 @@ from manifold_probe.report.figures.look import GREY, INK, MAP_COLOURS, Look, col
 
 RESULTS = Path(__file__).resolve().parent.parent / "experiments/study/results"
 SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
-MEASURES = ("overlap@10", "procrustes", "debiased_linear_cka", "norm_correlation", "rankme_student")
+MEASURES = ("overlap@10", "procrustes", "debiased_linear_cka", "linear_r2", "rankme_student", "norm_correlation")
+SHAPES = "os^DvPp<>h"  # of students
 WATCHED = {"overlap@10": "overlap@10", "debiased_linear_cka": "debiased linear CKA", "loss": "loss (its negative)"}
 BEHAVIOURS = {
     "knn_accuracy": "k-NN accuracy",
@@ -53,8 +54,8 @@ CLAIMED = {  # a panel each
     "backbone overlap@10": "overlap@10",
     "backbone debiased_linear_cka": "debiased\nCKA",
     "backbone norm_correlation": "norm\ncorrelation",
-    "logit_accuracy": "accuracy",
-    "logit_agreement": "agreement",
+    "logit_accuracy": "accuracy\nof the logits",
+    "logit_agreement": "agreement\nof the logits",
     "knn_accuracy": "k-NN\naccuracy",
 }
 OPTIMISERS = {"adamw": "AdamW, a chosen rate", "paper": "the paper's optimiser and rate"}
@@ -113,7 +114,7 @@ def predicts(final: pd.DataFrame, look: Look) -> Figure:
         some = final[final.setting == setting].set_index(["measure", "behaviour"])
         for place, name in enumerate(rows):
             if name not in some.index.get_level_values(1):
-                axes.text(0.3, place, "not measured", color=GREY, ha="center", va="center")
+                axes.text(0.08, place, "not measured", color=GREY, ha="center", va="center", backgroundcolor="white")
             for turn, (measure, at) in enumerate(zip(MEASURES, dodged(place, len(MEASURES), 0.72), strict=True)):
                 key = (f"backbone {measure}", name)
                 if key in some.index:
@@ -127,7 +128,8 @@ def predicts(final: pd.DataFrame, look: Look) -> Figure:
             axes.axhline(border - 0.5, color=GREY, linewidth=0.3)
     _named(panels, [BEHAVIOURS[name] for name in rows])
     body.supxlabel("Spearman's correlation with the behaviour, over students", fontsize=look.text)
-    legend_below(figure, look, [*_samples([printed(name) for name in MEASURES]), interval_sample(look)])
+    names = [printed(name) + " (not for texts)" * (name == "norm_correlation") for name in MEASURES]
+    legend_below(figure, look, [*_samples(names), interval_sample(look, "95% interval, for all measures")])
     return finish(figure)
 
 
@@ -141,11 +143,13 @@ def early(within: pd.DataFrame, look: Look) -> Figure:
         some = within[(within.setting == setting) & (within.behaviour == "knn_accuracy")].set_index("measure")
         for turn, measure in enumerate(WATCHED):
             names = [f"-{share} loss" if measure == "loss" else f"{share} backbone {measure}" for share in shares]
-            places = [dodged(place, len(WATCHED), 0.35)[turn] for place in range(len(shares))]
+            places = [dodged(place, len(WATCHED), 0.6)[turn] for place in range(len(shares))]
             style = {"color": colour(turn), "marker": marker(turn), "linestyle": line(turn)}
             axes.plot(places, some.loc[names, "spearman"], **style, markersize=0.8 * look.mark)
             for place, name in zip(places, names, strict=True):
-                interval(axes, some.loc[name, "low"], some.loc[name, "high"], place, look, upright=True)
+                axes.vlines(
+                    place, some.loc[name, "low"], some.loc[name, "high"], color=colour(turn), linewidth=look.line
+                )
         axes.axhline(0, color=INK, linewidth=0.6, zorder=0.5)
         axes.set_xticks(range(len(shares)), labels=shares)
         axes.set_xlim(-0.45, len(shares) - 0.55)
@@ -153,7 +157,8 @@ def early(within: pd.DataFrame, look: Look) -> Figure:
         axes.grid(axis="y")
     panels[0].set_ylabel("Spearman's correlation with\nfinal k-NN accuracy,\nwithin a method")
     body.supxlabel("share of the training", fontsize=look.text)
-    legend_below(figure, look, [*_samples(list(WATCHED.values()), lines=True), interval_sample(look)])
+    vertical = sample_line("95% interval", color=GREY, marker="|", linestyle="none", markersize=2 * look.mark)
+    legend_below(figure, look, [*_samples(list(WATCHED.values()), lines=True), vertical])
     return finish(figure)
 
 
@@ -165,7 +170,7 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
     figure = sheet(look, 0.45 * look.width)
     panels = figure.subplots(1, 2, sharey=True)
     styles = {
-        method: {"color": MAP_COLOURS[turn], "marker": marker(turn), "linestyle": "none"}
+        method: {"color": MAP_COLOURS[turn], "marker": SHAPES[turn], "linestyle": "none"}
         for turn, method in enumerate(METHODS)
     }
     for axes, measure in zip(panels, ("overlap@10", "debiased_linear_cka"), strict=True):
@@ -183,6 +188,8 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
 
 def claim(rows: list[dict[str, Any]], family: str, look: Look) -> Figure:
     """Paired differences of a paper's claims: a row a contrast, a panel a measure or behaviour, both optimisers."""
+    if family == "temperature":  # what no teacher loses would hide what the temperatures differ by
+        rows = [row for row in rows if row["other"] in TEMPERATURES]
     contrasts = list(dict.fromkeys(contrast(row, family) for row in rows))
     columns = [name for name in CLAIMED if any(row["column"] == name for row in rows)]
     optimisers = [name for name in OPTIMISERS if any(row["optimiser"] == name for row in rows)]

@@ -140,6 +140,7 @@ def test_stopping_by_a_measure_that_knows_keeps_the_best(analyse: ModuleType) ->
     assert analyse.stopping(with_loss, [loss], ["knn_accuracy"], "method", 8)[0]["stopped"] == 0.875
     (of_method,) = analyse.stopping(table, [cka], ["knn_accuracy"], "method", 40)
     assert of_method["group"] == 12
+    assert np.isnan(of_method["low"])  # all groups of a method are the same 12 students
     assert of_method["stopped"] <= known["stopped"] - 0.3
 
 
@@ -181,6 +182,18 @@ def test_students_of_labels_alone_are_compared_with_the_best_of_their_network(an
     same = table[table.width == own.width.iloc[0]]
     assert row["own knn_accuracy"] == 2.0
     assert row["best knn_accuracy"] == same.knn_accuracy.max()
+
+
+def test_which_of_two_measures_is_right_where_they_disagree(analyse: ModuleType) -> None:
+    table = population()
+    overlap, cka = "backbone overlap@10", "backbone debiased_linear_cka"
+    found = analyse.opposed(table, overlap, cka, "knn_accuracy")
+    a, b = np.triu_indices(len(table), 1)
+    x, y, z = (table[name].to_numpy() for name in (overlap, cka, "knn_accuracy"))
+    apart = (x[a] - x[b]) * (y[a] - y[b]) < 0
+    assert found["pairs"] == apart.sum()
+    assert found["right"] == ((x[a] > x[b]) == (z[a] > z[b]))[apart].mean()
+    assert found["right"] > 0.98
 
 
 def test_measures_that_disagree(analyse: ModuleType) -> None:
@@ -244,7 +257,7 @@ def test_reports_and_documentation_say_what_the_study_found() -> None:
     page = (FOLDER.parents[1] / "docs/numbers.md").read_text(encoding="utf-8")
     lines = {"k-NN accuracy": "knn_accuracy", "linear accuracy, 1% of the labels": "linear_accuracy_1%",
              "order of inputs, Euclidean distance": "ood_rank_usual_euclidean"}  # fmt: skip
-    columns = ("overlap@10", "procrustes", "debiased_linear_cka", "norm_correlation", "rankme_student")
+    columns = ("overlap@10", "procrustes", "debiased_linear_cka", "linear_r2", "rankme_student", "norm_correlation")
     for words, behaviour in lines.items():
         (line,) = re.findall(rf"^\| {words} \| (.+) \|$", page, re.MULTILINE)
         for cell, measure in zip(line.split(" | "), columns, strict=True):

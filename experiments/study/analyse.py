@@ -168,8 +168,8 @@ def greatest(found: pd.DataFrame) -> pd.DataFrame:
 def resolution(table: pd.DataFrame, measure: str, target: str) -> list[dict[str, Any]]:
     """How often the student that is ahead in a measure is ahead in a behaviour, by the gap between them.
 
-    Over all pairs of students, by bins of the difference of the measure (GAPS); pairs that are equal in the behaviour
-    count one half. 95% intervals are quantiles over samples of clusters.
+    Over all pairs of students, by bins of the difference of the measure (GAPS); pairs that are equal in the measure or
+    in the behaviour count one half. 95% intervals, of each bin alone, are quantiles over samples of clusters.
     """
     x, y = table[measure].to_numpy(), table[target].to_numpy()
     names = [
@@ -259,7 +259,8 @@ def stopping(
     stopped. ``stopped`` is the largest share, in eighths of a group or students, at which the best student that is left
     is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the same for a random choice. The
     tolerance is the standard deviation of the target over the seeds of a cluster: what another seed would change.
-    ``low`` and ``high`` are 95% quantiles of ``stopped`` over 100 samples of clusters.
+    ``low`` and ``high`` are 95% quantiles of ``stopped`` over 100 samples of clusters, of whose different students the
+    groups are made; NaN where a pool has fewer than two groups.
     """
     some = table.reset_index(drop=True)
     pool = some.groupby(WITHIN[within]).ngroup().to_numpy() if within else np.zeros(len(some), int)
@@ -285,8 +286,11 @@ def stopping(
         return shares
 
     stopped = found(np.arange(len(some)), DRAWS)
-    samples = [found(rows, 200) for rows in resampled(some, draws=100)]
-    ends = {key: np.quantile([sample[key] for sample in samples], [LEVEL / 2, 1 - LEVEL / 2]) for key in stopped}
+    ends = dict.fromkeys(stopped, (np.nan, np.nan))
+    if np.bincount(pool).min() >= 2 * group:
+        samples = [found(np.unique(rows), 200) for rows in resampled(some, draws=100)]
+        quantiles = [LEVEL / 2, 1 - LEVEL / 2]
+        ends = {key: tuple(np.quantile([sample[key] for sample in samples], quantiles)) for key in stopped}
     return [
         {"measure": name, "behaviour": target, "within": within, "tolerance": tolerance[target], "group": group,
          "n": len(table), "stopped": stopped[name, target], "low": float(ends[name, target][0]),
@@ -328,7 +332,8 @@ def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
     Equal is a difference below EQUAL of the range of the method's losses. No student is in two pairs. ``typical`` is
     the median difference of a behaviour in such pairs, ``of_seeds`` that of two seeds of one cluster, ``all_pairs``
     that of all pairs of a method; ``seen`` the share of the ``ordered`` pairs, which differ in the behaviour, that a
-    measure orders as the behaviour does, with a 95% interval (Wilson): one half for a measure that knows nothing.
+    measure orders as the behaviour does, with a 95% interval (Wilson's, as if pairs were independent): one half for a
+    measure that knows nothing.
     """
     loss, cluster = table["100% loss"].to_numpy(), table.groupby(CLUSTER).ngroup().to_numpy()
     pairs, seeds, others = [], [], []
@@ -381,6 +386,16 @@ def disagreements(table: pd.DataFrame, one: str, other: str, target: str, count:
         if len(found) == count:
             break
     return found
+
+
+def opposed(table: pd.DataFrame, one: str, other: str, target: str) -> dict[str, Any]:
+    """Of all pairs of students that two measures order in opposite ways, the share in which ``one`` is right."""
+    x, y, z = (table[name].to_numpy() for name in (one, other, target))
+    a, b = np.triu_indices(len(table), 1)
+    first, second, truth = (np.sign(values[a] - values[b]) for values in (x, y, z))
+    apart = (first * second < 0) & (truth != 0)
+    return {"one": one, "other": other, "behaviour": target, "pairs": int(apart.sum()),
+            "right": float((first == truth)[apart].mean())}  # fmt: skip
 
 
 # ---- students that something is wrong with, and students without a teacher
@@ -513,7 +528,7 @@ def claim_means(table: pd.DataFrame) -> list[dict[str, Any]]:
 def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
     """All answers, and every correlation."""
     every: list[pd.DataFrame] = []
-    lists = ("predicts", "within", "new_method", "resolution", "second", "early", "stopping", "equal_loss")
+    lists = ("predicts", "within", "new_method", "resolution", "second", "early", "stopping", "equal_loss", "opposed")
     result: dict[str, Any] = {name: [] for name in lists} | {"disagreements": {}}
     for setting in SETTINGS:
         where = GRID.format(setting=setting)
@@ -528,12 +543,11 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         ):  # fmt: skip
             found = predictions(table.query(population), within).assign(where=population)
             every.append(found.assign(setting=setting, share="100%", within=within))
-            for labels in (False, True):
-                best = best_of(found, labels)
-                result[name] += (best if within is None else best.assign(within=within)).to_dict("records")
-        leading = ["backbone overlap@10", "backbone debiased_linear_cka"]
-        found = predictions(some, None, leading, ["knn_accuracy", "knn_agreement"], ["method"])
-        result["new_method"] += found.assign(where=where).to_dict("records")
+            chosen = pd.concat([best_of(found, False), best_of(found, True), found[found.measure == SEEING[0]]])
+            chosen = chosen.drop_duplicates(["behaviour", "measure"])
+            result[name] += (chosen if within is None else chosen.assign(within=within)).to_dict("records")
+        found = predictions(some, None, None, ["knn_accuracy", "knn_agreement"], ["method"])
+        result["new_method"] += found[found.measure.isin(SEEING)].assign(where=where).to_dict("records")
         result["resolution"] += [row | {"where": where} for row in resolution(some, SEEING[0], "knn_accuracy")]
         result["second"] += second_measure(some).assign(where=where).to_dict("records")
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
@@ -546,6 +560,10 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         result["disagreements"][setting] = disagreements(
             some[some.seed == 0], "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy", count=3
         )
+        result["opposed"] += [
+            opposed(some, SEEING[0], other, "knn_accuracy") | {"where": where}
+            for other in ("backbone debiased_linear_cka", "backbone procrustes")
+        ]
     result["faults"], result["without_a_teacher"] = faults(table), without_a_teacher(table)
     result["claims"] = claims(table)
     result["claim_means"] = claim_means(table)
@@ -572,6 +590,7 @@ TITLES = {
     "equal_loss": ("Students of equal loss",
                    "Median differences of a behaviour: typical, in pairs of equal loss; of two seeds; of all pairs. "
                    "seen: share of the ordered pairs that the measure orders as the behaviour does."),
+    "opposed": ("Pairs that two measures order in opposite ways", "right: share in which the first of them is right."),
     "faults": ("What a fault changes", "Means of differences to the same student without it."),
     "without_a_teacher": ("Students that learned labels alone", "With the best distilled student of their network."),
     "claim_means": ("Means of the claims' students", ""),

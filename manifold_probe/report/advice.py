@@ -270,7 +270,7 @@ def _of_lengths(document: dict[str, Any], measures: dict[str, Reading], k: int) 
 
 def _loss_of_lengths(name: str | None) -> str:
     """What can teach lengths, and whether the loss that the student was trained with could."""
-    teaches = "mean squared error, or CoSS's columns, can teach them"
+    teaches = "SP, RKD, CoSS's space term, or mean squared error without a head, can teach them"
     if name is None:
         return teaches
     from manifold_probe.distillation.methods import METHODS
@@ -279,7 +279,8 @@ def _loss_of_lengths(name: str | None) -> str:
     if method is None or "features" not in method.needs:
         return teaches
     if method.sees_lengths:
-        return f"the loss of {name} sees them, so it has not converged or other terms outweigh it"
+        reasons = "it has not converged, other terms outweigh it, or they are kept at the head alone"
+        return f"the loss of {name} sees them, so {reasons}"
     return f"the loss of {name} cannot see them; {teaches}"
 
 

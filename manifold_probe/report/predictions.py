@@ -1,8 +1,7 @@
-"""What to compare students by: the measure that orders them best by what they do, from experiments/study.
+"""What to compare students by: a measure that orders them well by what they do in every setting of experiments/study.
 
-The numbers are those of `results/answers.json` there; a test compares the two. Only what holds in all three settings is
-said. A correlation over the students of one study says nothing certain of another: read it as the best guess that there
-is.
+The numbers are those of `results/answers.json` there; a test compares the two. A correlation over the students of one
+study says nothing certain of another: read it as the best guess that there is.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Prediction:
 
 
 PREDICTING, NEIGHBOURS = OVERLAP, 10
-SETTINGS = {"fashion": "images", "composite": "composites", "text": "texts"}
+SETTINGS = {"fashion": "images", "composite": "two-part images", "text": "texts"}
 STUDENTS = 342
 PREDICTIONS = (
     Prediction("knn_accuracy", "k-NN accuracy", (0.93, 0.96, 0.86)),
@@ -39,9 +38,11 @@ def expectation(document: dict[str, Any]) -> str:
     key, studied = (PREDICTING.named(k) for k in (first["settings"]["k"], NEIGHBOURS))
     if first["measures"].get(key, {}).get("value") is None:
         return ""
-    of_study = "" if key == studied else f" ({studied} in the study)"
+    whose = "its" if key == studied else f"{studied}'s"
     numbers = "; ".join(f"{enumerated([f'{r:.2f}' for r in one.spearman])} with {one.words}" for one in PREDICTIONS)
     return (
-        f"What to compare students of one teacher by: {key}{of_study}. Over {STUDENTS} students of "
-        f"{enumerated(list(SETTINGS.values()))} (experiments/study) its rank correlation is {numbers}."
+        f"Compare students of one teacher by {key}, on the same rows: over {STUDENTS} small students of "
+        f"{enumerated(list(SETTINGS.values()))} {whose} rank correlation was {numbers}. Differences of less than a "
+        'point say little, and students that learned from labels are another matter: see "Which number should I '
+        'trust?" in the documentation.'
     )

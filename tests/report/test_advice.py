@@ -102,7 +102,7 @@ def test_of_rows_that_keep_nothing_those_come_first_whose_neighbours_went_furthe
         ("tintem", "the loss of tintem cannot see them"),
         ("mse", "the loss of mse sees them"),
         ("coss", "the loss of coss sees them"),
-        (None, "mean squared error, or CoSS's columns, can teach them"),
+        (None, "SP, RKD, CoSS's space term, or mean squared error without a head, can teach them"),
     ],
 )
 def test_the_loss_is_spoken_of_as_the_run_had_it(method: str | None, words: str) -> None:

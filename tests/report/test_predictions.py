@@ -6,10 +6,10 @@ from tests.report.hand import document, measurement
 
 def test_it_says_what_the_overlap_orders_students_by_in_every_setting() -> None:
     text = expectation(document(measurement()))
-    assert text.startswith("What to compare students of one teacher by: overlap@10. Over ")
-    assert "students of images, composites and texts (experiments/study) its rank correlation is 0." in text
+    assert text.startswith("Compare students of one teacher by overlap@10, on the same rows: over ")
+    assert " small students of images, two-part images and texts its rank correlation was 0." in text
     assert " with k-NN accuracy; 0." in text
-    assert text.endswith(" with agreement with the teacher's decisions.")
+    assert " with agreement with the teacher's decisions. " in text
 
 
 def test_at_another_k_it_says_which_k_was_studied() -> None:
@@ -17,7 +17,8 @@ def test_at_another_k_it_says_which_k_was_studied() -> None:
     made.measures.pop("overlap@10")
     other = document(made)
     other["settings"]["k"] = 5
-    assert ": overlap@5 (overlap@10 in the study). " in expectation(other)
+    assert "by overlap@5, on the same rows" in expectation(other)
+    assert "texts overlap@10's rank correlation was 0." in expectation(other)
 
 
 def test_it_is_empty_where_the_overlap_is_not_known() -> None:

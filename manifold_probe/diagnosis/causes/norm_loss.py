@@ -43,8 +43,8 @@ def undo(lab: Lab, signs: Signs) -> Proved | None:
 CAUSE = Cause(
     "norm_loss",
     "vector lengths were lost",
-    "Lengths carry nothing any more: add a loss that sees them (mean squared error, CoSS's space term), or use cosines "
-    "only.",
+    "Lengths carry nothing any more: add a loss that sees them where they are used (SP, RKD, CoSS's space term, "
+    "mean squared error without a head), or use cosines only.",
     "Euclidean neighbours that stay lost once the teacher's lengths are given back",
     signs,
     undo,
