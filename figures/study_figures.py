@@ -165,7 +165,7 @@ def early(within: pd.DataFrame, look: Look) -> Figure:
 def students(table: pd.DataFrame, look: Look) -> Figure:
     """Overlap and CKA against k-NN accuracy, a mark a student of Fashion-MNIST."""
     grid = table[(table.setting == "fashion") & (table.part == "grid")]
-    labels = table[(table.setting == "fashion") & (table.method == "from scratch")]
+    labels = table[(table.setting == "fashion") & (table.part == "fault") & (table.method == "from scratch")]
     untaught = {"color": INK, "marker": "x", "linestyle": "none"}
     figure = sheet(look, 0.45 * look.width)
     panels = figure.subplots(1, 2, sharey=True)
@@ -188,8 +188,6 @@ def students(table: pd.DataFrame, look: Look) -> Figure:
 
 def claim(rows: list[dict[str, Any]], family: str, look: Look) -> Figure:
     """Paired differences of a paper's claims: a row a contrast, a panel a measure or behaviour, both optimisers."""
-    if family == "temperature":  # what no teacher loses would hide what the temperatures differ by
-        rows = [row for row in rows if row["other"] in TEMPERATURES]
     contrasts = list(dict.fromkeys(contrast(row, family) for row in rows))
     columns = [name for name in CLAIMED if any(row["column"] == name for row in rows)]
     optimisers = [name for name in OPTIMISERS if any(row["optimiser"] == name for row in rows)]
@@ -220,7 +218,7 @@ def contrast(row: dict[str, Any], family: str) -> str:
     """The contrast of a paired difference in words."""
     names = ARMS | TEMPERATURES if family == "temperature" else ARMS
     words = f"{names[row['one']]} \N{MINUS SIGN} {names[row['other']]}"
-    if family == "temperature":
+    if family in ("temperature", "batch"):
         return f"{words}, batches of {row['batch']}"
     return words + (", no last ReLU" if row.get("network") == "conv4-signed" else "")
 

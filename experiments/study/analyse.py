@@ -28,6 +28,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 CLUSTER = ["method", "network", "width"]
 WITHIN = {"method": ["method"], "width": ["network", "width"]}  # whose students are compared with each other only
 DRAWS, LEVEL = 1_000, 0.05
+GROUPS = 20_000  # of students: with fewer, chance decides which share can be stopped
 ALMOST_ONE = 1 - 1e-9  # Fisher's scale has no place for 1
 EARLY = ("10%", "25%", "50%")  # shares of the training
 SETTINGS = ("fashion", "composite", "text")
@@ -255,10 +256,11 @@ def stopping(
 ) -> list[dict[str, Any]]:
     """How many runs can be stopped early by each of ``measures``, of a share of the training.
 
-    Of DRAWS random groups of students (``within`` "method": of one method each) the share with the smallest measure is
-    stopped. ``stopped`` is the largest share, in eighths of a group or students, at which the best student that is left
-    is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the same for a random choice. The
-    tolerance is the standard deviation of the target over the seeds of a cluster: what another seed would change.
+    Of GROUPS random groups of students (``within`` "method": of one method each) the share with the smallest measure is
+    stopped. ``stopped`` is the largest share, in eighths of a group (in students where it has fewer than 16), at which
+    the best student that is left is within ``tolerance`` of the group's best in 95% of the groups; ``by_chance`` the
+    same for a random choice. The tolerance is the standard deviation of the target over the seeds of a cluster: what
+    another seed would change.
     ``low`` and ``high`` are 95% quantiles of ``stopped`` over 100 samples of clusters, of whose different students the
     groups are made; NaN where a pool has fewer than two groups.
     """
@@ -285,7 +287,7 @@ def stopping(
                 shares[name, target] = float(counts[np.flatnonzero(good >= 0.95).max()] / group)
         return shares
 
-    stopped = found(np.arange(len(some)), DRAWS)
+    stopped = found(np.arange(len(some)), GROUPS)
     ends = dict.fromkeys(stopped, (np.nan, np.nan))
     if np.bincount(pool).min() >= 2 * group:
         samples = [found(np.unique(rows), 200) for rows in resampled(some, draws=100)]
@@ -330,7 +332,8 @@ def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
     """Pairs of students of one method, of another network or width, whose final losses are nearly equal.
 
     Equal is a difference below EQUAL of the range of the method's losses. No student is in two pairs. ``typical`` is
-    the median difference of a behaviour in such pairs, ``of_seeds`` that of two seeds of one cluster, ``all_pairs``
+    the median difference of a behaviour in such pairs (``typical_low`` and ``typical_high``: 95% quantiles over
+    samples of pairs), ``of_seeds`` that of two seeds of one cluster, ``all_pairs``
     that of all pairs of a method; ``seen`` the share of the ``ordered`` pairs, which differ in the behaviour, that a
     measure orders as the behaviour does, with a 95% interval (Wilson's, as if pairs were independent): one half for a
     measure that knows nothing.
@@ -350,18 +353,22 @@ def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
     if not pairs:
         return pd.DataFrame()
     a, b = np.array(pairs).T
-    found = []
+    rng, found = np.random.default_rng(0), []
     for target in targets:
         y = table[target].to_numpy()
         gap = y[a] - y[b]
+        drawn = np.median(np.abs(gap)[rng.integers(len(gap), size=(DRAWS, len(gap)))], axis=1)
         sizes = {name: float(np.median(np.abs(np.diff(y[np.array(some)])))) for name, some in
                  (("typical", pairs), ("of_seeds", seeds), ("all_pairs", others))}  # fmt: skip
+        ends = dict(zip(("typical_low", "typical_high"), np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]), strict=True))
         for measure in SEEING:
             x = table[measure].to_numpy()
             right, ordered = int((np.sign(x[a] - x[b]) == np.sign(gap))[gap != 0].sum()), int((gap != 0).sum())
             low, high = stats.binomtest(right, ordered).proportion_ci(method="wilson")
-            found.append({"behaviour": target, "pairs": len(pairs), **sizes, "measure": measure, "ordered": ordered,
-                          "seen": right / ordered, "low": float(low), "high": float(high)})  # fmt: skip
+            found.append(
+                {"behaviour": target, "pairs": len(pairs), **sizes, **ends, "measure": measure, "ordered": ordered,
+                 "seen": right / ordered, "low": float(low), "high": float(high)}
+            )  # fmt: skip
     return pd.DataFrame(found)
 
 
@@ -389,20 +396,29 @@ def disagreements(table: pd.DataFrame, one: str, other: str, target: str, count:
 
 
 def opposed(table: pd.DataFrame, one: str, other: str, target: str) -> dict[str, Any]:
-    """Of all pairs of students that two measures order in opposite ways, the share in which ``one`` is right."""
-    x, y, z = (table[name].to_numpy() for name in (one, other, target))
-    a, b = np.triu_indices(len(table), 1)
-    first, second, truth = (np.sign(values[a] - values[b]) for values in (x, y, z))
-    apart = (first * second < 0) & (truth != 0)
-    return {"one": one, "other": other, "behaviour": target, "pairs": int(apart.sum()),
-            "right": float((first == truth)[apart].mean())}  # fmt: skip
+    """Of all pairs of students that two measures order in opposite ways, the share in which ``one`` is right.
+
+    The 95% interval is of quantiles over samples of clusters.
+    """
+    values = table[[one, other, target]].to_numpy()
+
+    def share(rows: np.ndarray) -> tuple[float, int]:
+        a, b = (rows[places] for places in np.triu_indices(len(rows), 1))
+        first, second, truth = np.sign(values[a] - values[b]).T
+        apart = (first * second < 0) & (truth != 0)
+        return float((first == truth)[apart].mean()), int(apart.sum())
+
+    right, pairs = share(np.arange(len(table)))
+    low, high = np.quantile([share(rows)[0] for rows in resampled(table, draws=200)], [LEVEL / 2, 1 - LEVEL / 2])
+    return {"one": one, "other": other, "behaviour": target, "pairs": pairs, "right": right, "low": float(low),
+            "high": float(high)}  # fmt: skip
 
 
 # ---- students that something is wrong with, and students without a teacher
 
 
 def faults(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each fault changes: the mean over methods of a measure or behaviour of the faulty student minus its twin.
+    """What each fault changes: the mean over students of a measure or behaviour of the faulty student minus its twin.
 
     The twin has the same method, network, width and seed, and nothing wrong; of tiny batches, which see fewer samples,
     it is the student that was trained as briefly.
@@ -490,13 +506,18 @@ CONTRASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {  # (one, other, 
         ("tintem tokens", "tintem", SIGNED),
     ],
     "ckd": [("ckd logits", other, {"setting": "composite", "batch": 64}) for other in OTHERS],
+    "batch": [
+        ("ckd logits", other, {"setting": "composite", "batch": batch}) for batch in (16, 256) for other in OTHERS
+    ],
     "temperature": [
-        *(("ckd logits", "from scratch", {"setting": "composite", "batch": batch}) for batch in (16, 256)),
-        *((f"ckd logits tau {tau:g}", "ckd logits", {"setting": "composite", "batch": batch})
-          for batch in (16, 64, 256) for tau in (0.25, 4)),
+        (f"ckd logits tau {tau:g}", "ckd logits", {"setting": "composite", "batch": batch})
+        for batch in (16, 64, 256)
+        for tau in (0.25, 4)
     ],
 }  # fmt: skip
-MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "temperature": CLASSIFIED[:2] + KEPT[:1]}
+MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED} | dict.fromkeys(
+    ("batch", "temperature"), CLASSIFIED[:2] + KEPT[:1]
+)
 
 
 def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

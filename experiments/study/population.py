@@ -198,16 +198,16 @@ def ckd_claims(seed: int) -> Iterator[Student]:
         return Student("claim", "composite", method, "resnet8", 1.0, seed, LONG, **more)
 
     for optimiser in ("adamw", "paper"):
-        yield from (composite(method, optimiser=optimiser) for method in ("kd", "dkd", "dist"))
         rate = {"adamw": None, "paper": PAPER["ckd"]["rate"]}[optimiser]
         for batch in (16, 64, 256) if seed < 3 else (64,):
             for method in ("ckd logits tau 0.25", "ckd logits", "ckd logits tau 4") if seed < 3 else ("ckd logits",):
                 yield composite(method, optimiser=optimiser, batch=batch)
+            yield from (composite(method, optimiser=optimiser, batch=batch) for method in ("kd", "dkd", "dist"))
             yield composite("from scratch", optimiser=optimiser, batch=batch, rate=rate)
 
 
 def population() -> Iterator[Iterator[Student]]:
-    """All students, the most important first."""
+    """All students but the trials of rates (`rate_runs`), the most important first."""
     yield fashion_grid(0)
     yield from (texts(0), composites(0), faulty())
     yield from (fashion_grid(1), texts(1), composites(1), lengths())
