@@ -41,15 +41,9 @@ BEHAVIOURS = (
 )  # fmt: skip
 EQUAL = 0.02  # losses that differ by less are called equal: a share of the range of the method's losses
 GAPS = (0.005, 0.01, 0.02, 0.04)  # differences of overlap, from which on the order of two students is certain?
-SEEING = ("backbone overlap@10", "backbone debiased_linear_cka", "backbone rankme_student")
-CHANGED = [
-    "backbone overlap@10",
-    "backbone debiased_linear_cka",
-    "backbone procrustes",
-    "knn_accuracy",
-    "knn_agreement",
-    "transfer_linear_accuracy",
-]  # by a fault
+OVERLAP, CKA, PROCRUSTES = "backbone overlap@10", "backbone debiased_linear_cka", "backbone procrustes"
+SEEING = (OVERLAP, CKA, "backbone rankme_student")
+CHANGED = [OVERLAP, CKA, PROCRUSTES, "knn_accuracy", "knn_agreement", "transfer_linear_accuracy"]  # by a fault
 LABELLED = ("knn_agreement", "knn_kappa", "knn_accuracy")  # measures that need labels
 UNTAUGHT = ("untrained", "from scratch")  # have no teacher
 GRID = "part == 'grid' and setting == '{setting}'"
@@ -94,6 +88,17 @@ def resampled(table: pd.DataFrame, cluster: list[str] | None = None, draws: int 
         np.concatenate([clusters[pick] for pick in rng.integers(len(clusters), size=len(clusters))])
         for _ in range(draws or DRAWS)
     ]
+
+
+def interval(drawn: Any) -> np.ndarray:
+    """The 95% interval (2, ...) of values (draws, ...) over samples; NaN counts for nothing."""
+    return np.nanquantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+
+
+def pairs_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of two students; a sample has some of them more than once, and none of these is a pair with itself."""
+    a, b = (rows[places] for places in np.triu_indices(len(rows), 1))
+    return a[a != b], b[a != b]
 
 
 def about_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -180,8 +185,7 @@ def resolution(table: pd.DataFrame, measure: str, target: str) -> list[dict[str,
     ]
 
     def shares(rows: np.ndarray) -> tuple[list[float], list[int]]:
-        a, b = (rows[places] for places in np.triu_indices(len(rows), 1))
-        a, b = a[a != b], b[a != b]  # a sample has students twice
+        a, b = pairs_of(rows)
         kind = np.digitize(np.abs(x[a] - x[b]), GAPS)
         right = (np.sign(x[a] - x[b]) * np.sign(y[a] - y[b]) + 1) / 2
         counts = np.bincount(kind, minlength=len(names))
@@ -189,9 +193,7 @@ def resolution(table: pd.DataFrame, measure: str, target: str) -> list[dict[str,
             return (np.bincount(kind, right, len(names)) / counts).tolist(), counts.tolist()
 
     value, counts = shares(np.arange(len(table)))
-    low, high = np.nanquantile(
-        [shares(rows)[0] for rows in resampled(table, draws=200)], [LEVEL / 2, 1 - LEVEL / 2], axis=0
-    )
+    low, high = interval([shares(rows)[0] for rows in resampled(table, draws=200)])
     return [
         {"measure": measure, "behaviour": target, "difference": name, "pairs": counts[kind], "right": value[kind],
          "low": float(low[kind]), "high": float(high[kind])}
@@ -236,7 +238,7 @@ def second_measure(table: pd.DataFrame) -> pd.DataFrame:
         errors = [(y - left_out(table, target, measures, count)) ** 2 for count in (1, 2)]
         total = (y - y.mean()) ** 2
         gains = [(errors[0][draw].sum() - errors[1][draw].sum()) / total[draw].sum() for draw in samples]
-        low, high = np.quantile(gains, [LEVEL / 2, 1 - LEVEL / 2])
+        low, high = interval(gains)
         r2 = [1 - error.sum() / total.sum() for error in errors]
         rows.append({"behaviour": target, "one": r2[0], "two": r2[1], "gain": r2[1] - r2[0], "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -291,8 +293,7 @@ def stopping(
     ends = dict.fromkeys(stopped, (np.nan, np.nan))
     if np.bincount(pool).min() >= 2 * group:
         samples = [found(np.unique(rows), 200) for rows in resampled(some, draws=100)]
-        quantiles = [LEVEL / 2, 1 - LEVEL / 2]
-        ends = {key: tuple(np.quantile([sample[key] for sample in samples], quantiles)) for key in stopped}
+        ends = {key: tuple(interval([sample[key] for sample in samples])) for key in stopped}
     return [
         {"measure": name, "behaviour": target, "within": within, "tolerance": tolerance[target], "group": group,
          "n": len(table), "stopped": stopped[name, target], "low": float(ends[name, target][0]),
@@ -308,7 +309,7 @@ def early_answers(
     """All early correlations, the best measure of each behaviour, and how many runs can be stopped."""
     every, best, stopped = [], [], []
     for share in (*EARLY, "100%"):
-        also = ["backbone overlap@10"] if share in EARLY else []  # at the end it would predict itself
+        also = [OVERLAP] if share in EARLY else []  # at the end it would predict itself
         with_loss, loss = turned_loss(table, share)
         for within in (None, "method"):
             measures = [*measures_of(table, f"{share} backbone "), *([loss] if within else [])]
@@ -360,7 +361,7 @@ def equal_loss(table: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
         drawn = np.median(np.abs(gap)[rng.integers(len(gap), size=(DRAWS, len(gap)))], axis=1)
         sizes = {name: float(np.median(np.abs(np.diff(y[np.array(some)])))) for name, some in
                  (("typical", pairs), ("of_seeds", seeds), ("all_pairs", others))}  # fmt: skip
-        ends = dict(zip(("typical_low", "typical_high"), np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]), strict=True))
+        ends = dict(zip(("typical_low", "typical_high"), interval(drawn), strict=True))
         for measure in SEEING:
             x = table[measure].to_numpy()
             right, ordered = int((np.sign(x[a] - x[b]) == np.sign(gap))[gap != 0].sum()), int((gap != 0).sum())
@@ -403,13 +404,13 @@ def opposed(table: pd.DataFrame, one: str, other: str, target: str) -> dict[str,
     values = table[[one, other, target]].to_numpy()
 
     def share(rows: np.ndarray) -> tuple[float, int]:
-        a, b = (rows[places] for places in np.triu_indices(len(rows), 1))
+        a, b = pairs_of(rows)
         first, second, truth = np.sign(values[a] - values[b]).T
         apart = (first * second < 0) & (truth != 0)
         return float((first == truth)[apart].mean()), int(apart.sum())
 
     right, pairs = share(np.arange(len(table)))
-    low, high = np.quantile([share(rows)[0] for rows in resampled(table, draws=200)], [LEVEL / 2, 1 - LEVEL / 2])
+    low, high = interval([share(rows)[0] for rows in resampled(table, draws=200)])
     return {"one": one, "other": other, "behaviour": target, "pairs": pairs, "right": right, "low": float(low),
             "high": float(high)}  # fmt: skip
 
@@ -444,9 +445,7 @@ def without_a_teacher(table: pd.DataFrame, target: str = "knn_accuracy") -> list
         others = table[(table.part == "grid") & (table[same] == one[same]).all(axis=1)]
         best = others.loc[others[target].idxmax()]
         values = {
-            f"{who} {key}": float(row[key])
-            for who, row in (("own", one), ("best", best))
-            for key in (target, SEEING[0])
+            f"{who} {key}": float(row[key]) for who, row in (("own", one), ("best", best)) for key in (target, OVERLAP)
         }
         rows.append({"student": name, "setting": one.setting, "best": best.name, **values})
     return rows
@@ -485,7 +484,7 @@ def holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-KEPT = ["backbone overlap@10", "backbone overlap@10:euclidean", "backbone debiased_linear_cka",
+KEPT = [OVERLAP, "backbone overlap@10:euclidean", CKA,
         "backbone norm_correlation", "knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_usual_cosine",
         "ood_rank_usual_euclidean", "ood_rank_usual_mahalanobis", "transfer_linear_accuracy",
         "corruption_accuracy"]  # fmt: skip
@@ -515,9 +514,8 @@ CONTRASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {  # (one, other, 
         for tau in (0.25, 4)
     ],
 }  # fmt: skip
-MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED} | dict.fromkeys(
-    ("batch", "temperature"), CLASSIFIED[:2] + KEPT[:1]
-)
+FEW = ["logit_accuracy", "logit_agreement", OVERLAP]
+MEASURED = {"coss": KEPT + AT_HEAD, "tintem": KEPT, "ckd": CLASSIFIED, "batch": FEW, "temperature": FEW}
 
 
 def claims(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -564,12 +562,12 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         ):  # fmt: skip
             found = predictions(table.query(population), within).assign(where=population)
             every.append(found.assign(setting=setting, share="100%", within=within))
-            chosen = pd.concat([best_of(found, False), best_of(found, True), found[found.measure == SEEING[0]]])
+            chosen = pd.concat([best_of(found, False), best_of(found, True), found[found.measure == OVERLAP]])
             chosen = chosen.drop_duplicates(["behaviour", "measure"])
             result[name] += (chosen if within is None else chosen.assign(within=within)).to_dict("records")
         found = predictions(some, None, None, ["knn_accuracy", "knn_agreement"], ["method"])
         result["new_method"] += found[found.measure.isin(SEEING)].assign(where=where).to_dict("records")
-        result["resolution"] += [row | {"where": where} for row in resolution(some, SEEING[0], "knn_accuracy")]
+        result["resolution"] += [row | {"where": where} for row in resolution(some, OVERLAP, "knn_accuracy")]
         result["second"] += second_measure(some).assign(where=where).to_dict("records")
         targets = [name for name in ("knn_accuracy", "linear_accuracy", "knn_agreement", "ood_rank_cosine",
                                      "transfer_linear_accuracy") if name in behaviours_of(some)]  # fmt: skip
@@ -578,12 +576,9 @@ def answers(table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
         for name, rows in (("early", best_early), ("stopping", stopped)):
             result[name] += [row | {"where": where} for row in rows]
         result["equal_loss"] += equal_loss(some, targets).assign(where=where).to_dict("records")
-        result["disagreements"][setting] = disagreements(
-            some[some.seed == 0], "backbone overlap@10", "backbone debiased_linear_cka", "knn_accuracy", count=3
-        )
+        result["disagreements"][setting] = disagreements(some[some.seed == 0], OVERLAP, CKA, "knn_accuracy", count=3)
         result["opposed"] += [
-            opposed(some, SEEING[0], other, "knn_accuracy") | {"where": where}
-            for other in ("backbone debiased_linear_cka", "backbone procrustes")
+            opposed(some, OVERLAP, other, "knn_accuracy") | {"where": where} for other in (CKA, PROCRUSTES)
         ]
     result["faults"], result["without_a_teacher"] = faults(table), without_a_teacher(table)
     result["claims"] = claims(table)

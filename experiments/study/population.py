@@ -197,12 +197,14 @@ def ckd_claims(seed: int) -> Iterator[Student]:
     def composite(method: str, **more: Any) -> Student:
         return Student("claim", "composite", method, "resnet8", 1.0, seed, LONG, **more)
 
+    batches, methods = [64], ["ckd logits"]
+    if seed < 3:
+        batches, methods = [16, 64, 256], ["ckd logits tau 0.25", "ckd logits", "ckd logits tau 4"]
     for optimiser in ("adamw", "paper"):
         rate = {"adamw": None, "paper": PAPER["ckd"]["rate"]}[optimiser]
-        for batch in (16, 64, 256) if seed < 3 else (64,):
-            for method in ("ckd logits tau 0.25", "ckd logits", "ckd logits tau 4") if seed < 3 else ("ckd logits",):
+        for batch in batches:
+            for method in (*methods, "kd", "dkd", "dist"):
                 yield composite(method, optimiser=optimiser, batch=batch)
-            yield from (composite(method, optimiser=optimiser, batch=batch) for method in ("kd", "dkd", "dist"))
             yield composite("from scratch", optimiser=optimiser, batch=batch, rate=rate)
 
 
